@@ -1,0 +1,52 @@
+"""Errors of the trainer, each with a reason that is also a condition's reason.
+
+::
+
+    TrainingError
+    ├── SpecInvalid   the spec is wrong: the user must act, exit status 2
+    ├── DataError     the data is wrong: the user must act, exit status 2
+    └── RunFailed     the run failed: exit status 1
+"""
+
+from typing import ClassVar
+
+__all__ = ["DataError", "RunFailed", "SpecInvalid", "TrainingError"]
+
+
+class TrainingError(Exception):
+    """Base of all errors that end a run with a message for the user.
+
+    Parameters
+    ----------
+    reason
+        A PascalCase word as in a Kubernetes condition, such as ``TargetColumnMissing``.
+    message
+        One or two sentences: the field or column, the cause and the way out. Never a secret.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["TrainingError"], tuple[str, str]]:
+        """Let the error cross a process boundary whole."""
+        return type(self), (self.reason, self.message)
+
+
+class SpecInvalid(TrainingError):
+    """The TrainingJob asks for something that cannot be done; no retry helps."""
+
+    exit_code = 2
+
+
+class DataError(TrainingError):
+    """The table cannot be trained on as it is; no retry helps."""
+
+    exit_code = 2
+
+
+class RunFailed(TrainingError):
+    """The run could not end in a model that was saved."""
