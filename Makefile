@@ -1,0 +1,94 @@
+# Every target sets itself up: python3 (3.11 to 3.13), make and a package registry are all it takes.
+# Which interpreter: make PYTHON=python3.12 test    More arguments: make test ARGS="-k journal"
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+JOB    ?= examples/breast-cancer.yaml
+OUTPUT ?= runs
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Slow mirrors are common; an interpreter from somewhere else is never wanted.
+export UV_HTTP_TIMEOUT ?= 180
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types imports contract house bench e2e crd lock format clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: $(READY) ## Train the example on this machine; the model and its report land in runs/
+	$(BIN)/trainingjob run $(JOB) --output $(OUTPUT) $(ARGS)
+
+test: $(READY) ## Run every test that needs no cluster
+	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
+
+check: $(READY) ## Lint, types, import rules, CRD, lock, house rules
+	@$(MAKE) --no-print-directory --keep-going lint types imports contract house
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+contract: $(READY)
+	$(BIN)/python -m trainingjob_api.crd --check
+
+house: $(READY)
+	PYTHONPATH=tools $(BIN)/python -m housekeeping
+
+format: $(READY) ## Let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+crd: $(READY) ## Write the CustomResourceDefinition anew from the models
+	$(BIN)/python -m trainingjob_api.crd
+
+bench: $(READY) ## Run the benchmarks in benchmarks/
+	@set -e; found=; for script in benchmarks/bench_*.py; do \
+	  test -e "$$script" || continue; found=1; echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
+	done; test -n "$$found" || echo "benchmarks/ holds no bench_*.py yet"
+
+e2e: $(READY) ## Run the tests that need a cluster (KUBECONFIG)
+	@set -e; \
+	if [ -z "$$KUBECONFIG" ]; then \
+	  echo "make e2e needs KUBECONFIG to name a throw-away cluster (Kubernetes 1.30 or later); nothing was run."; exit 2; \
+	fi; \
+	$(BIN)/python -m pytest -m cluster tests $(ARGS); \
+	if ls e2e/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest e2e $(ARGS); \
+	else echo "e2e/ holds no suite yet: it comes with the operator."; fi
+
+lock: $(READY) ## Resolve the dependencies anew; UPGRADE=1 takes newer releases
+	@mkdir -p locks
+	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove the environment and the caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find crds operator trainer_image tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs what the lock names in seconds; where it cannot be had, pip does the same more slowly.
+# The lock is complete, so neither resolves anything (--no-deps), and both check every hash.
+$(READY): pyproject.toml locks/bootstrap.txt locks/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "python3 must be 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "no virtual environment: on Debian, install python3-venv" >&2; exit 2; }
+	@echo "Installing the locked packages into $(VENV); the first time takes a few minutes."
+	@if $(BIN)/python -m pip install -q --no-input --no-deps --require-hashes -r locks/bootstrap.txt \
+	  && $(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes locks/dev.txt; then \
+	  $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	else \
+	  echo "uv cannot be used here; pip takes over."; \
+	  $(BIN)/python -m pip install -q --no-input --no-deps --require-hashes -r locks/dev.txt && \
+	  $(BIN)/python -m pip install -q --no-input --no-deps --no-build-isolation --editable .; \
+	fi
+	@touch $@
