@@ -1,0 +1,59 @@
+"""The run's clock: monotonic, started once the workers are warm, carried over attempts."""
+
+import time
+from collections.abc import Callable
+
+__all__ = ["RunClock", "overrun_allowance"]
+
+_ALLOWANCE_SHARE = 0.05
+_ALLOWANCE_SECONDS = 5.0
+
+
+def overrun_allowance(budget_seconds: float) -> float:
+    """Return the seconds that a run may take beyond its budget: 5 % of it, at least 5 s."""
+    return max(_ALLOWANCE_SHARE * budget_seconds, _ALLOWANCE_SECONDS)
+
+
+class RunClock:
+    """Seconds of the budget that are used and left.
+
+    The clock stands until `start` is called, so that imports, downloads and the start of workers are
+    not charged to the search. What earlier attempts used is given as `used_before`.
+
+    Parameters
+    ----------
+    budget_seconds
+        ``timeLeftSeconds`` of the job.
+    used_before
+        Seconds that earlier attempts of the same run used.
+    now
+        A monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, budget_seconds: float, *, used_before: float = 0.0, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.budget_seconds = budget_seconds
+        self.used_before = used_before
+        self._now = now
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Start the clock; calling it again changes nothing."""
+        if self._started is None:
+            self._started = self._now()
+
+    @property
+    def running(self) -> bool:
+        """Whether the clock has been started."""
+        return self._started is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds used so far, those of earlier attempts included."""
+        return self.used_before + (0.0 if self._started is None else self._now() - self._started)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.budget_seconds - self.elapsed)

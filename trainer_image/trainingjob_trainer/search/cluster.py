@@ -1,0 +1,102 @@
+"""The workers of a local run: single-threaded processes under a nanny, with a memory limit each."""
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+__all__ = ["Workers", "local_workers", "scheduler_settings"]
+
+_PRELOAD = "trainingjob_trainer.search.preload"
+_START_SECONDS = 120
+_CLOSE_SECONDS = 10
+
+
+def scheduler_settings() -> dict[str, Any]:
+    """Return the settings that the search relies on.
+
+    A task that killed its worker is not tried again by the scheduler (the search tells the guilty task from
+    its neighbours and submits those again), and workers end at their memory limit instead of spilling.
+    """
+    return {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.work-stealing": False,
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.worker.preload": [_PRELOAD],
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 0.95,
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.admin.tick.limit": "30s",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """A connected Dask client and the workers that are there now.
+
+    Parameters
+    ----------
+    client
+        A synchronous client.
+    scheduler
+        The scheduler in this process.
+    """
+
+    client: Client
+    scheduler: Any
+
+    def live(self) -> Collection[str]:
+        """Return the addresses of the workers that take tasks now."""
+        return [address for address, state in list(self.scheduler.workers.items()) if _takes_tasks(state)]
+
+
+def _takes_tasks(state: Any) -> bool:
+    return bool(state.status.name == "running")
+
+
+@contextmanager
+def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterator[Workers]:
+    """Start worker processes on this machine and wait until all have their imports done.
+
+    Parameters
+    ----------
+    count
+        Number of workers.
+    memory_limit_mb
+        Limit of each, in MiB; a worker that reaches 95 % of it is killed and started anew.
+    scratch
+        Folder for the workers' files.
+
+    Raises
+    ------
+    TimeoutError
+        If the workers are not there within two minutes.
+    """
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with dask.config.set(scheduler_settings()):
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=memory_limit_mb * 1024 * 1024,
+            dashboard_address=None,
+            local_directory=str(scratch),
+            host="127.0.0.1",
+            silence_logs=logging.ERROR,
+        )
+        try:
+            client = Client(cluster, timeout=_START_SECONDS, set_as_default=False)
+            try:
+                client.wait_for_workers(count, timeout=_START_SECONDS)
+                yield Workers(client=client, scheduler=cluster.scheduler)
+            finally:
+                client.close(timeout=_CLOSE_SECONDS)
+        finally:
+            cluster.close(timeout=_CLOSE_SECONDS)

@@ -1,0 +1,272 @@
+"""The search itself: propose, evaluate, journal, commit, until a limit is reached."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.evolution import Evolution, Proposal
+from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import Completion, Task, TaskPool
+from trainingjob_trainer.search.progress import FitEstimate, SearchProgress, final_reserve
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import Evaluation, TaskLimit, evaluate
+
+__all__ = ["SearchBudget", "SearchEngine", "SearchResult", "rank", "to_candidate"]
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchBudget:
+    """Limits of a search.
+
+    Parameters
+    ----------
+    generations
+        Generations of `population_size` evaluations each.
+    population_size
+        Evaluations a generation.
+    per_run_limit_seconds
+        Limit of one evaluation.
+    """
+
+    generations: int
+    population_size: int
+    per_run_limit_seconds: float
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations in all."""
+        return self.generations * self.population_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    candidates
+        Every finished evaluation: first those committed, in their order, then those that finished behind one
+        that did not.
+    stopped_by
+        ``generations``, ``time``, ``exhausted`` or ``signal``.
+    generations
+        Whole generations that were committed.
+    """
+
+    candidates: tuple[Candidate, ...]
+    stopped_by: str
+    generations: int
+
+
+def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that have a score, best first; the earlier one of equals comes first."""
+    scored = [c for c in candidates if c.outcome is Outcome.OK and c.score is not None]
+    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))
+
+
+def to_candidate(
+    proposal: Proposal, completion: Completion, *, generation: int, elapsed_seconds: float
+) -> Candidate | None:
+    """Return what a finished task says of a proposal, or None if the run's end cut it short."""
+    value = completion.value
+    if isinstance(value, Evaluation):
+        if value.outcome is None:
+            return None
+        evaluation, outcome = value, value.outcome
+    else:
+        evaluation = Evaluation(outcome=None, error=completion.error)
+        outcome = Outcome.INVALID
+        if completion.killed:
+            outcome = Outcome.TIMEOUT if completion.timed_out else Outcome.KILLED
+    scores = evaluation.fold_scores
+    return Candidate(
+        number=proposal.number,
+        key=proposal.key,
+        origin=proposal.origin,
+        generation=generation,
+        pipeline=proposal.pipeline,
+        outcome=outcome,
+        score=sum(scores) / len(scores) if outcome is Outcome.OK and scores else None,
+        fold_scores=scores,
+        fit_seconds=round(evaluation.fit_seconds, 4),
+        complexity=evaluation.complexity,
+        error=evaluation.error,
+        elapsed_seconds=round(elapsed_seconds, 3),
+    )
+
+
+class SearchEngine:
+    """Runs an `Evolution` on a `TaskPool` inside a budget.
+
+    Parameters
+    ----------
+    evolution
+        What to evaluate.
+    pool
+        Where.
+    ref
+        On which table.
+    journal
+        Where each finished evaluation goes, and where those of earlier attempts come from.
+    clock
+        The run's clock, started.
+    budget
+        The limits.
+    estimate
+        What a full fit is expected to take.
+    on_candidate
+        Called with each finished evaluation, and whether it is from an earlier attempt.
+    on_tick
+        Called several times a second with the progress.
+    should_stop
+        Asked several times a second; True ends the search with what there is.
+    """
+
+    def __init__(
+        self,
+        *,
+        evolution: Evolution,
+        pool: TaskPool,
+        ref: StoreRef,
+        journal: Journal,
+        clock: RunClock,
+        budget: SearchBudget,
+        estimate: FitEstimate,
+        on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
+        on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._evolution = evolution
+        self._pool = pool
+        self._ref = ref
+        self._journal = journal
+        self._clock = clock
+        self._budget = budget
+        self._estimate = estimate
+        self._on_candidate = on_candidate
+        self._on_tick = on_tick
+        self._should_stop = should_stop
+        self._proposals: dict[int, Proposal] = {}
+        self._finished: dict[int, Candidate] = {}
+        self._best: Candidate | None = None
+        self._cut: set[int] = set()
+
+    def run(self) -> SearchResult:
+        """Search until the generations are done, the time is up, the space is exhausted or a signal came.
+
+        Raises
+        ------
+        PoolLost
+            If the workers are gone for good.
+        """
+        while (stopped_by := self._stopped_by()) is None:
+            self._fill()
+            for completion in self._pool.poll(0.0 if self._can_fill() else _POLL_SECONDS):
+                self._take(completion)
+            self._on_tick(self.progress())
+        self._pool.drop()
+        self._on_tick(self.progress())
+        return SearchResult(
+            candidates=tuple(self._finished[number] for number in sorted(self._finished)),
+            stopped_by=stopped_by,
+            generations=self._evolution.committed // self._budget.population_size,
+        )
+
+    def progress(self) -> SearchProgress:
+        """Return how far the search has come."""
+        outcomes = [c.outcome for c in self._finished.values()]
+        return SearchProgress(
+            generation=self._evolution.committed // self._budget.population_size,
+            evaluated=len(outcomes),
+            failed=sum(o in (Outcome.INVALID, Outcome.KILLED) for o in outcomes),
+            timed_out=sum(o is Outcome.TIMEOUT for o in outcomes),
+            best_score=None if self._best is None else self._best.score,
+            elapsed_seconds=self._clock.elapsed,
+            remaining_seconds=self._clock.remaining,
+        )
+
+    def reserve(self) -> float:
+        """Return the seconds that are kept for the model that ships."""
+        fit_seconds = 0.0 if self._best is None else self._best.fit_seconds
+        return final_reserve(
+            self._estimate.seconds(fit_seconds),
+            workers=self._pool.workers,
+            budget_seconds=self._clock.budget_seconds,
+        )
+
+    def _stopped_by(self) -> str | None:
+        evolution = self._evolution
+        if self._should_stop():
+            return "signal"
+        if evolution.committed >= self._budget.evaluations:
+            return "generations"
+        if evolution.exhausted_ and evolution.committed == evolution.proposed:
+            return "exhausted"
+        if self._clock.remaining <= self.reserve():
+            return "time"
+        return None
+
+    def _can_fill(self) -> bool:
+        evolution = self._evolution
+        return (
+            evolution.proposed < self._budget.evaluations
+            and evolution.can_propose()
+            and self._pool.free() > 0
+        )
+
+    def _fill(self) -> None:
+        """Propose and submit one pipeline, or take its result from the journal."""
+        if not self._can_fill():
+            return
+        proposal = self._evolution.propose()
+        if proposal is None:
+            return
+        self._proposals[proposal.number] = proposal
+        known = self._journal.found_.get(proposal.key)
+        if known is not None:
+            self._record(_renumbered(known, proposal, self._generation(proposal)), known=True)
+            return
+        self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
+
+    def _call(self, proposal: Proposal) -> tuple[Callable[..., Evaluation], tuple[object, ...], TaskLimit]:
+        left = self._clock.remaining - self.reserve()
+        limit = TaskLimit(self._budget.per_run_limit_seconds, time.time() + left)
+        return evaluate, (proposal.pipeline, self._ref), limit
+
+    def _generation(self, proposal: Proposal) -> int:
+        return proposal.number // self._budget.population_size + 1
+
+    def _take(self, completion: Completion) -> None:
+        proposal = self._proposals[completion.tag]
+        candidate = to_candidate(
+            proposal,
+            completion,
+            generation=self._generation(proposal),
+            elapsed_seconds=self._clock.elapsed,
+        )
+        if candidate is None:
+            self._cut.add(proposal.number)
+            return
+        self._journal.append(candidate)
+        self._record(candidate, known=False)
+
+    def _record(self, candidate: Candidate, *, known: bool) -> None:
+        self._finished[candidate.number] = candidate
+        if rank([candidate]) and (self._best is None or rank([self._best, candidate])[0] is candidate):
+            self._best = candidate
+        while (due := self._finished.get(self._evolution.committed)) is not None:
+            self._evolution.commit(due)
+        self._on_candidate(candidate, known)
+
+
+def _renumbered(known: Candidate, proposal: Proposal, generation: int) -> Candidate:
+    data = known.to_json() | {
+        "number": proposal.number,
+        "origin": proposal.origin,
+        "generation": generation,
+    }
+    return Candidate.from_json(data)

@@ -1,0 +1,200 @@
+"""Which pipeline is evaluated next: TPOT's individuals in a steady state with a fixed lag.
+
+Stock TPOT waits for a whole generation before it breeds the next one, and workers stand idle meanwhile.
+Here pipeline *i* is bred as soon as the results of the first *i* − lag pipelines are known, from these alone
+and from the seed. So the sequence depends neither on the number of workers nor on their speed, and a resumed
+run breeds the same sequence again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from tpot.selectors import tournament_selection
+
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+
+__all__ = ["Evolution", "Proposal", "SpaceLike"]
+
+_ATTEMPTS = 60
+_TOURNAMENT = 3
+_SHARE_NEW = 0.1
+_SHARE_CROSSED = 0.35
+SPACE_ORIGIN = "space"
+
+
+class SpaceLike(Protocol):
+    """A search space as the evolution sees it."""
+
+    def generate(self, rng: np.random.Generator) -> Any:
+        """Return a new random individual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A pipeline to be evaluated.
+
+    Parameters
+    ----------
+    number
+        Position in the sequence, from 0.
+    key
+        Fingerprint of the pipeline.
+    origin
+        ``space`` or the name of the seed it stems from.
+    individual
+        TPOT's individual.
+    pipeline
+        The same as plain scikit-learn, as data.
+    """
+
+    number: int
+    key: str
+    origin: str
+    individual: Any
+    pipeline: dict[str, Any]
+
+
+class Evolution:
+    """A deterministic sequence of pipelines.
+
+    Parameters
+    ----------
+    space
+        Where new individuals come from.
+    seeds
+        Pairs of origin and individual for the first places.
+    population_size
+        How many of the best are parents, and how many pipelines come before the first offspring.
+    random_state
+        The seed.
+    breed
+        ``breed(parents, rng)`` returns a new individual and leaves its arguments alone.
+    translate
+        Turns an individual into a pipeline as data; raises what `untranslatable` names if it cannot.
+    fingerprint
+        Returns a pipeline's key.
+    untranslatable
+        The exception of `translate`.
+
+    Attributes
+    ----------
+    lag : int
+        How many results behind the sequence breeding looks.
+    exhausted_ : bool
+        Whether no new pipeline could be found any more.
+    """
+
+    def __init__(
+        self,
+        space: SpaceLike,
+        *,
+        seeds: Sequence[tuple[str, Any]],
+        population_size: int,
+        random_state: int,
+        breed: Callable[[list[Any], np.random.Generator], Any],
+        translate: Callable[[Any], dict[str, Any]],
+        fingerprint: Callable[[dict[str, Any]], str],
+        untranslatable: type[Exception],
+    ) -> None:
+        self._space = space
+        self._seeds = list(seeds)[:population_size]
+        self._population_size = population_size
+        self._random_state = random_state
+        self._breed = breed
+        self._translate = translate
+        self._fingerprint = fingerprint
+        self._untranslatable = untranslatable
+        self.lag = max(1, population_size // 2)
+        self.exhausted_ = False
+        self._proposals: list[Proposal] = []
+        self._keys: set[str] = set()
+        self._history: list[Candidate] = []
+
+    @property
+    def proposed(self) -> int:
+        """How many pipelines have been proposed."""
+        return len(self._proposals)
+
+    @property
+    def committed(self) -> int:
+        """How many results have been committed."""
+        return len(self._history)
+
+    def can_propose(self) -> bool:
+        """Return whether enough results are known for the next pipeline."""
+        if self.exhausted_:
+            return False
+        return self.proposed < self._population_size or self.proposed - self.committed <= self.lag
+
+    def propose(self) -> Proposal | None:
+        """Return the next pipeline, or None if no new one can be found.
+
+        Raises
+        ------
+        RuntimeError
+            If results are missing that it depends on.
+        """
+        if not self.can_propose():
+            raise RuntimeError("the next pipeline depends on results that are not known yet")
+        number = self.proposed
+        rng = np.random.default_rng([self._random_state, number])
+        parents = self._parents(number)
+        for attempt in range(_ATTEMPTS):
+            origin, individual = self._individual(number, attempt, parents, rng)
+            try:
+                pipeline = self._translate(individual)
+            except self._untranslatable:
+                continue
+            key = self._fingerprint(pipeline)
+            if key in self._keys:
+                continue
+            proposal = Proposal(
+                number=number, key=key, origin=origin, individual=individual, pipeline=pipeline
+            )
+            self._keys.add(key)
+            self._proposals.append(proposal)
+            return proposal
+        self.exhausted_ = True
+        return None
+
+    def commit(self, candidate: Candidate) -> None:
+        """Take the result of the pipeline that is next in the order of submission.
+
+        Raises
+        ------
+        ValueError
+            If it is another one's.
+        """
+        if candidate.number != self.committed:
+            raise ValueError(f"result {candidate.number} came where {self.committed} was due")
+        self._history.append(candidate)
+
+    def individual(self, number: int) -> Any:
+        """Return the individual that was proposed as `number`."""
+        return self._proposals[number].individual
+
+    def _parents(self, number: int) -> list[Candidate]:
+        """Return the best of the results that pipeline `number` may look at, best first."""
+        if number < self._population_size:
+            return []
+        known = [c for c in self._history[: number - self.lag] if c.outcome is Outcome.OK]
+        known.sort(key=lambda c: (-(c.score if c.score is not None else -np.inf), c.number))
+        return known[: self._population_size]
+
+    def _individual(
+        self, number: int, attempt: int, parents: list[Candidate], rng: np.random.Generator
+    ) -> tuple[str, Any]:
+        if attempt == 0 and number < len(self._seeds):
+            return self._seeds[number]
+        if not parents or rng.random() < _SHARE_NEW:
+            return SPACE_ORIGIN, self._space.generate(rng)
+        count = 2 if len(parents) > 1 and rng.random() < _SHARE_CROSSED else 1
+        scores = np.array([[c.score] for c in parents])
+        picked = tournament_selection(
+            scores, k=1, n_parents=count, rng=rng, tournament_size=min(_TOURNAMENT, len(parents))
+        )
+        chosen = [parents[int(index)] for index in np.asarray(picked).ravel()]
+        child = self._breed([self._proposals[c.number].individual for c in chosen], rng)
+        return chosen[0].origin, child

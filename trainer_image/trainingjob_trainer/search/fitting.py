@@ -1,0 +1,166 @@
+"""Fits on raw rows: the model that ships, and the same without the hold-out rows, which is scored."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.pool import Completion, Task, TaskPool
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, TaskLimit, fit_full
+
+__all__ = ["Fitted", "FittingFailed", "fit_best", "fit_model", "run_tasks"]
+
+_POLL_SECONDS = 0.25
+_MOST_CANDIDATES = 5
+_FIRST_SHARE = 0.7
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class FittingFailed(Exception):  # noqa: N818 - the name says what happened
+    """No candidate could be fitted in the time that was left; `str` says why, candidate by candidate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A model that can ship.
+
+    Parameters
+    ----------
+    model
+        joblib dump of the whole pipeline, fitted on all rows.
+    holdout
+        Scores and predictions of the same pipeline fitted without the hold-out rows.
+    seconds
+        Of the fit on all rows.
+    """
+
+    model: bytes
+    holdout: HoldoutResult
+    seconds: float
+
+
+def run_tasks(
+    pool: TaskPool, calls: Mapping[str, Call], *, seconds: float, tick: Callable[[], None]
+) -> dict[str, Completion]:
+    """Run some functions on the pool at the same time, and give up on what takes too long.
+
+    Parameters
+    ----------
+    pool
+        Where.
+    calls
+        Functions and their arguments, the last one (a `TaskLimit`) left out, by a name.
+    seconds
+        For all together.
+    tick
+        Called several times a second.
+
+    Returns
+    -------
+    dict of str to Completion
+        Of all calls; those that were given up have an error.
+    """
+    end = time.monotonic() + seconds
+    deadline = time.time() + seconds
+    for name, (function, arguments) in calls.items():
+        limit = TaskLimit(seconds, deadline)
+        pool.submit(Task(tag=name, call=lambda f=function, a=arguments: (f, a, limit)))  # type: ignore[misc]
+    done: dict[str, Completion] = {}
+    while len(done) < len(calls) and time.monotonic() < end:
+        for completion in pool.poll(_POLL_SECONDS):
+            done[completion.tag] = completion
+        tick()
+    if len(done) < len(calls):
+        pool.drop()
+    given_up = {
+        name: Completion(tag=name, error=f"was given up after {seconds:.1f} s")
+        for name in calls
+        if name not in done
+    }
+    return done | given_up
+
+
+def fit_model(
+    pool: TaskPool, pipeline: dict[str, Any], ref: StoreRef, *, seconds: float, tick: Callable[[], None]
+) -> Fitted:
+    """Fit a pipeline with and without the hold-out rows.
+
+    Raises
+    ------
+    FittingFailed
+        If either fit fails or the time is over.
+    """
+    calls: dict[str, Call] = {
+        "holdout": (_fit_holdout, (pipeline, ref)),
+        "all": (_fit_all, (pipeline, ref)),
+    }
+    return to_fitted(run_tasks(pool, calls, seconds=seconds, tick=tick))
+
+
+def to_fitted(done: Mapping[str, Completion]) -> Fitted:
+    """Join the completions named ``holdout`` and ``all``.
+
+    Raises
+    ------
+    FittingFailed
+        If one of them is no success.
+    """
+    results: dict[str, FitResult] = {}
+    for name in ("holdout", "all"):
+        value = done[name].value
+        if not isinstance(value, FitResult) or value.outcome is not Outcome.OK:
+            raise FittingFailed(str(done[name].error or getattr(value, "error", "") or "no result"))
+        results[name] = value
+    model, holdout = results["all"].model, results["holdout"].holdout
+    if model is None or holdout is None:
+        raise FittingFailed("a fit came back without its model")
+    return Fitted(model=model, holdout=holdout, seconds=results["all"].seconds)
+
+
+def fit_best(
+    pool: TaskPool,
+    ranked: Sequence[Candidate],
+    ref: StoreRef,
+    *,
+    remaining: Callable[[], float],
+    tick: Callable[[], None],
+) -> tuple[Candidate, Fitted]:
+    """Fit the best candidate that can be fitted in the time that is left.
+
+    Parameters
+    ----------
+    pool
+        Where.
+    ranked
+        Best first.
+    ref
+        On which table.
+    remaining
+        Returns the seconds that are left for this.
+    tick
+        Called several times a second.
+
+    Raises
+    ------
+    FittingFailed
+        If none could be fitted.
+    """
+    reasons = []
+    for position, candidate in enumerate(ranked[:_MOST_CANDIDATES]):
+        seconds = remaining() * (_FIRST_SHARE if position == 0 and len(ranked) > 1 else 1.0)
+        try:
+            return candidate, fit_model(pool, candidate.pipeline, ref, seconds=seconds, tick=tick)
+        except FittingFailed as failure:
+            reasons.append(f"number {candidate.number}: {failure}")
+    raise FittingFailed("; ".join(reasons) or "there is no candidate with a score")
+
+
+def _fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    return fit_full(pipeline, ref, limit, holdout=True)
+
+
+def _fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    return fit_full(pipeline, ref, limit, holdout=False)

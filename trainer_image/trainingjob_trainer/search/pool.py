@@ -1,0 +1,294 @@
+"""Tasks on workers, two a worker: one that runs and one that waits, so that no worker is ever idle.
+
+Each task is bound to one worker. A single-threaded worker runs its tasks in the order of submission, so when
+it dies the first unfinished one is the one that killed it; those behind it are healthy and are submitted
+again. Stock schedulers blame them all.
+"""
+
+import itertools
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from distributed import Client, Future
+from distributed.client import FutureCancelledError
+
+from trainingjob_trainer.search.tasks import TaskLimit, describe_error
+
+__all__ = ["Completion", "PoolLost", "Task", "TaskPool", "WorkerSource"]
+
+DEPTH = 2
+"""Tasks a worker: one runs, one waits."""
+_MAX_INNOCENT_DEATHS = 3
+_BACKSTOP_SECONDS = 10.0
+_VANISHED_SECONDS = 5.0
+_GONE_SECONDS = 60.0
+_DROPPED = object()
+
+
+class PoolLost(Exception):  # noqa: N818 - the name says what happened
+    """No worker has been there for a minute."""
+
+
+class WorkerSource(Protocol):
+    """What the pool needs of a cluster."""
+
+    @property
+    def client(self) -> Client:
+        """A connected client."""
+
+    def live(self) -> Collection[str]:
+        """Return the addresses of the workers that take tasks now."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """A function to call on a worker.
+
+    Parameters
+    ----------
+    tag
+        What the caller knows it by.
+    call
+        Makes the function, its arguments and its limit in seconds, at the time of submission.
+    """
+
+    tag: Any
+    call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
+    deaths: int = 0
+    limit_seconds: float = 0.0
+    future: Future | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How a task ended.
+
+    Parameters
+    ----------
+    tag
+        The task's.
+    value
+        What the function returned, if it did.
+    killed
+        Whether the task took its worker with it.
+    timed_out
+        With `killed`: whether it had run for as long as its limit.
+    error
+        One line, where there is no value.
+    seconds
+        From the time at which the task was first in its worker's line.
+    """
+
+    tag: Any
+    value: Any = None
+    killed: bool = False
+    timed_out: bool = False
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """The tasks of one worker, in order; the first one is running."""
+
+    tasks: deque[Task] = field(default_factory=deque)
+    head_since: float = 0.0
+    missing_since: float | None = None
+
+
+class TaskPool:
+    """Submits tasks to workers and collects what comes of them.
+
+    Parameters
+    ----------
+    source
+        The cluster.
+    """
+
+    def __init__(self, source: WorkerSource) -> None:
+        self._source = source
+        self._lines: dict[str, _Line] = {}
+        self._waiting: deque[Task] = deque()
+        self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
+        self._empty_since: float | None = None
+        self._serial = itertools.count()
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that are running or waiting."""
+        return len(self._waiting) + sum(len(line.tasks) for line in self._lines.values())
+
+    @property
+    def workers(self) -> int:
+        """Workers that take tasks now."""
+        return len(self._source.live())
+
+    def free(self) -> int:
+        """Return how many more tasks can be submitted without waiting."""
+        self._place()
+        if self._waiting:
+            return 0
+        return sum(DEPTH - len(self._line(address).tasks) for address in self._source.live())
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it goes to the worker with the shortest line, or waits for a place."""
+        self._waiting.append(task)
+        self._place()
+
+    def poll(self, timeout: float) -> list[Completion]:
+        """Return what has ended, waiting at most `timeout` seconds for the first.
+
+        Raises
+        ------
+        PoolLost
+            If no worker has been there for a minute.
+        """
+        out: list[Completion] = []
+        block = True
+        while True:
+            try:
+                address, task, future = self._done.get(block=block, timeout=timeout if block else None)
+            except queue.Empty:
+                break
+            block = False
+            if task.future is future:
+                out.extend(self._settle(address, task, future))
+        out.extend(self._look_after())
+        self._place()
+        return [completion for completion in out if completion.tag is not _DROPPED]
+
+    def drop(self) -> None:
+        """Forget every task.
+
+        What runs cannot be stopped: it ends at its limit, and keeps its place in its worker's line until
+        then, so that a task behind it is not blamed for what it does.
+        """
+        self._waiting.clear()
+        for line in self._lines.values():
+            for task in list(line.tasks)[1:]:
+                self._release(task)
+                line.tasks.remove(task)
+            for task in line.tasks:
+                task.tag = _DROPPED
+
+    def _line(self, address: str) -> _Line:
+        return self._lines.setdefault(address, _Line())
+
+    def _place(self) -> None:
+        live = self._source.live()
+        while self._waiting and live:
+            address = min(live, key=lambda one: len(self._line(one).tasks))
+            line = self._line(address)
+            if len(line.tasks) >= DEPTH:
+                return
+            self._send(self._waiting.popleft(), address, line)
+
+    def _send(self, task: Task, address: str, line: _Line) -> None:
+        function, arguments, limit = task.call()
+        task.limit_seconds = limit.seconds
+        if not line.tasks:
+            line.head_since = time.monotonic()
+        line.tasks.append(task)
+        future = self._source.client.submit(
+            function,
+            *arguments,
+            limit,
+            key=f"{function.__name__}-{next(self._serial)}-{id(self):x}",
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        task.future = future
+        future.add_done_callback(lambda done: self._done.put((address, task, done)))
+
+    def _settle(self, address: str, task: Task, future: Future) -> list[Completion]:
+        line = self._line(address)
+        if future.status == "finished":
+            try:
+                value = future.result(timeout=_BACKSTOP_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the result is lost with its worker: as if it had died
+                return self._bury(address, describe_error(error))
+            return [self._end(line, task, value=value)]
+        error = _failure(future)
+        if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
+            return self._bury(address, "the worker died")
+        return [self._end(line, task, error=describe_error(error))]
+
+    def _end(self, line: _Line, task: Task, **outcome: Any) -> Completion:
+        seconds = time.monotonic() - line.head_since
+        if task in line.tasks:
+            line.tasks.remove(task)
+        line.head_since = time.monotonic()
+        self._release(task)
+        return Completion(tag=task.tag, seconds=seconds, **outcome)
+
+    def _bury(self, address: str, why: str) -> list[Completion]:
+        """End the task that its worker died of, and let those behind it wait for another worker."""
+        line = self._lines.pop(address, None)
+        if line is None or not line.tasks:
+            return []
+        guilty, *innocent = line.tasks
+        ran = time.monotonic() - line.head_since
+        out = [self._dead(guilty, ran, why)]
+        for task in reversed(innocent):
+            self._release(task)
+            task.deaths += 1
+            if task.deaths > _MAX_INNOCENT_DEATHS:
+                out.append(Completion(tag=task.tag, killed=True, error="its workers died again and again"))
+            else:
+                self._waiting.appendleft(task)
+        return out
+
+    def _dead(self, task: Task, ran: float, why: str) -> Completion:
+        self._release(task)
+        timed_out = ran >= task.limit_seconds
+        error = (
+            f"took longer than {task.limit_seconds:g} s and had to be killed"
+            if timed_out
+            else f"{why} after {ran:.1f} s: out of memory or a crash of native code"
+        )
+        return Completion(tag=task.tag, killed=True, timed_out=timed_out, error=error, seconds=ran)
+
+    def _look_after(self) -> list[Completion]:
+        """Find workers that vanished without a word and tasks that outlive every limit."""
+        now = time.monotonic()
+        live = set(self._source.live())
+        self._empty_since = None if live else self._empty_since or now
+        if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
+            raise PoolLost(f"no worker for {_GONE_SECONDS:.0f} s")
+        out: list[Completion] = []
+        for address, line in list(self._lines.items()):
+            line.missing_since = None if address in live else line.missing_since or now
+            vanished = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
+            if not line.tasks:
+                if vanished:
+                    del self._lines[address]
+                continue
+            if vanished:
+                out.extend(self._bury(address, "the worker vanished"))
+            elif now - line.head_since > line.tasks[0].limit_seconds + _BACKSTOP_SECONDS:
+                out.extend(self._bury(address, "the worker did not answer"))
+                self._restart(address)
+        return out
+
+    def _restart(self, address: str) -> None:
+        self._source.client.restart_workers([address], timeout=_BACKSTOP_SECONDS, raise_for_error=False)
+
+    @staticmethod
+    def _release(task: Task) -> None:
+        future, task.future = task.future, None
+        if future is not None:
+            future.cancel()
+
+
+def _failure(future: Future) -> BaseException:
+    try:
+        error = future.exception(timeout=_BACKSTOP_SECONDS)
+    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
+        return failure
+    return error if isinstance(error, BaseException) else FutureCancelledError(future.key, "lost")

@@ -1,0 +1,73 @@
+"""How many rows the search looks at.
+
+Evaluating on every row of a large table would leave a short budget with a handful of pipelines, so the
+folds that candidates are scored on are capped; every candidate and the baseline see the same rows, and the
+model that ships is fitted on all of them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_FOLD_ROWS", "MIN_FOLD_ROWS", "Folds", "fold_row_cap", "sample_folds"]
+
+MAX_FOLD_ROWS = 10_000
+"""Most training rows of a fold."""
+MIN_FOLD_ROWS = 2_000
+"""A fold is never cut below this many training rows."""
+_MAX_CELLS = 2_000_000
+
+Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+
+
+def fold_row_cap(encoded_columns: int) -> int:
+    """Return the most training rows of a fold for a table with that many encoded columns."""
+    return int(np.clip(_MAX_CELLS // max(encoded_columns, 1), MIN_FOLD_ROWS, MAX_FOLD_ROWS))
+
+
+def sample_folds(
+    folds: Folds, target: NDArray[np.generic], *, cap: int, stratify: bool, latest: bool, random_state: int
+) -> Folds:
+    """Cut each fold to at most `cap` training rows and as many test rows.
+
+    Parameters
+    ----------
+    folds
+        Pairs of training and test rows, as positions in the table.
+    target
+        One value a row of the table, shape (n_rows,).
+    cap
+        Most rows of either part.
+    stratify
+        Whether each class keeps its share, with at least two rows where it has them.
+    latest
+        Whether the last rows of a training part are kept, as time validation wants it.
+    random_state
+        Seed of the draw.
+
+    Returns
+    -------
+    tuple of pairs of arrays
+        In the order of the folds; row numbers ascend within each part.
+    """
+    rng = np.random.default_rng([random_state, 0x0F01D5])
+    out = []
+    for train, test in folds:
+        kept = train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+        out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
+    return tuple(out)
+
+
+def _draw(
+    rows: NDArray[np.intp], target: NDArray[np.generic], cap: int, rng: np.random.Generator, *, stratify: bool
+) -> NDArray[np.intp]:
+    if len(rows) <= cap:
+        return rows
+    if not stratify:
+        return np.sort(rng.choice(rows, cap, replace=False))
+    _, codes = np.unique(target[rows], return_inverse=True)
+    picked = []
+    for code in range(int(codes.max()) + 1):
+        members = rows[codes == code]
+        size = min(len(members), max(2, round(cap * len(members) / len(rows))))
+        picked.append(rng.choice(members, size, replace=False))
+    return np.sort(np.concatenate(picked))

@@ -1,0 +1,340 @@
+"""What runs on a worker: encode a fold, evaluate a pipeline, fit the model that ships.
+
+Each task is a plain function of small arguments and returns small values, bounded by `time_limit`.
+"""
+
+import io
+import json
+import pickle
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline
+
+from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.limits import LimitExceeded, time_limit
+from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
+from trainingjob_trainer.search_space.pipeline_spec import build
+
+__all__ = ["Evaluation", "FitResult", "HoldoutResult", "TaskLimit", "encode_fold", "evaluate", "fit_full"]
+
+_ERROR_CHARS = 300
+_SWITCH_SECONDS = 0.01
+_MIN_USEFUL_SECONDS = 0.2
+_COMPLEXITY_CAP = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimit:
+    """How long a task may take.
+
+    Parameters
+    ----------
+    seconds
+        Its own limit.
+    deadline
+        Unix time at which it ends in any case, since a task may wait in a worker's queue.
+    """
+
+    seconds: float
+    deadline: float
+
+    def effective(self) -> float:
+        """Return the seconds that are left to a task that starts now."""
+        return min(self.seconds, self.deadline - time.time())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of evaluating one pipeline.
+
+    Parameters
+    ----------
+    outcome
+        Ok, invalid or timeout; None if the run's own end cut the evaluation short, which says nothing
+        about the pipeline.
+    fold_scores
+        A score a fold, as far as it came.
+    fit_seconds
+        Mean seconds of a fit.
+    complexity
+        KiB of the first fold's fitted pipeline, pickled.
+    error
+        One line.
+    """
+
+    outcome: Outcome | None
+    fold_scores: tuple[float, ...] = ()
+    fit_seconds: float = 0.0
+    complexity: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutResult:
+    """Predictions for the hold-out rows by a model that has not seen them.
+
+    Parameters
+    ----------
+    score
+        In the run's metric.
+    predicted
+        Shape (n_holdout,).
+    probabilities
+        Shape (n_holdout, n_classes) in the order of `classes`, or None.
+    classes
+        The model's classes, or None.
+    extra
+        Further scores by name.
+    """
+
+    score: float
+    predicted: NDArray[Any]
+    probabilities: NDArray[np.float64] | None
+    classes: tuple[Any, ...] | None
+    extra: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """A fit of the whole pipeline, encoder included.
+
+    Parameters
+    ----------
+    outcome
+        As in `Evaluation`.
+    seconds
+        Of the fit.
+    model
+        The joblib dump of the fitted pipeline, where it was asked for.
+    holdout
+        Where the fit was on the training rows alone.
+    error
+        One line.
+    """
+
+    outcome: Outcome | None
+    seconds: float = 0.0
+    model: bytes | None = None
+    holdout: HoldoutResult | None = None
+    error: str | None = None
+
+
+def encode_fold(ref: StoreRef, fold: int) -> int:
+    """Fit the encoder on a fold's training rows and write both parts encoded.
+
+    Returns
+    -------
+    int
+        How many columns the encoder made.
+    """
+    work, frame = load_work(ref), load_frame(ref)
+    train, test = work.folds[fold]
+    encoder = clone(work.encoder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
+        encoded_test = encoder.transform(frame.iloc[test])
+    train_path, test_path, names_path = fold_paths(ref, fold)
+    np.save(train_path, np.asarray(encoded, dtype=np.float64), allow_pickle=False)
+    np.save(test_path, np.asarray(encoded_test, dtype=np.float64), allow_pickle=False)
+    if ref.named:
+        names_path.write_text(json.dumps([str(name) for name in encoded.columns]))
+    return int(encoded.shape[1])
+
+
+def evaluate(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> Evaluation:
+    """Fit and score a pipeline on every fold.
+
+    Parameters
+    ----------
+    pipeline
+        As data; it takes the encoded matrix.
+    ref
+        Where the folds are.
+    limit
+        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process.
+    """
+    _let_the_last_answer_go()
+    seconds = limit.effective()
+    if seconds < min(_MIN_USEFUL_SECONDS, limit.seconds):
+        return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
+    scores: list[float] = []
+    took: list[float] = []
+    complexity: float | None = None
+    error: str | None = None
+    end = time.monotonic() + seconds
+    try:
+        with time_limit(seconds), _quiet():
+            for fold in range(ref.folds):
+                if time.monotonic() > end:
+                    raise LimitExceeded
+                score, fit_seconds, fitted = _score_fold(pipeline, ref, fold)
+                scores.append(score)
+                took.append(fit_seconds)
+                if not np.isfinite(score):
+                    error = f"the score of fold {fold + 1} is not a finite number"
+                    break
+                if complexity is None:
+                    complexity = pickled_kib(fitted)
+        outcome: Outcome | None = Outcome.OK if error is None else Outcome.INVALID
+    except LimitExceeded:
+        outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
+        error = f"took longer than {limit.seconds:g} s"
+    except Exception as failure:  # noqa: BLE001 - whatever an estimator raises makes the pipeline invalid
+        outcome, error = Outcome.INVALID, describe_error(failure)
+    finite = tuple(s for s in scores if np.isfinite(s))
+    return Evaluation(
+        outcome=outcome,
+        fold_scores=finite,
+        fit_seconds=float(np.mean(took)) if took else 0.0,
+        complexity=complexity,
+        error=error,
+    )
+
+
+def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
+    """Fit encoder and pipeline on raw rows.
+
+    Parameters
+    ----------
+    pipeline
+        As data; it takes the encoded matrix.
+    ref
+        Where the table is.
+    limit
+        Bounds the fit.
+    holdout
+        True: fit on the training rows and predict the hold-out rows. False: fit on all rows and return the
+        model.
+    """
+    _let_the_last_answer_go()
+    seconds = limit.effective()
+    if seconds < _MIN_USEFUL_SECONDS:
+        return FitResult(outcome=None, error="no time was left for the fit")
+    started = time.monotonic()
+    try:
+        with time_limit(seconds), _quiet():
+            work, frame = load_work(ref), load_frame(ref)
+            model = full_pipeline(pipeline, work.encoder)
+            rows = work.train_index if holdout else np.arange(len(frame))
+            model.fit(frame.iloc[rows], work.target[rows])
+            fitted = time.monotonic() - started
+            if holdout:
+                result = _predict_holdout(model, ref)
+                return FitResult(outcome=Outcome.OK, seconds=fitted, holdout=result)
+            buffer = io.BytesIO()
+            joblib.dump(model, buffer, compress=3)
+            return FitResult(outcome=Outcome.OK, seconds=fitted, model=buffer.getvalue())
+    except LimitExceeded:
+        return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
+    except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason
+        return FitResult(outcome=Outcome.INVALID, error=describe_error(failure))
+
+
+def full_pipeline(pipeline: dict[str, Any], encoder: Any) -> Pipeline:
+    """Return the unfitted pipeline that takes the raw table."""
+    return Pipeline([("encode", clone(encoder)), ("model", build(pipeline))])
+
+
+def pickled_kib(fitted: object) -> float | None:
+    """Return the size of a fitted pipeline as a pickle, in KiB, or None if it cannot be told."""
+
+    class Counter(io.RawIOBase):
+        size = 0
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            length = len(memoryview(data).cast("B"))
+            self.size += length
+            if self.size > _COMPLEXITY_CAP:
+                raise OverflowError
+            return length
+
+    counter = Counter()
+    try:
+        pickle.dump(fitted, counter, protocol=5)
+    except (pickle.PicklingError, OverflowError, TypeError, AttributeError):
+        return None
+    return round(counter.size / 1024, 3)
+
+
+def describe_error(failure: BaseException) -> str:
+    """Return an exception as one bounded line."""
+    first = (str(failure).strip().splitlines() or [""])[0]
+    return f"{type(failure).__name__}: {first}"[:_ERROR_CHARS]
+
+
+def _score_fold(pipeline: dict[str, Any], ref: StoreRef, fold: int) -> tuple[float, float, Any]:
+    work = load_work(ref)
+    train, test = work.folds[fold]
+    x_train, x_test = _encoded(ref, fold)
+    estimator = build(pipeline)
+    started = time.monotonic()
+    estimator.fit(x_train, work.target[train])
+    seconds = time.monotonic() - started
+    return float(work.scorer(estimator, x_test, work.target[test])), seconds, estimator
+
+
+def _encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
+    """Return a fold's encoded parts; copy-on-write, so that workers of one host share the pages."""
+    train_path, test_path, names_path = fold_paths(ref, fold)
+    x_train, x_test = np.load(train_path, mmap_mode="c"), np.load(test_path, mmap_mode="c")
+    if not ref.named:
+        return np.asarray(x_train), np.asarray(x_test)
+    names = json.loads(names_path.read_text())
+    return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
+
+
+def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
+    work, frame = load_work(ref), load_frame(ref)
+    rows, truth = work.holdout_index, work.target[work.holdout_index]
+    x = frame.iloc[rows]
+    predicted = np.asarray(model.predict(x))
+    classes = getattr(model, "classes_", None)
+    probabilities = None
+    if classes is not None and hasattr(model, "predict_proba"):
+        probabilities = np.asarray(model.predict_proba(x), dtype=np.float64)
+    extra = {}
+    if classes is not None:
+        extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
+    return HoldoutResult(
+        score=float(work.scorer(model, x, truth)),
+        predicted=predicted,
+        probabilities=probabilities,
+        classes=None if classes is None else tuple(np.asarray(classes).tolist()),
+        extra=extra,
+    )
+
+
+def _let_the_last_answer_go() -> None:
+    """Give the worker's event loop a moment to send the previous task's result.
+
+    A task that takes the interpreter's lock for good would hold that message back, and the task before it
+    would be blamed for the death of the worker.
+    """
+    time.sleep(_SWITCH_SECONDS)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb where it is used
+    """Silence warnings and floating point noise of candidates; failures are told by outcome."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        self._errors = np.seterr(all="ignore")
+        return entered
+
+    def __exit__(self, *exc: object) -> None:
+        np.seterr(**self._errors)
+        super().__exit__(*exc)
