@@ -1,0 +1,136 @@
+"""Finding out which packages a saved model needs, without loading it."""
+
+import pickletools
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from trainingjob_trainer.errors import RunFailed
+
+__all__ = ["modules_of", "requirements_for", "requirements_text"]
+
+# What every model needs: the loader, the table it takes and the library that its steps come from.
+_ALWAYS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
+# A shipped model must stand without these.
+_FORBIDDEN = frozenset({"__main__", "__mp_main__", "tpot", "cloudpickle"})
+_FORBIDDEN_PREFIX = "trainingjob_"
+
+_STRING_OPS = frozenset(
+    {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+)
+_GET_OPS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_PUT_OPS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+# Opcodes that leave the top of the stack as it is.
+_NEUTRAL_OPS = frozenset({"FRAME", "PROTO"})
+
+
+def modules_of(path: Path) -> frozenset[str]:
+    """Return the names of all modules that a pickle refers to, by reading its opcodes.
+
+    Nothing is executed or imported.
+
+    Parameters
+    ----------
+    path
+        A plain pickle, such as `save_model` writes.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``ModelUnreadable`` if the file is no plain pickle.
+    """
+    try:
+        with path.open("rb") as stream:
+            return frozenset(_modules(stream))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise RunFailed(
+            "ModelUnreadable", f"{path.name} is not a pickle that can be examined: {error}"
+        ) from error
+
+
+def _modules(stream: object) -> Iterator[str]:
+    """Yield the module of every global of a pickle stream; memo entries are followed."""
+    memo: dict[int, str | None] = {}
+    recent: list[str | None] = [None, None]
+    for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        name = opcode.name
+        if name in {"GLOBAL", "INST"}:
+            yield str(argument).split(" ", 1)[0]
+        elif name == "STACK_GLOBAL":
+            module = recent[-2]
+            if module is None:
+                raise ValueError("a global's module is not a plain string")
+            yield module
+        if name in _NEUTRAL_OPS:
+            continue
+        if name == "MEMOIZE":
+            memo[len(memo)] = recent[-1]
+        elif name in _PUT_OPS:
+            memo[_number(argument)] = recent[-1]
+        else:
+            recent = [recent[-1], _pushed(name, argument, memo)]
+
+
+def _pushed(name: str, argument: object, memo: dict[int, str | None]) -> str | None:
+    """Return the string that an opcode pushes, or None if it does anything else."""
+    if name in _STRING_OPS:
+        return str(argument)
+    if name in _GET_OPS:
+        return memo.get(_number(argument))
+    return None
+
+
+def _number(argument: object) -> int:
+    return int(str(argument))
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}
+
+
+def requirements_for(path: Path) -> list[str]:
+    """Return the pinned requirements of a saved model, sorted, such as ``scikit-learn==1.9.1``.
+
+    The packages are those that the pickle's globals come from, in the versions that are installed here,
+    with the loader, numpy, pandas, scikit-learn and scipy always among them.
+
+    Parameters
+    ----------
+    path
+        A file that `save_model` wrote.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``ModelUnreadable`` as `modules_of`; with reason ``ModelNotPortable`` if the model refers
+        to TPOT, to this project or to a module of no installed package.
+    """
+    tops = {module.split(".", 1)[0] for module in modules_of(path)}
+    tops -= set(sys.stdlib_module_names) | {"builtins", "copy_reg", "__builtin__"}
+    banned = sorted(t for t in tops if t in _FORBIDDEN or t.startswith(_FORBIDDEN_PREFIX))
+    if banned:
+        raise RunFailed(
+            "ModelNotPortable",
+            f"the model refers to {', '.join(banned)}, which its users do not have; "
+            "every step must come from a published package",
+        )
+    names = set(_ALWAYS)
+    for top in sorted(tops):
+        found = _distributions().get(top)
+        if not found:
+            raise RunFailed(
+                "ModelNotPortable", f"the model refers to the module {top!r}, which no installed package owns"
+            )
+        names.update(found)
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names, key=str.lower)]
+
+
+def requirements_text(pins: Sequence[str]) -> str:
+    """Return the content of ``requirements.txt`` for these pins."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    head = f"# What model.joblib and pipeline.py need; written with Python {version}.\n"
+    return head + "".join(f"{pin}\n" for pin in pins)

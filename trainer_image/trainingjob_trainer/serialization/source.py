@@ -1,0 +1,177 @@
+"""Estimators as Python source."""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Source", "Unrenderable", "source_of"]
+
+# A longer list of columns or values would bury the rest of the program.
+_MAX_ITEMS = 20_000
+_MAX_DEPTH = 30
+_WIDTH = 100
+_FORBIDDEN = ("trainingjob_", "tpot", "__main__")
+
+
+class Unrenderable(Exception):  # noqa: N818 - names what happened, as the other outcomes do
+    """An estimator holds something that cannot be written as source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An expression and the imports that it needs.
+
+    Parameters
+    ----------
+    imports
+        Import statements, sorted.
+    expression
+        A Python expression over several lines.
+    """
+
+    imports: tuple[str, ...]
+    expression: str
+
+
+@dataclass(slots=True)
+class _Writer:
+    names: dict[str, str] = field(default_factory=dict)
+
+    def refer(self, thing: type | Callable[..., Any]) -> str:
+        """Return the name of a class or function and remember to import it from its public home."""
+        module, name = _public_home(thing)
+        if module == "builtins":
+            return name
+        if self.names.setdefault(name, module) != module:
+            raise Unrenderable(f"two different things are called {name}")
+        return name
+
+    def render(self, value: Any, indent: int = 0) -> str:
+        """Return the source of one value; continuation lines are indented by `indent` spaces."""
+        if indent > 4 * _MAX_DEPTH:
+            raise Unrenderable("the estimator is nested too deeply")
+        match value:
+            case type():
+                text = self.refer(value)
+            case np.generic():
+                text = self.render(value.item(), indent)
+            case np.ndarray():
+                text = self._call(self.refer(np.array), [self.render(value.tolist(), indent + 4)], indent)
+            case float() if not math.isfinite(value):
+                text = f'float("{value}")'
+            case None | bool() | int() | float() | str() | bytes() | slice():
+                text = repr(value)
+            case list() | tuple() | set() | frozenset() | dict():
+                text = self._container(value, indent)
+            case _ if hasattr(value, "get_params"):
+                text = self._estimator(value, indent)
+            case _ if callable(value):
+                text = self.refer(value)
+            case _:
+                raise Unrenderable(f"a {type(value).__name__} has no source form")
+        return text
+
+    def _estimator(self, estimator: Any, indent: int) -> str:
+        name = self.refer(type(estimator))
+        defaults = _defaults(type(estimator))
+        parts = []
+        for key, value in estimator.get_params(deep=False).items():
+            if key in defaults and _same(defaults[key], value):
+                continue
+            parts.append(f"{key}={self.render(value, indent + 4)}")
+        text = self._call(name, parts, indent)
+        output = getattr(estimator, "_sklearn_output_config", {}).get("transform")
+        return f"{text}.set_output(transform={output!r})" if output else text
+
+    def _container(self, value: Any, indent: int) -> str:
+        if len(value) > _MAX_ITEMS:
+            raise Unrenderable(f"a collection of {len(value)} items is too long to print")
+        if isinstance(value, dict):
+            parts = [f"{self.render(k, indent + 4)}: {self.render(v, indent + 4)}" for k, v in value.items()]
+            return _wrap("{", parts, "}", indent)
+        if isinstance(value, set | frozenset):
+            inner = [self.render(item, indent + 4) for item in sorted(value, key=repr)]
+            if isinstance(value, frozenset):
+                return f"frozenset({_wrap('[', inner, ']', indent)})"
+            return _wrap("{", inner, "}", indent) if inner else "set()"
+        parts = [self.render(item, indent + 4) for item in value]
+        if isinstance(value, tuple):
+            if not hasattr(value, "_fields"):
+                return _wrap("(", parts, ",)" if len(parts) == 1 else ")", indent)
+            raise Unrenderable(f"a {type(value).__name__} has no source form")
+        return _wrap("[", parts, "]", indent)
+
+    def _call(self, name: str, parts: list[str], indent: int) -> str:
+        return name + _wrap("(", parts, ")", indent)
+
+
+def _wrap(opening: str, parts: list[str], closing: str, indent: int) -> str:
+    line = opening + ", ".join(parts) + closing
+    if len(line) + indent <= _WIDTH and "\n" not in line:
+        return line
+    pad = " " * (indent + 4)
+    body = "".join(f"{pad}{part},\n" for part in parts)
+    return f"{opening}\n{body}{' ' * indent}{closing.lstrip(',')}"
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Tell whether a parameter has its default; estimators never count as equal."""
+    if left is right:
+        return True
+    if type(left) is not type(right) or not isinstance(left, bool | int | float | str | tuple | type(None)):
+        return False
+    return bool(left == right) or (isinstance(left, float) and math.isnan(left) and math.isnan(right))
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    import inspect  # noqa: PLC0415 - not needed where no source is written
+
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()  # type: ignore[misc]
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
+def _public_home(thing: Any) -> tuple[str, str]:
+    """Return the shortest public module that offers a class or function, and its name there."""
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    module = getattr(thing, "__module__", None) or ("numpy" if isinstance(thing, np.ufunc) else None)
+    if not name or not module or not str(name).isidentifier():
+        raise Unrenderable(f"{thing!r} cannot be imported by name")
+    if str(module).startswith(_FORBIDDEN):
+        raise Unrenderable(f"{name} belongs to the project, not to a published package")
+    parts = str(module).split(".")
+    for end in range(1, len(parts) + 1):
+        candidate = ".".join(parts[:end])
+        public = not any(part.startswith("_") for part in parts[:end])
+        if public and getattr(sys.modules.get(candidate), name, None) is thing:
+            return candidate, str(name)
+    if getattr(sys.modules.get(str(module)), name, None) is thing:
+        return str(module), str(name)
+    raise Unrenderable(f"{module}.{name} cannot be imported by name")
+
+
+def source_of(value: Any) -> Source:
+    """Return an estimator, or a value made of estimators, as source that builds it unfitted.
+
+    Only parameters that differ from their defaults are written.
+
+    Parameters
+    ----------
+    value
+        A scikit-learn style estimator; fitted state is ignored.
+
+    Raises
+    ------
+    Unrenderable
+        If a parameter has no source form, such as a local function or an object of this project.
+    """
+    writer = _Writer()
+    expression = writer.render(value)
+    imports = tuple(sorted(f"from {module} import {name}" for name, module in writer.names.items()))
+    return Source(imports, expression)

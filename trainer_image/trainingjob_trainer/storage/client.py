@@ -1,0 +1,120 @@
+"""The S3 client, shared by dataset and output."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.settings import TrainerSettings
+
+__all__ = ["endpoint_of", "s3_client"]
+
+_AWS = "https://s3.amazonaws.com"
+_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_MAX_SECRET_BYTES = 16 * 1024
+
+
+def endpoint_of(endpoint: str | None, settings: TrainerSettings) -> str:
+    """Return the endpoint in force: the spec's, else the environment's, else AWS's."""
+    return (endpoint or settings.s3_endpoint or _AWS).rstrip("/")
+
+
+def s3_client(
+    endpoint: str | None,
+    credentials_dir: Path | None,
+    settings: TrainerSettings,
+    environment: Mapping[str, str] = os.environ,
+) -> Minio:
+    """Return an S3 client with explicit time-outs that neither retries nor follows redirects.
+
+    Parameters
+    ----------
+    endpoint
+        ``https://host[:port]``; None takes that of the settings, else AWS.
+    credentials_dir
+        Folder with ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and, optionally,
+        ``AWS_SESSION_TOKEN`` as files; what is missing there is taken from the environment. Without any
+        credentials requests are anonymous.
+    settings
+        Time-out and allowed endpoints.
+    environment
+        Credentials and ``AWS_REGION``.
+
+    Raises
+    ------
+    SpecInvalid
+        With reason ``InvalidEndpoint``, ``EndpointNotAllowed`` or ``CredentialsMissing``.
+    """
+    address = endpoint_of(endpoint, settings)
+    host, secure = _host(address, settings)
+    key = _credential(_KEY, credentials_dir, environment)
+    secret = _credential(_SECRET, credentials_dir, environment)
+    if (key is None) != (secret is None) or (credentials_dir is not None and key is None):
+        missing = " and ".join(n for n, value in ((_KEY, key), (_SECRET, secret)) if value is None)
+        raise SpecInvalid(
+            "CredentialsMissing",
+            f"{missing} is neither in the Secret of credentialsSecretRef nor in the environment; add it",
+        )
+    return Minio(
+        host,
+        access_key=key,
+        secret_key=secret,
+        session_token=_credential(_TOKEN, credentials_dir, environment),
+        secure=secure,
+        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
+        http_client=_pool(settings.s3_timeout_seconds, environment),
+    )
+
+
+def _pool(timeout_seconds: float, environment: Mapping[str, str]) -> urllib3.PoolManager:
+    # Repeating is the caller's business, who knows how long it may take; a redirect could leave the
+    # endpoints that are allowed.
+    return urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=min(timeout_seconds, 10.0), read=timeout_seconds),
+        retries=urllib3.Retry(total=0, redirect=0, raise_on_redirect=False),
+        maxsize=4,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=environment.get("SSL_CERT_FILE") or certifi.where(),
+    )
+
+
+def _host(address: str, settings: TrainerSettings) -> tuple[str, bool]:
+    """Return host[:port] of an endpoint and whether it is https."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    plain = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        # The address itself stays out of the message: it may hold a password.
+        raise SpecInvalid(
+            "InvalidEndpoint", "the S3 endpoint must look like https://host or https://host:port; correct it"
+        )
+    if settings.allowed_endpoints and parts.hostname not in settings.allowed_endpoints:
+        raise SpecInvalid(
+            "EndpointNotAllowed",
+            f"the S3 endpoint {parts.hostname} is not among the allowed ones "
+            f"({', '.join(settings.allowed_endpoints)}); use one of these",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return (f"{host}:{port}" if port else host), parts.scheme == "https"
+
+
+def _credential(name: str, folder: Path | None, environment: Mapping[str, str]) -> str | None:
+    """Return a credential from its file, else from the environment."""
+    text = ""
+    if folder is not None and (folder / name).is_file():
+        with (folder / name).open("rb") as stream:
+            text = stream.read(_MAX_SECRET_BYTES).decode("utf-8", errors="replace").strip()
+    text = text or environment.get(name, "").strip()
+    if text and not (text.isascii() and text.isprintable()):
+        raise SpecInvalid(
+            "CredentialsMissing", f"{name} holds characters that no access key has; write it again"
+        )
+    return text or None

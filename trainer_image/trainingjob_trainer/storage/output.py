@@ -1,0 +1,125 @@
+"""Opening the output that ``spec.output`` names."""
+
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from trainingjob_api import Artifact
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.client import endpoint_of, s3_client
+from trainingjob_trainer.storage.folder import FolderOutput
+from trainingjob_trainer.storage.journal_store import StateStore
+from trainingjob_trainer.storage.names import folder_name
+from trainingjob_trainer.storage.s3 import S3Output
+
+__all__ = ["Output", "folder_name", "open_output"]
+
+
+class Output(Protocol):
+    """A place for artifacts."""
+
+    @property
+    def uri(self) -> str:
+        """The place as the user names it."""
+
+    def check(self) -> None:
+        """Prove, before anything is computed, that the place is there and can be written to.
+
+        Raises
+        ------
+        SpecInvalid
+            With reason ``OutputNotWritable``, ``BucketNotFound``, ``CredentialsRefused`` or
+            ``StorageUnreachable``.
+        """
+
+    def publish(self, folder: Path, name: str, uid8: str) -> list[Artifact]:
+        """Store a folder's artifacts, verify each, then write the manifest and the pointer to it.
+
+        May be repeated: what is there already, with the right digest, is not sent again.
+
+        Returns
+        -------
+        list of Artifact
+            The artifacts by name, and the manifest last.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``UploadFailed``.
+        SpecInvalid
+            As `check`.
+        """
+
+    def verify(self, name: str, uid8: str) -> list[Artifact]:
+        """Read back what a run published and compare it with its manifest.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``ManifestMissing``, ``ManifestInvalid``, ``ArtifactMismatch`` or
+            ``StorageUnreachable``.
+        """
+
+    def state(self, name: str, uid8: str) -> StateStore:
+        """Return the store of a run's small state objects, such as the journal's mirror."""
+
+
+def open_output(
+    uri: str, *, endpoint: str | None, credentials_dir: Path | None, settings: TrainerSettings
+) -> Output:
+    """Return the output behind a URI; nothing is read or written yet.
+
+    Parameters
+    ----------
+    uri
+        ``s3://bucket/prefix``, ``pvc://claim/path``, ``file:///path`` or a plain path.
+    endpoint
+        S3 endpoint, if not the default one.
+    credentials_dir
+        See `s3_client`.
+    settings
+        Time-outs, allowed endpoints and the folder where claims are mounted.
+
+    Raises
+    ------
+    SpecInvalid
+        With reason ``InvalidOutput`` if the URI is of another kind; as `s3_client` for S3.
+    """
+    scheme, rest = uri.split("://", 1) if "://" in uri else ("", uri)
+    match scheme:
+        case "":
+            return FolderOutput(Path(rest))
+        case "file":
+            return FolderOutput(_file_path(uri))
+        case "pvc":
+            claim, path = _two_parts(uri, rest, "pvc://claim/path")
+            mount = settings.pvc_root / claim
+            return FolderOutput(mount / path, uri=uri, mount=mount)
+        case "s3":
+            bucket, prefix = _two_parts(uri, rest, "s3://bucket/prefix")
+            client = s3_client(endpoint, credentials_dir, settings)
+            return S3Output(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
+        case _:
+            raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
+
+
+def _file_path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.netloc not in {"", "localhost"}:
+        raise _invalid(uri, "a file lies on this machine: write file:///path")
+    return Path(unquote(parts.path))
+
+
+def _two_parts(uri: str, rest: str, shape: str) -> tuple[str, str]:
+    """Split ``first/rest``; no part of the rest may climb out of it."""
+    first, _, path = rest.partition("/")
+    path = path.strip("/")
+    if not first or "@" in first or first.startswith(".") or ".." in PurePosixPath(path).parts:
+        raise _invalid(uri, f"it must look like {shape}")
+    return first, path
+
+
+def _invalid(uri: str, cause: str) -> SpecInvalid:
+    shown = uri if "@" not in uri else uri.split("://", 1)[0] + "://…"
+    return SpecInvalid("InvalidOutput", f"spec.output.uri: {shown!r} is no place for artifacts; {cause}")
