@@ -1,0 +1,180 @@
+"""The base of all models, and the bounded types that their fields are made of.
+
+Every string has a length, every number a range, every list and map a size: the custom resource
+definition is generated from these types, and an API server prices CEL rules by their bounds.
+Patterns keep to the syntax that Go, Rust and Python share.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+__all__ = [
+    "Bool",
+    "ColumnName",
+    "CommonName",
+    "Count",
+    "Digest",
+    "LabelKey",
+    "LabelValue",
+    "Message",
+    "ObjectName",
+    "PipelineText",
+    "Quantity",
+    "ReasonWord",
+    "Score",
+    "SpecModel",
+    "StatusModel",
+    "Timestamp",
+    "Uid",
+    "Uri",
+    "UriOrigin",
+    "format_score",
+    "rules",
+]
+
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+SCORE_PATTERN = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
+
+
+class SpecModel(BaseModel):
+    """A part of the spec: frozen, camelCase outside, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+    )
+
+
+class StatusModel(BaseModel):
+    """A part of status or report.
+
+    Unknown fields are ignored here, so that an operator can read what a newer trainer wrote.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
+    )
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return the JSON-schema extra that carries CEL rules into the resource definition.
+
+    Parameters
+    ----------
+    pairs
+        Each the CEL expression that must hold and the message when it does not.
+    """
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def _quantity(value: object) -> object:
+    # A bare integer is a quantity for Kubernetes; True is an int for Python.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _utc_seconds(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_score(value: float) -> str:
+    """Return a score as the status holds it: six significant digits, never NaN.
+
+    Raises
+    ------
+    ValueError
+        If *value* is not finite; such a score means that the evaluation failed.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"a score must be finite, got {value}")
+    text = format(float(value), ".6g")
+    return "0" if text == "-0" else text
+
+
+def _lower(value: str) -> str:
+    return value.lower()
+
+
+Bool = StrictBool
+Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+CommonName = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+]
+ObjectName = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY_PATTERN)]
+LabelValue = Annotated[
+    str, StringConstraints(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
+]
+Digest = Annotated[
+    str,
+    StringConstraints(min_length=64, max_length=64, pattern=r"^[A-Fa-f0-9]{64}$"),
+    AfterValidator(_lower),
+]
+Quantity = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=32, pattern=QUANTITY_PATTERN),
+    BeforeValidator(_quantity),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            "pattern": QUANTITY_PATTERN,
+        },
+        mode="validation",
+    ),
+]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+UriOrigin = Annotated[
+    str,
+    StringConstraints(
+        min_length=8,
+        max_length=512,
+        pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$",
+    ),
+]
+Score = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=SCORE_PATTERN)]
+PipelineText = Annotated[str, StringConstraints(max_length=300)]
+Message = Annotated[str, StringConstraints(max_length=1024)]
+ReasonWord = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+]
+Uid = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(_utc_seconds, return_type=str, when_used="json-unless-none"),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]

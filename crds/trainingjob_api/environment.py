@@ -1,0 +1,155 @@
+"""The environment table: variables, the fields that they stand in for, and defaults.
+
+An empty variable counts as unset, since Helm and shells write empty ones.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from trainingjob_api.errors import Problem, SpecError
+from trainingjob_api.hints import nearest
+from trainingjob_api.spec import Budget, TrainingJobSpec
+from trainingjob_api.vocabulary import ParallelMode
+
+__all__ = [
+    "CONFIG_DICT",
+    "DASK_SCHEDULER_FILE",
+    "DEFAULT_SCHEDULER_FILE",
+    "TABLE",
+    "Row",
+    "read_variable",
+]
+
+CONFIG_DICT = "TPOT__CONFIG_DICT"
+DASK_SCHEDULER_FILE = "TPOT__DASK_SCHEDULER_FILE"
+DEFAULT_SCHEDULER_FILE = "/var/run/tpot/scheduler.json"
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table.
+
+    Parameters
+    ----------
+    variable
+        Name of the environment variable.
+    field
+        Dotted path below ``spec``, as users write it.
+    attributes
+        The same path as Python attributes.
+    kind
+        ``bool``, ``int``, ``mode`` or ``name``.
+    default
+        The value in force where neither spec nor environment has one; ``None`` leaves it to the trainer.
+    """
+
+    variable: str
+    field: str
+    attributes: tuple[str, ...]
+    kind: str
+    default: bool | int | str | None
+
+    def from_spec(self, spec: TrainingJobSpec) -> Any:
+        """Return the field's value in *spec*, ``None`` if unset."""
+        value: Any = spec
+        for name in self.attributes:
+            if value is None:
+                return None
+            value = getattr(value, name)
+        return value
+
+    def from_environment(self, environment: Mapping[str, str]) -> Any:
+        """Return the variable's value, ``None`` if unset.
+
+        Raises
+        ------
+        SpecError
+            Naming the variable.
+        """
+        text = read_variable(environment, self.variable)
+        if text is None:
+            return None
+        match self.kind:
+            case "bool":
+                return _bool(self.variable, text)
+            case "int":
+                return _checked(self, _int(self.variable, text))
+            case "mode":
+                return _mode(self.variable, text)
+            case _:
+                return _checked(self, text)
+
+
+TABLE = (
+    Row("ENABLE_AUTOML", "automl.enabled", ("automl", "enabled"), "bool", True),  # noqa: FBT003  # a table
+    Row("ENABLE_AUTOML_FALLBACK", "automl.fallback", ("automl", "fallback"), "bool", True),  # noqa: FBT003
+    Row("TPOT_PARALLEL_MODE", "parallelMode", ("parallel_mode",), "mode", ParallelMode.LOCAL),
+    Row("TPOT__GENERATIONS", "budget.generations", ("budget", "generations"), "int", 40),
+    Row("TPOT__POPULATION_SIZE", "budget.populationSize", ("budget", "population_size"), "int", 64),
+    Row("TPOT__TIME_LEFT", "budget.timeLeftSeconds", ("budget", "time_left_seconds"), "int", 600),
+    Row("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", ("budget", "per_run_limit_seconds"), "int", 60),
+    Row("TPOT__METRIC", "metric", ("metric",), "name", None),
+    Row("TPOT__CV_FOLDS", "budget.cvFolds", ("budget", "cv_folds"), "int", 5),
+    Row("TPOT__N_JOBS", "nJobs", ("n_jobs",), "int", None),
+    Row("TPOT__MEMORY_LIMIT_MB", "memoryLimitMb", ("memory_limit_mb",), "int", 3072),
+)
+"""The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read apart."""
+
+
+def read_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return the variable without surrounding space, ``None`` if it is unset or empty."""
+    return environment.get(name, "").strip() or None
+
+
+def _bool(variable: str, text: str) -> bool:
+    word = text.lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise SpecError(variable, f"must be true or false, not {text[:60]!r}")
+
+
+def _int(variable: str, text: str) -> int:
+    # int() would take underscores and the digits of other scripts.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise SpecError(variable, f"must be a whole number, not {text[:60]!r}")
+    return int(text)
+
+
+def _mode(variable: str, text: str) -> ParallelMode:
+    word = text.lower()
+    if word == "off":
+        return ParallelMode.NONE
+    names = [mode.value for mode in ParallelMode]
+    if word in names:
+        return ParallelMode(word)
+    found = nearest(word, [*names, "off"])
+    raise SpecError(
+        variable,
+        f"must be one of {', '.join(names)} or off, not {text[:60]!r}",
+        f"did you mean {found}?" if found else None,
+    )
+
+
+def _checked(row: Row, value: int | str) -> Any:
+    """Hold *value* to the bounds of the spec's own field."""
+    model = Budget if row.attributes[0] == "budget" else TrainingJobSpec
+    info = model.model_fields[row.attributes[-1]]
+    kind: Any = info.annotation
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        message = message.replace("Input should", "must").replace("String should", "must")
+        raise SpecError(
+            problems=[
+                Problem(row.variable, f"{message}, not {str(value)[:60]!r}", f"it stands for {row.field}")
+            ]
+        ) from None

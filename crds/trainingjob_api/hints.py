@@ -1,0 +1,197 @@
+"""From pydantic's errors to sentences for users: the field, the cause, the nearest name."""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from trainingjob_api.base import LABEL_KEY_PATTERN, QUANTITY_PATTERN
+from trainingjob_api.errors import Problem
+from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
+
+__all__ = ["explain", "nearest"]
+
+_FORMS = {
+    DATASET_URI_PATTERN: f"must be {DATASET_FORMS}",
+    OUTPUT_URI_PATTERN: f"must be {OUTPUT_FORMS}",
+    QUANTITY_PATTERN: "must be a quantity such as 500m, 2 or 4Gi",
+    LABEL_KEY_PATTERN: "must be a Kubernetes name such as memory or example.com/gpu",
+}
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+
+
+def nearest(word: str, names: Sequence[str]) -> str | None:
+    """Return the one of *names* that *word* was probably meant to be, if any."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", text.lower())
+
+    by_plain = {plain(name): name for name in names}
+    found = difflib.get_close_matches(plain(word[:100]), list(by_plain), n=1, cutoff=0.6)
+    return by_plain[found[0]] if found else None
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Problem]:
+    """Return the problems of *error*, raised while *model* was validated, in the order of the fields."""
+    problems = [_problem(item, model, prefix) for item in error.errors(include_url=False)]
+    return list(dict.fromkeys(problems))
+
+
+def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
+    loc = tuple(part for part in item["loc"] if part != "[key]")
+    field = path_text(loc, prefix)
+    kind, value, context = item["type"], item.get("input"), item.get("ctx") or {}
+    if kind == "extra_forbidden":
+        return _unknown(loc, model, prefix)
+    if kind == "missing":
+        return Problem(field, "is required")
+    if kind == "enum":
+        return _enum(field, value, _enum_at(model, loc))
+    if kind == "string_pattern_mismatch":
+        return Problem(field, _FORMS.get(context["pattern"], f"must match {context['pattern']}"))
+    if kind in _TYPES:
+        return _wrong_type(field, _TYPES[kind], value)
+    if kind == "value_error":
+        return Problem(field, str(context["error"]))
+    return Problem(field, _sentence(item["msg"]))
+
+
+def _wrong_type(field: str, wanted: str, value: Any) -> Problem:
+    got = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        dict: "a mapping",
+        list: "a list",
+    }
+    found = "nothing (null)" if value is None else got.get(type(value), "something else")
+    hint = None
+    if wanted == "text" and isinstance(value, bool | int | float):
+        hint = f'put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
+    elif wanted != "text" and isinstance(value, str):
+        hint = "write it without quotes"
+    elif isinstance(value, float) and wanted == "a whole number":
+        hint = "write it without a fraction"
+    elif value is None:
+        hint = "give it a value or leave it out"
+    return Problem(field, f"must be {wanted}, not {found}", hint)
+
+
+def _enum(field: str, value: Any, enum: type[StrEnum] | None) -> Problem:
+    names = [str(member) for member in enum or ()]
+    message = f"must be one of {', '.join(names)}"
+    if isinstance(value, bool):
+        way = "write none for off" if "none" in names else "put the value in quotes"
+        return Problem(field, message, f"YAML reads an unquoted off, on, no or yes as a boolean; {way}")
+    if not isinstance(value, str):
+        return Problem(field, message)
+    found = nearest(value, names)
+    if value == "off" and "none" in names:
+        found = "none"
+    return Problem(field, f"{message}, not {value[:60]!r}", f"did you mean {found}?" if found else None)
+
+
+def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Problem:
+    field = path_text(loc, prefix)
+    *parents, name = loc
+    parent = _model_at(model, tuple(parents))
+    names = [alias for alias, _ in _fields(parent)] if parent else []
+    where = path_text(tuple(parents), prefix) or model.__name__
+    found = nearest(str(name), names)
+    elsewhere = sorted(path for path in _paths(model, prefix) if path.rsplit(".", 1)[-1] == str(name))
+    if elsewhere and found != name:
+        return Problem(field, f"is no field of {where}", f"it belongs to {elsewhere[0].rsplit('.', 1)[0]}")
+    hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}" if names else None
+    return Problem(field, f"is no field of {where}", hint)
+
+
+def path_text(loc: Sequence[Any], prefix: str = "") -> str:
+    """Return a location as a user reads it: ``spec.dask.tolerations[0].key``."""
+    text = prefix
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{str(part)[:80]}" if text else str(part)[:80]
+    return text
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field.annotation
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield the classes that an annotation is made of, and a map's or list's values."""
+    origin = typing.get_origin(annotation)
+    if origin is None:
+        yield annotation
+    elif origin in {typing.Annotated, tuple, list}:
+        yield from _parts(typing.get_args(annotation)[0])
+    elif origin is dict:
+        yield from _parts(typing.get_args(annotation)[1])
+    elif origin in {typing.Union, types.UnionType}:
+        for argument in typing.get_args(annotation):
+            yield from _parts(argument)
+
+
+def _annotation_at(model: type[BaseModel], loc: tuple[Any, ...]) -> Iterator[Any]:
+    here: list[Any] = [model]
+    for part in loc:
+        if isinstance(part, int):
+            continue  # _parts has reached the items already
+        below: list[Any] = []
+        for each in here:
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                below += [p for alias, note in _fields(each) if alias == part for p in _parts(note)]
+            else:
+                below.append(each)
+        here = below
+    yield from here
+
+
+def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
+    found = (
+        each for each in _annotation_at(model, loc) if isinstance(each, type) and issubclass(each, BaseModel)
+    )
+    return next(found, None)
+
+
+def _enum_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[StrEnum] | None:
+    found = (
+        each for each in _annotation_at(model, loc) if isinstance(each, type) and issubclass(each, StrEnum)
+    )
+    return next(found, None)
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted paths of the spec's fields."""
+    for alias, annotation in _fields(model):
+        path = f"{prefix}.{alias}" if prefix else alias
+        if path in {"metadata", "status"}:
+            continue
+        yield path
+        for part in _parts(annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _paths(part, path)
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return re.sub(r"^(Input|String|Dictionary|Tuple|List) should", "should", message)

@@ -1,0 +1,242 @@
+"""The status of a TrainingJob, and the parts that it shares with the trainer's report."""
+
+from typing import Annotated
+
+from pydantic import Field, StrictBool, StrictInt, StringConstraints
+
+from trainingjob_api.base import (
+    ColumnName,
+    CommonName,
+    Count,
+    Digest,
+    Message,
+    PipelineText,
+    ReasonWord,
+    Score,
+    StatusModel,
+    Timestamp,
+    Uri,
+)
+from trainingjob_api.vocabulary import (
+    Backend,
+    ConditionStatus,
+    ConditionType,
+    ModelSource,
+    ParallelMode,
+    Phase,
+    Task,
+    ValidationStrategy,
+)
+
+__all__ = [
+    "MAX_STATUS_BYTES",
+    "Artifact",
+    "Best",
+    "Condition",
+    "Fallback",
+    "LeaderboardEntry",
+    "ParetoPoint",
+    "Progress",
+    "Resolved",
+    "TrainingJobStatus",
+    "trim_status",
+]
+
+MAX_STATUS_BYTES = 32 * 1024
+"""Size that the status, as JSON in UTF-8, stays under."""
+
+ShortKey = Annotated[str, StringConstraints(max_length=64)]
+SourceWord = Annotated[str, StringConstraints(max_length=32)]
+Generation = Annotated[StrictInt, Field(ge=0, le=9_007_199_254_740_991)]
+
+
+class Condition(StatusModel):
+    """A condition, as in metav1."""
+
+    type: ConditionType = Field(description="Type of the condition.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    observed_generation: Generation | None = Field(
+        default=None, description="Generation of the spec that the condition is about."
+    )
+    last_transition_time: Timestamp = Field(description="When the status of the condition last changed.")
+    reason: ReasonWord = Field(description="PascalCase word that says why.")
+    message: Message = Field(default="", description="What happened and what to do, for people.")
+
+
+class Fallback(StatusModel):
+    """A step down the ladder."""
+
+    from_: SourceWord = Field(alias="from", description="What was used before: dask, local or tpot.")
+    to: SourceWord = Field(description="What is used since: local or baseline.")
+    reason: ReasonWord = Field(description="PascalCase word that says why, such as SchedulerLost.")
+    time: Timestamp = Field(description="When it happened.")
+    message: Annotated[str, StringConstraints(max_length=300)] = Field(
+        default="", description="What happened, for people."
+    )
+
+
+class Progress(StatusModel):
+    """How far the search is."""
+
+    generation: Count = Field(default=0, description="Generations finished.")
+    generations: Count | None = Field(default=None, description="Generations asked for.")
+    population_size: Count | None = Field(default=None, description="Pipelines in a generation.")
+    evaluated: Count = Field(default=0, description="Pipelines evaluated with a score.")
+    failed: Count = Field(default=0, description="Pipelines that failed.")
+    timed_out: Count = Field(default=0, description="Pipelines stopped at the limit.")
+    best_score: Score | None = Field(default=None, description="Best cross-validated score until now.")
+    elapsed_seconds: Count = Field(default=0, description="Seconds of the budget that are spent.")
+    remaining_seconds: Count | None = Field(default=None, description="Seconds of the budget that are left.")
+    updated_at: Timestamp | None = Field(default=None, description="When these numbers were taken.")
+
+
+class Best(StatusModel):
+    """The best pipeline until now, beside the baseline."""
+
+    pipeline: PipelineText = Field(description="The pipeline in one line.")
+    score: Score | None = Field(default=None, description="Its cross-validated score.")
+    holdout_score: Score | None = Field(default=None, description="Its score on the hold-out rows.")
+    baseline_score: Score | None = Field(default=None, description="Cross-validated score of the baseline.")
+    baseline_holdout_score: Score | None = Field(
+        default=None, description="Score of the baseline on the hold-out rows."
+    )
+
+
+class LeaderboardEntry(StatusModel):
+    """One row of the leaderboard."""
+
+    rank: Annotated[StrictInt, Field(ge=1, le=1_000)] = Field(description="1 is the best.")
+    pipeline: PipelineText = Field(description="The pipeline in one line.")
+    score: Score = Field(description="Cross-validated score.")
+    score_std: Score | None = Field(
+        default=None, description="Standard deviation of the score over the folds."
+    )
+    complexity: Score | None = Field(default=None, description="KiB of the fitted pipeline.")
+    fit_seconds: Score | None = Field(default=None, description="Seconds that its evaluation took.")
+    origin: ShortKey | None = Field(
+        default=None, description="Where it comes from: a seed's name or evolution."
+    )
+    key: ShortKey | None = Field(
+        default=None, description="Fingerprint of the pipeline, as in the artifacts."
+    )
+
+
+class ParetoPoint(StatusModel):
+    """One point of the front of score against complexity."""
+
+    score: Score = Field(description="Cross-validated score.")
+    complexity: Score = Field(description="KiB of the fitted pipeline.")
+    pipeline: PipelineText = Field(description="The pipeline in one line.")
+    key: ShortKey | None = Field(
+        default=None, description="Fingerprint of the pipeline, as in the artifacts."
+    )
+
+
+class Artifact(StatusModel):
+    """A file that the run left behind, its digest verified."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
+        description="Name of the file, such as model.joblib."
+    )
+    uri: Uri = Field(description="Where it is.")
+    sha256: Digest = Field(description="SHA-256 digest of its content.")
+    size_bytes: Annotated[StrictInt, Field(ge=0, le=1_099_511_627_776)] = Field(
+        description="Its size in bytes."
+    )
+
+
+class Resolved(StatusModel):
+    """What is in force, from spec, environment, defaults and, at last, the data."""
+
+    target_column: ColumnName | None = Field(default=None, description="Column to predict.")
+    positive_label: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        default=None, description="Label that binary metrics count as positive."
+    )
+    task: Task | None = Field(default=None, description="What is learnt.")
+    metric: CommonName | None = Field(default=None, description="The scikit-learn scorer.")
+    strategy: ValidationStrategy | None = Field(default=None, description="How hold-out and folds are cut.")
+    holdout_fraction: Score | None = Field(default=None, description="Share of the rows that is set aside.")
+    automl_enabled: StrictBool | None = Field(default=None, description="Whether there is a search.")
+    automl_fallback: StrictBool | None = Field(default=None, description="Whether a failure steps down.")
+    time_left_seconds: Count | None = Field(default=None, description="Seconds of the whole budget.")
+    per_run_limit_seconds: Count | None = Field(
+        default=None, description="Seconds of one evaluation at most."
+    )
+    generations: Count | None = Field(default=None, description="Generations at most.")
+    population_size: Count | None = Field(default=None, description="Pipelines in a generation.")
+    cv_folds: Count | None = Field(default=None, description="Folds, after any reduction by small classes.")
+    search_space: Annotated[str, StringConstraints(max_length=300)] | None = Field(
+        default=None, description="Name of the preset, or where the tree comes from."
+    )
+    parallel_mode: ParallelMode | None = Field(default=None, description="The mode that was asked for.")
+    n_jobs: Count | None = Field(default=None, description="Workers.")
+    memory_limit_mb: Count | None = Field(default=None, description="Memory of each worker in MiB.")
+    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = Field(
+        default=None, description="Seed of everything random."
+    )
+    rows: Count | None = Field(default=None, description="Rows with a target.")
+    columns: Count | None = Field(default=None, description="Feature columns in use.")
+    image: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None, description="Image of the trainer."
+    )
+    search_digest: Digest | None = Field(
+        default=None, description="Digest over everything that decides which pipelines are evaluated and how."
+    )
+    sources: Annotated[dict[ShortKey, SourceWord], Field(max_length=32)] | None = Field(
+        default=None, description="Where each value comes from: spec, environment, rollout or default."
+    )
+
+
+class TrainingJobStatus(StatusModel):
+    """What the operator saw last. Written by the operator alone."""
+
+    observed_generation: Generation | None = Field(
+        default=None, description="Generation of the spec that the status is about."
+    )
+    phase: Phase | None = Field(
+        default=None, description="Succeeded and Failed are final; conditions say more than the phase."
+    )
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] | None = Field(
+        default=None,
+        description="Conditions, one of each type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    start_time: Timestamp | None = Field(default=None, description="When the job began.")
+    completion_time: Timestamp | None = Field(default=None, description="When the job ended.")
+    attempts: Count | None = Field(default=None, description="Trainer pods started.")
+    resolved: Resolved | None = Field(default=None, description="The values in force.")
+    backend: Backend | None = Field(
+        default=None, description="What evaluates pipelines now (dask, local, none), not what was asked for."
+    )
+    model_source: ModelSource | None = Field(
+        default=None, description="Where the model comes from: tpot or baseline."
+    )
+    fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8)] | None = Field(
+        default=None, description="Steps down the ladder, in order."
+    )
+    progress: Progress | None = Field(default=None, description="How far the search is.")
+    best: Best | None = Field(default=None, description="The best pipeline until now.")
+    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=10)] | None = Field(
+        default=None, description="The best pipelines; all of them are in leaderboard.json."
+    )
+    pareto_front: Annotated[tuple[ParetoPoint, ...], Field(max_length=20)] | None = Field(
+        default=None, description="Score against complexity; all of it is in tp_pareto_front.json."
+    )
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] | None = Field(
+        default=None, description="Files of the run, verified."
+    )
+
+
+def trim_status(status: TrainingJobStatus, limit: int = MAX_STATUS_BYTES) -> TrainingJobStatus:
+    """Return *status*, with lists shortened from their ends until it is under *limit* bytes of JSON.
+
+    The front goes first, then the leaderboard, artifacts and fallbacks; the artifacts of the run hold
+    all of it. Conditions are never dropped.
+    """
+    for name in ("pareto_front", "leaderboard", "artifacts", "fallbacks"):
+        while len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) >= limit:
+            rest = (getattr(status, name) or ())[:-1]
+            status = status.model_copy(update={name: rest or None})
+            if not rest:
+                break
+    return status

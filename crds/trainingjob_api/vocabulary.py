@@ -1,0 +1,187 @@
+"""The fixed words of the contract: the group, the kind, and every enumeration.
+
+Values of the spec are lower case, as in the environment; phases and condition types are
+PascalCase, as in Kubernetes.
+"""
+
+from enum import StrEnum
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "TPOT_GROUPS",
+    "VERSION",
+    "Backend",
+    "ConditionStatus",
+    "ConditionType",
+    "DatasetFormat",
+    "FeatureType",
+    "ModelSource",
+    "ParallelMode",
+    "Phase",
+    "Preset",
+    "Stage",
+    "TaintEffect",
+    "Task",
+    "TolerationOperator",
+    "ValidationStrategy",
+]
+
+GROUP = "automl.trainingjob.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "TrainingJob"
+PLURAL = "trainingjobs"
+
+TPOT_GROUPS = (
+    "selectors",
+    "selectors_classification",
+    "selectors_regression",
+    "classifiers",
+    "regressors",
+    "transformers",
+    "scalers",
+    "all_transformers",
+    "arithmatic",
+    "imputers",
+    "genetic_encoders",
+)
+"""Names of TPOT's groups of estimators (``arithmatic`` is TPOT's own spelling)."""
+
+
+class Task(StrEnum):
+    """What is learnt."""
+
+    AUTO = "auto"
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+class FeatureType(StrEnum):
+    """How a column is read and encoded."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    TEXT = "text"
+    DATETIME = "datetime"
+    IGNORE = "ignore"
+
+
+class ParallelMode(StrEnum):
+    """Where pipelines are evaluated; ``none`` is one local worker."""
+
+    LOCAL = "local"
+    DISTRIBUTED = "distributed"
+    NONE = "none"
+
+
+class DatasetFormat(StrEnum):
+    """Format of the table; ``auto`` looks at the name and the first bytes."""
+
+    AUTO = "auto"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class ValidationStrategy(StrEnum):
+    """How hold-out and folds are cut."""
+
+    AUTO = "auto"
+    KFOLD = "kfold"
+    GROUP = "group"
+    TIME = "time"
+
+
+class Preset(StrEnum):
+    """TPOT's ready-made search spaces."""
+
+    LINEAR = "linear"
+    LINEAR_LIGHT = "linear-light"
+    GRAPH = "graph"
+    GRAPH_LIGHT = "graph-light"
+
+
+class Phase(StrEnum):
+    """Phase of a job; the terminal ones (Succeeded, Failed) never change again."""
+
+    PENDING = "Pending"
+    SEARCHING = "Searching"
+    SAVING = "Saving"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the phase is final."""
+        return self in {Phase.SUCCEEDED, Phase.FAILED}
+
+
+class ConditionType(StrEnum):
+    """Types of the conditions in the status."""
+
+    READY = "Ready"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+    DASK_READY = "DaskReady"
+    DEGRADED = "Degraded"
+    ACCEPTANCE_MET = "AcceptanceMet"
+    ARTIFACTS_UPLOADED = "ArtifactsUploaded"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class ConditionStatus(StrEnum):
+    """Status of a condition, as in metav1."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class ModelSource(StrEnum):
+    """Where the shipped model comes from."""
+
+    TPOT = "tpot"
+    BASELINE = "baseline"
+
+
+class Backend(StrEnum):
+    """What evaluates pipelines now, not what was asked for."""
+
+    DASK = "dask"
+    LOCAL = "local"
+    NONE = "none"
+
+
+class Stage(StrEnum):
+    """Stage of a run, as the trainer reports it."""
+
+    STARTING = "Starting"
+    LOADING = "Loading"
+    PREPARING = "Preparing"
+    BASELINE = "Baseline"
+    SEARCHING = "Searching"
+    FITTING = "Fitting"
+    SCORING = "Scoring"
+    SAVING = "Saving"
+    UPLOADING = "Uploading"
+    FINISHED = "Finished"
+
+
+class TolerationOperator(StrEnum):
+    """Operator of a toleration, as in Kubernetes."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    """Effect of a taint, as in Kubernetes."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
