@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.pool import Completion, Task, TaskPool
+from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, TaskLimit, fit_full
 
-__all__ = ["Fitted", "FittingFailed", "fit_best", "fit_model", "run_tasks"]
+__all__ = ["Fitted", "FittingFailed", "fit_all", "fit_best", "fit_holdout", "fit_model", "run_tasks", "to_fitted"]
 
 _POLL_SECONDS = 0.25
 _MOST_CANDIDATES = 5
@@ -31,19 +32,22 @@ class Fitted:
     ----------
     model
         joblib dump of the whole pipeline, fitted on all rows.
+    holdout_model
+        The same for the fit without the hold-out rows.
     holdout
-        Scores and predictions of the same pipeline fitted without the hold-out rows.
+        Scores and predictions of `holdout_model` on the hold-out rows.
     seconds
         Of the fit on all rows.
     """
 
     model: bytes
+    holdout_model: bytes
     holdout: HoldoutResult
     seconds: float
 
 
 def run_tasks(
-    pool: TaskPool, calls: Mapping[str, Call], *, seconds: float, tick: Callable[[], None]
+    pool: Pool, calls: Mapping[str, Call], *, seconds: float, tick: Callable[[], None]
 ) -> dict[str, Completion]:
     """Run some functions on the pool at the same time, and give up on what takes too long.
 
@@ -84,7 +88,7 @@ def run_tasks(
 
 
 def fit_model(
-    pool: TaskPool, pipeline: dict[str, Any], ref: StoreRef, *, seconds: float, tick: Callable[[], None]
+    pool: Pool, pipeline: dict[str, Any], ref: StoreRef, *, seconds: float, tick: Callable[[], None]
 ) -> Fitted:
     """Fit a pipeline with and without the hold-out rows.
 
@@ -94,8 +98,8 @@ def fit_model(
         If either fit fails or the time is over.
     """
     calls: dict[str, Call] = {
-        "holdout": (_fit_holdout, (pipeline, ref)),
-        "all": (_fit_all, (pipeline, ref)),
+        "holdout": (fit_holdout, (pipeline, ref)),
+        "all": (fit_all, (pipeline, ref)),
     }
     return to_fitted(run_tasks(pool, calls, seconds=seconds, tick=tick))
 
@@ -114,14 +118,16 @@ def to_fitted(done: Mapping[str, Completion]) -> Fitted:
         if not isinstance(value, FitResult) or value.outcome is not Outcome.OK:
             raise FittingFailed(str(done[name].error or getattr(value, "error", "") or "no result"))
         results[name] = value
-    model, holdout = results["all"].model, results["holdout"].holdout
-    if model is None or holdout is None:
+    model, part = results["all"].model, results["holdout"]
+    if model is None or part.model is None or part.holdout is None:
         raise FittingFailed("a fit came back without its model")
-    return Fitted(model=model, holdout=holdout, seconds=results["all"].seconds)
+    return Fitted(
+        model=model, holdout_model=part.model, holdout=part.holdout, seconds=results["all"].seconds
+    )
 
 
 def fit_best(
-    pool: TaskPool,
+    pool: Pool,
     ranked: Sequence[Candidate],
     ref: StoreRef,
     *,
@@ -158,9 +164,11 @@ def fit_best(
     raise FittingFailed("; ".join(reasons) or "there is no candidate with a score")
 
 
-def _fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    """Fit on the training rows and predict the hold-out rows."""
     return fit_full(pipeline, ref, limit, holdout=True)
 
 
-def _fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+def fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    """Fit on all rows."""
     return fit_full(pipeline, ref, limit, holdout=False)

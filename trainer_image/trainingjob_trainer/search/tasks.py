@@ -114,7 +114,7 @@ class FitResult:
     seconds
         Of the fit.
     model
-        The joblib dump of the fitted pipeline, where it was asked for.
+        The joblib dump of the fitted pipeline.
     holdout
         Where the fit was on the training rows alone.
     error
@@ -213,8 +213,7 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
     limit
         Bounds the fit.
     holdout
-        True: fit on the training rows and predict the hold-out rows. False: fit on all rows and return the
-        model.
+        True: fit on the training rows and predict the hold-out rows. False: fit on all rows.
     """
     _let_the_last_answer_go()
     seconds = limit.effective()
@@ -228,12 +227,10 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
             rows = work.train_index if holdout else np.arange(len(frame))
             model.fit(frame.iloc[rows], work.target[rows])
             fitted = time.monotonic() - started
-            if holdout:
-                result = _predict_holdout(model, ref)
-                return FitResult(outcome=Outcome.OK, seconds=fitted, holdout=result)
+            result = _predict_holdout(model, ref) if holdout else None
             buffer = io.BytesIO()
             joblib.dump(model, buffer, compress=3)
-            return FitResult(outcome=Outcome.OK, seconds=fitted, model=buffer.getvalue())
+            return FitResult(outcome=Outcome.OK, seconds=fitted, model=buffer.getvalue(), holdout=result)
     except LimitExceeded:
         return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
     except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason

@@ -1,0 +1,208 @@
+"""What a run tells as it goes: from the searching child to the supervising parent, and on to the terminal."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from trainingjob_api import (
+    Backend,
+    Best,
+    Fallback,
+    LeaderboardEntry,
+    ModelSource,
+    ParetoPoint,
+    Progress,
+    Resolved,
+    Stage,
+)
+
+__all__ = [
+    "BackendReady",
+    "BaselineReady",
+    "BoardChanged",
+    "DataReady",
+    "Event",
+    "Evaluated",
+    "Failed",
+    "FellBack",
+    "FindingNote",
+    "Heartbeat",
+    "ModelReady",
+    "Progressed",
+    "Resumed",
+    "Saved",
+    "StageChanged",
+    "Warned",
+    "decode_event",
+    "encode_event",
+]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class StageChanged(_Event):
+    """The run has entered a stage."""
+
+    kind: Literal["stage"] = "stage"
+    stage: Stage
+
+
+class Heartbeat(_Event):
+    """The child lives; `beat` rises whenever its main thread gets on with its work."""
+
+    kind: Literal["heartbeat"] = "heartbeat"
+    beat: int
+    elapsed_seconds: float
+    clock_running: bool
+
+
+class FindingNote(_Event):
+    """Something that the user should know of the table."""
+
+    finding: str
+    severity: str
+    column: str | None = None
+    message: str
+
+
+class DataReady(_Event):
+    """The table is loaded and what it decides is resolved."""
+
+    kind: Literal["data"] = "data"
+    resolved: Resolved
+    holdout_rows: int
+    classes: int | None = None
+    data_digest: str
+    findings: tuple[FindingNote, ...] = ()
+
+
+class BackendReady(_Event):
+    """Workers are there."""
+
+    kind: Literal["backend"] = "backend"
+    backend: Backend
+    workers: int
+
+
+class Resumed(_Event):
+    """An earlier attempt is continued."""
+
+    kind: Literal["resumed"] = "resumed"
+    evaluations: int
+    elapsed_seconds: float
+
+
+class BaselineReady(_Event):
+    """The baseline is fitted and kept."""
+
+    kind: Literal["baseline"] = "baseline"
+    pipeline: str
+    score: float | None = None
+    holdout_score: float | None = None
+
+
+class Evaluated(_Event):
+    """A pipeline has been evaluated; `known` if an earlier attempt did it."""
+
+    kind: Literal["evaluated"] = "evaluated"
+    number: int
+    generation: int
+    outcome: str
+    score: float | None = None
+    pipeline: str
+    seconds: float
+    error: str | None = None
+    known: bool = False
+
+
+class Progressed(_Event):
+    """How far the search is."""
+
+    kind: Literal["progress"] = "progress"
+    progress: Progress
+
+
+class BoardChanged(_Event):
+    """The leaderboard and the front as they stand."""
+
+    kind: Literal["board"] = "board"
+    best: Best
+    leaderboard: tuple[LeaderboardEntry, ...] = ()
+    pareto_front: tuple[ParetoPoint, ...] = ()
+
+
+class FellBack(_Event):
+    """A step down the ladder."""
+
+    kind: Literal["fallback"] = "fallback"
+    fallback: Fallback
+
+
+class Warned(_Event):
+    """Something that the user should know of the run."""
+
+    kind: Literal["warning"] = "warning"
+    message: str
+
+
+class ModelReady(_Event):
+    """The model that ships is fitted and scored."""
+
+    kind: Literal["model"] = "model"
+    model_source: ModelSource
+    best: Best
+    stopped_by: str
+
+
+class Saved(_Event):
+    """Every artifact is written and can be published."""
+
+    kind: Literal["saved"] = "saved"
+    journal_digest: str | None = None
+
+
+class Failed(_Event):
+    """The run cannot go on."""
+
+    kind: Literal["failed"] = "failed"
+    reason: str
+    message: str
+    exit_code: int
+
+
+Event = Annotated[
+    StageChanged
+    | Heartbeat
+    | DataReady
+    | BackendReady
+    | Resumed
+    | BaselineReady
+    | Evaluated
+    | Progressed
+    | BoardChanged
+    | FellBack
+    | Warned
+    | ModelReady
+    | Saved
+    | Failed,
+    Field(discriminator="kind"),
+]
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as one line of JSON."""
+    return event.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n"
+
+
+def decode_event(line: bytes) -> Event:
+    """Return the event that `encode_event` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the line is something else.
+    """
+    return _ADAPTER.validate_json(line)

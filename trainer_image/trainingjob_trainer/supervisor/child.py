@@ -1,0 +1,95 @@
+"""Entry point of the child: ``python -m trainingjob_trainer.supervisor.child HOME UID MODE HISTORY``.
+
+It prints nothing: events go to the pipe whose number is in the environment, everything else to the log.
+"""
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one child.
+
+    Parameters
+    ----------
+    arguments
+        The run's folder, its uid, the mode and the history as JSON.
+
+    Returns
+    -------
+    int
+        0 after a success, the error's exit code after a failure that was told to the parent.
+    """
+    # The heavy imports stay inside: worker processes import this module again as their main module.
+    from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
+
+    from trainingjob_trainer.errors import TrainingError  # noqa: PLC0415
+    from trainingjob_trainer.events import Failed, StageChanged  # noqa: PLC0415
+    from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
+    from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
+    from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE, Channel  # noqa: PLC0415
+    from trainingjob_trainer.supervisor.session import History, Session  # noqa: PLC0415
+    from trainingjob_trainer.supervisor.training import Mode  # noqa: PLC0415
+    from trainingjob_trainer.supervisor.workspace import Workspace  # noqa: PLC0415
+
+    home, uid, mode, history_text = arguments
+    workspace = Workspace(home=Path(home), uid=uid, resumed=True)
+    run = ResolvedRun.model_validate_json(workspace.run_file.read_text())
+    clock = RunClock(run.budget.time_left_seconds, used_before=workspace.used_seconds())
+    channel = Channel(
+        int(os.environ[EVENT_FD_VARIABLE]),
+        clock=lambda: (clock.elapsed, clock.running),
+        on_beat=workspace.keep_used_seconds,
+    )
+    told: dict[str, Any] = json.loads(history_text)
+    history = History(
+        started_at=datetime.fromisoformat(told["startedAt"]),
+        fallbacks=tuple(Fallback.model_validate(one) for one in told["fallbacks"]),
+        warnings=tuple(told["warnings"]),
+    )
+    session = Session(
+        run=run,
+        settings=TrainerSettings.from_environment(os.environ),
+        workspace=workspace,
+        channel=channel,
+        clock=clock,
+        mode=Mode(mode),
+        history=history,
+        stop=_stop_on_signal(),
+    )
+    try:
+        session.execute()
+    except TrainingError as error:
+        channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
+        return error.exit_code
+    finally:
+        if clock.running:
+            workspace.keep_used_seconds(clock.elapsed)
+        channel.close()
+    return 0
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return stop
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""Sets the search up from a job: space, evolution, engine."""
+
+from collections.abc import Callable
+
+from trainingjob_api import ResolvedRun
+
+from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, rank
+from trainingjob_trainer.search.evolution import Evolution
+from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.store import StoreRef, load_work
+from trainingjob_trainer.search_space import (
+    SpaceContext,
+    Untranslatable,
+    breed,
+    compile_space,
+    fingerprint,
+    seeds,
+    translate,
+)
+from trainingjob_trainer.supervisor.board import Board
+from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.training import Rung, Searched
+
+__all__ = ["from_journal", "search", "space_context", "wants_names"]
+
+
+def space_context(prepared: Prepared, *, rows: int, columns: int, random_state: int) -> SpaceContext:
+    """Return what a search space must know of the table.
+
+    Parameters
+    ----------
+    prepared
+        The table.
+    rows
+        Training rows of the smallest fold.
+    columns
+        Columns of the encoded matrix.
+    random_state
+        Seed of every pipeline.
+    """
+    return SpaceContext(
+        task=prepared.task,
+        n_rows=rows,
+        n_features=columns,
+        n_classes=len(prepared.classes or ()),
+        random_state=random_state,
+        columns=tuple(prepared.feature_types),
+    )
+
+
+def search(
+    *,
+    run: ResolvedRun,
+    prepared: Prepared,
+    pool: TaskPool,
+    ref: StoreRef,
+    journal: Journal,
+    clock: RunClock,
+    columns: int,
+    baseline: Rung,
+    channel: Channel,
+    should_stop: Callable[[], bool],
+) -> Searched:
+    """Search until a limit is reached.
+
+    Raises
+    ------
+    PoolLost
+        If the workers are gone.
+    SpecInvalid
+        If the search space is wrong.
+    """
+    rows = min(len(train) for train, _ in load_work(ref).folds)
+    context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
+    evolution = Evolution(
+        compile_space(run.search_space, context),
+        seeds=[(seed.origin, seed.individual) for seed in seeds(context)],
+        population_size=run.budget.population_size,
+        random_state=run.random_state,
+        breed=breed,
+        translate=lambda individual: translate(individual, context),
+        fingerprint=fingerprint,
+        untranslatable=Untranslatable,
+    )
+    board = Board(channel, run, baseline.candidate, baseline.fitted.holdout.score)
+    engine = SearchEngine(
+        evolution=evolution,
+        pool=pool,
+        ref=ref,
+        journal=journal,
+        clock=clock,
+        budget=SearchBudget(
+            generations=run.budget.generations,
+            population_size=run.budget.population_size,
+            per_run_limit_seconds=float(run.budget.per_run_limit_seconds),
+        ),
+        estimate=FitEstimate(
+            encode_seconds=baseline.fitted.seconds, all_rows=len(prepared.frame), fold_rows=rows
+        ),
+        on_candidate=board.evaluated,
+        on_tick=board.tick,
+        should_stop=should_stop,
+    )
+    result = engine.run()
+    board.show(result.candidates)
+    return Searched(
+        candidates=result.candidates,
+        ranked=tuple(rank(result.candidates)),
+        stopped_by=result.stopped_by,
+        generations=result.generations,
+    )
+
+
+def from_journal(journal: Journal) -> Searched:
+    """Return what earlier attempts evaluated, without searching any further."""
+    found = sorted(journal.found_.values(), key=lambda c: c.number)
+    return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)
+
+
+def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
+    """Return whether the search space selects raw columns, so that encoded columns need names.
+
+    Raises
+    ------
+    SpecInvalid
+        If the search space is wrong; asked before the clock starts, so that the user hears of it at once.
+    """
+    rows = min(len(train) for train, _ in prepared.folds)
+    columns = len(prepared.feature_types)
+    context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
+    return bool(compile_space(run.search_space, context).uses_feature_sets)

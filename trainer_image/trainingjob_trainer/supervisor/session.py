@@ -1,0 +1,285 @@
+"""One child from its start to its end: load, prepare, train, save."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dask.system
+import distributed.system
+from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
+
+from trainingjob_trainer.dataset import load_table
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import (
+    BackendReady,
+    DataReady,
+    FellBack,
+    FindingNote,
+    ModelReady,
+    Resumed,
+    Saved,
+    StageChanged,
+    Warned,
+)
+from trainingjob_trainer.features import Prepared, prepare
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.cluster import local_workers
+from trainingjob_trainer.search.inline import InlinePool, Pool
+from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
+from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.supervisor.board import best_of
+from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.saving import package_versions, save
+from trainingjob_trainer.supervisor.training import Mode, Trained, Trainer
+from trainingjob_trainer.supervisor.workspace import Workspace
+
+__all__ = ["History", "Session", "default_jobs"]
+
+_MIB = 1024 * 1024
+_MOST_JOBS = 8
+
+
+def default_jobs(memory_limit_mb: int) -> int:
+    """Return how many workers a run gets if it does not say: one core is left to this process.
+
+    Cores and memory are those of the container's own limits.
+    """
+    by_memory = int(distributed.system.MEMORY_LIMIT // (memory_limit_mb * _MIB))
+    return max(1, min(int(dask.system.CPU_COUNT) - 1, _MOST_JOBS, by_memory))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What earlier children of the same run have to say in the report.
+
+    Parameters
+    ----------
+    started_at
+        When the run began.
+    fallbacks, warnings
+        What happened so far.
+    """
+
+    started_at: datetime
+    fallbacks: tuple[Fallback, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Session:
+    """Runs a job's training in this process and on its workers.
+
+    Parameters
+    ----------
+    run, settings, workspace
+        The job, the trainer's limits and the run's folder.
+    channel
+        To the parent.
+    clock
+        The run's clock, not yet started.
+    mode
+        The rung of the ladder to begin with.
+    history
+        Of earlier children.
+    stop
+        Set by a signal: save the best so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: ResolvedRun,
+        settings: TrainerSettings,
+        workspace: Workspace,
+        channel: Channel,
+        clock: RunClock,
+        mode: Mode,
+        history: History,
+        stop: threading.Event,
+    ) -> None:
+        self._run = run
+        self._settings = settings
+        self._workspace = workspace
+        self._channel = channel
+        self._clock = clock
+        self._mode = mode
+        self._history = history
+        self._stop = stop
+        self._fallbacks: list[Fallback] = list(history.fallbacks)
+        self._warnings: list[str] = list(history.warnings)
+
+    def execute(self) -> None:
+        """Do it all.
+
+        Raises
+        ------
+        TrainingError
+            With the reason why there is no model.
+        """
+        prepared = self._load()
+        trainer = Trainer(
+            run=self._run,
+            prepared=prepared,
+            workspace=self._workspace,
+            channel=self._channel,
+            clock=self._clock,
+            mode=self._mode,
+            should_stop=self._stop.is_set,
+        )
+        with self._journal(prepared) as journal:
+            with self._pool(searches=trainer.searches) as (pool, named):
+                trained = trainer.train(pool, journal, named=named(prepared))
+                self._fallbacks.extend(trained.fallbacks)
+                self._tell_model(trained)
+            self._channel.send(StageChanged(stage=Stage.SAVING))
+            save(
+                run=self._run,
+                prepared=prepared,
+                trained=trained,
+                workspace=self._workspace,
+                journal=journal,
+                started_at=self._history.started_at,
+                fallbacks=self._fallbacks,
+                warnings=self._warnings,
+            )
+            self._channel.send(Saved(journal_digest=journal.digest()))
+
+    def _load(self) -> Prepared:
+        self._channel.send(StageChanged(stage=Stage.LOADING))
+        data = self._workspace.scratch / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        table = load_table(self._run.dataset, settings=self._settings, scratch=data)
+        self._channel.send(StageChanged(stage=Stage.PREPARING))
+        prepared = prepare(table, self._run)
+        self._tell_data(prepared)
+        return prepared
+
+    def _tell_data(self, prepared: Prepared) -> None:
+        run = self._run
+        positive = prepared.positive_label
+        resolved = Resolved(
+            target_column=run.target_column,
+            positive_label=None if positive is None else str(positive),
+            task=prepared.task,
+            metric=prepared.metric.name,
+            strategy=run.validation.strategy,
+            holdout_fraction=format_score(run.validation.holdout_fraction or 0.0),
+            automl_enabled=run.automl_enabled,
+            automl_fallback=run.automl_fallback,
+            time_left_seconds=run.budget.time_left_seconds,
+            per_run_limit_seconds=run.budget.per_run_limit_seconds,
+            generations=run.budget.generations,
+            population_size=run.budget.population_size,
+            cv_folds=prepared.cv_folds,
+            search_space=run.search_space.preset or run.search_space.source,
+            parallel_mode=run.parallel_mode,
+            n_jobs=self._jobs(),
+            memory_limit_mb=run.memory_limit_mb,
+            random_state=run.random_state,
+            rows=len(prepared.frame),
+            columns=len(prepared.feature_types),
+            search_digest=run.search_digest(),
+            sources=run.sources,
+        )
+        self._channel.send(
+            DataReady(
+                resolved=resolved,
+                holdout_rows=len(prepared.holdout_index),
+                classes=None if prepared.classes is None else len(prepared.classes),
+                data_digest=prepared.dataset_sha256,
+                findings=tuple(
+                    FindingNote(
+                        finding=str(one.kind), severity=str(one.severity), column=one.column, message=one.message
+                    )
+                    for one in prepared.findings
+                ),
+            )
+        )
+
+    def _jobs(self) -> int:
+        if self._run.parallel_mode is ParallelMode.LOCAL:
+            return self._run.n_jobs or default_jobs(self._run.memory_limit_mb)
+        return 1
+
+    @contextmanager
+    def _journal(self, prepared: Prepared) -> Iterator[Journal]:
+        """Open the journal; one of another table or other versions is set aside and the clock begins anew."""
+        path = self._workspace.journal
+        header = JournalHeader(
+            search_digest=self._run.search_digest(),
+            data_digest=prepared.dataset_sha256,
+            versions=package_versions(),
+        )
+        try:
+            journal = Journal(path, header)
+        except JournalMismatch as mismatch:
+            path.rename(path.with_name(f"journal-{datetime.now(UTC):%Y%m%dT%H%M%S}.jsonl"))
+            self._clock.used_before = 0.0
+            self._warn(f"The earlier attempt cannot be continued, since {mismatch}; the search begins anew.")
+            journal = Journal(path, header)
+        if journal.found_:
+            self._channel.send(
+                Resumed(evaluations=len(journal.found_), elapsed_seconds=self._clock.used_before)
+            )
+        with journal:
+            yield journal
+
+    @contextmanager
+    def _pool(self, *, searches: bool) -> Iterator[tuple[Pool, Callable[[Prepared], bool]]]:
+        """Start workers, and import TPOT meanwhile; a run without a search does all in this process."""
+        if not searches:
+            yield InlinePool(self._channel.beat), lambda _prepared: False
+            return
+        self._leave_dask_behind()
+        jobs = self._jobs()
+        scratch = self._workspace.scratch / "dask"
+        scratch.mkdir(parents=True, exist_ok=True)
+        workers = local_workers(jobs, memory_limit_mb=self._run.memory_limit_mb, scratch=scratch)
+        with ThreadPoolExecutor(max_workers=1) as executor, contextlib.ExitStack() as stack:
+            starting = executor.submit(stack.enter_context, workers)
+            from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - see above
+
+            source = starting.result()
+            none = self._run.parallel_mode is ParallelMode.NONE
+            self._channel.send(BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs))
+            yield TaskPool(source), lambda prepared: wants_names(self._run, prepared)
+
+    def _leave_dask_behind(self) -> None:
+        """Step down to one local worker where a Dask cluster was asked for.
+
+        Raises
+        ------
+        RunFailed
+            If the job does not allow it.
+        """
+        if self._run.parallel_mode is not ParallelMode.DISTRIBUTED:
+            return
+        reason, message = "SchedulerUnavailable", "no Dask cluster could be reached"
+        if not self._run.automl_fallback:
+            raise RunFailed(reason, f"{message}; automl.fallback is false, so the search does not go on locally")
+        fallback = Fallback(from_="dask", to="local", reason=reason, time=datetime.now(UTC), message=message)
+        self._fallbacks.append(fallback)
+        self._channel.send(FellBack(fallback=fallback))
+
+    def _tell_model(self, trained: Trained) -> None:
+        self._channel.send(
+            ModelReady(
+                model_source=trained.source,
+                best=best_of(
+                    trained.best.candidate,
+                    trained.baseline.candidate,
+                    holdout_score=trained.best.fitted.holdout.score,
+                    baseline_holdout_score=trained.baseline.fitted.holdout.score,
+                ),
+                stopped_by=trained.searched.stopped_by,
+            )
+        )
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+        self._channel.send(Warned(message=message))
+

@@ -1,0 +1,361 @@
+"""The child's work on the clock: encode, fit the baseline, search, fit the model that ships."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
+
+from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
+from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.events import BaselineReady, FellBack, StageChanged, Warned
+from trainingjob_trainer.features import Prepared, build_encoder
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.clock import RunClock, overrun_allowance
+from trainingjob_trainer.search.fitting import (
+    Fitted,
+    FittingFailed,
+    fit_all,
+    fit_best,
+    fit_holdout,
+    run_tasks,
+    to_fitted,
+)
+from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.sampling import fold_row_cap, sample_folds
+from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
+from trainingjob_trainer.search.tasks import Evaluation, describe_error, encode_fold, evaluate
+from trainingjob_trainer.search_space.pipeline_spec import fingerprint, summarize
+from trainingjob_trainer.supervisor.board import score_text
+from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.workspace import Workspace
+
+__all__ = ["BASELINE_NUMBER", "Mode", "Rung", "Searched", "Trained", "Trainer"]
+
+BASELINE_NUMBER = -1
+_BASELINE_SHARE = 0.35
+_BASELINE_SECONDS = 10.0
+_ENCODE_SHARE = 0.3
+_ENCODE_SECONDS = 20.0
+_SIGNAL_SECONDS = 30.0
+_ALLOWED_OVERRUN_SHARE = 0.5
+
+
+class Mode(StrEnum):
+    """How far up the ladder a child begins; the parent goes down after each crash."""
+
+    FULL = "full"
+    FINISH = "finish"
+    """No more search: fit the best of what the journal holds."""
+    BASELINE = "baseline"
+    DUMMY = "dummy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """A model that could ship, with its candidate."""
+
+    candidate: Candidate
+    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What the search found.
+
+    Parameters
+    ----------
+    candidates
+        All finished evaluations.
+    ranked
+        Those with a score, best first.
+    stopped_by
+        What ended the search.
+    generations
+        Whole generations.
+    """
+
+    candidates: tuple[Candidate, ...]
+    ranked: tuple[Candidate, ...]
+    stopped_by: str
+    generations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What the time on the clock was used for.
+
+    Parameters
+    ----------
+    best, baseline
+        The model that ships and the baseline; the same object where the baseline ships.
+    source
+        Where the model comes from.
+    searched
+        What the search found; empty without a search.
+    seconds
+        Seconds of the clock by stage.
+    fallbacks
+        Steps down the ladder of this child.
+    """
+
+    best: Rung
+    baseline: Rung
+    source: ModelSource
+    searched: Searched
+    seconds: dict[str, float]
+    fallbacks: tuple[Fallback, ...]
+
+
+NOTHING_SEARCHED = Searched(candidates=(), ranked=(), stopped_by="disabled", generations=0)
+
+
+class Trainer:
+    """Does the work of one child, from the prepared table to a fitted model.
+
+    Parameters
+    ----------
+    run, prepared
+        The job and its table.
+    workspace
+        The run's folder.
+    channel
+        To the parent.
+    clock
+        Started by `train`.
+    mode
+        The rung to begin with.
+    should_stop
+        Whether a signal asks to save the best so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: ResolvedRun,
+        prepared: Prepared,
+        workspace: Workspace,
+        channel: Channel,
+        clock: RunClock,
+        mode: Mode,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._run = run
+        self._prepared = prepared
+        self._workspace = workspace
+        self._channel = channel
+        self._clock = clock
+        self._mode = mode
+        self._should_stop = should_stop
+        self._seconds: dict[str, float] = {}
+        self._fallbacks: list[Fallback] = []
+
+    @property
+    def searches(self) -> bool:
+        """Whether this child searches, or takes what a search has left in the journal."""
+        return self._run.automl_enabled and self._mode in {Mode.FULL, Mode.FINISH}
+
+    def train(self, pool: Pool, journal: Journal, *, named: bool) -> Trained:
+        """Run the clock until there is a model.
+
+        Parameters
+        ----------
+        pool
+            Where tasks run; its workers are warm.
+        journal
+            Of this run.
+        named
+            Whether the search space selects raw columns, so that the encoded ones need names.
+
+        Raises
+        ------
+        RunFailed
+            If there is no model, or only one that the job does not allow.
+        """
+        self._clock.start()
+        self._stage(Stage.BASELINE)
+        ref, columns = self._encode(pool, named=named)
+        baseline = self._timed("baseline", lambda: self._baseline(pool, ref, journal))
+        if not self.searches:
+            return self._result(baseline, baseline, ModelSource.BASELINE, NOTHING_SEARCHED)
+        searched = self._timed("search", lambda: self._search(pool, ref, journal, columns, baseline))
+        self._stage(Stage.FITTING)
+        try:
+            candidate, fitted = self._timed("final_fit", lambda: self._fit_best(pool, ref, searched))
+        except FittingFailed as failure:
+            self._step_down("tpot", "baseline", "NoPipelineFitted", str(failure))
+            return self._result(baseline, baseline, ModelSource.BASELINE, searched)
+        best = Rung(candidate=candidate, fitted=fitted)
+        return self._result(best, baseline, ModelSource.TPOT, searched)
+
+    def _encode(self, pool: Pool, *, named: bool) -> tuple[StoreRef, int]:
+        """Write the table for the workers and encode every fold; return the widest fold's columns too."""
+        prepared, run = self._prepared, self._run
+        encoder = build_encoder(prepared.feature_types, frame=prepared.frame, per_column=named)
+        folds = sample_folds(
+            prepared.folds,
+            prepared.target,
+            cap=fold_row_cap(len(prepared.frame.columns)),
+            stratify=prepared.task is Task.CLASSIFICATION,
+            latest=run.validation.time_column is not None,
+            random_state=run.random_state,
+        )
+        work = WorkData(
+            target=prepared.target,
+            folds=folds,
+            train_index=prepared.train_index,
+            holdout_index=prepared.holdout_index,
+            scorer=prepared.metric.scorer,
+            encoder=encoder,
+        )
+        ref = write_store(self._workspace.scratch / "store", prepared.frame, work, named=named)
+        done = run_tasks(
+            pool,
+            {f"fold {fold + 1}": (_encode_task, (ref, fold)) for fold in range(ref.folds)},
+            seconds=max(_ENCODE_SECONDS, _ENCODE_SHARE * self._clock.remaining),
+            tick=self._channel.beat,
+        )
+        failed = [f"{name}: {end.error}" for name, end in done.items() if not isinstance(end.value, int)]
+        if failed:
+            raise RunFailed("EncodingFailed", f"the table could not be encoded ({failed[0]})")
+        return ref, max(int(end.value) for end in done.values())
+
+    def _baseline(self, pool: Pool, ref: StoreRef, journal: Journal) -> Rung:
+        """Fit the linear baseline, or the dummy if that fails."""
+        task, state = self._prepared.task, self._run.random_state
+        if self._mode is Mode.DUMMY:
+            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+        try:
+            return self._rung(pool, ref, journal, baseline_pipeline(task, state), "linear")
+        except FittingFailed as failure:
+            self._step_down("baseline", "dummy", "BaselineFailed", str(failure))
+        try:
+            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+        except FittingFailed as failure:
+            raise RunFailed("NoModel", f"not even a dummy model could be fitted: {failure}") from failure
+
+    def _rung(
+        self, pool: Pool, ref: StoreRef, journal: Journal, pipeline: dict[str, Any], origin: str
+    ) -> Rung:
+        key = fingerprint(pipeline)
+        known = journal.found_.get(key)
+        calls: dict[str, Any] = {"holdout": (fit_holdout, (pipeline, ref)), "all": (fit_all, (pipeline, ref))}
+        if known is None:
+            calls = {"folds": (evaluate, (pipeline, ref))} | calls
+        done = run_tasks(
+            pool,
+            calls,
+            seconds=max(_BASELINE_SECONDS, _BASELINE_SHARE * self._clock.remaining),
+            tick=self._channel.beat,
+        )
+        fitted = to_fitted(done)
+        candidate = known
+        if candidate is None:
+            candidate = self._baseline_candidate(pipeline, key, origin, done["folds"])
+            journal.append(candidate)
+        self._channel.send(
+            BaselineReady(
+                pipeline=summarize(pipeline), score=candidate.score, holdout_score=fitted.holdout.score
+            )
+        )
+        return Rung(candidate=candidate, fitted=fitted)
+
+    def _baseline_candidate(self, pipeline: dict[str, Any], key: str, origin: str, end: Any) -> Candidate:
+        evaluation = end.value if isinstance(end.value, Evaluation) else Evaluation(outcome=None)
+        scores = evaluation.fold_scores
+        good = evaluation.outcome is Outcome.OK
+        return Candidate(
+            number=BASELINE_NUMBER,
+            key=key,
+            origin=origin,
+            generation=0,
+            pipeline=pipeline,
+            outcome=evaluation.outcome or Outcome.INVALID,
+            score=sum(scores) / len(scores) if good and scores else None,
+            fold_scores=scores,
+            fit_seconds=round(evaluation.fit_seconds, 4),
+            complexity=evaluation.complexity,
+            error=evaluation.error or end.error,
+            elapsed_seconds=round(self._clock.elapsed, 3),
+        )
+
+    def _search(
+        self, pool: Pool, ref: StoreRef, journal: Journal, columns: int, baseline: Rung
+    ) -> Searched:
+        # TPOT takes seconds to import, and a run without a search has no use for it.
+        from trainingjob_trainer.supervisor.searching import from_journal, search  # noqa: PLC0415
+
+        self._stage(Stage.SEARCHING)
+        if self._mode is Mode.FINISH:
+            return from_journal(journal)
+        try:
+            return search(
+                run=self._run,
+                prepared=self._prepared,
+                pool=pool,
+                ref=ref,
+                journal=journal,
+                clock=self._clock,
+                columns=columns,
+                baseline=baseline,
+                channel=self._channel,
+                should_stop=self._should_stop,
+            )
+        except TrainingError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever stops the search, what it found can ship
+            message = f"the search ended early: {describe_error(failure)}"
+            self._channel.send(Warned(message=message))
+            return from_journal(journal)
+
+    def _fit_best(self, pool: Pool, ref: StoreRef, searched: Searched) -> tuple[Candidate, Fitted]:
+        allowance = _ALLOWED_OVERRUN_SHARE * overrun_allowance(self._clock.budget_seconds)
+
+        def remaining() -> float:
+            left = self._clock.remaining + allowance
+            return min(left, _SIGNAL_SECONDS) if self._should_stop() else left
+
+        return fit_best(pool, searched.ranked, ref, remaining=remaining, tick=self._channel.beat)
+
+    def _result(self, best: Rung, baseline: Rung, source: ModelSource, searched: Searched) -> Trained:
+        return Trained(
+            best=best,
+            baseline=baseline,
+            source=source,
+            searched=searched,
+            seconds=self._seconds | {"total": round(self._clock.elapsed, 3)},
+            fallbacks=tuple(self._fallbacks),
+        )
+
+    def _step_down(self, source: str, target: str, reason: str, message: str) -> None:
+        """Record a step down the ladder.
+
+        Raises
+        ------
+        RunFailed
+            If the job does not allow it.
+        """
+        if not self._run.automl_fallback:
+            raise RunFailed(reason, f"{message}; automl.fallback is false, so there is no {target} model")
+        fallback = Fallback(
+            from_=source, to=target, reason=reason, time=datetime.now(UTC), message=message[:300]
+        )
+        self._fallbacks.append(fallback)
+        self._channel.send(FellBack(fallback=fallback))
+
+    def _stage(self, stage: Stage) -> None:
+        self._channel.send(StageChanged(stage=stage))
+
+    def _timed(self, name: str, work: Callable[[], Any]) -> Any:
+        before = self._clock.elapsed
+        try:
+            return work()
+        finally:
+            self._seconds[name] = round(self._clock.elapsed - before, 3)
+
+
+def _encode_task(ref: StoreRef, fold: int, _limit: object) -> int:
+    return encode_fold(ref, fold)
