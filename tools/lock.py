@@ -4,8 +4,6 @@
 and platform at once, which uv and pip both install. They name no index, so any mirror serves them.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Check every house rule over the repository this file is in: ``python -m housekeeping``."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

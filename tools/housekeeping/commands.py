@@ -1,16 +1,9 @@
 """The commands that a reader sees first are those that exist and that continuous integration runs."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from housekeeping.tree import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
 
 TARGETS = ("run", "test", "check", "bench", "e2e", "crd", "lock", "clean", "help")
 FIRST = ("make run", "make test")

@@ -1,15 +1,8 @@
 """Where things stand and how large they may grow."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-from typing import TYPE_CHECKING
-
-from housekeeping.tree import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
 
 MAX_MODULE_LINES = 400
 """Past this a module has two subjects; about 300 is the aim."""

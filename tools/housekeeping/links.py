@@ -1,18 +1,11 @@
 """Every relative link in a Markdown file leads to a file, and to a heading where it names one."""
 
-from __future__ import annotations
-
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import unquote
 
-from housekeeping.tree import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")

@@ -1,22 +1,16 @@
 """The committed locks still satisfy pyproject.toml; checked without asking any registry."""
 
-from __future__ import annotations
-
 import re
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from housekeeping.tree import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = (

@@ -3,17 +3,10 @@
 Where packages come from is the business of whoever installs them: a host in the tree breaks every mirror.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from housekeeping.tree import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
 
 # Joined here so that this file keeps its own rule.
 REGISTRY_HOSTS = tuple(

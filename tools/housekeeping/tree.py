@@ -1,14 +1,9 @@
 """The tracked files of the project, and what a broken rule looks like."""
 
-from __future__ import annotations
-
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 @dataclass(frozen=True)
