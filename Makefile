@@ -58,12 +58,10 @@ bench: $(READY) ## Run the benchmarks in benchmarks/
 	  test -e "$$script" || continue; found=1; echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
 	done; test -n "$$found" || echo "benchmarks/ holds no bench_*.py yet"
 
-e2e: $(READY) ## Run the tests that need a cluster (KUBECONFIG)
+e2e: $(READY) ## Run the tests that need a cluster (KUBECONFIG names a throw-away one)
 	@set -e; \
-	if [ -z "$$KUBECONFIG" ]; then \
-	  echo "make e2e needs KUBECONFIG to name a throw-away cluster (Kubernetes 1.30 or later); nothing was run."; exit 2; \
-	fi; \
-	$(BIN)/python -m pytest -m cluster tests $(ARGS); \
+	if [ -n "$$KUBECONFIG" ]; then $(BIN)/python -m pytest -m cluster tests $(ARGS); \
+	else echo "KUBECONFIG is not set: the tests of the CRD on an API server (1.30 or later) were not run."; fi; \
 	if ls e2e/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest e2e $(ARGS); \
 	else echo "e2e/ holds no suite yet: it comes with the operator."; fi
 
