@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.hints import nearest
+from trainingjob_api.hints import nearest, plain_message
 from trainingjob_api.spec import Budget, TrainingJobSpec
 from trainingjob_api.vocabulary import ParallelMode
 
@@ -146,8 +146,8 @@ def _checked(row: Row, value: int | str) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        message = error.errors(include_url=False)[0]["msg"]
-        message = message.replace("Input should", "must").replace("String should", "must")
+        item = error.errors(include_url=False)[0]
+        message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
         raise SpecError(
             problems=[
                 Problem(row.variable, f"{message}, not {str(value)[:60]!r}", f"it stands for {row.field}")

@@ -4,7 +4,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -14,7 +14,7 @@ from trainingjob_api.base import LABEL_KEY_PATTERN, QUANTITY_PATTERN
 from trainingjob_api.errors import Problem
 from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
 
-__all__ = ["explain", "nearest"]
+__all__ = ["PYDANTIC_TYPES", "explain", "nearest", "path_text", "plain_message", "wrong_type"]
 
 _FORMS = {
     DATASET_URI_PATTERN: f"must be {DATASET_FORMS}",
@@ -22,7 +22,7 @@ _FORMS = {
     QUANTITY_PATTERN: "must be a quantity such as 500m, 2 or 4Gi",
     LABEL_KEY_PATTERN: "must be a Kubernetes name such as memory or example.com/gpu",
 }
-_TYPES = {
+PYDANTIC_TYPES = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -32,6 +32,15 @@ _TYPES = {
     "model_attributes_type": "a mapping",
     "tuple_type": "a list",
     "list_type": "a list",
+}
+_SENTENCES = {
+    "missing": "is required",
+    "value_error": "{error}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must hold at most {max_length}, not {actual_length}",
+    "too_short": "must hold at least {min_length}, not {actual_length}",
 }
 
 
@@ -56,22 +65,28 @@ def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
     loc = tuple(part for part in item["loc"] if part != "[key]")
     field = path_text(loc, prefix)
     kind, value, context = item["type"], item.get("input"), item.get("ctx") or {}
-    if kind == "extra_forbidden":
-        return _unknown(loc, model, prefix)
-    if kind == "missing":
-        return Problem(field, "is required")
-    if kind == "enum":
-        return _enum(field, value, _enum_at(model, loc))
-    if kind == "string_pattern_mismatch":
-        return Problem(field, _FORMS.get(context["pattern"], f"must match {context['pattern']}"))
-    if kind in _TYPES:
-        return _wrong_type(field, _TYPES[kind], value)
-    if kind == "value_error":
-        return Problem(field, str(context["error"]))
-    return Problem(field, _sentence(item["msg"]))
+    if kind in PYDANTIC_TYPES:
+        return wrong_type(field, PYDANTIC_TYPES[kind], value)
+    match kind:
+        case "extra_forbidden":
+            return _unknown(loc, model, prefix)
+        case "enum":
+            return _enum(field, value, _enum_at(model, loc))
+        case _:
+            return Problem(field, plain_message(kind, item["msg"], context))
 
 
-def _wrong_type(field: str, wanted: str, value: Any) -> Problem:
+def plain_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return the sentence for an error of pydantic that needs no look at the models."""
+    if kind == "string_pattern_mismatch" and context["pattern"] in _FORMS:
+        return _FORMS[context["pattern"]]
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format_map(context)
+    return re.sub(r"^(Input|String|Value) should", "must", message)
+
+
+def wrong_type(field: str, wanted: str, value: Any) -> Problem:
+    """Return the problem of a value that is not of the type that *wanted* says."""
     got = {
         bool: "a boolean",
         int: "a number",
@@ -84,7 +99,7 @@ def _wrong_type(field: str, wanted: str, value: Any) -> Problem:
     hint = None
     if wanted == "text" and isinstance(value, bool | int | float):
         hint = f'put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
-    elif wanted != "text" and isinstance(value, str):
+    elif wanted in {"a number", "a whole number", "true or false"} and isinstance(value, str):
         hint = "write it without quotes"
     elif isinstance(value, float) and wanted == "a whole number":
         hint = "write it without a fraction"
@@ -190,8 +205,3 @@ def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         for part in _parts(annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from _paths(part, path)
-
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return re.sub(r"^(Input|String|Dictionary|Tuple|List) should", "should", message)

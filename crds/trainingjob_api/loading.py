@@ -19,14 +19,14 @@ __all__ = ["load_job", "parse_job", "read_text"]
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> TrainingJob:
-    """Return the TrainingJob that the YAML or JSON file at *path* holds.
+    r"""Return the TrainingJob that the YAML or JSON file at *path* holds.
 
     Parameters
     ----------
     path
         A file of at most 256 KiB with one document.
     overrides
-        ``spec.budget.timeLeftSeconds=30`` and the like: a dotted path (a dot inside a key as ``\\.``)
+        ``spec.budget.timeLeftSeconds=30`` and the like: a dotted path (a dot inside a key as ``\.``)
         and a YAML value; ``null`` unsets the field.
 
     Raises
@@ -96,7 +96,7 @@ def _check_shape(document: Any) -> Mapping[str, Any]:
     if "kind" not in document and "apiVersion" not in document and _looks_like_spec(document):
         raise SpecError(
             message="this is a bare spec",
-            hint=f"put it under spec:, beside apiVersion: {API_VERSION}, kind: {KIND} and metadata: {{name: ...}}",
+            hint=f"put it under spec:, beside apiVersion: {API_VERSION}, kind: {KIND} and metadata",
         )
     problems = [
         Problem(field, f"is {_shown(document.get(field))}", f"this program reads {field}: {wanted}")

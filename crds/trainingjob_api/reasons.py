@@ -49,7 +49,7 @@ QUOTA_EXCEEDED: Final = "QuotaExceeded"
 """The namespace's quota does not admit the pod."""
 CLAIM_NOT_FOUND: Final = "ClaimNotFound"
 """A persistent volume claim that the spec names does not exist."""
-SECRET_NOT_FOUND: Final = "SecretNotFound"
+SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105  # a reason, no secret
 """A Secret that the spec names does not exist."""
 CONFIG_MAP_NOT_FOUND: Final = "ConfigMapNotFound"
 """The ConfigMap, or its key, that ``searchSpace.configMapRef`` names does not exist."""

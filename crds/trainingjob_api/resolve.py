@@ -88,7 +88,7 @@ def resolve(
     """
     spec = job.spec
     found = _pick(spec, environment)
-    _decide_automl(found, spec, environment, rollout)
+    _decide_automl(found, spec, environment, rollout=rollout)
     found.problems += check_spec(spec)
     space = _search_space(found, spec.search_space or SearchSpace(), environment, search_space_text)
     if not found.problems:
@@ -124,7 +124,7 @@ def _pick(spec: TrainingJobSpec, environment: Mapping[str, str]) -> _Values:
 
 
 def _decide_automl(
-    found: _Values, spec: TrainingJobSpec, environment: Mapping[str, str], rollout: bool | None
+    found: _Values, spec: TrainingJobSpec, environment: Mapping[str, str], *, rollout: bool | None
 ) -> None:
     """Put the kill switch above all, and the canary share between spec and environment."""
     row = TABLE[0]
@@ -153,7 +153,7 @@ def _search_space(
         if space.inline is not None:
             return _tree(space.inline, "spec.searchSpace.inline", "spec.searchSpace.inline")
         if space.config_map_ref is not None:
-            return _config_map(space, text)
+            return _config_map(text)
         setting = read_variable(environment, CONFIG_DICT)
         if setting is not None:
             found.sources[name] = "environment"
@@ -169,7 +169,7 @@ def _tree(text: str, name: str, source: str) -> ResolvedSearchSpace:
     return ResolvedSearchSpace(tree=dump_tree(parse_tree(text, field=name)), source=source)
 
 
-def _config_map(space: SearchSpace, text: str | None) -> ResolvedSearchSpace:
+def _config_map(text: str | None) -> ResolvedSearchSpace:
     name = "spec.searchSpace.configMapRef"
     if text is None:
         raise SpecError(

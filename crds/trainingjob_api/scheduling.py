@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import ConfigDict, Field, StrictInt, model_validator
 
 from trainingjob_api.base import LabelKey, LabelValue, ObjectName, Quantity, SpecModel, rules
 from trainingjob_api.vocabulary import TaintEffect, TolerationOperator
@@ -42,8 +42,8 @@ class Resources(SpecModel):
 class Toleration(SpecModel):
     """A toleration, as in Kubernetes."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
                 "a toleration with operator Exists has no value",
@@ -53,7 +53,7 @@ class Toleration(SpecModel):
                 "a toleration without a key needs operator Exists",
             ),
         )
-    }
+    )
 
     key: LabelKey | None = Field(default=None, description="Key of the taint; unset matches every key.")
     operator: TolerationOperator | None = Field(

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.hints import nearest, path_text
+from trainingjob_api.hints import PYDANTIC_TYPES, nearest, path_text, plain_message, wrong_type
 from trainingjob_api.space_nodes import (
     ChoiceNode,
     ChoiceValues,
@@ -95,8 +95,8 @@ def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpac
     try:
         node = _ADAPTER.validate_python(tree, by_alias=True, by_name=False)
     except ValidationError as error:
-        items = error.errors(include_url=False)
-        raise SpecError(problems=dict.fromkeys(_problem(item, tree, field) for item in items)) from None
+        problems = (_problem(item, tree, field) for item in _own_errors(error))
+        raise SpecError(problems=dict.fromkeys(problems)) from None
     for number, (depth, _) in enumerate(walk(node), start=1):
         if depth > MAX_TREE_DEPTH:
             raise SpecError(field, f"the search space is deeper than {MAX_TREE_DEPTH} nodes", "flatten it")
@@ -140,34 +140,48 @@ def _check_raw(tree: Any, field: str) -> None:
             stack.extend((each, depth + 1) for each in value)
 
 
+def _own_errors(error: ValidationError) -> Iterator[Any]:
+    """Yield errors, without the lists that are too short only because pydantic dropped bad items."""
+    items = error.errors(include_url=False)
+    for item in items:
+        loc = item["loc"]
+        below = any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in items)
+        if item["type"] != "too_short" or not below:
+            yield item
+
+
 def _problem(item: Any, tree: Any, field: str) -> Problem:
     """Turn one of pydantic's errors into a sentence; *tree* tells fields from pydantic's own tags."""
     kind, context = item["type"], item.get("ctx") or {}
     path, here = _own_path(item["loc"], tree, keep_last=kind == "missing")
     where = path_text(path, field)
-    if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        if not isinstance(here, Mapping):
-            return Problem(where, "must be a node: a mapping with a type")
-        tag = here.get("type")
-        found = nearest(tag, list(_NODES)) if isinstance(tag, str) else None
-        return Problem(
-            f"{where}.type",
-            f"must be one of {', '.join(_NODES)}" + (f", not {tag[:60]!r}" if isinstance(tag, str) else ""),
-            f"did you mean {found}?" if found else None,
-        )
+    if kind in {"union_tag_invalid", "union_tag_not_found", "model_attributes_type"}:
+        return _not_a_node(where, here)
+    if kind in PYDANTIC_TYPES:
+        return wrong_type(where, PYDANTIC_TYPES[kind], item.get("input"))
     if kind == "extra_forbidden":
         _, parent = _own_path(item["loc"][:-1], tree, keep_last=False)
         names = _names(parent)
         found = nearest(str(path[-1]), names)
         hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}"
         return Problem(where, "is no field here", hint)
-    if kind == "missing":
-        return Problem(where, "is required")
-    if kind == "value_error":
-        return Problem(where, str(context["error"]))
     if kind == "string_pattern_mismatch":
         return Problem(where, "must be a plain name of letters, digits and _", "write no module path")
-    return Problem(where, item["msg"].replace("Input should", "should"))
+    return Problem(where, plain_message(kind, item["msg"], context))
+
+
+def _not_a_node(where: str, value: Any) -> Problem:
+    kinds = ", ".join(_NODES)
+    if not isinstance(value, Mapping):
+        return Problem(where, "must be a node: a mapping with a type", f"type is one of {kinds}")
+    if "type" not in value:
+        return Problem(f"{where}.type", "is required", f"it is one of {kinds}")
+    tag = value["type"]
+    if not isinstance(tag, str):
+        return Problem(f"{where}.type", f"must be one of {kinds}")
+    found = nearest(tag, list(_NODES))
+    hint = f"did you mean {found}?" if found else None
+    return Problem(f"{where}.type", f"must be one of {kinds}, not {tag[:60]!r}", hint)
 
 
 def _own_path(loc: Sequence[Any], tree: Any, *, keep_last: bool) -> tuple[list[Any], Any]:

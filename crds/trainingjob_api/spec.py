@@ -6,9 +6,9 @@ since the environment stands between the spec and a default.
 
 from typing import Annotated
 
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
-from trainingjob_api.base import Bool, ColumnName, CommonName, SpecModel
+from trainingjob_api.base import Bool, ColumnName, CommonName, SpecModel, rules
 from trainingjob_api.spec_data import Acceptance, Dataset, Output, Validation
 from trainingjob_api.spec_run import Automl, Budget, ConfigMapRef, Dask, SearchSpace, Trainer
 from trainingjob_api.vocabulary import FeatureType, ParallelMode, Task
@@ -34,6 +34,40 @@ MUTABLE_FIELDS = frozenset({"suspend", "ttlSecondsAfterFinished", "acceptance"})
 
 class TrainingJobSpec(SpecModel):
     """What to learn, from what, with what budget, and where the model goes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.featureTypes) || !(self.targetColumn in self.featureTypes)",
+                "featureTypes must not name the target column",
+            ),
+            (
+                (
+                    "!has(self.validation) || !has(self.validation.groupColumn)"
+                    " || self.validation.groupColumn != self.targetColumn"
+                ),
+                "validation.groupColumn must not be the target column",
+            ),
+            (
+                (
+                    "!has(self.validation) || !has(self.validation.timeColumn)"
+                    " || self.validation.timeColumn != self.targetColumn"
+                ),
+                "validation.timeColumn must not be the target column",
+            ),
+            (
+                "!has(self.positiveLabel) || !has(self.task) || self.task != 'regression'",
+                "positiveLabel has no meaning for task regression",
+            ),
+            (
+                (
+                    "!has(self.activeDeadlineSeconds) || !has(self.budget)"
+                    " || !has(self.budget.timeLeftSeconds) || self.activeDeadlineSeconds >= self.budget.timeLeftSeconds"
+                ),
+                "activeDeadlineSeconds must not be less than budget.timeLeftSeconds",
+            ),
+        )
+    )
 
     dataset: Dataset = Field(description="The table to learn from.")
     target_column: ColumnName = Field(description="Column to predict.")

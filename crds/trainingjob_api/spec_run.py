@@ -67,7 +67,10 @@ class SearchSpace(SpecModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "(has(self.preset) ? 1 : 0) + (has(self.inline) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) <= 1",
+                (
+                    "[has(self.preset), has(self.inline), has(self.configMapRef)]"
+                    ".filter(given, given).size() <= 1"
+                ),
                 "preset, inline and configMapRef exclude each other",
             ),
         )
