@@ -10,8 +10,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from trainingjob_api import Task
 
+from trainingjob_api import Task
 from trainingjob_trainer.search_space.pipeline_spec import describe
 
 __all__ = ["MAX_ITER", "baseline_pipeline", "dummy_pipeline"]

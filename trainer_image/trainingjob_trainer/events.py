@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
 from trainingjob_api import (
     Backend,
     Best,
@@ -20,8 +21,8 @@ __all__ = [
     "BaselineReady",
     "BoardChanged",
     "DataReady",
-    "Event",
     "Evaluated",
+    "Event",
     "Failed",
     "FellBack",
     "FindingNote",

@@ -11,7 +11,16 @@ from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, TaskLimit, fit_full
 
-__all__ = ["Fitted", "FittingFailed", "fit_all", "fit_best", "fit_holdout", "fit_model", "run_tasks", "to_fitted"]
+__all__ = [
+    "Fitted",
+    "FittingFailed",
+    "fit_all",
+    "fit_best",
+    "fit_holdout",
+    "fit_model",
+    "run_tasks",
+    "to_fitted",
+]
 
 _POLL_SECONDS = 0.25
 _MOST_CANDIDATES = 5
@@ -121,9 +130,7 @@ def to_fitted(done: Mapping[str, Completion]) -> Fitted:
     model, part = results["all"].model, results["holdout"]
     if model is None or part.model is None or part.holdout is None:
         raise FittingFailed("a fit came back without its model")
-    return Fitted(
-        model=model, holdout_model=part.model, holdout=part.holdout, seconds=results["all"].seconds
-    )
+    return Fitted(model=model, holdout_model=part.model, holdout=part.holdout, seconds=results["all"].seconds)
 
 
 def fit_best(

@@ -112,7 +112,9 @@ class Journal:
             self._adopt()
         self._file = path.open("ab")
         if fresh:
-            self._write({"schemaVersion": SCHEMA_VERSION, **asdict(header), "versions": dict(header.versions)})
+            self._write(
+                {"schemaVersion": SCHEMA_VERSION, **asdict(header), "versions": dict(header.versions)}
+            )
 
     def _adopt(self) -> None:
         found, candidates, size = read_journal(self.path)

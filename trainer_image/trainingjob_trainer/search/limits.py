@@ -21,7 +21,7 @@ KILL_GRACE_SECONDS = 1.5
 _DELIVERY_SECONDS = 0.5
 
 
-class LimitExceeded(BaseException):  # noqa: N818 - a limit, not a fault; the name says what happened
+class LimitExceeded(BaseException):
     """The time limit passed.
 
     It is no `Exception`, so that an estimator's own ``except Exception`` cannot swallow it.

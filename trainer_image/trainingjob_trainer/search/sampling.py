@@ -52,7 +52,9 @@ def sample_folds(
     rng = np.random.default_rng([random_state, 0x0F01D5])
     out = []
     for train, test in folds:
-        kept = train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+        kept = (
+            train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+        )
         out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
     return tuple(out)
 

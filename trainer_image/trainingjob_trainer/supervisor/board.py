@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from trainingjob_api import Best, Progress, ResolvedRun, format_score
-
 from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.report import leaderboard, pareto_front
 from trainingjob_trainer.search.candidate import Candidate
@@ -103,9 +102,7 @@ class Board:
         best = max((c for c in candidates if c.score is not None), key=lambda c: (c.score, -c.number))
         self._channel.send(
             BoardChanged(
-                best=best_of(
-                    best, self._baseline, baseline_holdout_score=self._baseline_holdout_score
-                ),
+                best=best_of(best, self._baseline, baseline_holdout_score=self._baseline_holdout_score),
                 leaderboard=tuple(board),
                 pareto_front=tuple(pareto_front(candidates)[:20]),
             )

@@ -32,9 +32,8 @@ def main(arguments: list[str]) -> int:
     """
     # The heavy imports stay inside: worker processes import this module again as their main module.
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
-
     from trainingjob_trainer.errors import TrainingError  # noqa: PLC0415
-    from trainingjob_trainer.events import Failed, StageChanged  # noqa: PLC0415
+    from trainingjob_trainer.events import Failed  # noqa: PLC0415
     from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
     from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE, Channel  # noqa: PLC0415

@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import Any
 
 import joblib
-from trainingjob_api import Fallback, ResolvedRun
 
+from trainingjob_api import Fallback, ResolvedRun
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.report import write_artifacts

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from trainingjob_api import ResolvedRun
-
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, rank

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import dask.system
 import distributed.system
-from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
 
+from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
 from trainingjob_trainer.dataset import load_table
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import (
@@ -193,7 +193,10 @@ class Session:
                 data_digest=prepared.dataset_sha256,
                 findings=tuple(
                     FindingNote(
-                        finding=str(one.kind), severity=str(one.severity), column=one.column, message=one.message
+                        finding=str(one.kind),
+                        severity=str(one.severity),
+                        column=one.column,
+                        message=one.message,
                     )
                     for one in prepared.findings
                 ),
@@ -260,7 +263,9 @@ class Session:
             return
         reason, message = "SchedulerUnavailable", "no Dask cluster could be reached"
         if not self._run.automl_fallback:
-            raise RunFailed(reason, f"{message}; automl.fallback is false, so the search does not go on locally")
+            raise RunFailed(
+                reason, f"{message}; automl.fallback is false, so the search does not go on locally"
+            )
         fallback = Fallback(from_="dask", to="local", reason=reason, time=datetime.now(UTC), message=message)
         self._fallbacks.append(fallback)
         self._channel.send(FellBack(fallback=fallback))
@@ -282,4 +287,3 @@ class Session:
     def _warn(self, message: str) -> None:
         self._warnings.append(message)
         self._channel.send(Warned(message=message))
-

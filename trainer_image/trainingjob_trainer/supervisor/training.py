@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any
 
 from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
-
 from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import BaselineReady, FellBack, StageChanged, Warned
@@ -29,7 +28,6 @@ from trainingjob_trainer.search.sampling import fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import Evaluation, describe_error, encode_fold, evaluate
 from trainingjob_trainer.search_space.pipeline_spec import fingerprint, summarize
-from trainingjob_trainer.supervisor.board import score_text
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.workspace import Workspace
 
@@ -282,9 +280,7 @@ class Trainer:
             elapsed_seconds=round(self._clock.elapsed, 3),
         )
 
-    def _search(
-        self, pool: Pool, ref: StoreRef, journal: Journal, columns: int, baseline: Rung
-    ) -> Searched:
+    def _search(self, pool: Pool, ref: StoreRef, journal: Journal, columns: int, baseline: Rung) -> Searched:
         # TPOT takes seconds to import, and a run without a search has no use for it.
         from trainingjob_trainer.supervisor.searching import from_journal, search  # noqa: PLC0415
 

@@ -1,5 +1,6 @@
 """The folder of one run: where its journal, clock, logs and unfinished artifacts are."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from trainingjob_api import ResolvedRun
-
 from trainingjob_trainer.errors import RunFailed
 
 __all__ = ["Workspace", "open_workspace", "write_json"]
@@ -125,6 +125,14 @@ class Workspace:
         """Remove what is worth nothing any more."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         shutil.rmtree(self.artifacts, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Remove a folder in which nothing has been computed, so that a wrong spec leaves nothing behind."""
+        if self.resumed:
+            return
+        shutil.rmtree(self.work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.home.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

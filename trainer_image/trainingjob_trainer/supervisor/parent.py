@@ -1,0 +1,288 @@
+"""The parent: it supervises children until there is a model, publishes it and reports.
+
+A child that crashes, hangs or overruns is followed by another one on the same journal and clock, a rung
+further down the ladder each time; so the number of children is bounded.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from urllib.parse import unquote, urlsplit
+
+from trainingjob_api import Fallback, Report, ResolvedRun, Stage
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.events import Event, Failed, FellBack, StageChanged, Warned
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import Output, open_output
+from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
+from trainingjob_trainer.supervisor.result import RunOptions, RunResult, accepted
+from trainingjob_trainer.supervisor.training import Mode
+from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
+from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
+
+__all__ = ["run_root", "supervise"]
+
+_REPORT_SECONDS = 2.0
+_SEARCH_LADDER = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
+_BASELINE_LADDER = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
+_INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
+_REASONS = {Ended.CRASHED: "TrainerCrashed", Ended.HUNG: "TrainerHung", Ended.OVERRAN: "BudgetOverrun"}
+
+
+def run_root(run: ResolvedRun, options: RunOptions) -> Path:
+    """Return where a run's folder is: in the output if that is a folder here, else in the work folder."""
+    uri = run.output.uri
+    if uri.startswith("file://"):
+        return Path(unquote(urlsplit(uri).path))
+    return Path(uri) if "://" not in uri else options.work_dir
+
+
+def supervise(
+    run: ResolvedRun,
+    options: RunOptions,
+    settings: TrainerSettings,
+    on_event: Callable[[Event], None],
+    *,
+    sink: Callable[[Report], None] | None = None,
+    patience: Patience | None = None,
+) -> RunResult:
+    """Run a job to its end.
+
+    An unfinished run of the same job is continued: with the evaluations of its journal and what is left of
+    its budget, or, where all artifacts were written, with publishing alone. The first SIGINT or SIGTERM
+    saves the best model so far, the second one stops at once.
+
+    Parameters
+    ----------
+    run, options, settings
+        The job, how it is run, and the trainer's limits.
+    on_event
+        Called with each event.
+    sink
+        Takes each report; by default it goes to a file in the run's folder.
+    patience
+        Time-outs for the children.
+
+    Returns
+    -------
+    RunResult
+        Of a run whose artifacts are published and verified.
+
+    Raises
+    ------
+    TrainingError
+        With the reason; ``exit_code`` tells whether the user must act.
+    """
+    output = open_output(
+        run.output.uri,
+        endpoint=run.output.endpoint,
+        credentials_dir=settings.output_credentials_dir,
+        settings=settings,
+    )
+    output.check()
+    workspace = open_workspace(run_root(run, options), run, fresh=options.fresh)
+    with workspace.locked():
+        reporter = Reporter(
+            run,
+            uid=workspace.uid,
+            attempt=options.attempt,
+            pod_uid=options.pod_uid,
+            sink=sink or file_sink(workspace.report_file),
+            interval_seconds=_REPORT_SECONDS,
+        )
+        supervision = _Supervision(
+            run=run,
+            options=options,
+            workspace=workspace,
+            reporter=reporter,
+            listener=on_event,
+            patience=patience or Patience(),
+        )
+        try:
+            with supervision.signals():
+                if workspace.saved:
+                    reporter.restore(workspace.report_file)
+                else:
+                    supervision.train()
+                return supervision.publish(output)
+        except TrainingError as error:
+            supervision.tell(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
+            if isinstance(error, SpecInvalid) or not workspace.journal.exists():
+                workspace.abandon()
+            raise
+
+
+@dataclass(slots=True, kw_only=True)
+class _Supervision:
+    run: ResolvedRun
+    options: RunOptions
+    workspace: Workspace
+    reporter: Reporter
+    listener: Callable[[Event], None]
+    patience: Patience
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    child: int | None = None
+    interrupts: int = 0
+
+    def tell(self, event: Event) -> None:
+        """Put an event into the report and pass it on."""
+        self.reporter.take(event)
+        self.listener(event)
+
+    def train(self) -> None:
+        """Start children, down the ladder, until one has saved a model.
+
+        Raises
+        ------
+        TrainingError
+            If none has.
+        """
+        ladder = list(_SEARCH_LADDER if self.run.automl_enabled else _BASELINE_LADDER)
+        end: ChildEnd | None = None
+        while ladder:
+            mode = ladder.pop(0)
+            if end is not None:
+                self._step(mode, end)
+            end = self._child(mode)
+            if end.ended is Ended.SAVED:
+                return
+            if end.failure is not None:
+                raise _as_error(end.failure)
+            if self.interrupts:
+                break
+            if (
+                end.ended is Ended.OVERRAN
+                or self.workspace.used_seconds() >= self.run.budget.time_left_seconds
+            ):
+                ladder = [rung for rung in ladder if rung in _INLINE]
+        message = end.message if end is not None else ""
+        raise RunFailed("Interrupted" if self.interrupts else "NoModel", f"{message}; no model was saved")
+
+    def publish(self, output: Output) -> RunResult:
+        """Publish what a child has saved.
+
+        Raises
+        ------
+        TrainingError
+            If the output does not take it; the artifacts are kept and the next run only publishes.
+        """
+        workspace = self.workspace
+        self.tell(StageChanged(stage=Stage.UPLOADING))
+        artifacts = tuple(output.publish(workspace.artifacts, self.run.name, workspace.uid8))
+        self.reporter.finish(artifacts)
+        workspace.set_state("finished", self.run)
+        workspace.clean()
+        state = self.reporter.state_
+        best = state["best"]
+        met, why = accepted(self.run.acceptance, best)
+        return RunResult(
+            location=_folder_of(artifacts[-1].uri),
+            home=workspace.home,
+            model_source=state["model_source"],
+            best=best,
+            metric=state["resolved"].metric or "",
+            leaderboard=tuple(state.get("leaderboard") or ()),
+            pareto_front=tuple(state.get("pareto_front") or ()),
+            artifacts=artifacts,
+            fallbacks=tuple(state["fallbacks"]),
+            warnings=tuple(state["warnings"]),
+            progress=state.get("progress"),
+            stopped_by=self.reporter.stopped_by_,
+            elapsed_seconds=workspace.used_seconds(),
+            resumed=workspace.resumed,
+            accepted=met,
+            acceptance_message=why,
+            resolved=state["resolved"],
+        )
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Turn the first SIGINT or SIGTERM into a wish to save, the second one into the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.interrupts += 1
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                if self.interrupts == 1:
+                    os.kill(self.child, signal.SIGTERM)
+                else:
+                    os.killpg(self.child, signal.SIGKILL)
+
+    def _child(self, mode: Mode) -> ChildEnd:
+        state = self.reporter.state_
+        history = {
+            "startedAt": self.started_at.isoformat(),
+            "fallbacks": [one.model_dump(mode="json", by_alias=True) for one in state["fallbacks"]],
+            "warnings": list(state["warnings"]),
+        }
+
+        def started(pid: int) -> None:
+            self.child = pid
+
+        try:
+            return watch_child(
+                [str(self.workspace.home), self.workspace.uid, mode.value, json.dumps(history)],
+                environment=self.options.environment or os.environ,
+                log=self.workspace.log_file,
+                budget_seconds=float(self.run.budget.time_left_seconds),
+                inline=mode in _INLINE,
+                patience=self.patience,
+                on_event=self.tell,
+                on_start=started,
+            )
+        finally:
+            self.child = None
+
+    def _step(self, mode: Mode, end: ChildEnd) -> None:
+        """Tell what the next child is for, after one that ended badly.
+
+        Raises
+        ------
+        RunFailed
+            If the job does not allow the step.
+        """
+        reason = _REASONS[end.ended]
+        if mode in {Mode.FULL, Mode.FINISH} or (mode is Mode.BASELINE and not self.run.automl_enabled):
+            self.tell(
+                Warned(message=f"{end.message}; it is started again, and no finished evaluation is lost")
+            )
+            return
+        source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
+        if not self.run.automl_fallback:
+            raise RunFailed(reason, f"{end.message}; automl.fallback is false, so there is no {target} model")
+        self.tell(
+            FellBack(
+                fallback=Fallback(
+                    from_=source, to=target, reason=reason, time=datetime.now(UTC), message=end.message[:300]
+                )
+            )
+        )
+
+
+def _as_error(failure: Failed) -> TrainingError:
+    if failure.exit_code == SpecInvalid.exit_code:
+        return SpecInvalid(failure.reason, failure.message)
+    return RunFailed(failure.reason, failure.message)
+
+
+def _folder_of(uri: str) -> str:
+    return uri.rsplit("/", 1)[0]

@@ -1,0 +1,187 @@
+"""Turns a run's events into the report that a reader of the contract sees."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainingjob_api import (
+    Artifact,
+    Digests,
+    Fallback,
+    Report,
+    ReportError,
+    ResolvedRun,
+    Stage,
+    dump_report,
+    parse_report,
+)
+from trainingjob_api import Failure as ReportedFailure
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import (
+    BackendReady,
+    BaselineReady,
+    BoardChanged,
+    DataReady,
+    Event,
+    Failed,
+    FellBack,
+    ModelReady,
+    Progressed,
+    Saved,
+    StageChanged,
+    Warned,
+)
+
+__all__ = ["Reporter", "file_sink"]
+
+_MOST_WARNINGS = 50
+_MOST_FALLBACKS = 8
+_MESSAGE_CHARS = 1000
+
+
+def file_sink(path: Path) -> Callable[[Report], None]:
+    """Return a sink that keeps the newest report in a file."""
+
+    def write(report: Report) -> None:
+        partial = path.with_name(path.name + ".tmp")
+        partial.write_text(dump_report(report))
+        os.replace(partial, path)
+
+    return write
+
+
+class Reporter:
+    """Keeps the report of a run and hands it to a sink.
+
+    Parameters
+    ----------
+    run
+        The job.
+    uid
+        The job's uid.
+    attempt, pod_uid
+        As in the report.
+    sink
+        Takes each report; what it raises is the caller's.
+    interval_seconds
+        Between two reports that differ only in progress; every transition is reported at once.
+
+    Attributes
+    ----------
+    state_ : dict
+        The report's fields as they stand.
+    stopped_by_ : str
+        What ended the search.
+    """
+
+    def __init__(
+        self,
+        run: ResolvedRun,
+        *,
+        uid: str,
+        attempt: int,
+        pod_uid: str | None,
+        sink: Callable[[Report], None],
+        interval_seconds: float,
+    ) -> None:
+        self._sink = sink
+        self._interval = interval_seconds
+        self._written = float("-inf")
+        self._sequence = 0
+        self.stopped_by_ = ""
+        self.state_: dict[str, Any] = {
+            "job_uid": uid,
+            "attempt": attempt,
+            "pod_uid": pod_uid,
+            "resolved": run.summary(),
+            "warnings": (),
+            "fallbacks": (),
+            "digests": Digests(spec=run.search_digest()),
+        }
+
+    def take(self, event: Event) -> None:
+        """Put an event into the report, and write it if it is time."""
+        changed = self._changes(event)
+        if changed is None:
+            return
+        self.state_.update(changed)
+        quiet = isinstance(event, Progressed | BoardChanged)
+        if not quiet or time.monotonic() - self._written >= self._interval:
+            self.write()
+
+    def restore(self, path: Path) -> None:
+        """Take up the last report of an earlier attempt.
+
+        Raises
+        ------
+        RunFailed
+            If it cannot be read.
+        """
+        try:
+            report = parse_report(path.read_text())
+        except (OSError, ReportError) as error:
+            raise RunFailed(
+                "ReportUnreadable", f"{path} cannot be read: {error}; start anew with --fresh"
+            ) from error
+        own = (
+            "job_uid",
+            "attempt",
+            "pod_uid",
+            "sequence",
+            "written_at",
+            "schema_version",
+            "failure",
+            "final",
+        )
+        self._sequence = report.sequence
+        self.state_.update({name: value for name, value in report if name not in own and value is not None})
+
+    def finish(self, artifacts: tuple[Artifact, ...]) -> None:
+        """Report the end of a run whose artifacts stand."""
+        self.state_.update(stage=Stage.FINISHED, final=True, artifacts=artifacts)
+        self.write()
+
+    def write(self) -> None:
+        """Hand the report to the sink."""
+        self._sequence += 1
+        self._written = time.monotonic()
+        fields = {name: value for name, value in self.state_.items() if value is not None}
+        self._sink(Report(sequence=self._sequence, written_at=datetime.now(UTC), **fields))
+
+    def _changes(self, event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - one line an event
+        match event:
+            case StageChanged(stage=stage):
+                return {"stage": stage}
+            case DataReady(resolved=resolved, data_digest=digest, findings=findings):
+                notes = tuple(one.message[:_MESSAGE_CHARS] for one in findings)
+                digests = self.state_["digests"].model_copy(update={"data": digest})
+                return {"resolved": resolved, "digests": digests, "warnings": notes[:_MOST_WARNINGS]}
+            case BackendReady(backend=backend):
+                return {"backend": backend}
+            case Progressed(progress=progress):
+                return {"progress": progress}
+            case BoardChanged(best=best, leaderboard=board, pareto_front=front):
+                return {"best": best, "leaderboard": board, "pareto_front": front}
+            case ModelReady(model_source=source, best=best, stopped_by=stopped_by):
+                self.stopped_by_ = stopped_by
+                return {"model_source": source, "best": best}
+            case FellBack(fallback=fallback):
+                return {"fallbacks": self._with_fallback(fallback)}
+            case Warned(message=message):
+                return {"warnings": (*self.state_["warnings"], message[:_MESSAGE_CHARS])[-_MOST_WARNINGS:]}
+            case Saved(journal_digest=digest):
+                return {"digests": self.state_["digests"].model_copy(update={"journal": digest})}
+            case Failed(reason=reason, message=message, exit_code=code):
+                failure = ReportedFailure(reason=reason, message=message[:_MESSAGE_CHARS], exit_code=code)
+                return {"failure": failure, "final": True}
+            case BaselineReady():
+                return {}
+            case _:
+                return None
+
+    def _with_fallback(self, fallback: Fallback) -> tuple[Fallback, ...]:
+        known: tuple[Fallback, ...] = self.state_["fallbacks"]
+        return (*known, fallback)[-_MOST_FALLBACKS:]

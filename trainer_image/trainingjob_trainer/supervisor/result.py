@@ -1,0 +1,136 @@
+"""What a caller asks of a run and gets back from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainingjob_api import (
+    Acceptance,
+    Artifact,
+    Best,
+    Fallback,
+    LeaderboardEntry,
+    ModelSource,
+    ParetoPoint,
+    Progress,
+    Resolved,
+)
+
+__all__ = ["RunOptions", "RunResult", "accepted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run is made, as opposed to what it makes.
+
+    Parameters
+    ----------
+    work_dir
+        Where run folders are when the output is no folder on this machine.
+    fresh
+        Whether to leave an unfinished run of the same job alone.
+    environment
+        Environment of the child.
+    attempt
+        Number of the attempt, from 1.
+    pod_uid
+        Uid of the trainer's pod; None outside a cluster.
+    """
+
+    work_dir: Path = Path(".trainingjob")
+    fresh: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    pod_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A run that ended in a model.
+
+    Parameters
+    ----------
+    location
+        URI of the folder with the artifacts.
+    home
+        The run's folder on this machine, with its log and journal.
+    model_source
+        Whether the search or the baseline made the model.
+    best
+        The pipeline that ships, its scores and those of the baseline.
+    metric
+        Name of the scorer.
+    leaderboard, pareto_front
+        As at the end.
+    artifacts
+        What was published and verified.
+    fallbacks
+        Steps down the ladder, in order.
+    warnings
+        What the user should know.
+    progress
+        The last counts of the search; None without one.
+    stopped_by
+        What ended the search.
+    elapsed_seconds
+        The run's clock.
+    resumed
+        Whether an earlier attempt was continued.
+    accepted
+        Whether the model meets ``spec.acceptance``; None if nothing was asked.
+    acceptance_message
+        Why it does or does not.
+    resolved
+        The values in force.
+    """
+
+    location: str
+    home: Path
+    model_source: ModelSource
+    best: Best
+    metric: str
+    leaderboard: tuple[LeaderboardEntry, ...]
+    pareto_front: tuple[ParetoPoint, ...]
+    artifacts: tuple[Artifact, ...]
+    fallbacks: tuple[Fallback, ...]
+    warnings: tuple[str, ...]
+    progress: Progress | None
+    stopped_by: str
+    elapsed_seconds: float
+    resumed: bool
+    accepted: bool | None
+    acceptance_message: str
+    resolved: Resolved | None
+
+
+def accepted(acceptance: Acceptance | None, best: Best) -> tuple[bool | None, str]:
+    """Hold a model against what the job asks of it.
+
+    Parameters
+    ----------
+    acceptance
+        ``spec.acceptance``, or None.
+    best
+        The model's hold-out score and the baseline's.
+
+    Returns
+    -------
+    met, message
+        None if nothing was asked.
+    """
+    if acceptance is None or (acceptance.min_score is None and not acceptance.must_beat_baseline):
+        return None, ""
+    if best.holdout_score is None:
+        return False, "the model has no hold-out score"
+    score = float(best.holdout_score)
+    if acceptance.min_score is not None and score < float(acceptance.min_score):
+        return False, f"the hold-out score {score:g} is below acceptance.minScore {acceptance.min_score}"
+    if acceptance.must_beat_baseline:
+        if best.baseline_holdout_score is None:
+            return False, "the baseline has no hold-out score to compare with"
+        if score <= float(best.baseline_holdout_score):
+            return (
+                False,
+                f"the hold-out score {score:g} does not beat the baseline's {best.baseline_holdout_score}",
+            )
+    return True, f"the hold-out score {score:g} meets acceptance"
