@@ -74,19 +74,21 @@ clean: ## Remove the environment and the caches; runs/ stays
 	find crds operator trainer_image tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs what the lock names in seconds; where it cannot be had, pip does the same more slowly.
-# The lock is complete, so neither resolves anything (--no-deps), and both check every hash.
-$(READY): pyproject.toml locks/bootstrap.txt locks/dev.txt
+# The lock is complete, so neither resolves anything (--no-deps), both check every hash, and what has to be
+# built is built with what the lock holds (--no-build-isolation).
+PIP := $(BIN)/python -m pip install -q --no-input
+$(READY): pyproject.toml locks/build.txt locks/bootstrap.txt locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "python3 must be 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "no virtual environment: on Debian, install python3-venv" >&2; exit 2; }
 	@echo "Installing the locked packages into $(VENV); the first time takes a few minutes."
-	@if $(BIN)/python -m pip install -q --no-input --no-deps --require-hashes -r locks/bootstrap.txt \
-	  && $(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes locks/dev.txt; then \
-	  $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	@$(PIP) --no-deps --require-hashes -r locks/build.txt
+	@if $(PIP) --no-deps --require-hashes -r locks/bootstrap.txt \
+	  && $(BIN)/uv pip sync -q --python $(BIN)/python --no-build-isolation --require-hashes locks/dev.txt; then :; \
 	else \
 	  echo "uv cannot be used here; pip takes over."; \
-	  $(BIN)/python -m pip install -q --no-input --no-deps --require-hashes -r locks/dev.txt && \
-	  $(BIN)/python -m pip install -q --no-input --no-deps --no-build-isolation --editable .; \
+	  $(PIP) --no-deps --require-hashes --no-build-isolation -r locks/dev.txt; \
 	fi
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
