@@ -1,8 +1,10 @@
 """Finding out which packages a saved model needs, without loading it."""
 
+import gzip
 import pickletools
 import platform
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import metadata
@@ -18,6 +20,7 @@ _ALWAYS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 _FORBIDDEN = frozenset({"__main__", "__mp_main__", "tpot", "cloudpickle"})
 _FORBIDDEN_PREFIX = "trainingjob_"
 
+_GZIP = b"\x1f\x8b"
 _STRING_OPS = frozenset(
     {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "SHORT_BINSTRING"}
 )
@@ -35,7 +38,7 @@ def modules_of(path: Path) -> frozenset[str]:
     Parameters
     ----------
     path
-        A plain pickle, such as `save_model` writes.
+        A plain pickle, compressed by gzip or not, such as `save_model` writes.
 
     Raises
     ------
@@ -44,8 +47,13 @@ def modules_of(path: Path) -> frozenset[str]:
     """
     try:
         with path.open("rb") as stream:
-            return frozenset(_modules(stream))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+            packed = stream.read(len(_GZIP)) == _GZIP
+            stream.seek(0)
+            if not packed:
+                return frozenset(_modules(stream))
+            with gzip.GzipFile(fileobj=stream) as plain:
+                return frozenset(_modules(plain))
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error) as error:
         raise RunFailed(
             "ModelUnreadable", f"{path.name} is not a pickle that can be examined: {error}"
         ) from error

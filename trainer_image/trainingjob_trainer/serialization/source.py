@@ -4,9 +4,11 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 __all__ = ["Source", "Unrenderable", "source_of"]
 
@@ -14,6 +16,12 @@ __all__ = ["Source", "Unrenderable", "source_of"]
 _MAX_ITEMS = 20_000
 _MAX_DEPTH = 30
 _WIDTH = 100
+OUTPUT_HELPER = "with_output"
+_OUTPUT_SOURCE = f'''def {OUTPUT_HELPER}(transformer, kind):
+    """Set what this transformer itself puts out; its own set_output would pass it on to its steps."""
+    super(type(transformer), transformer).set_output(transform=kind)
+    return transformer
+'''
 _FORBIDDEN = ("trainingjob_", "tpot", "__main__")
 
 
@@ -31,24 +39,26 @@ class Source:
         Import statements, sorted.
     expression
         A Python expression over several lines.
+    helpers
+        Functions that the expression calls, to be defined before it.
     """
 
     imports: tuple[str, ...]
     expression: str
+    helpers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Writer:
     names: dict[str, str] = field(default_factory=dict)
+    outputs: bool = False
 
     def refer(self, thing: type | Callable[..., Any]) -> str:
         """Return the name of a class or function and remember to import it from its public home."""
-        module, name = _public_home(thing)
-        if module == "builtins":
-            return name
-        if self.names.setdefault(name, module) != module:
+        module, name, attribute = _public_home(thing)
+        if module != "builtins" and self.names.setdefault(name, module) != module:
             raise Unrenderable(f"two different things are called {name}")
-        return name
+        return f"{name}.{attribute}" if attribute else name
 
     def render(self, value: Any, indent: int = 0) -> str:
         """Return the source of one value; continuation lines are indented by `indent` spaces."""
@@ -69,6 +79,10 @@ class _Writer:
                 text = self._container(value, indent)
             case _ if hasattr(value, "get_params"):
                 text = self._estimator(value, indent)
+            case pd.RangeIndex():
+                text = f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
+            case MethodType():
+                text = f"{self.render(value.__self__, indent)}.{value.__name__}"
             case _ if callable(value):
                 text = self.refer(value)
             case _:
@@ -85,7 +99,10 @@ class _Writer:
             parts.append(f"{key}={self.render(value, indent + 4)}")
         text = self._call(name, parts, indent)
         output = getattr(estimator, "_sklearn_output_config", {}).get("transform")
-        return f"{text}.set_output(transform={output!r})" if output else text
+        if not output:
+            return text
+        self.outputs = True
+        return f"{OUTPUT_HELPER}({text}, {output!r})"
 
     def _container(self, value: Any, indent: int) -> str:
         if len(value) > _MAX_ITEMS:
@@ -137,23 +154,32 @@ def _defaults(cls: type) -> dict[str, Any]:
     }
 
 
-def _public_home(thing: Any) -> tuple[str, str]:
-    """Return the shortest public module that offers a class or function, and its name there."""
-    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
-    module = getattr(thing, "__module__", None) or ("numpy" if isinstance(thing, np.ufunc) else None)
-    if not name or not module or not str(name).isidentifier():
+def _public_home(thing: Any) -> tuple[str, str, str]:
+    """Return where a class or function can be imported from: module, name, and attribute of that name.
+
+    The module is the shortest public one that offers the name.
+    """
+    module = str(getattr(thing, "__module__", None) or "")
+    path = str(getattr(thing, "__qualname__", None) or getattr(thing, "__name__", ""))
+    if isinstance(thing, np.ufunc):
+        module = "numpy"
+    for owner in (pd.DataFrame, pd.Series):
+        if path.partition(".")[2] and getattr(owner, path.rpartition(".")[2], None) is thing:
+            module, path = owner.__module__, f"{owner.__name__}.{path.rpartition('.')[2]}"
+            break
+    if not module or not all(part.isidentifier() for part in path.split(".")):
         raise Unrenderable(f"{thing!r} cannot be imported by name")
-    if str(module).startswith(_FORBIDDEN):
-        raise Unrenderable(f"{name} belongs to the project, not to a published package")
-    parts = str(module).split(".")
-    for end in range(1, len(parts) + 1):
-        candidate = ".".join(parts[:end])
-        public = not any(part.startswith("_") for part in parts[:end])
-        if public and getattr(sys.modules.get(candidate), name, None) is thing:
-            return candidate, str(name)
-    if getattr(sys.modules.get(str(module)), name, None) is thing:
-        return str(module), str(name)
-    raise Unrenderable(f"{module}.{name} cannot be imported by name")
+    if module.startswith(_FORBIDDEN):
+        raise Unrenderable(f"{path} belongs to the project, not to a published package")
+    name, _, attribute = path.partition(".")
+    parts = module.split(".")
+    homes = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    public = [home for home in homes if not any(part.startswith("_") for part in home.split("."))]
+    for home in [*public, module]:
+        found = getattr(sys.modules.get(home), name, None)
+        if found is thing or (attribute and getattr(found, attribute, None) is thing):
+            return home, name, attribute
+    raise Unrenderable(f"{module}.{path} cannot be imported by name")
 
 
 def source_of(value: Any) -> Source:
@@ -174,4 +200,4 @@ def source_of(value: Any) -> Source:
     writer = _Writer()
     expression = writer.render(value)
     imports = tuple(sorted(f"from {module} import {name}" for name, module in writer.names.items()))
-    return Source(imports, expression)
+    return Source(imports, expression, (_OUTPUT_SOURCE,) if writer.outputs else ())
