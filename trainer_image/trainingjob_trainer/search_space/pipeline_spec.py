@@ -1,0 +1,178 @@
+"""Pipelines as data: describe an estimator, build it again, name it by its content.
+
+A `PipelineSpec` is JSON: ``{"class": name, "params": {…}}`` for an estimator, and a node with ``steps`` or
+``members`` for Pipeline, FeatureUnion, ColumnTransformer and VotingClassifier. Only parameters that differ
+from their defaults are written. `build` looks every name up in the allow-list.
+"""
+
+import hashlib
+import json
+from typing import Any, Final, TypeAlias
+
+from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.ensemble import VotingClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.catalogue import defaults, entry, nearest
+from trainingjob_trainer.search_space.values import decode_value, encode_value
+
+__all__ = ["PASSTHROUGH", "PipelineSpec", "build", "describe", "fingerprint", "leaf"]
+
+PipelineSpec: TypeAlias = dict[str, Any]
+
+PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}
+"""The step or member that changes nothing."""
+
+_COMPOSITES: Final = {"Pipeline", "FeatureUnion", "ColumnTransformer", "VotingClassifier"}
+_MAX_DEPTH: Final = 40
+
+
+def leaf(name: str, **params: Any) -> PipelineSpec:
+    """Return the description of one estimator of the allow-list.
+
+    Parameters
+    ----------
+    name
+        Its name in the catalogue.
+    **params
+        Parameters in their JSON form.
+    """
+    return {"class": name, "params": params} if params else {"class": name}
+
+
+def describe(estimator: Any) -> PipelineSpec:
+    """Return the description of an estimator.
+
+    Parameters
+    ----------
+    estimator
+        An estimator over the allow-list, fitted or not, or ``"passthrough"``.
+
+    Raises
+    ------
+    SpecInvalid
+        A part of it is not on the allow-list.
+    """
+    if isinstance(estimator, str) and estimator == "passthrough":
+        return dict(PASSTHROUGH)
+    if isinstance(estimator, Pipeline):
+        return {"class": "Pipeline", "steps": [describe(step) for _, step in estimator.steps]}
+    if isinstance(estimator, FeatureUnion):
+        members = [describe(member) for _, member in estimator.transformer_list]
+        return {"class": "FeatureUnion", "members": members}
+    if isinstance(estimator, VotingClassifier):
+        members = [describe(member) for _, member in estimator.estimators]
+        return {"class": "VotingClassifier", "voting": estimator.voting, "members": members}
+    if isinstance(estimator, ColumnTransformer):
+        return {"class": "ColumnTransformer", "members": [_describe_columns(m) for m in estimator.transformers]}
+    found = entry(type(estimator).__name__)
+    if found.cls is not type(estimator):
+        raise SpecInvalid("UnknownEstimator", f"{type(estimator).__qualname__} is not the class of that name.")
+    return leaf(found.name, **_changed(estimator))
+
+
+def _describe_columns(member: tuple[str, Any, Any]) -> PipelineSpec:
+    _, estimator, columns = member
+    if not isinstance(columns, make_column_selector):
+        raise SpecInvalid("UnknownEstimator", "A ColumnTransformer is described only with a pattern of columns.")
+    return {"pattern": columns.pattern, "estimator": describe(estimator)}
+
+
+def _changed(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that differ from the defaults, in JSON form and in order."""
+    usual = defaults(type(estimator))
+    params: dict[str, Any] = {}
+    for name, value in sorted(estimator.get_params(deep=False).items()):
+        if name not in usual:
+            continue  # xgboost and lightgbm take undeclared parameters, which build() would refuse
+        written = encode_value(value, describe)
+        if _canonical(written) != _canonical(encode_value(usual[name], describe)):
+            params[name] = written
+    return params
+
+
+def build(spec: PipelineSpec) -> Any:
+    """Return the unfitted estimator that *spec* describes.
+
+    Parameters
+    ----------
+    spec
+        What `describe` or `translate` has made.
+
+    Raises
+    ------
+    SpecInvalid
+        A class, parameter or value is off the allow-list, or the form is wrong.
+    """
+    return _build(spec, 0)
+
+
+def _build(spec: PipelineSpec, depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise SpecInvalid("PipelineTooDeep", f"A pipeline is nested more than {_MAX_DEPTH} deep.")
+    if not isinstance(spec, dict) or not isinstance(spec.get("class"), str):
+        raise SpecInvalid("UnknownValue", "A pipeline's description is not an object with a class.")
+    match spec:
+        case {"class": "passthrough", **rest} if not rest:
+            return "passthrough"
+        case {"class": "Pipeline", "steps": list(steps), **rest} if steps and not rest:
+            return Pipeline(_named([_build(step, depth + 1) for step in steps]))
+        case {"class": "FeatureUnion", "members": list(members), **rest} if members and not rest:
+            return FeatureUnion(_named([_build(member, depth + 1) for member in members]))
+        case {"class": "VotingClassifier", "voting": "soft" | "hard" as voting, "members": list(members), **rest}:
+            if members and not rest:
+                return VotingClassifier(_named([_build(m, depth + 1) for m in members]), voting=voting)
+        case {"class": "ColumnTransformer", "members": list(members), **rest} if members and not rest:
+            return ColumnTransformer([_build_columns(i, m, depth) for i, m in enumerate(members, 1)])
+        case {"class": str(name), **rest} if name not in _COMPOSITES and set(rest) <= {"params"}:
+            return _build_leaf(name, rest.get("params", {}), depth)
+    raise SpecInvalid("UnknownValue", f"A pipeline's description has a {spec['class']!r:.80} of the wrong form.")
+
+
+def _build_leaf(name: str, params: Any, depth: int) -> Any:
+    found = entry(name)
+    if not isinstance(params, dict):
+        raise SpecInvalid("UnknownValue", f"The parameters of {name} are not an object.")
+    for given in params:
+        if given not in found.parameters:
+            raise SpecInvalid(
+                "UnknownHyperparameter",
+                f"{name} has no parameter {given!r:.80}. {nearest(str(given), found.parameters)}",
+            )
+    return found.cls(**{key: decode_value(item, lambda s: _build(s, depth + 1)) for key, item in params.items()})
+
+
+def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]:
+    match member:
+        case {"pattern": str(pattern), "estimator": dict(spec), **rest} if not rest:
+            return f"columns-{number}", _build(spec, depth + 1), make_column_selector(pattern=pattern)
+    raise SpecInvalid("UnknownValue", "A ColumnTransformer's member needs a pattern and an estimator.")
+
+
+def _named(parts: list[Any]) -> list[tuple[str, Any]]:
+    """Give each part the name that scikit-learn's ``make_pipeline`` would give it."""
+    names = [part if isinstance(part, str) else type(part).__name__.lower() for part in parts]
+    seen: dict[str, int] = {}
+    result = []
+    for name, part in zip(names, parts, strict=True):
+        seen[name] = seen.get(name, 0) + 1
+        result.append((f"{name}-{seen[name]}" if names.count(name) > 1 else name, part))
+    return result
+
+
+def fingerprint(spec: PipelineSpec) -> str:
+    """Return 16 hexadecimal digits that name the content of *spec* on every machine.
+
+    Parameters
+    ----------
+    spec
+        A description.
+    """
+    return hashlib.sha256(_canonical(spec).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+

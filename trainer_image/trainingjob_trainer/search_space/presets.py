@@ -1,0 +1,152 @@
+"""TPOT's templates, groups and estimators by name."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tpot.config import get_search_space
+from tpot.config.get_configspace import GROUPNAMES, STRING_TO_CLASS
+from tpot.config.template_search_spaces import get_template_search_spaces
+from tpot.search_spaces.nodes.estimator_node import EstimatorNode
+
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.catalogue import CATALOGUE, Kind, nearest
+from trainingjob_trainer.search_space.context import SpaceContext
+from trainingjob_trainer.search_space.mending import mend
+from trainingjob_trainer.search_space.replacements import EXCLUDED, REPLACED
+from trainingjob_trainer.search_space.tpot_defects import MendedChoice
+
+__all__ = ["TEMPLATES", "kind_of", "named_space", "preset_space"]
+
+TEMPLATES: Final = ("linear", "linear-light", "graph", "graph-light")
+"""TPOT's whole search spaces."""
+
+_WRAPPED: Final = {
+    "RFE_classification": "classification",
+    "RFE_regression": "regression",
+    "SelectFromModel_classification": "classification",
+    "SelectFromModel_regression": "regression",
+}
+_NO_SPACE_OF_TPOT: Final = {"FeatureSetSelector"}
+
+
+def _sizes(context: SpaceContext) -> dict[str, Any]:
+    """Return what TPOT's spaces depend on; some of its ranges are empty below these sizes."""
+    return {
+        "n_classes": max(2, context.n_classes),
+        "n_samples": max(20, context.n_rows),
+        "n_features": max(4, context.n_features),
+        "random_state": context.random_state,
+        "n_jobs": 1,
+    }
+
+
+def preset_space(name: str, context: SpaceContext) -> Any:
+    """Return the mended search space of a preset.
+
+    Parameters
+    ----------
+    name
+        A template, a group of TPOT's or an estimator.
+    context
+        The problem.
+
+    Raises
+    ------
+    SpecInvalid
+        The name is unknown (``UnknownPreset``), or what it names does not predict.
+    """
+    if name in TEMPLATES:
+        return mend(
+            get_template_search_spaces(
+                name,
+                classification=context.classification,
+                inner_predictors=False,
+                cross_val_predict_cv=0,
+                **_sizes(context),
+            )
+        )
+    known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
+    if name not in known:
+        raise SpecInvalid("UnknownPreset", f"The search space {name!r:.80} is unknown. {nearest(name, known)}")
+    return named_space([name], context, predicts=True)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return what an estimator or one of TPOT's names is for, or none if it is unknown.
+
+    Parameters
+    ----------
+    name
+        A name as in a group.
+    """
+    if name in CATALOGUE:
+        return None if CATALOGUE[name].internal else CATALOGUE[name].kind
+    if name in _WRAPPED:
+        return Kind.SELECTOR
+    return Kind.TRANSFORMER if name in REPLACED - _NO_SPACE_OF_TPOT else None
+
+
+def named_space(names: Sequence[str], context: SpaceContext, *, predicts: bool) -> Any:
+    """Return the mended choice among groups and estimators.
+
+    Parameters
+    ----------
+    names
+        Names of TPOT's groups or of estimators.
+    context
+        The problem.
+    predicts
+        Whether a final step is wanted, or else one that transforms.
+
+    Raises
+    ------
+    SpecInvalid
+        A name is unknown (``UnknownEstimator``), excluded, or does not fit its place (``WrongStep``).
+    """
+    members: list[str] = []
+    for name in names:
+        group = _flat(name)
+        if group is None:
+            members.append(_fitting(name, context, predicts=predicts))
+        else:
+            allowed = [item for item in group if item not in EXCLUDED]
+            members += [_fitting(item, context, predicts=predicts, group=name) for item in allowed]
+    unique = list(dict.fromkeys(members))
+    spaces = [_one(name, context) for name in unique]
+    return spaces[0] if len(spaces) == 1 else MendedChoice(spaces)
+
+
+def _flat(name: str) -> list[str] | None:
+    """Return the members of a group and of the groups in it, or none if it is no group."""
+    if name not in GROUPNAMES:
+        return None
+    found: list[str] = []
+    for item in GROUPNAMES[name]:
+        found += _flat(item) or [item]
+    return found
+
+
+def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | None = None) -> str:
+    """Return *name* if it may stand at its place."""
+    shown = f"{name} (of the group {group})" if group else name
+    if name in EXCLUDED:
+        raise SpecInvalid("UnknownEstimator", f"{shown} is not allowed: {EXCLUDED[name]}.")
+    kind = kind_of(name)
+    if kind is None:
+        known = {*CATALOGUE, *REPLACED, *_WRAPPED, *GROUPNAMES}
+        raise SpecInvalid("UnknownEstimator", f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}")
+    wanted = Kind.CLASSIFIER if context.classification else Kind.REGRESSOR
+    if predicts and kind is not wanted:
+        raise SpecInvalid("WrongStep", f"{shown} is a {kind}; the last step of a {context.task} is a {wanted}.")
+    if not predicts and kind in {Kind.CLASSIFIER, Kind.REGRESSOR}:
+        raise SpecInvalid("WrongStep", f"{shown} is a {kind}; only the last step, or a wrapper's inner one, may be.")
+    if _WRAPPED.get(name, context.task) != context.task:
+        raise SpecInvalid("WrongStep", f"{shown} does not fit a {context.task}.")
+    return name
+
+
+def _one(name: str, context: SpaceContext) -> Any:
+    """Return the mended space of one name: TPOT's, or without one the defaults of scikit-learn."""
+    if name in STRING_TO_CLASS or name in _WRAPPED:
+        return mend(get_search_space(name, **_sizes(context)))
+    return mend(EstimatorNode(CATALOGUE[name].cls, {}))
