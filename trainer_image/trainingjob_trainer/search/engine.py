@@ -118,6 +118,8 @@ class SearchEngine:
         The limits.
     estimate
         What a full fit is expected to take.
+    evaluator
+        The task, ``evaluator(pipeline, ref, limit)``.
     on_candidate
         Called with each finished evaluation, and whether it is from an earlier attempt.
     on_tick
@@ -136,6 +138,7 @@ class SearchEngine:
         clock: RunClock,
         budget: SearchBudget,
         estimate: FitEstimate,
+        evaluator: Callable[..., Evaluation] = evaluate,
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
         on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -147,6 +150,7 @@ class SearchEngine:
         self._clock = clock
         self._budget = budget
         self._estimate = estimate
+        self._evaluator = evaluator
         self._on_candidate = on_candidate
         self._on_tick = on_tick
         self._should_stop = should_stop
@@ -235,7 +239,7 @@ class SearchEngine:
     def _call(self, proposal: Proposal) -> tuple[Callable[..., Evaluation], tuple[object, ...], TaskLimit]:
         left = self._clock.remaining - self.reserve()
         limit = TaskLimit(self._budget.per_run_limit_seconds, time.time() + left)
-        return evaluate, (proposal.pipeline, self._ref), limit
+        return self._evaluator, (proposal.pipeline, self._ref), limit
 
     def _generation(self, proposal: Proposal) -> int:
         return proposal.number // self._budget.population_size + 1

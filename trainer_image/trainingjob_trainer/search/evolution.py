@@ -1,7 +1,7 @@
 """Which pipeline is evaluated next: TPOT's individuals in a steady state with a fixed lag.
 
 Stock TPOT waits for a whole generation before it breeds the next one, and workers stand idle meanwhile.
-Here pipeline *i* is bred as soon as the results of the first *i* − lag pipelines are known, from these alone
+Here pipeline *i* is bred as soon as the results of the first *i* - lag pipelines are known, from these alone
 and from the seed. So the sequence depends neither on the number of workers nor on their speed, and a resumed
 run breeds the same sequence again.
 """

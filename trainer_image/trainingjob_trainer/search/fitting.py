@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
@@ -79,8 +80,8 @@ def run_tasks(
     end = time.monotonic() + seconds
     deadline = time.time() + seconds
     for name, (function, arguments) in calls.items():
-        limit = TaskLimit(seconds, deadline)
-        pool.submit(Task(tag=name, call=lambda f=function, a=arguments: (f, a, limit)))  # type: ignore[misc]
+        call = partial(_bound, function, arguments, TaskLimit(seconds, deadline))
+        pool.submit(Task(tag=name, call=call))
     done: dict[str, Completion] = {}
     while len(done) < len(calls) and time.monotonic() < end:
         for completion in pool.poll(_POLL_SECONDS):
@@ -179,3 +180,9 @@ def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> Fi
 def fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
     """Fit on all rows."""
     return fit_full(pipeline, ref, limit, holdout=False)
+
+
+def _bound(
+    function: Callable[..., Any], arguments: tuple[Any, ...], limit: TaskLimit
+) -> tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]:
+    return function, arguments, limit

@@ -8,6 +8,7 @@ import json
 import pickle
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,7 +152,12 @@ def encode_fold(ref: StoreRef, fold: int) -> int:
     return int(encoded.shape[1])
 
 
-def evaluate(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> Evaluation:
+Builder = Callable[[dict[str, Any]], Any]
+
+
+def evaluate(
+    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, builder: Builder = build
+) -> Evaluation:
     """Fit and score a pipeline on every fold.
 
     Parameters
@@ -162,6 +168,8 @@ def evaluate(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> Evalu
         Where the folds are.
     limit
         Bounds the whole evaluation. Checked between folds, then softly, then by ending the process.
+    builder
+        Makes an estimator of `pipeline`.
     """
     _let_the_last_answer_go()
     seconds = limit.effective()
@@ -176,8 +184,8 @@ def evaluate(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> Evalu
         with time_limit(seconds), _quiet():
             for fold in range(ref.folds):
                 if time.monotonic() > end:
-                    raise LimitExceeded
-                score, fit_seconds, fitted = _score_fold(pipeline, ref, fold)
+                    raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
+                score, fit_seconds, fitted = _score_fold(builder(pipeline), ref, fold)
                 scores.append(score)
                 took.append(fit_seconds)
                 if not np.isfinite(score):
@@ -272,11 +280,10 @@ def describe_error(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {first}"[:_ERROR_CHARS]
 
 
-def _score_fold(pipeline: dict[str, Any], ref: StoreRef, fold: int) -> tuple[float, float, Any]:
+def _score_fold(estimator: Any, ref: StoreRef, fold: int) -> tuple[float, float, Any]:
     work = load_work(ref)
     train, test = work.folds[fold]
     x_train, x_test = _encoded(ref, fold)
-    estimator = build(pipeline)
     started = time.monotonic()
     estimator.fit(x_train, work.target[train])
     seconds = time.monotonic() - started
