@@ -1,0 +1,102 @@
+"""From a dataset's address to a checked table in memory."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from trainingjob_api.spec import Dataset
+from trainingjob_api.vocabulary import DatasetFormat
+
+from trainingjob_trainer.dataset.csv_file import read_csv
+from trainingjob_trainer.dataset.files import Fetched, fetch, inflate, sniff
+from trainingjob_trainer.dataset.parquet_file import read_parquet
+from trainingjob_trainer.dataset.samples import make_sample
+from trainingjob_trainer.dataset.sources import open_source
+from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.settings import TrainerSettings
+
+__all__ = ["Table", "load_table"]
+
+_SAMPLE = "sample://"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was read.
+
+    Parameters
+    ----------
+    frame
+        All columns, target included; names are unique strings.
+    sha256
+        Digest of the file as stored (of the CSV text for ``sample://``), 64 hex digits.
+    size_bytes
+        Size of the file as stored, in bytes.
+    uri
+        Where it was read from.
+    format
+        ``csv`` or ``parquet``.
+    """
+
+    frame: pd.DataFrame
+    sha256: str
+    size_bytes: int
+    uri: str
+    format: str
+
+
+def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) -> Table:
+    """Read the table that *dataset* names.
+
+    The file is copied to a folder of its own under *scratch* first, so that what is parsed is what
+    the digest was computed of; the folder is gone when the call returns or raises.
+
+    Parameters
+    ----------
+    dataset
+        Address, format and pin.
+    settings
+        Limits, in bytes, rows and columns.
+    scratch
+        An existing folder with room for the file, decompressed.
+
+    Raises
+    ------
+    DataError
+        If the table is missing, too large, malformed, or has another digest than the pin.
+    SpecInvalid
+        If the address cannot be used, such as ``https://`` where it is not allowed.
+    """
+    if dataset.uri.startswith(_SAMPLE):
+        return _load_sample(dataset)
+    with tempfile.TemporaryDirectory(prefix="dataset-", dir=scratch) as folder:
+        with open_source(dataset, settings) as chunks:
+            fetched = fetch(chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=dataset.uri)
+        _check_pin(dataset, fetched.sha256)
+        plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
+        found = sniff(plain, dataset.format or DatasetFormat.AUTO)
+        frame = read_parquet(plain, settings) if found is DatasetFormat.PARQUET else read_csv(plain, settings)
+    return _table(frame, fetched, dataset.uri, found)
+
+
+def _table(frame: pd.DataFrame, fetched: Fetched, uri: str, found: DatasetFormat) -> Table:
+    return Table(frame=frame, sha256=fetched.sha256, size_bytes=fetched.size_bytes, uri=uri, format=found.value)
+
+
+def _load_sample(dataset: Dataset) -> Table:
+    sample = make_sample(dataset.uri.removeprefix(_SAMPLE))
+    _check_pin(dataset, sample.sha256)
+    return Table(
+        frame=sample.frame, sha256=sample.sha256, size_bytes=sample.size_bytes, uri=dataset.uri, format="csv"
+    )
+
+
+def _check_pin(dataset: Dataset, sha256: str) -> None:
+    pin = dataset.sha256
+    if pin is not None and pin.lower() != sha256:
+        raise DataError(
+            "DigestMismatch",
+            f"spec.dataset.sha256 is {pin.lower()}, but {dataset.uri} has {sha256}: the file has changed; "
+            "restore it, or put the new digest into the spec after checking the file",
+        )

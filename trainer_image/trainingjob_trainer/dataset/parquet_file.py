@@ -1,0 +1,76 @@
+"""Parquet: limits from the metadata first, then from what really comes out."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainingjob_trainer.dataset.csv_file import check_names, check_row_count
+from trainingjob_trainer.dataset.files import human
+from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.settings import TrainerSettings
+
+__all__ = ["read_parquet"]
+
+_BATCH_ROWS = 4096
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+
+def read_parquet(path: Path, settings: TrainerSettings) -> pd.DataFrame:
+    """Return the table in the Parquet file *path*.
+
+    The index that pandas stores beside the columns is left out, since it is not a column of the frame that
+    a model gets later.
+
+    Raises
+    ------
+    DataError
+        ``DatasetCorrupt``, ``TooManyColumns``, ``TooManyRows``, ``DecompressedTooLarge``, ``DatasetEmpty``
+        or ``DuplicateColumns``.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = _check_metadata(file, settings)
+            table = _read(file, columns, settings)
+    except (pa.ArrowException, OSError) as error:
+        cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError("DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again") from error
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def _check_metadata(file: pq.ParquetFile, settings: TrainerSettings) -> list[str]:
+    metadata = file.metadata
+    names = list(file.schema_arrow.names)
+    check_names(names, settings.max_columns)
+    check_row_count(metadata.num_rows, settings.max_rows)
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if size > settings.max_decompressed_bytes:
+        raise _too_large(settings.max_decompressed_bytes)
+    return [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
+
+
+def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -> pa.Table:
+    # A dictionary page is stored once and repeated by every row that names it, so that a small file with
+    # honest metadata can still be a bomb: the limit is held against the batches as they are decoded.
+    batches = []
+    size = rows = 0
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
+        size += batch.nbytes
+        rows += batch.num_rows
+        check_row_count(rows, settings.max_rows, final=False)
+        if size > settings.max_decompressed_bytes:
+            raise _too_large(settings.max_decompressed_bytes)
+        batches.append(batch)
+    check_row_count(rows, settings.max_rows)
+    return pa.Table.from_batches(batches)
+
+
+def _too_large(limit: int) -> DataError:
+    return DataError(
+        "DecompressedTooLarge",
+        f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of the "
+        "rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
+    )

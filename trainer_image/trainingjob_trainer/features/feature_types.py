@@ -1,0 +1,234 @@
+"""What kind of feature each column is: as the spec says, else by its values."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from trainingjob_api.vocabulary import FeatureType
+
+from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.features.dates import guess_date_format, parse_dates
+from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.target import nearest_columns
+
+__all__ = ["FeatureColumns", "infer_feature_types"]
+
+_NUMBERS = 0.95  # share of the values that must be numbers for a column of text to count as numeric
+_UNIQUE = 0.98
+_ID_ROWS = 20  # in fewer rows, all values being different means nothing
+_WORDS = 4
+_SENTENCE = 40  # characters
+_SENTENCES = 100  # distinct values from which long ones are text rather than names of categories
+_VARIED = 0.5
+_SAMPLE = 5_000
+_LEADING_ZERO = re.compile(r"0\d+")
+_ID_NAME = re.compile(r"(?:^|[_\W])(?:id|uuid|guid|key|index|idx|rowid|row|unnamed: \d+)$", re.IGNORECASE)
+_CAMEL_ID = re.compile(r"[a-z0-9](?:Id|ID|Key|UUID)$")
+_UNSUPPORTED = frozenset({"bytes", "complex", "mixed-nested"})
+
+FeatureColumns = tuple[dict[str, FeatureType], tuple[Finding, ...]]
+
+
+def infer_feature_types(
+    frame: pd.DataFrame, asked: Mapping[str, FeatureType], *, target: str, roles: Mapping[str, str]
+) -> FeatureColumns:
+    """Return the type of each column of *frame* but the target, ``ignore`` included, and what was found.
+
+    Parameters
+    ----------
+    frame
+        The usable rows.
+    asked
+        ``spec.featureTypes``; it wins over everything that is inferred.
+    target
+        Name of the target column.
+    roles
+        Columns that validation uses and a model therefore does not, by default, with the field that names each.
+
+    Raises
+    ------
+    SpecInvalid
+        ``UnknownColumn`` if *asked* names a column that is not there, or the target.
+    DataError
+        ``FeatureTypeImpossible`` if no value can be read as the type asked for; ``NoFeatures``.
+    """
+    _check_names(frame, asked, target)
+    types: dict[str, FeatureType] = {}
+    findings: list[Finding] = []
+    for name in frame.columns:
+        if name == target:
+            continue
+        if name in asked:
+            types[name] = asked[name]
+            findings += _check_asked(frame[name], asked[name])
+        elif name in roles:
+            types[name] = FeatureType.IGNORE
+            message = f"the column is not a feature, since {roles[name]} names it; list it in spec.featureTypes to use it"
+            findings.append(Finding(FindingKind.ROLE, Severity.INFO, name, message))
+        else:
+            types[name], found = _infer(frame[name])
+            findings += found
+    if all(kind is FeatureType.IGNORE for kind in types.values()):
+        raise DataError(
+            "NoFeatures",
+            "no column is left to learn from: all are constant, like identifiers, of an unsupported type, or ignored; "
+            "give a type to one of them in spec.featureTypes",
+        )
+    return types, tuple(findings)
+
+
+def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: str) -> None:
+    for name in asked:
+        if name == target:
+            raise SpecInvalid(
+                "UnknownColumn", f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out"
+            )
+        if name not in frame.columns:
+            raise SpecInvalid(
+                "UnknownColumn", f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}"
+            )
+
+
+def _check_asked(column: pd.Series, asked: FeatureType) -> list[Finding]:
+    name = str(column.name)
+    if asked is FeatureType.IGNORE:
+        return []
+    if _value_kind(column) in _UNSUPPORTED:
+        raise _impossible(name, asked, "its values are nested, binary or complex")
+    if asked is FeatureType.NUMERIC:
+        parsed = pd.to_numeric(column, errors="coerce") if not _is_duration(column) else column
+    elif asked is FeatureType.DATETIME:
+        parsed = parse_dates(column)
+    else:
+        return []
+    present = int(column.notna().sum())
+    lost = present - int(parsed.notna().sum())
+    if present and lost == present:
+        raise _impossible(name, asked, "none of its values can be read as such")
+    if lost:
+        return [_unreadable(column, parsed, asked)]
+    return []
+
+
+def _impossible(name: str, asked: FeatureType, cause: str) -> DataError:
+    return DataError(
+        "FeatureTypeImpossible",
+        f"spec.featureTypes: the column {name!r} cannot be {asked.value}, since {cause}; choose another type or leave "
+        "it out",
+    )
+
+
+def _unreadable(column: pd.Series, parsed: pd.Series, kind: FeatureType) -> Finding:
+    bad = column[column.notna() & parsed.isna()].astype("str")
+    examples = ", ".join(repr(value[:40]) for value in bad.value_counts().index[:3])
+    message = (
+        f"{len(bad):,} value(s) cannot be read as {kind.value}, such as {examples}, and count as missing; set the type "
+        "in spec.featureTypes if it is another"
+    )
+    return Finding(FindingKind.UNREADABLE, Severity.WARNING, str(column.name), message)
+
+
+def _infer(column: pd.Series) -> tuple[FeatureType, list[Finding]]:
+    name = str(column.name)
+    kind = _value_kind(column)
+    if kind in _UNSUPPORTED:
+        message = "the column is ignored, since its values are nested, binary or complex; flatten it to use it"
+        return FeatureType.IGNORE, [Finding(FindingKind.UNSUPPORTED, Severity.WARNING, name, message)]
+    if column.nunique(dropna=False) <= 1:
+        what = "has no value in any row" if column.isna().all() else "has the same value in every row"
+        message = f"the column is ignored, since it {what}"
+        return FeatureType.IGNORE, [Finding(FindingKind.CONSTANT, Severity.INFO, name, message)]
+    if kind == "date":
+        return FeatureType.DATETIME, []
+    if kind == "number":
+        inferred = FeatureType.NUMERIC
+    elif kind == "truth" or isinstance(column.dtype, pd.CategoricalDtype):
+        return FeatureType.CATEGORICAL, []
+    else:
+        inferred = _infer_text(column)
+    if _identifier(column, inferred):
+        message = (
+            "the column is ignored, since nearly every row has a value of its own, as an identifier has; give it a type "
+            "in spec.featureTypes to use it"
+        )
+        return FeatureType.IGNORE, [Finding(FindingKind.IDENTIFIER, Severity.WARNING, name, message)]
+    if inferred is FeatureType.NUMERIC and kind == "text":
+        parsed = pd.to_numeric(column, errors="coerce")
+        if int(parsed.notna().sum()) < int(column.notna().sum()):
+            return inferred, [_unreadable(column, parsed, inferred)]
+    return inferred, []
+
+
+def _value_kind(column: pd.Series) -> str:
+    """Return ``number``, ``truth``, ``date``, ``text``, or a word for what cannot be a feature."""
+    if pd.api.types.is_bool_dtype(column):
+        return "truth"
+    if pd.api.types.is_complex_dtype(column):
+        return "complex"
+    if pd.api.types.is_numeric_dtype(column) or _is_duration(column):
+        return "number"
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "date"
+    if column.dtype != object:
+        return "text"
+    return _object_kind(column)
+
+
+def _object_kind(column: pd.Series) -> str:
+    present = column.dropna()
+    # What cannot be hashed is a list, a dict or an array.
+    if present.head(_SAMPLE).map(lambda value: getattr(type(value), "__hash__", None) is None).any():
+        return "mixed-nested"
+    match pd.api.types.infer_dtype(present, skipna=True):
+        case "boolean":
+            return "truth"
+        case "integer" | "floating" | "mixed-integer-float" | "decimal":
+            return "number"
+        case "date" | "datetime" | "datetime64":
+            return "date"
+        case "bytes":
+            return "bytes"
+        case "complex":
+            return "complex"
+        case _:
+            return "text"
+
+
+def _is_duration(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_timedelta64_dtype(column))
+
+
+def _infer_text(column: pd.Series) -> FeatureType:
+    values = column.dropna().astype("str")
+    sample = values.sample(n=min(_SAMPLE, len(values)), random_state=0)
+    numbers = pd.to_numeric(sample, errors="coerce").notna()
+    if numbers.mean() >= _NUMBERS and not sample.str.fullmatch(_LEADING_ZERO).any():
+        return FeatureType.NUMERIC
+    if guess_date_format(column) is not None:
+        return FeatureType.DATETIME
+    words = float(np.median(sample.str.count(r"\S+")))
+    length = float(np.median(sample.str.len()))
+    varied = values.nunique() >= min(_SENTENCES, max(_ID_ROWS, _VARIED * len(values)))
+    if varied and (words >= _WORDS or length >= _SENTENCE):
+        return FeatureType.TEXT
+    return FeatureType.CATEGORICAL
+
+
+def _identifier(column: pd.Series, kind: FeatureType) -> bool:
+    present = column.dropna()
+    if len(present) < _ID_ROWS or kind in {FeatureType.TEXT, FeatureType.DATETIME}:
+        return False
+    unique = present.nunique() / len(present)
+    if kind is FeatureType.CATEGORICAL:
+        return bool(unique >= _UNIQUE)
+    if unique < _UNIQUE:
+        return False
+    numbers = pd.to_numeric(present, errors="coerce").dropna().astype("float64")
+    if not (numbers == numbers.round()).all():
+        return False
+    name = str(column.name)
+    named = bool(_ID_NAME.search(name) or _CAMEL_ID.search(name))
+    steps = np.diff(numbers.to_numpy())
+    counted = bool(len(steps)) and bool((steps == 1).mean() >= _UNIQUE)
+    return named or counted

@@ -1,0 +1,249 @@
+"""Which of scikit-learn's scorers fit, and the scorer with the right labels in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import Enum
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
+from trainingjob_api.vocabulary import Task
+
+from trainingjob_trainer.errors import DataError, SpecInvalid
+
+__all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
+
+
+class Needs(Enum):
+    """What a classification scorer needs beside labels."""
+
+    ANY = "any"
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    MULTILABEL = "multilabel"
+
+
+_REGRESSION = frozenset(
+    {
+        "d2_absolute_error_score",
+        "explained_variance",
+        "neg_max_error",
+        "neg_mean_absolute_error",
+        "neg_mean_absolute_percentage_error",
+        "neg_mean_gamma_deviance",
+        "neg_mean_poisson_deviance",
+        "neg_mean_squared_error",
+        "neg_mean_squared_log_error",
+        "neg_median_absolute_error",
+        "neg_root_mean_squared_error",
+        "neg_root_mean_squared_log_error",
+        "r2",
+    }
+)
+_BINARY = frozenset(
+    {
+        "average_precision",
+        "f1",
+        "jaccard",
+        "neg_negative_likelihood_ratio",
+        "positive_likelihood_ratio",
+        "precision",
+        "recall",
+        "roc_auc",
+    }
+)
+_MULTICLASS = frozenset({"top_k_accuracy"})
+_LOWEST_TARGET = {
+    # The least value of the target that the scorer is defined for, and whether it may be reached.
+    "neg_mean_squared_log_error": (-1.0, False),
+    "neg_root_mean_squared_log_error": (-1.0, False),
+    "neg_mean_poisson_deviance": (0.0, True),
+    "neg_mean_gamma_deviance": (0.0, False),
+}
+_OTHER_NAMES = {
+    "acc": "accuracy",
+    "auc": "roc_auc",
+    "auroc": "roc_auc",
+    "roc": "roc_auc",
+    "auprc": "average_precision",
+    "pr_auc": "average_precision",
+    "ap": "average_precision",
+    "brier": "neg_brier_score",
+    "brier_score": "neg_brier_score",
+    "kappa": "matthews_corrcoef",
+    "mcc": "matthews_corrcoef",
+    "logloss": "neg_log_loss",
+    "log_loss": "neg_log_loss",
+    "cross_entropy": "neg_log_loss",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "mse": "neg_mean_squared_error",
+    "rmse": "neg_root_mean_squared_error",
+    "rmsle": "neg_root_mean_squared_log_error",
+    "msle": "neg_mean_squared_log_error",
+    "r_squared": "r2",
+}
+_MACRO = "_macro"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric that fits the task.
+
+    Parameters
+    ----------
+    name
+        scikit-learn's name of the scorer.
+    scorer
+        ``scorer(estimator, X, y) -> float``, greater is better; it knows the labels.
+    """
+
+    name: str
+    scorer: Any
+
+
+def metric_task(name: str) -> Task:
+    """Return the task that the scorer *name* is for.
+
+    Raises
+    ------
+    SpecInvalid
+        ``UnknownMetric``, with the nearest name.
+    """
+    if name not in get_scorer_names():
+        nearest = _by_likeness(name, get_scorer_names())
+        raise SpecInvalid(
+            "UnknownMetric",
+            f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? "
+            f"All scorers: {', '.join(nearest)}",
+        )
+    return Task.REGRESSION if name in _REGRESSION else Task.CLASSIFICATION
+
+
+def fitting_metrics(task: Task, classes: Sequence[Any] | None) -> list[str]:
+    """Return the names of all scorers that fit *task* and the number of classes."""
+    return [name for name in get_scorer_names() if metric_task(name) is task and _fits_classes(name, classes)]
+
+
+def _needs(name: str) -> Needs:
+    if name in _BINARY:
+        return Needs.BINARY
+    if name in _MULTICLASS:
+        return Needs.MULTICLASS
+    return Needs.MULTILABEL if name.endswith("_samples") else Needs.ANY
+
+
+def _fits_classes(name: str, classes: Sequence[Any] | None) -> bool:
+    if classes is None:
+        return True
+    match _needs(name):
+        case Needs.BINARY:
+            return len(classes) == 2  # noqa: PLR2004
+        case Needs.MULTICLASS:
+            return len(classes) > 2  # noqa: PLR2004
+        case Needs.MULTILABEL:
+            return False
+        case Needs.ANY:
+            return True
+
+
+def resolve_metric(
+    name: str | None,
+    task: Task,
+    classes: Sequence[Any] | None = None,
+    positive_label: Any = None,
+    *,
+    target: np.ndarray | None = None,
+) -> Metric:
+    """Return the metric *name*, or the default of *task* (``accuracy``, ``r2``).
+
+    Parameters
+    ----------
+    name
+        A scorer of scikit-learn, or None.
+    task
+        Classification or regression.
+    classes
+        All labels in sorted order, for classification.
+    positive_label
+        One of two *classes*.
+    target
+        Values of a regression target, to refuse scorers that are not defined for some of them.
+
+    Raises
+    ------
+    SpecInvalid
+        ``UnknownMetric`` or ``MetricDoesNotFit``, with the scorers that fit, the nearest first.
+    DataError
+        ``TargetOutOfRange``.
+    """
+    if name is None:
+        name = "r2" if task is Task.REGRESSION else "accuracy"
+    asked = metric_task(name)
+    if asked is not task or not _fits_classes(name, classes):
+        raise _does_not_fit(name, asked, task, classes)
+    if target is not None and name in _LOWEST_TARGET:
+        _check_range(name, target)
+    return Metric(name=name, scorer=_scorer(name, classes, positive_label))
+
+
+def _does_not_fit(name: str, asked: Task, task: Task, classes: Sequence[Any] | None) -> SpecInvalid:
+    fitting = _by_likeness(name, fitting_metrics(task, classes))
+    if asked is not task:
+        cause = f"is for {asked.value}, the task is {task.value}"
+    elif _needs(name) is Needs.MULTILABEL:
+        cause = "needs several labels in each row, which a table does not have"
+    else:
+        few = _needs(name) is Needs.BINARY
+        cause = f"needs {'exactly two' if few else 'more than two'} classes, the target has {len(classes or ())}"
+    return SpecInvalid(
+        "MetricDoesNotFit",
+        f"spec.metric: {name!r} {cause}; did you mean {fitting[0]!r}? Those that fit: {', '.join(fitting)}",
+    )
+
+
+def _by_likeness(name: str, candidates: Sequence[str]) -> list[str]:
+    """Return *candidates*, those most like *name* first."""
+    wanted = _OTHER_NAMES.get(name.lower().replace("-", "_").replace(" ", "_"), name)
+
+    def unlikeness(candidate: str) -> tuple[bool, bool, float, str]:
+        likeness = SequenceMatcher(None, wanted.lower(), candidate).ratio()
+        # What averages over the classes in the usual way comes before its relatives.
+        return candidate != wanted, candidate != wanted + _MACRO, -likeness, candidate
+
+    return sorted(candidates, key=unlikeness)
+
+
+def _check_range(name: str, target: np.ndarray) -> None:
+    lowest, reached = _LOWEST_TARGET[name]
+    bad = target[target < lowest] if reached else target[target <= lowest]
+    if len(bad):
+        bound = f"{'at least' if reached else 'greater than'} {lowest:g}"
+        raise DataError(
+            "TargetOutOfRange",
+            f"spec.metric: {name!r} is defined for targets {bound}, but {len(bad):,} row(s) have less, such as "
+            f"{bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these rows out",
+        )
+
+
+def _scorer(name: str, classes: Sequence[Any] | None, positive_label: Any) -> Any:
+    scorer = get_scorer(name)
+    if classes is None:
+        return scorer
+    # A part of the rows need not hold every class; what a scorer cannot see in them it has to be told.
+    arguments = dict(scorer._kwargs)  # noqa: SLF001
+    accepted = signature(scorer._score_func).parameters  # noqa: SLF001
+    if "pos_label" in accepted and "pos_label" not in arguments and len(classes) == 2:  # noqa: PLR2004
+        arguments["pos_label"] = positive_label
+    if "labels" in accepted and scorer._response_method != "predict":  # noqa: SLF001
+        arguments["labels"] = list(classes)
+    if "zero_division" in accepted:
+        arguments["zero_division"] = 0
+    return make_scorer(
+        scorer._score_func,  # noqa: SLF001
+        response_method=scorer._response_method,  # noqa: SLF001
+        greater_is_better=scorer._sign > 0,  # noqa: SLF001
+        **arguments,
+    )

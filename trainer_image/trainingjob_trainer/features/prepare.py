@@ -1,0 +1,250 @@
+"""From a table and a job to what a search needs: features, target, metric and splits."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from trainingjob_api.resolved import ResolvedRun
+from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
+
+from trainingjob_trainer.dataset import Table
+from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.features.checks import find_duplicates, find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.features.dates import parse_dates
+from trainingjob_trainer.features.feature_types import infer_feature_types
+from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.metric import Metric, resolve_metric
+from trainingjob_trainer.features.schema import InputSchema, describe_input
+from trainingjob_trainer.features.split import Split, split_by_group, split_by_time, split_rows
+from trainingjob_trainer.features.target import (
+    choose_positive,
+    find_column,
+    infer_task,
+    read_labels,
+    read_numbers,
+    usable_rows,
+)
+
+__all__ = ["Prepared", "prepare"]
+
+_GROUP_FIELD = "spec.validation.groupColumn"
+_TIME_FIELD = "spec.validation.timeColumn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A table ready to be searched on. All positions are ``intp`` and count the rows of ``frame``.
+
+    Parameters
+    ----------
+    frame
+        Feature columns alone, as they were read, of the rows with a target; infinities are missing.
+    target
+        Original labels (booleans, ``int64``, ``float64`` or objects), or ``float64`` for regression.
+    task
+        Classification or regression.
+    metric
+        With its scorer.
+    classes
+        All labels in sorted order, or None for regression.
+    positive_label
+        The positive one of two classes, or None.
+    feature_types
+        Type of each column of ``frame``.
+    schema
+        The same for people and other programs.
+    train_index, holdout_index
+        Rows for search and rows set aside.
+    folds
+        Rows to fit on and rows to score, all among ``train_index``.
+    groups
+        Group of each row, or None.
+    findings
+        What was found in the table.
+    dropped_rows
+        Rows left out, since they have no target (or no time).
+    cv_folds
+        Number of folds, after they were reduced if they had to be.
+    dataset_sha256
+        Digest of the file.
+    """
+
+    frame: pd.DataFrame
+    target: np.ndarray
+    task: Task
+    metric: Metric
+    classes: tuple[Any, ...] | None
+    positive_label: Any
+    feature_types: dict[str, FeatureType]
+    schema: InputSchema
+    train_index: np.ndarray
+    holdout_index: np.ndarray
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
+    groups: np.ndarray | None
+    findings: tuple[Finding, ...]
+    dropped_rows: int
+    cv_folds: int
+    dataset_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    values: np.ndarray
+    classes: tuple[Any, ...] | None
+    positive_label: Any
+    metric: Metric
+    findings: tuple[Finding, ...]
+
+
+def prepare(table: Table, run: ResolvedRun) -> Prepared:
+    """Find out what is to be learnt from *table* and cut it.
+
+    The same table and run give the same result in any process.
+
+    Parameters
+    ----------
+    table
+        As it was read.
+    run
+        Target, task, metric, feature types, validation, folds and seed are read from it.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be learnt from; ``docs/data.md`` has the reasons.
+    SpecInvalid
+        If the job asks for a metric, label or column that does not fit the table.
+    """
+    target_name = run.target_column
+    find_column(table.frame, target_name, "spec.targetColumn", "TargetColumnMissing")
+    roles = _roles(run)
+    for name, field in roles.items():
+        find_column(table.frame, name, field, "ValidationColumnMissing")
+    rows, findings = _usable(table.frame, run)
+    frame, infinite = without_infinities(rows)
+    task, inferred = infer_task(frame[target_name], run.task, run.metric)
+    goal = _target(frame[target_name], task, run)
+    types, typed = infer_feature_types(frame, run.feature_types, target=target_name, roles=roles)
+    used = {name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE}
+    split, groups = _split(frame, goal, run)
+    classify = task is Task.CLASSIFICATION
+    features = frame[list(used)].reset_index(drop=True)
+    leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
+    found = (
+        *findings, *infinite, *([inferred] if inferred else []), *goal.findings, *typed, *find_duplicates(frame),
+        *leaks, *split.findings,
+    )  # fmt: skip
+    return Prepared(
+        frame=features,
+        target=goal.values,
+        task=task,
+        metric=goal.metric,
+        classes=goal.classes,
+        positive_label=goal.positive_label,
+        feature_types=used,
+        schema=_schema(features, used, goal, task, target_name),
+        train_index=split.train,
+        holdout_index=split.holdout,
+        folds=split.folds,
+        groups=groups,
+        findings=found,
+        dropped_rows=len(table.frame) - len(frame),
+        cv_folds=len(split.folds),
+        dataset_sha256=table.sha256,
+    )
+
+
+def _roles(run: ResolvedRun) -> dict[str, str]:
+    """Return the columns that validation names, with the field that does."""
+    validation = run.validation
+    named = ((validation.group_column, _GROUP_FIELD), (validation.time_column, _TIME_FIELD))
+    return {column: field for column, field in named if column is not None}
+
+
+def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
+    """Return the rows with a target, and with a time where time orders the rows."""
+    findings = []
+    keep = usable_rows(frame[run.target_column])
+    lost = int((~keep).sum())
+    if lost:
+        message = f"{lost:,} of {len(frame):,} rows have no (or an infinite) target and are left out"
+        findings.append(Finding(FindingKind.TARGET_MISSING, Severity.WARNING, run.target_column, message))
+    if run.validation.strategy is ValidationStrategy.TIME and run.validation.time_column is not None:
+        timed = _times(frame[run.validation.time_column]).notna().to_numpy(dtype=bool)
+        lost = int((keep & ~timed).sum())
+        keep &= timed
+        if not keep.any():
+            raise DataError(
+                "TimeColumnUnreadable",
+                f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a number; choose "
+                "another column, or strategy kfold",
+            )
+        if lost:
+            message = f"{lost:,} rows with a target have no readable time and are left out"
+            findings.append(
+                Finding(FindingKind.ROWS_WITHOUT_TIME, Severity.WARNING, run.validation.time_column, message)
+            )
+    return (frame if keep.all() else frame[keep]), tuple(findings)
+
+
+def _times(column: pd.Series) -> pd.Series:
+    """Return what orders the rows: numbers as they are, everything else as dates."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    return parse_dates(column)
+
+
+def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
+    if task is Task.REGRESSION:
+        numbers = read_numbers(column)
+        metric = resolve_metric(run.metric, task, target=numbers)
+        return _Target(values=numbers, classes=None, positive_label=None, metric=metric, findings=())
+    labels = read_labels(column)
+    positive, chosen = choose_positive(labels, run.positive_label, run.target_column)
+    metric = resolve_metric(run.metric, task, labels.classes, positive)
+    uneven = find_imbalance(labels.classes, labels.counts, metric.name, run.target_column)
+    return _Target(
+        values=labels.values,
+        classes=labels.classes,
+        positive_label=positive,
+        metric=metric,
+        findings=(*labels.findings, *chosen, *uneven),
+    )
+
+
+def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split, np.ndarray | None]:
+    classify = goal.classes is not None
+    validation = run.validation
+    fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
+    if validation.strategy is ValidationStrategy.GROUP and validation.group_column is not None:
+        groups, findings = _groups(frame[validation.group_column])
+        split = split_by_group(goal.values, groups, classify=classify, fraction=fraction, folds=folds, seed=seed)
+        return replace(split, findings=findings + split.findings), groups
+    if validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
+        times = _times(frame[validation.time_column]).to_numpy()
+        return split_by_time(goal.values, times, classify=classify, fraction=fraction, folds=folds), None
+    return split_rows(goal.values, classify=classify, fraction=fraction, folds=folds, seed=seed), None
+
+
+def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    """Return a number for each group; rows without one are a group of their own together."""
+    codes = pd.factorize(column.astype("str"), sort=True)[0].astype(np.intp)
+    missing = codes < 0
+    if not missing.any():
+        return codes, ()
+    codes[missing] = codes.max() + 1
+    message = f"{int(missing.sum()):,} rows have no group and are kept together as one"
+    return codes, (Finding(FindingKind.ROWS_WITHOUT_GROUP, Severity.WARNING, str(column.name), message),)
+
+
+def _schema(
+    frame: pd.DataFrame, types: dict[str, FeatureType], goal: _Target, task: Task, target: str
+) -> InputSchema:
+    return InputSchema(
+        columns=describe_input(frame, types),
+        target=target,
+        task=task.value,
+        classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),
+        positive_label=None if goal.positive_label is None else str(goal.positive_label),
+    )

@@ -1,0 +1,279 @@
+"""The target: which rows have one, which task it sets, which labels there are."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from trainingjob_api.vocabulary import Task
+
+from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.metric import metric_task
+
+__all__ = ["Labels", "choose_positive", "find_column", "infer_task", "read_labels", "read_numbers", "usable_rows"]
+
+_FEW_VALUES = 20
+_ROWS_PER_VALUE = 10
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of a classification target.
+
+    Parameters
+    ----------
+    values
+        One label a row: booleans, ``int64``, ``float64`` or objects (strings).
+    classes
+        The distinct labels, sorted, as plain Python values.
+    counts
+        Rows of each class.
+    findings
+        Such as labels of mixed types.
+    """
+
+    values: np.ndarray
+    classes: tuple[Any, ...]
+    counts: tuple[int, ...]
+    findings: tuple[Finding, ...]
+
+
+def find_column(frame: pd.DataFrame, name: str, field: str, reason: str) -> pd.Series:
+    """Return the column *name* that *field* of the spec asks for.
+
+    Raises
+    ------
+    DataError
+        With *reason* and the nearest names.
+    """
+    if name not in frame.columns:
+        raise DataError(reason, f"{field}: the table has no column {name!r}; {nearest_columns(name, frame)}")
+    column: pd.Series = frame[name]
+    return column
+
+
+def nearest_columns(name: str, frame: pd.DataFrame) -> str:
+    """Return the end of a sentence that tells which columns there are, those most like *name* first."""
+    columns = [str(column) for column in frame.columns]
+    folded = {column.strip().casefold(): column for column in reversed(columns)}
+    near = [folded[key] for key in get_close_matches(name.strip().casefold(), folded, n=3, cutoff=0.6)]
+    if near:
+        return f"did you mean {' or '.join(repr(column) for column in near)}?"
+    shown = ", ".join(repr(column) for column in columns[:_SHOWN])
+    return f"its columns are {shown}{f' and {len(columns) - _SHOWN} more' if len(columns) > _SHOWN else ''}"
+
+
+def usable_rows(column: pd.Series) -> np.ndarray:
+    """Return which rows have a target: neither missing nor infinite.
+
+    Raises
+    ------
+    DataError
+        ``TargetAllMissing``.
+    """
+    usable = column.notna().to_numpy(dtype=bool, copy=True)
+    if pd.api.types.is_float_dtype(column):
+        usable &= ~np.isinf(column.to_numpy(dtype="float64", na_value=np.nan))
+    if not usable.any():
+        raise DataError(
+            "TargetAllMissing",
+            f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, or fill it",
+        )
+    return usable
+
+
+def infer_task(column: pd.Series, asked: Task, metric: str | None) -> tuple[Task, Finding | None]:
+    """Decide the task: the metric decides, else the spec, else the values.
+
+    Text, booleans and categories are classified. So are whole numbers with at most two distinct values, or
+    with at most 20 of which each has ten rows on average; all other numbers are regressed.
+
+    Parameters
+    ----------
+    column
+        The target of the usable rows.
+
+    Raises
+    ------
+    SpecInvalid
+        ``UnknownMetric``, or ``MetricDoesNotFit`` where metric and task contradict each other.
+    DataError
+        ``TargetTypeUnsupported``.
+    """
+    _check_type(column)
+    if metric is not None:
+        wanted = metric_task(metric)
+        if asked is Task.AUTO or asked is wanted:
+            return wanted, None
+        # resolve_metric refuses the pair with the list of metrics that fit.
+        return asked, None
+    if asked is not Task.AUTO:
+        return asked, None
+    task, why = _by_values(column)
+    message = f"the task is {task.value}, since {why}; set spec.task if this is wrong"
+    return task, Finding(FindingKind.TASK_INFERRED, Severity.INFO, str(column.name), message)
+
+
+def _check_type(column: pd.Series) -> None:
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in {"datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period", "complex", "bytes"}:
+        raise DataError(
+            "TargetTypeUnsupported",
+            f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of numbers, "
+            "text or booleans",
+        )
+    if column.dtype == object and column.map(lambda value: not np.isscalar(value)).all():
+        raise DataError(
+            "TargetTypeUnsupported",
+            f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, text or "
+            "booleans",
+        )
+
+
+def _by_values(column: pd.Series) -> tuple[Task, str]:
+    numbers = _as_numbers(column)
+    if numbers is None or pd.api.types.is_bool_dtype(column):
+        return Task.CLASSIFICATION, "the target holds text, booleans or categories"
+    distinct = int(numbers.nunique())
+    if distinct <= 2:  # noqa: PLR2004
+        return Task.CLASSIFICATION, f"the target has {distinct} distinct value(s)"
+    if not _whole(numbers):
+        return Task.REGRESSION, "the target holds numbers with fractions"
+    if distinct <= _FEW_VALUES and len(numbers) >= _ROWS_PER_VALUE * distinct:
+        return Task.CLASSIFICATION, f"the target holds whole numbers with {distinct} distinct values"
+    return Task.REGRESSION, f"the target holds whole numbers with {distinct:,} distinct values in {len(numbers):,} rows"
+
+
+def _as_numbers(column: pd.Series) -> pd.Series | None:
+    """Return *column* as floats, or None unless each value is a number or the text of one."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return None
+    numbers = pd.to_numeric(column, errors="coerce")
+    return None if numbers.isna().any() else numbers.astype("float64")
+
+
+def _whole(numbers: pd.Series) -> bool:
+    return bool((numbers == numbers.round()).all()) and bool((numbers.abs() < 2**53).all())
+
+
+def read_numbers(column: pd.Series) -> np.ndarray:
+    """Return a regression target as ``float64``.
+
+    Raises
+    ------
+    DataError
+        ``TargetNotNumeric`` with the values at fault, or ``TargetConstant``.
+    """
+    source = column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    numbers = pd.to_numeric(source, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+    bad = column[numbers.isna()]
+    if len(bad):
+        examples = ", ".join(repr(str(value)[:40]) for value in bad.astype("str").value_counts().index[:_SHOWN])
+        raise DataError(
+            "TargetNotNumeric",
+            f"spec.targetColumn: regression needs numbers, but {len(bad):,} of {len(column):,} values of "
+            f"{column.name!r} are none, such as {examples}; correct or empty them, or set spec.task to classification",
+        )
+    values: np.ndarray = numbers.to_numpy(dtype="float64", copy=True)
+    if len(np.unique(values)) == 1:
+        raise DataError(
+            "TargetConstant",
+            f"spec.targetColumn: every value of {column.name!r} is {values[0]:g}, so there is nothing to learn; "
+            "name another column",
+        )
+    return values
+
+
+def read_labels(column: pd.Series) -> Labels:
+    """Return the labels of a classification target, as they are.
+
+    Whole numbers that pandas made floats of because a value was missing become integers again.
+
+    Raises
+    ------
+    DataError
+        ``TargetSingleClass``.
+    """
+    values, findings = _label_values(column)
+    classes, counts = np.unique(values, return_counts=True)
+    if len(classes) == 1:
+        raise DataError(
+            "TargetSingleClass",
+            f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a classifier "
+            "needs at least two labels",
+        )
+    return Labels(values, tuple(classes.tolist()), tuple(int(count) for count in counts), findings)
+
+
+def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "boolean":
+        return column.to_numpy(dtype=bool, copy=True), ()
+    if kind in {"integer", "floating", "mixed-integer-float", "decimal"}:
+        numbers = column.astype("float64")
+        return numbers.to_numpy(dtype="int64" if _whole(numbers) else "float64", copy=True), ()
+    values = column.astype("str").to_numpy(dtype=object, copy=True)
+    if kind in {"string", "empty"}:
+        return values, ()
+    message = f"the labels of {column.name!r} are of several types ({kind}); all are read as text"
+    return values, (Finding(FindingKind.TARGET_MIXED, Severity.WARNING, str(column.name), message),)
+
+
+def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any, tuple[Finding, ...]]:
+    """Return the positive label of a binary target: the one *asked* for, else the rarer one.
+
+    Returns
+    -------
+    tuple
+        The label (None with more than two classes) and findings.
+
+    Raises
+    ------
+    SpecInvalid
+        ``PositiveLabelUnknown`` with the labels that there are.
+    """
+    if len(labels.classes) != 2:  # noqa: PLR2004
+        if asked is None:
+            return None, ()
+        message = f"spec.positiveLabel is not used, since the target has {len(labels.classes)} classes"
+        return None, (Finding(FindingKind.POSITIVE_LABEL_UNUSED, Severity.WARNING, target, message),)
+    if asked is not None:
+        return _match_label(labels.classes, asked), ()
+    # Of two equally frequent labels the later in order, as scikit-learn has it.
+    label = labels.classes[0] if labels.counts[0] < labels.counts[1] else labels.classes[1]
+    message = f"the positive label is {label!r}, the rarer one; set spec.positiveLabel if this is wrong"
+    return label, (Finding(FindingKind.POSITIVE_LABEL, Severity.INFO, target, message),)
+
+
+def _match_label(classes: tuple[Any, ...], asked: str) -> Any:
+    for label in classes:
+        if str(label) == asked:
+            return label
+    for label in classes:
+        if _same(label, asked.strip()):
+            return label
+    known = [str(label) for label in classes]
+    nearest = get_close_matches(asked, known, n=1, cutoff=0.0)
+    ordered = [*nearest, *(label for label in known if label not in nearest)]
+    raise SpecInvalid(
+        "PositiveLabelUnknown",
+        f"spec.positiveLabel {asked!r} is not a label of the target; its labels are "
+        f"{', '.join(repr(label) for label in ordered)}",
+    )
+
+
+def _same(label: Any, asked: str) -> bool:
+    """Return whether *asked* is another way to write *label*: 1 and 1.0, True and true."""
+    if isinstance(label, bool):
+        return asked.casefold() == str(label).casefold() or asked == str(int(label))
+    if isinstance(label, int | float):
+        try:
+            return float(asked) == float(label)
+        except ValueError:
+            return False
+    return False
