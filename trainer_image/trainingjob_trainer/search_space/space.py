@@ -8,6 +8,7 @@ from trainingjob_api.resolved import ResolvedSearchSpace
 
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.presets import TEMPLATES, preset_space
+from trainingjob_trainer.search_space.tree import compile_tree, has_feature_sets, read_tree
 
 __all__ = ["Space", "compile_space"]
 
@@ -60,4 +61,6 @@ def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> S
         name = search_space.preset or "linear"
         shape = name.partition("-")[0] if name in TEMPLATES else None
         return Space(preset_space(name, context), uses_feature_sets=False, template=shape)
-    raise NotImplementedError
+    node = read_tree(search_space.tree, search_space.source)
+    root = compile_tree(node, context, search_space.source)
+    return Space(root, uses_feature_sets=has_feature_sets(node))
