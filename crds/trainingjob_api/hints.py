@@ -14,7 +14,15 @@ from trainingjob_api.base import LABEL_KEY_PATTERN, QUANTITY_PATTERN
 from trainingjob_api.errors import Problem
 from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
 
-__all__ = ["PYDANTIC_TYPES", "explain", "nearest", "path_text", "plain_message", "wrong_type"]
+__all__ = [
+    "PYDANTIC_TYPES",
+    "explain",
+    "nearest",
+    "path_text",
+    "pattern_words",
+    "plain_message",
+    "wrong_type",
+]
 
 _FORMS = {
     DATASET_URI_PATTERN: f"must be {DATASET_FORMS}",
@@ -36,7 +44,6 @@ PYDANTIC_TYPES = {
 _SENTENCES = {
     "missing": "is required",
     "value_error": "{error}",
-    "string_pattern_mismatch": "must match {pattern}",
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must have at least {min_length} characters",
     "too_long": "must hold at most {max_length}, not {actual_length}",
@@ -76,10 +83,15 @@ def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
             return Problem(field, plain_message(kind, item["msg"], context))
 
 
+def pattern_words(pattern: str) -> str:
+    """Return what a text must be that matches *pattern*."""
+    return _FORMS.get(pattern, f"must match {pattern}")
+
+
 def plain_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
     """Return the sentence for an error of pydantic that needs no look at the models."""
-    if kind == "string_pattern_mismatch" and context["pattern"] in _FORMS:
-        return _FORMS[context["pattern"]]
+    if kind == "string_pattern_mismatch":
+        return pattern_words(context["pattern"])
     if kind in _SENTENCES:
         return _SENTENCES[kind].format_map(context)
     return re.sub(r"^(Input|String|Value) should", "must", message)

@@ -5,21 +5,17 @@ The defaults of the project live here and in the environment table, nowhere else
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trainingjob_api.checks import check_deadline, check_spec
 from trainingjob_api.environment import (
-    CONFIG_DICT,
     DASK_SCHEDULER_FILE,
     DEFAULT_SCHEDULER_FILE,
     TABLE,
     read_variable,
 )
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.hints import nearest
 from trainingjob_api.job import TrainingJob
-from trainingjob_api.loading import read_text
 from trainingjob_api.resolved import (
     ResolvedBudget,
     ResolvedDask,
@@ -28,9 +24,9 @@ from trainingjob_api.resolved import (
     ResolvedSearchSpace,
     ResolvedValidation,
 )
-from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
+from trainingjob_api.space_source import resolve_space
 from trainingjob_api.spec import Acceptance, Dask, Output, SearchSpace, Trainer, TrainingJobSpec, Validation
-from trainingjob_api.vocabulary import TPOT_GROUPS, ParallelMode, Preset, Task, ValidationStrategy
+from trainingjob_api.vocabulary import ParallelMode, Task, ValidationStrategy
 
 __all__ = ["DEFAULT_CONFIG_MAP_KEY", "DEFAULT_OUTPUT_URI", "resolve"]
 
@@ -90,7 +86,12 @@ def resolve(
     found = _pick(spec, environment)
     _decide_automl(found, spec, environment, rollout=rollout)
     found.problems += check_spec(spec)
-    space = _search_space(found, spec.search_space or SearchSpace(), environment, search_space_text)
+    space = None
+    try:
+        space, source = resolve_space(spec.search_space or SearchSpace(), environment, search_space_text)
+        found.sources["searchSpace"] = source
+    except SpecError as error:
+        found.problems += error.problems
     if not found.problems:
         found.problems += _check_together(spec, found)
     if found.problems or space is None:
@@ -140,65 +141,6 @@ def _decide_automl(
 
 def _check_together(spec: TrainingJobSpec, found: _Values) -> list[Problem]:
     return check_deadline(spec.active_deadline_seconds, found.values["budget.timeLeftSeconds"])
-
-
-def _search_space(
-    found: _Values, space: SearchSpace, environment: Mapping[str, str], text: str | None
-) -> ResolvedSearchSpace | None:
-    name = "searchSpace"
-    found.sources[name] = "spec"
-    try:
-        if space.preset is not None:
-            return ResolvedSearchSpace(preset=space.preset.value, source="spec.searchSpace.preset")
-        if space.inline is not None:
-            return _tree(space.inline, "spec.searchSpace.inline", "spec.searchSpace.inline")
-        if space.config_map_ref is not None:
-            return _config_map(text)
-        setting = read_variable(environment, CONFIG_DICT)
-        if setting is not None:
-            found.sources[name] = "environment"
-            return _config_dict(setting)
-    except SpecError as error:
-        found.problems += error.problems
-        return None
-    found.sources[name] = "default"
-    return ResolvedSearchSpace(preset=Preset.LINEAR.value, source="default")
-
-
-def _tree(text: str, name: str, source: str) -> ResolvedSearchSpace:
-    return ResolvedSearchSpace(tree=dump_tree(parse_tree(text, field=name)), source=source)
-
-
-def _config_map(text: str | None) -> ResolvedSearchSpace:
-    name = "spec.searchSpace.configMapRef"
-    if text is None:
-        raise SpecError(
-            name, "a ConfigMap can be read in a cluster only", "use searchSpace.inline in a local run"
-        )
-    return _tree(text, name, name)
-
-
-def _config_dict(setting: str) -> ResolvedSearchSpace:
-    """Read ``TPOT__CONFIG_DICT``: a preset's name, a TPOT group, inline JSON, or a path."""
-    if setting in {preset.value for preset in Preset}:
-        return ResolvedSearchSpace(preset=setting, source=CONFIG_DICT)
-    if setting in TPOT_GROUPS:
-        return ResolvedSearchSpace(tree={"type": "group", "names": [setting]}, source=CONFIG_DICT)
-    if setting.startswith("{"):
-        return _tree(setting, CONFIG_DICT, CONFIG_DICT)
-    if "/" in setting or setting.endswith((".json", ".yaml", ".yml")):
-        try:
-            text = read_text(Path(setting), MAX_TREE_BYTES)
-        except SpecError as error:
-            raise SpecError(CONFIG_DICT, error.message, error.hint) from None
-        return _tree(text, CONFIG_DICT, f"{CONFIG_DICT} ({setting})"[:300])
-    names = [preset.value for preset in Preset] + list(TPOT_GROUPS)
-    guess = nearest(setting, names)
-    raise SpecError(
-        CONFIG_DICT,
-        f"{setting[:60]!r} is no preset, TPOT group, inline JSON or path",
-        f"did you mean {guess}?" if guess else f"names are {', '.join(names)}",
-    )
 
 
 def _assemble(

@@ -95,7 +95,7 @@ def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpac
     try:
         node = _ADAPTER.validate_python(tree, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = (_problem(item, tree, field) for item in _own_errors(error))
+        problems = (_problem(item, tree, field) for item in _own_errors(error, tree))
         raise SpecError(problems=dict.fromkeys(problems)) from None
     for number, (depth, _) in enumerate(walk(node), start=1):
         if depth > MAX_TREE_DEPTH:
@@ -140,14 +140,30 @@ def _check_raw(tree: Any, field: str) -> None:
             stack.extend((each, depth + 1) for each in value)
 
 
-def _own_errors(error: ValidationError) -> Iterator[Any]:
-    """Yield errors, without the lists that are too short only because pydantic dropped bad items."""
+def _own_errors(error: ValidationError, tree: Any) -> Iterator[Any]:
+    """Yield one error a place: without what only follows from another one.
+
+    A list is too short where pydantic dropped its bad items, and a value that may be of several types
+    has an error for each of them.
+    """
     items = error.errors(include_url=False)
+    by_place: dict[tuple[Any, ...], Any] = {}
     for item in items:
         loc = item["loc"]
         below = any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in items)
-        if item["type"] != "too_short" or not below:
-            yield item
+        if item["type"] == "too_short" and below:
+            continue
+        path, _ = _own_path(loc, tree, keep_last=item["type"] == "missing")
+        first = by_place.setdefault(tuple(path), item)
+        if first is item or item["type"] not in {*PYDANTIC_TYPES, "finite_number"}:
+            continue
+        if item["type"] == "finite_number":
+            by_place[tuple(path)] = item
+        elif first["type"] in PYDANTIC_TYPES:
+            numbers = loc[-2:-1] and loc[-2] in {"low", "high"}
+            wanted = "a number" if numbers else "true, false, a number, text or null"
+            by_place[tuple(path)] = {**first, "type": "union", "msg": f"must be {wanted}"}
+    yield from by_place.values()
 
 
 def _problem(item: Any, tree: Any, field: str) -> Problem:

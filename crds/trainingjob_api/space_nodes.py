@@ -83,14 +83,14 @@ class ChoiceValues(SpecModel):
 
 def _parameter_kind(value: Any) -> str:
     if isinstance(value, Range) or (isinstance(value, Mapping) and "choice" not in value):
-        return "range"
-    return "choice" if isinstance(value, Mapping | ChoiceValues) else "constant"
+        return "#range"
+    return "#choice" if isinstance(value, Mapping | ChoiceValues) else "#constant"
 
 
 Hyperparameter: TypeAlias = Annotated[
-    Annotated[Range, Tag("range")]
-    | Annotated[ChoiceValues, Tag("choice")]
-    | Annotated[Scalar, Tag("constant")],
+    Annotated[Range, Tag("#range")]
+    | Annotated[ChoiceValues, Tag("#choice")]
+    | Annotated[Scalar, Tag("#constant")],
     Discriminator(_parameter_kind),
 ]
 Hyperparameters: TypeAlias = Annotated[dict[CommonName, Hyperparameter], Field(max_length=64)]

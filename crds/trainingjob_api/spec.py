@@ -61,8 +61,9 @@ class TrainingJobSpec(SpecModel):
             ),
             (
                 (
-                    "!has(self.activeDeadlineSeconds) || !has(self.budget)"
-                    " || !has(self.budget.timeLeftSeconds) || self.activeDeadlineSeconds >= self.budget.timeLeftSeconds"
+                    "!has(self.activeDeadlineSeconds)"
+                    " || !has(self.budget) || !has(self.budget.timeLeftSeconds)"
+                    " || self.activeDeadlineSeconds >= self.budget.timeLeftSeconds"
                 ),
                 "activeDeadlineSeconds must not be less than budget.timeLeftSeconds",
             ),

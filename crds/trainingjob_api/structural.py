@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from trainingjob_api.hints import pattern_words
+
 __all__ = ["structural_schema"]
 
 _DROPPED = frozenset({"title", "default", "const", "propertyNames", "$defs", "discriminator"})
@@ -64,7 +66,7 @@ def _convert_map(schema: dict[str, Any], result: dict[str, Any], definitions: di
         values = below
         escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
         rules.append(
-            {"rule": f"self.all(key, key.matches('{escaped}'))", "message": f"a key matches {pattern}"}
+            {"rule": f"self.all(key, key.matches('{escaped}'))", "message": f"a key {pattern_words(pattern)}"}
         )
     longest = schema.get("propertyNames", {}).get("maxLength")
     if longest is not None:

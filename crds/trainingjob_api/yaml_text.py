@@ -62,6 +62,8 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
     try:
         _check_events(text, what, field)
         return _construct(text)
+    except SpecError:
+        raise
     except _TooMuch as error:
         raise SpecError(field, f"{what} {error}") from None
     except yaml.MarkedYAMLError as error:
