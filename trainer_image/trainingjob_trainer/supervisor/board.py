@@ -9,7 +9,7 @@ from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.report import leaderboard, pareto_front
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.progress import SearchProgress
-from trainingjob_trainer.search_space.pipeline_spec import summarize
+from trainingjob_trainer.search_space import summarize
 from trainingjob_trainer.supervisor.channel import Channel
 
 __all__ = ["Board", "best_of", "score_text"]

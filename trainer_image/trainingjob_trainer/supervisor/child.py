@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> int:
     from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
     from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE, Channel  # noqa: PLC0415
+    from trainingjob_trainer.supervisor.mode import Mode  # noqa: PLC0415
     from trainingjob_trainer.supervisor.session import History, Session  # noqa: PLC0415
-    from trainingjob_trainer.supervisor.training import Mode  # noqa: PLC0415
     from trainingjob_trainer.supervisor.workspace import Workspace  # noqa: PLC0415
 
     home, uid, mode, history_text = arguments

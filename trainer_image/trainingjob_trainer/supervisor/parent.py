@@ -22,9 +22,9 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import Event, Failed, FellBack, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
+from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
 from trainingjob_trainer.supervisor.result import RunOptions, RunResult, accepted
-from trainingjob_trainer.supervisor.training import Mode
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 

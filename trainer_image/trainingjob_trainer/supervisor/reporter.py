@@ -1,6 +1,5 @@
 """Turns a run's events into the report that a reader of the contract sees."""
 
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,6 +39,9 @@ __all__ = ["Reporter", "file_sink"]
 _MOST_WARNINGS = 50
 _MOST_FALLBACKS = 8
 _MESSAGE_CHARS = 1000
+_OWN = frozenset(
+    {"job_uid", "attempt", "pod_uid", "sequence", "written_at", "schema_version", "failure", "final"}
+)
 
 
 def file_sink(path: Path) -> Callable[[Report], None]:
@@ -48,7 +50,7 @@ def file_sink(path: Path) -> Callable[[Report], None]:
     def write(report: Report) -> None:
         partial = path.with_name(path.name + ".tmp")
         partial.write_text(dump_report(report))
-        os.replace(partial, path)
+        partial.replace(path)
 
     return write
 
@@ -126,18 +128,8 @@ class Reporter:
             raise RunFailed(
                 "ReportUnreadable", f"{path} cannot be read: {error}; start anew with --fresh"
             ) from error
-        own = (
-            "job_uid",
-            "attempt",
-            "pod_uid",
-            "sequence",
-            "written_at",
-            "schema_version",
-            "failure",
-            "final",
-        )
         self._sequence = report.sequence
-        self.state_.update({name: value for name, value in report if name not in own and value is not None})
+        self.state_.update({name: value for name, value in report if name not in _OWN and value is not None})
 
     def finish(self, artifacts: tuple[Artifact, ...]) -> None:
         """Report the end of a run whose artifacts stand."""
@@ -151,7 +143,7 @@ class Reporter:
         fields = {name: value for name, value in self.state_.items() if value is not None}
         self._sink(Report(sequence=self._sequence, written_at=datetime.now(UTC), **fields))
 
-    def _changes(self, event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - one line an event
+    def _changes(self, event: Event) -> dict[str, Any] | None:  # noqa: C901, PLR0911 - one line an event
         match event:
             case StageChanged(stage=stage):
                 return {"stage": stage}

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
@@ -27,11 +26,12 @@ from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.sampling import fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import Evaluation, describe_error, encode_fold, evaluate
-from trainingjob_trainer.search_space.pipeline_spec import fingerprint, summarize
+from trainingjob_trainer.search_space import fingerprint, summarize
 from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.workspace import Workspace
 
-__all__ = ["BASELINE_NUMBER", "Mode", "Rung", "Searched", "Trained", "Trainer"]
+__all__ = ["BASELINE_NUMBER", "Rung", "Searched", "Trained", "Trainer"]
 
 BASELINE_NUMBER = -1
 _BASELINE_SHARE = 0.35
@@ -40,16 +40,6 @@ _ENCODE_SHARE = 0.3
 _ENCODE_SECONDS = 20.0
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
-
-
-class Mode(StrEnum):
-    """How far up the ladder a child begins; the parent goes down after each crash."""
-
-    FULL = "full"
-    FINISH = "finish"
-    """No more search: fit the best of what the journal holds."""
-    BASELINE = "baseline"
-    DUMMY = "dummy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 import shutil
 import time
@@ -25,7 +24,7 @@ def write_json(path: Path, data: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of either."""
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(json.dumps(data))
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
