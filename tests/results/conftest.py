@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
+from trainingjob_trainer.features.schema import InputSchema, describe_input
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
@@ -105,7 +106,13 @@ def make_outcome(task: str = "binary", **changes: Any) -> RunOutcome:
         classes=classes,
         positive_label="yes" if task == "binary" else None,
         feature_types=types,
-        schema={"columns": [{"name": name, "type": str(kind)} for name, kind in types.items()]},
+        schema=InputSchema(
+            columns=describe_input(frame, types),
+            target="target",
+            task="regression" if regression else "classification",
+            classes=classes,
+            positive_label="yes" if task == "binary" else None,
+        ),
         train_index=train,
         holdout_index=holdout,
         findings=(

@@ -103,8 +103,8 @@ def _poor_page(cause: str) -> str:
 
 
 def _input_schema(outcome: RunOutcome) -> dict[str, Any]:
-    schema = outcome.prepared.schema
-    content: dict[str, Any] = schema.to_json() if hasattr(schema, "to_json") else dict(schema)
+    content = outcome.prepared.schema.to_dict()
+    content["positiveLabel"] = content.pop("positive_label")
     return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **content}
 
 

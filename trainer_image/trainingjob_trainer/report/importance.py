@@ -66,11 +66,11 @@ def permutation_importance(
         raise ValueError("the score of the hold-out rows is not a finite number")
     if clock() - begin > (end - begin) / _SHARE_OF_FIRST:
         raise ValueError("one scoring takes too much of the time that is left for the report")
-    columns = []
+    columns: list[dict[str, Any]] = []
     for name in sample.columns:
         if clock() >= end:
             break
-        drops = [base - _shuffled_score(model, sample, truth, scorer, name, rng) for _ in range(_REPEATS)]
+        drops = [base - float(scorer(model, _shuffled(sample, name, rng), truth)) for _ in range(_REPEATS)]
         columns.append({"name": str(name), "drop": float(np.mean(drops)), "std": float(np.std(drops))})
     columns.sort(key=lambda column: -column["drop"] if np.isfinite(column["drop"]) else np.inf)
     return {
@@ -83,16 +83,9 @@ def permutation_importance(
     }
 
 
-def _shuffled_score(
-    model: Any,
-    sample: pd.DataFrame,
-    truth: Any,
-    scorer: Callable[[Any, pd.DataFrame, Any], float],
-    name: Any,
-    rng: np.random.Generator,
-) -> float:
+def _shuffled(sample: pd.DataFrame, name: Any, rng: np.random.Generator) -> pd.DataFrame:
     order = rng.permutation(len(sample))
     shuffled = sample.copy(deep=False)
     # By position: the index of the sample must not undo the shuffle.
     shuffled[name] = sample[name].iloc[order].set_axis(sample.index)
-    return float(scorer(model, shuffled, truth))
+    return shuffled

@@ -6,6 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 
 from trainingjob_trainer.report.style import ACCENT, INK, MUTED, SECOND, THIRD, draw, shorten
 
@@ -25,14 +26,24 @@ _LINES = (ACCENT, SECOND, THIRD, INK, MUTED, ACCENT)
 _DASHES = ("-", "-", "-", "--", ":", "-.")
 _MAX_BARS = 20
 _MAX_CELL_TEXT = 12
+_FAR = 5.0
 
 
-def _window(scores: list[float]) -> tuple[float, float]:
-    """Return limits that show the good half well; a few hopeless scores must not flatten the rest."""
+def _window(scores: list[float], also: float | None = None) -> tuple[float, float]:
+    """Return limits that show the good ones well; a few hopeless scores must not flatten the rest.
+
+    `also` is a score to be seen with them, unless it is one of the hopeless ones itself.
+    """
     low, high = float(np.quantile(scores, 0.15)), max(scores)
+    if also is not None and high - also < _FAR * max(high - low, 1e-6):
+        low, high = min(low, also), max(high, also)
     low = min(low, high - 1e-6 * max(1.0, abs(high)))
     margin = 0.12 * (high - low)
     return low - margin, high + margin
+
+
+def _plain_tick(value: float, _position: int | None = None) -> str:
+    return f"{value:,.4g}"
 
 
 def _valid(data: Document) -> list[Document]:
@@ -52,9 +63,11 @@ def plot_front(data: Document, front: Document) -> Markup:
             [e["complexityKiB"] for e in others], [e["score"] for e in others], s=14, color=MUTED, alpha=0.45
         )
         x, y = [p["complexityKiB"] for p in points], [p["score"] for p in points]
-        axes.plot(x, y, color=ACCENT, drawstyle="steps-post", linewidth=1.4)
+        axes.plot(x, y, color=ACCENT, drawstyle="steps-pre", linewidth=1.4)
         axes.scatter(x, y, s=36, color=ACCENT, zorder=3)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_plain_tick)
+        axes.xaxis.set_minor_formatter(_plain_tick if max(x) < _FAR * min(x) else NullFormatter())
         axes.set_ylim(*_window([e["score"] for e in others] + y))
         axes.set_xlabel("size of the fitted pipeline, KiB")
         axes.set_ylabel(f"cross-validated {front['metric']}")
@@ -80,7 +93,7 @@ def plot_progress(data: Document, baseline: float | None) -> Markup:
     def paint(panels: list[Axes]) -> None:
         one(panels[0], "number", "evaluation")
         one(panels[1], "elapsedSeconds", "seconds of the run")
-        low, high = _window([e["score"] for e in valid] + ([] if baseline is None else [baseline]))
+        low, high = _window([e["score"] for e in valid], baseline)
         for axes in panels:
             axes.set_ylim(low, high)
         panels[0].set_ylabel(f"cross-validated {data['metric']}")
@@ -216,7 +229,7 @@ def plot_regression(points: Document) -> Markup:
             alpha=0.8,
         )
         right.axvline(0, color=MUTED, linewidth=1, linestyle=":")
-        right.set_xlabel("residual (true − predicted)")
+        right.set_xlabel("residual: true minus predicted")
         right.set_ylabel("rows")
 
     return draw("regression", paint, panels=2, size=(8.4, 3.6))

@@ -6,19 +6,25 @@ from typing import Any
 
 __all__ = ["duration", "number", "percent", "size_text", "verdict"]
 
-_DASH = "–"
+_DASH = "\N{EN DASH}"
+_DIGITS = 4
+_SMALL, _LARGE = 0.001, 10.0
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a number with at most `digits` significant digits, or a dash."""
+def number(value: float | None, digits: int = _DIGITS) -> str:
+    """Return a number with about `digits` significant digits, or a dash."""
     if value is None or not math.isfinite(value):
         return _DASH
-    text = f"{value:.{digits}g}"
-    if "e" in text and abs(value) >= 1:
+    if digits == _DIGITS and _SMALL <= abs(value) < _LARGE:
+        # Scores stand below each other: they need the same number of decimals.
+        text = f"{value:.{digits}f}"
+    elif abs(value) >= 10**digits:
         text = f"{value:,.0f}"
-    return "0" if text == "-0" else text.replace("-", "−")
+    else:
+        text = f"{value:.{digits}g}"
+    return "0" if text == "-0" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value: float | None) -> str:
@@ -69,9 +75,11 @@ def verdict(summary: Mapping[str, Any]) -> dict[str, str]:
         text = f"On rows it has not seen its {metric} is {number(score)}; the baseline's is {number(base)}."
         return {"tone": "good", "title": "The search beat the baseline", "text": text}
     text = (
-        f"It won in cross-validation, but on the hold-out rows its {metric} is {number(score)} and the "
-        f"baseline's is {number(base)}: the difference between the two is within what chance does here."
+        f"Its pipeline won in cross-validation, but on rows it has not seen its {metric} is {number(score)} "
+        f"and the baseline's is {number(base)}. Consider whether the simpler baseline serves you as well."
     )
-    if gain < 0:
-        text = text.split(":")[0] + ". Take the simpler baseline into consideration."
-    return {"tone": "plain", "title": "The search did not clearly beat the baseline", "text": text}
+    return {
+        "tone": "plain",
+        "title": "The search did not beat the baseline on the hold-out rows",
+        "text": text,
+    }

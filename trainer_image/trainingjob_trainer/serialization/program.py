@@ -6,6 +6,7 @@ from typing import Any
 from trainingjob_api import Task, ValidationStrategy
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.serialization.source import Source, Unrenderable, source_of
+from trainingjob_trainer.serialization.splits import SPLIT_IMPORTS, SPLITS, TARGETS
 
 __all__ = ["program_of"]
 
@@ -24,6 +25,7 @@ TARGET = {target}
 FEATURES = {features}
 HOLDOUT_FRACTION = {fraction}
 RANDOM_STATE = {seed}
+SCORE_IN_RUN = {score}
 
 {helpers}
 def make_pipeline():
@@ -51,13 +53,12 @@ def read_table(path):
 
 def main(path):
     """Fit without the hold-out rows and print the score on them."""
-    table = read_table(path)
-    table = table[table[TARGET].notna()].reset_index(drop=True)
-    train, test = split(table)
-    pipeline = make_pipeline().fit(train[FEATURES], target_of(train))
-    score = make_scorer_of_run()(pipeline, test[FEATURES], target_of(test))
+    table, target = target_of(read_table(path))
+    train, test = split(table, target)
+    pipeline = make_pipeline().fit(table[FEATURES].iloc[train], target[train])
+    score = make_scorer_of_run()(pipeline, table[FEATURES].iloc[test], target[test])
     print(f"{len(train)} rows for training, {len(test)} set aside")
-    print(f"hold-out score: {score:.6g}")
+    print(f"hold-out score: {score:.6g} (in the run: {SCORE_IN_RUN})")
 
 
 if __name__ == "__main__":
@@ -65,54 +66,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     main(sys.argv[1])
 '''
-_HELPER_END = "\n\n"
 
-_TARGETS = {
-    "text": '''
-def target_of(table):
-    """Return the labels."""
-    return table[TARGET].astype(object).to_numpy()
-
-''',
-    "number": '''
-def target_of(table):
-    """Return the values to predict."""
-    return pd.to_numeric(table[TARGET]).to_numpy(dtype="float64")
-
-''',
-}
-_SPLITS = {
-    "stratified": '''
-def split(table):
-    """Set a part of the rows aside, with the classes in equal shares."""
-    return train_test_split(
-        table, test_size=HOLDOUT_FRACTION, random_state=RANDOM_STATE, stratify=table[TARGET]
-    )
-
-''',
-    "random": '''
-def split(table):
-    """Set a part of the rows aside."""
-    return train_test_split(table, test_size=HOLDOUT_FRACTION, random_state=RANDOM_STATE)
-
-''',
-    "group": '''
-def split(table):
-    """Set whole groups of rows aside."""
-    splitter = GroupShuffleSplit(n_splits=1, test_size=HOLDOUT_FRACTION, random_state=RANDOM_STATE)
-    train, test = next(splitter.split(table, groups=table[GROUP].astype(str)))
-    return table.iloc[train], table.iloc[test]
-
-''',
-    "time": '''
-def split(table):
-    """Set the latest rows aside."""
-    table = table.sort_values(TIME, kind="stable")
-    first = round(len(table) * (1 - HOLDOUT_FRACTION))
-    return table.iloc[:first], table.iloc[first:]
-
-''',
-}
 _MODEL_FILE = 'clone(joblib.load(pathlib.Path(__file__).with_name("model.joblib")))'
 
 
@@ -131,7 +85,11 @@ def program_of(outcome: RunOutcome) -> str:
     pipeline, imports, helpers, note = _pipeline(outcome.model)
     scorer = _scorer(prepared.metric)
     kind, constant = _split(outcome)
-    imports |= set(scorer.imports) | {"import sys", "import pandas as pd"} | _SPLIT_IMPORTS[kind]
+    imports |= (
+        set(scorer.imports)
+        | {"import sys", "import numpy as np", "import pandas as pd"}
+        | SPLIT_IMPORTS[kind]
+    )
     head = _HEAD.format(
         name=run.name,
         note=note,
@@ -140,21 +98,24 @@ def program_of(outcome: RunOutcome) -> str:
         features=_names(list(prepared.feature_types)),
         fraction=run.validation.holdout_fraction,
         seed=f"{run.random_state}{constant}",
+        score=None if outcome.holdout_score is None else f"{outcome.holdout_score:.6g}",
         helpers="".join(f"\n{helper}\n" for helper in helpers),
         pipeline=pipeline,
         metric=prepared.metric.name,
         scorer=scorer.expression,
     )
-    target = _TARGETS["number" if prepared.task == Task.REGRESSION else "text"]
-    return head + target + _SPLITS[kind] + _TAIL
+    return head + _target(prepared.target) + SPLITS[kind] + _TAIL
 
 
-_SPLIT_IMPORTS: dict[str, set[str]] = {
-    "stratified": {"from sklearn.model_selection import train_test_split"},
-    "random": {"from sklearn.model_selection import train_test_split"},
-    "group": {"from sklearn.model_selection import GroupShuffleSplit"},
-    "time": set(),
-}
+def _target(values: Any) -> str:
+    """Return the source that reads the target as the run did."""
+    match values.dtype.kind:
+        case "b":
+            return TARGETS["bool"]
+        case "i" | "u" | "f":
+            return TARGETS["number"].format(dtype=str(values.dtype))
+        case _:
+            return TARGETS["text"]
 
 
 def _pipeline(model: Any) -> tuple[str, set[str], tuple[str, ...], str]:
@@ -164,7 +125,8 @@ def _pipeline(model: Any) -> tuple[str, set[str], tuple[str, ...], str]:
         compile(source.expression, "pipeline.py", "eval")
     except (Unrenderable, SyntaxError) as error:
         imports = {"import joblib", "import pathlib", "from sklearn.base import clone"}
-        return _MODEL_FILE, imports, (), f"\nThe pipeline is taken from model.joblib, since {error}.\n"
+        cause = str(error).replace("\\", "/").replace('"', "'")
+        return _MODEL_FILE, imports, (), f"\nThe pipeline is taken from model.joblib, since {cause}.\n"
     # The expression stands in a function.
     expression = source.expression.replace("\n", "\n    ")
     return expression, set(source.imports), source.helpers, ""

@@ -77,17 +77,20 @@ class _Writer:
                 text = repr(value)
             case list() | tuple() | set() | frozenset() | dict():
                 text = self._container(value, indent)
-            case _ if hasattr(value, "get_params"):
-                text = self._estimator(value, indent)
-            case pd.RangeIndex():
-                text = f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
-            case MethodType():
-                text = f"{self.render(value.__self__, indent)}.{value.__name__}"
-            case _ if callable(value):
-                text = self.refer(value)
             case _:
-                raise Unrenderable(f"a {type(value).__name__} has no source form")
+                text = self._object(value, indent)
         return text
+
+    def _object(self, value: Any, indent: int) -> str:
+        if hasattr(value, "get_params"):
+            return self._estimator(value, indent)
+        if isinstance(value, pd.RangeIndex):
+            return f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
+        if isinstance(value, MethodType):
+            return f"{self.render(value.__self__, indent)}.{value.__name__}"
+        if callable(value):
+            return self.refer(value)
+        raise Unrenderable(f"a {type(value).__name__} has no source form")
 
     def _estimator(self, estimator: Any, indent: int) -> str:
         name = self.refer(type(estimator))

@@ -1,0 +1,81 @@
+"""The parts of ``pipeline.py`` that repeat how the run read the target and set its hold-out rows aside."""
+
+__all__ = ["SPLITS", "SPLIT_IMPORTS", "TARGETS"]
+
+TARGETS = {
+    "text": '''
+def target_of(table):
+    """Return the rows that have a label, and the labels."""
+    table = table[table[TARGET].notna()].reset_index(drop=True)
+    return table, table[TARGET].astype("str").to_numpy(dtype=object)
+
+''',
+    "bool": '''
+def target_of(table):
+    """Return the rows that have a label, and the labels."""
+    table = table[table[TARGET].notna()].reset_index(drop=True)
+    return table, table[TARGET].to_numpy(dtype=bool)
+
+''',
+    "number": '''
+def target_of(table):
+    """Return the rows that have a target, and their targets."""
+    values = pd.to_numeric(table[TARGET], errors="coerce").to_numpy(dtype="float64")
+    keep = np.isfinite(values)
+    return table[keep].reset_index(drop=True), values[keep].astype({dtype!r})
+
+''',
+}
+"""Source by kind of target; that of numbers takes the dtype."""
+
+SPLITS = {
+    "stratified": '''
+def split(table, target):
+    """Set a part of the rows of each class aside, the same as in the run; return positions."""
+    rng = np.random.default_rng(RANDOM_STATE)
+    chosen = []
+    for label in np.unique(target):
+        members = np.flatnonzero(target == label)
+        size = min(round(HOLDOUT_FRACTION * len(members)), max(0, len(members) - 2))
+        chosen.append(rng.permutation(members)[:size])
+    test = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(table)), test), test
+
+''',
+    "random": '''
+def split(table, target):
+    """Set a part of the rows aside, the same as in the run; return positions."""
+    size = min(max(1, round(HOLDOUT_FRACTION * len(table))), len(table))
+    test = np.sort(np.random.default_rng(RANDOM_STATE).permutation(len(table))[:size])
+    return np.setdiff1d(np.arange(len(table)), test), test
+
+''',
+    "group": '''
+def split(table, target):
+    """Set whole groups of rows aside; return positions."""
+    groups = table[GROUP].astype("str").fillna("(missing)")
+    cut = GroupShuffleSplit(n_splits=1, test_size=HOLDOUT_FRACTION, random_state=RANDOM_STATE)
+    return next(cut.split(table, groups=groups))
+
+''',
+    "time": '''
+def split(table, target):
+    """Set the latest rows aside; return positions."""
+    times = table[TIME]
+    if not pd.api.types.is_numeric_dtype(times):
+        times = pd.to_datetime(times, format="mixed", errors="coerce", utc=True)
+    order = np.argsort(times.to_numpy(), kind="stable")
+    order = order[times.notna().to_numpy()[order]]
+    cut = len(order) - max(1, round(HOLDOUT_FRACTION * len(order)))
+    return order[:cut], order[cut:]
+
+''',
+}
+"""Source by strategy."""
+
+SPLIT_IMPORTS: dict[str, set[str]] = {
+    "stratified": set(),
+    "random": set(),
+    "group": {"from sklearn.model_selection import GroupShuffleSplit"},
+    "time": set(),
+}
