@@ -1,0 +1,118 @@
+"""A look at a job's table without training: what ``trainingjob validate --data`` shows."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainingjob_api import ResolvedRun
+from trainingjob_trainer.events import FindingNote
+from trainingjob_trainer.settings import TrainerSettings
+
+__all__ = ["Inspection", "inspect_data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What the table decides.
+
+    Parameters
+    ----------
+    task, metric
+        What is learnt, and the scorer.
+    classes
+        Labels, or None for regression.
+    positive_label
+        The label that binary metrics count as positive, or None.
+    rows, holdout_rows, dropped_rows
+        Rows with a target, those of them set aside, and rows without one.
+    cv_folds
+        Folds, after any reduction by small classes.
+    feature_types
+        Type by column, in the order of the table.
+    findings
+        What the user should know of the table.
+    sha256, size_bytes
+        Of the file.
+    search_space
+        The search space, compiled for this table.
+    """
+
+    task: str
+    metric: str
+    classes: tuple[str, ...] | None
+    positive_label: str | None
+    rows: int
+    holdout_rows: int
+    dropped_rows: int
+    cv_folds: int
+    feature_types: dict[str, str]
+    findings: tuple[FindingNote, ...]
+    sha256: str
+    size_bytes: int
+    search_space: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, camelCase."""
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "classes": None if self.classes is None else list(self.classes),
+            "positiveLabel": self.positive_label,
+            "rows": self.rows,
+            "holdoutRows": self.holdout_rows,
+            "droppedRows": self.dropped_rows,
+            "cvFolds": self.cv_folds,
+            "featureTypes": dict(self.feature_types),
+            "findings": [one.model_dump(mode="json", exclude_none=True) for one in self.findings],
+            "sha256": self.sha256,
+            "sizeBytes": self.size_bytes,
+            "searchSpace": self.search_space,
+        }
+
+
+def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
+    """Load and prepare a job's table, and compile its search space for it.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be trained on.
+    SpecInvalid
+        If the dataset cannot be read, or the search space is wrong.
+    """
+    from trainingjob_trainer.dataset import load_table  # noqa: PLC0415 - pandas takes long to import
+    from trainingjob_trainer.features import prepare  # noqa: PLC0415 - as above
+
+    with tempfile.TemporaryDirectory(prefix="trainingjob-") as scratch:
+        table = load_table(run.dataset, settings=settings, scratch=Path(scratch))
+        prepared = prepare(table, run)
+    positive = prepared.positive_label
+    return Inspection(
+        task=str(prepared.task),
+        metric=prepared.metric.name,
+        classes=None if prepared.classes is None else tuple(str(label) for label in prepared.classes),
+        positive_label=None if positive is None else str(positive),
+        rows=len(prepared.frame),
+        holdout_rows=len(prepared.holdout_index),
+        dropped_rows=prepared.dropped_rows,
+        cv_folds=prepared.cv_folds,
+        feature_types={name: str(kind) for name, kind in prepared.feature_types.items()},
+        findings=tuple(
+            FindingNote(
+                finding=str(one.kind), severity=str(one.severity), column=one.column, message=one.message
+            )
+            for one in prepared.findings
+        ),
+        sha256=prepared.dataset_sha256,
+        size_bytes=table.size_bytes,
+        search_space=_compiled(run, prepared),
+    )
+
+
+def _compiled(run: ResolvedRun, prepared: Any) -> str:
+    """Compile the search space, which refuses whatever is not on the allow-list, and return its name."""
+    from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - brings TPOT along
+
+    wants_names(run, prepared)
+    return run.search_space.preset or f"a tree from {run.search_space.source}"

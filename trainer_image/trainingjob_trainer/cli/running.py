@@ -1,0 +1,161 @@
+"""``trainingjob run``: a job here and now, with live progress."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from trainingjob_api import load_job
+from trainingjob_trainer.cli.documents import run_document
+from trainingjob_trainer.cli.jobs import resolved
+from trainingjob_trainer.cli.runlog import LateFile, RunLog
+from trainingjob_trainer.cli.summary import print_summary, verdict
+from trainingjob_trainer.cli.text import plain, secrets_of
+from trainingjob_trainer.cli.view import RunView
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.supervisor.result import RunOptions, RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trainingjob_api import ResolvedRun
+    from trainingjob_trainer.cli.desk import Desk
+    from trainingjob_trainer.events import Event
+
+__all__ = ["RunRequest", "run_job"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What the command line asks for.
+
+    Parameters
+    ----------
+    file
+        The TrainingJob.
+    overrides
+        ``path=value`` of each ``--set``.
+    output
+        Folder or URI in place of ``spec.output.uri``, or None.
+    fresh
+        Whether to leave an unfinished run alone.
+    work_dir
+        Where run folders are when the output is no folder here.
+    log_json
+        Whether standard error takes JSON lines in place of progress.
+    """
+
+    file: Path
+    overrides: Sequence[str] = ()
+    output: str | None = None
+    fresh: bool = False
+    work_dir: Path = Path(".trainingjob")
+    log_json: bool = False
+
+
+class _Progress(AbstractContextManager["_Progress"], Protocol):
+    def take(self, event: Event) -> None: ...
+
+
+def run_job(desk: Desk, request: RunRequest) -> dict[str, Any]:
+    """Run a job to its end and print what came of it.
+
+    Returns
+    -------
+    dict
+        The document for ``--json``.
+
+    Raises
+    ------
+    SpecError, TrainingError
+        If there is no model.
+    """
+    environment = desk.services.environment
+    run = resolved(load_job(request.file, request.overrides), environment, output=request.output)
+    settings = TrainerSettings.from_environment(environment)
+    options = RunOptions(work_dir=request.work_dir, fresh=request.fresh, environment=dict(environment))
+    view = RunView()
+    log = RunLog(
+        view,
+        file=LateFile(_log_locator(desk, run, options)),
+        console=sys.stderr if request.log_json else None,
+        secrets=secrets_of(environment),
+    )
+    with _progress(desk, run, view, log_json=request.log_json) as progress:
+
+        def on_event(event: Event) -> None:
+            progress.take(event)
+            log.take(event)
+
+        try:
+            result = desk.services.supervise(run, options, settings, on_event)
+        finally:
+            log.finish()
+    _print_end(desk, result, view)
+    return run_document(run.name, result)
+
+
+def _print_end(desk: Desk, result: RunResult, view: RunView) -> None:
+    if desk.as_json:
+        return
+    if desk.quiet:
+        if result.accepted is False:
+            sys.stdout.write(f"Acceptance: NOT met, {plain(result.acceptance_message)}\n")
+        sys.stdout.write(verdict(result) + "\n")
+        return
+    print_summary(desk.console(), result, view.now)
+
+
+def _log_locator(desk: Desk, run: ResolvedRun, options: RunOptions) -> Callable[[], Path | None]:
+    """Return a function that finds the run's log once the run has its folder; errors point there too.
+
+    The folder's name ends in a uid that the supervisor chooses, and it writes ``run.json`` when it opens it.
+    """
+    uid8 = run.uid[:8] if run.uid else "?" * 8
+
+    def locate() -> Path | None:
+        # Brings scikit-learn along: at the first event it is there already.
+        from trainingjob_trainer.supervisor.parent import run_root  # noqa: PLC0415
+
+        root = run_root(run, options)
+        files = list(root.glob(f"{run.name}-{uid8}/.work/run.json"))
+        if not files:
+            return None
+        logs = max(files, key=lambda path: path.stat().st_mtime).parent / "logs"
+        desk.log = str(logs / "trainer.log")
+        return logs / "run.jsonl"
+
+    return locate
+
+
+class _Silent:
+    """Keeps the view up to date and shows nothing."""
+
+    def __init__(self, view: RunView) -> None:
+        self._view = view
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        pass
+
+    def take(self, event: Event) -> None:
+        self._view.take(event)
+
+
+def _progress(desk: Desk, run: ResolvedRun, view: RunView, *, log_json: bool) -> Any:
+    """Return what shows progress: a picture on a terminal, lines elsewhere, nothing if it is not wanted."""
+    if desk.quiet or log_json:
+        return _Silent(view)
+    console = desk.console(stderr=desk.as_json)
+    if console.is_terminal and not console.is_dumb_terminal:
+        from trainingjob_trainer.cli.live import LiveProgress  # noqa: PLC0415 - terminals only
+
+        return LiveProgress(console, run, view)
+    from trainingjob_trainer.cli.lines import LineProgress  # noqa: PLC0415 - as above
+
+    return LineProgress(sys.stderr if desk.as_json else sys.stdout, run, view)

@@ -1,0 +1,66 @@
+"""What the commands work with; tests put something else in its place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from trainingjob_api import ResolvedRun
+    from trainingjob_trainer.cli.inspection import Inspection
+    from trainingjob_trainer.events import Event
+    from trainingjob_trainer.settings import TrainerSettings
+    from trainingjob_trainer.supervisor.result import RunOptions, RunResult
+
+    Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Callable[[Event], None]], RunResult]
+    Inspect = Callable[[ResolvedRun, TrainerSettings], Inspection]
+    Render = Callable[[Path], Path]
+
+__all__ = ["Services"]
+
+
+def _supervise(
+    run: ResolvedRun, options: RunOptions, settings: TrainerSettings, on_event: Callable[[Event], None]
+) -> RunResult:
+    # These bring pandas and scikit-learn along, which nobody waits for who only asks for help.
+    from trainingjob_trainer.supervisor.parent import supervise  # noqa: PLC0415
+
+    return supervise(run, options, settings, on_event)
+
+
+def _inspect(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
+    from trainingjob_trainer.cli.inspection import inspect_data  # noqa: PLC0415 - as above
+
+    return inspect_data(run, settings)
+
+
+def _render(folder: Path) -> Path:
+    from trainingjob_trainer.report import render_from_folder  # noqa: PLC0415 - as above
+
+    return render_from_folder(folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The outside world of a command.
+
+    Parameters
+    ----------
+    supervise
+        Runs a job to its end.
+    inspect
+        Loads and prepares a job's table.
+    render
+        Writes a run's report anew and returns its path.
+    environment
+        Environment variables.
+    """
+
+    supervise: Supervise = _supervise
+    inspect: Inspect = _inspect
+    render: Render = _render
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

@@ -1,0 +1,200 @@
+"""The last page of a run: scores, leaderboard, front, where things are, and what the model is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint
+from trainingjob_trainer.cli.text import change, duration, plain
+from trainingjob_trainer.cli.view import Snapshot
+from trainingjob_trainer.supervisor.result import RunResult
+
+__all__ = ["leaderboard_table", "print_summary", "verdict"]
+
+_MOST_WARNINGS = 12
+_MOST_POINTS = 10
+_NARROW = 70
+
+
+def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
+    """Print the last page.
+
+    Parameters
+    ----------
+    console
+        Where to; on a terminal each pipeline takes one line, elsewhere none is cut.
+    result
+        The run.
+    seen
+        What its events told.
+    """
+    _print_warnings(console, result)
+    _print_scores(console, result)
+    if result.leaderboard:
+        console.print()
+        console.print(leaderboard_table(console, result.leaderboard, title="Leaderboard"))
+    if result.pareto_front:
+        console.print()
+        console.print(_front_table(console, result.pareto_front))
+    console.print()
+    _print_course(console, result, seen)
+    _print_places(console, result)
+    style = (
+        "bold green" if result.model_source is ModelSource.TPOT and not result.fallbacks else "bold yellow"
+    )
+    _print_line(console, verdict(result), style)
+
+
+def verdict(result: RunResult) -> str:
+    """Return in words where the model comes from and which steps down the ladder led there."""
+    disabled = result.resolved is not None and result.resolved.automl_enabled is False
+    if any(step.to == "dummy" for step in result.fallbacks):
+        source = "a dummy model that ignores the features"
+    elif result.model_source is ModelSource.TPOT:
+        source = "tpot, found by the search"
+    elif disabled:
+        source = "baseline, since automl is disabled"
+    else:
+        source = "baseline"
+    if not result.fallbacks:
+        return f"Model source: {source}; no fallback."
+    return f"Model source: {source}; fallback: {', then '.join(_step(step) for step in result.fallbacks)}."
+
+
+def _step(step: Fallback) -> str:
+    why = f"{step.reason}: {plain(step.message).rstrip('.')}" if step.message else step.reason
+    return f"{step.from_} → {step.to} ({why})"
+
+
+def leaderboard_table(console: Console, rows: Sequence[LeaderboardEntry], *, title: str) -> RenderableType:
+    """Return the leaderboard, without the less telling columns where the terminal is narrow."""
+    table = _table(title)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True, style="green")
+    wide = console.width >= _NARROW
+    if wide:
+        for name in ("± std", "KiB", "fit s"):
+            table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("pipeline")
+    for row in rows:
+        extra = [_round(row.score_std), _round(row.complexity), _round(row.fit_seconds)] if wide else []
+        table.add_row(str(row.rank), row.score, *extra, _pipeline_cell(console, row.pipeline))
+    return table
+
+
+def _front_table(console: Console, points: Sequence[ParetoPoint]) -> RenderableType:
+    table = _table("Pareto front (score against size)")
+    table.add_column("score", justify="right", no_wrap=True, style="green")
+    table.add_column("KiB", justify="right", no_wrap=True)
+    table.add_column("pipeline")
+    for point in points[:_MOST_POINTS]:
+        table.add_row(point.score, _round(point.complexity), _pipeline_cell(console, point.pipeline))
+    if len(points) > _MOST_POINTS:
+        table.add_row("", "", f"and {len(points) - _MOST_POINTS} more in tp_pareto_front.json")
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+
+
+def _pipeline_cell(console: Console, pipeline: str) -> Text:
+    # A log keeps the whole pipeline; on a terminal one line each is easier to read, and files hold the rest.
+    cut = console.is_terminal
+    return Text(plain(pipeline), no_wrap=cut, overflow="ellipsis" if cut else "fold")
+
+
+def _round(score: str | None) -> str:
+    return "" if score is None else format(float(score), ".3g")
+
+
+def _print_line(console: Console, text: str | Text, style: str = "", *, whole: bool = False) -> None:
+    """Print a line; `whole` ones, and all of them outside a terminal, can be copied in one piece."""
+    console.print(
+        Text(text, style) if isinstance(text, str) else text, soft_wrap=whole or not console.is_terminal
+    )
+
+
+def _print_warnings(console: Console, result: RunResult) -> None:
+    for message in result.warnings[:_MOST_WARNINGS]:
+        _print_line(console, Text.assemble(("warning: ", "yellow"), plain(message)))
+    if len(result.warnings) > _MOST_WARNINGS:
+        _print_line(console, f"and {len(result.warnings) - _MOST_WARNINGS} more warnings in report.html")
+    if result.warnings:
+        console.print()
+
+
+def _print_scores(console: Console, result: RunResult) -> None:
+    best = result.best
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column(result.metric or "score", no_wrap=True)
+    for name in ("model", "baseline", "gain"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, new, old in _score_rows(best):
+        gain = change(_number(new), _number(old))
+        style = "green" if gain.startswith("+") else "yellow" if gain.startswith("-") else ""
+        table.add_row(name, Text(new or "-", "bold"), old or "-", Text(gain, style))
+    console.print(table)
+    _print_line(console, Text.assemble(("Best pipeline: ", "bold"), plain(best.pipeline)))
+    if result.accepted is not None:
+        word, style = ("met", "green") if result.accepted else ("NOT met", "bold red")
+        line = Text.assemble(("Acceptance: ", "bold"), (word, style), f", {plain(result.acceptance_message)}")
+        _print_line(console, line)
+
+
+def _score_rows(best: Best) -> tuple[tuple[str, str | None, str | None], ...]:
+    return (
+        ("cross-validated", best.score, best.baseline_score),
+        ("on hold-out rows", best.holdout_score, best.baseline_holdout_score),
+    )
+
+
+def _number(score: str | None) -> float | None:
+    return None if score is None else float(score)
+
+
+def _print_course(console: Console, result: RunResult, seen: Snapshot) -> None:
+    told = [f"{duration(result.elapsed_seconds)} of the budget used"]
+    if seen.evaluations:
+        told.append(f"{seen.evaluations} evaluations ({seen.counts_text})")
+    if result.progress is not None and result.progress.generations:
+        told.append(f"generation {result.progress.generation} of {result.progress.generations}")
+    if result.stopped_by:
+        told.append(f"stopped by: {plain(result.stopped_by)}")
+    if result.resumed:
+        told.append("resumed from an earlier attempt")
+    _print_line(console, " · ".join(told), "dim")
+
+
+def _print_places(console: Console, result: RunResult) -> None:
+    folder = _shown_folder(result.location)
+    for name, place in (
+        ("Folder", folder),
+        ("Model", f"{folder}/model.joblib"),
+        ("Report", f"{folder}/report.html"),
+    ):
+        _print_line(console, Text.assemble((f"{name + ':':<8}", "bold"), plain(place)), whole=True)
+    local = "://" not in folder
+    where = f"{folder}/model.joblib" if local else "model.joblib"
+    _print_line(console, Text("Use it:" if local else "Download it, then use it:", "bold"))
+    _print_line(console, "    import joblib, pandas")
+    _print_line(console, f"    model = joblib.load({plain(where)!r})", whole=True)
+    _print_line(console, '    model.predict(pandas.read_csv("new-rows.csv"))')
+
+
+def _shown_folder(location: str) -> str:
+    """Return a folder of this machine as a path, as short as it can be written from here; else the URI."""
+    if not location.startswith("file://"):
+        return location
+    path = Path(unquote(urlsplit(location).path))
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,63 @@
+"""Words and numbers as the terminal shows them."""
+
+from collections.abc import Iterable, Mapping
+
+__all__ = ["change", "duration", "pairs", "plain", "redact", "secrets_of", "shorten"]
+
+_MINUTE = 60
+_HOUR = 3600
+_LEAST_SECRET = 6
+_SECRET_WORDS = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "ACCESS_KEY", "PRIVATE_KEY")
+
+
+def plain(text: object) -> str:
+    """Return text from a table, a pipeline or a spec as one line that cannot steer a terminal.
+
+    Control characters, ANSI escapes and marks that turn the direction of writing become spaces.
+    """
+    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+
+
+def shorten(text: object, most: int) -> str:
+    """Return `plain` text of at most `most` characters, with an ellipsis where something is missing."""
+    line = plain(text)
+    return line if len(line) <= most else line[: max(0, most - 1)] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``7 s``, ``1:05 min`` or ``2:03:04 h``."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, _MINUTE)
+    if whole < _HOUR:
+        return f"{minutes}:{rest:02d} min"
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours}:{minutes:02d}:{rest:02d} h"
+
+
+def change(new: float | None, old: float | None) -> str:
+    """Return the difference of two scores with its sign, or nothing if one of them is missing."""
+    return "" if new is None or old is None else f"{new - old:+.3g}"
+
+
+def pairs(counts: Mapping[str, int]) -> str:
+    """Return ``96 ok · 2 invalid``, without what did not occur; the good ones always appear."""
+    return " · ".join(f"{count} {name}" for name, count in counts.items() if count or name == "ok")
+
+
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the values of variables that look like credentials, longest first."""
+    found = {
+        value
+        for name, value in environment.items()
+        if len(value) >= _LEAST_SECRET and any(word in name.upper() for word in _SECRET_WORDS)
+    }
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return text with every one of `secrets` blanked."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
