@@ -74,6 +74,11 @@ class Validation(SpecModel):
                 "!has(self.timeColumn) || !has(self.strategy) || self.strategy in ['auto', 'time']",
                 "timeColumn needs strategy time or auto",
             ),
+            (
+                # An API server rounds a bound down to compare it with a number written as 0.
+                "!has(self.holdoutFraction) || self.holdoutFraction >= 0.05",
+                "holdoutFraction must be at least 0.05",
+            ),
         )
     )
 
