@@ -15,7 +15,7 @@ from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.report import write_artifacts
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.supervisor.training import Trained
+from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
 
 __all__ = ["PACKAGES", "package_versions", "save"]

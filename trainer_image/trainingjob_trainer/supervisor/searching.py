@@ -22,7 +22,7 @@ from trainingjob_trainer.search_space import (
 )
 from trainingjob_trainer.supervisor.board import Board
 from trainingjob_trainer.supervisor.channel import Channel
-from trainingjob_trainer.supervisor.training import Rung, Searched
+from trainingjob_trainer.supervisor.outcomes import Rung, Searched
 
 __all__ = ["from_journal", "search", "space_context", "wants_names"]
 

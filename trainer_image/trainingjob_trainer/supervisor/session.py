@@ -35,8 +35,9 @@ from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.board import best_of
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.saving import package_versions, save
-from trainingjob_trainer.supervisor.training import Trained, Trainer
+from trainingjob_trainer.supervisor.training import Trainer
 from trainingjob_trainer.supervisor.workspace import Workspace
 
 __all__ = ["History", "Session", "default_jobs"]

@@ -1,7 +1,6 @@
 """The child's work on the clock: encode, fit the baseline, search, fit the model that ships."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +28,10 @@ from trainingjob_trainer.search.tasks import Evaluation, describe_error, encode_
 from trainingjob_trainer.search_space import fingerprint, summarize
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
 
-__all__ = ["BASELINE_NUMBER", "Rung", "Searched", "Trained", "Trainer"]
+__all__ = ["BASELINE_NUMBER", "Trainer"]
 
 BASELINE_NUMBER = -1
 _BASELINE_SHARE = 0.35
@@ -40,65 +40,6 @@ _ENCODE_SHARE = 0.3
 _ENCODE_SECONDS = 20.0
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
-    """A model that could ship, with its candidate."""
-
-    candidate: Candidate
-    fitted: Fitted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """What the search found.
-
-    Parameters
-    ----------
-    candidates
-        All finished evaluations.
-    ranked
-        Those with a score, best first.
-    stopped_by
-        What ended the search.
-    generations
-        Whole generations.
-    """
-
-    candidates: tuple[Candidate, ...]
-    ranked: tuple[Candidate, ...]
-    stopped_by: str
-    generations: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What the time on the clock was used for.
-
-    Parameters
-    ----------
-    best, baseline
-        The model that ships and the baseline; the same object where the baseline ships.
-    source
-        Where the model comes from.
-    searched
-        What the search found; empty without a search.
-    seconds
-        Seconds of the clock by stage.
-    fallbacks
-        Steps down the ladder of this child.
-    """
-
-    best: Rung
-    baseline: Rung
-    source: ModelSource
-    searched: Searched
-    seconds: dict[str, float]
-    fallbacks: tuple[Fallback, ...]
-
-
-NOTHING_SEARCHED = Searched(candidates=(), ranked=(), stopped_by="disabled", generations=0)
 
 
 class Trainer:

@@ -1,0 +1,68 @@
+"""What a child hands from stage to stage: models that could ship, what the search found, what was trained."""
+
+from dataclasses import dataclass
+
+from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.fitting import Fitted
+
+__all__ = ["NOTHING_SEARCHED", "Rung", "Searched", "Trained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """A model that could ship, with its candidate."""
+
+    candidate: Candidate
+    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What the search found.
+
+    Parameters
+    ----------
+    candidates
+        All finished evaluations.
+    ranked
+        Those with a score, best first.
+    stopped_by
+        What ended the search.
+    generations
+        Whole generations.
+    """
+
+    candidates: tuple[Candidate, ...]
+    ranked: tuple[Candidate, ...]
+    stopped_by: str
+    generations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What the time on the clock was used for.
+
+    Parameters
+    ----------
+    best, baseline
+        The model that ships and the baseline; the same object where the baseline ships.
+    source
+        Where the model comes from.
+    searched
+        What the search found; empty without a search.
+    seconds
+        Seconds of the clock by stage.
+    fallbacks
+        Steps down the ladder of this child.
+    """
+
+    best: Rung
+    baseline: Rung
+    source: ModelSource
+    searched: Searched
+    seconds: dict[str, float]
+    fallbacks: tuple[Fallback, ...]
+
+
+NOTHING_SEARCHED = Searched(candidates=(), ranked=(), stopped_by="disabled", generations=0)
