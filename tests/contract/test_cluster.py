@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -47,16 +49,24 @@ def crd(client):
         body = build_crd()
         body["metadata"]["resourceVersion"] = current.metadata.resource_version
         api.replace_custom_resource_definition(NAME, body)
-    watch = kubernetes.watch.Watch()
-    selector = f"metadata.name={NAME}"
-    for event in watch.stream(
-        api.list_custom_resource_definition, field_selector=selector, timeout_seconds=60
-    ):
-        conditions = {each.type: each.status for each in event["object"].status.conditions or ()}
-        if conditions.get("Established") == "True":
-            watch.stop()
-            return event["object"]
-    pytest.fail("the definition is not established within 60 s")
+    return eventually(lambda: established(api), "the definition is not established")
+
+
+def established(api):
+    """Return the definition once it is established; reads of one object never come from a stale cache."""
+    found = api.read_custom_resource_definition(NAME)
+    conditions = {each.type: each.status for each in found.status.conditions or ()}
+    return found if conditions.get("Established") == "True" else None
+
+
+def eventually(look, message, seconds=60):
+    """Return the first true result of *look*, asked again and again until the time is over."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (found := look()):
+        assert time.monotonic() < deadline, message
+        pause.wait(0.2)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +85,16 @@ class Jobs:
         self.api = kubernetes.client.CustomObjectsApi(client)
         self.place = (GROUP, VERSION, namespace, PLURAL)
 
+    def served(self):
+        try:
+            self.api.list_namespaced_custom_object(*self.place)
+        except kubernetes.client.ApiException as error:
+            # Right after the definition is made its address is unknown for a moment.
+            if error.status not in {404, 503}:
+                raise
+            return False
+        return True
+
     def create(self, body, **more):
         return self.api.create_namespaced_custom_object(*self.place, body, field_validation="Strict", **more)
 
@@ -92,7 +112,9 @@ class Jobs:
 
 @pytest.fixture(scope="module")
 def jobs(client, crd, namespace):
-    return Jobs(client, namespace)
+    made = Jobs(client, namespace)
+    eventually(made.served, "the resource is not served")
+    return made
 
 
 @pytest.fixture(scope="module")
