@@ -22,7 +22,9 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 20
 _SHOWN = 5
 _HEAD = 1 << 22  # characters that are looked at to understand the file
-_LINE_LIMIT = 1 << 24  # characters in one line; the csv module's own limit for a field, 131,072, is too small for text
+_LINE_LIMIT = (
+    1 << 24
+)  # characters in one line; the csv module's own limit for a field, 131,072, is too small for text
 _BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -59,10 +61,11 @@ def read_csv(path: Path, settings: TrainerSettings) -> pd.DataFrame:
             encoding="utf-8-sig",
             index_col=False,
             low_memory=False,
-            float_precision="round_trip",
         )
     except (ValueError, OverflowError) as error:
-        raise DataError("DatasetFormatInvalid", f"the CSV file cannot be parsed ({error}); check its quotes") from error
+        raise DataError(
+            "DatasetFormatInvalid", f"the CSV file cannot be parsed ({error}); check its quotes"
+        ) from error
     frame.columns = frame.columns.astype(str)
     check_row_count(len(frame), settings.max_rows)
     return frame
@@ -81,14 +84,17 @@ def check_names(names: Sequence[str], limit: int) -> None:
     if len(names) > limit:
         raise DataError(
             "TooManyColumns",
-            f"the table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or ask the "
+            f"the table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
+            "ask the "
             "administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
         )
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         shown = ", ".join(repr(name) for name in twice[:_SHOWN])
         more = f" and {len(twice) - _SHOWN} more" if len(twice) > _SHOWN else ""
-        raise DataError("DuplicateColumns", f"columns stand in the table more than once: {shown}{more}; rename them")
+        raise DataError(
+            "DuplicateColumns", f"columns stand in the table more than once: {shown}{more}; rename them"
+        )
 
 
 def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
@@ -130,9 +136,9 @@ def _check_encoding(path: Path) -> None:
             except UnicodeDecodeError as error:
                 raise _bad_byte(offset - held + error.start, error.object[error.start]) from error
             offset += len(chunk)
-    held = decoder.getstate()[0]
-    if held:
-        raise _bad_byte(offset - len(held), held[0])
+    rest = decoder.getstate()[0]
+    if rest:
+        raise _bad_byte(offset - len(rest), rest[0])
 
 
 def _check_bom(head: bytes) -> None:
@@ -140,14 +146,16 @@ def _check_bom(head: bytes) -> None:
         if head.startswith(bom):
             raise DataError(
                 "EncodingInvalid",
-                f"the CSV file is {name} from byte offset 0, not UTF-8; convert it with: iconv -f {name} -t UTF-8",
+                f"the CSV file is {name} from byte offset 0, not UTF-8; convert it with: iconv -f {name} -t "
+                "UTF-8",
             )
 
 
 def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         "EncodingInvalid",
-        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; if it was written as Windows-1252 "
+        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; if it was written as "
+        "Windows-1252 "
         "(Excel), convert it with: iconv -f WINDOWS-1252 -t UTF-8",
     )
 
@@ -168,7 +176,8 @@ def _lines(file: TextIO) -> Iterator[str]:
         number += 1
         if len(line) == _LINE_LIMIT:
             raise DataError(
-                "DatasetFormatInvalid", f"line {number} of the CSV file has {_LINE_LIMIT:,} characters or more"
+                "DatasetFormatInvalid",
+                f"line {number} of the CSV file has {_LINE_LIMIT:,} characters or more",
             )
         yield line
 
@@ -183,7 +192,9 @@ def _records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[s
                 yield begin, fields
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise DataError("DatasetFormatInvalid", f"line {begin} of the CSV file: {error}; check its quotes") from error
+        raise DataError(
+            "DatasetFormatInvalid", f"line {begin} of the CSV file: {error}; check its quotes"
+        ) from error
 
 
 def _delimiter(head: str) -> str:
@@ -204,10 +215,14 @@ def _check_header(head: str, delimiter: str, max_columns: int) -> int:
     if '"' not in first and first.count(delimiter) >= max_columns:
         check_names([""] * (first.count(delimiter) + 1), max_columns)
     if len(first) == _HEAD:
-        raise DataError("DatasetFormatInvalid", f"the CSV header has {_HEAD:,} characters or more; shorten it")
+        raise DataError(
+            "DatasetFormatInvalid", f"the CSV header has {_HEAD:,} characters or more; shorten it"
+        )
     header = next((fields for _, fields in _records(io.StringIO(head, newline=""), delimiter)), [])
     if not any(name.strip() for name in header):
-        raise DataError("DatasetEmpty", "the CSV file begins with no header line; write the columns' names to it")
+        raise DataError(
+            "DatasetEmpty", "the CSV file begins with no header line; write the columns' names to it"
+        )
     check_names(header, max_columns)
     return len(header)
 
@@ -233,7 +248,11 @@ def _decimal(head: str, delimiter: str) -> str:
     """Return the decimal mark: a comma only where no value of the first rows has a point."""
     if delimiter == ",":
         return "."
-    cells = [cell for _, fields in islice(_records(io.StringIO(head, newline=""), delimiter), 1, 200) for cell in fields]
+    cells = [
+        cell
+        for _, fields in islice(_records(io.StringIO(head, newline=""), delimiter), 1, 200)
+        for cell in fields
+    ]
     commas = any(_DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells)
     points = any(_DECIMAL_POINT.fullmatch(cell.strip()) for cell in cells)
     return "," if commas and not points else "."

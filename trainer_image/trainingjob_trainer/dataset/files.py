@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainingjob_api.vocabulary import DatasetFormat
-
 from trainingjob_trainer.errors import DataError, RunFailed
 
 __all__ = ["CHUNK", "Fetched", "fetch", "human", "inflate", "sniff"]
@@ -65,7 +64,8 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
             if size > limit:
                 raise DataError(
                     "DatasetTooLarge",
-                    f"{uri} is larger than the limit of {human(limit)}; train on a sample of the rows, or ask the "
+                    f"{uri} is larger than the limit of {human(limit)}; train on a sample of the rows, or "
+                    "ask the "
                     "administrator to raise the limit (TRAININGJOB_MAX_BYTES)",
                 )
             digest.update(chunk)
@@ -117,7 +117,8 @@ def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
 def _bomb(limit: int) -> DataError:
     return DataError(
         "DecompressedTooLarge",
-        f"the dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, or "
+        f"the dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, "
+        "or "
         "ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )
 
@@ -138,7 +139,9 @@ def _members(blocks: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 chunk = member.decompress(rest, CHUNK)
             except zlib.error as error:
-                raise DataError("DatasetCorrupt", f"the gzip file is damaged ({error}); upload it again") from error
+                raise DataError(
+                    "DatasetCorrupt", f"the gzip file is damaged ({error}); upload it again"
+                ) from error
             if chunk:
                 yield chunk
             rest = member.unconsumed_tail
@@ -167,11 +170,13 @@ def sniff(path: Path, asked: DatasetFormat) -> DatasetFormat:
     is_parquet = head.startswith(_PARQUET)
     if asked is DatasetFormat.CSV and is_parquet:
         raise DataError(
-            "DatasetFormatInvalid", "spec.dataset.format is csv, but the file is Parquet; set it to parquet or auto"
+            "DatasetFormatInvalid",
+            "spec.dataset.format is csv, but the file is Parquet; set it to parquet or auto",
         )
     if asked is DatasetFormat.PARQUET and not is_parquet:
         raise DataError(
             "DatasetFormatInvalid",
-            "spec.dataset.format is parquet, but the file does not start as Parquet does; set it to csv or auto",
+            "spec.dataset.format is parquet, but the file does not start as Parquet does; set it to csv or "
+            "auto",
         )
     return DatasetFormat.PARQUET if is_parquet else DatasetFormat.CSV

@@ -41,7 +41,8 @@ def https_chunks(
     if not settings.allow_https:
         raise SpecInvalid(
             "HttpsNotAllowed",
-            "spec.dataset.uri: https:// datasets are switched off here; use s3:// or pvc://, or ask the administrator "
+            "spec.dataset.uri: https:// datasets are switched off here; use s3:// or pvc://, or ask the "
+            "administrator "
             "to allow them (TRAININGJOB_ALLOW_HTTPS=true)",
         )
     # The environment's proxies and .netrc are not read: the allow-list must see the host that answers, and
@@ -70,7 +71,8 @@ def https_chunks(
         except httpx.HTTPError as error:
             raise DataError(
                 "StorageUnreachable",
-                f"{_shown(url)} cannot be downloaded ({type(error).__name__}); check the address and the network policy",
+                f"{_shown(url)} cannot be downloaded ({type(error).__name__}); check the address and the "
+                "network policy",
             ) from error
     raise DataError("StorageUnreachable", f"{_shown(httpx.URL(uri))} redirects more than {_REDIRECTS} times")
 
@@ -79,7 +81,8 @@ def _check(url: httpx.URL, settings: TrainerSettings) -> None:
     if url.scheme != "https" or not url.host or url.userinfo:
         raise SpecInvalid(
             "DatasetUriInvalid",
-            f"spec.dataset.uri leads to {_shown(url)}; it must be https:// all the way, without user name or password",
+            f"spec.dataset.uri leads to {_shown(url)}; it must be https:// all the way, without user name "
+            "or password",
         )
     if settings.allowed_endpoints and url.host not in settings.allowed_endpoints:
         raise SpecInvalid(
@@ -93,10 +96,13 @@ def _check_status(response: httpx.Response, uri: str) -> None:
     shown = _shown(httpx.URL(uri))
     status = response.status_code
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        raise DataError("DatasetNotFound", f"{shown} does not exist (status {status}); correct spec.dataset.uri")
+        raise DataError(
+            "DatasetNotFound", f"{shown} does not exist (status {status}); correct spec.dataset.uri"
+        )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise DataError(
-            "AccessDenied", f"{shown} may not be read (status {status}); make it public or use s3:// with credentials"
+            "AccessDenied",
+            f"{shown} may not be read (status {status}); make it public or use s3:// with credentials",
         )
     if status != HTTPStatus.OK:
         raise DataError("StorageUnreachable", f"{shown} answered with status {status}; try again later")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
-
 from trainingjob_trainer.dataset.csv_file import read_csv
 from trainingjob_trainer.dataset.files import Fetched, fetch, inflate, sniff
 from trainingjob_trainer.dataset.parquet_file import read_parquet
@@ -81,7 +81,9 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
 
 
 def _table(frame: pd.DataFrame, fetched: Fetched, uri: str, found: DatasetFormat) -> Table:
-    return Table(frame=frame, sha256=fetched.sha256, size_bytes=fetched.size_bytes, uri=uri, format=found.value)
+    return Table(
+        frame=frame, sha256=fetched.sha256, size_bytes=fetched.size_bytes, uri=uri, format=found.value
+    )
 
 
 def _load_sample(dataset: Dataset) -> Table:

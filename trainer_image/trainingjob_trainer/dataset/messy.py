@@ -8,21 +8,52 @@ __all__ = ["messy_churn", "messy_prices"]
 _SEED = 20_260_101
 _CHURN_ROWS = 4_000
 _PRICE_ROWS = 3_000
-_PRAISE = ("great service", "works fine", "happy with the speed", "no complaints so far", "friendly staff on the phone")
-_GRIEF = ("cancelled twice already", "too slow in the evening", "billing error again", "support never answers")
+_PRAISE = (
+    "great service",
+    "works fine",
+    "happy with the speed",
+    "no complaints so far",
+    "friendly staff on the phone",
+)
+_GRIEF = (
+    "cancelled twice already",
+    "too slow in the evening",
+    "billing error again",
+    "support never answers",
+)
 _FILLER = ("since last month", "as I said before", "in our house", "for the whole family", "to be honest")
+
+
+def _chance(rng: np.random.Generator, rows: int, share: float) -> np.ndarray:
+    """Return a boolean for each row, true for about a *share* of them."""
+    return rng.random(rows) < share
 
 
 def _holes(rng: np.random.Generator, column: pd.Series, share: float) -> pd.Series:
     """Return *column* with a *share* of its values missing."""
-    return column.mask(pd.Series(rng.random(len(column)) < share))
+    return column.mask(pd.Series(_chance(rng, len(column), share)))
 
 
 def _towns(rng: np.random.Generator, rows: int, count: int) -> tuple[pd.Series, np.ndarray]:
     """Return town names with a long tail, and an effect for each row."""
-    heads = ("North", "South", "East", "West", "Upper", "Lower", "New", "Old", "Little", "Great")
-    tails = ("field", "ford", "ham", "bridge", "wick", "mouth", "stead", "well", "wood", "port", "ton", "by")
-    roots = ("Ash", "Birch", "Crow", "Dun", "Elm", "Fox", "Grim", "Hay", "Ivy", "Kirk", "Lark", "Mill", "Oak", "Rye")
+    heads = ["North", "South", "East", "West", "Upper", "Lower", "New", "Old", "Little", "Great"]
+    tails = ["field", "ford", "ham", "bridge", "wick", "mouth", "stead", "well", "wood", "port", "ton", "by"]
+    roots = [
+        "Ash",
+        "Birch",
+        "Crow",
+        "Dun",
+        "Elm",
+        "Fox",
+        "Grim",
+        "Hay",
+        "Ivy",
+        "Kirk",
+        "Lark",
+        "Mill",
+        "Oak",
+        "Rye",
+    ]
     names = [f"{head} {root}{tail}" for head in heads for root in roots for tail in tails]
     chosen = rng.choice(np.array(names, dtype=object), size=count, replace=False)
     weights = 1.0 / np.arange(1, count + 1)
@@ -33,8 +64,9 @@ def _towns(rng: np.random.Generator, rows: int, count: int) -> tuple[pd.Series, 
 def _sentences(rng: np.random.Generator, unhappy: np.ndarray) -> pd.Series:
     lines = []
     for bad in rng.random(len(unhappy)) < unhappy:
-        parts = [*rng.choice(_GRIEF if bad else _PRAISE, size=2, replace=False), rng.choice(_FILLER)]
-        lines.append(", ".join(str(part) for part in parts))
+        said = rng.choice(_GRIEF if bad else _PRAISE, size=2, replace=False)
+        parts = [rng.choice(_FILLER), *said, f"reference {rng.integers(1000)}"]
+        lines.append(", ".join(str(part) for part in rng.permutation(parts)))
     return pd.Series(lines, dtype="str")
 
 
@@ -50,12 +82,21 @@ def messy_churn() -> pd.DataFrame:
     tenure = rng.gamma(2.0, 18.0, size=rows).round()
     charge = rng.normal(62.0, 24.0, size=rows).clip(9.0).round(2)
     calls = rng.poisson(1.4, size=rows)
-    contract = rng.choice(["monthly", "yearly", "two years", "trial", "staff"], size=rows, p=[0.55, 0.27, 0.17, 0.007, 0.003])
-    paperless = rng.random(rows) < 0.6
+    contract = rng.choice(
+        ["monthly", "yearly", "two years", "trial", "staff"], size=rows, p=[0.55, 0.27, 0.17, 0.007, 0.003]
+    )
+    paperless = _chance(rng, rows, 0.6)
     town, town_effect = _towns(rng, rows, 400)
-    start = pd.Timestamp("2026-01-01") - pd.to_timedelta(tenure * 30 + rng.integers(0, 30, size=rows), unit="D")
+    start = pd.Timestamp("2026-01-01") - pd.to_timedelta(
+        tenure * 30 + rng.integers(0, 30, size=rows), unit="D"
+    )
     logit = (
-        -2.6 - 0.03 * tenure + 0.022 * (charge - 62) + 0.55 * calls + 1.3 * (contract == "monthly") + 0.7 * town_effect
+        -2.6
+        - 0.03 * tenure
+        + 0.022 * (charge - 62)
+        + 0.55 * calls
+        + 1.3 * (contract == "monthly")
+        + 0.7 * town_effect
     )
     churned = rng.random(rows) < 1.0 / (1.0 + np.exp(-logit))
     with np.errstate(divide="ignore"):
@@ -69,10 +110,10 @@ def messy_churn() -> pd.DataFrame:
             "monthly_charge": _holes(rng, pd.Series(charge), 0.05),
             "charge_per_half_year": ratio,
             "support_calls": _holes(rng, pd.Series(calls.astype(float)), 0.1),
-            "usage_gb": usage.mask(pd.Series(rng.random(rows) < 0.01), "?"),
+            "usage_gb": usage.mask(pd.Series(_chance(rng, rows, 0.01)), "?"),
             "contract": _holes(rng, pd.Series(contract, dtype="str"), 0.03),
             "paperless": paperless,
-            "newsletter": _holes(rng, pd.Series(rng.random(rows) < 0.3, dtype=object), 0.15),
+            "newsletter": _holes(rng, pd.Series(_chance(rng, rows, 0.3), dtype=object), 0.15),
             "town": _holes(rng, town, 0.01),
             "comment": _holes(rng, _sentences(rng, 0.15 + 0.6 * churned), 0.35),
             "country": "GB",
@@ -94,12 +135,19 @@ def messy_prices() -> pd.DataFrame:
     rooms = (area / 25 + rng.normal(0, 0.7, size=rows)).round().clip(1)
     year = rng.integers(1890, 2026, size=rows)
     energy = rng.choice(list("ABCDEFG"), size=rows, p=[0.04, 0.13, 0.28, 0.3, 0.17, 0.075, 0.005])
-    lift = rng.random(rows) < 0.4
+    lift = _chance(rng, rows, 0.4)
     town, town_effect = _towns(rng, rows, 250)
-    listed = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 730 * 24 * 60, size=rows), unit="min")
+    listed = pd.Timestamp("2024-01-01") + pd.to_timedelta(
+        rng.integers(0, 730 * 24 * 60, size=rows), unit="min"
+    )
     trend = (listed - pd.Timestamp("2024-01-01")).days.to_numpy() / 730.0
     log_price = (
-        9.6 + 0.8 * np.log(area) + 0.002 * (year - 1950) + 0.35 * town_effect + 0.12 * trend + 0.05 * lift
+        9.6
+        + 0.8 * np.log(area)
+        + 0.002 * (year - 1950)
+        + 0.35 * town_effect
+        + 0.12 * trend
+        + 0.05 * lift
         - 0.05 * np.array(["ABCDEFG".index(letter) for letter in energy])
     )
     price = np.exp(log_price + rng.normal(0, 0.15, size=rows)).round(-2)

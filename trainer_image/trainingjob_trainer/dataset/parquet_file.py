@@ -36,7 +36,9 @@ def read_parquet(path: Path, settings: TrainerSettings) -> pd.DataFrame:
             table = _read(file, columns, settings)
     except (pa.ArrowException, OSError) as error:
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError("DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again") from error
+        raise DataError(
+            "DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again"
+        ) from error
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame
 
@@ -71,6 +73,7 @@ def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -
 def _too_large(limit: int) -> DataError:
     return DataError(
         "DecompressedTooLarge",
-        f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of the "
+        f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of "
+        "the "
         "rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 import urllib3
 from minio.error import MinioException, S3Error
-from trainingjob_api.spec import Dataset
 
+from trainingjob_api.spec import Dataset
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
@@ -26,7 +26,10 @@ def _connect(dataset: Dataset, settings: TrainerSettings) -> Any:
 
 @contextmanager
 def s3_chunks(
-    dataset: Dataset, settings: TrainerSettings, *, connect: Callable[[Dataset, TrainerSettings], Any] = _connect
+    dataset: Dataset,
+    settings: TrainerSettings,
+    *,
+    connect: Callable[[Dataset, TrainerSettings], Any] = _connect,
 ) -> Iterator[Iterator[bytes]]:
     """Yield the object's bytes, chunk by chunk.
 
@@ -60,7 +63,8 @@ def s3_chunks(
     except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise DataError(
             "StorageUnreachable",
-            f"{dataset.uri} cannot be read ({type(error).__name__}); check spec.dataset.endpoint, the bucket's name "
+            f"{dataset.uri} cannot be read ({type(error).__name__}); check spec.dataset.endpoint, the "
+            "bucket's name "
             "and the network policy",
         ) from error
     finally:
@@ -74,7 +78,9 @@ def _refused(error: S3Error, uri: str, bucket: str) -> DataError:
     if code in _MISSING_KEY:
         return DataError("DatasetNotFound", f"{uri} does not exist; correct spec.dataset.uri")
     if code == "NoSuchBucket":
-        return DataError("BucketNotFound", f"the bucket {bucket!r} of spec.dataset.uri does not exist; correct its name")
+        return DataError(
+            "BucketNotFound", f"the bucket {bucket!r} of spec.dataset.uri does not exist; correct its name"
+        )
     if code in _CREDENTIALS:
         return DataError(
             "CredentialsRefused",
@@ -87,4 +93,6 @@ def _refused(error: S3Error, uri: str, bucket: str) -> DataError:
             f"the credentials may not read {uri}; give them s3:GetObject on it, or name another Secret in "
             "spec.dataset.credentialsSecretRef",
         )
-    return DataError("StorageUnreachable", f"{uri} cannot be read: the S3 endpoint answered {code}; try again later")
+    return DataError(
+        "StorageUnreachable", f"{uri} cannot be read: the S3 endpoint answered {code}; try again later"
+    )

@@ -63,7 +63,8 @@ def make_sample(name: str) -> Sample:
         nearest = get_close_matches(name, SAMPLES, n=1, cutoff=0.0)
         others = [other for other in SAMPLES if other not in nearest]
         raise SpecInvalid(
-            "UnknownSample", f"spec.dataset.uri: there is no sample {name!r}; use {', '.join([*nearest, *others])}"
+            "UnknownSample",
+            f"spec.dataset.uri: there is no sample {name!r}; use {', '.join([*nearest, *others])}",
         )
     frame = make()
     text = frame.to_csv(index=False).encode()

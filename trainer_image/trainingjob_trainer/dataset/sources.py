@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from trainingjob_api.spec import Dataset
-
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.dataset.https_source import https_chunks
 from trainingjob_trainer.dataset.s3_source import s3_chunks
@@ -51,7 +50,8 @@ def _claim_path(rest: str, root: Path) -> Path:
     path = (base / unquote(inside)).resolve()
     if not claim or not inside or base.parent != root.resolve() or not path.is_relative_to(base):
         raise SpecInvalid(
-            "DatasetUriInvalid", "spec.dataset.uri must be pvc://claim/path, with a path that stays inside the claim"
+            "DatasetUriInvalid",
+            "spec.dataset.uri must be pvc://claim/path, with a path that stays inside the claim",
         )
     return path
 
@@ -67,5 +67,6 @@ def _file_chunks(path: Path, uri: str) -> Iterator[Iterator[bytes]]:
             yield iter(lambda: file.read(CHUNK), b"")
     except OSError as error:
         raise DataError(
-            "DatasetUnreadable", f"{uri} cannot be read ({error.strerror}); check the file and its permissions"
+            "DatasetUnreadable",
+            f"{uri} cannot be read ({error.strerror}); check the file and its permissions",
         ) from error

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from trainingjob_api.vocabulary import FeatureType
 
+from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 
@@ -50,13 +50,16 @@ def find_duplicates(frame: pd.DataFrame) -> tuple[Finding, ...]:
     if count == 0:
         return ()
     message = (
-        f"{count:,} of {len(frame):,} rows repeat an earlier row; where equal rows stand on both sides of a split, scores "
+        f"{count:,} of {len(frame):,} rows repeat an earlier row; where equal rows stand on both sides of a "
+        "split, scores "
         "are too good: remove them from the table if they are one thing counted twice"
     )
     return (Finding(FindingKind.DUPLICATES, Severity.WARNING, None, message),)
 
 
-def find_imbalance(classes: tuple[Any, ...], counts: tuple[int, ...], metric: str, target: str) -> tuple[Finding, ...]:
+def find_imbalance(
+    classes: tuple[Any, ...], counts: tuple[int, ...], metric: str, target: str
+) -> tuple[Finding, ...]:
     """Report a class with less than a fifth of the rows (of two) or of its even share (of more)."""
     total = sum(counts)
     least = min(counts)
@@ -65,7 +68,8 @@ def find_imbalance(classes: tuple[Any, ...], counts: tuple[int, ...], metric: st
         return ()
     rare = classes[counts.index(least)]
     advice = (
-        f"accuracy is {max(counts) / total:.3g} for a model that always answers the same: read balanced_accuracy beside "
+        f"accuracy is {max(counts) / total:.3g} for a model that always answers the same: read "
+        "balanced_accuracy beside "
         "it, or set spec.metric to balanced_accuracy or f1_macro"
         if metric == "accuracy"
         else "read balanced_accuracy beside the score"
@@ -98,7 +102,8 @@ def find_leaks(
         if score >= (_LEAK_ACCURACY if classify else _LEAK_R2):
             what = "balanced accuracy" if classify else "R²"
             message = (
-                f"this column alone predicts the target with a {what} of {score:.3f}; if it is known only after the target "
+                f"this column alone predicts the target with a {what} of {score:.3f}; if it is known only "
+                "after the target "
                 "is, set it to ignore in spec.featureTypes"
             )
             findings.append(Finding(FindingKind.LEAKAGE, Severity.WARNING, name, message))
@@ -106,7 +111,7 @@ def find_leaks(
 
 
 def _codes(column: pd.Series, kind: FeatureType) -> np.ndarray | None:
-    """Return *column* as numbers with missing values below all others, or None if it has too many categories."""
+    """Return *column* as numbers, missing ones lowest, or None if it has too many categories."""
     if kind is FeatureType.NUMERIC or kind is FeatureType.DATETIME:
         values = _as_floats(column, kind)
         finite = values[np.isfinite(values)]

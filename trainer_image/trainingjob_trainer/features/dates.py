@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import pandas as pd
 
@@ -11,13 +12,15 @@ __all__ = ["DateReading", "guess_date_format", "parse_dates", "read_dates_as"]
 _SAMPLE = 500
 _SHARE = 0.95
 _DAYS = (
-    "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%y", "%d/%m/%y",
-    "%d.%m.%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y",
-)  # fmt: skip
+    *("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y"),
+    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
+)
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 _ISO = "ISO8601"
 _DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-_UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
+Unit = Literal["s", "ms", "us", "ns"]
+_UNITS: tuple[tuple[float, Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,16 @@ class DateReading:
     """
 
     format: str = _ISO
-    unit: str | None = None
+    unit: Unit | None = None
     digits: bool = False
 
 
 def read_dates_as(column: pd.Series) -> DateReading:
     """Find out how *column*, which is known to hold dates, is written.
 
-    Numbers of 4, 6 or 8 digits spell a year, a month or a day; other numbers count from 1970, in the unit that
-    puts them nearest to our time. Where day and month cannot be told apart in any value, the month is first.
+    Numbers of 4, 6 or 8 digits spell a year, a month or a day; other numbers count from 1970, in the unit
+    that puts them nearest to our time. Where day and month cannot be told apart in any value, the month is
+    first.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
         return DateReading()
@@ -64,7 +68,8 @@ def _numeric(column: pd.Series) -> DateReading:
     if len(widths) == 1 and int(widths[0]) in _DIGITS:
         return DateReading(format=_DIGITS[int(widths[0])], digits=True)
     middle = float(values.median())
-    return DateReading(unit=next((unit for limit, unit in _UNITS if middle < limit), "ns"))
+    unit: Unit = next((unit for limit, unit in _UNITS if middle < limit), "ns")
+    return DateReading(unit=unit)
 
 
 def guess_date_format(column: pd.Series) -> str | None:
@@ -104,7 +109,8 @@ def parse_dates(column: pd.Series) -> pd.Series:
     """Return *column* as UTC time stamps, missing where a value is no date."""
     reading = read_dates_as(column)
     if reading.unit is not None:
-        return pd.to_datetime(pd.to_numeric(column, errors="coerce"), unit=reading.unit, errors="coerce", utc=True)
+        numbers = pd.to_numeric(column, errors="coerce")
+        return pd.to_datetime(numbers, unit=reading.unit, errors="coerce", utc=True)
     if reading.digits:
         column = column.astype("str").str.replace(r"\.0$", "", regex=True)
     return pd.to_datetime(column, format=reading.format, errors="coerce", utc=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from trainingjob_api.vocabulary import FeatureType
 
+from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.features.dates import guess_date_format, parse_dates
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
@@ -25,7 +25,19 @@ _SAMPLE = 5_000
 _LEADING_ZERO = re.compile(r"0\d+")
 _ID_NAME = re.compile(r"(?:^|[_\W])(?:id|uuid|guid|key|index|idx|rowid|row|unnamed: \d+)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z0-9](?:Id|ID|Key|UUID)$")
-_UNSUPPORTED = frozenset({"bytes", "complex", "mixed-nested"})
+_UNSUPPORTED = frozenset({"bytes", "complex", "nested"})
+_OBJECT_KINDS = {
+    "boolean": "truth",
+    "integer": "number",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "decimal": "number",
+    "date": "date",
+    "datetime": "date",
+    "datetime64": "date",
+    "bytes": "bytes",
+    "complex": "complex",
+}
 
 FeatureColumns = tuple[dict[str, FeatureType], tuple[Finding, ...]]
 
@@ -44,7 +56,8 @@ def infer_feature_types(
     target
         Name of the target column.
     roles
-        Columns that validation uses and a model therefore does not, by default, with the field that names each.
+        Columns that validation uses and a model therefore does not, by default, with the field that names
+        each.
 
     Raises
     ------
@@ -64,7 +77,7 @@ def infer_feature_types(
             findings += _check_asked(frame[name], asked[name])
         elif name in roles:
             types[name] = FeatureType.IGNORE
-            message = f"the column is not a feature, since {roles[name]} names it; list it in spec.featureTypes to use it"
+            message = f"the column is no feature, since {roles[name]} names it; give it a type to make it one"
             findings.append(Finding(FindingKind.ROLE, Severity.INFO, name, message))
         else:
             types[name], found = _infer(frame[name])
@@ -72,7 +85,8 @@ def infer_feature_types(
     if all(kind is FeatureType.IGNORE for kind in types.values()):
         raise DataError(
             "NoFeatures",
-            "no column is left to learn from: all are constant, like identifiers, of an unsupported type, or ignored; "
+            "no column is left to learn from: all are constant, like identifiers, of an unsupported type, "
+            "or ignored; "
             "give a type to one of them in spec.featureTypes",
         )
     return types, tuple(findings)
@@ -82,117 +96,110 @@ def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: 
     for name in asked:
         if name == target:
             raise SpecInvalid(
-                "UnknownColumn", f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out"
+                "UnknownColumn",
+                f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out",
             )
         if name not in frame.columns:
             raise SpecInvalid(
-                "UnknownColumn", f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}"
+                "UnknownColumn",
+                f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}",
             )
 
 
 def _check_asked(column: pd.Series, asked: FeatureType) -> list[Finding]:
-    name = str(column.name)
     if asked is FeatureType.IGNORE:
         return []
     if _value_kind(column) in _UNSUPPORTED:
-        raise _impossible(name, asked, "its values are nested, binary or complex")
-    if asked is FeatureType.NUMERIC:
-        parsed = pd.to_numeric(column, errors="coerce") if not _is_duration(column) else column
-    elif asked is FeatureType.DATETIME:
-        parsed = parse_dates(column)
-    else:
-        return []
-    present = int(column.notna().sum())
-    lost = present - int(parsed.notna().sum())
-    if present and lost == present:
-        raise _impossible(name, asked, "none of its values can be read as such")
-    if lost:
-        return [_unreadable(column, parsed, asked)]
-    return []
+        raise _impossible(column, asked, "its values are nested, binary or complex")
+    parsed = _parsed(column, asked)
+    if column.notna().any() and parsed.isna().all():
+        raise _impossible(column, asked, "none of its values can be read as such")
+    return _lost(column, asked)
 
 
-def _impossible(name: str, asked: FeatureType, cause: str) -> DataError:
+def _parsed(column: pd.Series, kind: FeatureType) -> pd.Series:
+    if kind is FeatureType.DATETIME:
+        return parse_dates(column)
+    if kind is FeatureType.NUMERIC and not _is_duration(column):
+        return pd.to_numeric(column, errors="coerce")
+    return column
+
+
+def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
     return DataError(
         "FeatureTypeImpossible",
-        f"spec.featureTypes: the column {name!r} cannot be {asked.value}, since {cause}; choose another type or leave "
-        "it out",
+        f"spec.featureTypes: the column {column.name!r} cannot be {asked.value}, since {cause}; choose "
+        "another type or leave it out",
     )
 
 
-def _unreadable(column: pd.Series, parsed: pd.Series, kind: FeatureType) -> Finding:
-    bad = column[column.notna() & parsed.isna()].astype("str")
+def _lost(column: pd.Series, kind: FeatureType) -> list[Finding]:
+    """Return a finding if some values cannot be read as *kind*."""
+    bad = column[column.notna() & _parsed(column, kind).isna()].astype("str")
+    if bad.empty:
+        return []
     examples = ", ".join(repr(value[:40]) for value in bad.value_counts().index[:3])
     message = (
-        f"{len(bad):,} value(s) cannot be read as {kind.value}, such as {examples}, and count as missing; set the type "
-        "in spec.featureTypes if it is another"
+        f"{len(bad):,} value(s) cannot be read as {kind.value}, such as {examples}, and count as missing; "
+        "set the type in spec.featureTypes if it is another"
     )
-    return Finding(FindingKind.UNREADABLE, Severity.WARNING, str(column.name), message)
+    return [Finding(FindingKind.UNREADABLE, Severity.WARNING, str(column.name), message)]
 
 
 def _infer(column: pd.Series) -> tuple[FeatureType, list[Finding]]:
     name = str(column.name)
     kind = _value_kind(column)
     if kind in _UNSUPPORTED:
-        message = "the column is ignored, since its values are nested, binary or complex; flatten it to use it"
+        message = (
+            "the column is ignored, since its values are nested, binary or complex; flatten it to use it"
+        )
         return FeatureType.IGNORE, [Finding(FindingKind.UNSUPPORTED, Severity.WARNING, name, message)]
-    if column.nunique(dropna=False) <= 1:
+    if len(column.drop_duplicates()) <= 1:
         what = "has no value in any row" if column.isna().all() else "has the same value in every row"
         message = f"the column is ignored, since it {what}"
         return FeatureType.IGNORE, [Finding(FindingKind.CONSTANT, Severity.INFO, name, message)]
-    if kind == "date":
-        return FeatureType.DATETIME, []
-    if kind == "number":
-        inferred = FeatureType.NUMERIC
-    elif kind == "truth" or isinstance(column.dtype, pd.CategoricalDtype):
-        return FeatureType.CATEGORICAL, []
-    else:
-        inferred = _infer_text(column)
+    inferred = _by_kind(column, kind)
     if _identifier(column, inferred):
         message = (
-            "the column is ignored, since nearly every row has a value of its own, as an identifier has; give it a type "
-            "in spec.featureTypes to use it"
+            "the column is ignored, since nearly every row has a value of its own, as an identifier has; "
+            "give it a type in spec.featureTypes to use it"
         )
         return FeatureType.IGNORE, [Finding(FindingKind.IDENTIFIER, Severity.WARNING, name, message)]
-    if inferred is FeatureType.NUMERIC and kind == "text":
-        parsed = pd.to_numeric(column, errors="coerce")
-        if int(parsed.notna().sum()) < int(column.notna().sum()):
-            return inferred, [_unreadable(column, parsed, inferred)]
-    return inferred, []
+    return inferred, _lost(column, inferred) if kind == "text" else []
+
+
+def _by_kind(column: pd.Series, kind: str) -> FeatureType:
+    match kind:
+        case "number":
+            return FeatureType.NUMERIC
+        case "date":
+            return FeatureType.DATETIME
+        case "text" if not isinstance(column.dtype, pd.CategoricalDtype):
+            return _infer_text(column)
+        case _:
+            return FeatureType.CATEGORICAL
 
 
 def _value_kind(column: pd.Series) -> str:
     """Return ``number``, ``truth``, ``date``, ``text``, or a word for what cannot be a feature."""
-    if pd.api.types.is_bool_dtype(column):
+    types = pd.api.types
+    if types.is_bool_dtype(column):
         return "truth"
-    if pd.api.types.is_complex_dtype(column):
+    if types.is_complex_dtype(column):
         return "complex"
-    if pd.api.types.is_numeric_dtype(column) or _is_duration(column):
+    if types.is_numeric_dtype(column) or _is_duration(column):
         return "number"
-    if pd.api.types.is_datetime64_any_dtype(column):
+    if types.is_datetime64_any_dtype(column):
         return "date"
-    if column.dtype != object:
-        return "text"
-    return _object_kind(column)
+    return _object_kind(column) if column.dtype == object else "text"
 
 
 def _object_kind(column: pd.Series) -> str:
     present = column.dropna()
     # What cannot be hashed is a list, a dict or an array.
-    if present.head(_SAMPLE).map(lambda value: getattr(type(value), "__hash__", None) is None).any():
-        return "mixed-nested"
-    match pd.api.types.infer_dtype(present, skipna=True):
-        case "boolean":
-            return "truth"
-        case "integer" | "floating" | "mixed-integer-float" | "decimal":
-            return "number"
-        case "date" | "datetime" | "datetime64":
-            return "date"
-        case "bytes":
-            return "bytes"
-        case "complex":
-            return "complex"
-        case _:
-            return "text"
+    if present.map(lambda value: getattr(type(value), "__hash__", None) is None).any():
+        return "nested"
+    return _OBJECT_KINDS.get(pd.api.types.infer_dtype(present, skipna=True), "text")
 
 
 def _is_duration(column: pd.Series) -> bool:

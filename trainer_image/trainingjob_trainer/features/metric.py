@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
-from trainingjob_api.vocabulary import Task
 
+from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
 __all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
@@ -197,7 +197,9 @@ def _does_not_fit(name: str, asked: Task, task: Task, classes: Sequence[Any] | N
         cause = "needs several labels in each row, which a table does not have"
     else:
         few = _needs(name) is Needs.BINARY
-        cause = f"needs {'exactly two' if few else 'more than two'} classes, the target has {len(classes or ())}"
+        cause = (
+            f"needs {'exactly two' if few else 'more than two'} classes, the target has {len(classes or ())}"
+        )
     return SpecInvalid(
         "MetricDoesNotFit",
         f"spec.metric: {name!r} {cause}; did you mean {fitting[0]!r}? Those that fit: {', '.join(fitting)}",
@@ -223,8 +225,10 @@ def _check_range(name: str, target: np.ndarray) -> None:
         bound = f"{'at least' if reached else 'greater than'} {lowest:g}"
         raise DataError(
             "TargetOutOfRange",
-            f"spec.metric: {name!r} is defined for targets {bound}, but {len(bad):,} row(s) have less, such as "
-            f"{bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these rows out",
+            f"spec.metric: {name!r} is defined for targets {bound}, but {len(bad):,} row(s) have less, such "
+            "as "
+            f"{bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these rows "
+            "out",
         )
 
 

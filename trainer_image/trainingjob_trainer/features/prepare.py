@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
-
 from trainingjob_trainer.dataset import Table
 from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.checks import find_duplicates, find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.features.checks import (
+    find_duplicates,
+    find_imbalance,
+    find_leaks,
+    without_infinities,
+)
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
@@ -121,20 +126,21 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     roles = _roles(run)
     for name, field in roles.items():
         find_column(table.frame, name, field, "ValidationColumnMissing")
-    rows, findings = _usable(table.frame, run)
+    rows, lost = _usable(table.frame, run)
     frame, infinite = without_infinities(rows)
     task, inferred = infer_task(frame[target_name], run.task, run.metric)
     goal = _target(frame[target_name], task, run)
     types, typed = infer_feature_types(frame, run.feature_types, target=target_name, roles=roles)
-    used = {name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE}
+    used: dict[str, FeatureType] = {
+        name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
+    }
     split, groups = _split(frame, goal, run)
     classify = task is Task.CLASSIFICATION
     features = frame[list(used)].reset_index(drop=True)
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
-    found = (
-        *findings, *infinite, *([inferred] if inferred else []), *goal.findings, *typed, *find_duplicates(frame),
-        *leaks, *split.findings,
-    )  # fmt: skip
+    about_target = (*([inferred] if inferred else []), *goal.findings)
+    about_columns = (*infinite, *typed, *leaks)
+    found = (*lost, *about_target, *about_columns, *find_duplicates(frame), *split.findings)
     return Prepared(
         frame=features,
         target=goal.values,
@@ -177,7 +183,8 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
         if not keep.any():
             raise DataError(
                 "TimeColumnUnreadable",
-                f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a number; choose "
+                f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a "
+                "number; choose "
                 "another column, or strategy kfold",
             )
         if lost:
@@ -219,7 +226,9 @@ def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split,
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
     if validation.strategy is ValidationStrategy.GROUP and validation.group_column is not None:
         groups, findings = _groups(frame[validation.group_column])
-        split = split_by_group(goal.values, groups, classify=classify, fraction=fraction, folds=folds, seed=seed)
+        split = split_by_group(
+            goal.values, groups, classify=classify, fraction=fraction, folds=folds, seed=seed
+        )
         return replace(split, findings=findings + split.findings), groups
     if validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
         times = _times(frame[validation.time_column]).to_numpy()

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
+
 from trainingjob_api.vocabulary import FeatureType
 
 __all__ = ["ColumnSchema", "InputSchema", "describe_input"]

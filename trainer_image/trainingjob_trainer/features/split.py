@@ -50,9 +50,13 @@ def split_rows(target: np.ndarray, *, classify: bool, fraction: float, folds: in
     holdout = _stratified(target, fraction, rng) if classify else _random(len(target), fraction, rng)
     train = np.setdiff1d(np.arange(len(target)), holdout)
     _check_sizes(train, holdout, target, classify=classify)
-    count, findings = _reduce(folds, _smallest(target[train]) if classify else len(train), "the smallest class has")
+    count, findings = _reduce(
+        folds, _smallest(target[train]) if classify else len(train), "the smallest class has"
+    )
     cutter = StratifiedKFold if classify else KFold
-    parts = cutter(n_splits=count, shuffle=True, random_state=seed).split(train, target[train] if classify else None)
+    parts = cutter(n_splits=count, shuffle=True, random_state=seed).split(
+        train, target[train] if classify else None
+    )
     return Split(train, holdout, _positions(train, parts), findings)
 
 
@@ -70,27 +74,33 @@ def split_by_group(
     if count <= _LEAST:
         raise DataError(
             "TooFewGroups",
-            f"spec.validation.groupColumn: the column has {count} group(s), but hold-out and two folds need at least "
+            f"spec.validation.groupColumn: the column has {count} group(s), but hold-out and two folds need "
+            "at least "
             "three; choose another column, or strategy kfold",
         )
     train, holdout = _group_holdout(target, groups, classify=classify, fraction=fraction, seed=seed)
     _check_sizes(train, holdout, target, classify=classify)
     inside = groups[train]
     wanted, findings = _reduce(folds, len(np.unique(inside)), "the rows outside the hold-out have groups:")
-    parts, more = _whole_folds(
-        lambda number: _positions(train, _cut_groups(target[train], inside, classify=classify, number=number, seed=seed)),
-        target, wanted, classify=classify,
-    )  # fmt: skip
+
+    def cut(number: int) -> tuple[Fold, ...]:
+        parts = _cut_groups(target[train], inside, classify=classify, number=number, seed=seed)
+        return _positions(train, parts)
+
+    parts, more = _whole_folds(cut, target, wanted, classify=classify)
     return Split(train, holdout, parts, findings + more)
 
 
-def split_by_time(target: np.ndarray, times: np.ndarray, *, classify: bool, fraction: float, folds: int) -> Split:
+def split_by_time(
+    target: np.ndarray, times: np.ndarray, *, classify: bool, fraction: float, folds: int
+) -> Split:
     """Set aside the last *fraction* in time; each fold is fitted on what lies before the rows that it scores.
 
     Parameters
     ----------
     times
-        Sortable, without missing values. Equal times never stand on both sides of the hold-out, if there are others.
+        Sortable, without missing values. Equal times never stand on both sides of the hold-out, if there are
+        others.
 
     Raises
     ------
@@ -105,7 +115,10 @@ def split_by_time(target: np.ndarray, times: np.ndarray, *, classify: bool, frac
     _check_sizes(train, holdout, target, classify=classify)
     wanted, findings = _reduce(folds, len(train) - 1, "the rows outside the hold-out allow")
     parts, more = _whole_folds(
-        lambda number: _positions(train, TimeSeriesSplit(n_splits=number).split(train)), target, wanted, classify=classify
+        lambda number: _positions(train, TimeSeriesSplit(n_splits=number).split(train)),
+        target,
+        wanted,
+        classify=classify,
     )
     return Split(train, holdout, parts, findings + more)
 
@@ -137,7 +150,9 @@ def _group_holdout(
     return np.sort(train).astype(np.intp), np.sort(holdout).astype(np.intp)
 
 
-def _cut_groups(target: np.ndarray, groups: np.ndarray, *, classify: bool, number: int, seed: int) -> list[Fold]:
+def _cut_groups(
+    target: np.ndarray, groups: np.ndarray, *, classify: bool, number: int, seed: int
+) -> list[Fold]:
     cutter = StratifiedGroupKFold if classify else GroupKFold
     if classify:
         number = max(_LEAST, min(number, int(np.unique(target, return_counts=True)[1].max())))
@@ -159,16 +174,15 @@ def _smallest(target: np.ndarray) -> int:
 def _check_sizes(train: np.ndarray, holdout: np.ndarray, target: np.ndarray, *, classify: bool) -> None:
     if classify:
         classes, counts = np.unique(target, return_counts=True)
-        inside = {label: int((target[train] == label).sum()) for label in classes}
-        small = [label for label in classes if inside[label] < _LEAST]
+        inside = [int((target[train] == label).sum()) for label in classes]
+        small = [i for i, rows in enumerate(inside) if rows < _LEAST]
         if small:
-            shown = ", ".join(f"{label!s} ({count} in all)" for label, count in zip(classes, counts, strict=True)
-                              if label in small[:_SHOWN])  # fmt: skip
+            shown = ", ".join(f"{classes[i]!s} ({counts[i]} in all)" for i in small[:_SHOWN])
             raise DataError(
                 "ClassTooSmall",
-                f"spec.targetColumn: {len(small)} of {len(classes)} classes have fewer than two rows outside the "
-                f"hold-out: {shown}; add rows, merge or remove these classes, lower spec.validation.holdoutFraction, "
-                "or set spec.task to regression if the target is a quantity",
+                f"spec.targetColumn: {len(small)} of {len(classes)} classes have fewer than two rows outside "
+                f"the hold-out: {shown}; add rows, merge or remove these classes, lower "
+                "spec.validation.holdoutFraction, or set spec.task to regression if the target is a quantity",
             )
     if len(holdout) == 0 or len(train) < 2 * _LEAST:
         raise DataError(
@@ -210,6 +224,7 @@ def _whole_folds(
             return parts, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
     raise DataError(
         "FoldsSingleClass",
-        "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; choose "
+        "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
+        "choose "
         "another groupColumn or timeColumn, or strategy kfold",
     )

@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from trainingjob_api.vocabulary import Task
 
+from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.metric import metric_task
 
-__all__ = ["Labels", "choose_positive", "find_column", "infer_task", "read_labels", "read_numbers", "usable_rows"]
+__all__ = [
+    "Labels",
+    "choose_positive",
+    "find_column",
+    "infer_task",
+    "read_labels",
+    "read_numbers",
+    "usable_rows",
+]
 
 _FEW_VALUES = 20
 _ROWS_PER_VALUE = 10
@@ -80,7 +88,8 @@ def usable_rows(column: pd.Series) -> np.ndarray:
     if not usable.any():
         raise DataError(
             "TargetAllMissing",
-            f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, or fill it",
+            f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, "
+            "or fill it",
         )
     return usable
 
@@ -119,16 +128,28 @@ def infer_task(column: pd.Series, asked: Task, metric: str | None) -> tuple[Task
 
 def _check_type(column: pd.Series) -> None:
     kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in {"datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period", "complex", "bytes"}:
+    if kind in {
+        "datetime64",
+        "datetime",
+        "date",
+        "timedelta64",
+        "timedelta",
+        "time",
+        "period",
+        "complex",
+        "bytes",
+    }:
         raise DataError(
             "TargetTypeUnsupported",
-            f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of numbers, "
+            f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of "
+            "numbers, "
             "text or booleans",
         )
     if column.dtype == object and column.map(lambda value: not np.isscalar(value)).all():
         raise DataError(
             "TargetTypeUnsupported",
-            f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, text or "
+            f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, "
+            "text or "
             "booleans",
         )
 
@@ -144,7 +165,10 @@ def _by_values(column: pd.Series) -> tuple[Task, str]:
         return Task.REGRESSION, "the target holds numbers with fractions"
     if distinct <= _FEW_VALUES and len(numbers) >= _ROWS_PER_VALUE * distinct:
         return Task.CLASSIFICATION, f"the target holds whole numbers with {distinct} distinct values"
-    return Task.REGRESSION, f"the target holds whole numbers with {distinct:,} distinct values in {len(numbers):,} rows"
+    return (
+        Task.REGRESSION,
+        f"the target holds whole numbers with {distinct:,} distinct values in {len(numbers):,} rows",
+    )
 
 
 def _as_numbers(column: pd.Series) -> pd.Series | None:
@@ -167,21 +191,29 @@ def read_numbers(column: pd.Series) -> np.ndarray:
     DataError
         ``TargetNotNumeric`` with the values at fault, or ``TargetConstant``.
     """
-    source = column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    source = (
+        column.astype(column.cat.categories.dtype)
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else column
+    )
     numbers = pd.to_numeric(source, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
     bad = column[numbers.isna()]
     if len(bad):
-        examples = ", ".join(repr(str(value)[:40]) for value in bad.astype("str").value_counts().index[:_SHOWN])
+        examples = ", ".join(
+            repr(str(value)[:40]) for value in bad.astype("str").value_counts().index[:_SHOWN]
+        )
         raise DataError(
             "TargetNotNumeric",
             f"spec.targetColumn: regression needs numbers, but {len(bad):,} of {len(column):,} values of "
-            f"{column.name!r} are none, such as {examples}; correct or empty them, or set spec.task to classification",
+            f"{column.name!r} are none, such as {examples}; correct or empty them, or set spec.task to "
+            "classification",
         )
     values: np.ndarray = numbers.to_numpy(dtype="float64", copy=True)
     if len(np.unique(values)) == 1:
         raise DataError(
             "TargetConstant",
-            f"spec.targetColumn: every value of {column.name!r} is {values[0]:g}, so there is nothing to learn; "
+            f"spec.targetColumn: every value of {column.name!r} is {values[0]:g}, so there is nothing to "
+            "learn; "
             "name another column",
         )
     return values
@@ -202,7 +234,8 @@ def read_labels(column: pd.Series) -> Labels:
     if len(classes) == 1:
         raise DataError(
             "TargetSingleClass",
-            f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a classifier "
+            f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a "
+            "classifier "
             "needs at least two labels",
         )
     return Labels(values, tuple(classes.tolist()), tuple(int(count) for count in counts), findings)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+
 from trainingjob_api.vocabulary import FeatureType
 
 __all__ = ["FEW", "Treatment", "is_truth", "plan_widths"]
@@ -83,7 +84,9 @@ def plan_widths(feature_types: Mapping[str, FeatureType], frame: pd.DataFrame) -
     """
     kinds = {name: _kind(kind, frame[name]) for name, kind in feature_types.items()}
     counts = {
-        name: int(frame[name].nunique()) + bool(frame[name].hasnans) for name, kind in kinds.items() if kind == "few"
+        name: int(frame[name].nunique()) + bool(frame[name].hasnans)
+        for name, kind in kinds.items()
+        if kind == "few"
     }
     budget = int(np.clip(_CELLS / max(len(frame), 1), _NARROWEST, _WIDEST))
     level = next((level for level in _LEVELS if _total(level, kinds, counts) <= budget), _LEVELS[-1])
