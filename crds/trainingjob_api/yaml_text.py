@@ -1,5 +1,6 @@
 """YAML from users, bounded: size, depth, nodes after aliases, one document, no duplicate keys."""
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -14,8 +15,12 @@ MAX_DEPTH = 64
 MAX_NODES = 20_000
 
 
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys and leaves dates as text, as kubectl does."""
+    """A safe loader that refuses duplicate keys, and reads dates and 1e-3 as kubectl does."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -24,13 +29,27 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         keys: set[str] = set()
-        for key, _ in node.value:
+        pairs = []
+        for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _problem(key, "a key must be text")
-            if key.value in keys and key.tag != "tag:yaml.org,2002:merge":
+            if key.tag == _MERGE:
+                pairs.append((key, value))
+                continue
+            if key.value in keys:
                 raise _problem(key, f"the key {key.value[:80]!r} appears twice")
             keys.add(key.value)
+            # Keys are text: a column may be named 1 or no.
+            pairs.append((yaml.ScalarNode(_TEXT, key.value, key.start_mark, key.end_mark), value))
+        node.value = pairs
         return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def _problem(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:

@@ -227,3 +227,28 @@ def test_parse_yaml_says_what_and_where():
         parse_yaml("a: [", what="the search space", field="spec.searchSpace.inline")
     assert error.value.field == "spec.searchSpace.inline"
     assert error.value.message.startswith("the search space is not valid YAML: line 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E3", 1000.0),
+        ("1.5e3", 1500.0),
+        ("-.5e-1", -0.05),
+        ("1.0e+3", 1000.0),
+        ("e3", "e3"),
+        ("1e", "1e"),
+        ("2026-01-01", "2026-01-01"),
+        ("0.25", 0.25),
+        ("~", None),
+    ],
+)
+def test_scalars_are_read_as_kubectl_reads_them(text, value):
+    assert parse_yaml(f"a: {text}", what="the text") == {"a": value}
+
+
+def test_keys_are_text(load):
+    spec = load(HEAD + f"spec: {{{LEAST}, featureTypes: {{1: text, no: numeric, 2026-01-01: ignore}}}}").spec
+    assert set(spec.feature_types) == {"1", "no", "2026-01-01"}
+    assert "the key '1' appears twice" in refused(load, "1: a\n'1': b")
