@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch, read_journal
 
@@ -23,15 +24,20 @@ def candidate(number: int, **changes: object) -> Candidate:
     return Candidate(**(fields | changes))  # type: ignore[arg-type]
 
 
+FAILED = candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x")
+
+
 def test_what_was_appended_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path, HEADER) as journal:
         journal.append(candidate(0))
-        journal.append(candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x"))
+        journal.append(
+            candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x")
+        )
     with Journal(path, HEADER) as journal:
         assert journal.found_ == {
             "k0": candidate(0),
-            "k1": candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x"),
+            "k1": FAILED,
         }
 
 

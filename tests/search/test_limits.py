@@ -1,8 +1,10 @@
+import contextlib
 import subprocess
 import sys
 import time
 
 import pytest
+
 from trainingjob_trainer.search.limits import KILL_GRACE_SECONDS, LimitExceeded, time_limit
 
 HARD = """
@@ -11,6 +13,11 @@ from trainingjob_trainer.search.limits import time_limit
 with time_limit(0.5):
     {body}
 """
+
+
+def spin() -> None:
+    while True:
+        pass
 
 
 def test_what_ends_in_time_is_left_alone() -> None:
@@ -22,18 +29,15 @@ def test_what_ends_in_time_is_left_alone() -> None:
 def test_python_code_is_stopped_softly() -> None:
     started = time.monotonic()
     with pytest.raises(LimitExceeded), time_limit(0.2):
-        while True:
-            pass
+        spin()
     assert time.monotonic() - started < KILL_GRACE_SECONDS
 
 
 def test_an_except_clause_of_an_estimator_cannot_swallow_it() -> None:
     def stubborn() -> None:
         while True:
-            try:
+            with contextlib.suppress(Exception):
                 time.sleep(0.01)
-            except Exception:  # noqa: BLE001, PERF203, S110
-                pass
 
     with pytest.raises(LimitExceeded), time_limit(0.2):
         stubborn()
@@ -58,10 +62,12 @@ def test_a_limit_that_passes_at_the_very_end_does_not_reach_the_code_behind_it()
 def test_native_code_takes_its_process_with_it(body: str) -> None:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", HARD.format(body=body)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", HARD.format(body=body)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert done.returncode != 0
     assert "time_limit" in done.stderr or "Timeout" in done.stderr
     assert time.monotonic() - started < 15
-
-

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.naughty import behave, misbehave
 from trainingjob_trainer.search.cluster import Workers, local_workers
 from trainingjob_trainer.search.pool import Completion, Task, TaskPool
-from trainingjob_trainer.search.tasks import TaskLimit
+from trainingjob_trainer.search.taskkit import TaskLimit
 
 pytestmark = [
     pytest.mark.slow,

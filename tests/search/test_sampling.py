@@ -1,6 +1,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trainingjob_trainer.search.sampling import MAX_FOLD_ROWS, MIN_FOLD_ROWS, fold_row_cap, sample_folds
 
 
@@ -35,7 +36,5 @@ def test_samples_are_parts_in_order_within_the_cap_and_repeatable(
 
 def test_time_validation_keeps_the_latest_rows() -> None:
     folds = ((np.arange(100), np.arange(100, 120)),)
-    ((train, _),) = sample_folds(
-        folds, np.zeros(120), cap=10, stratify=False, latest=True, random_state=0
-    )
+    ((train, _),) = sample_folds(folds, np.zeros(120), cap=10, stratify=False, latest=True, random_state=0)
     assert train.tolist() == list(range(90, 100))

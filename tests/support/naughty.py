@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from trainingjob_trainer.search.limits import time_limit
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, TaskLimit, evaluate
+from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.tasks import Evaluation, evaluate
 from trainingjob_trainer.search_space.pipeline_spec import build
 
 

@@ -1,10 +1,11 @@
 """What is known of one evaluated pipeline."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-__all__ = ["Candidate", "Outcome"]
+__all__ = ["Candidate", "Outcome", "rank"]
 
 
 class Outcome(StrEnum):
@@ -106,3 +107,9 @@ class Candidate:
             error=None if data["error"] is None else str(data["error"]),
             elapsed_seconds=float(data["elapsedSeconds"]),
         )
+
+
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates that have a score, best first; the earlier one of equals comes first."""
+    scored = [c for c in candidates if c.outcome is Outcome.OK and c.score is not None]
+    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))

@@ -1,19 +1,21 @@
 """The search itself: propose, evaluate, journal, commit, until a limit is reached."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.evolution import Evolution, Proposal
+from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import Completion, Task, TaskPool
+from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.progress import FitEstimate, SearchProgress, final_reserve
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, TaskLimit, evaluate
+from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.tasks import Evaluation, evaluate
 
-__all__ = ["SearchBudget", "SearchEngine", "SearchResult", "rank", "to_candidate"]
+__all__ = ["SearchBudget", "SearchEngine", "SearchResult", "to_candidate"]
 
 _POLL_SECONDS = 0.25
 
@@ -62,12 +64,6 @@ class SearchResult:
     generations: int
 
 
-def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that have a score, best first; the earlier one of equals comes first."""
-    scored = [c for c in candidates if c.outcome is Outcome.OK and c.score is not None]
-    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))
-
-
 def to_candidate(
     proposal: Proposal, completion: Completion, *, generation: int, elapsed_seconds: float
 ) -> Candidate | None:
@@ -100,7 +96,7 @@ def to_candidate(
 
 
 class SearchEngine:
-    """Runs an `Evolution` on a `TaskPool` inside a budget.
+    """Runs an `Evolution` on a `Pool` inside a budget.
 
     Parameters
     ----------
@@ -132,7 +128,7 @@ class SearchEngine:
         self,
         *,
         evolution: Evolution,
-        pool: TaskPool,
+        pool: Pool,
         ref: StoreRef,
         journal: Journal,
         clock: RunClock,

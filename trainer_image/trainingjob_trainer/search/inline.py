@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trainingjob_trainer.search.pool import Completion, Task
-from trainingjob_trainer.search.tasks import describe_error
+from trainingjob_trainer.search.taskkit import describe_error
 
 __all__ = ["InlinePool", "Pool"]
 
@@ -15,6 +15,9 @@ class Pool(Protocol):
     @property
     def workers(self) -> int:
         """Workers that take tasks now."""
+
+    def free(self) -> int:
+        """Return how many more tasks can be submitted without waiting."""
 
     def submit(self, task: Task) -> None:
         """Take a task."""
@@ -42,6 +45,10 @@ class InlinePool:
     def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
         self._beat = beat
         self._done: list[Completion] = []
+
+    def free(self) -> int:
+        """Return 1 unless a result waits to be taken."""
+        return 0 if self._done else 1
 
     def submit(self, task: Task) -> None:
         """Run a task to its end."""

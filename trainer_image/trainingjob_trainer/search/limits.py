@@ -74,7 +74,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     For single-threaded workers only: the watchdog belongs to the process.
     """
     seconds = max(seconds, 0.001)
-    faulthandler.dump_traceback_later(seconds + KILL_GRACE_SECONDS, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + KILL_GRACE_SECONDS, exit=True, file=sys.__stderr__ or 2)
     soft = _SoftTimeout(seconds)
     try:
         try:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from distributed import Client, Future
 from distributed.client import FutureCancelledError
 
-from trainingjob_trainer.search.tasks import TaskLimit, describe_error
+from trainingjob_trainer.search.taskkit import TaskLimit, describe_error
 
 __all__ = ["Completion", "PoolLost", "Task", "TaskPool", "WorkerSource"]
 
@@ -211,8 +211,8 @@ class TaskPool:
         if future.status == "finished":
             try:
                 value = future.result(timeout=_BACKSTOP_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the result is lost with its worker: as if it had died
-                return self._bury(address, describe_error(error))
+            except Exception as lost:  # noqa: BLE001 - the result is lost with its worker: as if it had died
+                return self._bury(address, describe_error(lost))
             return [self._end(line, task, value=value)]
         error = _failure(future)
         if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):

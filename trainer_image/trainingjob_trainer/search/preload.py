@@ -16,6 +16,7 @@ MODULES = (
     "sklearn.neural_network",
     "sklearn.pipeline",
     "skrub",
+    "trainingjob_trainer.search.fits",
     "trainingjob_trainer.search.tasks",
     "xgboost",
 )

@@ -57,7 +57,7 @@ class FitEstimate:
         Time is taken to grow with the number of rows to the power of 1.3: between the linear growth of trees
         and linear models and the quadratic one of kernel methods.
         """
-        growth = max(1.0, self.all_rows / max(self.fold_rows, 1)) ** _GROWTH
+        growth: float = max(1.0, self.all_rows / max(self.fold_rows, 1)) ** _GROWTH
         return self.encode_seconds + fit_seconds * growth
 
 

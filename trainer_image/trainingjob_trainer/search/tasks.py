@@ -1,6 +1,6 @@
-"""What runs on a worker: encode a fold, evaluate a pipeline, fit the model that ships.
+"""Evaluations on a worker: encode a fold, fit and score a pipeline on each.
 
-Each task is a plain function of small arguments and returns small values, bounded by `time_limit`.
+A task is a plain function of small arguments, returns small values and is bounded by `time_limit`.
 """
 
 import io
@@ -12,45 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import Pipeline
 
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
+from trainingjob_trainer.search.taskkit import (
+    MIN_USEFUL_SECONDS,
+    TaskLimit,
+    describe_error,
+    let_the_last_answer_go,
+    quiet,
+)
 from trainingjob_trainer.search_space.pipeline_spec import build
 
-__all__ = ["Evaluation", "FitResult", "HoldoutResult", "TaskLimit", "encode_fold", "evaluate", "fit_full"]
+__all__ = ["Builder", "Evaluation", "encode_fold", "evaluate", "pickled_kib"]
 
-_ERROR_CHARS = 300
-_SWITCH_SECONDS = 0.01
-_MIN_USEFUL_SECONDS = 0.2
 _COMPLEXITY_CAP = 1 << 32
-
-
-@dataclass(frozen=True, slots=True)
-class TaskLimit:
-    """How long a task may take.
-
-    Parameters
-    ----------
-    seconds
-        Its own limit.
-    deadline
-        Unix time at which it ends in any case, since a task may wait in a worker's queue.
-    """
-
-    seconds: float
-    deadline: float
-
-    def effective(self) -> float:
-        """Return the seconds that are left to a task that starts now."""
-        return min(self.seconds, self.deadline - time.time())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,56 +56,6 @@ class Evaluation:
     fold_scores: tuple[float, ...] = ()
     fit_seconds: float = 0.0
     complexity: float | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldoutResult:
-    """Predictions for the hold-out rows by a model that has not seen them.
-
-    Parameters
-    ----------
-    score
-        In the run's metric.
-    predicted
-        Shape (n_holdout,).
-    probabilities
-        Shape (n_holdout, n_classes) in the order of `classes`, or None.
-    classes
-        The model's classes, or None.
-    extra
-        Further scores by name.
-    """
-
-    score: float
-    predicted: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    classes: tuple[Any, ...] | None
-    extra: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """A fit of the whole pipeline, encoder included.
-
-    Parameters
-    ----------
-    outcome
-        As in `Evaluation`.
-    seconds
-        Of the fit.
-    model
-        The joblib dump of the fitted pipeline.
-    holdout
-        Where the fit was on the training rows alone.
-    error
-        One line.
-    """
-
-    outcome: Outcome | None
-    seconds: float = 0.0
-    model: bytes | None = None
-    holdout: HoldoutResult | None = None
     error: str | None = None
 
 
@@ -171,9 +101,9 @@ def evaluate(
     builder
         Makes an estimator of `pipeline`.
     """
-    _let_the_last_answer_go()
+    let_the_last_answer_go()
     seconds = limit.effective()
-    if seconds < min(_MIN_USEFUL_SECONDS, limit.seconds):
+    if seconds < min(MIN_USEFUL_SECONDS, limit.seconds):
         return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
     scores: list[float] = []
     took: list[float] = []
@@ -181,7 +111,7 @@ def evaluate(
     error: str | None = None
     end = time.monotonic() + seconds
     try:
-        with time_limit(seconds), _quiet():
+        with time_limit(seconds), quiet():
             for fold in range(ref.folds):
                 if time.monotonic() > end:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
@@ -209,47 +139,6 @@ def evaluate(
     )
 
 
-def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
-    """Fit encoder and pipeline on raw rows.
-
-    Parameters
-    ----------
-    pipeline
-        As data; it takes the encoded matrix.
-    ref
-        Where the table is.
-    limit
-        Bounds the fit.
-    holdout
-        True: fit on the training rows and predict the hold-out rows. False: fit on all rows.
-    """
-    _let_the_last_answer_go()
-    seconds = limit.effective()
-    if seconds < _MIN_USEFUL_SECONDS:
-        return FitResult(outcome=None, error="no time was left for the fit")
-    started = time.monotonic()
-    try:
-        with time_limit(seconds), _quiet():
-            work, frame = load_work(ref), load_frame(ref)
-            model = full_pipeline(pipeline, work.encoder)
-            rows = work.train_index if holdout else np.arange(len(frame))
-            model.fit(frame.iloc[rows], work.target[rows])
-            fitted = time.monotonic() - started
-            result = _predict_holdout(model, ref) if holdout else None
-            buffer = io.BytesIO()
-            joblib.dump(model, buffer, compress=3)
-            return FitResult(outcome=Outcome.OK, seconds=fitted, model=buffer.getvalue(), holdout=result)
-    except LimitExceeded:
-        return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
-    except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason
-        return FitResult(outcome=Outcome.INVALID, error=describe_error(failure))
-
-
-def full_pipeline(pipeline: dict[str, Any], encoder: Any) -> Pipeline:
-    """Return the unfitted pipeline that takes the raw table."""
-    return Pipeline([("encode", clone(encoder)), ("model", build(pipeline))])
-
-
 def pickled_kib(fitted: object) -> float | None:
     """Return the size of a fitted pipeline as a pickle, in KiB, or None if it cannot be told."""
 
@@ -274,12 +163,6 @@ def pickled_kib(fitted: object) -> float | None:
     return round(counter.size / 1024, 3)
 
 
-def describe_error(failure: BaseException) -> str:
-    """Return an exception as one bounded line."""
-    first = (str(failure).strip().splitlines() or [""])[0]
-    return f"{type(failure).__name__}: {first}"[:_ERROR_CHARS]
-
-
 def _score_fold(estimator: Any, ref: StoreRef, fold: int) -> tuple[float, float, Any]:
     work = load_work(ref)
     train, test = work.folds[fold]
@@ -298,47 +181,3 @@ def _encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
         return np.asarray(x_train), np.asarray(x_test)
     names = json.loads(names_path.read_text())
     return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
-
-
-def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
-    work, frame = load_work(ref), load_frame(ref)
-    rows, truth = work.holdout_index, work.target[work.holdout_index]
-    x = frame.iloc[rows]
-    predicted = np.asarray(model.predict(x))
-    classes = getattr(model, "classes_", None)
-    probabilities = None
-    if classes is not None and hasattr(model, "predict_proba"):
-        probabilities = np.asarray(model.predict_proba(x), dtype=np.float64)
-    extra = {}
-    if classes is not None:
-        extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
-    return HoldoutResult(
-        score=float(work.scorer(model, x, truth)),
-        predicted=predicted,
-        probabilities=probabilities,
-        classes=None if classes is None else tuple(np.asarray(classes).tolist()),
-        extra=extra,
-    )
-
-
-def _let_the_last_answer_go() -> None:
-    """Give the worker's event loop a moment to send the previous task's result.
-
-    A task that takes the interpreter's lock for good would hold that message back, and the task before it
-    would be blamed for the death of the worker.
-    """
-    time.sleep(_SWITCH_SECONDS)
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb where it is used
-    """Silence warnings and floating point noise of candidates; failures are told by outcome."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        warnings.simplefilter("ignore")
-        self._errors = np.seterr(all="ignore")
-        return entered
-
-    def __exit__(self, *exc: object) -> None:
-        np.seterr(**self._errors)
-        super().__exit__(*exc)

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from trainingjob_api import Fallback, Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import Event, Failed, FellBack, StageChanged, Warned
+from trainingjob_trainer.search.clock import overrun_allowance
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
 from trainingjob_trainer.supervisor.mode import Mode
@@ -31,6 +32,7 @@ from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 __all__ = ["run_root", "supervise"]
 
 _REPORT_SECONDS = 2.0
+_LIGHT_SECONDS = 30.0
 _SEARCH_LADDER = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
 _BASELINE_LADDER = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
 _INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
@@ -163,8 +165,8 @@ class _Supervision:
                 or self.workspace.used_seconds() >= self.run.budget.time_left_seconds
             ):
                 ladder = [rung for rung in ladder if rung in _INLINE]
-        message = end.message if end is not None else ""
-        raise RunFailed("Interrupted" if self.interrupts else "NoModel", f"{message}; no model was saved")
+        message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
+        raise RunFailed("Interrupted" if self.interrupts else "NoModel", f"{message}no model was saved")
 
     def publish(self, output: Output) -> RunResult:
         """Publish what a child has saved.
@@ -243,7 +245,7 @@ class _Supervision:
                 [str(self.workspace.home), self.workspace.uid, mode.value, json.dumps(history)],
                 environment=self.options.environment or os.environ,
                 log=self.workspace.log_file,
-                budget_seconds=float(self.run.budget.time_left_seconds),
+                limit_seconds=self._limit(mode),
                 inline=mode in _INLINE,
                 patience=self.patience,
                 on_event=self.tell,
@@ -251,6 +253,16 @@ class _Supervision:
             )
         finally:
             self.child = None
+
+    def _limit(self, mode: Mode) -> float:
+        """Return the reading of the clock at which a child is ended.
+
+        Below the search, which may have used up the budget, there is always time for a light model.
+        """
+        budget = float(self.run.budget.time_left_seconds)
+        if mode not in _INLINE:
+            return budget + overrun_allowance(budget)
+        return max(budget, self.workspace.used_seconds()) + overrun_allowance(budget) + _LIGHT_SECONDS
 
     def _step(self, mode: Mode, end: ChildEnd) -> None:
         """Tell what the next child is for, after one that ended badly.
@@ -261,14 +273,13 @@ class _Supervision:
             If the job does not allow the step.
         """
         reason = _REASONS[end.ended]
+        cause = f"{end.message} (log: {self.workspace.log_file})"
         if mode in {Mode.FULL, Mode.FINISH} or (mode is Mode.BASELINE and not self.run.automl_enabled):
-            self.tell(
-                Warned(message=f"{end.message}; it is started again, and no finished evaluation is lost")
-            )
+            self.tell(Warned(message=f"{cause}; it is started again, and no finished evaluation is lost"))
             return
         source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
         if not self.run.automl_fallback:
-            raise RunFailed(reason, f"{end.message}; automl.fallback is false, so there is no {target} model")
+            raise RunFailed(reason, f"{cause}; automl.fallback is false, so there is no {target} model")
         self.tell(
             FellBack(
                 fallback=Fallback(

@@ -143,7 +143,7 @@ class Reporter:
         fields = {name: value for name, value in self.state_.items() if value is not None}
         self._sink(Report(sequence=self._sequence, written_at=datetime.now(UTC), **fields))
 
-    def _changes(self, event: Event) -> dict[str, Any] | None:  # noqa: C901, PLR0911 - one line an event
+    def _changes(self, event: Event) -> dict[str, Any] | None:
         match event:
             case StageChanged(stage=stage):
                 return {"stage": stage}

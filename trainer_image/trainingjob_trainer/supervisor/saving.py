@@ -3,7 +3,8 @@
 import io
 import platform
 import shutil
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -41,6 +42,7 @@ def save(
     started_at: datetime,
     fallbacks: Sequence[Fallback],
     warnings: Sequence[str],
+    on_warning: Callable[[str], None],
 ) -> None:
     """Write every artifact.
 
@@ -56,6 +58,8 @@ def save(
         When the run began.
     fallbacks, warnings
         Of earlier children of the same run, and of this one.
+    on_warning
+        Called if something but the model could not be written.
     """
     folder = workspace.artifacts.with_name("artifacts.partial")
     shutil.rmtree(folder, ignore_errors=True)
@@ -70,7 +74,11 @@ def save(
         fallbacks=fallbacks,
         warnings=warnings,
     )
-    write_artifacts(outcome, folder, seconds_limit=_REPORT_SECONDS)
+    try:
+        write_artifacts(outcome, folder, seconds_limit=_REPORT_SECONDS)
+    except Exception:  # noqa: BLE001 - a report that fails must not cost the model
+        traceback.print_exc()
+        on_warning("Not every artifact could be written; the model is whole, the log says what failed.")
     shutil.rmtree(workspace.artifacts, ignore_errors=True)
     folder.rename(workspace.artifacts)
     workspace.set_state("saved", run)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.search.candidate import rank
 from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, rank
+from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
+from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import TaskPool
 from trainingjob_trainer.search.progress import FitEstimate
 from trainingjob_trainer.search.store import StoreRef, load_work
 from trainingjob_trainer.search_space import (
@@ -24,7 +25,7 @@ from trainingjob_trainer.supervisor.board import Board
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.outcomes import Rung, Searched
 
-__all__ = ["from_journal", "search", "space_context", "wants_names"]
+__all__ = ["search", "space_context", "wants_names"]
 
 
 def space_context(prepared: Prepared, *, rows: int, columns: int, random_state: int) -> SpaceContext:
@@ -55,7 +56,7 @@ def search(
     *,
     run: ResolvedRun,
     prepared: Prepared,
-    pool: TaskPool,
+    pool: Pool,
     ref: StoreRef,
     journal: Journal,
     clock: RunClock,
@@ -112,12 +113,6 @@ def search(
         stopped_by=result.stopped_by,
         generations=result.generations,
     )
-
-
-def from_journal(journal: Journal) -> Searched:
-    """Return what earlier attempts evaluated, without searching any further."""
-    found = sorted(journal.found_.values(), key=lambda c: c.number)
-    return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)
 
 
 def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:

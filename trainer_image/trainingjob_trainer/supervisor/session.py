@@ -147,6 +147,7 @@ class Session:
                 started_at=self._history.started_at,
                 fallbacks=self._fallbacks,
                 warnings=self._warnings,
+                on_warning=self._warn,
             )
             self._channel.send(Saved(journal_digest=journal.digest()))
 

@@ -9,7 +9,7 @@ from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import BaselineReady, FellBack, StageChanged, Warned
 from trainingjob_trainer.features import Prepared, build_encoder
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.clock import RunClock, overrun_allowance
 from trainingjob_trainer.search.fitting import (
     Fitted,
@@ -24,7 +24,8 @@ from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.sampling import fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
-from trainingjob_trainer.search.tasks import Evaluation, describe_error, encode_fold, evaluate
+from trainingjob_trainer.search.taskkit import describe_error
+from trainingjob_trainer.search.tasks import Evaluation, encode_fold, evaluate
 from trainingjob_trainer.search_space import fingerprint, summarize
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.mode import Mode
@@ -109,7 +110,8 @@ class Trainer:
         ref, columns = self._encode(pool, named=named)
         baseline = self._timed("baseline", lambda: self._baseline(pool, ref, journal))
         if not self.searches:
-            return self._result(baseline, baseline, ModelSource.BASELINE, NOTHING_SEARCHED)
+            searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
+            return self._result(baseline, baseline, ModelSource.BASELINE, searched)
         searched = self._timed("search", lambda: self._search(pool, ref, journal, columns, baseline))
         self._stage(Stage.FITTING)
         try:
@@ -212,12 +214,12 @@ class Trainer:
         )
 
     def _search(self, pool: Pool, ref: StoreRef, journal: Journal, columns: int, baseline: Rung) -> Searched:
-        # TPOT takes seconds to import, and a run without a search has no use for it.
-        from trainingjob_trainer.supervisor.searching import from_journal, search  # noqa: PLC0415
-
         self._stage(Stage.SEARCHING)
         if self._mode is Mode.FINISH:
-            return from_journal(journal)
+            return _from_journal(journal)
+        # TPOT takes seconds to import, and a run without a search has no use for it.
+        from trainingjob_trainer.supervisor.searching import search  # noqa: PLC0415
+
         try:
             return search(
                 run=self._run,
@@ -236,7 +238,7 @@ class Trainer:
         except Exception as failure:  # noqa: BLE001 - whatever stops the search, what it found can ship
             message = f"the search ended early: {describe_error(failure)}"
             self._channel.send(Warned(message=message))
-            return from_journal(journal)
+            return _from_journal(journal)
 
     def _fit_best(self, pool: Pool, ref: StoreRef, searched: Searched) -> tuple[Candidate, Fitted]:
         allowance = _ALLOWED_OVERRUN_SHARE * overrun_allowance(self._clock.budget_seconds)
@@ -286,3 +288,9 @@ class Trainer:
 
 def _encode_task(ref: StoreRef, fold: int, _limit: object) -> int:
     return encode_fold(ref, fold)
+
+
+def _from_journal(journal: Journal) -> Searched:
+    """Return what earlier attempts evaluated, without searching any further."""
+    found = sorted(journal.found_.values(), key=lambda c: c.number)
+    return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)

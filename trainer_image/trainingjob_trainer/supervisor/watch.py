@@ -14,7 +14,6 @@ from pathlib import Path
 
 from trainingjob_api import Stage
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Saved, StageChanged, decode_event
-from trainingjob_trainer.search.clock import overrun_allowance
 from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
 
 __all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
@@ -80,9 +79,9 @@ class ChildEnd:
 class _Watch:
     """What is known of a living child."""
 
-    def __init__(self, patience: Patience, budget_seconds: float, *, inline: bool) -> None:
+    def __init__(self, patience: Patience, limit_seconds: float, *, inline: bool) -> None:
         self._patience = patience
-        self._budget = budget_seconds
+        self._limit = limit_seconds
         self._inline = inline
         now = time.monotonic()
         self._heard = self._moved = self._stage_since = now
@@ -121,8 +120,8 @@ class _Watch:
             return (Ended.HUNG, f"saving took longer than {patience.after:.0f} s") if late else None
         if not self._inline and now - self._moved > patience.still:
             return Ended.HUNG, f"the search process made no progress for {patience.still:.0f} s"
-        if self.elapsed > self._budget + overrun_allowance(self._budget):
-            return Ended.OVERRAN, f"the search process overran its budget of {self._budget:.0f} s"
+        if self.elapsed > self._limit:
+            return Ended.OVERRAN, f"the search process was not done after {self._limit:.0f} s"
         return None
 
 
@@ -131,7 +130,7 @@ def watch_child(
     *,
     environment: Mapping[str, str],
     log: Path,
-    budget_seconds: float,
+    limit_seconds: float,
     inline: bool,
     patience: Patience,
     on_event: Callable[[Event], None],
@@ -147,8 +146,8 @@ def watch_child(
         Its environment.
     log
         File that takes all that it and its workers print.
-    budget_seconds
-        ``timeLeftSeconds``.
+    limit_seconds
+        Reading of the run's clock at which it is ended.
     inline
         Whether it works without workers, so that its main thread may be busy for long.
     patience
@@ -179,7 +178,7 @@ def watch_child(
         )
     os.close(writer)
     on_start(process.pid)
-    watch = _Watch(patience, budget_seconds, inline=inline)
+    watch = _Watch(patience, limit_seconds, inline=inline)
     try:
         complaint = _read(reader, process, watch, on_event)
         _end(process, patient=complaint is None)
