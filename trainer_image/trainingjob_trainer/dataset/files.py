@@ -3,6 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -58,31 +59,50 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
     """
     digest = hashlib.sha256()
     size = 0
-    with path.open("xb") as file:
+    with _new_file(path) as file:
         for chunk in chunks:
             size += len(chunk)
             if size > limit:
                 raise DataError(
                     "DatasetTooLarge",
                     f"{uri} is larger than the limit of {human(limit)}; train on a sample of the rows, or "
-                    "ask the "
-                    "administrator to raise the limit (TRAININGJOB_MAX_BYTES)",
+                    "ask the administrator to raise the limit (TRAININGJOB_MAX_BYTES)",
                 )
             digest.update(chunk)
-            _write(file, chunk)
+            file.write(chunk)
     if size == 0:
         raise DataError("DatasetEmpty", f"{uri} is an empty file; write a header line and rows to it")
     return Fetched(path=path, sha256=digest.hexdigest(), size_bytes=size)
 
 
-def _write(file: BinaryIO, chunk: bytes) -> None:
+class _Scratch:
+    """A file on the scratch disk, whose failures are those of the disk and not of the dataset."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, chunk: bytes) -> None:
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _scratch_failed(error) from error
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[_Scratch]:
     try:
-        file.write(chunk)
+        file = path.open("xb")
     except OSError as error:
-        raise RunFailed(
-            "ScratchUnusable",
-            f"the scratch disk cannot be written ({error.strerror}); give the trainer more ephemeral storage",
-        ) from error
+        raise _scratch_failed(error) from error
+    with file:
+        yield _Scratch(file)
+
+
+def _scratch_failed(error: OSError) -> RunFailed:
+    return RunFailed(
+        "ScratchUnusable",
+        f"the scratch disk cannot be written ({error.strerror}); give the trainer more ephemeral storage",
+    )
 
 
 def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
@@ -102,13 +122,13 @@ def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
                 raise _bomb(limit)
             return stored
         source.seek(0)
-        with plain.open("xb") as target:
+        with _new_file(plain) as target:
             size = 0
             for chunk in _members(iter(lambda: source.read(CHUNK), b"")):
                 size += len(chunk)
                 if size > limit:
                     raise _bomb(limit)
-                _write(target, chunk)
+                target.write(chunk)
     if size == 0:
         raise DataError("DatasetEmpty", "the gzip file holds no bytes; write a header line and rows to it")
     return plain

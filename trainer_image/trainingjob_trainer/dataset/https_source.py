@@ -7,18 +7,23 @@ from http import HTTPStatus
 import httpx
 
 from trainingjob_trainer.dataset.files import CHUNK
-from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
 __all__ = ["https_chunks"]
 
 _REDIRECTS = 5
-_CONNECT_RETRIES = 2
+_OPENING = RetryPolicy(attempts=3, deadline_seconds=60.0)
 
 
 @contextmanager
 def https_chunks(
-    uri: str, settings: TrainerSettings, *, transport: httpx.BaseTransport | None = None
+    uri: str,
+    settings: TrainerSettings,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    retry: RetryPolicy = _OPENING,
 ) -> Iterator[Iterator[bytes]]:
     """Yield the body at *uri*, chunk by chunk, as the server stores it.
 
@@ -29,52 +34,76 @@ def https_chunks(
     settings
         ``allow_https``, ``https_timeout_seconds`` and ``allowed_endpoints``.
     transport
-        Replaces the network.
+        Replaces the network, and the proxies that the environment names.
+    retry
+        How often the address is asked for.
 
     Raises
     ------
     SpecInvalid
-        ``HttpsNotAllowed`` or ``EndpointNotAllowed``, after a redirect too.
+        ``HttpsNotAllowed``, or, after a redirect too, ``EndpointNotAllowed`` or ``DatasetUriInvalid``.
     DataError
-        ``DatasetNotFound``, ``AccessDenied`` or ``StorageUnreachable``.
+        ``DatasetNotFound``, ``CredentialsRefused`` or ``DatasetUnreachable``.
+    RunFailed
+        ``DatasetUnreachable`` if the connection breaks on the way.
     """
     if not settings.allow_https:
         raise SpecInvalid(
             "HttpsNotAllowed",
             "spec.dataset.uri: https:// datasets are switched off here; use s3:// or pvc://, or ask the "
-            "administrator "
-            "to allow them (TRAININGJOB_ALLOW_HTTPS=true)",
+            "administrator to allow them (TRAININGJOB_ALLOW_HTTPS=true)",
         )
-    # The environment's proxies and .netrc are not read: the allow-list must see the host that answers, and
-    # no password may follow a redirect.
     with httpx.Client(
-        transport=transport or httpx.HTTPTransport(retries=_CONNECT_RETRIES),
+        transport=transport,
         timeout=settings.https_timeout_seconds,
         follow_redirects=False,
-        trust_env=False,
         headers={"Accept-Encoding": "identity"},
     ) as client:
-        url = httpx.URL(uri)
         try:
-            for _ in range(_REDIRECTS + 1):
-                _check(url, settings)
-                with client.stream("GET", url) as response:
-                    if response.has_redirect_location:
-                        url = response.url.join(response.headers["Location"])
-                        continue
-                    _check_status(response, uri)
-                    # Raw, since a transparent decoder would inflate a bomb before it can be counted.
-                    yield response.iter_raw(CHUNK)
-                    return
-        except httpx.InvalidURL as error:
-            raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}") from error
-        except httpx.HTTPError as error:
+            response = retry.call(lambda: _open(client, uri, settings))
+        except Again as error:
             raise DataError(
-                "StorageUnreachable",
-                f"{_shown(url)} cannot be downloaded ({type(error).__name__}); check the address and the "
+                "DatasetUnreachable",
+                f"spec.dataset.uri: {_shown(uri)} cannot be downloaded ({error}); check the address and the "
                 "network policy",
             ) from error
-    raise DataError("StorageUnreachable", f"{_shown(httpx.URL(uri))} redirects more than {_REDIRECTS} times")
+        try:
+            # Raw, since a transparent decoder would inflate a bomb before it can be counted.
+            yield response.iter_raw(CHUNK)
+        except httpx.HTTPError as error:
+            raise RunFailed(
+                "DatasetUnreachable",
+                f"the connection broke while {_shown(uri)} was downloaded ({type(error).__name__})",
+            ) from error
+        finally:
+            response.close()
+
+
+def _open(client: httpx.Client, uri: str, settings: TrainerSettings) -> httpx.Response:
+    """Follow redirects, checking each, to a response whose body is still to be read."""
+    url = _parse(uri)
+    for _ in range(_REDIRECTS + 1):
+        _check(url, settings)
+        try:
+            response = client.send(client.build_request("GET", url), stream=True)
+        except httpx.HTTPError as error:
+            raise Again(type(error).__name__) from error
+        if response.status_code == HTTPStatus.OK:
+            return response
+        response.close()
+        if not response.has_redirect_location:
+            raise _refused(response)
+        url = _parse(str(response.url.join(_parse(response.headers["Location"]))))
+    raise DataError(
+        "DatasetUnreachable", f"spec.dataset.uri redirects more than {_REDIRECTS} times; correct it"
+    )
+
+
+def _parse(uri: str) -> httpx.URL:
+    try:
+        return httpx.URL(uri)
+    except httpx.InvalidURL as error:
+        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}; correct it") from error
 
 
 def _check(url: httpx.URL, settings: TrainerSettings) -> None:
@@ -92,22 +121,26 @@ def _check(url: httpx.URL, settings: TrainerSettings) -> None:
         )
 
 
-def _check_status(response: httpx.Response, uri: str) -> None:
-    shown = _shown(httpx.URL(uri))
-    status = response.status_code
+def _refused(response: httpx.Response) -> Exception:
+    shown, status = _shown(response.url), response.status_code
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        raise DataError(
-            "DatasetNotFound", f"{shown} does not exist (status {status}); correct spec.dataset.uri"
+        return DataError(
+            "DatasetNotFound", f"spec.dataset.uri: {shown} does not exist (status {status}); correct it"
         )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise DataError(
-            "AccessDenied",
-            f"{shown} may not be read (status {status}); make it public or use s3:// with credentials",
+        return DataError(
+            "CredentialsRefused",
+            f"spec.dataset.uri: {shown} may not be read (status {status}); use an address that needs no "
+            "login, or s3:// with credentials",
         )
-    if status != HTTPStatus.OK:
-        raise DataError("StorageUnreachable", f"{shown} answered with status {status}; try again later")
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT} or response.is_server_error:
+        return Again(f"status {status}")
+    return DataError(
+        "DatasetUnreachable", f"spec.dataset.uri: {shown} answers with status {status}; correct the address"
+    )
 
 
-def _shown(url: httpx.URL) -> str:
-    """Return *url* without what may be secret in it: user information, query and fragment."""
+def _shown(uri: httpx.URL | str) -> str:
+    """Return *uri* without what may be secret in it: user information, query and fragment."""
+    url = httpx.URL(uri)
     return f"{url.scheme}://{url.host}{url.path}"

@@ -12,7 +12,7 @@ from trainingjob_trainer.dataset.csv_file import read_csv
 from trainingjob_trainer.dataset.files import Fetched, fetch, inflate, sniff
 from trainingjob_trainer.dataset.parquet_file import read_parquet
 from trainingjob_trainer.dataset.samples import make_sample
-from trainingjob_trainer.dataset.sources import open_source
+from trainingjob_trainer.dataset.sources import open_source, public_uri
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -34,7 +34,7 @@ class Table:
     size_bytes
         Size of the file as stored, in bytes.
     uri
-        Where it was read from.
+        Where it was read from, without a query, which may hold a signature.
     format
         ``csv`` or ``parquet``.
     """
@@ -72,12 +72,14 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
         return _load_sample(dataset)
     with tempfile.TemporaryDirectory(prefix="dataset-", dir=scratch) as folder:
         with open_source(dataset, settings) as chunks:
-            fetched = fetch(chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=dataset.uri)
+            fetched = fetch(
+                chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=public_uri(dataset.uri)
+            )
         _check_pin(dataset, fetched.sha256)
         plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
         frame = read_parquet(plain, settings) if found is DatasetFormat.PARQUET else read_csv(plain, settings)
-    return _table(frame, fetched, dataset.uri, found)
+    return _table(frame, fetched, public_uri(dataset.uri), found)
 
 
 def _table(frame: pd.DataFrame, fetched: Fetched, uri: str, found: DatasetFormat) -> Table:
@@ -99,6 +101,6 @@ def _check_pin(dataset: Dataset, sha256: str) -> None:
     if pin is not None and pin.lower() != sha256:
         raise DataError(
             "DigestMismatch",
-            f"spec.dataset.sha256 is {pin.lower()}, but {dataset.uri} has {sha256}: the file has changed; "
+            f"spec.dataset.sha256 is {pin.lower()}, but {public_uri(dataset.uri)} has {sha256}: the file has changed; "
             "restore it, or put the new digest into the spec after checking the file",
         )

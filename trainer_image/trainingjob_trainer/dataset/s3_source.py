@@ -4,23 +4,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import urllib3
-from minio.error import MinioException, S3Error
+from minio.error import S3Error
 
 from trainingjob_api.spec import Dataset
 from trainingjob_trainer.dataset.files import CHUNK
-from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.client import endpoint_of, s3_client
+from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
+from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
 __all__ = ["s3_chunks"]
 
-_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"})
-_MISSING_KEY = frozenset({"NoSuchKey", "NoSuchVersion"})
+_OPENING = RetryPolicy(attempts=3, deadline_seconds=60.0)
 
 
 def _connect(dataset: Dataset, settings: TrainerSettings) -> Any:
-    from trainingjob_trainer.storage import s3_client  # noqa: PLC0415  (only s3:// needs the storage room)
-
     return s3_client(dataset.endpoint, settings.credentials_dir, settings)
 
 
@@ -30,6 +29,7 @@ def s3_chunks(
     settings: TrainerSettings,
     *,
     connect: Callable[[Dataset, TrainerSettings], Any] = _connect,
+    retry: RetryPolicy = _OPENING,
 ) -> Iterator[Iterator[bytes]]:
     """Yield the object's bytes, chunk by chunk.
 
@@ -41,58 +41,61 @@ def s3_chunks(
         Endpoint, credentials folder and time-out.
     connect
         Makes the client (:class:`minio.Minio`).
+    retry
+        How often the object is asked for.
 
     Raises
     ------
     SpecInvalid
-        ``DatasetUriInvalid``.
+        ``DatasetUriInvalid``, ``BucketNotFound``, ``CredentialsRefused`` and what
+        :func:`trainingjob_trainer.storage.s3_client` raises. Messages hold no credentials.
     DataError
-        ``DatasetNotFound``, ``BucketNotFound``, ``CredentialsRefused``, ``AccessDenied`` or
-        ``StorageUnreachable``. Messages hold no credentials.
+        ``DatasetNotFound`` or ``DatasetUnreachable``.
+    RunFailed
+        ``DatasetUnreachable`` if the connection breaks on the way.
     """
     bucket, _, key = dataset.uri.removeprefix("s3://").partition("/")
     if not bucket or not key:
-        raise SpecInvalid("DatasetUriInvalid", "spec.dataset.uri must be s3://bucket/key")
+        raise SpecInvalid("DatasetUriInvalid", "spec.dataset.uri must be s3://bucket/key; correct it")
+    endpoint = endpoint_of(dataset.endpoint, settings)
     client = connect(dataset, settings)
-    response = None
     try:
-        response = client.get_object(bucket, key)
-        yield response.stream(CHUNK)
-    except S3Error as error:
-        raise _refused(error, dataset.uri, bucket) from error
-    except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        response = retry.call(lambda: _get(client, bucket, key, endpoint))
+    except Again as error:
         raise DataError(
-            "StorageUnreachable",
-            f"{dataset.uri} cannot be read ({type(error).__name__}); check spec.dataset.endpoint, the "
-            "bucket's name "
+            "DatasetUnreachable",
+            f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); check the endpoint "
             "and the network policy",
         ) from error
+    try:
+        yield response.stream(CHUNK)
+    except S3_FAILURES as error:
+        raise RunFailed(
+            "DatasetUnreachable", f"the connection broke while {dataset.uri} was read ({brief(error)})"
+        ) from error
     finally:
-        if response is not None:
-            response.close()
-            response.release_conn()
+        response.close()
+        response.release_conn()
 
 
-def _refused(error: S3Error, uri: str, bucket: str) -> DataError:
-    code = str(error.code)
-    if code in _MISSING_KEY:
-        return DataError("DatasetNotFound", f"{uri} does not exist; correct spec.dataset.uri")
-    if code == "NoSuchBucket":
-        return DataError(
-            "BucketNotFound", f"the bucket {bucket!r} of spec.dataset.uri does not exist; correct its name"
-        )
-    if code in _CREDENTIALS:
-        return DataError(
-            "CredentialsRefused",
-            f"the S3 endpoint refused the credentials for {uri} ({code}); correct the Secret of "
-            "spec.dataset.credentialsSecretRef (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
-        )
-    if code in {"AccessDenied", "AllAccessDisabled"}:
-        return DataError(
-            "AccessDenied",
-            f"the credentials may not read {uri}; give them s3:GetObject on it, or name another Secret in "
-            "spec.dataset.credentialsSecretRef",
-        )
-    return DataError(
-        "StorageUnreachable", f"{uri} cannot be read: the S3 endpoint answered {code}; try again later"
-    )
+def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
+    try:
+        return client.get_object(bucket, key)
+    except S3_FAILURES as error:
+        if isinstance(error, S3Error) and error.code == "NoSuchKey":
+            raise DataError(
+                "DatasetNotFound",
+                f"spec.dataset.uri: bucket {bucket!r} at {endpoint} holds no object {key!r}; correct the key",
+            ) from error
+        failure = s3_failure(error, field="spec.dataset", bucket=bucket, endpoint=endpoint)
+        if failure is not None:
+            raise failure from error
+        if not may_pass(error):
+            raise DataError(
+                "DatasetUnreachable",
+                f"spec.dataset.uri: {endpoint} answers {brief(error)} for {key!r} in bucket {bucket!r}; "
+                "correct the address",
+            ) from error
+        raise Again(brief(error)) from error
+    except ValueError as error:  # the client checks names before it asks
+        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}; correct it") from error

@@ -12,7 +12,12 @@ from trainingjob_trainer.dataset.s3_source import s3_chunks
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "public_uri"]
+
+
+def public_uri(uri: str) -> str:
+    """Return *uri* without query and fragment, where signed addresses keep their secret."""
+    return uri.partition("?")[0].partition("#")[0] if uri.startswith("https://") else uri
 
 
 def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextManager[Iterator[bytes]]:
