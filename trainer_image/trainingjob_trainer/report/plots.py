@@ -68,7 +68,7 @@ def plot_front(data: Document, front: Document) -> Markup:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_plain_tick)
         axes.xaxis.set_minor_formatter(_plain_tick if max(x) < _FAR * min(x) else NullFormatter())
-        axes.set_ylim(*_window([e["score"] for e in others] + y))
+        axes.set_ylim(*_window([e["score"] for e in others] + y, min(y)))
         axes.set_xlabel("size of the fitted pipeline, KiB")
         axes.set_ylabel(f"cross-validated {front['metric']}")
 

@@ -1,8 +1,9 @@
 """Opening the output that ``spec.output`` names."""
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from trainingjob_api import Artifact
 from trainingjob_trainer.errors import SpecInvalid
@@ -14,6 +15,9 @@ from trainingjob_trainer.storage.names import folder_name
 from trainingjob_trainer.storage.s3 import S3Output
 
 __all__ = ["Output", "folder_name", "open_output"]
+
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class Output(Protocol):
@@ -73,7 +77,8 @@ def open_output(
     Parameters
     ----------
     uri
-        ``s3://bucket/prefix``, ``pvc://claim/path``, ``file:///path`` or a plain path.
+        ``s3://bucket/prefix``, ``pvc://claim/path``, ``file://path`` (of this machine, relative to the
+        working directory without a leading slash) or a plain path.
     endpoint
         S3 endpoint, if not the default one.
     credentials_dir
@@ -91,24 +96,21 @@ def open_output(
         case "":
             return FolderOutput(Path(rest))
         case "file":
-            return FolderOutput(_file_path(uri))
+            return FolderOutput(Path(unquote(rest)))
         case "pvc":
             claim, path = _two_parts(uri, rest, "pvc://claim/path")
             mount = settings.pvc_root / claim
             return FolderOutput(mount / path, uri=uri, mount=mount)
         case "s3":
             bucket, prefix = _two_parts(uri, rest, "s3://bucket/prefix")
+            if not _BUCKET.fullmatch(bucket):
+                raise _invalid(
+                    uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
+                )
             client = s3_client(endpoint, credentials_dir, settings)
             return S3Output(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
         case _:
             raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
-
-
-def _file_path(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.netloc not in {"", "localhost"}:
-        raise _invalid(uri, "a file lies on this machine: write file:///path")
-    return Path(unquote(parts.path))
 
 
 def _two_parts(uri: str, rest: str, shape: str) -> tuple[str, str]:

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainingjob_trainer.report import front_of, leaderboard, pareto_front, ranked
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+
+anything = st.one_of(st.none(), st.floats(), st.floats(-1, 1).map(lambda x: round(x, 1)))
+
+
+def summarize(pipeline: dict[str, Any]) -> str:
+    return str(pipeline["name"])
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> list[Candidate]:
+    rows = draw(
+        st.lists(st.tuples(anything, anything, st.sampled_from(Outcome), st.integers(0, 12)), max_size=30)
+    )
+    return [
+        Candidate(
+            number=number,
+            key=f"k{key}",
+            origin="space",
+            generation=1,
+            pipeline={"name": f"p{key}"},
+            outcome=outcome,
+            score=score,
+            fold_scores=() if score is None else (score, score),
+            complexity=size,
+        )
+        for number, (score, size, outcome, key) in enumerate(rows)
+    ]
+
+
+def make(number: int, score: float, size: float | None = 1.0, **changes: Any) -> Candidate:
+    values: dict[str, Any] = {
+        "number": number,
+        "key": f"k{number}",
+        "origin": "space",
+        "generation": 1,
+        "pipeline": {"name": f"p{number}"},
+        "outcome": Outcome.OK,
+        "score": score,
+        "complexity": size,
+    }
+    return Candidate(**{**values, **changes})
+
+
+def known(candidate: Candidate) -> bool:
+    return candidate.complexity is not None and math.isfinite(candidate.complexity)
+
+
+@given(candidates())
+def test_board_is_sorted_finite_and_without_duplicates(found):
+    board = ranked(found)
+    scores = [c.score for c in board]
+    assert scores == sorted(scores, reverse=True)
+    assert all(c.outcome is Outcome.OK and math.isfinite(c.score) for c in board)
+    assert len({c.key for c in board}) == len(board)
+
+
+@given(candidates(), st.randoms())
+def test_board_does_not_depend_on_the_order(found, random):
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    assert ranked(shuffled) == ranked(found)
+    assert front_of(shuffled) == front_of(found)
+
+
+@given(candidates())
+def test_front_holds_the_best_and_nothing_that_is_beaten(found):
+    front, pool = front_of(found), [c for c in ranked(found) if known(c)]
+    assert bool(front) == bool(pool)
+    if pool:
+        assert front[0] == pool[0]
+    for point in front:
+        assert not any(
+            other.score >= point.score
+            and other.complexity <= point.complexity
+            and (other.score, other.complexity) != (point.score, point.complexity)
+            for other in pool
+        )
+    for other in pool:
+        assert any(p.score >= other.score and p.complexity <= other.complexity for p in front)
+
+
+@given(candidates())
+def test_texts_are_never_nan(found):
+    rows = leaderboard(found, 100, summarize=summarize)
+    points = pareto_front(found, summarize=summarize)
+    texts = [t for r in (*rows, *points) for t in (r.score, r.complexity) if t is not None]
+    assert all(math.isfinite(float(text)) for text in texts)
+
+
+def test_ranks_and_limits():
+    found = [make(0, 0.8), make(1, 0.9, 5.0), make(2, 0.9, 2.0), make(3, 0.7)]
+    rows = leaderboard(found, 3, summarize=summarize)
+    assert [(r.rank, r.pipeline, r.score) for r in rows] == [
+        (1, "p2", "0.9"),
+        (2, "p1", "0.9"),
+        (3, "p0", "0.8"),
+    ]
+
+
+def test_unknown_complexity_ranks_but_is_not_on_the_front():
+    found = [make(0, 0.9, None), make(1, 0.8, 3.0)]
+    assert [c.number for c in ranked(found)] == [0, 1]
+    assert [c.number for c in front_of(found)] == [1]
+
+
+def test_limit_of_the_front_keeps_the_best():
+    found = [make(n, n / 10, float(n + 1)) for n in range(9)]
+    assert [p.pipeline for p in pareto_front(found, summarize=summarize, limit=2)] == ["p8", "p7"]
+
+
+@pytest.mark.parametrize("folds", [(), (0.5,), (math.nan, 0.5)])
+def test_no_deviation_below_two_folds(folds):
+    rows = leaderboard([make(0, 0.5, fold_scores=folds)], 1, summarize=summarize)
+    assert rows[0].score_std is None

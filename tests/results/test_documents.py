@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from support.outcomes import candidate, changed, make_outcome, summarize
+from trainingjob_trainer.report import plain
+from trainingjob_trainer.report.documents import (
+    evaluation_summary,
+    front_document,
+    leaderboard_document,
+    public_uri,
+)
+from trainingjob_trainer.search.candidate import Outcome
+
+GOLDEN = Path(__file__).with_name("golden")
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+MAKERS = {
+    "leaderboard": leaderboard_document,
+    "tp_pareto_front": front_document,
+    "evaluation_summary": evaluation_summary,
+}
+
+
+def validate(name: str, document: object) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(document)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_document_is_the_golden_one(name, binary):
+    outcome = changed(binary, holdout_score=0.8)
+    document = plain(MAKERS[name](outcome, summarize))
+    path = GOLDEN / f"{name}.json"
+    if not path.is_file():
+        path.write_text(json.dumps(document, indent=2) + "\n")
+        pytest.fail(f"{path.name} was missing and has been written: read it, then commit it")
+    assert document == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_document_fits_its_schema(name, outcome):
+    validate(name, plain(MAKERS[name](outcome, summarize)))
+
+
+def test_nothing_but_failures(binary):
+    failed = tuple(candidate(n, None, outcome=Outcome.KILLED) for n in range(3))
+    outcome = changed(binary, candidates=failed, holdout_score=None, holdout_prediction=None)
+    for name, make in MAKERS.items():
+        document = plain(make(outcome, summarize))
+        validate(name, document)
+    assert document["evaluations"]["validShare"] == 0
+    assert document["evaluations"]["dominantErrors"] == [
+        {"outcome": "killed", "message": "ValueError: # negative values in row #", "count": 3}
+    ]
+
+
+def test_nan_becomes_null(binary):
+    broken = candidate(50, 0.5, fold_scores=(float("nan"), 0.5), complexity=float("inf"))
+    outcome = changed(binary, candidates=(broken,), best=broken, holdout_score=float("nan"))
+    summary = plain(evaluation_summary(outcome, summarize))
+    validate("evaluation_summary", summary)
+    assert summary["holdout"]["score"] is None
+    assert summary["best"]["foldScores"] == [None, 0.5]
+
+
+def test_no_evaluation_at_all(binary):
+    summary = plain(evaluation_summary(changed(binary, candidates=()), summarize))
+    validate("evaluation_summary", summary)
+    assert summary["evaluations"]["validShare"] is None
+
+
+def test_counts_add_up(outcome):
+    summary = evaluation_summary(outcome, summarize)["evaluations"]
+    assert sum(summary["byOutcome"].values()) == summary["total"] == len(outcome.candidates)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("s3://bucket/key.csv", "s3://bucket/key.csv"),
+        ("https://me:secret@host/t.csv?X-Amz-Signature=secret#secret", "https://host/t.csv"),
+        ("sample://iris", "sample://iris"),
+        ("file:///data/t.csv", "file:///data/t.csv"),
+        ("https://[secret", "https://…"),
+    ],
+)
+def test_uris_are_shown_without_secrets(uri, shown):
+    assert public_uri(uri) == shown
+
+
+def test_best_of_run_may_be_the_baseline():
+    outcome = make_outcome("binary")
+    outcome = changed(outcome, best=outcome.baseline, model_source="baseline")
+    summary = plain(evaluation_summary(outcome, summarize))
+    validate("evaluation_summary", summary)
+    assert summary["best"]["key"] == summary["baseline"]["key"]

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import (
+    FolderOutput,
+    Manifest,
+    S3Output,
+    open_output,
+    sha256_of,
+    verify_folder,
+)
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+UID = "8d1f0a52"
+
+
+@pytest.fixture
+def made(tmp_path):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "model.joblib").write_bytes(b"model")
+    (folder / "leaderboard.json").write_text("{}")
+    (folder / ".work").mkdir()
+    (folder / ".work" / "journal").write_text("not to be published")
+    (folder / ".hidden").write_text("nor this")
+    (folder / "link.json").symlink_to(folder / "leaderboard.json")
+    return folder
+
+
+def validate(name: str, document: object) -> None:
+    Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text())).validate(document)
+
+
+def test_published_files_are_listed_and_true(tmp_path, made):
+    output = FolderOutput(tmp_path / "out")
+    output.check()
+    artifacts = output.publish(made, "churn", UID)
+    target = tmp_path / "out" / f"churn-{UID}"
+    assert [a.name for a in artifacts] == ["leaderboard.json", "model.joblib", "manifest.json"]
+    assert {p.name for p in target.iterdir()} == {a.name for a in artifacts}
+    assert all(sha256_of(target / a.name) == a.sha256 for a in artifacts)
+    assert all(a.uri == (target / a.name).as_uri() for a in artifacts)
+    assert output.verify("churn", UID) == artifacts
+    validate("manifest", json.loads((target / "manifest.json").read_text()))
+    latest = json.loads((tmp_path / "out" / "churn" / "latest.json").read_text())
+    validate("latest", latest)
+    assert latest["folder"] == target.name
+    assert latest["manifestSha256"] == artifacts[-1].sha256
+
+
+def test_publishing_in_place_and_again(tmp_path, made):
+    output = FolderOutput(tmp_path)
+    target = output.path("churn", UID)
+    made.rename(target)
+    first = output.publish(target, "churn", UID)
+    assert output.publish(target, "churn", UID) == first
+    assert (target / ".work" / "journal").is_file()
+    (target / "model.joblib").write_bytes(b"another model")
+    assert output.publish(target, "churn", UID) != first
+    verify_folder(target)
+
+
+def test_artifacts_may_be_made_below_the_folder_itself(tmp_path, made):
+    output = FolderOutput(tmp_path)
+    work = output.path("churn", UID) / ".work" / "artifacts"
+    work.parent.mkdir(parents=True)
+    made.rename(work)
+    output.publish(work, "churn", UID)
+    assert {p.name for p in output.path("churn", UID).iterdir()} == {
+        ".work",
+        "leaderboard.json",
+        "model.joblib",
+        "manifest.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (lambda f: (f / "model.joblib").write_bytes(b"evil!"), "ArtifactMismatch"),
+        (lambda f: (f / "model.joblib").write_bytes(b"a longer model"), "ArtifactMismatch"),
+        (lambda f: (f / "model.joblib").unlink(), "ArtifactMismatch"),
+        (lambda f: (f / "manifest.json").unlink(), "ManifestMissing"),
+        (lambda f: (f / "manifest.json").write_text("{"), "ManifestInvalid"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "ManifestInvalid"),
+        (lambda f: (f / "manifest.json").write_bytes(b" " * 300_000), "ManifestInvalid"),
+        (lambda f: swap_for_link(f / "model.joblib"), "ArtifactMismatch"),
+    ],
+)
+def test_tampering_is_noticed(tmp_path, made, tamper, reason):
+    output = FolderOutput(tmp_path / "out")
+    output.publish(made, "churn", UID)
+    tamper(output.path("churn", UID))
+    with pytest.raises(RunFailed) as caught:
+        output.verify("churn", UID)
+    assert caught.value.reason == reason
+
+
+def swap_for_link(path: Path) -> None:
+    other = path.with_name(".other")
+    path.rename(other)
+    path.symlink_to(other)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "..", ".hidden", "a/b", "", "manifest.json"]
+)
+def test_a_manifest_may_not_point_elsewhere(name):
+    row = {"name": name, "sizeBytes": 1, "sha256": "a" * 64}
+    raw = json.dumps({"kind": "Manifest", "job": {"name": "x", "uid8": "y"}, "artifacts": [row]}).encode()
+    with pytest.raises(RunFailed, match="cannot be trusted"):
+        Manifest.from_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "change", [{"sizeBytes": -1}, {"sizeBytes": True}, {"sha256": "A" * 64}, {"sha256": "a"}]
+)
+def test_a_manifest_is_well_formed(change):
+    row = {"name": "a.json", "sizeBytes": 1, "sha256": "a" * 64, **change}
+    raw = json.dumps({"kind": "Manifest", "job": {"name": "x", "uid8": "y"}, "artifacts": [row]}).encode()
+    with pytest.raises(RunFailed, match="cannot be trusted"):
+        Manifest.from_bytes(raw)
+
+
+def test_while_files_change_no_manifest_vouches_for_them(tmp_path, made, monkeypatch):
+    output = FolderOutput(tmp_path / "out")
+    output.publish(made, "churn", UID)
+    (made / "model.joblib").write_bytes(b"new model")
+
+    def broken(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", broken)
+    with pytest.raises(RunFailed) as caught:
+        output.publish(made, "churn", UID)
+    assert caught.value.reason == "UploadFailed"
+    assert "No space left" in caught.value.message
+    with pytest.raises(RunFailed) as caught:
+        output.verify("churn", UID)
+    assert caught.value.reason == "ManifestMissing"
+
+
+def test_an_output_that_cannot_be_written_is_found_at_once(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SpecInvalid) as caught:
+        FolderOutput(tmp_path / "file" / "out").check()
+    assert caught.value.reason == "OutputNotWritable"
+
+
+def test_claims_must_be_mounted(tmp_path):
+    settings = TrainerSettings(pvc_root=tmp_path)
+    output = open_output("pvc://models/team", endpoint=None, credentials_dir=None, settings=settings)
+    with pytest.raises(SpecInvalid) as caught:
+        output.check()
+    assert caught.value.reason == "ClaimNotMounted"
+    (tmp_path / "models").mkdir()
+    output.check()
+    assert (tmp_path / "models" / "team").is_dir()
+    assert output.uri == "pvc://models/team"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ftp://host/x",
+        "pvc://../x",
+        "pvc://claim/../../x",
+        "s3://",
+        "s3://user:secret@host/x",
+        "s3://B/x",
+        "s3://x",
+    ],
+)
+def test_other_places_are_refused(uri):
+    with pytest.raises(SpecInvalid) as caught:
+        open_output(uri, endpoint="http://host", credentials_dir=None, settings=TrainerSettings())
+    assert caught.value.reason == "InvalidOutput"
+    assert "secret" not in caught.value.message
+
+
+def test_kinds_of_output(tmp_path, monkeypatch):
+    def opened(uri: str) -> object:
+        return open_output(uri, endpoint="http://host", credentials_dir=None, settings=TrainerSettings())
+
+    monkeypatch.chdir(tmp_path)
+    assert opened("runs").uri == (tmp_path / "runs").as_uri()
+    assert opened("file://./runs").uri == (tmp_path / "runs").as_uri()
+    assert opened((tmp_path / "ä b").as_uri()).uri == (tmp_path / "ä b").as_uri()
+    s3 = opened("s3://models/team/")
+    assert isinstance(s3, S3Output)
+    assert s3.uri == "s3://models/team"
+
+
+@pytest.mark.parametrize(
+    ("name", "uid8"), [("../x", UID), ("x", "../../x"), ("", UID), ("x", ""), ("a/b", UID)]
+)
+def test_names_cannot_leave_the_output(tmp_path, made, name, uid8):
+    with pytest.raises(ValueError):
+        FolderOutput(tmp_path).publish(made, name, uid8)
+
+
+def test_state_objects(tmp_path):
+    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    source, copy = tmp_path / "journal", tmp_path / "copy"
+    source.write_bytes(b"one")
+    assert not state.get("journal", copy)
+    state.put("journal", source)
+    assert state.get("journal", copy)
+    assert copy.read_bytes() == b"one"
+    state.delete("journal")
+    state.delete("journal")
+    assert not state.get("journal", copy)
+    with pytest.raises(ValueError):
+        state.put("../journal", source)
+
+
+def test_state_objects_are_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
+    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    (tmp_path / "journal").write_bytes(b"one")
+    with pytest.raises(RunFailed) as caught:
+        state.put("journal", tmp_path / "journal")
+    assert caught.value.reason == "StateNotSaved"
