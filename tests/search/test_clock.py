@@ -41,3 +41,13 @@ def test_carries_over_what_earlier_attempts_used() -> None:
 def test_a_run_may_take_five_percent_more_and_at_least_five_seconds() -> None:
     assert overrun_allowance(30) == 5
     assert overrun_allowance(1000) == 50
+
+
+def test_stands_still_again_when_it_is_stopped() -> None:
+    time = Time()
+    clock = RunClock(60, now=time)
+    clock.start()
+    time.now += 10
+    clock.stop()
+    time.now += 30
+    assert (clock.elapsed, clock.running) == (10, False)

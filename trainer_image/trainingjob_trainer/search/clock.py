@@ -37,21 +37,30 @@ class RunClock:
         self.used_before = used_before
         self._now = now
         self._started: float | None = None
+        self._stopped: float | None = None
 
     def start(self) -> None:
         """Start the clock; calling it again changes nothing."""
         if self._started is None:
             self._started = self._now()
 
+    def stop(self) -> None:
+        """Stop the clock for good: what comes after, such as drawing the report, is not charged."""
+        if self._stopped is None:
+            self._stopped = self._now()
+
     @property
     def running(self) -> bool:
-        """Whether the clock has been started."""
-        return self._started is not None
+        """Whether the clock has been started and not stopped."""
+        return self._started is not None and self._stopped is None
 
     @property
     def elapsed(self) -> float:
         """Seconds used so far, those of earlier attempts included."""
-        return self.used_before + (0.0 if self._started is None else self._now() - self._started)
+        if self._started is None:
+            return self.used_before
+        until = self._now() if self._stopped is None else self._stopped
+        return self.used_before + until - self._started
 
     @property
     def remaining(self) -> float:

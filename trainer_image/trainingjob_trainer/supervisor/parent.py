@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from trainingjob_api import Fallback, Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
@@ -31,6 +31,7 @@ from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 
 __all__ = ["run_root", "supervise"]
 
+_FILE = "file://"
 _REPORT_SECONDS = 2.0
 _LIGHT_SECONDS = 30.0
 _SEARCH_LADDER = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
@@ -42,8 +43,8 @@ _REASONS = {Ended.CRASHED: "TrainerCrashed", Ended.HUNG: "TrainerHung", Ended.OV
 def run_root(run: ResolvedRun, options: RunOptions) -> Path:
     """Return where a run's folder is: in the output if that is a folder here, else in the work folder."""
     uri = run.output.uri
-    if uri.startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
+    if uri.startswith(_FILE):
+        return Path(unquote(uri.removeprefix(_FILE)))
     return Path(uri) if "://" not in uri else options.work_dir
 
 
@@ -55,6 +56,7 @@ def supervise(
     *,
     sink: Callable[[Report], None] | None = None,
     patience: Patience | None = None,
+    start: Callable[..., ChildEnd] = watch_child,
 ) -> RunResult:
     """Run a job to its end.
 
@@ -72,6 +74,8 @@ def supervise(
         Takes each report; by default it goes to a file in the run's folder.
     patience
         Time-outs for the children.
+    start
+        Runs one child to its end, as `watch_child` does.
 
     Returns
     -------
@@ -107,6 +111,7 @@ def supervise(
             reporter=reporter,
             listener=on_event,
             patience=patience or Patience(),
+            start=start,
         )
         try:
             with supervision.signals():
@@ -130,6 +135,7 @@ class _Supervision:
     reporter: Reporter
     listener: Callable[[Event], None]
     patience: Patience
+    start: Callable[..., ChildEnd]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     child: int | None = None
     interrupts: int = 0
@@ -241,7 +247,7 @@ class _Supervision:
             self.child = pid
 
         try:
-            return watch_child(
+            return self.start(
                 [str(self.workspace.home), self.workspace.uid, mode.value, json.dumps(history)],
                 environment=self.options.environment or os.environ,
                 log=self.workspace.log_file,

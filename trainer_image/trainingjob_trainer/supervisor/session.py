@@ -135,6 +135,7 @@ class Session:
         with self._journal(prepared) as journal:
             with self._pool(searches=trainer.searches) as (pool, named):
                 trained = trainer.train(pool, journal, named=named(prepared))
+                self._stop_clock()
                 self._fallbacks.extend(trained.fallbacks)
                 self._tell_model(trained)
             self._channel.send(StageChanged(stage=Stage.SAVING))
@@ -286,6 +287,10 @@ class Session:
                 stopped_by=trained.searched.stopped_by,
             )
         )
+
+    def _stop_clock(self) -> None:
+        self._clock.stop()
+        self._workspace.keep_used_seconds(self._clock.elapsed)
 
     def _warn(self, message: str) -> None:
         self._warnings.append(message)
