@@ -44,7 +44,9 @@ Examples:
   trainingjob validate job.yaml --data
 """
 
-_REPORT = """Write report.html of a finished run anew, and print its leaderboard.
+_REPORT = """Draw the report of a finished run anew from its JSON files, and print its leaderboard.
+
+A report that the manifest vouches for is left alone: the new one is report.redrawn.html then.
 
 \b
 Examples:

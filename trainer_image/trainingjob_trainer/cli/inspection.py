@@ -1,6 +1,7 @@
 """A look at a job's table without training: what ``trainingjob validate --data`` shows."""
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,10 @@ def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
 
 def _compiled(run: ResolvedRun, prepared: Any) -> str:
     """Compile the search space, which refuses whatever is not on the allow-list, and return its name."""
-    from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - brings TPOT along
+    with warnings.catch_warnings():
+        # stopit, which tpot imports, still uses pkg_resources; no user can do anything about it.
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - brings TPOT along
 
-    wants_names(run, prepared)
+        wants_names(run, prepared)
     return run.search_space.preset or f"a tree from {run.search_space.source}"

@@ -1,11 +1,10 @@
 """A run as plain lines, for logs, pipes and dumb terminals."""
 
-from types import TracebackType
 from typing import Self, TextIO
 
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.cli.live import score_text
-from trainingjob_trainer.cli.text import duration, plain
+from trainingjob_trainer.cli.text import about_column, duration, plain
 from trainingjob_trainer.cli.view import RunView
 from trainingjob_trainer.events import (
     BackendReady,
@@ -50,9 +49,7 @@ class LineProgress:
         """Begin."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_details: object) -> None:
         """End; the lines stay."""
 
     def take(self, event: Event) -> None:
@@ -67,8 +64,7 @@ class LineProgress:
         self._file.write(f"[{stamp:>9}] {line}\n")
         self._file.flush()
 
-    def _lines(self, event: Event, best_before: float | None) -> list[str]:  # noqa: C901, PLR0911
-        # One case an event; a table of functions would only hide it.
+    def _lines(self, event: Event, best_before: float | None) -> list[str]:
         match event:
             case StageChanged(stage=stage):
                 return [f"stage: {stage}"]
@@ -109,6 +105,7 @@ def _data(event: DataReady) -> list[str]:
     size = f"{known.rows} rows, {known.columns} columns"
     split = f"{known.cv_folds} folds, {event.holdout_rows} hold-out rows"
     lines = [f"data: {size}; {known.task} by {known.metric}, {split}"]
-    lines += [f"{plain(one.severity)}: {plain(one.message)}" for one in event.findings[:_MOST_FINDINGS]]
+    shown = event.findings[:_MOST_FINDINGS]
+    lines += [f"{plain(one.severity)}: {about_column(one.message, one.column)}" for one in shown]
     more = len(event.findings) - _MOST_FINDINGS
     return [*lines, f"and {more} more findings"] if more > 0 else lines

@@ -193,7 +193,7 @@ def _without(value: Any, secrets: tuple[str, ...]) -> Any:
             return value
 
 
-def _entry(event: Event) -> Fields | None:  # noqa: PLR0911 - one line an event
+def _entry(event: Event) -> Fields | None:
     match event:
         case StageChanged():
             return "info", "stage_changed", _model(event)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -56,7 +55,13 @@ class RunRequest:
     log_json: bool = False
 
 
-class _Progress(AbstractContextManager["_Progress"], Protocol):
+class _Progress(Protocol):
+    """Shows a run's events between entering and leaving."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_details: object) -> None: ...
+
     def take(self, event: Event) -> None: ...
 
 
@@ -147,7 +152,7 @@ class _Silent:
         self._view.take(event)
 
 
-def _progress(desk: Desk, run: ResolvedRun, view: RunView, *, log_json: bool) -> Any:
+def _progress(desk: Desk, run: ResolvedRun, view: RunView, *, log_json: bool) -> _Progress:
     """Return what shows progress: a picture on a terminal, lines elsewhere, nothing if it is not wanted."""
     if desk.quiet or log_json:
         return _Silent(view)

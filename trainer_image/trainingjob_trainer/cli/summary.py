@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint
-from trainingjob_trainer.cli.text import change, duration, plain
+from trainingjob_trainer.cli.text import about_column, change, duration, plain
 from trainingjob_trainer.cli.view import Snapshot
 from trainingjob_trainer.supervisor.result import RunResult
 
@@ -33,7 +33,7 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
     seen
         What its events told.
     """
-    _print_warnings(console, result)
+    _print_warnings(console, result, seen)
     _print_scores(console, result)
     if result.leaderboard:
         console.print()
@@ -122,11 +122,17 @@ def _print_line(console: Console, text: str | Text, style: str = "", *, whole: b
     )
 
 
-def _print_warnings(console: Console, result: RunResult) -> None:
+def _print_warnings(console: Console, result: RunResult, seen: Snapshot) -> None:
+    # The result holds findings and warnings as one list of messages; more is known of the findings here.
+    known = {one.message: one for one in seen.findings}
     for message in result.warnings[:_MOST_WARNINGS]:
-        _print_line(console, Text.assemble(("warning: ", "yellow"), plain(message)))
+        finding = known.get(message)
+        info = finding is not None and finding.severity == "info"
+        label = ("note: ", "dim") if info else ("warning: ", "yellow")
+        text = about_column(message, None if finding is None else finding.column)
+        _print_line(console, Text.assemble(label, text))
     if len(result.warnings) > _MOST_WARNINGS:
-        _print_line(console, f"and {len(result.warnings) - _MOST_WARNINGS} more warnings in report.html")
+        _print_line(console, f"and {len(result.warnings) - _MOST_WARNINGS} more in report.html")
     if result.warnings:
         console.print()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["change", "duration", "pairs", "plain", "redact", "secrets_of", "shorten"]
+__all__ = ["about_column", "change", "duration", "pairs", "plain", "redact", "secrets_of", "shorten"]
 
 _MINUTE = 60
 _HOUR = 3600
@@ -16,6 +16,12 @@ def plain(text: object) -> str:
     Control characters, ANSI escapes and marks that turn the direction of writing become spaces.
     """
     return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+
+
+def about_column(message: str, column: str | None) -> str:
+    """Return a finding as one line that names its column."""
+    known = column is None or column in message
+    return plain(message if known else f"column {column!r}: {message}")
 
 
 def shorten(text: object, most: int) -> str:

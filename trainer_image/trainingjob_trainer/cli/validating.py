@@ -11,7 +11,7 @@ from rich.text import Text
 from trainingjob_api import load_job
 from trainingjob_trainer.cli.documents import success
 from trainingjob_trainer.cli.jobs import resolved
-from trainingjob_trainer.cli.text import plain, shorten
+from trainingjob_trainer.cli.text import about_column, plain, shorten
 from trainingjob_trainer.cli.values import Value, values_in_force
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -102,7 +102,7 @@ def _print_inspection(console: Console, seen: Inspection) -> None:
         table.add_row(Text(f"and {len(seen.feature_types) - _MOST_COLUMNS} more", "dim"), "")
     console.print(table)
     for one in seen.findings:
-        note = Text.assemble((f"{plain(one.severity)}: ", "yellow"), plain(one.message))
+        note = Text.assemble((f"{plain(one.severity)}: ", "yellow"), about_column(one.message, one.column))
         console.print(note, soft_wrap=True)
 
 

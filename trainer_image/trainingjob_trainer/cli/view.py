@@ -106,7 +106,7 @@ class RunView:
         self.now = Snapshot()
         self._seen: set[int] = set()
 
-    def take(self, event: Event) -> None:  # noqa: C901 - one case an event
+    def take(self, event: Event) -> None:
         """Bring `now` up to date."""
         seen = self.now
         match event:

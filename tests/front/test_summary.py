@@ -1,0 +1,182 @@
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from support.fake_run import BOARD, RESOLVED, SCORES, course, result_of
+from trainingjob_api import Fallback, LeaderboardEntry, ModelSource
+from trainingjob_trainer.cli.summary import print_summary, verdict
+from trainingjob_trainer.cli.view import RunView, Snapshot
+from trainingjob_trainer.events import FindingNote
+
+GOLDEN = """\
+warning: column 'id' looks like an identifier
+warning: the earlier attempt crashed
+
+accuracy           model   baseline     gain
+────────────────────────────────────────────
+cross-validated    0.912      0.871   +0.041
+on hold-out rows   0.905       0.88   +0.025
+Best pipeline: StandardScaler → PCA(n_components=0.9) → LogisticRegression(C=0.3)
+Acceptance: NOT met, the hold-out score 0.905 is below acceptance.minScore 0.95
+
+Leaderboard
+#   score    ± std    KiB   fit s   pipeline
+──────────────────────────────────────────────────────────────────────────────────────────────
+1   0.912   0.0113   14.2   0.431   StandardScaler → PCA(n_components=0.9) →
+                                    LogisticRegression(C=0.3)
+2     0.9     0.02    230    1.25   HistGradientBoostingClassifier(learning_rate=0.1,
+                                    max_leaf_nodes=31)
+
+Pareto front (score against size)
+score    KiB   pipeline
+─────────────────────────────────────────────────────────────────────────────────
+0.912   14.2   StandardScaler → PCA(n_components=0.9) → LogisticRegression(C=0.3)
+
+42 s of the budget used · 3 evaluations (2 ok · 1 failed) · generation 1 of 5 · stopped by: generations
+Folder: runs/churn-0123abcd
+Model:  runs/churn-0123abcd/model.joblib
+Report: runs/churn-0123abcd/report.html
+Use it:
+    import joblib, pandas
+    model = joblib.load('runs/churn-0123abcd/model.joblib')
+    model.predict(pandas.read_csv("new-rows.csv"))
+Model source: tpot, found by the search; no fallback.
+"""
+
+
+def seen() -> Snapshot:
+    view = RunView(lambda: 0.0)
+    for event in course():
+        view.take(event)
+    return view.now
+
+
+def summary(home: Path, *, width: int = 94, terminal: bool = False, **changes: Any) -> str:
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=terminal,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    print_summary(console, result_of(home, **changes), seen())
+    assert isinstance(console.file, io.StringIO)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs" / "churn-0123abcd"
+
+
+def test_the_last_page(home: Path) -> None:
+    text = summary(
+        home,
+        accepted=False,
+        acceptance_message="the hold-out score 0.905 is below acceptance.minScore 0.95",
+        warnings=("column 'id' looks like an identifier", "the earlier attempt crashed"),
+    )
+    assert text == GOLDEN
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_on_a_terminal_each_pipeline_takes_one_line_and_no_number_is_cut(home: Path, width: int) -> None:
+    row = LeaderboardEntry(rank=3, pipeline="y" * 300, score="0.1", complexity="1", fit_seconds="2")
+    lines = summary(home, width=width, terminal=True, leaderboard=(*BOARD, row)).splitlines()
+    rows = lines[lines.index("Leaderboard") + 3 :][:3]
+    assert [line.split()[:2] for line in rows] == [["1", "0.912"], ["2", "0.9"], ["3", "0.1"]]
+    assert max(cell_len(line) for line in rows) <= width
+    assert rows[2].endswith("…")
+
+
+def test_elsewhere_nothing_is_cut(home: Path) -> None:
+    row = LeaderboardEntry(rank=1, pipeline="y" * 300, score="0.1")
+    text = summary(home, leaderboard=(row,))
+    assert "…" not in text
+    assert text.count("y") >= 300
+
+
+def test_paths_stay_in_one_piece(tmp_path: Path) -> None:
+    far = tmp_path / ("deep/" * 30) / "churn-0123abcd"
+    lines = summary(far, width=40, terminal=True).splitlines()
+    assert f"Model:  {far}/model.joblib" in lines
+
+
+def test_a_model_in_a_bucket_is_downloaded_first(home: Path) -> None:
+    text = summary(home, location="s3://models/churn-0123abcd")
+    assert "Model:  s3://models/churn-0123abcd/model.joblib\n" in text
+    assert "Download it, then use it:\n" in text
+    assert "joblib.load('model.joblib')" in text
+
+
+def test_what_was_only_decided_is_no_warning(home: Path) -> None:
+    note = FindingNote(finding="TaskInferred", severity="info", message="the task is classification")
+    console = Console(file=io.StringIO(), width=80)
+    view = RunView()
+    view.now = Snapshot(findings=(note,))
+    print_summary(console, result_of(home, warnings=("the task is classification",)), view.now)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().startswith("note: the task is classification\n")
+
+
+def test_names_cannot_steer_the_terminal(home: Path) -> None:
+    hostile = "[red]x[/red] \x1b[2J\x07 :boom:"
+    row = LeaderboardEntry(rank=1, pipeline=hostile, score="0.1")
+    best = SCORES.model_copy(update={"pipeline": hostile})
+    text = summary(home, leaderboard=(row,), best=best, warnings=(hostile,), stopped_by=hostile)
+    assert text.count("[red]x[/red]") == 4
+    assert not {"\x1b", "\x07"} & set(text)
+
+
+def step(source: str, target: str, reason: str, message: str = "") -> Fallback:
+    return Fallback(from_=source, to=target, reason=reason, time=datetime.now(UTC), message=message)
+
+
+LOCAL = step("dask", "local", "SchedulerUnavailable", "no Dask cluster could be reached")
+BASELINE = step("tpot", "baseline", "NoPipelineFitted", "all of them failed.")
+DUMMY = step("baseline", "dummy", "BaselineFailed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({}, "Model source: tpot, found by the search; no fallback.", id="search"),
+        pytest.param(
+            {"fallbacks": (LOCAL,)},
+            "Model source: tpot, found by the search; fallback: dask → local "
+            "(SchedulerUnavailable: no Dask cluster could be reached).",
+            id="search, not where it was asked",
+        ),
+        pytest.param(
+            {"model_source": ModelSource.BASELINE, "fallbacks": (BASELINE,)},
+            "Model source: baseline; fallback: tpot → baseline (NoPipelineFitted: all of them failed).",
+            id="baseline",
+        ),
+        pytest.param(
+            {"model_source": ModelSource.BASELINE, "fallbacks": (LOCAL, BASELINE, DUMMY)},
+            "Model source: a dummy model that ignores the features; fallback: dask → local "
+            "(SchedulerUnavailable: no Dask cluster could be reached), then tpot → baseline "
+            "(NoPipelineFitted: all of them failed), then baseline → dummy (BaselineFailed).",
+            id="dummy",
+        ),
+        pytest.param(
+            {
+                "model_source": ModelSource.BASELINE,
+                "resolved": RESOLVED.model_copy(update={"automl_enabled": False}),
+            },
+            "Model source: baseline, since automl is disabled; no fallback.",
+            id="disabled",
+        ),
+    ],
+)
+def test_the_last_line_says_what_the_model_is(home: Path, changes: dict[str, Any], line: str) -> None:
+    assert verdict(result_of(home, **changes)) == line
+    assert summary(home, width=60, **changes).splitlines()[-1] == line
