@@ -99,7 +99,7 @@ def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterato
             processes=True,
             memory_limit=memory_limit_mb * 1024 * 1024,
             dashboard_address=None,
-            # Even without a dashboard the scheduler serves HTTP: on port 8787 of every interface, unless told.
+            # Even without a dashboard the scheduler serves HTTP, on 8787 of every interface unless told.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             local_directory=str(scratch),
             host="127.0.0.1",
