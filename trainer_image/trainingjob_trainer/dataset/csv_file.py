@@ -85,8 +85,7 @@ def check_names(names: Sequence[str], limit: int) -> None:
         raise DataError(
             "TooManyColumns",
             f"the table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
-            "ask the "
-            "administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
+            "ask the administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
         )
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
@@ -127,8 +126,8 @@ def _check_encoding(path: Path) -> None:
             if zero >= 0:
                 raise DataError(
                     "DatasetFormatInvalid",
-                    f"the file holds a NUL byte at byte offset {offset + zero}, so it is not CSV text; "
-                    "give the table as UTF-8 CSV (plain or gzip) or Parquet",
+                    f"the file holds a NUL byte at byte offset {offset + zero}, so it is not CSV text; give "
+                    "the table as UTF-8 CSV (plain or gzip) or Parquet",
                 )
             held = len(decoder.getstate()[0])
             try:
@@ -155,8 +154,7 @@ def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         "EncodingInvalid",
         f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; if it was written as "
-        "Windows-1252 "
-        "(Excel), convert it with: iconv -f WINDOWS-1252 -t UTF-8",
+        "Windows-1252 (Excel), convert it with: iconv -f WINDOWS-1252 -t UTF-8",
     )
 
 

@@ -138,8 +138,7 @@ def _bomb(limit: int) -> DataError:
     return DataError(
         "DecompressedTooLarge",
         f"the dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, "
-        "or "
-        "ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
+        "or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )
 
 

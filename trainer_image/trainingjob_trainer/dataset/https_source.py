@@ -110,8 +110,8 @@ def _check(url: httpx.URL, settings: TrainerSettings) -> None:
     if url.scheme != "https" or not url.host or url.userinfo:
         raise SpecInvalid(
             "DatasetUriInvalid",
-            f"spec.dataset.uri leads to {_shown(url)}; it must be https:// all the way, without user name "
-            "or password",
+            f"spec.dataset.uri leads to {_shown(url)}; it must be https:// all the way, without user name or "
+            "password",
         )
     if settings.allowed_endpoints and url.host not in settings.allowed_endpoints:
         raise SpecInvalid(

@@ -101,6 +101,6 @@ def _check_pin(dataset: Dataset, sha256: str) -> None:
     if pin is not None and pin.lower() != sha256:
         raise DataError(
             "DigestMismatch",
-            f"spec.dataset.sha256 is {pin.lower()}, but {public_uri(dataset.uri)} has {sha256}: the file has changed; "
-            "restore it, or put the new digest into the spec after checking the file",
+            f"spec.dataset.sha256 is {pin.lower()}, but {public_uri(dataset.uri)} has {sha256}: the file has "
+            "changed; restore it, or put the new digest into the spec after checking the file",
         )

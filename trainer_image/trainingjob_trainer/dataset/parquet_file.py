@@ -74,6 +74,5 @@ def _too_large(limit: int) -> DataError:
     return DataError(
         "DecompressedTooLarge",
         f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of "
-        "the "
-        "rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
+        "the rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )

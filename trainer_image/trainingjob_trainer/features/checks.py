@@ -51,8 +51,7 @@ def find_duplicates(frame: pd.DataFrame) -> tuple[Finding, ...]:
         return ()
     message = (
         f"{count:,} of {len(frame):,} rows repeat an earlier row; where equal rows stand on both sides of a "
-        "split, scores "
-        "are too good: remove them from the table if they are one thing counted twice"
+        "split, scores are too good: remove them from the table if they are one thing counted twice"
     )
     return (Finding(FindingKind.DUPLICATES, Severity.WARNING, None, message),)
 
@@ -69,8 +68,7 @@ def find_imbalance(
     rare = classes[counts.index(least)]
     advice = (
         f"accuracy is {max(counts) / total:.3g} for a model that always answers the same: read "
-        "balanced_accuracy beside "
-        "it, or set spec.metric to balanced_accuracy or f1_macro"
+        "balanced_accuracy beside it, or set spec.metric to balanced_accuracy or f1_macro"
         if metric == "accuracy"
         else "read balanced_accuracy beside the score"
     )
@@ -103,8 +101,7 @@ def find_leaks(
             what = "balanced accuracy" if classify else "R²"
             message = (
                 f"this column alone predicts the target with a {what} of {score:.3f}; if it is known only "
-                "after the target "
-                "is, set it to ignore in spec.featureTypes"
+                "after the target is, set it to ignore in spec.featureTypes"
             )
             findings.append(Finding(FindingKind.LEAKAGE, Severity.WARNING, name, message))
     return tuple(findings)

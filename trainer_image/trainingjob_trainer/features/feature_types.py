@@ -86,8 +86,7 @@ def infer_feature_types(
         raise DataError(
             "NoFeatures",
             "no column is left to learn from: all are constant, like identifiers, of an unsupported type, "
-            "or ignored; "
-            "give a type to one of them in spec.featureTypes",
+            "or ignored; give a type to one of them in spec.featureTypes",
         )
     return types, tuple(findings)
 

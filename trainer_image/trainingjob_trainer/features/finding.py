@@ -18,7 +18,7 @@ class FindingKind(StrEnum):
 
     TASK_INFERRED = "TaskInferred"
     TARGET_MISSING = "TargetMissing"
-    TARGET_MIXED = "TargetMixedTypes"
+    LABELS_AS_TEXT = "LabelsAsText"
     POSITIVE_LABEL = "PositiveLabelChosen"
     POSITIVE_LABEL_UNUSED = "PositiveLabelUnused"
     IMBALANCED = "ImbalancedTarget"

@@ -116,8 +116,8 @@ def metric_task(name: str) -> Task:
         nearest = _by_likeness(name, get_scorer_names())
         raise SpecInvalid(
             "UnknownMetric",
-            f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? "
-            f"All scorers: {', '.join(nearest)}",
+            f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? All scorers: "
+            f"{', '.join(nearest)}",
         )
     return Task.REGRESSION if name in _REGRESSION else Task.CLASSIFICATION
 
@@ -226,9 +226,8 @@ def _check_range(name: str, target: np.ndarray) -> None:
         raise DataError(
             "TargetOutOfRange",
             f"spec.metric: {name!r} is defined for targets {bound}, but {len(bad):,} row(s) have less, such "
-            "as "
-            f"{bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these rows "
-            "out",
+            f"as {bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these "
+            "rows out",
         )
 
 

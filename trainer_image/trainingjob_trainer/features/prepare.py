@@ -21,7 +21,7 @@ from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.metric import Metric, resolve_metric
 from trainingjob_trainer.features.schema import InputSchema, describe_input
-from trainingjob_trainer.features.split import Split, split_by_group, split_by_time, split_rows
+from trainingjob_trainer.features.split import Classes, Split, split_by_group, split_by_time, split_rows
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
@@ -96,6 +96,7 @@ class Prepared:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
     values: np.ndarray
+    classified: Classes | None
     classes: tuple[Any, ...] | None
     positive_label: Any
     metric: Metric
@@ -184,8 +185,7 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
             raise DataError(
                 "TimeColumnUnreadable",
                 f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a "
-                "number; choose "
-                "another column, or strategy kfold",
+                "number; choose another column, or strategy kfold",
             )
         if lost:
             message = f"{lost:,} rows with a target have no readable time and are left out"
@@ -206,13 +206,16 @@ def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
     if task is Task.REGRESSION:
         numbers = read_numbers(column)
         metric = resolve_metric(run.metric, task, target=numbers)
-        return _Target(values=numbers, classes=None, positive_label=None, metric=metric, findings=())
+        return _Target(
+            values=numbers, classified=None, classes=None, positive_label=None, metric=metric, findings=()
+        )
     labels = read_labels(column)
     positive, chosen = choose_positive(labels, run.positive_label, run.target_column)
     metric = resolve_metric(run.metric, task, labels.classes, positive)
     uneven = find_imbalance(labels.classes, labels.counts, metric.name, run.target_column)
     return _Target(
         values=labels.values,
+        classified=Classes(labels.codes, tuple(str(label) for label in labels.classes)),
         classes=labels.classes,
         positive_label=positive,
         metric=metric,
@@ -221,19 +224,17 @@ def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
 
 
 def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split, np.ndarray | None]:
-    classify = goal.classes is not None
     validation = run.validation
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
+    classes = goal.classified
     if validation.strategy is ValidationStrategy.GROUP and validation.group_column is not None:
         groups, findings = _groups(frame[validation.group_column])
-        split = split_by_group(
-            goal.values, groups, classify=classify, fraction=fraction, folds=folds, seed=seed
-        )
+        split = split_by_group(groups, classes, fraction=fraction, folds=folds, seed=seed)
         return replace(split, findings=findings + split.findings), groups
     if validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
         times = _times(frame[validation.time_column]).to_numpy()
-        return split_by_time(goal.values, times, classify=classify, fraction=fraction, folds=folds), None
-    return split_rows(goal.values, classify=classify, fraction=fraction, folds=folds, seed=seed), None
+        return split_by_time(times, classes, fraction=fraction, folds=folds), None
+    return split_rows(len(frame), classes, fraction=fraction, folds=folds, seed=seed), None
 
 
 def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:

@@ -27,6 +27,14 @@ _LEAST = 2  # rows of a class or parts of a table that a split needs
 
 
 @dataclass(frozen=True, slots=True)
+class Classes:
+    """Class of each row, as a position in ``names``, which are those that messages show."""
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """Where each row goes; all are positions (``intp``), sorted where time does not order them."""
 
@@ -36,8 +44,8 @@ class Split:
     findings: tuple[Finding, ...]
 
 
-def split_rows(target: np.ndarray, *, classify: bool, fraction: float, folds: int, seed: int) -> Split:
-    """Set aside a random *fraction* and cut the rest into shuffled *folds*, stratified for classification.
+def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: int, seed: int) -> Split:
+    """Set aside a random *fraction* and cut the rest into shuffled *folds*, stratified by *classes*.
 
     The hold-out takes from each class its share, but leaves two rows of it.
 
@@ -47,147 +55,137 @@ def split_rows(target: np.ndarray, *, classify: bool, fraction: float, folds: in
         ``ClassTooSmall`` or ``TooFewRows``.
     """
     rng = np.random.default_rng(seed)
-    holdout = _stratified(target, fraction, rng) if classify else _random(len(target), fraction, rng)
-    train = np.setdiff1d(np.arange(len(target)), holdout)
-    _check_sizes(train, holdout, target, classify=classify)
-    count, findings = _reduce(
-        folds, _smallest(target[train]) if classify else len(train), "the smallest class has"
-    )
-    cutter = StratifiedKFold if classify else KFold
-    parts = cutter(n_splits=count, shuffle=True, random_state=seed).split(
-        train, target[train] if classify else None
-    )
+    holdout = _random(rows, fraction, rng) if classes is None else _stratified(classes, fraction, rng)
+    train = np.setdiff1d(np.arange(rows), holdout)
+    _check_sizes(train, holdout, classes)
+    if classes is None:
+        count, findings = _reduce(folds, len(train), "there are so many rows outside the hold-out")
+        parts = KFold(n_splits=count, shuffle=True, random_state=seed).split(train)
+    else:
+        inside = classes.codes[train]
+        smallest = int(np.bincount(inside).min())
+        count, findings = _reduce(folds, smallest, "the smallest class has so many rows outside the hold-out")
+        parts = StratifiedKFold(n_splits=count, shuffle=True, random_state=seed).split(train, inside)
     return Split(train, holdout, _positions(train, parts), findings)
 
 
 def split_by_group(
-    target: np.ndarray, groups: np.ndarray, *, classify: bool, fraction: float, folds: int, seed: int
+    groups: np.ndarray, classes: Classes | None, *, fraction: float, folds: int, seed: int
 ) -> Split:
     """Set aside about a *fraction* of the rows, and cut the rest, with equal *groups* never on both sides.
 
     Raises
     ------
     DataError
-        ``TooFewGroups``, ``ClassTooSmall`` or ``TooFewRows``.
+        ``TooFewGroups``, ``ClassTooSmall``, ``TooFewRows`` or ``FoldsSingleClass``.
     """
     count = len(np.unique(groups))
     if count <= _LEAST:
         raise DataError(
             "TooFewGroups",
             f"spec.validation.groupColumn: the column has {count} group(s), but hold-out and two folds need "
-            "at least "
-            "three; choose another column, or strategy kfold",
+            "at least three; choose another column, or strategy kfold",
         )
-    train, holdout = _group_holdout(target, groups, classify=classify, fraction=fraction, seed=seed)
-    _check_sizes(train, holdout, target, classify=classify)
+    train, holdout = _group_holdout(groups, classes, fraction=fraction, seed=seed)
+    _check_sizes(train, holdout, classes)
     inside = groups[train]
-    wanted, findings = _reduce(folds, len(np.unique(inside)), "the rows outside the hold-out have groups:")
+    wanted, findings = _reduce(folds, len(np.unique(inside)), "there are so many groups outside the hold-out")
 
     def cut(number: int) -> tuple[Fold, ...]:
-        parts = _cut_groups(target[train], inside, classify=classify, number=number, seed=seed)
-        return _positions(train, parts)
+        codes = None if classes is None else classes.codes[train]
+        return _positions(train, _cut_groups(inside, codes, number=number, seed=seed))
 
-    parts, more = _whole_folds(cut, target, wanted, classify=classify)
+    parts, more = _whole_folds(cut, train, classes, wanted)
     return Split(train, holdout, parts, findings + more)
 
 
-def split_by_time(
-    target: np.ndarray, times: np.ndarray, *, classify: bool, fraction: float, folds: int
-) -> Split:
+def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float, folds: int) -> Split:
     """Set aside the last *fraction* in time; each fold is fitted on what lies before the rows that it scores.
 
     Parameters
     ----------
     times
-        Sortable, without missing values. Equal times never stand on both sides of the hold-out, if there are
-        others.
+        Sortable, without missing values. Equal times do not stand on both sides of the hold-out, unless more
+        than half of the rows would go.
 
     Raises
     ------
     DataError
-        ``TooFewRows`` or ``ClassTooSmall``.
+        ``TooFewRows``, ``ClassTooSmall`` or ``FoldsSingleClass``.
     """
     order = np.argsort(times, kind="stable").astype(np.intp)
     cut = len(order) - max(1, round(fraction * len(order)))
     first = int(np.searchsorted(times[order], times[order[cut]], side="left"))
     cut = first if first > len(order) // 2 else cut
     train, holdout = order[:cut], order[cut:]
-    _check_sizes(train, holdout, target, classify=classify)
-    wanted, findings = _reduce(folds, len(train) - 1, "the rows outside the hold-out allow")
-    parts, more = _whole_folds(
-        lambda number: _positions(train, TimeSeriesSplit(n_splits=number).split(train)),
-        target,
-        wanted,
-        classify=classify,
-    )
+    _check_sizes(train, holdout, classes)
+    wanted, findings = _reduce(folds, len(train) - 1, "the rows outside the hold-out allow so many")
+
+    def parts_of(number: int) -> tuple[Fold, ...]:
+        return _positions(train, TimeSeriesSplit(n_splits=number).split(train))
+
+    parts, more = _whole_folds(parts_of, train, classes, wanted)
     return Split(train, holdout, parts, findings + more)
 
 
 def _random(rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    size = min(max(1, round(fraction * rows)), rows)
-    return np.sort(rng.permutation(rows)[:size]).astype(np.intp)
+    return np.sort(rng.permutation(rows)[: max(1, round(fraction * rows))]).astype(np.intp)
 
 
-def _stratified(target: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    chosen = []
-    for label in np.unique(target):
-        members = np.flatnonzero(target == label)
-        size = min(round(fraction * len(members)), max(0, len(members) - _LEAST))
-        chosen.append(rng.permutation(members)[:size])
+def _stratified(classes: Classes, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    shuffled = rng.permutation(len(classes.codes))
+    by_class = shuffled[np.argsort(classes.codes[shuffled], kind="stable")]
+    members = np.split(by_class, np.cumsum(np.bincount(classes.codes))[:-1])
+    chosen = [rows[: min(round(fraction * len(rows)), max(0, len(rows) - _LEAST))] for rows in members]
     return np.sort(np.concatenate(chosen)).astype(np.intp)
 
 
 def _group_holdout(
-    target: np.ndarray, groups: np.ndarray, *, classify: bool, fraction: float, seed: int
+    groups: np.ndarray, classes: Classes | None, *, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(len(target))
-    if classify:
-        number = min(max(_LEAST, round(1 / fraction)), len(np.unique(groups)))
-        train, holdout = _cut_groups(target, groups, classify=True, number=number, seed=seed)[0]
-    else:
+    if classes is None:
         shuffle = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-        train, holdout = next(shuffle.split(rows, groups=groups))
+        train, holdout = next(shuffle.split(groups, groups=groups))
+    else:
+        number = min(max(_LEAST, round(1 / fraction)), len(np.unique(groups)))
+        train, holdout = _cut_groups(groups, classes.codes, number=number, seed=seed)[0]
     return np.sort(train).astype(np.intp), np.sort(holdout).astype(np.intp)
 
 
-def _cut_groups(
-    target: np.ndarray, groups: np.ndarray, *, classify: bool, number: int, seed: int
-) -> list[Fold]:
-    cutter = StratifiedGroupKFold if classify else GroupKFold
-    if classify:
-        number = max(_LEAST, min(number, int(np.unique(target, return_counts=True)[1].max())))
+def _cut_groups(groups: np.ndarray, codes: np.ndarray | None, *, number: int, seed: int) -> list[Fold]:
+    if codes is None:
+        return list(GroupKFold(n_splits=number, shuffle=True, random_state=seed).split(groups, groups=groups))
+    number = max(_LEAST, min(number, int(np.bincount(codes).max())))
     with warnings.catch_warnings():
         # Small classes are looked at afterwards, in the folds that came out.
         warnings.simplefilter("ignore", UserWarning)
-        cut = cutter(n_splits=number, shuffle=True, random_state=seed)
-        return list(cut.split(np.arange(len(target)), target, groups))
+        cutter = StratifiedGroupKFold(n_splits=number, shuffle=True, random_state=seed)
+        return list(cutter.split(codes, codes, groups))
 
 
 def _positions(train: np.ndarray, parts: Iterable[Fold]) -> tuple[Fold, ...]:
     return tuple((train[fit].astype(np.intp), train[score].astype(np.intp)) for fit, score in parts)
 
 
-def _smallest(target: np.ndarray) -> int:
-    return int(np.unique(target, return_counts=True)[1].min())
-
-
-def _check_sizes(train: np.ndarray, holdout: np.ndarray, target: np.ndarray, *, classify: bool) -> None:
-    if classify:
-        classes, counts = np.unique(target, return_counts=True)
-        inside = [int((target[train] == label).sum()) for label in classes]
-        small = [i for i, rows in enumerate(inside) if rows < _LEAST]
-        if small:
-            shown = ", ".join(f"{classes[i]!s} ({counts[i]} in all)" for i in small[:_SHOWN])
+def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None) -> None:
+    if classes is not None:
+        total = np.bincount(classes.codes)
+        inside = np.bincount(classes.codes[train], minlength=len(total))
+        small = np.flatnonzero(inside < _LEAST)
+        if len(small):
+            shown = ", ".join(f"{classes.names[i]} ({total[i]} in all)" for i in small[:_SHOWN])
+            more = f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else ""
             raise DataError(
                 "ClassTooSmall",
-                f"spec.targetColumn: {len(small)} of {len(classes)} classes have fewer than two rows outside "
-                f"the hold-out: {shown}; add rows, merge or remove these classes, lower "
-                "spec.validation.holdoutFraction, or set spec.task to regression if the target is a quantity",
+                f"spec.targetColumn: {len(small)} of {len(total)} classes have fewer than two rows outside "
+                f"the hold-out: {shown}{more}; add rows, merge or remove these classes, or set spec.task to "
+                "regression if the target is a quantity",
             )
     if len(holdout) == 0 or len(train) < 2 * _LEAST:
         raise DataError(
             "TooFewRows",
-            f"{len(target)} row(s) with a target are too few to set a hold-out aside and cut folds; add rows",
+            f"{len(train) + len(holdout)} row(s) with a target are too few to set a hold-out aside and cut "
+            "folds; add rows",
         )
 
 
@@ -195,36 +193,37 @@ def _reduce(wanted: int, most: int, why: str) -> tuple[int, tuple[Finding, ...]]
     if most >= wanted:
         return wanted, ()
     number = max(_LEAST, most)
-    return number, (_fewer(wanted, number, f"{why} {most}"),)
+    return number, (_fewer(wanted, number, f"{why} ({most})"),)
 
 
 def _fewer(wanted: int, number: int, why: str) -> Finding:
-    message = f"{number} folds instead of {wanted} (spec.budget.cvFolds): {why}"
+    message = f"{number} folds instead of {wanted} (spec.budget.cvFolds), since {why}"
     return Finding(FindingKind.FOLDS_REDUCED, Severity.WARNING, None, message)
 
 
 def _whole_folds(
-    cut: Callable[[int], tuple[Fold, ...]], target: np.ndarray, wanted: int, *, classify: bool
+    cut: Callable[[int], tuple[Fold, ...]], train: np.ndarray, classes: Classes | None, wanted: int
 ) -> tuple[tuple[Fold, ...], tuple[Finding, ...]]:
     """Return the most folds, up to *wanted*, in which every class is fitted and two are scored."""
-    if not classify:
+    if classes is None:
         return cut(wanted), ()
-    tried = [cut(number) for number in range(wanted, _LEAST - 1, -1)]
-    rows = np.unique(np.concatenate([np.concatenate(fold) for fold in tried[0]]))
-    classes = len(np.unique(target[rows]))
-    for parts in tried:
-        fitted = min(len(np.unique(target[fit])) for fit, _ in parts)
-        scored = min(len(np.unique(target[score])) for _, score in parts)
-        if fitted == classes and scored >= _LEAST:
-            why = "with more, a class is missing from the rows of a fold"
+    codes = classes.codes
+    every = len(np.unique(codes[train]))
+    possible = None
+    for number in range(wanted, _LEAST - 1, -1):
+        parts = cut(number)
+        fitted = min(len(np.unique(codes[fit])) for fit, _ in parts)
+        scored = min(len(np.unique(codes[score])) for _, score in parts)
+        if fitted == every and scored >= _LEAST:
+            why = "with more, a class would be missing from the rows of a fold"
             return parts, () if len(parts) == wanted else (_fewer(wanted, len(parts), why),)
-    for parts in tried:
-        if min(len(np.unique(target[fit])) for fit, _ in parts) >= _LEAST:
-            message = "some folds do not hold every class, so their scores say less; see spec.validation"
-            return parts, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
+        if possible is None and fitted >= _LEAST:
+            possible = parts
+    if possible is not None:
+        message = "some folds do not hold every class, so that their scores say less; see spec.validation"
+        return possible, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
     raise DataError(
         "FoldsSingleClass",
         "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
-        "choose "
-        "another groupColumn or timeColumn, or strategy kfold",
+        "choose another groupColumn or timeColumn, or strategy kfold",
     )

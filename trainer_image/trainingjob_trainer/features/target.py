@@ -25,6 +25,7 @@ __all__ = [
 _FEW_VALUES = 20
 _ROWS_PER_VALUE = 10
 _SHOWN = 5
+_NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class Labels:
     Parameters
     ----------
     values
-        One label a row: booleans, ``int64``, ``float64`` or objects (strings).
+        One label a row: booleans, ``int64`` or objects (strings).
+    codes
+        Position in ``classes`` of each row's label (``intp``).
     classes
         The distinct labels, sorted, as plain Python values.
     counts
@@ -44,6 +47,7 @@ class Labels:
     """
 
     values: np.ndarray
+    codes: np.ndarray
     classes: tuple[Any, ...]
     counts: tuple[int, ...]
     findings: tuple[Finding, ...]
@@ -88,8 +92,8 @@ def usable_rows(column: pd.Series) -> np.ndarray:
     if not usable.any():
         raise DataError(
             "TargetAllMissing",
-            f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, "
-            "or fill it",
+            f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, or "
+            "fill it",
         )
     return usable
 
@@ -142,15 +146,13 @@ def _check_type(column: pd.Series) -> None:
         raise DataError(
             "TargetTypeUnsupported",
             f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of "
-            "numbers, "
-            "text or booleans",
+            "numbers, text or booleans",
         )
     if column.dtype == object and column.map(lambda value: not np.isscalar(value)).all():
         raise DataError(
             "TargetTypeUnsupported",
             f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, "
-            "text or "
-            "booleans",
+            "text or booleans",
         )
 
 
@@ -213,8 +215,7 @@ def read_numbers(column: pd.Series) -> np.ndarray:
         raise DataError(
             "TargetConstant",
             f"spec.targetColumn: every value of {column.name!r} is {values[0]:g}, so there is nothing to "
-            "learn; "
-            "name another column",
+            "learn; name another column",
         )
     return values
 
@@ -222,7 +223,8 @@ def read_numbers(column: pd.Series) -> np.ndarray:
 def read_labels(column: pd.Series) -> Labels:
     """Return the labels of a classification target, as they are.
 
-    Whole numbers that pandas made floats of because a value was missing become integers again.
+    Whole numbers that pandas made floats of because a value was missing become integers again. Numbers with
+    fractions become text, since no classifier takes them.
 
     Raises
     ------
@@ -230,15 +232,20 @@ def read_labels(column: pd.Series) -> Labels:
         ``TargetSingleClass``.
     """
     values, findings = _label_values(column)
-    classes, counts = np.unique(values, return_counts=True)
+    classes, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(classes) == 1:
         raise DataError(
             "TargetSingleClass",
             f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a "
-            "classifier "
-            "needs at least two labels",
+            "classifier needs at least two labels",
         )
-    return Labels(values, tuple(classes.tolist()), tuple(int(count) for count in counts), findings)
+    return Labels(
+        values=values,
+        codes=codes.astype(np.intp),
+        classes=tuple(classes.tolist()),
+        counts=tuple(int(count) for count in counts),
+        findings=findings,
+    )
 
 
 def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
@@ -247,14 +254,14 @@ def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "boolean":
         return column.to_numpy(dtype=bool, copy=True), ()
-    if kind in {"integer", "floating", "mixed-integer-float", "decimal"}:
-        numbers = column.astype("float64")
-        return numbers.to_numpy(dtype="int64" if _whole(numbers) else "float64", copy=True), ()
+    if kind in _NUMBER_KINDS and _whole(column.astype("float64")):
+        return column.astype("float64").to_numpy(dtype="int64", copy=True), ()
     values = column.astype("str").to_numpy(dtype=object, copy=True)
     if kind in {"string", "empty"}:
         return values, ()
-    message = f"the labels of {column.name!r} are of several types ({kind}); all are read as text"
-    return values, (Finding(FindingKind.TARGET_MIXED, Severity.WARNING, str(column.name), message),)
+    what = "numbers with fractions" if kind in _NUMBER_KINDS else f"of several types ({kind})"
+    message = f"the labels of {column.name!r} are {what}; they are read, and predicted, as text"
+    return values, (Finding(FindingKind.LABELS_AS_TEXT, Severity.WARNING, str(column.name), message),)
 
 
 def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any, tuple[Finding, ...]]:
