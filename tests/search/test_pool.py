@@ -68,7 +68,7 @@ def test_a_bad_task_harms_neither_its_neighbours_nor_the_pool(
     workers: Workers, deed: str, killed: bool, timed_out: bool
 ) -> None:
     pool = TaskPool(workers)
-    until(lambda: pool.workers == 2, 30)
+    until(lambda: pool.workers == 2, 90)
     pool.submit(bad(deed))
     for number in range(20):
         pool.submit(good(number))
@@ -82,7 +82,7 @@ def test_a_bad_task_harms_neither_its_neighbours_nor_the_pool(
 
 def test_the_death_of_every_worker_costs_no_healthy_task(workers: Workers) -> None:
     pool = TaskPool(workers)
-    until(lambda: pool.workers == 2, 30)
+    until(lambda: pool.workers == 2, 90)
     for number in range(10):
         pool.submit(good(number))
     pids = workers.client.run(os.getpid)
@@ -95,7 +95,7 @@ def test_the_death_of_every_worker_costs_no_healthy_task(workers: Workers) -> No
 
 def test_what_was_dropped_is_never_heard_of_again(workers: Workers) -> None:
     pool = TaskPool(workers)
-    until(lambda: pool.workers == 2, 30)
+    until(lambda: pool.workers == 2, 90)
     for number in range(8):
         pool.submit(good(number))
     pool.drop()
