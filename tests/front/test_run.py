@@ -5,7 +5,7 @@ import pytest
 
 from support.fake_run import Front, evaluated
 from trainingjob_trainer.cli.jobs import local_uri
-from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.errors import DataError, RunFailed
 
 
 def log_of(front: Front) -> list[dict[str, object]]:
@@ -128,6 +128,12 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_run(front: Front) -> Non
     logs = front.folder / "runs" / "churn-0123abcd" / ".work" / "logs"
     (logs / "run.jsonl").mkdir(parents=True)
     assert front.run().exit_code == 0
+
+
+def test_a_log_that_went_with_its_folder_is_not_pointed_to(front: Front) -> None:
+    front.fake.error, front.fake.removes_folder = DataError("DatasetEmpty", "a header only"), True
+    assert front.run("--quiet").stderr.splitlines() == ["error: a header only", "reason: DatasetEmpty"]
+    assert list((front.folder / "runs").iterdir()) == []
 
 
 def test_a_run_that_never_got_a_folder_points_to_no_log(front: Front) -> None:

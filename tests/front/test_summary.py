@@ -150,6 +150,11 @@ DUMMY = step("baseline", "dummy", "BaselineFailed")
     [
         pytest.param({}, "Model source: tpot, found by the search; no fallback.", id="search"),
         pytest.param(
+            {"best": SCORES.model_copy(update={"score": "0.871"})},
+            "Model source: tpot, which found nothing better than the baseline; no fallback.",
+            id="search, in vain",
+        ),
+        pytest.param(
             {"fallbacks": (LOCAL,)},
             "Model source: tpot, found by the search; fallback: dask → local "
             "(SchedulerUnavailable: no Dask cluster could be reached).",

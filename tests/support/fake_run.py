@@ -40,7 +40,8 @@ from trainingjob_trainer.events import (
 from trainingjob_trainer.supervisor.result import RunOptions, RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import shutil
+from collections.abc import Callable, Mapping
 
     from trainingjob_trainer.settings import TrainerSettings
 
@@ -171,6 +172,7 @@ class FakeRun:
     events: list[Event] = field(default_factory=course)
     changes: dict[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
+    removes_folder: bool = False
     asked: list[tuple[ResolvedRun, RunOptions]] = field(default_factory=list)
 
     def __call__(
@@ -183,9 +185,12 @@ class FakeRun:
         self.asked.append((run, options))
         home = Path(run.output.uri.removeprefix("file://")) / f"{run.name}-0123abcd"
         (home / ".work" / "logs").mkdir(parents=True, exist_ok=True)
+        (home / ".work" / "logs" / "trainer.log").touch()
         (home / ".work" / "run.json").write_text("{}")
         for event in self.events:
             on_event(event)
+        if self.removes_folder:
+            shutil.rmtree(home)
         if self.error is not None:
             raise self.error
         return result_of(home, **self.changes)

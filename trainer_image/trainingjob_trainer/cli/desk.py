@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -83,7 +84,9 @@ class Desk:
 
     def _fail(self, error: BaseException) -> int:
         secrets = secrets_of(self.services.environment)
-        trouble = replace(blanked(explain(error), secrets), log=self.log)
+        # A run that could not begin takes its folder away with it.
+        log = self.log if self.log is not None and Path(self.log).is_file() else None
+        trouble = replace(blanked(explain(error), secrets), log=log)
         if self.debug:
             sys.stderr.write(redact("".join(traceback.format_exception(error)), secrets))
         sys.stderr.write("\n".join(lines_of(trouble)) + "\n")

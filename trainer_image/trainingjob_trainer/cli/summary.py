@@ -56,7 +56,10 @@ def verdict(result: RunResult) -> str:
     if any(step.to == "dummy" for step in result.fallbacks):
         source = "a dummy model that ignores the features"
     elif result.model_source is ModelSource.TPOT:
-        source = "tpot, found by the search"
+        better = _beats_baseline(result.best)
+        source = (
+            "tpot, found by the search" if better else "tpot, which found nothing better than the baseline"
+        )
     elif disabled:
         source = "baseline, since automl is disabled"
     else:
@@ -64,6 +67,11 @@ def verdict(result: RunResult) -> str:
     if not result.fallbacks:
         return f"Model source: {source}; no fallback."
     return f"Model source: {source}; fallback: {', then '.join(_step(step) for step in result.fallbacks)}."
+
+
+def _beats_baseline(best: Best) -> bool:
+    score, baseline = _number(best.score), _number(best.baseline_score)
+    return score is None or baseline is None or score > baseline
 
 
 def _step(step: Fallback) -> str:
