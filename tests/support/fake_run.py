@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,8 +41,7 @@ from trainingjob_trainer.events import (
 from trainingjob_trainer.supervisor.result import RunOptions, RunResult
 
 if TYPE_CHECKING:
-    import shutil
-from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from trainingjob_trainer.settings import TrainerSettings
 
