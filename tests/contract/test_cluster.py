@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.jobs import BAD, CHANGED, FULL, GOOD, document
 
+from support.jobs import BAD, CHANGED, FULL, GOOD, document
 from trainingjob_api import GROUP, MUTABLE_FIELDS, PLURAL, VERSION
 from trainingjob_api.crd import build_crd
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from support.jobs import FULL, document
 
+from support.jobs import FULL, document
 from trainingjob_api import MUTABLE_FIELDS, TrainingJobSpec, load_job, resolve
 from trainingjob_api.crd import CRD_PATH, REFERENCE_PATH, build_crd, immutability_rules, main
 

@@ -3,8 +3,8 @@ import pickle
 
 import pytest
 import yaml
-from support.jobs import FULL, document
 
+from support.jobs import FULL, document
 from trainingjob_api import Problem, SpecError, load_job
 from trainingjob_api.yaml_text import parse_yaml
 

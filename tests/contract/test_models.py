@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
-from support.jobs import BAD, CHANGED, FULL, GOOD, document, job
 
+from support.jobs import BAD, CHANGED, FULL, GOOD, document, job
 from trainingjob_api import MUTABLE_FIELDS, SpecError, TrainingJob, TrainingJobSpec, parse_job
 
 

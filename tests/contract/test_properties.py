@@ -5,8 +5,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support.jobs import document, job
 
+from support.jobs import document, job
 from trainingjob_api import (
     ParallelMode,
     ResolvedRun,

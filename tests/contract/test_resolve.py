@@ -1,6 +1,6 @@
 import pytest
-from support.jobs import FULL, job
 
+from support.jobs import FULL, job
 from trainingjob_api import (
     TPOT_GROUPS,
     FeatureType,
