@@ -42,7 +42,7 @@ def _window(scores: list[float], also: float | None = None) -> tuple[float, floa
     return low - margin, high + margin
 
 
-def _plain_tick(value: float, _position: int | None = None) -> str:
+def _plain_tick(value: float, _position: float | None = None) -> str:
     return f"{value:,.4g}"
 
 
