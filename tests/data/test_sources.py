@@ -1,0 +1,283 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import urllib3
+from minio.error import InvalidResponseError, S3Error
+
+from support.data_runs import SETTINGS, write
+from trainingjob_api.spec import Dataset
+from trainingjob_trainer.dataset.https_source import https_chunks
+from trainingjob_trainer.dataset.s3_source import s3_chunks
+from trainingjob_trainer.dataset.sources import open_source, public_uri
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.retry import RetryPolicy
+
+URI = "https://data.example/t.csv?X-Signature=verysecret"
+ALLOWED = replace(SETTINGS, allow_https=True)
+
+
+def quick() -> RetryPolicy:
+    return RetryPolicy(attempts=3, sleep=lambda _: None)
+
+
+def read(uri: str, settings: TrainerSettings = SETTINGS) -> bytes:
+    # Not validated: what the trainer refuses must not depend on what the contract lets through.
+    with open_source(Dataset.model_construct(uri=uri), settings) as chunks:
+        return b"".join(chunks)
+
+
+def failure(call: Callable[[], object]) -> TrainingError:
+    with pytest.raises(TrainingError) as caught:
+        call()
+    return caught.value
+
+
+def test_files_absolute_relative_and_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a b.csv", "x")
+    monkeypatch.chdir(tmp_path)
+    assert read(f"file://{tmp_path}/a b.csv") == b"x"
+    assert read(f"file://{tmp_path}/a%20b.csv") == b"x"
+    assert read("file://a b.csv") == b"x"
+
+
+def test_a_file_that_is_not_there_or_is_none(tmp_path: Path) -> None:
+    assert failure(lambda: read(f"file://{tmp_path}/none.csv")).reason == "DatasetNotFound"
+    error = failure(lambda: read(f"file://{tmp_path}"))
+    assert error.reason == "DatasetNotFound"
+    assert "regular file" in error.message
+    assert failure(lambda: read("file:///dev/zero")).reason == "DatasetNotFound"
+
+
+def test_claims_are_folders_under_the_root(tmp_path: Path) -> None:
+    (tmp_path / "claim" / "sub").mkdir(parents=True)
+    write(tmp_path / "claim" / "sub" / "t.csv", "x")
+    assert read("pvc://claim/sub/t.csv", replace(SETTINGS, pvc_root=tmp_path)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "rest", ["claim", "claim/", "/t.csv", "claim/../other/t.csv", "../t.csv", "claim/link", "claim/%2e%2e/x"]
+)
+def test_no_path_leaves_its_claim(tmp_path: Path, rest: str) -> None:
+    (tmp_path / "claim").mkdir()
+    write(tmp_path / "secret", "x")
+    (tmp_path / "claim" / "link").symlink_to(tmp_path / "secret")
+    error = failure(lambda: read(f"pvc://{rest}", replace(SETTINGS, pvc_root=tmp_path)))
+    assert error.reason == "DatasetUriInvalid"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://host/t.csv", "ftp://host/t.csv", "/t.csv", "t.csv", "s3://bucket", "s3://"]
+)
+def test_addresses_that_no_source_has(uri: str) -> None:
+    error = failure(lambda: read(uri))
+    assert error.reason == "DatasetUriInvalid"
+    assert error.exit_code == 2
+
+
+def test_signatures_stay_out_of_what_people_see() -> None:
+    assert public_uri(URI) == "https://data.example/t.csv"
+    assert public_uri("s3://bucket/a?b") == "s3://bucket/a?b"
+
+
+def fetch_https(
+    handler: Callable[[httpx.Request], httpx.Response], settings: TrainerSettings = ALLOWED, uri: str = URI
+) -> bytes:
+    with https_chunks(uri, settings, transport=httpx.MockTransport(handler), retry=quick()) as chunks:
+        return b"".join(chunks)
+
+
+def test_https_is_off_unless_allowed() -> None:
+    error = failure(lambda: fetch_https(lambda _: httpx.Response(200), SETTINGS))
+    assert error.reason == "HttpsNotAllowed"
+    assert error.exit_code == 2
+
+
+def test_https_bodies_come_as_they_are_stored() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        assert "verysecret" in str(request.url)
+        stream = httpx.ByteStream(b"\x1f\x8b not inflated")
+        return httpx.Response(200, stream=stream, headers={"Content-Encoding": "gzip"})
+
+    assert fetch_https(handler) == b"\x1f\x8b not inflated"
+
+
+def test_https_redirects_are_followed_and_checked() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/t.csv":
+            return httpx.Response(302, headers={"Location": "/moved.csv"})
+        return httpx.Response(200, stream=httpx.ByteStream(b"x"))
+
+    assert fetch_https(handler) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://data.example/t.csv", "DatasetUriInvalid"),
+        ("file:///etc/passwd", "DatasetUriInvalid"),
+        ("https://user:pw@data.example/t.csv", "DatasetUriInvalid"),
+        ("https://elsewhere.example/t.csv", "EndpointNotAllowed"),
+        ("https://data.example/t.csv", "DatasetUnreachable"),
+        ("https://[::", "DatasetUnreachable"),
+    ],
+)
+def test_redirects_that_are_refused(location: str, reason: str) -> None:
+    settings = replace(ALLOWED, allowed_endpoints=("data.example",))
+    error = failure(
+        lambda: fetch_https(lambda _: httpx.Response(302, headers={"Location": location}), settings)
+    )
+    assert error.reason == reason
+    assert "pw@" not in error.message
+    assert "verysecret" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (404, "DatasetNotFound"),
+        (403, "CredentialsRefused"),
+        (401, "CredentialsRefused"),
+        (500, "DatasetUnreachable"),
+        (418, "DatasetUnreachable"),
+        (206, "DatasetUnreachable"),
+    ],
+)
+def test_https_answers_that_are_no_table(status: int, reason: str) -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status)
+
+    error = failure(lambda: fetch_https(handler))
+    assert error.reason == reason
+    assert error.exit_code == 2
+    assert "verysecret" not in error.message
+    assert len(asked) == (3 if status == 500 else 1)
+
+
+def test_https_connection_that_fails_once_is_tried_again() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            raise httpx.ConnectTimeout("slow")
+        return httpx.Response(200, stream=httpx.ByteStream(b"x"))
+
+    assert fetch_https(handler) == b"x"
+
+
+def test_https_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None:
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"x" * 10
+            raise httpx.ReadError("gone")
+
+    error = failure(lambda: fetch_https(lambda _: httpx.Response(200, stream=Broken())))
+    assert isinstance(error, RunFailed)
+    assert error.reason == "DatasetUnreachable"
+
+
+class FakeClient:
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.closed = 0
+
+    def get_object(self, bucket: str, key: str) -> Any:
+        assert (bucket, key) == ("bucket", "a/t.csv")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(stream=lambda _: answer(), close=self._close, release_conn=lambda: None)
+
+    def _close(self) -> None:
+        self.closed += 1
+
+
+def s3_error(code: str) -> S3Error:
+    return S3Error(
+        response=SimpleNamespace(status=403),
+        code=code,
+        message="secret-in-answer",
+        resource=None,
+        request_id=None,
+        host_id=None,  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def s3(client: FakeClient) -> Iterator[Iterator[bytes]]:
+    dataset = Dataset(uri="s3://bucket/a/t.csv", endpoint="https://s3.example")
+    with s3_chunks(dataset, SETTINGS, connect=lambda *_: client, retry=quick()) as chunks:
+        yield chunks
+
+
+def read_s3(client: FakeClient) -> bytes:
+    with s3(client) as chunks:
+        return b"".join(chunks)
+
+
+def test_s3_objects_are_streamed_and_closed() -> None:
+    client = FakeClient(lambda: iter([b"x", b"y"]))
+    assert read_s3(client) == b"xy"
+    assert client.closed == 1
+
+
+def test_s3_that_fails_for_a_moment_is_asked_again() -> None:
+    client = FakeClient(s3_error("SlowDown"), urllib3.exceptions.ProtocolError("reset"), lambda: iter([b"x"]))
+    assert read_s3(client) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (s3_error("NoSuchKey"), "DatasetNotFound"),
+        (s3_error("NoSuchBucket"), "BucketNotFound"),
+        (s3_error("AccessDenied"), "CredentialsRefused"),
+        (s3_error("InvalidAccessKeyId"), "CredentialsRefused"),
+        (s3_error("SignatureDoesNotMatch"), "CredentialsRefused"),
+        (s3_error("MethodNotAllowed"), "DatasetUnreachable"),
+        (InvalidResponseError(403, "text/html", "secret-in-answer"), "CredentialsRefused"),
+        (ValueError("invalid bucket name"), "DatasetUriInvalid"),
+    ],
+)
+def test_s3_failures_that_the_user_can_correct(error: Exception, reason: str) -> None:
+    caught = failure(lambda: read_s3(FakeClient(error)))
+    assert caught.reason == reason
+    assert caught.exit_code == 2
+    assert "secret" not in caught.message
+
+
+def test_s3_that_does_not_answer() -> None:
+    client = FakeClient(*(urllib3.exceptions.NewConnectionError(None, "refused") for _ in range(3)))  # type: ignore[arg-type]
+    caught = failure(lambda: read_s3(client))
+    assert caught.reason == "DatasetUnreachable"
+    assert caught.exit_code == 2
+    assert "https://s3.example" in caught.message
+
+
+def test_s3_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise urllib3.exceptions.ProtocolError("gone")
+
+    client = FakeClient(broken)
+    caught = failure(lambda: read_s3(client))
+    assert isinstance(caught, RunFailed)
+    assert client.closed == 1
+
+
+def test_what_the_reader_raises_is_not_taken_for_a_failure_of_s3() -> None:
+    client = FakeClient(lambda: iter([b"x"]))
+    with pytest.raises(SpecInvalid, match="mine"), s3(client):
+        raise SpecInvalid("Mine", "mine")
+    assert client.closed == 1
