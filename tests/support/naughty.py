@@ -35,7 +35,13 @@ def crash() -> None:
     os.abort()
 
 
+def sleep_softly() -> None:
+    while True:
+        time.sleep(0.01)
+
+
 DEEDS = {
+    "sleep_softly": sleep_softly,
     "sleep": sleep_for_ever,
     "hold": hold_the_lock,
     "allocate": allocate_without_end,

@@ -24,6 +24,7 @@ DEPTH = 2
 """Tasks a worker: one runs, one waits."""
 _MAX_INNOCENT_DEATHS = 3
 _BACKSTOP_SECONDS = 10.0
+_FETCH_SECONDS = 5.0
 _VANISHED_SECONDS = 5.0
 _GONE_SECONDS = 60.0
 _DROPPED = object()
@@ -210,9 +211,10 @@ class TaskPool:
         line = self._line(address)
         if future.status == "finished":
             try:
-                value = future.result(timeout=_BACKSTOP_SECONDS)
-            except Exception as lost:  # noqa: BLE001 - the result is lost with its worker: as if it had died
-                return self._bury(address, describe_error(lost))
+                value = future.result(timeout=_FETCH_SECONDS)
+            except Exception:  # noqa: BLE001 - the result was lost with its worker, which a later task killed
+                line.tasks.remove(task)
+                return self._again(task)
             return [self._end(line, task, value=value)]
         error = _failure(future)
         if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
@@ -236,13 +238,17 @@ class TaskPool:
         ran = time.monotonic() - line.head_since
         out = [self._dead(guilty, ran, why)]
         for task in reversed(innocent):
-            self._release(task)
-            task.deaths += 1
-            if task.deaths > _MAX_INNOCENT_DEATHS:
-                out.append(Completion(tag=task.tag, killed=True, error="its workers died again and again"))
-            else:
-                self._waiting.appendleft(task)
+            out.extend(self._again(task))
         return out
+
+    def _again(self, task: Task) -> list[Completion]:
+        """Let a task whose worker died of another one wait for a place, a bounded number of times."""
+        self._release(task)
+        task.deaths += 1
+        if task.deaths > _MAX_INNOCENT_DEATHS:
+            return [Completion(tag=task.tag, killed=True, error="its workers died again and again")]
+        self._waiting.appendleft(task)
+        return []
 
     def _dead(self, task: Task, ran: float, why: str) -> Completion:
         self._release(task)

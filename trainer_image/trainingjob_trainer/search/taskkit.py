@@ -61,4 +61,4 @@ class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb where it i
 
     def __exit__(self, *exc: object) -> None:
         np.seterr(**self._errors)
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[arg-type]

@@ -1,0 +1,208 @@
+"""The engine with TPOT's own individuals: determinism, resume, limits."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.naughty import evaluate_with_naughty
+from support.stores import small_store
+from trainingjob_api import ResolvedSearchSpace, Task
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.cluster import Workers, local_workers
+from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
+from trainingjob_trainer.search.evolution import Evolution
+from trainingjob_trainer.search.inline import InlinePool, Pool
+from trainingjob_trainer.search.journal import Journal, JournalHeader
+from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search_space import (
+    SpaceContext,
+    Untranslatable,
+    breed,
+    compile_space,
+    fingerprint,
+    seeds,
+    translate,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    # A killed worker leaves its sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
+CONTEXT = SpaceContext(
+    task=Task.CLASSIFICATION,
+    n_rows=60,
+    n_features=5,
+    n_classes=2,
+    random_state=3,
+    columns=("x0", "x1", "x2", "x3", "x4"),
+)
+
+
+@pytest.fixture(scope="module")
+def ref(tmp_path_factory: pytest.TempPathFactory) -> StoreRef:
+    return small_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    with local_workers(2, memory_limit_mb=900, scratch=tmp_path_factory.mktemp("dask")) as found:
+        yield found
+
+
+class Mixed:
+    """TPOT's light space, and now and then something that misbehaves."""
+
+    def __init__(self, deeds: dict[int, str]) -> None:
+        self._space = compile_space(ResolvedSearchSpace(preset="linear-light", source="spec"), CONTEXT)
+        self._deeds = deeds
+        self._count = 0
+
+    def generate(self, rng: np.random.Generator) -> Any:
+        self._count += 1
+        return self._deeds.get(self._count) or self._space.generate(rng)
+
+
+def translate_mixed(individual: Any) -> dict[str, Any]:
+    return {"naughty": individual} if isinstance(individual, str) else translate(individual, CONTEXT)
+
+
+def search(
+    pool: Pool,
+    ref: StoreRef,
+    path: Path,
+    *,
+    space: Any = None,
+    generations: int = 3,
+    population: int = 6,
+    seconds: float = 300,
+    limit: float = 60,
+    on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[SearchResult, RunClock]:
+    clock = RunClock(seconds)
+    clock.start()
+    evolution = Evolution(
+        space or compile_space(ResolvedSearchSpace(preset="linear-light", source="spec"), CONTEXT),
+        seeds=[(seed.origin, seed.individual) for seed in seeds(CONTEXT)][:2],
+        population_size=population,
+        random_state=3,
+        breed=breed,
+        translate=translate_mixed,
+        fingerprint=lambda spec: spec["naughty"] if "naughty" in spec else fingerprint(spec),
+        untranslatable=Untranslatable,
+    )
+    with Journal(path, HEADER) as journal:
+        engine = SearchEngine(
+            evolution=evolution,
+            pool=pool,
+            ref=ref,
+            journal=journal,
+            clock=clock,
+            budget=SearchBudget(
+                generations=generations, population_size=population, per_run_limit_seconds=limit
+            ),
+            estimate=FitEstimate(encode_seconds=0.1, all_rows=150, fold_rows=60),
+            evaluator=evaluate if space is None else evaluate_with_naughty,
+            on_candidate=on_candidate,
+            should_stop=should_stop,
+        )
+        return engine.run(), clock
+
+
+def board(result: SearchResult) -> list[tuple[int, str, str, float | None]]:
+    return [(c.number, c.key, c.origin, c.score) for c in result.candidates]
+
+
+@pytest.fixture(scope="module")
+def reference(ref: StoreRef, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    result, _ = search(InlinePool(), ref, tmp_path_factory.mktemp("reference") / "journal.jsonl")
+    return result
+
+
+def test_generations_end_the_search(reference: SearchResult) -> None:
+    assert (reference.stopped_by, reference.generations) == ("generations", 3)
+    assert [c.number for c in reference.candidates] == list(range(18))
+    assert [c.origin for c in reference.candidates[:2]] == ["linear", "hist_gradient_boosting"]
+    assert sum(c.outcome is Outcome.OK for c in reference.candidates) >= 17
+
+
+def test_two_workers_give_the_board_that_one_gives(
+    reference: SearchResult, workers: Workers, ref: StoreRef, tmp_path: Path
+) -> None:
+    result, _ = search(TaskPool(workers), ref, tmp_path / "journal.jsonl")
+    assert board(result) == board(reference)
+
+
+@pytest.mark.parametrize("kept", [1, 7, 17])
+def test_a_resumed_search_repeats_nothing_and_ends_in_the_same_board(
+    reference: SearchResult, ref: StoreRef, tmp_path: Path, kept: int
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    seen: list[int] = []
+    search(
+        InlinePool(),
+        ref,
+        path,
+        on_candidate=lambda c, _known: seen.append(c.number),
+        should_stop=lambda: len(seen) >= kept,
+    )
+    again: list[int] = []
+    result, _ = search(
+        InlinePool(),
+        ref,
+        path,
+        on_candidate=lambda c, known: None if known else again.append(c.number),
+    )
+    assert board(result) == board(reference)
+    assert not set(seen) & set(again)
+    assert len(path.read_text().splitlines()) == 1 + len(reference.candidates)
+
+
+def test_bad_pipelines_cost_their_limit_and_nothing_else(
+    workers: Workers, ref: StoreRef, tmp_path: Path
+) -> None:
+    limit = 3.0
+    deeds = {1: "sleep", 2: "hold", 4: "allocate", 5: "crash"}
+    started = time.monotonic()
+    result, clock = search(
+        TaskPool(workers),
+        ref,
+        tmp_path / "journal.jsonl",
+        space=Mixed(deeds),
+        generations=2,
+        population=10,
+        seconds=120,
+        limit=limit,
+    )
+    outcomes = {c.key: c.outcome for c in result.candidates if c.key in deeds.values()}
+    assert outcomes == {
+        "sleep": Outcome.TIMEOUT,
+        "hold": Outcome.TIMEOUT,
+        "allocate": Outcome.KILLED,
+        "crash": Outcome.KILLED,
+    }
+    healthy = [c for c in result.candidates if c.key not in deeds.values()]
+    assert len(healthy) == 16
+    assert sum(c.outcome is Outcome.OK for c in healthy) >= 15
+    assert time.monotonic() - started < 120
+    assert clock.remaining > 0
+
+
+def test_time_ends_the_search_with_what_there_is(workers: Workers, ref: StoreRef, tmp_path: Path) -> None:
+    result, clock = search(
+        TaskPool(workers), ref, tmp_path / "journal.jsonl", generations=10_000, population=8, seconds=8
+    )
+    assert result.stopped_by == "time"
+    assert result.candidates
+    assert clock.elapsed < 8
