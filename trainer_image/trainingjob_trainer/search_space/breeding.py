@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from tpot.search_spaces.base import SearchSpace
 
 __all__ = ["breed", "clone"]
 
@@ -21,34 +20,7 @@ def clone(individual: Any) -> Any:
     individual
         A TPOT individual.
     """
-    memo: dict[int, Any] = {}
-    _share(individual, memo, set())
-    return copy.deepcopy(individual, memo)
-
-
-def _share(node: Any, memo: dict[int, Any], seen: set[int]) -> None:
-    """Enter every search space below *node* into *memo*, so that copying stops there."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    for name, value in vars(node).items():
-        if name in {"space", "method", "hyperparameter_parser", "hyperparameters_parser", "subset_dict"}:
-            memo[id(value)] = value
-        for item in value if isinstance(value, list | np.ndarray) else [value]:
-            _enter(item, memo, seen)
-        if name == "graph":
-            for item in value.nodes:
-                _enter(item, memo, seen)
-        if name == "union_dict":
-            for item in value.values():
-                _enter(item, memo, seen)
-
-
-def _enter(item: Any, memo: dict[int, Any], seen: set[int]) -> None:
-    if isinstance(item, SearchSpace):
-        memo[id(item)] = item
-    elif hasattr(item, "export_pipeline"):
-        _share(item, memo, seen)
+    return copy.deepcopy(individual)
 
 
 def breed(parents: Sequence[Any], rng: np.random.Generator) -> Any:

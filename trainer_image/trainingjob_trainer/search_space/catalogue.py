@@ -93,14 +93,7 @@ class Entry:
 
 # The trainer sets these itself, or they take objects that a tree cannot say.
 _RESERVED: Final = frozenset(
-    """n_jobs nthread random_state verbose verbosity warm_start memory copy copy_X copy_X_train cache_size
-    callbacks metric_params kernel_params device estimator estimators classifier regressor transformer
-    func inverse_func kw_args inv_kw_args validate accept_sparse check_inverse feature_names_out
-    sparse_output dtype set_output_transform covariance_estimator store_covariance store_cv_results
-    precompute interaction_constraints monotone_constraints monotonic_cst feature_types feature_weights
-    enable_categorical categorical_features eval_metric early_stopping_rounds missing
-    importance_getter prefit indicator add_indicator multi_strategy objective class_prior priors
-    base_score num_parallel_tree param_distributions oob_score constant estimator_params""".split()
+    ["n_jobs", "nthread", "random_state", "verbose", "verbosity", "warm_start", "memory", "copy", "copy_X", "copy_X_train", "cache_size", "callbacks", "metric_params", "kernel_params", "device", "estimator", "estimators", "classifier", "regressor", "transformer", "func", "inverse_func", "kw_args", "inv_kw_args", "validate", "accept_sparse", "check_inverse", "feature_names_out", "sparse_output", "dtype", "set_output_transform", "covariance_estimator", "store_covariance", "store_cv_results", "precompute", "interaction_constraints", "monotone_constraints", "monotonic_cst", "feature_types", "feature_weights", "enable_categorical", "categorical_features", "eval_metric", "early_stopping_rounds", "missing", "importance_getter", "prefit", "indicator", "add_indicator", "multi_strategy", "objective", "class_prior", "priors", "base_score", "num_parallel_tree", "param_distributions", "oob_score", "constant", "estimator_params"]
 )
 
 _BY_KIND: Final[Mapping[Kind, tuple[type, ...]]] = {

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
-from trainingjob_api.search_space import ChoiceValues, Range
+from ConfigSpace import Categorical, Float, Integer
 
+from trainingjob_api.search_space import ChoiceValues, Range
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, nearest
+from trainingjob_trainer.search_space.refining import SharedConfigurationSpace
 from trainingjob_trainer.search_space.values import function_named
 
 __all__ = ["Reader", "hyperparameter_space"]
@@ -82,7 +83,7 @@ class Reader:
         return {**self.constants, **read}
 
 
-def hyperparameter_space(found: Entry, given: Mapping[str, Any], random_state: int) -> tuple[Any, Reader]:
+def hyperparameter_space(found: Entry, given: Mapping[str, Any]) -> tuple[Any, Reader]:
     """Return the space of the hyperparameters that a tree gives, and how drawn values are read.
 
     Parameters
@@ -91,8 +92,6 @@ def hyperparameter_space(found: Entry, given: Mapping[str, Any], random_state: i
         The estimator.
     given
         A constant, a `Range` or a `ChoiceValues` by name.
-    random_state
-        Where estimators are tried with their values.
 
     Raises
     ------
@@ -116,7 +115,7 @@ def hyperparameter_space(found: Entry, given: Mapping[str, Any], random_state: i
             drawn.append(Categorical(name, list(range(len(value.choice)))))
         else:
             constants[name] = _checked(found, name, value)
-    space = ConfigurationSpace(seed=random_state)
+    space = SharedConfigurationSpace()
     space.add(drawn)
     return (space if drawn else {}), Reader(constants, choices)
 

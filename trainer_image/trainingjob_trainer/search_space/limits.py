@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from ConfigSpace import Categorical, ConfigurationSpace, Constant, Float, Integer
+from ConfigSpace import Categorical, Constant, Float, Integer
 from ConfigSpace.conditions import EqualsCondition, InCondition, NotEqualsCondition
 from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
+
+from trainingjob_trainer.search_space.refining import SharedConfigurationSpace
 
 __all__ = ["LIMITS", "narrowed"]
 
@@ -82,7 +84,7 @@ def narrowed(name: str, space: Any) -> Any:
     limits = LIMITS.get(name, {})
     if isinstance(space, dict):
         return {**space, **limits}
-    made = ConfigurationSpace()
+    made = SharedConfigurationSpace()
     kept = {item.name: _limited(item, limits) for item in space.values()}
     made.add(list(kept.values()))
     conditions = [_again(item, kept) for item in space.conditions]

@@ -7,6 +7,7 @@ from their defaults are written. `build` looks every name up in the allow-list.
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from sklearn.compose import ColumnTransformer, make_column_selector
@@ -17,7 +18,7 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import defaults, entry, nearest
 from trainingjob_trainer.search_space.values import decode_value, encode_value
 
-__all__ = ["PASSTHROUGH", "PipelineSpec", "build", "describe", "fingerprint", "leaf"]
+__all__ = ["PASSTHROUGH", "PipelineSpec", "build", "changed", "describe", "fingerprint", "leaf", "step_names"]
 
 PipelineSpec: TypeAlias = dict[str, Any]
 
@@ -81,15 +82,29 @@ def _describe_columns(member: tuple[str, Any, Any]) -> PipelineSpec:
 
 def _changed(estimator: Any) -> dict[str, Any]:
     """Return the parameters that differ from the defaults, in JSON form and in order."""
+    known = entry(type(estimator).__name__).parameters  # xgboost and lightgbm also take undeclared ones
     usual = defaults(type(estimator))
-    params: dict[str, Any] = {}
-    for name, value in sorted(estimator.get_params(deep=False).items()):
-        if name not in usual:
-            continue  # xgboost and lightgbm take undeclared parameters, which build() would refuse
-        written = encode_value(value, describe)
-        if _canonical(written) != _canonical(encode_value(usual[name], describe)):
-            params[name] = written
-    return params
+    given = {name: value for name, value in estimator.get_params(deep=False).items() if name in known}
+    told = {name: encode_value(item, describe) for name, item in given.items() if item is not usual[name]}
+    return changed(type(estimator), told)
+
+
+def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that differ from the defaults of a class, in alphabetical order.
+
+    Parameters
+    ----------
+    cls
+        A class of the allow-list.
+    params
+        Parameters in JSON form.
+    """
+    usual = defaults(cls)
+    return {
+        name: params[name]
+        for name in sorted(params)
+        if name not in usual or _canonical(params[name]) != _canonical(encode_value(usual[name], describe))
+    }
 
 
 def build(spec: PipelineSpec) -> Any:
@@ -151,13 +166,24 @@ def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]
 
 
 def _named(parts: list[Any]) -> list[tuple[str, Any]]:
-    """Give each part the name that scikit-learn's ``make_pipeline`` would give it."""
-    names = [part if isinstance(part, str) else type(part).__name__.lower() for part in parts]
+    classes = [part if isinstance(part, str) else type(part).__name__ for part in parts]
+    return list(zip(step_names(classes), parts, strict=True))
+
+
+def step_names(classes: Sequence[str]) -> list[str]:
+    """Return the names that scikit-learn's ``make_pipeline`` would give to steps.
+
+    Parameters
+    ----------
+    classes
+        The classes of the steps.
+    """
+    names = [item.lower() for item in classes]
     seen: dict[str, int] = {}
     result = []
-    for name, part in zip(names, parts, strict=True):
+    for name in names:
         seen[name] = seen.get(name, 0) + 1
-        result.append((f"{name}-{seen[name]}" if names.count(name) > 1 else name, part))
+        result.append(f"{name}-{seen[name]}" if names.count(name) > 1 else name)
     return result
 
 

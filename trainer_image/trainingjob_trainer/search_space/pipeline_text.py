@@ -4,13 +4,14 @@ import ast
 from typing import Any, Final
 
 from trainingjob_trainer.search_space.catalogue import entry
-from trainingjob_trainer.search_space.pipeline_spec import PipelineSpec
+from trainingjob_trainer.search_space.pipeline_spec import PipelineSpec, step_names
 from trainingjob_trainer.search_space.values import decode_value
 
 __all__ = ["SUMMARY_LENGTH", "summarize", "to_code"]
 
 SUMMARY_LENGTH: Final = 300
 _UNTOLD: Final = {"random_state", "n_jobs", "verbose", "verbosity", "validate", "sparse_output"}
+_PRECAUTIONS: Final = {"clip", "nan_to_num"}
 _COMPOSITE_MODULES: Final = {
     "Pipeline": "sklearn.pipeline",
     "FeatureUnion": "sklearn.pipeline",
@@ -36,7 +37,8 @@ def summarize(spec: PipelineSpec) -> str:
 def _told(spec: PipelineSpec, *, with_params: bool) -> str:
     match spec:
         case {"class": "Pipeline", "steps": steps}:
-            return " → ".join(_told(step, with_params=with_params) for step in steps)
+            told = [_told(step, with_params=with_params) for step in steps]
+            return " → ".join(item for item in told if item not in _PRECAUTIONS) or "passthrough"
         case {"class": "FeatureUnion", "members": members}:
             return f"[{' + '.join(_told(member, with_params=with_params) for member in members)}]"
         case {"class": "VotingClassifier", "members": [only]}:
@@ -53,6 +55,8 @@ def _told_leaf(spec: PipelineSpec, *, with_params: bool) -> str:
     function = params.pop("func", None)
     if function is not None:
         return str(function["$function"]).removeprefix("numpy.")
+    if params.get("importance_getter") == "var_":
+        return f"VarianceThreshold({_told_value(params['threshold'])})" if "max_features" not in params else "LargestVariance"
     nested = [item["$estimator"] for item in params.values() if isinstance(item, dict) and "$estimator" in item]
     inner = [_told(item, with_params=with_params) for item in nested]
     plain = {k: item for k, item in params.items() if not (isinstance(item, dict) and "$estimator" in item)}
@@ -110,15 +114,17 @@ def _code(spec: PipelineSpec, imports: set[str], depth: int) -> str:
 
 def _parts(spec: PipelineSpec, imports: set[str], depth: int) -> str:
     pad = "    " * depth
-    lines = []
-    for number, part in enumerate(spec.get("steps") or spec["members"], 1):
-        if spec["class"] == "ColumnTransformer":
-            imports.add("from sklearn.compose import make_column_selector")
-            selector = f"make_column_selector(pattern={part['pattern']!r})"
-            lines.append(f'{pad}("columns-{number}", {_code(part["estimator"], imports, depth)}, {selector}),\n')
-        else:
-            lines.append(f'{pad}("{part["class"].lower()}-{number}", {_code(part, imports, depth)}),\n')
-    return "".join(lines)
+    if spec["class"] == "ColumnTransformer":
+        imports.add("from sklearn.compose import make_column_selector")
+        return "".join(
+            f'{pad}("columns-{number}", {_code(part["estimator"], imports, depth)}, '
+            f"make_column_selector(pattern={part['pattern']!r})),\n"
+            for number, part in enumerate(spec["members"], 1)
+        )
+    parts = spec.get("steps") or spec["members"]
+    names = step_names([part["class"] for part in parts])
+    pairs = zip(names, parts, strict=True)
+    return "".join(f'{pad}("{name}", {_code(part, imports, depth)}),\n' for name, part in pairs)
 
 
 def _value(value: Any, imports: set[str], depth: int) -> str:

@@ -2,15 +2,27 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
 from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
 
-__all__ = ["refined"]
+__all__ = ["Shared", "SharedConfigurationSpace", "refined"]
 
 _STEP: Final = 0.1  # standard deviation of a step, as a share of the range
+
+
+class Shared:
+    """Makes copies of an individual share its search space: TPOT copies the whole space with each."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the same object: a search space does not change."""
+        return self
+
+
+class SharedConfigurationSpace(Shared, ConfigurationSpace):  # type: ignore[misc]
+    """A space of hyperparameters that is never copied; its seed is set before each draw."""
 
 
 def refined(params: Mapping[str, Any], space: ConfigurationSpace, rng: np.random.Generator) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Kind
 from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.pipeline_spec import PipelineSpec, leaf
+from trainingjob_trainer.search_space.pipeline_spec import PipelineSpec, changed, leaf
 from trainingjob_trainer.search_space.repairs_of_predictors import PREDICTORS, TARGET_SCALED
 from trainingjob_trainer.search_space.repairs_of_transformers import TRANSFORMERS
 from trainingjob_trainer.search_space.replacements import Steps
@@ -202,7 +202,7 @@ def finish(spec: PipelineSpec, context: SpaceContext) -> PipelineSpec:
     for key, value in fixed.items():
         if key in found.parameters and not (key == "n_jobs" and found.name in _KEEPS_N_JOBS_UNSET):
             params[key] = value
-    return leaf(found.name, **dict(sorted(params.items())))
+    return leaf(found.name, **changed(found.cls, params))
 
 
 def _finish_value(value: Any, context: SpaceContext) -> Any:

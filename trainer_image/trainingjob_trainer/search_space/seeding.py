@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.presets import named_space
 from trainingjob_trainer.search_space.space import Space

@@ -4,8 +4,10 @@
 states its defect, and a test shows it on stock TPOT.
 """
 
+from hashlib import sha256
 from typing import Any, Final
 
+import networkx as nx
 import numpy as np
 from tpot.search_spaces.base import SearchSpace
 from tpot.search_spaces.graph_utils import remove_nodes_disconnected_from_node, select_nodes_randomly
@@ -19,7 +21,7 @@ from tpot.search_spaces.pipelines.sequential import SequentialPipeline, Sequenti
 from tpot.search_spaces.pipelines.union import UnionPipeline, UnionPipelineIndividual
 from tpot.search_spaces.pipelines.wrapper import WrapperPipeline, WrapperPipelineIndividual
 
-from trainingjob_trainer.search_space.refining import refined
+from trainingjob_trainer.search_space.refining import Shared, refined
 
 __all__ = [
     "MendedChoice",
@@ -51,7 +53,7 @@ class MendedEstimatorIndividual(EstimatorNodeIndividual):
         return True
 
 
-class MendedEstimator(EstimatorNode):  # type: ignore[misc]
+class MendedEstimator(Shared, EstimatorNode):  # type: ignore[misc]
     """Makes `MendedEstimatorIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedEstimatorIndividual:
@@ -72,7 +74,7 @@ class MendedChoiceIndividual(ChoicePipelineIndividual):
         return bool(self._mutate_select_new_node(rng))
 
 
-class MendedChoice(ChoicePipeline):  # type: ignore[misc]
+class MendedChoice(Shared, ChoicePipeline):  # type: ignore[misc]
     """Makes `MendedChoiceIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedChoiceIndividual:
@@ -89,7 +91,7 @@ class MendedSequentialIndividual(SequentialPipelineIndividual):
         return any(self.pipeline[number].mutate(rng) for number in rng.permutation(len(self.pipeline)))
 
 
-class MendedSequential(SequentialPipeline):  # type: ignore[misc]
+class MendedSequential(Shared, SequentialPipeline):  # type: ignore[misc]
     """Makes `MendedSequentialIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedSequentialIndividual:
@@ -111,7 +113,7 @@ class MendedUnionIndividual(UnionPipelineIndividual):
         return True
 
 
-class MendedUnion(UnionPipeline):  # type: ignore[misc]
+class MendedUnion(Shared, UnionPipeline):  # type: ignore[misc]
     """Makes `MendedUnionIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedUnionIndividual:
@@ -140,8 +142,12 @@ class MendedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
             one.union_dict = dict(list(one.union_dict.items())[: one.max_estimators])
         return changed
 
+    def unique_id(self) -> str:
+        """Return the members in alphabetical order; the original's set has none, and differs by process."""
+        return f"FeatureUnion({', '.join(sorted(str(step.unique_id()) for step in self.union_dict.values()))})"
 
-class MendedDynamicUnion(DynamicUnionPipeline):  # type: ignore[misc]
+
+class MendedDynamicUnion(Shared, DynamicUnionPipeline):  # type: ignore[misc]
     """Makes `MendedDynamicUnionIndividual`; TPOT's unions without a limit get one of *limit* members."""
 
     limit: Final = 4
@@ -165,7 +171,7 @@ class MendedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
         return True
 
 
-class MendedDynamicLinear(DynamicLinearPipeline):  # type: ignore[misc]
+class MendedDynamicLinear(Shared, DynamicLinearPipeline):  # type: ignore[misc]
     """Makes `MendedDynamicLinearIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedDynamicLinearIndividual:
@@ -192,7 +198,7 @@ class MendedWrapperIndividual(WrapperPipelineIndividual):
         return bool(first(rng) or second(rng))
 
 
-class MendedWrapper(WrapperPipeline):  # type: ignore[misc]
+class MendedWrapper(Shared, WrapperPipeline):  # type: ignore[misc]
     """Makes `MendedWrapperIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedWrapperIndividual:
@@ -222,7 +228,7 @@ class MendedFeatureSetsIndividual(FSSIndividual):
         return True
 
 
-class MendedFeatureSets(FSSNode):  # type: ignore[misc]
+class MendedFeatureSets(Shared, FSSNode):  # type: ignore[misc]
     """Makes `MendedFeatureSetsIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedFeatureSetsIndividual:
@@ -231,11 +237,11 @@ class MendedFeatureSets(FSSNode):  # type: ignore[misc]
 
 
 class MendedGraphIndividual(GraphPipelineIndividual):
-    """Three defects of the original.
+    """Four defects of the original.
 
     `mutate` applies all of its mutations instead of one and reports failure; `_crossover_nodes` crosses
     nodes without a source of chance, so that no two processes agree; removing a node connects its parents
-    with its first child alone.
+    with its first child alone; `unique_id` warns at each call with networkx 3.5 and later.
     """
 
     def mutate(self, rng: Any = None) -> bool:
@@ -265,6 +271,16 @@ class MendedGraphIndividual(GraphPipelineIndividual):
                 return True
         return False
 
+    def unique_id(self) -> str:
+        """Return a digest of the nodes and edges, equal in every process."""
+        if self.graphkey is None:
+            known: dict[int, str] = {}
+            for node in reversed(list(nx.topological_sort(self.graph))):
+                below = sorted(known[id(child)] for child in self.graph.successors(node))
+                known[id(node)] = sha256(f"{node.unique_id()}<{','.join(below)}>".encode()).hexdigest()
+            self.graphkey = known[id(self.root)]
+        return str(self.graphkey)
+
     def _place(self, node: Any) -> str:
         if node is self.root:
             return "root"
@@ -291,7 +307,7 @@ class MendedGraphIndividual(GraphPipelineIndividual):
         return any(self.graph.out_degree(parent) == 1 for parent in self.graph.predecessors(node))
 
 
-class MendedGraph(GraphSearchPipeline):  # type: ignore[misc]
+class MendedGraph(Shared, GraphSearchPipeline):  # type: ignore[misc]
     """Makes `MendedGraphIndividual`; the original fails where one node is allowed."""
 
     def generate(self, rng: Any = None) -> MendedGraphIndividual:

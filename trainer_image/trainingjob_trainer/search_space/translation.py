@@ -6,17 +6,22 @@ fail or never end are repaired, and the result is a `PipelineSpec` over the allo
 
 from typing import Any, Final
 
+from sklearn.pipeline import FeatureUnion, Pipeline
 from tpot import GraphPipeline
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import CATALOGUE
 from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
 from trainingjob_trainer.search_space.feature_sets import columns_step
-from trainingjob_trainer.search_space.pipeline_spec import PASSTHROUGH, PipelineSpec, describe, fingerprint, leaf
+from trainingjob_trainer.search_space.pipeline_spec import (
+    PASSTHROUGH,
+    PipelineSpec,
+    describe,
+    fingerprint,
+)
 from trainingjob_trainer.search_space.repairs import finish, repair
 from trainingjob_trainer.search_space.replacements import REPLACED, Steps, replace
 from trainingjob_trainer.search_space.widths import Width
-from sklearn.pipeline import FeatureUnion, Pipeline
 
 __all__ = ["MAX_STEPS", "translate"]
 
@@ -40,7 +45,7 @@ def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
         It holds something off the allow-list, has no predictor at its end, or grows too large.
     """
     steps, _ = _translated(individual.export_pipeline(), Width.of_table(context), context, previous=None)
-    if not steps or steps[-1]["class"] not in {"VotingClassifier"} and not _predictor(steps[-1]):
+    if not steps or (steps[-1]["class"] not in {"VotingClassifier"} and not _predictor(steps[-1])):
         raise Untranslatable("The pipeline does not end in a classifier or regressor.")
     spec = finish(_chain(steps), context)
     if _size(spec) > MAX_STEPS:
@@ -112,11 +117,17 @@ def _side_by_side(made: list[Steps], width: Width) -> Steps:
         return [], width
     if len(made) == 1:
         return made[0]
-    members: list[PipelineSpec] = []
+    members: dict[str, PipelineSpec] = {}
+    count = 0
     for steps, _ in made:
         inner = _chain(steps)
-        members += inner["members"] if inner["class"] == "FeatureUnion" else [inner]
-    return [{"class": "FeatureUnion", "members": members}], Width.beside(given for _, given in made)
+        parts = inner["members"] if inner["class"] == "FeatureUnion" else [inner]
+        count += len(parts)
+        members.update((fingerprint(part), part) for part in parts)
+    width = Width.beside(given for _, given in made)
+    if len(members) < count:  # some columns would have been there twice
+        width = Width(max(given.least for _, given in made), width.most)
+    return [{"class": "FeatureUnion", "members": list(members.values())}], width
 
 
 def _unfolded(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
+
 from trainingjob_api.errors import SpecError
 from trainingjob_api.search_space import (
     ChoiceNode,
@@ -24,7 +25,6 @@ from trainingjob_api.search_space import (
     parse_tree,
     walk,
 )
-
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space import tpot_defects as mended
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, Kind, entry, nearest
@@ -220,7 +220,7 @@ class _Compiler:
 
     def _hyperparameters(self, found: Entry, given: Any, place: _Place) -> tuple[Any, Reader]:
         try:
-            return hyperparameter_space(found, given, self.context.random_state)
+            return hyperparameter_space(found, given)
         except SpecInvalid as error:
             raise SpecInvalid(error.reason, f"{place.path}.hyperparameters: {error.message}") from error
 

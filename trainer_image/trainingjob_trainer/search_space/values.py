@@ -10,7 +10,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-from sklearn.feature_selection import chi2, f_classif, f_regression, mutual_info_classif, mutual_info_regression
+from sklearn.feature_selection import (
+    chi2,
+    f_classif,
+    f_regression,
+    mutual_info_classif,
+    mutual_info_regression,
+)
 
 from trainingjob_trainer.errors import SpecInvalid
 

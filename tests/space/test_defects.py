@@ -1,0 +1,171 @@
+"""Each defect of stock TPOT 1.1.0 that is mended, shown on stock TPOT and gone after the mend."""
+
+import copy
+import inspect
+
+import networkx as nx
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.ensemble import AdaBoostRegressor
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+from tpot.builtin_modules import EstimatorTransformer
+from tpot.config import get_search_space
+from tpot.search_spaces.graph_utils import remove_and_stitch
+from tpot.search_spaces.nodes import EstimatorNode, FSSNode
+from tpot.search_spaces.pipelines import (
+    ChoicePipeline,
+    DynamicLinearPipeline,
+    DynamicUnionPipeline,
+    GraphSearchPipeline,
+    SequentialPipeline,
+    UnionPipeline,
+    WrapperPipeline,
+)
+
+from trainingjob_trainer.search_space.mending import mend
+
+ridge = EstimatorNode(Ridge, {})
+scale = EstimatorNode(StandardScaler, {})
+pca = get_search_space("PCA")
+graph = GraphSearchPipeline(get_search_space("SGDRegressor", random_state=0), inner_search_space=pca, max_size=6)
+
+
+def grown(space, seed: int):
+    made = space.generate(seed)
+    for _ in range(4):
+        made._mutate_insert_leaf(rng=seed)
+    return made
+
+
+def crossed_twice(space) -> list[str]:
+    """Cross the same two individuals twice with equal seeds, by the crossover of nodes alone."""
+    texts = []
+    for _ in range(2):
+        one, other = copy.deepcopy(grown(space, 1)), copy.deepcopy(grown(space, 2))
+        for seed in range(6):
+            one._crossover_nodes(other, rng=seed)
+        texts.append(str(sorted(str(node.unique_id()) for node in one.graph.nodes)))
+    return texts
+
+
+def test_the_crossover_of_graph_nodes_follows_its_seed():
+    assert len({text for _ in range(5) for text in crossed_twice(graph)}) > 1
+    assert len({text for _ in range(5) for text in crossed_twice(mend(graph))}) == 1
+
+
+def test_a_graph_is_mutated_once_and_says_so():
+    stock, mended = grown(graph, 1), grown(mend(graph), 1)
+    calls: dict[str, int] = {"stock": 0, "mended": 0}
+
+    def counting(name):
+        def mutation(rng=None) -> bool:
+            calls[name] += 1
+            return True
+
+        return mutation
+
+    stock.mutate_methods_list = [counting("stock")] * 5
+    mended.mutate_methods_list = [counting("mended")] * 5
+    assert stock.mutate(rng=0) is False
+    assert mended.mutate(rng=0) is True
+    assert calls == {"stock": 5, "mended": 1}
+
+
+def test_a_removed_node_leaves_all_its_children_connected():
+    stock = nx.DiGraph([("root", "gone"), ("gone", "one"), ("gone", "two")])
+    remove_and_stitch(stock, "gone")
+    assert set(stock.successors("root")) == {"one"}
+
+    mended = mend(graph).generate(0)
+    mended.graph.remove_nodes_from([node for node in list(mended.graph) if node is not mended.root])
+    gone, one, two = (pca.generate(seed) for seed in (1, 2, 3))
+    mended.graph.add_edges_from([(mended.root, gone), (gone, one), (gone, two)])
+    for seed in range(20):
+        trial = copy.copy(mended)
+        trial.graph = mended.graph.copy()
+        trial._mutate_remove_node(rng=seed)
+        if gone not in trial.graph:
+            assert set(trial.graph.successors(trial.root)) == {one, two}
+            return
+    pytest.fail("the inner node was never removed")
+
+
+def test_a_wrapper_crosses_its_inner_estimators():
+    space = WrapperPipeline(AdaBoostRegressor, {}, get_search_space("DecisionTreeRegressor", random_state=0))
+    inner = [inspect.unwrap(type(space.generate(0)).crossover)]
+    assert inner
+    for wrapped, changes in ((space, False), (mend(space), True)):
+        changed = False
+        for seed in range(20):
+            one, other = wrapped.generate(seed), wrapped.generate(seed + 100)
+            before = one.node.unique_id()
+            one.crossover(other, rng=seed)
+            changed |= one.node.unique_id() != before
+        assert changed is changes
+    assert isinstance(mend(space).generate(0).export_pipeline().estimator, DecisionTreeRegressor)
+
+
+ONE_AT_MOST = [
+    pytest.param(DynamicUnionPipeline(scale, max_estimators=1), id="dynamic union"),
+    pytest.param(DynamicLinearPipeline(scale, max_length=1), id="dynamic linear"),
+    pytest.param(GraphSearchPipeline(ridge, inner_search_space=scale, max_size=1), id="graph"),
+]
+
+
+@pytest.mark.parametrize("space", ONE_AT_MOST)
+def test_a_limit_of_one_is_no_error(space):
+    with pytest.raises(ValueError, match="low >= high"):
+        space.generate(0)
+    assert mend(space).generate(0).export_pipeline() is not None
+
+
+def test_a_dynamic_union_reaches_its_limit():
+    sizes = {len(mend(DynamicUnionPipeline(pca, max_estimators=3)).generate(s).union_dict) for s in range(60)}
+    stock = {len(DynamicUnionPipeline(pca, max_estimators=3).generate(s).union_dict) for s in range(60)}
+    assert stock == {1, 2}
+    assert sizes == {1, 2, 3}
+
+
+def test_a_union_of_one_member_can_be_crossed():
+    space = UnionPipeline([scale])
+    with pytest.raises(ValueError, match="low >= high"):
+        for seed in range(10):
+            space.generate(0).crossover(space.generate(1), rng=seed)
+    for seed in range(10):
+        assert mend(space).generate(0).crossover(mend(space).generate(1), rng=seed)
+
+
+def test_one_feature_set_can_be_mutated():
+    space = FSSNode({"only": ["a", "b"]})
+    with pytest.raises(ValueError, match="empty"):
+        space.generate(0).mutate(rng=0)
+    assert mend(space).generate(0).mutate(rng=0) is False
+    assert mend(FSSNode({"one": ["a"], "two": ["b"]})).generate(0).mutate(rng=0) is True
+
+
+def test_a_mutation_changes_something_where_anything_can_change():
+    space = SequentialPipeline([scale, ChoicePipeline([scale, EstimatorNode(PCA, {})]), ridge])
+    stock = [bool(space.generate(s).mutate(rng=s)) for s in range(30)]
+    mended = [bool(mend(space).generate(s).mutate(rng=s)) for s in range(30)]
+    assert not all(stock)
+    assert all(mended)
+
+
+def test_a_mutation_can_refine():
+    space = get_search_space("SGDRegressor", random_state=0)
+    moved = []
+    for seed in range(40):
+        made = mend(space).generate(seed)
+        before = made.hyperparameters["alpha"]
+        made.mutate(rng=seed)
+        moved.append(abs(np.log10(made.hyperparameters["alpha"] / before)))
+    assert sum(step < 1 for step in moved) > 20
+
+
+def test_inner_predictors_still_disagree_between_fit_and_transform():
+    source = inspect.getsource(EstimatorTransformer)
+    assert "predict_proba" in source
+    assert "def fit_transform" in source
