@@ -34,6 +34,7 @@ from trainingjob_trainer.events import (
     Event,
     FindingNote,
     ModelReady,
+    Opened,
     Progressed,
     Saved,
     StageChanged,
@@ -186,7 +187,9 @@ class FakeRun:
         home = Path(run.output.uri.removeprefix("file://")) / f"{run.name}-0123abcd"
         (home / ".work" / "logs").mkdir(parents=True, exist_ok=True)
         (home / ".work" / "logs" / "trainer.log").touch()
-        (home / ".work" / "run.json").write_text("{}")
+        log = home / ".work" / "logs" / "trainer.log"
+        if self.events:
+            on_event(Opened(home=home, log=log, uid="0123abcd" * 4, resumed=False))
         for event in self.events:
             on_event(event)
         if self.removes_folder:

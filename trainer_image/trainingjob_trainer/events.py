@@ -1,5 +1,6 @@
 """What a run tells as it goes: from the searching child to the supervising parent, and on to the terminal."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -28,6 +29,7 @@ __all__ = [
     "FindingNote",
     "Heartbeat",
     "ModelReady",
+    "Opened",
     "Progressed",
     "Resumed",
     "Saved",
@@ -40,6 +42,16 @@ __all__ = [
 
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Opened(_Event):
+    """The run has its folder; `log` takes what the child and its workers print."""
+
+    kind: Literal["opened"] = "opened"
+    home: Path
+    log: Path
+    uid: str
+    resumed: bool
 
 
 class StageChanged(_Event):
@@ -173,7 +185,8 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    StageChanged
+    Opened
+    | StageChanged
     | Heartbeat
     | DataReady
     | BackendReady

@@ -14,11 +14,12 @@ from trainingjob_trainer.cli.runlog import LateFile, RunLog
 from trainingjob_trainer.cli.summary import print_summary, verdict
 from trainingjob_trainer.cli.text import plain, secrets_of
 from trainingjob_trainer.cli.view import RunView
+from trainingjob_trainer.events import Opened
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.result import RunOptions, RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from trainingjob_api import ResolvedRun
     from trainingjob_trainer.cli.desk import Desk
@@ -83,15 +84,19 @@ def run_job(desk: Desk, request: RunRequest) -> dict[str, Any]:
     settings = TrainerSettings.from_environment(environment)
     options = RunOptions(work_dir=request.work_dir, fresh=request.fresh, environment=dict(environment))
     view = RunView()
+    place: dict[str, Path] = {}
     log = RunLog(
         view,
-        file=LateFile(_log_locator(desk, run, options)),
+        file=LateFile(lambda: place.get("log")),
         console=sys.stderr if request.log_json else None,
         secrets=secrets_of(environment),
     )
     with _progress(desk, run, view, log_json=request.log_json) as progress:
 
         def on_event(event: Event) -> None:
+            if isinstance(event, Opened):
+                place["log"] = event.home / ".work" / "logs" / "run.jsonl"
+                desk.log = str(event.log)
             progress.take(event)
             log.take(event)
 
@@ -112,28 +117,6 @@ def _print_end(desk: Desk, result: RunResult, view: RunView) -> None:
         sys.stdout.write(verdict(result) + "\n")
         return
     print_summary(desk.console(), result, view.now)
-
-
-def _log_locator(desk: Desk, run: ResolvedRun, options: RunOptions) -> Callable[[], Path | None]:
-    """Return a function that finds the run's log once the run has its folder; errors point there too.
-
-    The folder's name ends in a uid that the supervisor chooses, and it writes ``run.json`` when it opens it.
-    """
-    uid8 = run.uid[:8] if run.uid else "?" * 8
-
-    def locate() -> Path | None:
-        # Brings scikit-learn along: at the first event it is there already.
-        from trainingjob_trainer.supervisor.parent import run_root  # noqa: PLC0415
-
-        root = run_root(run, options)
-        files = list(root.glob(f"{run.name}-{uid8}/.work/run.json"))
-        if not files:
-            return None
-        logs = max(files, key=lambda path: path.stat().st_mtime).parent / "logs"
-        desk.log = str(logs / "trainer.log")
-        return logs / "run.jsonl"
-
-    return locate
 
 
 class _Silent:

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
-from trainingjob_api import Fallback, Report, ResolvedRun, Stage
+from trainingjob_api import Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
-from trainingjob_trainer.events import Event, Failed, FellBack, StageChanged, Warned
-from trainingjob_trainer.search.clock import overrun_allowance
+from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
+from trainingjob_trainer.supervisor.ladder import INLINE, clock_limit, first_ladder, rungs_left, step_down
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
 from trainingjob_trainer.supervisor.result import RunOptions, RunResult, accepted
@@ -33,11 +33,7 @@ __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
 _REPORT_SECONDS = 2.0
-_LIGHT_SECONDS = 30.0
-_SEARCH_LADDER = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
-_BASELINE_LADDER = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
-_INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
-_REASONS = {Ended.CRASHED: "TrainerCrashed", Ended.HUNG: "TrainerHung", Ended.OVERRAN: "BudgetOverrun"}
+_STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
 def run_root(run: ResolvedRun, options: RunOptions) -> Path:
@@ -113,6 +109,9 @@ def supervise(
             patience=patience or Patience(),
             start=start,
         )
+        supervision.tell(
+            Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
+        )
         try:
             with supervision.signals():
                 if workspace.saved:
@@ -139,6 +138,7 @@ class _Supervision:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     child: int | None = None
     interrupts: int = 0
+    answered: bool = False
 
     def tell(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
@@ -153,12 +153,12 @@ class _Supervision:
         TrainingError
             If none has.
         """
-        ladder = list(_SEARCH_LADDER if self.run.automl_enabled else _BASELINE_LADDER)
+        ladder = first_ladder(self.run)
         end: ChildEnd | None = None
         while ladder:
-            mode = ladder.pop(0)
+            mode, *ladder = ladder
             if end is not None:
-                self._step(mode, end)
+                self.tell(step_down(self.run, mode, end, log=self.workspace.log_file))
             end = self._child(mode)
             if end.ended is Ended.SAVED:
                 return
@@ -166,11 +166,7 @@ class _Supervision:
                 raise _as_error(end.failure)
             if self.interrupts:
                 break
-            if (
-                end.ended is Ended.OVERRAN
-                or self.workspace.used_seconds() >= self.run.budget.time_left_seconds
-            ):
-                ladder = [rung for rung in ladder if rung in _INLINE]
+            ladder = rungs_left(self.run, ladder, end, used_seconds=self.workspace.used_seconds())
         message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
         raise RunFailed("Interrupted" if self.interrupts else "NoModel", f"{message}no model was saved")
 
@@ -235,6 +231,14 @@ class _Supervision:
                 else:
                     os.killpg(self.child, signal.SIGKILL)
 
+    def _hear(self, event: Event) -> None:
+        """Take an event of the child; a signal is answered here, since its handler may interrupt anything."""
+        if self.interrupts and not self.answered:
+            self.answered = True
+            self.tell(Warned(message=_STOPPING))
+        if not isinstance(event, Heartbeat):
+            self.tell(event)
+
     def _child(self, mode: Mode) -> ChildEnd:
         state = self.reporter.state_
         history = {
@@ -251,48 +255,14 @@ class _Supervision:
                 [str(self.workspace.home), self.workspace.uid, mode.value, json.dumps(history)],
                 environment=self.options.environment or os.environ,
                 log=self.workspace.log_file,
-                limit_seconds=self._limit(mode),
-                inline=mode in _INLINE,
+                limit_seconds=clock_limit(self.run, mode, self.workspace.used_seconds()),
+                inline=mode in INLINE,
                 patience=self.patience,
-                on_event=self.tell,
+                on_event=self._hear,
                 on_start=started,
             )
         finally:
             self.child = None
-
-    def _limit(self, mode: Mode) -> float:
-        """Return the reading of the clock at which a child is ended.
-
-        Below the search, which may have used up the budget, there is always time for a light model.
-        """
-        budget = float(self.run.budget.time_left_seconds)
-        if mode not in _INLINE:
-            return budget + overrun_allowance(budget)
-        return max(budget, self.workspace.used_seconds()) + overrun_allowance(budget) + _LIGHT_SECONDS
-
-    def _step(self, mode: Mode, end: ChildEnd) -> None:
-        """Tell what the next child is for, after one that ended badly.
-
-        Raises
-        ------
-        RunFailed
-            If the job does not allow the step.
-        """
-        reason = _REASONS[end.ended]
-        cause = f"{end.message} (log: {self.workspace.log_file})"
-        if mode in {Mode.FULL, Mode.FINISH} or (mode is Mode.BASELINE and not self.run.automl_enabled):
-            self.tell(Warned(message=f"{cause}; it is started again, and no finished evaluation is lost"))
-            return
-        source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
-        if not self.run.automl_fallback:
-            raise RunFailed(reason, f"{cause}; automl.fallback is false, so there is no {target} model")
-        self.tell(
-            FellBack(
-                fallback=Fallback(
-                    from_=source, to=target, reason=reason, time=datetime.now(UTC), message=end.message[:300]
-                )
-            )
-        )
 
 
 def _as_error(failure: Failed) -> TrainingError:

@@ -27,6 +27,7 @@ from trainingjob_trainer.events import (
     Event,
     Failed,
     FellBack,
+    FindingNote,
     ModelReady,
     Progressed,
     Saved,
@@ -148,7 +149,7 @@ class Reporter:
             case StageChanged(stage=stage):
                 return {"stage": stage}
             case DataReady(resolved=resolved, data_digest=digest, findings=findings):
-                notes = tuple(one.message[:_MESSAGE_CHARS] for one in findings)
+                notes = tuple(_note(one) for one in findings)
                 digests = self.state_["digests"].model_copy(update={"data": digest})
                 return {"resolved": resolved, "digests": digests, "warnings": notes[:_MOST_WARNINGS]}
             case BackendReady(backend=backend):
@@ -177,3 +178,10 @@ class Reporter:
     def _with_fallback(self, fallback: Fallback) -> tuple[Fallback, ...]:
         known: tuple[Fallback, ...] = self.state_["fallbacks"]
         return (*known, fallback)[-_MOST_FALLBACKS:]
+
+
+def _note(finding: FindingNote) -> str:
+    """Return a finding in one sentence that names its column."""
+    column, message = finding.column, finding.message
+    text = message if column is None or column in message else f"column {column!r}: {message}"
+    return text[:_MESSAGE_CHARS]

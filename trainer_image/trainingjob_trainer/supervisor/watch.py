@@ -153,7 +153,7 @@ def watch_child(
     patience
         Time-outs.
     on_event
-        Called with each event but heartbeats.
+        Called with each event, heartbeats too.
     on_start
         Called with the child's process id, which is its process group's too.
     """
@@ -204,8 +204,7 @@ def _read(
             for line in lines:
                 event = decode_event(line)
                 watch.take(event)
-                if not isinstance(event, Heartbeat):
-                    on_event(event)
+                on_event(event)
             if len(buffer) > _MAX_BUFFER:
                 return Ended.CRASHED, "the search process sent more than a message may hold"
         elif process.poll() is not None:

@@ -1,0 +1,87 @@
+"""The ladder: with what the next child begins after one that crashed, hung or overran its budget.
+
+Each run has a bounded number of children. A search that dies is started again once, since a crash is often a
+single pipeline's; then the best of the journal is fitted; then the baseline; then the dummy model.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainingjob_api import Fallback, ResolvedRun
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import FellBack, Warned
+from trainingjob_trainer.search.clock import overrun_allowance
+from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
+
+__all__ = ["INLINE", "clock_limit", "first_ladder", "rungs_left", "step_down"]
+
+INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
+"""Modes that need no workers."""
+
+_SEARCH = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
+_NO_SEARCH = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
+_REASONS = {Ended.CRASHED: "TrainerCrashed", Ended.HUNG: "TrainerHung", Ended.OVERRAN: "BudgetOverrun"}
+_LIGHT_SECONDS = 30.0
+
+
+def first_ladder(run: ResolvedRun) -> list[Mode]:
+    """Return the rungs of a run, the first one first."""
+    return list(_SEARCH if run.automl_enabled else _NO_SEARCH)
+
+
+def rungs_left(run: ResolvedRun, ladder: Sequence[Mode], end: ChildEnd, *, used_seconds: float) -> list[Mode]:
+    """Return the rungs that are worth trying after a child that ended badly.
+
+    Parameters
+    ----------
+    run
+        The job.
+    ladder
+        The rungs below that child's.
+    end
+        How it ended.
+    used_seconds
+        The clock; once the budget is used up, only the light models are left.
+    """
+    spent = end.ended is Ended.OVERRAN or used_seconds >= run.budget.time_left_seconds
+    return [mode for mode in ladder if mode in INLINE or not spent]
+
+
+def clock_limit(run: ResolvedRun, mode: Mode, used_seconds: float) -> float:
+    """Return the reading of the clock, in seconds, at which a child is ended.
+
+    Below the search, which may have used up the budget, there is always time for a light model.
+    """
+    budget = float(run.budget.time_left_seconds)
+    if mode not in INLINE:
+        return budget + overrun_allowance(budget)
+    return max(budget, used_seconds) + overrun_allowance(budget) + _LIGHT_SECONDS
+
+
+def step_down(run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path) -> Warned | FellBack:
+    """Return what there is to tell before the next child.
+
+    Raises
+    ------
+    RunFailed
+        If the job does not allow the step.
+    """
+    cause = f"{end.message} (log: {log})"
+    if mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
+        return Warned(message=f"{cause}; it is started again, and no finished evaluation is lost")
+    source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
+    if not run.automl_fallback:
+        raise RunFailed(
+            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no {target} model"
+        )
+    return FellBack(
+        fallback=Fallback(
+            from_=source,
+            to=target,
+            reason=_REASONS[end.ended],
+            time=datetime.now(UTC),
+            message=end.message[:300],
+        )
+    )
