@@ -21,7 +21,12 @@ Labels = npt.NDArray[np.str_]
 
 
 def _labels(values: npt.NDArray[Any]) -> Labels:
-    return np.asarray([str(value) for value in values.tolist()], dtype=np.str_)
+    return np.asarray([_name(value) for value in values.tolist()], dtype=np.str_)
+
+
+def _name(label: Any) -> str:
+    # numpy's strings lose zero characters at their end.
+    return str(label).replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def confusion(prediction: HoldoutPrediction) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def confusion(prediction: HoldoutPrediction) -> dict[str, Any]:
     """
     truth, guess = _labels(prediction.y_true), _labels(prediction.y_pred)
     names, counts = np.unique(np.concatenate([truth, guess]), return_counts=True)
-    labels = [str(label) for label in prediction.classes or names.tolist() if str(label) in set(names)]
+    labels = [label for label in map(_name, prediction.classes or names.tolist()) if label in set(names)]
     if len(labels) > _MAX_CLASSES:
         often = names[np.argsort(-counts, kind="stable")][: _MAX_CLASSES - 1]
         labels = [label for label in labels if label in set(often)] + [_REST]
@@ -117,11 +122,11 @@ def _probabilities(prediction: HoldoutPrediction) -> tuple[npt.NDArray[np.float6
         raise ValueError("the model gives no probabilities")
     if not np.isfinite(prediction.y_proba).all():
         raise ValueError("some probabilities are not finite")
-    return prediction.y_proba, [str(label) for label in prediction.classes]
+    return prediction.y_proba, [_name(label) for label in prediction.classes]
 
 
 def _positive_position(classes: list[str], positive: Any) -> int:
-    return classes.index(str(positive)) if str(positive) in classes else len(classes) - 1
+    return classes.index(_name(positive)) if _name(positive) in classes else len(classes) - 1
 
 
 def regression_points(prediction: HoldoutPrediction) -> dict[str, Any]:

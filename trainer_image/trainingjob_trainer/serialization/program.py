@@ -47,7 +47,7 @@ def read_table(path):
     for delimiter in ",;\\t|":
         options = {"sep": delimiter, "encoding": "utf-8-sig", "index_col": False}
         if TARGET in pd.read_csv(path, nrows=0, **options).columns:
-            return pd.read_csv(path, low_memory=False, float_precision="round_trip", **options)
+            return pd.read_csv(path, low_memory=False, **options)
     sys.exit(f"{path} has no column {TARGET!r}")
 
 

@@ -1,5 +1,6 @@
 """Estimators as Python source."""
 
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -148,13 +149,13 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _defaults(cls: type) -> dict[str, Any]:
-    import inspect  # noqa: PLC0415 - not needed where no source is written
-
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()  # type: ignore[misc]
-        if parameter.default is not inspect.Parameter.empty
-    }
+    """Return what parameters have when they are not given, as far as the class tells."""
+    try:
+        # Those of xgboost hide behind **kwargs and show in instances alone.
+        return dict(cls().get_params(deep=False))  # type: ignore[attr-defined]
+    except TypeError:
+        parameters = inspect.signature(cls).parameters.items()
+        return {name: p.default for name, p in parameters if p.default is not inspect.Parameter.empty}
 
 
 def _public_home(thing: Any) -> tuple[str, str, str]:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
+
+from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.report.diagnostics import calibration, confusion, regression_points, roc
+from trainingjob_trainer.report.importance import permutation_importance
+
+
+def prediction(truth, guess, proba=None, classes=None):
+    return HoldoutPrediction(
+        index=np.arange(len(truth)),
+        y_true=np.asarray(truth),
+        y_pred=np.asarray(guess),
+        y_proba=None if proba is None else np.asarray(proba, dtype=float),
+        classes=classes,
+    )
+
+
+def test_confusion_counts_rows_of_true_labels():
+    found = confusion(prediction([0, 0, 1, 1], [0, 1, 1, 1], classes=(0, 1, 2)))
+    assert found == {"labels": ["0", "1"], "counts": [[1, 1], [0, 2]]}
+
+
+def test_many_classes_are_gathered():
+    labels = [n for n in range(50) for _ in range(50 - n)]
+    found = confusion(prediction(labels, labels, classes=tuple(range(50))))
+    assert len(found["labels"]) == 20
+    assert found["labels"][-1] == "(others)"
+    assert np.trace(found["counts"]) == len(labels)
+
+
+def test_roc_of_two_classes_follows_the_positive_label():
+    chance = np.array([0.1, 0.4, 0.6, 0.9])
+    binary = prediction(["a", "a", "b", "b"], ["a"] * 4, np.c_[1 - chance, chance], ("a", "b"))
+    for positive, label in (("a", "a"), ("b", "b"), (None, "b")):
+        (curve,) = roc(binary, positive)
+        assert (curve["label"], curve["auc"]) == (label, 1.0)
+
+
+def test_roc_curves_are_short():
+    rng = np.random.default_rng(0)
+    chance = rng.random(5000)
+    truth = np.where(rng.random(5000) < chance, "b", "a")
+    (curve,) = roc(prediction(truth, truth, np.c_[1 - chance, chance], ("a", "b")), "b")
+    assert len(curve["fpr"]) <= 200
+    assert curve["tpr"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        prediction(["a", "b"], ["a", "b"]),
+        prediction(["a", "a"], ["a", "b"], [[0.5, 0.5]] * 2, ("a", "b")),
+        prediction(["a", "b"], ["a", "b"], [[np.nan, 0.5]] * 2, ("a", "b")),
+        prediction(list("abcdefg"), list("abcdefg"), np.eye(7), tuple("abcdefg")),
+    ],
+)
+def test_where_there_is_no_roc_the_reason_is_said(case):
+    with pytest.raises(ValueError):
+        roc(case, "b")
+
+
+def test_calibration_of_honest_chances():
+    rng = np.random.default_rng(0)
+    chance = rng.random(4000)
+    truth = np.where(rng.random(4000) < chance, "b", "a")
+    found = calibration(prediction(truth, truth, np.c_[1 - chance, chance], ("a", "b")), "b")
+    np.testing.assert_allclose(found["predicted"], found["observed"], atol=0.06)
+    assert sum(found["rows"]) == 4000
+    few = calibration(prediction(["a", "b"], ["a", "b"], [[0.9, 0.1], [0.2, 0.8]], ("a", "b")), "b")
+    assert sum(few["rows"]) == 2
+
+
+def test_regression_leaves_out_what_is_not_finite():
+    found = regression_points(prediction([1.0, 2.0, 3.0], [1.5, np.nan, 3.0]))
+    assert (found["rows"], found["mae"]) == (2, 0.25)
+    with pytest.raises(ValueError):
+        regression_points(prediction([1.0], [np.inf]))
+
+
+ROWS = pd.DataFrame({"a": np.linspace(-1, 1, 50), "b": np.zeros(50)}, index=range(100, 150))
+TARGET = np.where(ROWS["a"] > 0, "yes", "no")
+
+
+def importance(**changes):
+    options = {"seconds_limit": 30.0, "random_state": 0, **changes}
+    model = LogisticRegression().fit(ROWS, TARGET)
+    return permutation_importance(model, ROWS, TARGET, get_scorer("accuracy"), **options)
+
+
+def test_the_column_that_matters_comes_first():
+    found = importance()
+    assert [c["name"] for c in found["columns"]] == ["a", "b"]
+    assert found["columns"][0]["drop"] > 0.2
+    assert found["columns"][1]["drop"] == 0
+    assert importance() == found
+
+
+def test_time_is_looked_at_between_columns():
+    ticks = iter([0.0, 0.0, 1.0, 2.0, 11.0, 12.0])
+    found = importance(seconds_limit=10.0, clock=lambda: next(ticks))
+    assert (found["columnsMeasured"], found["columnsTotal"]) == (1, 2)
+
+
+def test_a_slow_model_is_not_measured():
+    ticks = iter([0.0, 0.0, 9.0])
+    with pytest.raises(ValueError, match="time"):
+        importance(seconds_limit=10.0, clock=lambda: next(ticks))
+
+
+def test_a_score_that_is_not_finite_is_not_measured():
+    with pytest.raises(ValueError, match="finite"):
+        permutation_importance(
+            None, ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0
+        )

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import make_scorer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from support.outcomes import changed, make_outcome, table
+from trainingjob_api import parse_job, resolve
+
+from trainingjob_trainer.dataset import load_table
+from trainingjob_trainer.features import build_encoder, prepare
+from trainingjob_trainer.serialization import program_of, save_model
+from trainingjob_trainer.settings import TrainerSettings
+
+
+def written(tmp_path, task, *, separator=",", **spec):
+    """Return the CSV file of a table, and what a run makes of it."""
+    frame, target = table(task)
+    frame["family"] = np.arange(len(frame)) // 4
+    frame["day"] = pd.date_range("2026-01-01", periods=len(frame), freq="h").strftime("%Y-%m-%d %H:%M:%S")
+    frame["the target"] = target
+    frame.loc[5, "the target"] = None
+    path = tmp_path / "table.csv"
+    (tmp_path / "scratch").mkdir()
+    frame.to_csv(path, index=False, sep=separator)
+    job = {
+        "apiVersion": "automl.trainingjob.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "churn"},
+        "spec": {"dataset": {"uri": f"file://{path}"}, "targetColumn": "the target", **spec},
+    }
+    run = resolve(parse_job(job), {})
+    read = load_table(run.dataset, settings=TrainerSettings(), scratch=tmp_path / "scratch")
+    return path, run, prepare(read, run)
+
+
+def finished(run, prepared, model):
+    encoder = build_encoder(prepared.feature_types, frame=prepared.frame)
+    full = Pipeline([("encode", encoder), ("model", model)])
+    part = Pipeline([("encode", encoder), ("model", model)])
+    rows, held = prepared.train_index, prepared.holdout_index
+    part.fit(prepared.frame.iloc[rows], prepared.target[rows])
+    score = prepared.metric.scorer(part, prepared.frame.iloc[held], prepared.target[held])
+    full.fit(prepared.frame, prepared.target)
+    return changed(make_outcome(), run=run, prepared=prepared, model=full, holdout_score=score)
+
+
+def run_program(tmp_path, outcome, path):
+    (tmp_path / "pipeline.py").write_text(program_of(outcome))
+    save_model(outcome.model, tmp_path / "model.joblib")
+    command = [sys.executable, "-I", "-W", "error", str(tmp_path / "pipeline.py"), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("task", "spec"),
+    [
+        ("binary", {"metric": "f1", "positiveLabel": "yes"}),
+        ("binary", {"metric": "roc_auc"}),
+        ("classes", {"metric": "neg_log_loss", "randomState": 7}),
+        ("regression", {"metric": "neg_root_mean_squared_error"}),
+        ("regression", {"validation": {"timeColumn": "day", "strategy": "time"}}),
+    ],
+)
+def test_the_program_gives_the_score_of_the_run(tmp_path, task, spec):
+    path, run, prepared = written(tmp_path, task, **spec)
+    model = Ridge() if task == "regression" else LogisticRegression(C=0.5, max_iter=500)
+    outcome = finished(run, prepared, model)
+    text = run_program(tmp_path, outcome, path)
+    assert f"hold-out score: {outcome.holdout_score:.6g} " in text
+
+
+def test_whole_groups_are_set_aside(tmp_path):
+    path, run, prepared = written(
+        tmp_path, "binary", separator=";", validation={"groupColumn": "family", "strategy": "group"}
+    )
+    assert "hold-out score: 0." in run_program(tmp_path, finished(run, prepared, LogisticRegression()), path)
+
+
+def test_whole_numbers_as_labels(tmp_path):
+    path, run, prepared = written(tmp_path, "binary")
+    frame = pd.read_csv(path)
+    frame["the target"] = frame["the target"].map({"yes": 1, "no": 0})
+    frame.to_csv(path, index=False)
+    read = load_table(run.dataset, settings=TrainerSettings(), scratch=tmp_path / "scratch")
+    outcome = finished(run, prepare(read, run), LogisticRegression())
+    assert f"hold-out score: {outcome.holdout_score:.6g} " in run_program(tmp_path, outcome, path)
+
+
+def test_what_has_no_source_comes_from_the_model_file(tmp_path):
+    path, run, prepared = written(tmp_path, "binary")
+    outcome = finished(run, prepared, LogisticRegression())
+    odd = FunctionTransformer(kw_args={"odd": np.random.default_rng(0)})
+    program = program_of(changed(outcome, model=Pipeline([("odd", odd)])))
+    assert 'with_name("model.joblib")' in program
+    assert "The pipeline is taken from model.joblib, since a Generator has no source form." in program
+    compile(program, "pipeline.py", "exec")
+    (tmp_path / "pipeline.py").write_text(program)
+    save_model(outcome.model, tmp_path / "model.joblib")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "pipeline.py"), str(path)], capture_output=True, text=True, check=False
+    )
+    assert f"hold-out score: {outcome.holdout_score:.6g} " in done.stdout, done.stderr
+
+
+def test_names_cannot_break_out_of_the_program(tmp_path):
+    evil = '"""\nimport os; os._exit(1)\n"""\\'
+    outcome = make_outcome()
+    run = outcome.run.model_copy(update={"target_column": evil})
+    values = {name: getattr(outcome.prepared, name) for name in vars(outcome.prepared)}
+    prepared = SimpleNamespace(**{**values, "feature_types": {evil: "numeric"}})
+    prepared.metric = SimpleNamespace(name="f1", scorer=make_scorer(len, pos_label=evil))
+    program = program_of(changed(outcome, run=run, prepared=prepared))
+    space: dict[str, object] = {"__name__": "not main"}
+    exec(compile(program, "pipeline.py", "exec"), space)
+    assert space["TARGET"] == evil
+    assert space["FEATURES"] == [evil]
+
+
+def test_without_a_table_it_says_what_it_wants(tmp_path, binary):
+    (tmp_path / "pipeline.py").write_text(program_of(binary))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "pipeline.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "python pipeline.py TABLE" in done.stderr

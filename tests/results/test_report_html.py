@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from support.outcomes import candidate, changed, make_outcome, summarize
+from trainingjob_api import Fallback, ModelSource
+
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.report import render_from_folder, write_artifacts
+from trainingjob_trainer.report.words import duration, number, size_text
+from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.storage import FolderOutput
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+FILES = [
+    "evaluation_summary.json",
+    "input_schema.json",
+    "leaderboard.json",
+    "model.joblib",
+    "pipeline.py",
+    "report.html",
+    "report_data.json",
+    "requirements.txt",
+    "tp_pareto_front.json",
+]
+
+
+class Page(HTMLParser):
+    """What a browser would fetch, run and read."""
+
+    VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.labels: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.labels += [values["aria-label"]] if values.get("role") == "img" else []
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if name in {"href", "src", "xlink:href", "action", "data"}:
+                self.links.append(value)
+            self.links += re.findall(r"url\(([^)]*)\)", value or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def made(tmp_path, outcome, **options):
+    files = write_artifacts(outcome, tmp_path, summarize=summarize, **{"seconds_limit": 20.0, **options})
+    assert sorted(f.name for f in files) == FILES
+    assert sorted(f.name for f in tmp_path.iterdir()) == FILES
+    for name in ("report_data", "input_schema", "leaderboard", "tp_pareto_front", "evaluation_summary"):
+        schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+        Draft202012Validator(schema).validate(json.loads((tmp_path / f"{name}.json").read_text()))
+    return (tmp_path / "report.html").read_text(), json.loads((tmp_path / "report_data.json").read_text())
+
+
+def test_the_page_is_whole_and_stands_alone(tmp_path, outcome):
+    text, data = made(tmp_path, outcome)
+    page = Page(text)
+    assert data["notes"] == []
+    assert "Not shown" not in text
+    assert "script" not in page.tags
+    assert not re.search(r"https?://|url\((?!#)", text)
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert len(page.labels) >= 5
+    assert all(page.labels)
+
+
+def test_what_users_named_is_shown_not_run(tmp_path, binary):
+    text, _ = made(tmp_path, binary)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<script" not in text
+    finding = SimpleNamespace(kind="X", severity='"><b>', column="<b>", message="</table><b>")
+    prepared = SimpleNamespace(**{**vars(binary.prepared), "findings": (finding,)})
+    prepared.schema = binary.prepared.schema
+    outcome = changed(binary, prepared=prepared, warnings=("<img src=x>",))
+    files = write_artifacts(outcome, tmp_path, summarize=lambda _: "<b>$x$</b>", seconds_limit=5)
+    assert "<b>" not in files[-1].read_text()
+    assert "<img" not in files[-1].read_text()
+
+
+def test_labels_with_dollars_and_other_scripts(tmp_path):
+    outcome = make_outcome("binary")
+    odd = {"yes": "$yes$ 猫 \x00", "no": "no & <i>"}
+    prediction = outcome.holdout_prediction
+
+    def renamed(labels):
+        return np.asarray([odd[label] for label in labels], dtype=object)
+
+    prediction = HoldoutPrediction(
+        index=prediction.index,
+        y_true=renamed(prediction.y_true),
+        y_pred=renamed(prediction.y_pred),
+        y_proba=prediction.y_proba,
+        classes=tuple(renamed(prediction.classes)),
+    )
+    text, data = made(tmp_path, changed(outcome, holdout_prediction=prediction))
+    assert data["notes"] == []
+    assert "$yes$ 猫" in text
+    assert "\x00" not in text
+    assert "<i>" not in text
+    Page(text)
+
+
+def test_a_picture_that_fails_leaves_a_note(tmp_path, binary, monkeypatch):
+    def broken(*_args: object) -> None:
+        raise RuntimeError("no <ink> left")
+
+    monkeypatch.setattr("trainingjob_trainer.report.plots.plot_front", broken)
+    monkeypatch.setattr("trainingjob_trainer.report.details.confusion", broken)
+    text, data = made(tmp_path, binary)
+    assert data["notes"] == [{"section": "confusion", "message": "no <ink> left"}]
+    assert text.count("Not shown: no &lt;ink&gt; left") == 2
+    Page(text)
+
+
+def test_a_page_that_fails_is_no_failed_run(tmp_path, binary, monkeypatch):
+    def broken(**_documents: object) -> str:
+        raise RuntimeError("<b>")
+
+    monkeypatch.setattr("trainingjob_trainer.report.artifacts.render_html", broken)
+    text, _ = made(tmp_path, binary)
+    assert "could not be drawn: RuntimeError: &lt;b&gt;" in text
+
+
+def test_no_time_left_gives_a_page_all_the_same(tmp_path, outcome):
+    text, data = made(tmp_path, outcome, seconds_limit=0.0)
+    assert data["importance"] is None
+    assert [note["section"] for note in data["notes"]] == ["importance"]
+    Page(text)
+
+
+def test_a_run_that_fell_back_says_why(tmp_path, binary):
+    step = Fallback.model_validate(
+        {
+            "from": "tpot",
+            "to": "baseline",
+            "reason": "NoValidPipeline",
+            "time": "2026-11-01T12:00:00Z",
+            "message": "All 3 pipelines failed.",
+        }
+    )
+    failed = tuple(candidate(n, None, outcome=Outcome.TIMEOUT) for n in range(1, 4))
+    outcome = changed(
+        binary,
+        candidates=failed,
+        best=binary.baseline,
+        model_source=ModelSource.BASELINE,
+        fallbacks=(step,),
+        holdout_prediction=None,
+        holdout_model=None,
+        holdout_score=None,
+        warnings=("Classes are imbalanced.",),
+    )
+    text, data = made(tmp_path, outcome)
+    assert "The model is the baseline" in text
+    assert "NoValidPipeline" in text
+    assert "All 3 pipelines failed." in text
+    assert "No pipeline of the search was valid." in text
+    assert "has seen these rows" in text
+    assert {note["section"] for note in data["notes"]} == {"holdout"}
+    Page(text)
+
+
+def test_nan_and_infinity_reach_neither_files_nor_page(tmp_path):
+    outcome = make_outcome("regression")
+    prediction = outcome.holdout_prediction
+    guess = prediction.y_pred.copy()
+    guess[0], guess[1] = np.nan, np.inf
+    broken = HoldoutPrediction(index=prediction.index, y_true=prediction.y_true, y_pred=guess)
+    text, _ = made(tmp_path, changed(outcome, holdout_prediction=broken, holdout_score=float("nan")))
+    for path in tmp_path.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert not re.search(r"\bnan\b|\binf\b", text)
+
+
+def test_the_same_outcome_gives_the_same_files(tmp_path, binary):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_artifacts(binary, tmp_path / name, summarize=summarize, seconds_limit=20)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_the_page_is_drawn_again_from_the_folder(tmp_path, binary):
+    text, _ = made(tmp_path, binary)
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "model.joblib").unlink()
+    assert render_from_folder(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "report.html").read_text() == text
+
+
+def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, binary):
+    made(tmp_path, binary)
+    output = FolderOutput(tmp_path / "out")
+    output.publish(tmp_path, "churn", "8d1f0a52")
+    folder = output.path("churn", "8d1f0a52")
+    assert render_from_folder(folder).name == "report.html"
+    summary = json.loads((folder / "evaluation_summary.json").read_text())
+    (folder / "evaluation_summary.json").write_text(json.dumps({**summary, "warnings": ["new"]}))
+    assert render_from_folder(folder).name == "report.redrawn.html"
+    (folder / "evaluation_summary.json").write_text(json.dumps(summary))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "leaderboard.json").unlink(),
+        lambda f: (f / "report_data.json").write_text("{"),
+        lambda f: (f / "report_data.json").write_text('{"schemaVersion": "2.0"}'),
+        lambda f: (f / "evaluation_summary.json").write_text('{"schemaVersion": "1.0"}'),
+    ],
+)
+def test_an_incomplete_folder_gives_no_page(tmp_path, binary, damage):
+    made(tmp_path, binary)
+    damage(tmp_path)
+    with pytest.raises(RunFailed) as caught:
+        render_from_folder(tmp_path)
+    assert caught.value.reason == "ReportNotPossible"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0.5, "0.5000"),
+        (-0.00001, "−1e−05"),
+        (0.0, "0"),
+        (123.456, "123.5"),
+        (1234567.0, "1,234,567"),
+    ],
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_durations_and_sizes():
+    assert [duration(s) for s in (None, 0.25, 75.4, 150, 7300)] == ["–", "0.2 s", "75 s", "2 min 30 s", "2 h 01 min"]
+    assert [size_text(k) for k in (None, 2.5, 2048)] == ["–", "2.5 KiB", "2 MiB"]
