@@ -121,7 +121,7 @@ def supervise(
                 return supervision.publish(output)
         except TrainingError as error:
             supervision.tell(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
-            if isinstance(error, SpecInvalid) or not workspace.journal.exists():
+            if not workspace.saved and (isinstance(error, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
             raise
 

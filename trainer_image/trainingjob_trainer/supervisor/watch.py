@@ -18,6 +18,7 @@ from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
 
 __all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
 
+_CHILD = "trainingjob_trainer.supervisor.child"
 _POLL_SECONDS = 0.5
 _END_SECONDS = 10.0
 _MAX_BUFFER = 8 * 1024 * 1024
@@ -135,6 +136,7 @@ def watch_child(
     patience: Patience,
     on_event: Callable[[Event], None],
     on_start: Callable[[int], None],
+    module: str = _CHILD,
 ) -> ChildEnd:
     """Run a child to its end.
 
@@ -156,9 +158,11 @@ def watch_child(
         Called with each event, heartbeats too.
     on_start
         Called with the child's process id, which is its process group's too.
+    module
+        The child's entry point.
     """
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "trainingjob_trainer.supervisor.child", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -202,7 +206,10 @@ def _read(
             buffer += data
             *lines, buffer = buffer.split(b"\n")
             for line in lines:
-                event = decode_event(line)
+                try:
+                    event = decode_event(line)
+                except ValueError:
+                    return Ended.CRASHED, "the search process sent something that is no event"
                 watch.take(event)
                 on_event(event)
             if len(buffer) > _MAX_BUFFER:

@@ -1,0 +1,236 @@
+"""The parent with children that are no processes: what it tells, publishes and leaves behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.jobs import job
+from trainingjob_api import Best, ModelSource, Report, ResolvedRun, Stage, parse_report, resolve
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.events import (
+    DataReady,
+    Event,
+    Failed,
+    FellBack,
+    FindingNote,
+    ModelReady,
+    Opened,
+    Saved,
+    StageChanged,
+    Warned,
+)
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.parent import supervise
+from trainingjob_trainer.supervisor.result import RunOptions, RunResult
+from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
+from trainingjob_trainer.supervisor.workspace import Workspace
+
+BEST = Best(
+    pipeline="PCA → Ridge",
+    score="0.9",
+    holdout_score="0.8",
+    baseline_score="0.7",
+    baseline_holdout_score="0.6",
+)
+Child = Callable[[Workspace, ResolvedRun, Callable[[Event], None]], ChildEnd]
+
+
+def save(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+    tell(StageChanged(stage=Stage.SEARCHING))
+    tell(ModelReady(model_source=ModelSource.TPOT, best=BEST, stopped_by="time"))
+    workspace.artifacts.mkdir(parents=True)
+    (workspace.artifacts / "model.joblib").write_bytes(b"model")
+    workspace.set_state("saved", run)
+    tell(Saved(journal_digest="ab"))
+    return ChildEnd(ended=Ended.SAVED, message="")
+
+
+def evaluate_and_crash(workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+    workspace.journal.write_text("{}\n")
+    return ChildEnd(ended=Ended.CRASHED, message="the search process was ended by signal 9")
+
+
+def refuse(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+    failure = Failed(reason="TargetColumnMissing", message="there is no column 'y'", exit_code=2)
+    return ChildEnd(ended=Ended.FAILED, message=failure.message, failure=failure)
+
+
+class House:
+    """Runs a job whose children are functions, called one after the other."""
+
+    def __init__(self, folder: Path, **spec: Any) -> None:
+        self.output = folder / "runs"
+        self.run = resolve(job("churn", output={"uri": f"file://{self.output}"}, **spec), {})
+        self.modes: list[Mode] = []
+        self.events: list[Event] = []
+        self.histories: list[dict[str, Any]] = []
+
+    def __call__(self, *children: Child, fresh: bool = False) -> RunResult:
+        left = list(children)
+
+        def start(arguments: list[str], *, on_event: Callable[[Event], None], **_others: Any) -> ChildEnd:
+            home, uid, mode, history = arguments
+            self.modes.append(Mode(mode))
+            self.histories.append(json.loads(history))
+            return left.pop(0)(Workspace(home=Path(home), uid=uid, resumed=True), self.run, on_event)
+
+        try:
+            return supervise(
+                self.run, RunOptions(fresh=fresh), TrainerSettings(), self.events.append, start=start
+            )
+        finally:
+            assert not left, "a child was not called"
+
+    @property
+    def homes(self) -> list[Path]:
+        return sorted(path for path in self.output.glob("churn-*") if path.is_dir())
+
+    def report(self) -> Report:
+        (home,) = self.homes
+        return parse_report((home / ".work" / "report.json").read_text())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_saved_model_is_published_and_reported(house: House) -> None:
+    result = house(save)
+    (home,) = house.homes
+    assert (home / "model.joblib").read_bytes() == b"model"
+    assert [artifact.name for artifact in result.artifacts] == ["model.joblib", "manifest.json"]
+    assert result.best == BEST
+    assert (result.model_source, result.stopped_by, result.resumed) == (ModelSource.TPOT, "time", False)
+    report = house.report()
+    assert (report.final, report.stage) == (True, Stage.FINISHED)
+    assert isinstance(house.events[0], Opened)
+    assert not (home / ".work" / "scratch").exists()
+    assert not (home / ".work" / "artifacts").exists()
+
+
+def test_a_crash_is_followed_by_another_child_and_said(house: House) -> None:
+    result = house(evaluate_and_crash, save)
+    assert house.modes == [Mode.FULL, Mode.FULL]
+    assert "signal 9" in result.warnings[0]
+    assert house.histories[1]["warnings"] == list(result.warnings)
+    assert result.fallbacks == ()
+
+
+def test_children_that_go_on_crashing_lead_down_to_the_baseline(house: House) -> None:
+    result = house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash, save)
+    assert house.modes == [Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE]
+    assert [(step.from_, step.to, step.reason) for step in result.fallbacks] == [
+        ("tpot", "baseline", "TrainerCrashed")
+    ]
+    assert any(isinstance(event, FellBack) for event in house.events)
+
+
+def test_without_a_fallback_the_run_fails_and_says_why(tmp_path: Path) -> None:
+    house = House(tmp_path, automl={"fallback": False})
+    with pytest.raises(RunFailed, match=r"automl\.fallback is false"):
+        house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash)
+    report = house.report()
+    assert report.failure is not None
+    assert (report.final, report.failure.exit_code) == (True, 1)
+
+
+def test_what_the_user_must_mend_is_not_tried_again_and_leaves_nothing(house: House) -> None:
+    with pytest.raises(SpecInvalid) as caught:
+        house(refuse)
+    assert (caught.value.reason, caught.value.exit_code) == ("TargetColumnMissing", 2)
+    assert house.homes == []
+
+
+def test_an_unfinished_run_is_continued_in_its_folder(house: House) -> None:
+    with pytest.raises(TrainingError):
+        house(*[evaluate_and_crash] * 5)
+    result = house(save)
+    assert result.resumed
+    assert len(house.homes) == 1
+
+
+def test_a_finished_run_is_not_touched_by_the_next_one(house: House) -> None:
+    house(save)
+    house(save)
+    assert len(house.homes) == 2
+
+
+def test_fresh_leaves_an_unfinished_run_alone(house: House) -> None:
+    with pytest.raises(TrainingError):
+        house(*[evaluate_and_crash] * 5)
+    result = house(save, fresh=True)
+    assert not result.resumed
+    assert len(house.homes) == 2
+
+
+def test_another_spec_is_another_run(tmp_path: Path) -> None:
+    first = House(tmp_path)
+    with pytest.raises(TrainingError):
+        first(*[evaluate_and_crash] * 5)
+    second = House(tmp_path, randomState=7)
+    assert not second(save).resumed
+    assert len(second.homes) == 2
+
+
+def test_a_run_that_was_saved_but_not_published_only_publishes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainingjob_trainer.storage import FolderOutput
+
+    def down(*_arguments: object) -> None:
+        raise RunFailed("UploadFailed", "the storage is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderOutput, "publish", down)
+        with pytest.raises(RunFailed, match="storage is down"):
+            house(save)
+    result = house()
+    assert house.modes == [Mode.FULL], "no second child"
+    assert result.best == BEST
+    assert [artifact.name for artifact in result.artifacts] == ["model.joblib", "manifest.json"]
+
+
+def test_findings_are_warnings_that_name_their_column(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        finding = FindingNote(finding="Constant", severity="info", column="zip", message="has one value")
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(finding,)))
+        tell(Warned(message="something else"))
+        return save(workspace, run, tell)
+
+    assert house(find).warnings == ("column 'zip': has one value", "something else")
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "met", "words"),
+    [
+        ({}, None, ""),
+        ({"minScore": 0.75}, True, "meets"),
+        ({"minScore": 0.85}, False, "below acceptance.minScore"),
+        ({"mustBeatBaseline": True}, True, "meets"),
+    ],
+)
+def test_acceptance_is_read_against_the_holdout_score(
+    tmp_path: Path, acceptance: dict[str, Any], met: bool | None, words: str
+) -> None:
+    result = House(tmp_path, **({"acceptance": acceptance} if acceptance else {}))(save)
+    assert result.accepted is met
+    assert words in result.acceptance_message
+
+
+def test_two_runs_never_share_a_folder(house: House) -> None:
+    def run_again(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        with pytest.raises(RunFailed, match="another run is at work"):
+            house_again(save)
+        return save(_workspace, _run, _tell)
+
+    class Never(House):
+        def __call__(self, *children: Child, fresh: bool = False) -> RunResult:
+            return supervise(self.run, RunOptions(fresh=fresh), TrainerSettings(), lambda _event: None)
+
+    house_again = Never(house.output.parent)
+    house(run_again)

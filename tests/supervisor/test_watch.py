@@ -1,0 +1,95 @@
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainingjob_trainer.events import Event, Heartbeat, StageChanged
+from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
+
+PATIENCE = Patience(silence=3.0, still=3.0, before=20.0, after=20.0)
+
+
+def watch(behaviour: str, log: Path, *, inline: bool = False, events: list[Event] | None = None) -> ChildEnd:
+    taken: list[Event] = [] if events is None else events
+    return watch_child(
+        [behaviour],
+        environment={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        log=log,
+        limit_seconds=100.0,
+        inline=inline,
+        patience=PATIENCE,
+        on_event=taken.append,
+        on_start=lambda _pid: None,
+        module="support.children",
+    )
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "ended", "words"),
+    [
+        ("save", Ended.SAVED, ""),
+        ("fail", Ended.FAILED, "there is no column 'y'"),
+        ("crash", Ended.CRASHED, "signal 11"),
+        ("leave", Ended.CRASHED, "status 3"),
+        ("silent", Ended.HUNG, "no sign of life"),
+        ("still", Ended.HUNG, "no progress"),
+        ("overrun", Ended.OVERRAN, "not done after 100 s"),
+        ("garbage", Ended.CRASHED, "something that is no event"),
+    ],
+)
+def test_each_end_is_told_from_the_others(tmp_path: Path, behaviour: str, ended: Ended, words: str) -> None:
+    end = watch(behaviour, tmp_path / "log")
+    assert end.ended is ended
+    assert words in end.message
+
+
+def test_a_busy_main_thread_is_no_hang_where_there_are_no_workers(tmp_path: Path) -> None:
+    started = time.monotonic()
+    events: list[Event] = []
+
+    class EnoughError(Exception):
+        pass
+
+    class Taken(list[Event]):
+        def append(self, event: Event) -> None:
+            if time.monotonic() - started > PATIENCE.still + 3:
+                raise EnoughError
+            events.append(event)
+
+    with pytest.raises(EnoughError):
+        watch("still", tmp_path / "log", inline=True, events=Taken())
+    assert any(isinstance(event, Heartbeat) for event in events)
+
+
+def test_events_and_the_clock_come_through(tmp_path: Path) -> None:
+    events: list[Event] = []
+    end = watch("save", tmp_path / "log", events=events)
+    assert isinstance(events[0], StageChanged)
+    assert end.elapsed_seconds == 3.5
+
+
+def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
+    pids: list[int] = []
+    end = watch_child(
+        ["linger"],
+        environment={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        log=tmp_path / "log",
+        limit_seconds=100.0,
+        inline=False,
+        patience=PATIENCE,
+        on_event=lambda _event: None,
+        on_start=pids.append,
+        module="support.children",
+    )
+    assert end.ended is Ended.SAVED
+    assert not [one for one in psutil.process_iter(["status"]) if lives_in(one, pids[0])]
+
+
+def lives_in(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False
