@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
-from trainingjob_api.resolved import ResolvedSearchSpace
 
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space import Space, SpaceContext, compile_space
 
 TASKS = ("classification", "regression")
@@ -27,7 +27,9 @@ def mixed_table(task: str, rows: int = 160) -> tuple[np.ndarray, np.ndarray]:
     signal = numbers[:, 0] / numbers[:, 0].std() + codes[1] - codes[0] + rng.normal(size=rows) / 3
     if task == "regression":
         return table, signal * 1e4 - 5e3
-    return table, np.array(["low", "mid", "high"], dtype=object)[np.digitize(signal, np.quantile(signal, [0.4, 0.8]))]
+    return table, np.array(["low", "mid", "high"], dtype=object)[
+        np.digitize(signal, np.quantile(signal, [0.4, 0.8]))
+    ]
 
 
 @pytest.fixture(scope="session", autouse=True)

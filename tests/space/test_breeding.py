@@ -68,7 +68,10 @@ def test_two_processes_breed_the_same_individuals(python):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_breeding_leaves_the_parents_as_they_were(preset, task, compiled, contexts):
     space, context, rng = compiled(preset, task), contexts[task], np.random.default_rng(0)
-    parents = [*(seed.individual for seed in seeds(context, space)), *(space.generate(rng) for _ in range(12))]
+    parents = [
+        *(seed.individual for seed in seeds(context, space)),
+        *(space.generate(rng) for _ in range(12)),
+    ]
     before = [fingerprint(translate(parent, context)) for parent in parents]
     changed = 0
     for number in range(60):
@@ -89,7 +92,14 @@ def test_a_clone_shares_the_search_space_and_nothing_else(compiled, contexts):
         )
         for name, value in vars(parent).items():
             if name in {"search_spaces", "root_search_space", "inner_search_space"}:
-                assert np.all([one is other for one, other in zip(np.atleast_1d(value), np.atleast_1d(getattr(twin, name)), strict=True)])
+                assert np.all(
+                    [
+                        one is other
+                        for one, other in zip(
+                            np.atleast_1d(value), np.atleast_1d(getattr(twin, name)), strict=True
+                        )
+                    ]
+                )
             elif name in {"pipeline", "graph", "node", "root"}:
                 assert value is not getattr(twin, name)
 
@@ -120,4 +130,6 @@ def test_seeds_are_strong_defaults_that_can_be_bred(preset, compiled, contexts):
 
 def test_the_legacy_regression_comes_first(contexts):
     first = seeds(contexts["regression"])[0]
-    assert summarize(translate(first.individual, contexts["regression"])) == "StandardScaler → LinearRegression"
+    assert (
+        summarize(translate(first.individual, contexts["regression"])) == "StandardScaler → LinearRegression"
+    )

@@ -76,6 +76,16 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_a_tree_can_set_no_threads_seeds_or_callables():
-    reserved = {"n_jobs", "random_state", "verbose", "verbosity", "estimator", "func", "kw_args", "callbacks", "device"}
+    reserved = {
+        "n_jobs",
+        "random_state",
+        "verbose",
+        "verbosity",
+        "estimator",
+        "func",
+        "kw_args",
+        "callbacks",
+        "device",
+    }
     for found in CATALOGUE.values():
         assert not found.hyperparameters & reserved, found.name

@@ -30,7 +30,9 @@ from trainingjob_trainer.search_space.mending import mend
 ridge = EstimatorNode(Ridge, {})
 scale = EstimatorNode(StandardScaler, {})
 pca = get_search_space("PCA")
-graph = GraphSearchPipeline(get_search_space("SGDRegressor", random_state=0), inner_search_space=pca, max_size=6)
+graph = GraphSearchPipeline(
+    get_search_space("SGDRegressor", random_state=0), inner_search_space=pca, max_size=6
+)
 
 
 def grown(space, seed: int):
@@ -95,8 +97,6 @@ def test_a_removed_node_leaves_all_its_children_connected():
 
 def test_a_wrapper_crosses_its_inner_estimators():
     space = WrapperPipeline(AdaBoostRegressor, {}, get_search_space("DecisionTreeRegressor", random_state=0))
-    inner = [inspect.unwrap(type(space.generate(0)).crossover)]
-    assert inner
     for wrapped, changes in ((space, False), (mend(space), True)):
         changed = False
         for seed in range(20):
@@ -131,9 +131,9 @@ def test_a_dynamic_union_reaches_its_limit():
 
 def test_a_union_of_one_member_can_be_crossed():
     space = UnionPipeline([scale])
+    one, other = space.generate(0), space.generate(1)
     with pytest.raises(ValueError, match="low >= high"):
-        for seed in range(10):
-            space.generate(0).crossover(space.generate(1), rng=seed)
+        one.crossover(other, rng=0)
     for seed in range(10):
         assert mend(space).generate(0).crossover(mend(space).generate(1), rng=seed)
 

@@ -67,9 +67,11 @@ def test_the_source_builds_the_same_pipeline(estimator):
 plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=20)
 values = st.recursive(
     plain | st.sampled_from(sorted(FUNCTIONS)).map(FUNCTIONS.__getitem__),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.lists(inner, max_size=4).map(tuple)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -158,5 +160,5 @@ def test_a_summary_fits_on_one_line():
 
 
 def test_building_needs_no_tpot(python):
-    code = "import sys, trainingjob_trainer.search_space as s; s.build({'class': 'Ridge'}); print('tpot' in sys.modules)"
-    assert python(code).strip() == "False"
+    code = "import sys, trainingjob_trainer.search_space as s; s.build({'class': 'Ridge'})"
+    assert python(f"{code}; print('tpot' in sys.modules)").strip() == "False"

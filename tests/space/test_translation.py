@@ -49,7 +49,9 @@ def columns_of(transformer, table, context, target=None):
     return np.asarray(table, dtype=float)
 
 
-NUMBERS = np.array([[0.0, -2.0, 1.5, 3.0], [2.0, 0.0, -0.5, 3.0], [1.0, 1.0, 0.0, -3.0], [-0.0, 4.0, 2.0, 0.25]])
+NUMBERS = np.array(
+    [[0.0, -2.0, 1.5, 3.0], [2.0, 0.0, -0.5, 3.0], [1.0, 1.0, 0.0, -3.0], [-0.0, 4.0, 2.0, 0.25]]
+)
 GENOTYPES = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0], [1.0, 1.0, 0.0], [2.0, 2.0, 2.0]])
 
 SAME_NUMBERS = [
@@ -149,7 +151,13 @@ def test_a_graph_that_shares_a_node_predicts_the_same_when_unfolded(tables, cont
         "d_leaf": StandardScaler(),
         "e_leaf": PCA(2),
     }
-    edges = [("a_root", "b_pca"), ("a_root", "c_scale"), ("b_pca", "d_leaf"), ("c_scale", "d_leaf"), ("c_scale", "e_leaf")]
+    edges = [
+        ("a_root", "b_pca"),
+        ("a_root", "c_scale"),
+        ("b_pca", "d_leaf"),
+        ("c_scale", "d_leaf"),
+        ("c_scale", "e_leaf"),
+    ]
     spec = translate(Exported(graph_of(*edges, **nodes)), contexts["regression"])
     stock = graph_of(*edges, **nodes).fit(table, target)
     assert np.allclose(build(spec).fit(table, target).predict(table), stock.predict(table))
@@ -170,14 +178,19 @@ def test_a_union_without_members_leaves_the_columns(contexts):
 
 
 def test_columns_are_not_taken_twice(contexts):
-    union = make_union(own.Passthrough(), make_union(own.ZeroCount(), own.Passthrough()), own.SkipTransformer())
+    union = make_union(
+        own.Passthrough(), make_union(own.ZeroCount(), own.Passthrough()), own.SkipTransformer()
+    )
     spec = translate(Exported(make_pipeline(union, LinearRegression())), contexts["regression"])
     members = spec["steps"][0]["members"]
     assert [member["class"] for member in members].count("passthrough") == 1
 
 
 def test_what_cannot_be_said_plainly_is_untranslatable(contexts):
-    for pipeline in (make_pipeline(StandardScaler()), make_pipeline(own.ArithmeticTransformer("add"), LinearRegression())):
+    for pipeline in (
+        make_pipeline(StandardScaler()),
+        make_pipeline(own.ArithmeticTransformer("add"), LinearRegression()),
+    ):
         with pytest.raises(Untranslatable):
             translate(Exported(pipeline), contexts["regression"])
 
@@ -218,5 +231,7 @@ def test_a_pickled_pipeline_names_no_class_of_tpot_or_the_project(preset, compil
 def test_equal_pipelines_are_described_equally(contexts):
     spelled = LogisticRegression(C=1.0, solver="lbfgs", max_iter=100)
     one = translate(Exported(make_pipeline(StandardScaler(), spelled)), contexts["classification"])
-    other = translate(Exported(make_pipeline(StandardScaler(), LogisticRegression())), contexts["classification"])
+    other = translate(
+        Exported(make_pipeline(StandardScaler(), LogisticRegression())), contexts["classification"]
+    )
     assert one == other

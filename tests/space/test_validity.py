@@ -46,7 +46,9 @@ def test_generated_and_bred_pipelines_are_valid(preset, task, compiled, contexts
     assert len(found) <= 1, "\n".join(found)
 
 
-@pytest.mark.parametrize("labels", [np.array([False, True]), np.array([7, 3]), np.array(["no", "yes"], dtype=object)])
+@pytest.mark.parametrize(
+    "labels", [np.array([False, True]), np.array([7, 3]), np.array(["no", "yes"], dtype=object)]
+)
 def test_classifiers_take_any_labels(labels, compiled, contexts, tables):
     space, rng = compiled("classifiers", "classification"), np.random.default_rng(2)
     table, target = tables["classification"]

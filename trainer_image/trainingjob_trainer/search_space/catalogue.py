@@ -6,47 +6,18 @@ The table is static: a name that a user or a journal gives is looked up, never i
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
 from lightgbm import LGBMClassifier, LGBMRegressor
-from sklearn import (
-    calibration,
-    cluster,
-    compose,
-    decomposition,
-    discriminant_analysis,
-    dummy,
-    ensemble,
-    feature_selection,
-    impute,
-    kernel_approximation,
-    linear_model,
-    naive_bayes,
-    neighbors,
-    neural_network,
-    preprocessing,
-    svm,
-    tree,
-)
-from xgboost import XGBClassifier, XGBRegressor
+from sklearn.feature_selection import RFE, SelectFromModel
+from sklearn.preprocessing import FunctionTransformer
 
 from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.allow_list import BY_KIND, META, Kind
 
 __all__ = ["CATALOGUE", "Entry", "Kind", "entry", "nearest"]
-
-
-class Kind(StrEnum):
-    """What an estimator is for."""
-
-    CLASSIFIER = "classifier"
-    REGRESSOR = "regressor"
-    TRANSFORMER = "transformer"
-    SELECTOR = "selector"
-    SCALER = "scaler"
-    IMPUTER = "imputer"
 
 
 @dataclass(frozen=True)
@@ -93,117 +64,80 @@ class Entry:
 
 # The trainer sets these itself, or they take objects that a tree cannot say.
 _RESERVED: Final = frozenset(
-    ["n_jobs", "nthread", "random_state", "verbose", "verbosity", "warm_start", "memory", "copy", "copy_X", "copy_X_train", "cache_size", "callbacks", "metric_params", "kernel_params", "device", "estimator", "estimators", "classifier", "regressor", "transformer", "func", "inverse_func", "kw_args", "inv_kw_args", "validate", "accept_sparse", "check_inverse", "feature_names_out", "sparse_output", "dtype", "set_output_transform", "covariance_estimator", "store_covariance", "store_cv_results", "precompute", "interaction_constraints", "monotone_constraints", "monotonic_cst", "feature_types", "feature_weights", "enable_categorical", "categorical_features", "eval_metric", "early_stopping_rounds", "missing", "importance_getter", "prefit", "indicator", "add_indicator", "multi_strategy", "objective", "class_prior", "priors", "base_score", "num_parallel_tree", "param_distributions", "oob_score", "constant", "estimator_params"]
+    [
+        "n_jobs",
+        "nthread",
+        "random_state",
+        "verbose",
+        "verbosity",
+        "warm_start",
+        "memory",
+        "copy",
+        "copy_X",
+        "copy_X_train",
+        "cache_size",
+        "callbacks",
+        "metric_params",
+        "kernel_params",
+        "device",
+        "estimator",
+        "estimators",
+        "classifier",
+        "regressor",
+        "transformer",
+        "func",
+        "inverse_func",
+        "kw_args",
+        "inv_kw_args",
+        "validate",
+        "accept_sparse",
+        "check_inverse",
+        "feature_names_out",
+        "sparse_output",
+        "dtype",
+        "set_output_transform",
+        "covariance_estimator",
+        "store_covariance",
+        "store_cv_results",
+        "precompute",
+        "interaction_constraints",
+        "monotone_constraints",
+        "monotonic_cst",
+        "feature_types",
+        "feature_weights",
+        "enable_categorical",
+        "categorical_features",
+        "eval_metric",
+        "early_stopping_rounds",
+        "missing",
+        "importance_getter",
+        "prefit",
+        "indicator",
+        "add_indicator",
+        "multi_strategy",
+        "objective",
+        "class_prior",
+        "priors",
+        "base_score",
+        "num_parallel_tree",
+        "param_distributions",
+        "oob_score",
+        "constant",
+        "estimator_params",
+    ]
 )
 
-_BY_KIND: Final[Mapping[Kind, tuple[type, ...]]] = {
-    Kind.CLASSIFIER: (
-        discriminant_analysis.LinearDiscriminantAnalysis,
-        discriminant_analysis.QuadraticDiscriminantAnalysis,
-        dummy.DummyClassifier,
-        ensemble.ExtraTreesClassifier,
-        ensemble.GradientBoostingClassifier,
-        ensemble.HistGradientBoostingClassifier,
-        ensemble.RandomForestClassifier,
-        LGBMClassifier,
-        linear_model.LogisticRegression,
-        linear_model.RidgeClassifier,
-        linear_model.SGDClassifier,
-        naive_bayes.BernoulliNB,
-        naive_bayes.ComplementNB,
-        naive_bayes.GaussianNB,
-        naive_bayes.MultinomialNB,
-        neighbors.KNeighborsClassifier,
-        neighbors.NearestCentroid,
-        neural_network.MLPClassifier,
-        svm.LinearSVC,
-        svm.SVC,
-        tree.DecisionTreeClassifier,
-        XGBClassifier,
-    ),
-    Kind.REGRESSOR: (
-        dummy.DummyRegressor,
-        ensemble.ExtraTreesRegressor,
-        ensemble.GradientBoostingRegressor,
-        ensemble.HistGradientBoostingRegressor,
-        ensemble.RandomForestRegressor,
-        LGBMRegressor,
-        linear_model.ARDRegression,
-        linear_model.BayesianRidge,
-        linear_model.ElasticNet,
-        linear_model.ElasticNetCV,
-        linear_model.HuberRegressor,
-        linear_model.Lars,
-        linear_model.Lasso,
-        linear_model.LassoCV,
-        linear_model.LassoLars,
-        linear_model.LassoLarsCV,
-        linear_model.LinearRegression,
-        linear_model.Ridge,
-        linear_model.RidgeCV,
-        linear_model.SGDRegressor,
-        neighbors.KNeighborsRegressor,
-        neural_network.MLPRegressor,
-        svm.LinearSVR,
-        svm.SVR,
-        tree.DecisionTreeRegressor,
-        XGBRegressor,
-    ),
-    Kind.TRANSFORMER: (
-        cluster.FeatureAgglomeration,
-        decomposition.FastICA,
-        decomposition.PCA,
-        decomposition.TruncatedSVD,
-        kernel_approximation.Nystroem,
-        kernel_approximation.RBFSampler,
-        preprocessing.Binarizer,
-        preprocessing.KBinsDiscretizer,
-        preprocessing.OneHotEncoder,
-        preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures,
-        preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer,
-        preprocessing.SplineTransformer,
-    ),
-    Kind.SCALER: (
-        preprocessing.MaxAbsScaler,
-        preprocessing.MinMaxScaler,
-        preprocessing.Normalizer,
-        preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-    ),
-    Kind.SELECTOR: (
-        feature_selection.SelectFdr,
-        feature_selection.SelectFwe,
-        feature_selection.SelectKBest,
-        feature_selection.SelectPercentile,
-        feature_selection.VarianceThreshold,
-    ),
-    Kind.IMPUTER: (impute.KNNImputer, impute.SimpleImputer),
-}
-
-_SPECIAL: Final = (
-    Entry(ensemble.AdaBoostClassifier, Kind.CLASSIFIER, slot="estimator"),
-    Entry(ensemble.BaggingClassifier, Kind.CLASSIFIER, slot="estimator"),
-    Entry(calibration.CalibratedClassifierCV, Kind.CLASSIFIER, slot="estimator"),
-    Entry(ensemble.AdaBoostRegressor, Kind.REGRESSOR, slot="estimator"),
-    Entry(ensemble.BaggingRegressor, Kind.REGRESSOR, slot="estimator"),
-    Entry(compose.TransformedTargetRegressor, Kind.REGRESSOR, slot="regressor"),
-    Entry(feature_selection.RFE, Kind.SELECTOR, slot="estimator"),
-    Entry(feature_selection.SelectFromModel, Kind.SELECTOR, slot="estimator"),
-    Entry(preprocessing.FunctionTransformer, Kind.TRANSFORMER, internal=True),
+_ENTRIES: Final = (
+    *(Entry(cls, kind) for kind, group in BY_KIND.items() for cls in group),
+    *(Entry(cls, kind, slot=slot) for cls, (kind, slot) in META.items()),
+    Entry(FunctionTransformer, Kind.TRANSFORMER, internal=True),
 )
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
-    {
-        item.name: item
-        for item in (*(Entry(cls, kind) for kind, group in _BY_KIND.items() for cls in group), *_SPECIAL)
-    }
-)
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({item.name: item for item in _ENTRIES})
 """Every leaf and meta-estimator by name; Pipeline, FeatureUnion and the like are spec nodes of their own."""
 
 
-_NEED_AN_ESTIMATOR: Final = {feature_selection.RFE, feature_selection.SelectFromModel}
+_NEED_AN_ESTIMATOR: Final = {RFE, SelectFromModel}
 
 # LightGBM takes further parameters by keyword; this one keeps it quiet.
 _UNDECLARED: Final[Mapping[type, Mapping[str, Any]]] = {
@@ -259,5 +193,7 @@ def entry(name: str) -> Entry:
     """
     found = CATALOGUE.get(name)
     if found is None:
-        raise SpecInvalid("UnknownEstimator", f"The estimator {name!r:.80} is not allowed. {nearest(name, CATALOGUE)}")
+        raise SpecInvalid(
+            "UnknownEstimator", f"The estimator {name!r:.80} is not allowed. {nearest(name, CATALOGUE)}"
+        )
     return found

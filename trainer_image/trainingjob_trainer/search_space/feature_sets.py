@@ -28,7 +28,9 @@ def columns_step(columns: Iterable[str], context: SpaceContext) -> Steps:
     names = [columns] if isinstance(columns, str) else [str(name) for name in columns]
     unknown = [name for name in names if name not in context.columns]
     if unknown or not names:
-        raise Untranslatable(f"The feature set names columns that the table lacks: {', '.join(unknown)[:200]}.")
+        raise Untranslatable(
+            f"The feature set names columns that the table lacks: {', '.join(unknown)[:200]}."
+        )
     numbers = sorted({context.columns.index(name) for name in names})
     pattern = f"^c(?:{'|'.join(map(str, numbers))})__"
     member = {"pattern": pattern, "estimator": dict(PASSTHROUGH)}

@@ -79,7 +79,10 @@ class Reader:
         drawn
             What ConfigSpace has drawn.
         """
-        read = {name: self.choices[name][int(item)] if name in self.choices else item for name, item in drawn.items()}
+        read = {
+            name: self.choices[name][int(item)] if name in self.choices else item
+            for name, item in drawn.items()
+        }
         return {**self.constants, **read}
 
 
@@ -164,4 +167,6 @@ def _check_booster(found: Entry, name: str, value: Any) -> None:
 
 
 def _invalid(found: Entry, name: str, value: Any, cause: str) -> SpecInvalid:
-    return SpecInvalid("InvalidHyperparameter", f"{found.name}: {name}={value!r:.60} is not accepted: {cause:.300}.")
+    return SpecInvalid(
+        "InvalidHyperparameter", f"{found.name}: {name}={value!r:.60} is not accepted: {cause:.300}."
+    )

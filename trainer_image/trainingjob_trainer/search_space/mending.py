@@ -14,6 +14,7 @@ from tpot.search_spaces.pipelines.wrapper import WrapperPipeline
 
 from trainingjob_trainer.search_space import tpot_defects as mended
 from trainingjob_trainer.search_space.limits import narrowed
+from trainingjob_trainer.search_space.tpot_graph_defects import MendedGraph
 
 __all__ = ["mend"]
 
@@ -55,7 +56,7 @@ def mend(space: Any) -> Any:
         case GraphSearchPipeline():
             parts = (space.root_search_space, space.leaf_search_space, space.inner_search_space)
             made = [None if part is None else mend(part) for part in parts]
-            return mended.MendedGraph(*made, max_size=space.max_size)
+            return MendedGraph(*made, max_size=space.max_size)
         case FSSNode():
             return mended.MendedFeatureSets(space.subsets)
     raise TypeError(f"A search space of class {type(space).__name__} is not known.")

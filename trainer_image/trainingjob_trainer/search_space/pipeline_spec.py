@@ -66,27 +66,34 @@ def describe(estimator: Any) -> PipelineSpec:
         members = [describe(member) for _, member in estimator.estimators]
         return {"class": "VotingClassifier", "voting": estimator.voting, "members": members}
     if isinstance(estimator, ColumnTransformer):
-        return {"class": "ColumnTransformer", "members": [_describe_columns(m) for m in estimator.transformers]}
+        return {
+            "class": "ColumnTransformer",
+            "members": [_describe_columns(m) for m in estimator.transformers],
+        }
     found = entry(type(estimator).__name__)
     if found.cls is not type(estimator):
-        raise SpecInvalid("UnknownEstimator", f"{type(estimator).__qualname__} is not the class of that name.")
+        raise SpecInvalid(
+            "UnknownEstimator", f"{type(estimator).__qualname__} is not the class of that name."
+        )
     return leaf(found.name, **_changed(estimator))
 
 
 def _describe_columns(member: tuple[str, Any, Any]) -> PipelineSpec:
     _, estimator, columns = member
     if not isinstance(columns, make_column_selector):
-        raise SpecInvalid("UnknownEstimator", "A ColumnTransformer is described only with a pattern of columns.")
+        raise SpecInvalid(
+            "UnknownEstimator", "A ColumnTransformer is described only with a pattern of columns."
+        )
     return {"pattern": columns.pattern, "estimator": describe(estimator)}
 
 
 def _changed(estimator: Any) -> dict[str, Any]:
     """Return the parameters that differ from the defaults, in JSON form and in order."""
-    known = entry(type(estimator).__name__).parameters  # xgboost and lightgbm also take undeclared ones
-    usual = defaults(type(estimator))
+    found = entry(type(estimator).__name__)
+    known, usual = found.parameters, defaults(found.cls)  # xgboost and lightgbm also take undeclared ones
     given = {name: value for name, value in estimator.get_params(deep=False).items() if name in known}
     told = {name: encode_value(item, describe) for name, item in given.items() if item is not usual[name]}
-    return changed(type(estimator), told)
+    return changed(found.cls, told)
 
 
 def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,14 +142,21 @@ def _build(spec: PipelineSpec, depth: int) -> Any:
             return Pipeline(_named([_build(step, depth + 1) for step in steps]))
         case {"class": "FeatureUnion", "members": list(members), **rest} if members and not rest:
             return FeatureUnion(_named([_build(member, depth + 1) for member in members]))
-        case {"class": "VotingClassifier", "voting": "soft" | "hard" as voting, "members": list(members), **rest}:
+        case {
+            "class": "VotingClassifier",
+            "voting": "soft" | "hard" as voting,
+            "members": list(members),
+            **rest,
+        }:
             if members and not rest:
                 return VotingClassifier(_named([_build(m, depth + 1) for m in members]), voting=voting)
         case {"class": "ColumnTransformer", "members": list(members), **rest} if members and not rest:
             return ColumnTransformer([_build_columns(i, m, depth) for i, m in enumerate(members, 1)])
         case {"class": str(name), **rest} if name not in _COMPOSITES and set(rest) <= {"params"}:
             return _build_leaf(name, rest.get("params", {}), depth)
-    raise SpecInvalid("UnknownValue", f"A pipeline's description has a {spec['class']!r:.80} of the wrong form.")
+    raise SpecInvalid(
+        "UnknownValue", f"A pipeline's description has a {spec['class']!r:.80} of the wrong form."
+    )
 
 
 def _build_leaf(name: str, params: Any, depth: int) -> Any:
@@ -155,7 +169,9 @@ def _build_leaf(name: str, params: Any, depth: int) -> Any:
                 "UnknownHyperparameter",
                 f"{name} has no parameter {given!r:.80}. {nearest(str(given), found.parameters)}",
             )
-    return found.cls(**{key: decode_value(item, lambda s: _build(s, depth + 1)) for key, item in params.items()})
+    return found.cls(
+        **{key: decode_value(item, lambda s: _build(s, depth + 1)) for key, item in params.items()}
+    )
 
 
 def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]:
@@ -200,5 +216,3 @@ def fingerprint(spec: PipelineSpec) -> str:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-

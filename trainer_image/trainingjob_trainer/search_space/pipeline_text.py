@@ -56,8 +56,14 @@ def _told_leaf(spec: PipelineSpec, *, with_params: bool) -> str:
     if function is not None:
         return str(function["$function"]).removeprefix("numpy.")
     if params.get("importance_getter") == "var_":
-        return f"VarianceThreshold({_told_value(params['threshold'])})" if "max_features" not in params else "LargestVariance"
-    nested = [item["$estimator"] for item in params.values() if isinstance(item, dict) and "$estimator" in item]
+        return (
+            f"VarianceThreshold({_told_value(params['threshold'])})"
+            if "max_features" not in params
+            else "LargestVariance"
+        )
+    nested = [
+        item["$estimator"] for item in params.values() if isinstance(item, dict) and "$estimator" in item
+    ]
     inner = [_told(item, with_params=with_params) for item in nested]
     plain = {k: item for k, item in params.items() if not (isinstance(item, dict) and "$estimator" in item)}
     if with_params:

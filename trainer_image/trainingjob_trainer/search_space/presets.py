@@ -67,7 +67,9 @@ def preset_space(name: str, context: SpaceContext) -> Any:
         )
     known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
     if name not in known:
-        raise SpecInvalid("UnknownPreset", f"The search space {name!r:.80} is unknown. {nearest(name, known)}")
+        raise SpecInvalid(
+            "UnknownPreset", f"The search space {name!r:.80} is unknown. {nearest(name, known)}"
+        )
     return named_space([name], context, predicts=True)
 
 
@@ -134,12 +136,18 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
     kind = kind_of(name)
     if kind is None:
         known = {*CATALOGUE, *REPLACED, *_WRAPPED, *GROUPNAMES}
-        raise SpecInvalid("UnknownEstimator", f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}")
+        raise SpecInvalid(
+            "UnknownEstimator", f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}"
+        )
     wanted = Kind.CLASSIFIER if context.classification else Kind.REGRESSOR
     if predicts and kind is not wanted:
-        raise SpecInvalid("WrongStep", f"{shown} is a {kind}; the last step of a {context.task} is a {wanted}.")
+        raise SpecInvalid(
+            "WrongStep", f"{shown} is a {kind}; the last step of a {context.task} is a {wanted}."
+        )
     if not predicts and kind in {Kind.CLASSIFIER, Kind.REGRESSOR}:
-        raise SpecInvalid("WrongStep", f"{shown} is a {kind}; only the last step, or a wrapper's inner one, may be.")
+        raise SpecInvalid(
+            "WrongStep", f"{shown} is a {kind}; only the last step, or a wrapper's inner one, may be."
+        )
     if _WRAPPED.get(name, context.task) != context.task:
         raise SpecInvalid("WrongStep", f"{shown} does not fit a {context.task}.")
     return name

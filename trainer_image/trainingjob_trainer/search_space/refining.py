@@ -21,7 +21,7 @@ class Shared:
         return self
 
 
-class SharedConfigurationSpace(Shared, ConfigurationSpace):  # type: ignore[misc]
+class SharedConfigurationSpace(Shared, ConfigurationSpace):
     """A space of hyperparameters that is never copied; its seed is set before each draw."""
 
 

@@ -111,7 +111,9 @@ def _unwrapped(spec: PipelineSpec) -> PipelineSpec:
     if spec["class"] == "TransformedTargetRegressor":
         return dict(spec["params"]["regressor"]["$estimator"])
     if spec["class"] == "VotingClassifier":
-        raise Untranslatable("XGBClassifier cannot rank columns for a selector, since it takes no text labels.")
+        raise Untranslatable(
+            "XGBClassifier cannot rank columns for a selector, since it takes no text labels."
+        )
     return spec
 
 
@@ -199,9 +201,9 @@ def finish(spec: PipelineSpec, context: SpaceContext) -> PipelineSpec:
     fixed |= quiet.get(found.name, {})
     if found.name.startswith("LGBM"):
         params["verbose"] = -1
-    for key, value in fixed.items():
-        if key in found.parameters and not (key == "n_jobs" and found.name in _KEEPS_N_JOBS_UNSET):
-            params[key] = value
+    if found.name in _KEEPS_N_JOBS_UNSET:
+        fixed.pop("n_jobs")
+    params |= {key: value for key, value in fixed.items() if key in found.parameters}
     return leaf(found.name, **changed(found.cls, params))
 
 

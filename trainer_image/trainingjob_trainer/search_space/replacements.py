@@ -25,8 +25,8 @@ EXCLUDED: Final[Mapping[str, str]] = {
     "depends on which rows are predicted together",
     "NETransformer": "it compares each row with the first row of the same call, so that a prediction "
     "depends on which rows are predicted together",
-    "GaussianProcessClassifier": "its time grows with the cube of the rows, and TPOT fixes its kernel's width",
-    "GaussianProcessRegressor": "its time grows with the cube of the rows, and TPOT fixes its kernel's width",
+    "GaussianProcessClassifier": "its time grows with the cube of the rows",
+    "GaussianProcessRegressor": "its time grows with the cube of the rows",
     "IterativeImputer": "no missing value reaches the search, and it is experimental in scikit-learn",
     "PassiveAggressiveClassifier": "scikit-learn 1.9 deprecates it; SGDClassifier does the same",
     "MDR": "it needs a package that is not installed",

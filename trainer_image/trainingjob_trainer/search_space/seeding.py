@@ -7,11 +7,8 @@ from typing import Any, Final
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.presets import named_space
 from trainingjob_trainer.search_space.space import Space
-from trainingjob_trainer.search_space.tpot_defects import (
-    MendedGraph,
-    MendedGraphIndividual,
-    MendedSequential,
-)
+from trainingjob_trainer.search_space.tpot_defects import MendedSequential
+from trainingjob_trainer.search_space.tpot_graph_defects import MendedGraph, MendedGraphIndividual
 
 __all__ = ["Seed", "seeds"]
 

@@ -4,19 +4,15 @@
 states its defect, and a test shows it on stock TPOT.
 """
 
-from hashlib import sha256
 from typing import Any, Final
 
-import networkx as nx
 import numpy as np
 from tpot.search_spaces.base import SearchSpace
-from tpot.search_spaces.graph_utils import remove_nodes_disconnected_from_node, select_nodes_randomly
 from tpot.search_spaces.nodes.estimator_node import EstimatorNode, EstimatorNodeIndividual
 from tpot.search_spaces.nodes.fss_node import FSSIndividual, FSSNode
 from tpot.search_spaces.pipelines.choice import ChoicePipeline, ChoicePipelineIndividual
 from tpot.search_spaces.pipelines.dynamic_linear import DynamicLinearPipeline, DynamicLinearPipelineIndividual
 from tpot.search_spaces.pipelines.dynamicunion import DynamicUnionPipeline, DynamicUnionPipelineIndividual
-from tpot.search_spaces.pipelines.graph import GraphPipelineIndividual, GraphSearchPipeline
 from tpot.search_spaces.pipelines.sequential import SequentialPipeline, SequentialPipelineIndividual
 from tpot.search_spaces.pipelines.union import UnionPipeline, UnionPipelineIndividual
 from tpot.search_spaces.pipelines.wrapper import WrapperPipeline, WrapperPipelineIndividual
@@ -29,18 +25,16 @@ __all__ = [
     "MendedDynamicUnion",
     "MendedEstimator",
     "MendedFeatureSets",
-    "MendedGraph",
-    "MendedGraphIndividual",
     "MendedSequential",
     "MendedUnion",
     "MendedWrapper",
 ]
 
-_START: Final = 5  # TPOT's own limit of the nodes of a new graph
-
 
 class MendedEstimatorIndividual(EstimatorNodeIndividual):
     """`mutate` of the original draws every hyperparameter anew, so that nothing is ever refined."""
+
+    hyperparameters: Any
 
     def mutate(self, rng: Any = None) -> bool:
         """Refine the hyperparameters half of the time, and draw them anew otherwise."""
@@ -53,7 +47,7 @@ class MendedEstimatorIndividual(EstimatorNodeIndividual):
         return True
 
 
-class MendedEstimator(Shared, EstimatorNode):  # type: ignore[misc]
+class MendedEstimator(Shared, EstimatorNode):
     """Makes `MendedEstimatorIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedEstimatorIndividual:
@@ -74,7 +68,7 @@ class MendedChoiceIndividual(ChoicePipelineIndividual):
         return bool(self._mutate_select_new_node(rng))
 
 
-class MendedChoice(Shared, ChoicePipeline):  # type: ignore[misc]
+class MendedChoice(Shared, ChoicePipeline):
     """Makes `MendedChoiceIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedChoiceIndividual:
@@ -91,7 +85,7 @@ class MendedSequentialIndividual(SequentialPipelineIndividual):
         return any(self.pipeline[number].mutate(rng) for number in rng.permutation(len(self.pipeline)))
 
 
-class MendedSequential(Shared, SequentialPipeline):  # type: ignore[misc]
+class MendedSequential(Shared, SequentialPipeline):
     """Makes `MendedSequentialIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedSequentialIndividual:
@@ -113,7 +107,7 @@ class MendedUnionIndividual(UnionPipelineIndividual):
         return True
 
 
-class MendedUnion(Shared, UnionPipeline):  # type: ignore[misc]
+class MendedUnion(Shared, UnionPipeline):
     """Makes `MendedUnionIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedUnionIndividual:
@@ -144,10 +138,12 @@ class MendedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
 
     def unique_id(self) -> str:
         """Return the members in alphabetical order; the original's set has none, and differs by process."""
-        return f"FeatureUnion({', '.join(sorted(str(step.unique_id()) for step in self.union_dict.values()))})"
+        return (
+            f"FeatureUnion({', '.join(sorted(str(step.unique_id()) for step in self.union_dict.values()))})"
+        )
 
 
-class MendedDynamicUnion(Shared, DynamicUnionPipeline):  # type: ignore[misc]
+class MendedDynamicUnion(Shared, DynamicUnionPipeline):
     """Makes `MendedDynamicUnionIndividual`; TPOT's unions without a limit get one of *limit* members."""
 
     limit: Final = 4
@@ -171,12 +167,14 @@ class MendedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
         return True
 
 
-class MendedDynamicLinear(Shared, DynamicLinearPipeline):  # type: ignore[misc]
+class MendedDynamicLinear(Shared, DynamicLinearPipeline):
     """Makes `MendedDynamicLinearIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedDynamicLinearIndividual:
         """Return a new individual."""
-        return MendedDynamicLinearIndividual(self.search_space, self.max_length, rng=np.random.default_rng(rng))
+        return MendedDynamicLinearIndividual(
+            self.search_space, self.max_length, rng=np.random.default_rng(rng)
+        )
 
 
 class MendedWrapperIndividual(WrapperPipelineIndividual):
@@ -198,7 +196,7 @@ class MendedWrapperIndividual(WrapperPipelineIndividual):
         return bool(first(rng) or second(rng))
 
 
-class MendedWrapper(Shared, WrapperPipeline):  # type: ignore[misc]
+class MendedWrapper(Shared, WrapperPipeline):
     """Makes `MendedWrapperIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedWrapperIndividual:
@@ -228,105 +226,9 @@ class MendedFeatureSetsIndividual(FSSIndividual):
         return True
 
 
-class MendedFeatureSets(Shared, FSSNode):  # type: ignore[misc]
+class MendedFeatureSets(Shared, FSSNode):
     """Makes `MendedFeatureSetsIndividual`."""
 
     def generate(self, rng: Any = None) -> MendedFeatureSetsIndividual:
         """Return a new individual."""
         return MendedFeatureSetsIndividual(subsets=self.subsets, rng=np.random.default_rng(rng))
-
-
-class MendedGraphIndividual(GraphPipelineIndividual):
-    """Four defects of the original.
-
-    `mutate` applies all of its mutations instead of one and reports failure; `_crossover_nodes` crosses
-    nodes without a source of chance, so that no two processes agree; removing a node connects its parents
-    with its first child alone; `unique_id` warns at each call with networkx 3.5 and later.
-    """
-
-    def mutate(self, rng: Any = None) -> bool:
-        """Apply one mutation, the first that is possible in a random order."""
-        rng = np.random.default_rng(rng)
-        for number in rng.permutation(len(self.mutate_methods_list)):
-            if self.mutate_methods_list[number](rng=rng):
-                self._merge_duplicated_nodes()
-                self.graphkey = None
-                return True
-        return False
-
-    def crossover(self, other: Any, rng: Any = None) -> bool:
-        """Apply one crossover, the first that is possible in a random order."""
-        rng = np.random.default_rng(rng)
-        for number in rng.permutation(len(self.crossover_methods_list)):
-            if self.crossover_methods_list[number](other, rng=rng):
-                self._merge_duplicated_nodes()
-                self.graphkey = None
-                return True
-        return False
-
-    def _crossover_nodes(self, other: Any, rng: Any = None) -> bool:
-        rng = np.random.default_rng(rng)
-        for mine, theirs in select_nodes_randomly(self.graph, other.graph, rng=rng):
-            if self._place(mine) == other._place(theirs) and mine.crossover(theirs, rng=rng):
-                return True
-        return False
-
-    def unique_id(self) -> str:
-        """Return a digest of the nodes and edges, equal in every process."""
-        if self.graphkey is None:
-            known: dict[int, str] = {}
-            for node in reversed(list(nx.topological_sort(self.graph))):
-                below = sorted(known[id(child)] for child in self.graph.successors(node))
-                known[id(node)] = sha256(f"{node.unique_id()}<{','.join(below)}>".encode()).hexdigest()
-            self.graphkey = known[id(self.root)]
-        return str(self.graphkey)
-
-    def _place(self, node: Any) -> str:
-        if node is self.root:
-            return "root"
-        return "leaf" if self.graph.out_degree(node) == 0 else "inner"
-
-    def _mutate_remove_node(self, rng: Any = None) -> bool:
-        rng = np.random.default_rng(rng)
-        nodes = [node for node in self.graph.nodes if node is not self.root]
-        for number in rng.permutation(len(nodes)):
-            node = nodes[number]
-            if self.leaf_search_space is not None and self._only_leaf(node):
-                continue
-            parents, children = list(self.graph.predecessors(node)), list(self.graph.successors(node))
-            self.graph.remove_node(node)
-            self.graph.add_edges_from((parent, child) for parent in parents for child in children)
-            remove_nodes_disconnected_from_node(self.graph, self.root)
-            return True
-        return False
-
-    def _only_leaf(self, node: Any) -> bool:
-        """Tell whether *node* is a leaf without which a parent would be one."""
-        if self.graph.out_degree(node):
-            return False
-        return any(self.graph.out_degree(parent) == 1 for parent in self.graph.predecessors(node))
-
-
-class MendedGraph(Shared, GraphSearchPipeline):  # type: ignore[misc]
-    """Makes `MendedGraphIndividual`; the original fails where one node is allowed."""
-
-    def generate(self, rng: Any = None) -> MendedGraphIndividual:
-        """Return a new individual of up to five nodes."""
-        rng = np.random.default_rng(rng)
-        made = MendedGraphIndividual(
-            self.root_search_space,
-            self.leaf_search_space,
-            self.inner_search_space,
-            self.max_size,
-            self.crossover_same_depth,
-            rng=rng,
-        )
-        growth = [made._mutate_insert_leaf]
-        if self.inner_search_space is not None:
-            growth.append(made._mutate_insert_inner_node)
-        if self.inner_search_space is not None or self.leaf_search_space is not None:
-            wanted = min(int(rng.integers(1, self.max_size + 1)), _START)
-            for _ in range(wanted - made.graph.number_of_nodes()):
-                growth[rng.integers(len(growth))](rng=rng)
-        made._merge_duplicated_nodes()
-        return made

@@ -44,8 +44,8 @@ def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
     Untranslatable
         It holds something off the allow-list, has no predictor at its end, or grows too large.
     """
-    steps, _ = _translated(individual.export_pipeline(), Width.of_table(context), context, previous=None)
-    if not steps or (steps[-1]["class"] not in {"VotingClassifier"} and not _predictor(steps[-1])):
+    steps, _ = _Translator(context).steps(individual.export_pipeline(), Width.of_table(context), None)
+    if not steps or not _predicts(steps[-1]):
         raise Untranslatable("The pipeline does not end in a classifier or regressor.")
     spec = finish(_chain(steps), context)
     if _size(spec) > MAX_STEPS:
@@ -53,9 +53,9 @@ def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
     return spec
 
 
-def _predictor(spec: PipelineSpec) -> bool:
+def _predicts(spec: PipelineSpec) -> bool:
     found = CATALOGUE.get(spec["class"])
-    return found is not None and found.predictor
+    return spec["class"] == "VotingClassifier" or (found is not None and found.predictor)
 
 
 def _chain(steps: list[PipelineSpec]) -> PipelineSpec:
@@ -69,28 +69,55 @@ def _size(spec: PipelineSpec) -> int:
     return sum(_size(part) for part in parts) if parts else 1
 
 
-def _translated(part: Any, width: Width, context: SpaceContext, previous: PipelineSpec | None) -> Steps:
-    """Return the steps that stand for *part*, given the step before it and the width that reaches it."""
-    if isinstance(part, Pipeline):
+class _Translator:
+    """Walks an exported pipeline; each step is given the one before it and the width that reaches it."""
+
+    def __init__(self, context: SpaceContext) -> None:
+        self.context = context
+        self.nodes = 0
+
+    def steps(self, part: Any, width: Width, previous: PipelineSpec | None) -> Steps:
+        """Return the steps that stand for *part*."""
+        if isinstance(part, Pipeline):
+            return self._pipeline([step for _, step in part.steps], width, previous)
+        if isinstance(part, FeatureUnion):
+            members = [member for _, member in part.transformer_list if not _skipped(member)]
+            return _side_by_side([self.steps(member, width, previous) for member in members], width)
+        if isinstance(part, GraphPipeline):
+            return self._unfolded(part, part.root, width, previous)
+        name = type(part).__name__
+        if name == "FeatureSetSelector":
+            if previous is not None:
+                raise Untranslatable("A feature set chooses raw columns, and a step before it made others.")
+            return columns_step(part.sel_subset, self.context)
+        if name in REPLACED:
+            return replace(name, part.get_params(deep=False), width, self.context)
+        try:
+            spec = describe(part)
+        except (SpecInvalid, TypeError) as error:
+            raise Untranslatable(str(error)) from error
+        return repair(spec, width, self.context, previous)
+
+    def _pipeline(self, parts: list[Any], width: Width, previous: PipelineSpec | None) -> Steps:
         steps: list[PipelineSpec] = []
-        for _, step in part.steps:
-            made, width = _translated(step, width, context, steps[-1] if steps else previous)
+        for part in parts:
+            made, width = self.steps(part, width, steps[-1] if steps else previous)
             steps += made
         return steps, width
-    if isinstance(part, FeatureUnion):
-        return _union([member for _, member in part.transformer_list], width, context, previous)
-    if isinstance(part, GraphPipeline):
-        return _unfolded(part, part.root, width, context, previous, [0])
-    name = type(part).__name__
-    if name == "FeatureSetSelector":
-        return columns_step(part.sel_subset, context)
-    if name in REPLACED:
-        return replace(name, part.get_params(deep=False), width, context)
-    try:
-        spec = describe(part)
-    except (SpecInvalid, TypeError) as error:
-        raise Untranslatable(str(error)) from error
-    return repair(spec, width, context, previous)
+
+    def _unfolded(self, graph: Any, node: str, width: Width, previous: PipelineSpec | None) -> Steps:
+        """Unfold a graph from its root: a node's inputs side by side, then the node."""
+        self.nodes += 1
+        if self.nodes > MAX_STEPS:
+            raise Untranslatable(f"The graph has more than {MAX_STEPS} nodes once it is unfolded.")
+        inputs: list[PipelineSpec] = []
+        children = sorted(graph.graph.successors(node))
+        if children:
+            made = [self._unfolded(graph, child, width, previous) for child in children]
+            inputs, width = _side_by_side(made, width)
+        before = inputs[-1] if inputs else previous
+        steps, width = self.steps(graph.graph.nodes[node]["instance"], width, before)
+        return [*inputs, *steps], width
 
 
 def _skipped(part: Any) -> bool:
@@ -102,21 +129,10 @@ def _skipped(part: Any) -> bool:
     return type(part).__name__ == "SkipTransformer"
 
 
-def _union(members: list[Any], width: Width, context: SpaceContext, previous: PipelineSpec | None) -> Steps:
-    """Set the members side by side, each kind once; with none left, the columns stay as they are."""
-    made: dict[str, tuple[list[PipelineSpec], Width]] = {}
-    for member in members:
-        if not _skipped(member):
-            steps, given = _translated(member, width, context, previous)
-            made.setdefault(fingerprint(_chain(steps)), (steps, given))
-    return _side_by_side(list(made.values()), width)
-
-
 def _side_by_side(made: list[Steps], width: Width) -> Steps:
+    """Set tables side by side, equal ones once; with none, the columns stay as they are."""
     if not made:
         return [], width
-    if len(made) == 1:
-        return made[0]
     members: dict[str, PipelineSpec] = {}
     count = 0
     for steps, _ in made:
@@ -124,29 +140,17 @@ def _side_by_side(made: list[Steps], width: Width) -> Steps:
         parts = inner["members"] if inner["class"] == "FeatureUnion" else [inner]
         count += len(parts)
         members.update((fingerprint(part), part) for part in parts)
+    if len(made) == 1:
+        return made[0]
     width = Width.beside(given for _, given in made)
     if len(members) < count:  # some columns would have been there twice
         width = Width(max(given.least for _, given in made), width.most)
-    return [{"class": "FeatureUnion", "members": list(members.values())}], width
+    parts = list(members.values())
+    return ([{"class": "FeatureUnion", "members": parts}] if len(parts) > 1 else _links(parts[0])), width
 
 
-def _unfolded(
-    graph: GraphPipeline, node: str, width: Width, context: SpaceContext, previous: PipelineSpec | None, count: list[int]
-) -> Steps:
-    """Unfold a graph from its root: a node's inputs side by side, then the node."""
-    count[0] += 1
-    if count[0] > MAX_STEPS:
-        raise Untranslatable(f"The graph has more than {MAX_STEPS} nodes once it is unfolded.")
-    inputs: list[PipelineSpec] = []
-    children = sorted(graph.graph.successors(node))
-    if children:
-        made: dict[str, tuple[list[PipelineSpec], Width]] = {}
-        for child in children:
-            steps, given = _unfolded(graph, child, width, context, previous, count)
-            made.setdefault(fingerprint(_chain(steps)), (steps, given))
-        inputs, width = _side_by_side(list(made.values()), width)
-    before = inputs[-1] if inputs else previous
-    steps, width = _translated(graph.graph.nodes[node]["instance"], width, context, before)
-    return [*inputs, *steps], width
-
-
+def _links(spec: PipelineSpec) -> list[PipelineSpec]:
+    """Return the steps of a chain."""
+    if spec["class"] == "passthrough":
+        return []
+    return list(spec["steps"]) if spec["class"] == "Pipeline" else [spec]

@@ -31,6 +31,7 @@ from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, Kind, e
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.hyperparameters import Reader, hyperparameter_space
 from trainingjob_trainer.search_space.presets import kind_of, named_space
+from trainingjob_trainer.search_space.tpot_graph_defects import MendedGraph
 
 __all__ = ["compile_tree", "has_feature_sets", "read_tree"]
 
@@ -129,7 +130,9 @@ class _Compiler:
             case WrapperNode():
                 return self._wrapper(node, place)
         if place.role is _Role.INNER:
-            raise place.wrong(f"a {node.type} cannot be {place.role.value}: only estimator, group, choice and wrapper.")
+            raise place.wrong(
+                f"a {node.type} cannot be {place.role.value}: only estimator, group, choice and wrapper."
+            )
         match node:
             case SequentialNode(steps=steps):
                 return self._sequential(steps, place)
@@ -142,7 +145,9 @@ class _Compiler:
                 spaces = [self.space(item, place.below(f"members[{n}]")) for n, item in enumerate(members)]
                 return mended.MendedUnion(spaces)
             case DynamicUnionNode():
-                return mended.MendedDynamicUnion(self.space(node.member, place.below("member")), node.max_members)
+                return mended.MendedDynamicUnion(
+                    self.space(node.member, place.below("member")), node.max_members
+                )
             case DynamicLinearNode():
                 inner = place.below("step", first=place.first and node.max_length == 1)
                 return mended.MendedDynamicLinear(self.space(node.step, inner), node.max_length)
@@ -173,7 +178,7 @@ class _Compiler:
             leaf = self.space(node.leaf, place.below("leaf", role=_Role.TRANSFORM))
         if node.inner is not None:
             inner = self.space(node.inner, place.below("inner", role=_Role.TRANSFORM, first=False))
-        return mended.MendedGraph(root, leaf, inner, max_size=node.max_size)
+        return MendedGraph(root, leaf, inner, max_size=node.max_size)
 
     def _group(self, node: GroupNode, place: _Place) -> Any:
         try:
@@ -183,7 +188,9 @@ class _Compiler:
 
     def _feature_sets(self, node: FeatureSetsNode, place: _Place) -> Any:
         if not place.first:
-            raise place.wrong("featureSets choose raw columns, so they must be the first step of their branch.")
+            raise place.wrong(
+                "featureSets choose raw columns, so they must be the first step of their branch."
+            )
         for name, columns in node.sets.items():
             for column in columns:
                 if column not in self.context.columns:
@@ -229,7 +236,9 @@ class _Compiler:
         if place.role is _Role.TRANSFORM and found.predictor:
             raise place.wrong(f"{found.name} is a {found.kind}; {place.role.value} transforms or selects.")
         if place.role is not _Role.TRANSFORM and found.kind is not wanted:
-            raise place.wrong(f"{found.name} is a {found.kind}; {place.role.value} of a {self.context.task} is a {wanted}.")
+            raise place.wrong(
+                f"{found.name} is a {found.kind}; {place.role.value} of a {self.context.task} is a {wanted}."
+            )
 
     def _fits_inside(self, outer: Entry, inner: type, place: _Place) -> None:
         """Refuse an inner estimator that the outer one would refuse in every fit."""

@@ -131,4 +131,6 @@ def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
             return FUNCTIONS[name]
         case {"$estimator": dict() as spec, **rest} if not rest:
             return nested(spec)
-    raise SpecInvalid("UnknownValue", f"A pipeline's description holds the value {value!r:.100}, which is not allowed.")
+    raise SpecInvalid(
+        "UnknownValue", f"A pipeline's description holds the value {value!r:.100}, which is not allowed."
+    )
