@@ -104,6 +104,12 @@ def test_what_was_dropped_is_never_heard_of_again(workers: Workers) -> None:
     assert set(done) == {99}
 
 
+def test_workers_have_one_thread_and_keep_freed_memory(workers: Workers) -> None:
+    for environment in workers.client.run(lambda: dict(os.environ)).values():
+        assert environment["OMP_NUM_THREADS"] == "1"
+        assert "MALLOC_TRIM_THRESHOLD_" not in environment
+
+
 def test_workers_keep_their_files_in_the_scratch_folder(workers: Workers) -> None:
     folders = workers.client.run(lambda dask_worker: dask_worker.local_directory)
     assert all("dask" in Path(folder).parts[-2] or "dask" in folder for folder in folders.values())
