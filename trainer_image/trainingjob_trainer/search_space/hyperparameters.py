@@ -8,6 +8,7 @@ from ConfigSpace import Categorical, Float, Integer
 
 from trainingjob_api.search_space import ChoiceValues, Range
 from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.allow_list import Kind
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, nearest
 from trainingjob_trainer.search_space.refining import SharedConfigurationSpace
 from trainingjob_trainer.search_space.values import function_named
@@ -145,7 +146,8 @@ def _check(found: Entry, name: str, value: Any) -> None:
     if found.cls.__module__.startswith(("xgboost", "lightgbm")):
         _check_booster(found, name, value)
         return
-    inner = {found.slot: CATALOGUE["DecisionTreeRegressor"].cls()} if found.slot else {}
+    tree = "DecisionTreeClassifier" if found.kind is Kind.CLASSIFIER else "DecisionTreeRegressor"
+    inner = {found.slot: CATALOGUE[tree].cls()} if found.slot else {}
     try:
         found.cls(**{**inner, name: value})._validate_params()  # noqa: SLF001 - fit() would call it too
     except (ValueError, TypeError) as error:
