@@ -190,7 +190,7 @@ def resolve_metric(
 
 
 def _does_not_fit(name: str, asked: Task, task: Task, classes: Sequence[Any] | None) -> SpecInvalid:
-    fitting = _by_likeness(name, fitting_metrics(task, classes))
+    fitting = _by_likeness(name.removesuffix("_samples"), fitting_metrics(task, classes))
     if asked is not task:
         cause = f"is for {asked.value}, the task is {task.value}"
     elif _needs(name) is Needs.MULTILABEL:

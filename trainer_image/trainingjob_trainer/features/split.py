@@ -204,26 +204,30 @@ def _fewer(wanted: int, number: int, why: str) -> Finding:
 def _whole_folds(
     cut: Callable[[int], tuple[Fold, ...]], train: np.ndarray, classes: Classes | None, wanted: int
 ) -> tuple[tuple[Fold, ...], tuple[Finding, ...]]:
-    """Return the most folds, up to *wanted*, in which every class is fitted and two are scored."""
+    """Return the most folds, up to *wanted*, in each of which every class is fitted and two are scored."""
     if classes is None:
         return cut(wanted), ()
     codes = classes.codes
     every = len(np.unique(codes[train]))
-    possible = None
-    for number in range(wanted, _LEAST - 1, -1):
-        parts = cut(number)
-        fitted = min(len(np.unique(codes[fit])) for fit, _ in parts)
-        scored = min(len(np.unique(codes[score])) for _, score in parts)
-        if fitted == every and scored >= _LEAST:
-            why = "with more, a class would be missing from the rows of a fold"
-            return parts, () if len(parts) == wanted else (_fewer(wanted, len(parts), why),)
-        if possible is None and fitted >= _LEAST:
-            possible = parts
-    if possible is not None:
-        message = "some folds do not hold every class, so that their scores say less; see spec.validation"
-        return possible, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
+    tried = [cut(number) for number in range(wanted, _LEAST - 1, -1)]
+    whole = [tuple(fold for fold in parts if _holds(fold, codes, every)) for parts in tried]
+    # Folds that leave no row unscored come first, then the most that hold what they need.
+    complete = [kept for kept, parts in zip(whole, tried, strict=True) if len(kept) == len(parts)]
+    best = max(complete or whole, key=len)
+    if len(best) >= _LEAST:
+        why = "with more, a class would be missing from the rows of a fold"
+        return best, () if len(best) == wanted else (_fewer(wanted, len(best), why),)
+    for parts in tried:
+        if all(len(np.unique(codes[fit])) >= _LEAST for fit, _ in parts):
+            message = "some folds do not hold every class, so that their scores say less; see spec.validation"
+            return parts, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
     raise DataError(
         "FoldsSingleClass",
         "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
         "choose another groupColumn or timeColumn, or strategy kfold",
     )
+
+
+def _holds(fold: Fold, codes: np.ndarray, every: int) -> bool:
+    fit, score = fold
+    return len(np.unique(codes[fit])) == every and len(np.unique(codes[score])) >= _LEAST

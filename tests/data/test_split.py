@@ -1,0 +1,168 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.features.finding import FindingKind
+from trainingjob_trainer.features.split import Classes, Split, split_by_group, split_by_time, split_rows
+
+USUAL: dict[str, Any] = {"fraction": 0.2, "folds": 5}
+
+
+def classes_of(codes: Any) -> Classes:
+    array = np.asarray(codes, dtype=np.intp)
+    return Classes(array, tuple(f"class {i}" for i in range(array.max() + 1)))
+
+
+def check(split: Split, rows: int, *, covers: bool = True) -> None:
+    both = np.concatenate([split.train, split.holdout])
+    assert sorted(both) == list(range(rows))
+    scored = np.concatenate([score for _, score in split.folds])
+    assert len(scored) == len(set(scored)), "a row is scored once"
+    for fit, score in split.folds:
+        assert fit.dtype == score.dtype == np.intp
+        assert not set(fit) & set(score)
+        assert set(fit) | set(score) <= set(split.train)
+        if covers:
+            assert len(fit) + len(score) == len(split.train)
+    assert not covers or set(scored) == set(split.train)
+
+
+@given(counts=st.lists(st.integers(3, 60), min_size=2, max_size=6), seed=st.integers(0, 5))
+@settings(max_examples=60)
+def test_stratified_parts_hold_every_class(counts: list[int], seed: int) -> None:
+    codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    split = split_rows(len(codes), classes_of(codes), seed=seed, **USUAL)
+    check(split, len(codes))
+    train = np.bincount(codes[split.train])
+    assert (train >= 2).all()
+    assert len(split.folds) == min(5, train.min())
+    assert bool(split.findings) == (train.min() < 5)
+    for fit, _ in split.folds:
+        assert len(np.unique(codes[fit])) == len(counts)
+    again = split_rows(len(codes), classes_of(codes), seed=seed, **USUAL)
+    assert np.array_equal(split.holdout, again.holdout)
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(split.folds, again.folds, strict=True))
+
+
+def test_the_holdout_takes_its_share_of_each_class() -> None:
+    codes = np.repeat([0, 1], [100, 900])
+    split = split_rows(1000, classes_of(codes), seed=0, **USUAL)
+    assert np.bincount(codes[split.holdout]).tolist() == [20, 180]
+
+
+def test_two_rows_of_a_class_stay_out_of_the_holdout() -> None:
+    codes = np.repeat([0, 1, 2], [100, 50, 2])
+    split = split_rows(152, classes_of(codes), seed=0, fraction=0.5, folds=5)
+    assert (codes[split.train] == 2).sum() == 2
+    assert [finding.kind for finding in split.findings] == [FindingKind.FOLDS_REDUCED]
+    assert len(split.folds) == 2
+
+
+def test_a_class_of_one_row_is_refused() -> None:
+    codes = np.repeat([0, 1, 2], [100, 50, 1])
+    with pytest.raises(DataError, match=r"class 2 \(1 in all\)") as caught:
+        split_rows(151, classes_of(codes), seed=0, **USUAL)
+    assert caught.value.reason == "ClassTooSmall"
+
+
+def test_many_small_classes_are_refused_at_once_and_in_few_words() -> None:
+    with pytest.raises(DataError, match="regression") as caught:
+        split_rows(50_000, classes_of(np.arange(50_000)), seed=0, **USUAL)
+    assert len(caught.value.message) < 500
+
+
+def test_numbers_are_cut_at_random() -> None:
+    split = split_rows(100, None, seed=1, **USUAL)
+    check(split, 100)
+    assert len(split.holdout) == 20
+    assert not np.array_equal(split.holdout, split_rows(100, None, seed=2, **USUAL).holdout)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_too_few_rows(rows: int) -> None:
+    with pytest.raises(DataError) as caught:
+        split_rows(rows, None, seed=0, **USUAL)
+    assert caught.value.reason == "TooFewRows"
+
+
+@pytest.mark.parametrize("classify", [True, False])
+@given(groups=st.lists(st.integers(0, 11), min_size=60, max_size=120), seed=st.integers(0, 3))
+@settings(max_examples=25)
+def test_a_group_is_never_on_both_sides(classify: bool, groups: list[int], seed: int) -> None:
+    of_row = np.array(groups)
+    codes = classes_of(np.arange(len(groups)) % 2) if classify else None
+    if len(set(groups)) < 6:
+        return
+    split = split_by_group(of_row, codes, seed=seed, **USUAL)
+    check(split, len(groups))
+    assert not set(of_row[split.train]) & set(of_row[split.holdout])
+    for fit, score in split.folds:
+        assert not set(of_row[fit]) & set(of_row[score])
+
+
+def test_few_groups_reduce_the_folds_and_two_are_too_few() -> None:
+    groups = np.repeat([0, 1, 2, 3], 25)
+    split = split_by_group(groups, None, seed=0, **USUAL)
+    assert 2 <= len(split.folds) <= 3
+    assert [finding.kind for finding in split.findings] == [FindingKind.FOLDS_REDUCED]
+    with pytest.raises(DataError) as caught:
+        split_by_group(np.repeat([0, 1], 50), None, seed=0, **USUAL)
+    assert caught.value.reason == "TooFewGroups"
+
+
+def test_groups_that_each_hold_one_class() -> None:
+    groups = np.repeat(np.arange(20), 10)
+    split = split_by_group(groups, classes_of(groups % 2), seed=0, **USUAL)
+    check(split, 200)
+    assert split.findings == ()
+
+
+def test_a_fold_that_cannot_hold_a_class_is_left_out() -> None:
+    groups = np.repeat(np.arange(10), 20)
+    split = split_by_group(groups, classes_of(np.where(groups == 0, 2, np.arange(200) % 2)), seed=3, **USUAL)
+    assert {finding.kind for finding in split.findings} == {FindingKind.FOLDS_REDUCED}
+    assert len(split.folds) == 4
+
+
+def test_a_class_that_no_fold_can_learn_is_told() -> None:
+    codes = np.array([*[0, 1] * 37, *[2] * 6, *[0, 1, 2, 0] * 5])
+    split = split_by_time(np.arange(100), classes_of(codes), **USUAL)
+    assert {finding.kind for finding in split.findings} == {FindingKind.FOLD_CLASSES}
+    assert len(split.folds) == 5
+
+
+@pytest.mark.parametrize("classify", [True, False])
+def test_later_rows_are_scored(classify: bool) -> None:
+    times = np.random.default_rng(0).permutation(100)
+    codes = classes_of(np.arange(100) % 2) if classify else None
+    split = split_by_time(times, codes, **USUAL)
+    check(split, 100, covers=False)
+    assert times[split.train].max() < times[split.holdout].min()
+    assert len(split.holdout) == 20
+    for fit, score in split.folds:
+        assert times[fit].max() < times[score].min()
+
+
+def test_equal_times_are_not_torn() -> None:
+    times = np.repeat(np.arange(10), 10)
+    split = split_by_time(times, None, fraction=0.25, folds=3)
+    assert not set(times[split.train]) & set(times[split.holdout])
+    check(split_by_time(np.zeros(50), None, **USUAL), 50, covers=False)
+
+
+def test_a_class_that_comes_late_reduces_the_folds() -> None:
+    codes = np.array([0] * 40 + [0, 1] * 30)
+    split = split_by_time(np.arange(100), classes_of(codes), **USUAL)
+    assert len(split.folds) < 5
+    assert [finding.kind for finding in split.findings] == [FindingKind.FOLDS_REDUCED]
+
+
+def test_a_class_that_comes_last_is_refused() -> None:
+    codes = np.array([0] * 70 + [1] * 30)
+    with pytest.raises(DataError) as caught:
+        split_by_time(np.arange(100), classes_of(codes), **USUAL)
+    assert caught.value.reason == "FoldsSingleClass"
