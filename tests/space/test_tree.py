@@ -1,5 +1,7 @@
 """Declarative trees: what they give, and what they refuse."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,53 +20,29 @@ def tree(text: str) -> dict:
     return yaml.safe_load(text)
 
 
-REFUSED = [
-    ("{type: estimator, name: Rige}", "UnknownEstimator", "Did you mean Ridge"),
-    ("{type: estimator, name: FunctionTransformer}", "UnknownEstimator", "not allowed"),
-    ("{type: estimator, name: GaussianProcessRegressor}", "UnknownEstimator", "cube of the rows"),
-    ("{type: group, names: [regresors]}", "UnknownEstimator", "regressors"),
-    ("{type: estimator, name: Ridge, hyperparameters: {alfa: 1}}", "UnknownHyperparameter", "Did you mean alpha"),
-    ("{type: estimator, name: Lasso, hyperparameters: {n_jobs: 4}}", "UnknownHyperparameter", "may be set"),
-    ("{type: estimator, name: Ridge, hyperparameters: {random_state: 4}}", "UnknownHyperparameter", "may be set"),
-    ("{type: estimator, name: Ridge, hyperparameters: {alpha: -1}}", "InvalidHyperparameter", "alpha"),
-    ("{type: estimator, name: Ridge, hyperparameters: {solver: {choice: [svd, fast]}}}", "InvalidHyperparameter", "fast"),
-    ("{type: estimator, name: Ridge, hyperparameters: {alpha: {low: -3, high: 1}}}", "InvalidHyperparameter", "-3"),
-    ("{type: estimator, name: LGBMRegressor, hyperparameters: {num_leaves: 1}}", "InvalidHyperparameter", "whole"),
-    ("{type: estimator, name: XGBRegressor, hyperparameters: {booster: fast}}", "InvalidHyperparameter", "gbtree"),
-    ("{type: estimator, name: LogisticRegression}", "WrongStep", "is a classifier"),
-    ("{type: estimator, name: PCA}", "WrongStep", "is a transformer"),
-    ("{type: group, names: [classifiers]}", "WrongStep", "of the group classifiers"),
-    ("{type: union, members: [{type: estimator, name: PCA}]}", "WrongStep", "does not predict"),
-    ("{type: sequential, steps: [{type: estimator, name: Ridge}, {type: estimator, name: Ridge}]}", "WrongStep", "steps.0."),
-    ("{type: sequential, steps: [{type: estimator, name: RFE}, {type: estimator, name: Ridge}]}", "WrongStep", "wrapper"),
-    ("{type: wrapper, estimator: Ridge, inner: {type: estimator, name: Ridge}}", "WrongStep", "no inner estimator"),
-    ("{type: wrapper, estimator: BaggingRegressor, inner: {type: graph, root: {type: estimator, name: Ridge}}}", "WrongStep", "only estimator"),
-    ("{type: wrapper, estimator: AdaBoostRegressor, inner: {type: estimator, name: PCA}}", "WrongStep", "transformer"),
-    ("{type: sequential, steps: [{type: wrapper, estimator: RFE, inner: {type: estimator, name: KNeighborsRegressor}}, {type: estimator, name: Ridge}]}", "WrongStep", "importances"),
-    ("{type: sequential, steps: [{type: estimator, name: PCA}, {type: featureSets, sets: {a: [age]}}, {type: estimator, name: Ridge}]}", "WrongStep", "first step"),
-    ("{type: graph, root: {type: estimator, name: Ridge}, inner: {type: featureSets, sets: {a: [age]}}}", "WrongStep", "first step"),
-    ("{type: sequential, steps: [{type: featureSets, sets: {a: [aeg]}}, {type: estimator, name: Ridge}]}", "UnknownColumn", "Did you mean age"),
-    ("{type: estimator, name: os.system}", "InvalidSearchSpace", "plain name"),
-    ("{type: estimators, name: Ridge}", "InvalidSearchSpace", "estimator"),
-    ("{type: estimator, name: Passthrough, hyperparameters: {a: 1}}", "WrongStep", "no hyperparameters"),
-]  # fmt: skip
+REFUSED = yaml.safe_load((Path(__file__).parent / "refused_trees.yaml").read_text())
 
 
-@pytest.mark.parametrize(
-    ("text", "reason", "words"), REFUSED, ids=[f"{r}-{n}" for n, (_, r, _) in enumerate(REFUSED)]
-)
-def test_a_wrong_tree_is_refused_with_the_way_out(text, reason, words, compiled):
-    with pytest.raises(SpecInvalid, match=words) as caught:
-        compiled(tree(text), "regression")
-    assert caught.value.reason == reason
+@pytest.mark.parametrize("case", REFUSED, ids=[f"{n}-{case['reason']}" for n, case in enumerate(REFUSED)])
+def test_a_wrong_tree_is_refused_with_the_way_out(case, compiled):
+    with pytest.raises(SpecInvalid, match=case["words"]) as caught:
+        compiled(case["tree"], "regression")
+    assert caught.value.reason == case["reason"]
     assert "spec.searchSpace" in caught.value.message
 
 
 def test_xgboost_cannot_rank_columns_nor_naive_bayes_be_boosted_without_weights(compiled):
-    ranked = "{type: sequential, steps: [{type: wrapper, estimator: RFE, inner: {type: estimator, name: XGBClassifier}}, {type: estimator, name: GaussianNB}]}"  # noqa: E501
-    boosted = (
-        "{type: wrapper, estimator: AdaBoostClassifier, inner: {type: estimator, name: KNeighborsClassifier}}"
-    )
+    ranked = """
+    type: sequential
+    steps:
+    - {type: wrapper, estimator: RFE, inner: {type: estimator, name: XGBClassifier}}
+    - {type: estimator, name: GaussianNB}
+    """
+    boosted = """
+    type: wrapper
+    estimator: AdaBoostClassifier
+    inner: {type: estimator, name: KNeighborsClassifier}
+    """
     for text, words in ((ranked, "text labels"), (boosted, "sample weights")):
         with pytest.raises(SpecInvalid, match=words):
             compiled(tree(text), "classification")
@@ -96,7 +74,10 @@ def test_choices_of_any_kind_come_through(compiled, contexts):
     text = """
     type: estimator
     name: ExtraTreesRegressor
-    hyperparameters: {max_depth: {choice: [null, 3]}, max_features: {choice: [sqrt, 0.5, null]}, n_estimators: 7}
+    hyperparameters:
+      max_depth: {choice: [null, 3]}
+      max_features: {choice: [sqrt, 0.5, null]}
+      n_estimators: 7
     """
     space, rng = compiled(tree(text), "regression"), np.random.default_rng(0)
     seen = set()
