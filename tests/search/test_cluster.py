@@ -1,9 +1,12 @@
+import os
+import signal
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from trainingjob_trainer.search.cluster import local_workers
+from trainingjob_trainer.search.cluster import Workers, local_workers
 
 
 @pytest.mark.slow
@@ -19,3 +22,25 @@ def test_workers_and_scheduler_listen_on_the_loopback_interface_alone(tmp_path: 
         ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert 8787 not in {address.port for address in listening}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_workers_that_are_killed_again_and_again_still_come_back(tmp_path: Path) -> None:
+    # Dask gives a worker up if it is away 15 s after it was lost, even if that is another time.
+    with local_workers(2, memory_limit_mb=700, scratch=tmp_path) as workers:
+        started, known = time.monotonic(), set[str]()
+        while time.monotonic() - started < 20:
+            known = await_new(workers, known)
+            for pid in workers.client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+        await_new(workers, known)
+
+
+def await_new(workers: Workers, known: set[str]) -> set[str]:
+    deadline = time.monotonic() + 90
+    while len(found := set(workers.live()) - known) < 2:
+        assert time.monotonic() < deadline, f"{len(found)} of 2 workers came back"
+        time.sleep(0.1)
+    return known | found

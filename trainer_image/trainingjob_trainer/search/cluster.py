@@ -33,7 +33,8 @@ def scheduler_settings() -> dict[str, Any]:
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
         "distributed.scheduler.worker-ttl": None,
-        # A cluster gives up a worker that is away this long after it was killed, or that happens to be away again.
+        # A cluster gives a worker up if it is away this long after it was lost, even if that is another time.
+        "distributed.deploy.lost-worker-timeout": "365 days",
         "distributed.worker.preload": [_PRELOAD],
         "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
         "distributed.worker.memory.target": False,
