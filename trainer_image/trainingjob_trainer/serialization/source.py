@@ -152,7 +152,7 @@ def _defaults(cls: type) -> dict[str, Any]:
     """Return what parameters have when they are not given, as far as the class tells."""
     try:
         # Those of xgboost hide behind **kwargs and show in instances alone.
-        return dict(cls().get_params(deep=False))  # type: ignore[attr-defined]
+        return dict(cls().get_params(deep=False))
     except TypeError:
         parameters = inspect.signature(cls).parameters.items()
         return {name: p.default for name, p in parameters if p.default is not inspect.Parameter.empty}
