@@ -121,6 +121,14 @@ def test_a_crash_is_followed_by_another_child_and_said(house: House) -> None:
     assert result.fallbacks == ()
 
 
+def test_what_was_said_of_the_first_child_outlives_the_second_ones_findings(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64))
+        return save(workspace, run, tell)
+
+    assert "signal 9" in house(evaluate_and_crash, find).warnings[0]
+
+
 def test_children_that_go_on_crashing_lead_down_to_the_baseline(house: House) -> None:
     result = house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash, save)
     assert house.modes == [Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE]

@@ -82,11 +82,11 @@ class Board:
             )
         )
 
-    def tick(self, progress: SearchProgress) -> None:
-        """Tell of progress and leaderboard, if it is time."""
+    def tick(self, progress: SearchProgress, *, last: bool = False) -> None:
+        """Tell of progress and leaderboard, if it is time or the last time."""
         self._channel.beat()
         now = time.monotonic()
-        if now - self._progress_at >= _PROGRESS_SECONDS:
+        if last or now - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = now
             self._channel.send(Progressed(progress=self._progress(progress)))
         if now - self._board_at >= _BOARD_SECONDS and len(self._candidates) > self._shown:

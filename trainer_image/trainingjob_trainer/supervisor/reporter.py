@@ -151,7 +151,10 @@ class Reporter:
             case DataReady(resolved=resolved, data_digest=digest, findings=findings):
                 notes = tuple(_note(one) for one in findings)
                 digests = self.state_["digests"].model_copy(update={"data": digest})
-                return {"resolved": resolved, "digests": digests, "warnings": notes[:_MOST_WARNINGS]}
+                # A second child finds the same again; what was said of the first one stays.
+                said = tuple(one for one in self.state_["warnings"] if one not in notes)
+                warnings = (*said, *notes)[:_MOST_WARNINGS]
+                return {"resolved": resolved, "digests": digests, "warnings": warnings}
             case BackendReady(backend=backend):
                 return {"backend": backend}
             case Progressed(progress=progress):

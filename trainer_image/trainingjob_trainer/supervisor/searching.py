@@ -106,6 +106,7 @@ def search(
         should_stop=should_stop,
     )
     result = engine.run()
+    board.tick(engine.progress(), last=True)
     board.show(result.candidates)
     return Searched(
         candidates=result.candidates,
