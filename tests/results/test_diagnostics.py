@@ -115,6 +115,4 @@ def test_a_slow_model_is_not_measured():
 
 def test_a_score_that_is_not_finite_is_not_measured():
     with pytest.raises(ValueError, match="finite"):
-        permutation_importance(
-            None, ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0
-        )
+        permutation_importance(None, ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0)

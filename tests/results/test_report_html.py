@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+
 from support.outcomes import candidate, changed, make_outcome, summarize
 from trainingjob_api import Fallback, ModelSource
-
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
 from trainingjob_trainer.report import render_from_folder, write_artifacts
@@ -105,7 +106,7 @@ def test_what_users_named_is_shown_not_run(tmp_path, binary):
     prepared = SimpleNamespace(**{**vars(binary.prepared), "findings": (finding,)})
     prepared.schema = binary.prepared.schema
     outcome = changed(binary, prepared=prepared, warnings=("<img src=x>",))
-    files = write_artifacts(outcome, tmp_path, summarize=lambda _: "<b>$x$</b>", seconds_limit=5)
+    files = write_artifacts(outcome, tmp_path, summarize=lambda _spec: "<b>$x$</b>", seconds_limit=5)
     assert "<b>" not in files[-1].read_text()
     assert "<img" not in files[-1].read_text()
 
@@ -201,7 +202,7 @@ def test_nan_and_infinity_reach_neither_files_nor_page(tmp_path):
     broken = HoldoutPrediction(index=prediction.index, y_true=prediction.y_true, y_pred=guess)
     text, _ = made(tmp_path, changed(outcome, holdout_prediction=broken, holdout_score=float("nan")))
     for path in tmp_path.glob("*.json"):
-        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+        json.loads(path.read_text(), parse_constant=pytest.fail)
     assert not re.search(r"\bnan\b|\binf\b", text)
 
 
@@ -213,24 +214,34 @@ def test_the_same_outcome_gives_the_same_files(tmp_path, binary):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
-def test_the_page_is_drawn_again_from_the_folder(tmp_path, binary):
-    text, _ = made(tmp_path, binary)
-    (tmp_path / "report.html").unlink()
-    (tmp_path / "model.joblib").unlink()
-    assert render_from_folder(tmp_path) == tmp_path / "report.html"
-    assert (tmp_path / "report.html").read_text() == text
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, binary):
+    folder = tmp_path_factory.mktemp("finished")
+    made(folder, binary)
+    return folder
 
 
-def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, binary):
-    made(tmp_path, binary)
+@pytest.fixture
+def folder(tmp_path, finished):
+    return Path(shutil.copytree(finished, tmp_path / "folder"))
+
+
+def test_the_page_is_drawn_again_from_the_folder(folder):
+    text = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    (folder / "model.joblib").unlink()
+    assert render_from_folder(folder) == folder / "report.html"
+    assert (folder / "report.html").read_text() == text
+
+
+def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, finished):
     output = FolderOutput(tmp_path / "out")
-    output.publish(tmp_path, "churn", "8d1f0a52")
+    output.publish(finished, "churn", "8d1f0a52")
     folder = output.path("churn", "8d1f0a52")
     assert render_from_folder(folder).name == "report.html"
     summary = json.loads((folder / "evaluation_summary.json").read_text())
     (folder / "evaluation_summary.json").write_text(json.dumps({**summary, "warnings": ["new"]}))
     assert render_from_folder(folder).name == "report.redrawn.html"
-    (folder / "evaluation_summary.json").write_text(json.dumps(summary))
 
 
 @pytest.mark.parametrize(
@@ -242,21 +253,20 @@ def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, binary):
         lambda f: (f / "evaluation_summary.json").write_text('{"schemaVersion": "1.0"}'),
     ],
 )
-def test_an_incomplete_folder_gives_no_page(tmp_path, binary, damage):
-    made(tmp_path, binary)
-    damage(tmp_path)
+def test_an_incomplete_folder_gives_no_page(folder, damage):
+    damage(folder)
     with pytest.raises(RunFailed) as caught:
-        render_from_folder(tmp_path)
+        render_from_folder(folder)
     assert caught.value.reason == "ReportNotPossible"
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, "–"),
-        (float("nan"), "–"),
+        (None, "\N{EN DASH}"),
+        (float("nan"), "\N{EN DASH}"),
         (0.5, "0.5000"),
-        (-0.00001, "−1e−05"),
+        (-0.00001, "\N{MINUS SIGN}1e\N{MINUS SIGN}05"),
         (0.0, "0"),
         (123.456, "123.5"),
         (1234567.0, "1,234,567"),
@@ -267,5 +277,11 @@ def test_numbers(value, text):
 
 
 def test_durations_and_sizes():
-    assert [duration(s) for s in (None, 0.25, 75.4, 150, 7300)] == ["–", "0.2 s", "75 s", "2 min 30 s", "2 h 01 min"]
+    assert [duration(s) for s in (None, 0.25, 75.4, 150, 7300)] == [
+        "–",
+        "0.2 s",
+        "75 s",
+        "2 min 30 s",
+        "2 h 01 min",
+    ]
     assert [size_text(k) for k in (None, 2.5, 2048)] == ["–", "2.5 KiB", "2 MiB"]

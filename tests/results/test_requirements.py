@@ -38,7 +38,9 @@ def names(path):
 def test_a_plain_model_needs_scikit_learn_alone(tmp_path):
     path = saved(tmp_path, HistGradientBoostingClassifier(max_iter=3).fit(X, Y))
     assert names(path) == ALWAYS
-    assert all(pin == f"{n}=={metadata.version(n)}" for pin in requirements_for(path) for n in [pin.split("==")[0]])
+    assert all(
+        pin == f"{n}=={metadata.version(n)}" for pin in requirements_for(path) for n in [pin.split("==")[0]]
+    )
     assert (joblib.load(path).predict(X[:5]) == joblib.load(path).predict(X[:5])).all()
 
 
@@ -68,9 +70,19 @@ def test_functions_count_too(tmp_path):
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_is_read(tmp_path, protocol):
     path = tmp_path / "model.joblib"
-    content = [LogisticRegression(), LogisticRegression(C=2), collections.OrderedDict(a=1), "sklearn.evil name"]
+    content = [
+        LogisticRegression(),
+        LogisticRegression(C=2),
+        collections.OrderedDict(a=1),
+        "sklearn.evil name",
+    ]
     path.write_bytes(pickle.dumps(content, protocol=protocol))
-    assert {m.split(".")[0] for m in modules_of(path)} - {"builtins", "__builtin__", "copyreg", "copy_reg"} == {
+    assert {m.split(".")[0] for m in modules_of(path)} - {
+        "builtins",
+        "__builtin__",
+        "copyreg",
+        "copy_reg",
+    } == {
         "sklearn",
         "collections",
     }
@@ -87,7 +99,9 @@ class Evil:
         return (eval, ("open('/tmp/never', 'w')",))
 
 
-@pytest.mark.parametrize("module", ["tpot", "trainingjob_trainer.errors", "__main__", "no_such_package_anywhere"])
+@pytest.mark.parametrize(
+    "module", ["tpot", "trainingjob_trainer.errors", "__main__", "no_such_package_anywhere"]
+)
 def test_what_users_do_not_have_is_refused(tmp_path, module):
     path = tmp_path / "model.joblib"
     path.write_bytes(f"c{module}\nThing\n.".encode())
@@ -156,10 +170,10 @@ assert not any(name.startswith(("trainingjob_", "tpot")) for name in sys.modules
 
 
 def test_a_model_loads_without_this_project(tmp_path):
-    from trainingjob_api import FeatureType
-
     from sklearn.pipeline import Pipeline
+
     from support.outcomes import table
+    from trainingjob_api import FeatureType
     from trainingjob_trainer.features import build_encoder
 
     frame, target = table("binary")
@@ -168,7 +182,10 @@ def test_a_model_loads_without_this_project(tmp_path):
     model = Pipeline([("encode", encoder), ("model", HistGradientBoostingClassifier(max_iter=5))])
     path = saved(tmp_path, model.fit(frame, target))
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOADER), str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(LOADER), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) <= {"yes", "no"}

@@ -77,7 +77,7 @@ def test_publishing_again_sends_nothing_that_is_there(s3_server, bucket, made, m
     send = output._send
     monkeypatch.setattr(output, "_send", lambda key, *rest: (sent.append(key), send(key, *rest)))
     assert output.publish(made, "churn", UID) == first
-    assert sent == ["churn/latest.json"] or sent == []
+    assert set(sent) <= {"churn/latest.json"}
     assert s3_server.client().stat_object(bucket, f"churn-{UID}/model.joblib").last_modified == before
 
 
@@ -111,7 +111,9 @@ def test_missing_bucket(s3_server, made):
         assert "no-such-bucket" in caught.value.message
 
 
-@pytest.mark.parametrize("changed", [{"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, {"AWS_ACCESS_KEY_ID": "wrong-id"}])
+@pytest.mark.parametrize(
+    "changed", [{"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, {"AWS_ACCESS_KEY_ID": "wrong-id"}]
+)
 def test_wrong_credentials_are_named_but_not_shown(s3_server, bucket, made, changed):
     output = opened(s3_server, f"s3://{bucket}", **changed)
     for action in (output.check, lambda: output.publish(made, "churn", UID)):

@@ -13,10 +13,10 @@ from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from support.outcomes import table
-from trainingjob_api import FeatureType
 from xgboost import XGBClassifier
 
+from support.outcomes import table
+from trainingjob_api import FeatureType
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.features import build_encoder
 from trainingjob_trainer.serialization import Unrenderable, source_of
@@ -59,7 +59,9 @@ def test_source_builds_an_equal_estimator(estimator):
 def test_the_encoder_has_a_source_that_encodes_the_same(per_column):
     frame, _ = table("binary")
     rng = np.random.default_rng(0)
-    frame["note"] = [" ".join(rng.choice(["red", "green", "blue", "round"], size=4)) for _ in range(len(frame))]
+    frame["note"] = [
+        " ".join(rng.choice(["red", "green", "blue", "round"], size=4)) for _ in range(len(frame))
+    ]
     frame["day"] = pd.date_range("2026-01-01", periods=len(frame), freq="D").astype(str)
     frame["code"] = [f"item-{n % 90}" for n in range(len(frame))]
     types = {

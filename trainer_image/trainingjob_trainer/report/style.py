@@ -54,6 +54,7 @@ _SETTINGS: dict[str, Any] = {
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _NAMESPACES = re.compile(r'\s(xmlns(:\w+)?|version)="[^"]*"')
+_NAMES = re.compile(r'(\bid="|href="#|url\(#)')
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
 
 
@@ -92,6 +93,8 @@ def draw(
     head, rest = svg.split(">", 1)
     head = _NAMESPACES.sub("", head)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    # Every picture counts its parts from one; on one page their names must differ.
+    rest = _NAMES.sub(rf"\g<1>{name}-", rest)
     for colour, variable in _VARIABLES.items():
         rest = rest.replace(colour, f"var({variable})")
     return Markup(f'{head} class="plot" aria-hidden="true" style="max-width:{size[0]:g}in">{rest}')  # noqa: S704 - matplotlib escapes the texts in it

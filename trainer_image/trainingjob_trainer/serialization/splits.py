@@ -32,12 +32,12 @@ SPLITS = {
     "stratified": '''
 def split(table, target):
     """Set a part of the rows of each class aside, the same as in the run; return positions."""
-    rng = np.random.default_rng(RANDOM_STATE)
-    chosen = []
-    for label in np.unique(target):
-        members = np.flatnonzero(target == label)
-        size = min(round(HOLDOUT_FRACTION * len(members)), max(0, len(members) - 2))
-        chosen.append(rng.permutation(members)[:size])
+    codes = np.unique(target, return_inverse=True)[1]
+    shuffled = np.random.default_rng(RANDOM_STATE).permutation(len(codes))
+    by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    members = np.split(by_class, np.cumsum(np.bincount(codes))[:-1])
+    sizes = [min(round(HOLDOUT_FRACTION * len(rows)), max(0, len(rows) - 2)) for rows in members]
+    chosen = [rows[:size] for rows, size in zip(members, sizes)]
     test = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(table)), test), test
 
