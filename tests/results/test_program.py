@@ -61,13 +61,16 @@ def score_in(text):
     return float(found[1])
 
 
-def run_program(tmp_path, outcome, path):
-    (tmp_path / "pipeline.py").write_text(program_of(outcome))
-    save_model(outcome.model, tmp_path / "model.joblib")
-    command = [sys.executable, "-I", "-W", "error", str(tmp_path / "pipeline.py"), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def started(folder, *arguments):
+    command = [sys.executable, "-I", "-W", "error", str(folder / "pipeline.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run_program(outcome, path, capsys):
+    space = {"__name__": "pipeline"}
+    exec(compile(program_of(outcome), "pipeline.py", "exec"), space)
+    space["main"](str(path))
+    return score_in(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -80,30 +83,29 @@ def run_program(tmp_path, outcome, path):
         ("regression", {"validation": {"timeColumn": "day", "strategy": "time"}}),
     ],
 )
-def test_the_program_gives_the_score_of_the_run(tmp_path, task, spec):
+def test_the_program_gives_the_score_of_the_run(tmp_path, capsys, task, spec):
     path, run, prepared = written(tmp_path, task, **spec)
     model = Ridge() if task == "regression" else LogisticRegression(C=0.5, max_iter=500)
     outcome = finished(run, prepared, model)
-    text = run_program(tmp_path, outcome, path)
-    assert score_in(text) == pytest.approx(outcome.holdout_score, rel=1e-4)
+    assert run_program(outcome, path, capsys) == pytest.approx(outcome.holdout_score, rel=1e-4)
 
 
-def test_whole_groups_are_set_aside(tmp_path):
+def test_whole_groups_are_set_aside(tmp_path, capsys):
     path, run, prepared = written(
         tmp_path, "binary", separator=";", validation={"groupColumn": "family", "strategy": "group"}
     )
     outcome = finished(run, prepared, LogisticRegression())
-    assert 0.4 < score_in(run_program(tmp_path, outcome, path)) <= 1
+    assert 0.4 < run_program(outcome, path, capsys) <= 1
 
 
-def test_whole_numbers_as_labels(tmp_path):
+def test_whole_numbers_as_labels(tmp_path, capsys):
     path, run, _ = written(tmp_path, "binary")
     frame = pd.read_csv(path)
     frame["the target"] = frame["the target"].map({"yes": 1, "no": 0})
     frame.to_csv(path, index=False)
     read = load_table(run.dataset, settings=TrainerSettings(), scratch=tmp_path / "scratch")
     outcome = finished(run, prepare(read, run), LogisticRegression())
-    assert score_in(run_program(tmp_path, outcome, path)) == pytest.approx(outcome.holdout_score, rel=1e-4)
+    assert run_program(outcome, path, capsys) == pytest.approx(outcome.holdout_score, rel=1e-4)
 
 
 def test_what_has_no_source_comes_from_the_model_file(tmp_path):
@@ -116,12 +118,16 @@ def test_what_has_no_source_comes_from_the_model_file(tmp_path):
     compile(program, "pipeline.py", "exec")
     (tmp_path / "pipeline.py").write_text(program)
     save_model(outcome.model, tmp_path / "model.joblib")
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "pipeline.py"), str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = started(tmp_path, path)
+    assert done.returncode == 0, done.stderr
+    assert score_in(done.stdout) == pytest.approx(outcome.holdout_score, rel=1e-4)
+
+
+def test_the_program_runs_by_itself(tmp_path):
+    path, run, prepared = written(tmp_path, "classes")
+    outcome = finished(run, prepared, LogisticRegression())
+    (tmp_path / "pipeline.py").write_text(program_of(outcome))
+    done = started(tmp_path, path)
     assert done.returncode == 0, done.stderr
     assert score_in(done.stdout) == pytest.approx(outcome.holdout_score, rel=1e-4)
 
@@ -142,8 +148,6 @@ def test_names_cannot_break_out_of_the_program(tmp_path):
 
 def test_without_a_table_it_says_what_it_wants(tmp_path, binary):
     (tmp_path / "pipeline.py").write_text(program_of(binary))
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "pipeline.py")], capture_output=True, text=True, check=False
-    )
+    done = started(tmp_path)
     assert done.returncode == 1
     assert "python pipeline.py TABLE" in done.stderr
