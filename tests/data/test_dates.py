@@ -33,7 +33,9 @@ def test_the_month_is_first_where_nothing_tells() -> None:
     assert guess_date_format(pd.Series(["03/04/2020", "05/06/2021"])) == "%m/%d/%Y"
 
 
-@pytest.mark.parametrize("values", [["a", "b"], ["1.2.3", "10.20.30"], ["12", "13"], [None, None], ["99/99/2020"]])
+@pytest.mark.parametrize(
+    "values", [["a", "b"], ["1.2.3", "10.20.30"], ["12", "13"], [None, None], ["99/99/2020"]]
+)
 def test_what_is_no_date(values: list[Any]) -> None:
     assert guess_date_format(pd.Series(values)) is None
 

@@ -39,7 +39,9 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
         pytest.param(pd.array([1, None, 3, 4] * 50, dtype="Int64"), NUMERIC, [], id="nullable"),
         pytest.param([Decimal("1.5"), None, Decimal(2), Decimal(7)] * 50, NUMERIC, [], id="decimals"),
         pytest.param([str(value) for value in NUMBERS], NUMERIC, [], id="numbers as text"),
-        pytest.param([*map(str, NUMBERS[:195]), *["?"] * 5], NUMERIC, [FindingKind.UNREADABLE], id="question marks"),
+        pytest.param(
+            [*map(str, NUMBERS[:195]), *["?"] * 5], NUMERIC, [FindingKind.UNREADABLE], id="question marks"
+        ),
         pytest.param([*map(str, NUMBERS[:180]), *["?"] * 20], CATEGORICAL, [], id="too many question marks"),
         pytest.param(["007", "012", "100", "205"] * 50, CATEGORICAL, [], id="codes with leading zeros"),
         pytest.param(pd.to_timedelta(CODES, unit="h"), NUMERIC, [], id="durations"),
@@ -50,7 +52,12 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
         pytest.param([1, "a", 2.5, "b"] * 50, CATEGORICAL, [], id="mixed"),
         pytest.param(SENTENCES, TEXT, [], id="sentences"),
         pytest.param([f"{word} " * 20 for word in SENTENCES], TEXT, [], id="long"),
-        pytest.param(["Some college but no degree", "High school graduate or less"] * 100, CATEGORICAL, [], id="long names"),
+        pytest.param(
+            ["Some college but no degree", "High school graduate or less"] * 100,
+            CATEGORICAL,
+            [],
+            id="long names",
+        ),
         pytest.param(DAYS, DATETIME, [], id="time stamps"),
         pytest.param(DAYS.tz_localize("Europe/Paris"), DATETIME, [], id="time zones"),
         pytest.param([date(2020, 1, 1 + i % 28) for i in range(ROWS)], DATETIME, [], id="date objects"),
@@ -59,7 +66,12 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
         pytest.param(DAYS.strftime("%d.%m.%Y"), DATETIME, [], id="German dates"),
         pytest.param(DAYS.strftime("%m/%d/%Y %I:%M %p"), DATETIME, [], id="American times"),
         pytest.param(DAYS.strftime("%d %b %Y"), DATETIME, [], id="names of months"),
-        pytest.param([*DAYS[:195].strftime("%Y-%m-%d"), *["soon"] * 5], DATETIME, [FindingKind.UNREADABLE], id="almost dates"),
+        pytest.param(
+            [*DAYS[:195].strftime("%Y-%m-%d"), *["soon"] * 5],
+            DATETIME,
+            [FindingKind.UNREADABLE],
+            id="almost dates",
+        ),
         pytest.param(["1.2.3", "1.10.4", "2.0.0", "3.1.9"] * 50, CATEGORICAL, [], id="versions"),
         pytest.param([7] * ROWS, IGNORE, [FindingKind.CONSTANT], id="constant"),
         pytest.param([None] * ROWS, IGNORE, [FindingKind.CONSTANT], id="empty"),
@@ -70,12 +82,14 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
         pytest.param([b"a", b"b"] * 100, IGNORE, [FindingKind.UNSUPPORTED], id="bytes"),
         pytest.param([1j, 2j] * 100, IGNORE, [FindingKind.UNSUPPORTED], id="complex"),
     ],
-)  # fmt: skip
+)
 def test_types_follow_from_the_values(values: Any, kind: FeatureType, found: list[FindingKind]) -> None:
     assert infer(values) == (kind, found)
 
 
-@pytest.mark.parametrize("name", ["id", "customer_id", "customerId", "row", "user-key", "uuid", "Unnamed: 0", "INDEX"])
+@pytest.mark.parametrize(
+    "name", ["id", "customer_id", "customerId", "row", "user-key", "uuid", "Unnamed: 0", "INDEX"]
+)
 def test_numbers_under_the_name_of_an_identifier(name: str) -> None:
     values = RNG.permutation(ROWS) * 7
     assert infer(values, name)[0] is IGNORE
@@ -105,7 +119,12 @@ def test_the_spec_wins(values: Any, asked: FeatureType) -> None:
 
 @pytest.mark.parametrize(
     ("values", "asked"),
-    [(WORDS[CODES], NUMERIC), (WORDS[CODES], DATETIME), ([[1], [2]] * 100, CATEGORICAL), ([b"a", b"b"] * 100, TEXT)],
+    [
+        (WORDS[CODES], NUMERIC),
+        (WORDS[CODES], DATETIME),
+        ([[1], [2]] * 100, CATEGORICAL),
+        ([b"a", b"b"] * 100, TEXT),
+    ],
 )
 def test_types_that_no_value_has(values: Any, asked: FeatureType) -> None:
     with pytest.raises(DataError, match="'x'") as caught:

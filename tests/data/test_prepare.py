@@ -34,7 +34,9 @@ def kinds(prepared: Prepared) -> set[FindingKind]:
 
 def sample(name: str) -> Table:
     made = make_sample(name)
-    return Table(frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}", format="csv")
+    return Table(
+        frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}", format="csv"
+    )
 
 
 def test_a_messy_table_is_understood() -> None:
@@ -53,10 +55,16 @@ def test_a_messy_table_is_understood() -> None:
     assert prepared.feature_types["usage_gb"] is FeatureType.NUMERIC
     assert not np.isinf(prepared.frame["charge_per_half_year"]).any()
     assert kinds(prepared) == {
-        FindingKind.TARGET_MISSING, FindingKind.TASK_INFERRED, FindingKind.POSITIVE_LABEL, FindingKind.IMBALANCED,
-        FindingKind.INFINITE, FindingKind.IDENTIFIER, FindingKind.UNREADABLE, FindingKind.CONSTANT,
+        FindingKind.TARGET_MISSING,
+        FindingKind.TASK_INFERRED,
+        FindingKind.POSITIVE_LABEL,
+        FindingKind.IMBALANCED,
+        FindingKind.INFINITE,
+        FindingKind.IDENTIFIER,
+        FindingKind.UNREADABLE,
+        FindingKind.CONSTANT,
         FindingKind.DUPLICATES,
-    }  # fmt: skip
+    }
     assert prepared.cv_folds == len(prepared.folds) == 5
     assert not set(prepared.holdout_index) & set(prepared.train_index)
 
@@ -82,7 +90,9 @@ def test_what_is_prepared_survives_a_pickle_and_is_the_same_again() -> None:
         for a, b in zip(first.folds, other.folds, strict=True):
             assert np.array_equal(a[0], b[0])
             assert np.array_equal(a[1], b[1])
-    assert not np.array_equal(first.holdout_index, prepare(sample("messy_churn"), run_for("churned")).holdout_index)
+    assert not np.array_equal(
+        first.holdout_index, prepare(sample("messy_churn"), run_for("churned")).holdout_index
+    )
 
 
 def test_the_schema_is_json_without_values_of_the_table() -> None:
@@ -92,7 +102,9 @@ def test_the_schema_is_json_without_values_of_the_table() -> None:
     assert data["task"] == "classification"
     assert data["classes"] == ["no", "yes"]
     assert data["positive_label"] == "yes"
-    assert {"name": "c", "dtype": "str", "type": "categorical", "missing": 0, "categories": 2} in data["columns"]
+    assert {"name": "c", "dtype": "str", "type": "categorical", "missing": 0, "categories": 2} in data[
+        "columns"
+    ]
     assert "alpha" not in json.dumps(data)
 
 
@@ -112,7 +124,9 @@ def test_groups_and_times_are_kept_apart_from_the_features() -> None:
 
 
 def test_rows_without_time_go_and_rows_without_group_stay() -> None:
-    times = pd.Series(pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")).mask(np.arange(ROWS) < 3)
+    times = pd.Series(pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")).mask(
+        np.arange(ROWS) < 3
+    )
     timed = ready(frame(t=times), validation={"timeColumn": "t"})
     assert timed.dropped_rows == 3
     assert FindingKind.ROWS_WITHOUT_TIME in kinds(timed)
@@ -147,24 +161,94 @@ BAD = [
     pytest.param(frame(y=["a"] * ROWS), "y", {}, "TargetSingleClass", "label a", id="one class"),
     pytest.param(few_of_a_class(), "y", {}, "ClassTooSmall", "rare", id="class too small"),
     pytest.param(frame(), "y", {"task": "regression"}, "TargetNotNumeric", "'no'", id="target not numeric"),
-    pytest.param(frame(y=[3] * ROWS), "y", {"task": "regression"}, "TargetConstant", "3", id="target constant"),
-    pytest.param(frame(y=pd.date_range("2026-01-01", periods=ROWS)), "y", {}, "TargetTypeUnsupported", "date", id="dates"),
+    pytest.param(
+        frame(y=[3] * ROWS), "y", {"task": "regression"}, "TargetConstant", "3", id="target constant"
+    ),
+    pytest.param(
+        frame(y=pd.date_range("2026-01-01", periods=ROWS)),
+        "y",
+        {},
+        "TargetTypeUnsupported",
+        "date",
+        id="dates",
+    ),
     pytest.param(frame(), "y", {"metric": "f2"}, "UnknownMetric", "'f1'", id="unknown metric"),
-    pytest.param(frame(), "y", {"metric": "r2", "task": "classification"}, "MetricDoesNotFit", "accuracy", id="metric"),
-    pytest.param(frame(), "y", {"metric": "r2"}, "TargetNotNumeric", "'no'", id="the metric decides the task"),
-    pytest.param(frame(y=np.resize(["a", "b", "c"], ROWS)), "y", {"metric": "f1"}, "MetricDoesNotFit", "f1_macro", id="f1"),
-    pytest.param(frame(y=-np.arange(ROWS) / 3), "y", {"metric": "neg_mean_gamma_deviance"}, "TargetOutOfRange", "-66", id="range"),
-    pytest.param(frame(), "y", {"positiveLabel": "yess"}, "PositiveLabelUnknown", "'yes'", id="positive label"),
-    pytest.param(frame(), "y", {"featureTypes": {"xx": "numeric"}}, "UnknownColumn", "'x'", id="unknown column"),
-    pytest.param(frame(c=np.resize(["u", "v"], ROWS)), "y", {"featureTypes": {"c": "numeric"}}, "FeatureTypeImpossible", "'c'", id="type"),
+    pytest.param(
+        frame(), "y", {"metric": "r2", "task": "classification"}, "MetricDoesNotFit", "accuracy", id="metric"
+    ),
+    pytest.param(
+        frame(), "y", {"metric": "r2"}, "TargetNotNumeric", "'no'", id="the metric decides the task"
+    ),
+    pytest.param(
+        frame(y=np.resize(["a", "b", "c"], ROWS)),
+        "y",
+        {"metric": "f1"},
+        "MetricDoesNotFit",
+        "f1_macro",
+        id="f1",
+    ),
+    pytest.param(
+        frame(y=-np.arange(ROWS) / 3),
+        "y",
+        {"metric": "neg_mean_gamma_deviance"},
+        "TargetOutOfRange",
+        "-66",
+        id="range",
+    ),
+    pytest.param(
+        frame(), "y", {"positiveLabel": "yess"}, "PositiveLabelUnknown", "'yes'", id="positive label"
+    ),
+    pytest.param(
+        frame(), "y", {"featureTypes": {"xx": "numeric"}}, "UnknownColumn", "'x'", id="unknown column"
+    ),
+    pytest.param(
+        frame(c=np.resize(["u", "v"], ROWS)),
+        "y",
+        {"featureTypes": {"c": "numeric"}},
+        "FeatureTypeImpossible",
+        "'c'",
+        id="type",
+    ),
     pytest.param(frame(x=[1] * ROWS), "y", {}, "NoFeatures", "constant", id="no features"),
-    pytest.param(frame(), "y", {"validation": {"groupColumn": "g"}}, "ValidationColumnMissing", "groupColumn", id="group"),
-    pytest.param(frame(), "y", {"validation": {"timeColumn": "t"}}, "ValidationColumnMissing", "timeColumn", id="time"),
-    pytest.param(frame(g=np.arange(ROWS) % 2), "y", {"validation": {"groupColumn": "g"}}, "TooFewGroups", "2 group", id="groups"),
-    pytest.param(frame(t=np.resize(["u", "v"], ROWS)), "y", {"validation": {"timeColumn": "t"}}, "TimeColumnUnreadable", "'t'", id="times"),
-    pytest.param(frame(t=np.arange(ROWS), y=np.repeat(["a", "b"], [140, 60])), "y", {"validation": {"timeColumn": "t"}}, "FoldsSingleClass", "timeColumn", id="late class"),
-    pytest.param(frame().head(3).assign(y=[1.5, 2.5, 3.5]), "y", {}, "TooFewRows", "3 row", id="too few rows"),
-]  # fmt: skip
+    pytest.param(
+        frame(),
+        "y",
+        {"validation": {"groupColumn": "g"}},
+        "ValidationColumnMissing",
+        "groupColumn",
+        id="group",
+    ),
+    pytest.param(
+        frame(), "y", {"validation": {"timeColumn": "t"}}, "ValidationColumnMissing", "timeColumn", id="time"
+    ),
+    pytest.param(
+        frame(g=np.arange(ROWS) % 2),
+        "y",
+        {"validation": {"groupColumn": "g"}},
+        "TooFewGroups",
+        "2 group",
+        id="groups",
+    ),
+    pytest.param(
+        frame(t=np.resize(["u", "v"], ROWS)),
+        "y",
+        {"validation": {"timeColumn": "t"}},
+        "TimeColumnUnreadable",
+        "'t'",
+        id="times",
+    ),
+    pytest.param(
+        frame(t=np.arange(ROWS), y=np.repeat(["a", "b"], [140, 60])),
+        "y",
+        {"validation": {"timeColumn": "t"}},
+        "FoldsSingleClass",
+        "timeColumn",
+        id="late class",
+    ),
+    pytest.param(
+        frame().head(3).assign(y=[1.5, 2.5, 3.5]), "y", {}, "TooFewRows", "3 row", id="too few rows"
+    ),
+]
 
 
 @pytest.mark.parametrize(("table", "target", "spec", "reason", "word"), BAD)

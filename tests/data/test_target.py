@@ -70,7 +70,12 @@ def test_metric_and_spec_decide_before_the_values(asked: Task, metric: str | Non
 
 @pytest.mark.parametrize(
     "values",
-    [pd.to_datetime(["2026-01-01", "2026-01-02"]), pd.to_timedelta([1, 2], unit="s"), [[1], [2]], [b"a", b"b"]],
+    [
+        pd.to_datetime(["2026-01-01", "2026-01-02"]),
+        pd.to_timedelta([1, 2], unit="s"),
+        [[1], [2]],
+        [b"a", b"b"],
+    ],
 )
 def test_targets_of_other_types_are_refused(values: Any) -> None:
     with pytest.raises(DataError) as caught:
@@ -161,7 +166,9 @@ def test_the_positive_label(values: list[Any], asked: str | None, label: Any) ->
     found, findings = choose_positive(read_labels(column(values)), asked, "y")
     assert found == label
     assert type(found) is type(label)
-    assert bool(findings) == (asked is None and label is not None or len(set(values)) > 2 and asked is not None)
+    assert bool(findings) == (
+        (asked is None and label is not None) or (len(set(values)) > 2 and asked is not None)
+    )
 
 
 def test_a_positive_label_that_is_none() -> None:
@@ -173,7 +180,12 @@ def test_a_positive_label_that_is_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Chrned", "'churned'"), (" churned", "'churned'"), ("CHURNED", "'churned'"), ("zzz", "'age', 'churned'")],
+    [
+        ("Chrned", "'churned'"),
+        (" churned", "'churned'"),
+        ("CHURNED", "'churned'"),
+        ("zzz", "'age', 'churned'"),
+    ],
 )
 def test_a_target_that_is_missing_names_the_nearest(name: str, words: str) -> None:
     frame = pd.DataFrame({"age": [1], "churned": [2]})
