@@ -10,11 +10,11 @@ from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
-    infer_task,
     read_labels,
     read_numbers,
     usable_rows,
 )
+from trainingjob_trainer.features.task import infer_task
 
 WHOLE, PARTS = list(range(20)), [i / 7 for i in range(40)]
 

@@ -21,6 +21,8 @@ _GRIEF = (
     "billing error again",
     "support never answers",
 )
+_CONTRACTS = ("monthly", "yearly", "two years", "trial", "staff")
+_SHARES = (0.55, 0.27, 0.17, 0.007, 0.003)
 _FILLER = ("since last month", "as I said before", "in our house", "for the whole family", "to be honest")
 
 
@@ -82,22 +84,13 @@ def messy_churn() -> pd.DataFrame:
     tenure = rng.gamma(2.0, 18.0, size=rows).round()
     charge = rng.normal(62.0, 24.0, size=rows).clip(9.0).round(2)
     calls = rng.poisson(1.4, size=rows)
-    contract = rng.choice(
-        ["monthly", "yearly", "two years", "trial", "staff"], size=rows, p=[0.55, 0.27, 0.17, 0.007, 0.003]
-    )
+    contract = rng.choice(_CONTRACTS, size=rows, p=_SHARES)
     paperless = _chance(rng, rows, 0.6)
     town, town_effect = _towns(rng, rows, 400)
-    start = pd.Timestamp("2026-01-01") - pd.to_timedelta(
-        tenure * 30 + rng.integers(0, 30, size=rows), unit="D"
-    )
-    logit = (
-        -2.6
-        - 0.03 * tenure
-        + 0.022 * (charge - 62)
-        + 0.55 * calls
-        + 1.3 * (contract == "monthly")
-        + 0.7 * town_effect
-    )
+    days = pd.to_timedelta(tenure * 30 + rng.integers(0, 30, size=rows), unit="D")
+    start = pd.Timestamp("2026-01-01") - days
+    bound = 0.03 * tenure - 1.3 * (contract == "monthly")
+    logit = -2.6 - bound + 0.022 * (charge - 62) + 0.55 * calls + 0.7 * town_effect
     churned = rng.random(rows) < 1.0 / (1.0 + np.exp(-logit))
     with np.errstate(divide="ignore"):
         ratio = pd.Series(charge / (tenure // 6), dtype="float64")  # infinite for the newest customers

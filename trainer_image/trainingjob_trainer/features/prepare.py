@@ -25,11 +25,11 @@ from trainingjob_trainer.features.split import Classes, Split, split_by_group, s
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
-    infer_task,
     read_labels,
     read_numbers,
     usable_rows,
 )
+from trainingjob_trainer.features.task import infer_task
 
 __all__ = ["Prepared", "prepare"]
 

@@ -1,4 +1,4 @@
-"""The target: which rows have one, which task it sets, which labels there are."""
+"""The target: which rows have one, which labels and numbers there are."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,23 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.metric import metric_task
 
 __all__ = [
     "Labels",
     "choose_positive",
     "find_column",
-    "infer_task",
+    "is_whole",
+    "nearest_columns",
     "read_labels",
     "read_numbers",
     "usable_rows",
 ]
 
-_FEW_VALUES = 20
-_ROWS_PER_VALUE = 10
 _SHOWN = 5
 _NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
@@ -98,90 +95,8 @@ def usable_rows(column: pd.Series) -> np.ndarray:
     return usable
 
 
-def infer_task(column: pd.Series, asked: Task, metric: str | None) -> tuple[Task, Finding | None]:
-    """Decide the task: the metric decides, else the spec, else the values.
-
-    Text, booleans and categories are classified. So are whole numbers with at most two distinct values, or
-    with at most 20 of which each has ten rows on average; all other numbers are regressed.
-
-    Parameters
-    ----------
-    column
-        The target of the usable rows.
-
-    Raises
-    ------
-    SpecInvalid
-        ``UnknownMetric``, or ``MetricDoesNotFit`` where metric and task contradict each other.
-    DataError
-        ``TargetTypeUnsupported``.
-    """
-    _check_type(column)
-    if metric is not None:
-        wanted = metric_task(metric)
-        if asked is Task.AUTO or asked is wanted:
-            return wanted, None
-        # resolve_metric refuses the pair with the list of metrics that fit.
-        return asked, None
-    if asked is not Task.AUTO:
-        return asked, None
-    task, why = _by_values(column)
-    message = f"the task is {task.value}, since {why}; set spec.task if this is wrong"
-    return task, Finding(FindingKind.TASK_INFERRED, Severity.INFO, str(column.name), message)
-
-
-def _check_type(column: pd.Series) -> None:
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in {
-        "datetime64",
-        "datetime",
-        "date",
-        "timedelta64",
-        "timedelta",
-        "time",
-        "period",
-        "complex",
-        "bytes",
-    }:
-        raise DataError(
-            "TargetTypeUnsupported",
-            f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of "
-            "numbers, text or booleans",
-        )
-    if column.dtype == object and column.map(lambda value: not np.isscalar(value)).all():
-        raise DataError(
-            "TargetTypeUnsupported",
-            f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, "
-            "text or booleans",
-        )
-
-
-def _by_values(column: pd.Series) -> tuple[Task, str]:
-    numbers = _as_numbers(column)
-    if numbers is None or pd.api.types.is_bool_dtype(column):
-        return Task.CLASSIFICATION, "the target holds text, booleans or categories"
-    distinct = int(numbers.nunique())
-    if distinct <= 2:  # noqa: PLR2004
-        return Task.CLASSIFICATION, f"the target has {distinct} distinct value(s)"
-    if not _whole(numbers):
-        return Task.REGRESSION, "the target holds numbers with fractions"
-    if distinct <= _FEW_VALUES and len(numbers) >= _ROWS_PER_VALUE * distinct:
-        return Task.CLASSIFICATION, f"the target holds whole numbers with {distinct} distinct values"
-    return (
-        Task.REGRESSION,
-        f"the target holds whole numbers with {distinct:,} distinct values in {len(numbers):,} rows",
-    )
-
-
-def _as_numbers(column: pd.Series) -> pd.Series | None:
-    """Return *column* as floats, or None unless each value is a number or the text of one."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return None
-    numbers = pd.to_numeric(column, errors="coerce")
-    return None if numbers.isna().any() else numbers.astype("float64")
-
-
-def _whole(numbers: pd.Series) -> bool:
+def is_whole(numbers: pd.Series) -> bool:
+    """Return whether all *numbers* (floats) are whole, and small enough to be exact."""
     return bool((numbers == numbers.round()).all()) and bool((numbers.abs() < 2**53).all())
 
 
@@ -254,7 +169,7 @@ def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "boolean":
         return column.to_numpy(dtype=bool, copy=True), ()
-    if kind in _NUMBER_KINDS and _whole(column.astype("float64")):
+    if kind in _NUMBER_KINDS and is_whole(column.astype("float64")):
         return column.astype("float64").to_numpy(dtype="int64", copy=True), ()
     values = column.astype("str").to_numpy(dtype=object, copy=True)
     if kind in {"string", "empty"}:
