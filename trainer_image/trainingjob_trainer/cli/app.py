@@ -195,6 +195,15 @@ def report(
     desk.finish(work)
 
 
+@app.command(hidden=True, help="Run the job of this pod: for the trainer's container, not for people.")
+def pod(context: typer.Context) -> None:
+    """Run a pod's job."""
+    from trainingjob_trainer.cli.podding import pod as run  # noqa: PLC0415 - as in `run`
+
+    services = context.find_object(Services) or Services()
+    raise typer.Exit(run(services.environment))
+
+
 @app.command(help="Print the version.", short_help="Print the version.")
 def version() -> None:
     """Print the version."""

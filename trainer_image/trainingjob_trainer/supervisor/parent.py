@@ -23,16 +23,16 @@ from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageCh
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
 from trainingjob_trainer.supervisor.ladder import INLINE, clock_limit, first_ladder, rungs_left, step_down
+from trainingjob_trainer.supervisor.mirror import Mirror
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
-from trainingjob_trainer.supervisor.result import RunOptions, RunResult, accepted
+from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult, accepted
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
-_REPORT_SECONDS = 2.0
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
@@ -98,7 +98,7 @@ def supervise(
             attempt=options.attempt,
             pod_uid=options.pod_uid,
             sink=sink or file_sink(workspace.report_file),
-            interval_seconds=_REPORT_SECONDS,
+            interval_seconds=options.report_seconds,
         )
         supervision = _Supervision(
             run=run,
@@ -117,9 +117,14 @@ def supervise(
                 if workspace.saved:
                     reporter.restore(workspace.report_file)
                 else:
+                    supervision.keep_elsewhere(output)
                     supervision.train()
                 return supervision.publish(output)
+        except Interrupted:
+            supervision.leave()
+            raise
         except TrainingError as error:
+            supervision.leave()
             supervision.tell(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
             if not workspace.saved and (isinstance(error, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
@@ -139,11 +144,31 @@ class _Supervision:
     child: int | None = None
     interrupts: int = 0
     answered: bool = False
+    mirror: Mirror | None = None
 
     def tell(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
         self.reporter.take(event)
         self.listener(event)
+
+    def keep_elsewhere(self, output: Output) -> None:
+        """Mirror journal and clock in the output of a job that may be continued on another machine.
+
+        Raises
+        ------
+        RunFailed
+            If an earlier attempt's mirror cannot be read.
+        """
+        if self.run.uid is None:
+            return
+        store = output.state(self.run.name, self.workspace.uid8)
+        self.mirror = Mirror(store, self.workspace, lambda message: self.tell(Warned(message=message)))
+        self.mirror.fetch()
+
+    def leave(self) -> None:
+        """Bring the mirror up to date before a run ends without a model."""
+        if self.mirror is not None:
+            self.mirror.push(now=True)
 
     def train(self) -> None:
         """Start children, down the ladder, until one has saved a model.
@@ -167,8 +192,10 @@ class _Supervision:
             if self.interrupts:
                 break
             ladder = rungs_left(self.run, ladder, end, used_seconds=self.workspace.used_seconds())
+        if self.interrupts:
+            raise Interrupted("Interrupted", "a signal ended the run; the same command continues it")
         message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
-        raise RunFailed("Interrupted" if self.interrupts else "NoModel", f"{message}no model was saved")
+        raise RunFailed("NoModel", f"{message}no model was saved")
 
     def publish(self, output: Output) -> RunResult:
         """Publish what a child has saved.
@@ -184,6 +211,8 @@ class _Supervision:
         self.reporter.finish(artifacts)
         workspace.set_state("finished", self.run)
         workspace.clean()
+        if self.mirror is not None:
+            self.mirror.drop()
         state = self.reporter.state_
         best = state["best"]
         met, why = accepted(self.run.acceptance, best)
@@ -226,16 +255,18 @@ class _Supervision:
         self.interrupts += 1
         if self.child is not None:
             with contextlib.suppress(ProcessLookupError):
-                if self.interrupts == 1:
+                if self.interrupts == 1 and self.options.save_on_signal:
                     os.kill(self.child, signal.SIGTERM)
                 else:
                     os.killpg(self.child, signal.SIGKILL)
 
     def _hear(self, event: Event) -> None:
         """Take an event of the child; a signal is answered here, since its handler may interrupt anything."""
-        if self.interrupts and not self.answered:
+        if self.interrupts and self.options.save_on_signal and not self.answered:
             self.answered = True
             self.tell(Warned(message=_STOPPING))
+        if self.mirror is not None:
+            self.mirror.push()
         if not isinstance(event, Heartbeat):
             self.tell(event)
 

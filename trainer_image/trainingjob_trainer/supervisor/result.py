@@ -15,8 +15,13 @@ from trainingjob_api import (
     Progress,
     Resolved,
 )
+from trainingjob_trainer.errors import RunFailed
 
-__all__ = ["RunOptions", "RunResult", "accepted"]
+__all__ = ["Interrupted", "RunOptions", "RunResult", "accepted"]
+
+
+class Interrupted(RunFailed):
+    """A signal ended the run before there was a model; an unfinished run can be continued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,11 @@ class RunOptions:
         Number of the attempt, from 1.
     pod_uid
         Uid of the trainer's pod; None outside a cluster.
+    save_on_signal
+        Whether the first signal saves the best model so far. False: it ends the run at once, and what has
+        been evaluated is kept for the next attempt.
+    report_seconds
+        Between two reports that differ only in progress.
     """
 
     work_dir: Path = Path(".trainingjob")
@@ -42,6 +52,8 @@ class RunOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 1
     pod_uid: str | None = None
+    save_on_signal: bool = True
+    report_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

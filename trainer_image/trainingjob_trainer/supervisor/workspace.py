@@ -69,6 +69,11 @@ class Workspace:
         return self.work / "journal.jsonl"
 
     @property
+    def clock_file(self) -> Path:
+        """The reading of the run's clock."""
+        return self.work / "clock.json"
+
+    @property
     def run_file(self) -> Path:
         """The resolved job."""
         return self.work / "run.json"
@@ -112,13 +117,13 @@ class Workspace:
     def used_seconds(self) -> float:
         """Return the seconds of the budget that earlier attempts used."""
         try:
-            return max(0.0, float(_read_json(self.work / "clock.json").get("elapsedSeconds", 0.0)))
+            return max(0.0, float(_read_json(self.clock_file).get("elapsedSeconds", 0.0)))
         except (TypeError, ValueError):
             return 0.0
 
     def keep_used_seconds(self, elapsed: float) -> None:
         """Remember the seconds that have been used."""
-        write_json(self.work / "clock.json", {"elapsedSeconds": round(elapsed, 3)})
+        write_json(self.clock_file, {"elapsedSeconds": round(elapsed, 3)})
 
     def clean(self) -> None:
         """Remove what is worth nothing any more."""

@@ -1,0 +1,242 @@
+"""A run in a pod: its report, its exit status, and what it keeps for the next pod."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.jobs import job
+from trainingjob_api import Report, ResolvedRun, parse_report, resolve
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import FolderState
+from trainingjob_trainer.supervisor import pod as pod_module
+from trainingjob_trainer.supervisor.configmap import ReportMap
+from trainingjob_trainer.supervisor.mirror import Mirror
+from trainingjob_trainer.supervisor.pod import run_pod
+from trainingjob_trainer.supervisor.result import Interrupted, RunOptions
+from trainingjob_trainer.supervisor.workspace import Workspace
+
+UID = "0123456789abcdef0123456789abcdef"
+PATH = "/api/v1/namespaces/ns/configmaps/churn-report"
+
+
+class ApiServer:
+    """Answers for one ConfigMap; `failures` are the statuses of the next answers."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] = {}
+        self.failures: list[int] = []
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.failures:
+            status = self.failures.pop(0)
+            if status == 0:
+                raise httpx.ConnectError("refused")
+            return httpx.Response(status, text="no")
+        if request.method == "PATCH":
+            self.data |= json.loads(request.content)["data"]
+        return httpx.Response(200, json={"data": self.data})
+
+    def report(self) -> Report:
+        return parse_report(self.data["report.json"])
+
+
+@pytest.fixture
+def server() -> ApiServer:
+    return ApiServer()
+
+
+@pytest.fixture
+def reports(server: ApiServer, tmp_path: Path) -> ReportMap:
+    (tmp_path / "token").write_text("very-secret\n")
+    client = httpx.Client(base_url="https://api", transport=httpx.MockTransport(server))
+    return ReportMap(client, PATH, account=tmp_path, pause_seconds=0.0)
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    run = resolve(job("churn", output={"uri": "s3://models"}), {}).model_copy(update={"uid": UID})
+    path = tmp_path / "run.json"
+    path.write_text(run.model_dump_json(by_alias=True))
+    return path
+
+
+def report(**fields: Any) -> Report:
+    return Report(job_uid=UID, **fields)
+
+
+def test_the_report_is_patched_with_the_accounts_token(server: ApiServer, reports: ReportMap) -> None:
+    reports.write(report(sequence=3))
+    assert server.report().sequence == 3
+    (request,) = server.requests
+    assert request.url.path == PATH
+    assert request.headers["authorization"] == "Bearer very-secret"
+    assert request.headers["content-type"] == "application/merge-patch+json"
+
+
+@pytest.mark.parametrize("failures", [[503], [0], [429, 500, 0]])
+def test_a_passing_fault_of_the_api_is_waited_out(
+    server: ApiServer, reports: ReportMap, failures: list[int]
+) -> None:
+    server.failures = failures
+    reports.write(report(sequence=1))
+    assert server.report().sequence == 1
+
+
+@pytest.mark.parametrize("failures", [[403], [503] * 4])
+def test_other_faults_are_told_without_the_token(
+    server: ApiServer, reports: ReportMap, failures: list[int]
+) -> None:
+    server.failures = failures
+    with pytest.raises(httpx.HTTPError) as caught:
+        reports.write(report())
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "not json", "{}"])
+def test_a_report_that_is_no_report_counts_as_none(
+    server: ApiServer, reports: ReportMap, text: str | None
+) -> None:
+    if text is not None:
+        server.data["report.json"] = text
+    assert reports.read() is None
+
+
+def test_a_pod_needs_its_environment() -> None:
+    with pytest.raises(SpecInvalid, match="POD_NAMESPACE"):
+        ReportMap.from_environment({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
+
+
+def supervised(monkeypatch: pytest.MonkeyPatch, act: Callable[[ResolvedRun, RunOptions, Any], Any]) -> None:
+    def supervise(
+        run: ResolvedRun, options: RunOptions, _settings: TrainerSettings, _on_event: Any, *, sink: Any
+    ) -> Any:
+        return act(run, options, sink)
+
+    monkeypatch.setattr(pod_module, "supervise", supervise)
+
+
+def fail(error: Exception) -> Callable[..., Any]:
+    def act(*_arguments: Any) -> Any:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        (lambda *_: None, 0),
+        (fail(RunFailed("UploadFailed", "the bucket is down")), 1),
+        (fail(SpecInvalid("TargetColumnMissing", "no column")), 2),
+        (fail(Interrupted("Interrupted", "told to stop")), 143),
+    ],
+)
+def test_the_exit_status_tells_the_job_what_to_do(  # noqa: PLR0917 - fixtures and a case
+    monkeypatch: pytest.MonkeyPatch,
+    server: ApiServer,
+    reports: ReportMap,
+    run_file: Path,
+    act: Callable[..., Any],
+    status: int,
+) -> None:
+    supervised(monkeypatch, act)
+    assert run_pod({"POD_UID": "pod-2"}, run_file=run_file, reports=reports) == status
+    if status in {1, 2}:
+        told = server.report()
+        assert told.failure is not None
+        assert (told.final, told.failure.exit_code) == (True, status)
+    else:
+        assert "report.json" not in server.data
+
+
+@pytest.mark.parametrize(
+    ("before", "attempt"),
+    [
+        (None, 1),
+        (report(attempt=2, pod_uid="pod-1", sequence=40), 3),
+        (report(attempt=2, pod_uid="pod-2", sequence=40), 2),
+    ],
+)
+def test_attempts_and_sequence_go_on_from_the_last_pod(  # noqa: PLR0917 - fixtures and a case
+    monkeypatch: pytest.MonkeyPatch,
+    server: ApiServer,
+    reports: ReportMap,
+    run_file: Path,
+    before: Report | None,
+    attempt: int,
+) -> None:
+    if before is not None:
+        reports.write(before)
+
+    def act(_run: ResolvedRun, options: RunOptions, sink: Callable[[Report], None]) -> None:
+        assert (options.attempt, options.pod_uid, options.save_on_signal) == (attempt, "pod-2", False)
+        sink(report(attempt=options.attempt, sequence=1))
+
+    supervised(monkeypatch, act)
+    assert run_pod({"POD_UID": "pod-2"}, run_file=run_file, reports=reports) == 0
+    assert server.report().sequence == (1 if before is None else 41)
+
+
+def test_an_api_server_that_is_down_does_not_end_a_run(
+    monkeypatch: pytest.MonkeyPatch, server: ApiServer, reports: ReportMap, run_file: Path
+) -> None:
+    def act(_run: ResolvedRun, _options: RunOptions, sink: Callable[[Report], None]) -> None:
+        server.failures = [503] * 4
+        sink(report(sequence=1))
+        sink(report(sequence=2, final=True))
+
+    supervised(monkeypatch, act)
+    assert run_pod({}, run_file=run_file, reports=reports) == 0
+    assert server.report().final
+
+
+def workspace(folder: Path) -> Workspace:
+    one = Workspace(home=folder, uid=UID, resumed=False)
+    one.work.mkdir(parents=True)
+    return one
+
+
+def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> None:
+    store = FolderState(tmp_path / ".state")
+    first = workspace(tmp_path / "first")
+    first.journal.write_text("header\n")
+    first.keep_used_seconds(12.5)
+    Mirror(store, first, print).push(now=True)
+    second = workspace(tmp_path / "second")
+    mirror = Mirror(store, second, print)
+    assert mirror.fetch()
+    assert (second.journal.read_text(), second.used_seconds()) == ("header\n", 12.5)
+    mirror.drop()
+    assert not Mirror(store, workspace(tmp_path / "third"), print).fetch()
+
+
+def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
+    store = FolderState(tmp_path / ".state")
+    one = workspace(tmp_path / "one")
+    one.journal.write_text("old\n")
+    Mirror(store, one, print).push(now=True)
+    one.journal.write_text("old\nnew\n")
+    assert not Mirror(store, one, print).fetch()
+    assert one.journal.read_text() == "old\nnew\n"
+
+
+def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -> None:
+    class Down(FolderState):
+        def put(self, key: str, path: Path) -> None:
+            raise RunFailed("StateNotSaved", "no space is left")
+
+    said: list[str] = []
+    one = workspace(tmp_path / "one")
+    one.journal.write_text("x\n")
+    mirror = Mirror(Down(tmp_path / ".state"), one, said.append)
+    mirror.push(now=True)
+    mirror.push(now=True)
+    assert len(said) == 1
+    assert "no space is left" in said[0]

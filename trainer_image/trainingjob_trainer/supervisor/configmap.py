@@ -1,0 +1,127 @@
+"""The report's ConfigMap: the one object of the API server that a trainer may read and change."""
+
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from trainingjob_api import Report, ReportError, dump_report, parse_report
+from trainingjob_trainer.errors import SpecInvalid
+
+__all__ = ["REPORT_KEY", "ReportMap"]
+
+REPORT_KEY = "report.json"
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TIMEOUT_SECONDS = 10.0
+_ATTEMPTS = 4
+_PAUSE_SECONDS = 1.0
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A mounted service account; its token is read anew for each request, since it is rotated."""
+
+    folder: Path
+
+    def headers(self) -> dict[str, str]:
+        token = (self.folder / "token").read_text().strip()
+        return {"Authorization": f"Bearer {token}"}
+
+
+class ReportMap:
+    """Reads and patches the report in its ConfigMap.
+
+    Parameters
+    ----------
+    client
+        HTTP client whose base is the API server.
+    path
+        Path of the ConfigMap.
+    account
+        Folder of the service account.
+    pause_seconds
+        Between attempts.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        path: str,
+        *,
+        account: Path = _ACCOUNT,
+        pause_seconds: float = _PAUSE_SECONDS,
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._account = _Account(account)
+        self._pause = pause_seconds
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], *, account: Path = _ACCOUNT) -> Self:
+        """Return the map that a pod's environment names.
+
+        Raises
+        ------
+        SpecInvalid
+            With reason ``InvalidEnvironment`` if a variable is missing.
+        """
+        names = (
+            "KUBERNETES_SERVICE_HOST",
+            "KUBERNETES_SERVICE_PORT",
+            "POD_NAMESPACE",
+            "TRAININGJOB_REPORT_CONFIGMAP",
+        )
+        missing = [name for name in names if not environment.get(name)]
+        if missing:
+            raise SpecInvalid("InvalidEnvironment", f"{', '.join(missing)} must be set in a trainer's pod")
+        host, port, namespace, name = (environment[one] for one in names)
+        shown = f"[{host}]" if ":" in host else host
+        client = httpx.Client(
+            base_url=f"https://{shown}:{port}",
+            verify=ssl.create_default_context(cafile=str(account / "ca.crt")),
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+        return cls(client, f"/api/v1/namespaces/{namespace}/configmaps/{name}", account=account)
+
+    def read(self) -> Report | None:
+        """Return the last report, or None if there is none that can be read."""
+        data = self._request("GET", None).json().get("data") or {}
+        text = data.get(REPORT_KEY)
+        if not text:
+            return None
+        try:
+            return parse_report(text)
+        except ReportError:
+            return None
+
+    def write(self, report: Report) -> None:
+        """Replace the report.
+
+        Raises
+        ------
+        httpx.HTTPError
+            If the API server does not take it after some attempts.
+        """
+        self._request("PATCH", {"data": {REPORT_KEY: dump_report(report)}})
+
+    def _request(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        headers = {"Content-Type": "application/merge-patch+json"} if body is not None else {}
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                response = self._client.request(
+                    method, self._path, json=body, headers={**headers, **self._account.headers()}
+                )
+                if response.status_code not in _PASSING or attempt == _ATTEMPTS:
+                    response.raise_for_status()
+                    return response
+            except httpx.TransportError:
+                if attempt == _ATTEMPTS:
+                    raise
+            time.sleep(self._pause * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,125 @@
+"""A run as the only container of a Kubernetes pod: the job from a ConfigMap, the report into another one.
+
+Exit status: 0 a model is published; 1 the run failed; 2 the spec or the data is wrong; 143 the pod was told
+to stop, and what has been evaluated is kept for the next one.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+
+from trainingjob_api import Failure, Report, ResolvedRun, Stage
+from trainingjob_trainer.errors import TrainingError
+from trainingjob_trainer.events import Event
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.supervisor.configmap import ReportMap
+from trainingjob_trainer.supervisor.parent import supervise
+from trainingjob_trainer.supervisor.result import Interrupted, RunOptions
+
+__all__ = ["EXIT_STOPPED", "RUN_FILE", "run_pod"]
+
+EXIT_STOPPED = 143
+RUN_FILE = Path("/etc/trainingjob/run.json")
+_WORK_DIR = "/var/run/trainingjob/work"
+_REPORT_SECONDS = 15.0
+_LAST_WORD_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def run_pod(
+    environment: Mapping[str, str],
+    *,
+    run_file: Path = RUN_FILE,
+    reports: ReportMap | None = None,
+    on_event: Callable[[Event], None] = lambda _event: None,
+) -> int:
+    """Run a pod's job to its end.
+
+    Parameters
+    ----------
+    environment
+        The pod's environment.
+    run_file
+        The resolved job.
+    reports
+        Where the report is; by default what the environment names.
+    on_event
+        Called with each event.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    reports = reports or ReportMap.from_environment(environment)
+    run = ResolvedRun.model_validate_json(run_file.read_text())
+    before = reports.read()
+    writer = _Writer(reports, before)
+    options = RunOptions(
+        work_dir=Path(environment.get("TRAININGJOB_WORK_DIR", _WORK_DIR)),
+        environment=dict(environment),
+        attempt=_attempt(before, environment.get("POD_UID")),
+        pod_uid=environment.get("POD_UID") or None,
+        save_on_signal=False,
+        report_seconds=_REPORT_SECONDS,
+    )
+    try:
+        settings = TrainerSettings.from_environment(environment)
+        supervise(run, options, settings, on_event, sink=writer.write)
+    except Interrupted:
+        return EXIT_STOPPED
+    except TrainingError as error:
+        writer.last_word(run, options, error)
+        return error.exit_code
+    return 0
+
+
+def _attempt(before: Report | None, pod_uid: str | None) -> int:
+    if before is None:
+        return 1
+    return before.attempt if before.pod_uid == pod_uid else before.attempt + 1
+
+
+class _Writer:
+    """Writes reports; one that cannot be written costs nothing but itself, unless it is the last one."""
+
+    def __init__(self, reports: ReportMap, before: Report | None) -> None:
+        self._reports = reports
+        self._sequence = 0 if before is None else before.sequence
+        self._last: Report | None = None
+
+    def write(self, report: Report) -> None:
+        self._sequence += 1
+        numbered = report.model_copy(update={"sequence": self._sequence})
+        self._last = numbered
+        end = time.monotonic() + (_LAST_WORD_SECONDS if report.final else 0.0)
+        while True:
+            try:
+                self._reports.write(numbered)
+            except (httpx.HTTPError, OSError) as error:
+                log.warning("the report could not be written: %s", type(error).__name__)
+                if time.monotonic() >= end:
+                    return
+                time.sleep(1.0)
+            else:
+                return
+
+    def last_word(self, run: ResolvedRun, options: RunOptions, error: TrainingError) -> None:
+        """Report a failure that came before the run had a report of its own."""
+        if self._last is not None and self._last.failure is not None:
+            return
+        failure = Failure(reason=error.reason, message=error.message[:1000], exit_code=error.exit_code)
+        self.write(
+            Report(
+                job_uid=run.uid or "",
+                attempt=options.attempt,
+                pod_uid=options.pod_uid,
+                final=True,
+                stage=Stage.STARTING,
+                failure=failure,
+            )
+        )
