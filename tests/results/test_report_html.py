@@ -16,7 +16,7 @@ from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
 from trainingjob_trainer.report import render_from_folder, write_artifacts
-from trainingjob_trainer.report.words import duration, number, size_text
+from trainingjob_trainer.report.words import duration, number, size_text, verdict
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.storage import FolderOutput
 
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 
 def made(tmp_path, outcome, **options):
-    files = write_artifacts(outcome, tmp_path, summarize=summarize, **{"seconds_limit": 20.0, **options})
+    files = write_artifacts(outcome, tmp_path, summarize=summarize, **{"seconds_limit": 120.0, **options})
     assert sorted(f.name for f in files) == FILES
     assert sorted(f.name for f in tmp_path.iterdir()) == FILES
     for name in ("report_data", "input_schema", "leaderboard", "tp_pareto_front", "evaluation_summary"):
@@ -209,7 +209,7 @@ def test_nan_and_infinity_reach_neither_files_nor_page(tmp_path):
 def test_the_same_outcome_gives_the_same_files(tmp_path, binary):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_artifacts(binary, tmp_path / name, summarize=summarize, seconds_limit=20)
+        write_artifacts(binary, tmp_path / name, summarize=summarize, seconds_limit=120)
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -277,11 +277,36 @@ def test_numbers(value, text):
 
 
 def test_durations_and_sizes():
-    assert [duration(s) for s in (None, 0.25, 75.4, 150, 7300)] == [
-        "–",
-        "0.2 s",
-        "75 s",
-        "2 min 30 s",
-        "2 h 01 min",
-    ]
-    assert [size_text(k) for k in (None, 2.5, 2048)] == ["–", "2.5 KiB", "2 MiB"]
+    texts = [duration(seconds) for seconds in (0.034, 2.5, 75.4, 150, 7300)]
+    assert texts == ["0.034 s", "2.5 s", "75 s", "2 min 30 s", "2 h 01 min"]
+    assert [size_text(kib) for kib in (2.5, 2048)] == ["2.5 KiB", "2 MiB"]
+    assert duration(None) == size_text(None) == "\N{EN DASH}"
+
+
+def told(*, key="a", score=0.9, base=0.8, source="tpot", **changes):
+    summary = {
+        "metric": "f1",
+        "modelSource": source,
+        "best": {"key": key},
+        "baseline": {"key": "b"},
+        "holdout": {"score": score, "baselineScore": base},
+        "search": {"automlEnabled": True},
+        "fallbacks": [],
+    }
+    return verdict({**summary, **changes})
+
+
+@pytest.mark.parametrize(
+    ("found", "title"),
+    [
+        (told(), "The search beat the baseline"),
+        (told(key="b"), "Nothing beat the baseline"),
+        (told(score=0.8), "The search did not beat the baseline on the hold-out rows"),
+        (told(score=None), "The model comes from the search"),
+        (told(source="baseline"), "The model is the baseline"),
+        (told(source="baseline", search={"automlEnabled": False}), "The model is the baseline"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_was_seen(found, title):
+    assert found["title"] == title
+    assert (found["tone"] == "good") == (title == "The search beat the baseline")

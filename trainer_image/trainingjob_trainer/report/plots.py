@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from trainingjob_trainer.report.style import ACCENT, INK, MUTED, SECOND, THIRD, draw, shorten
 
@@ -27,6 +27,7 @@ _DASHES = ("-", "-", "-", "--", ":", "-.")
 _MAX_BARS = 20
 _MAX_CELL_TEXT = 12
 _FAR = 5.0
+_WIDE = 100.0
 
 
 def _window(scores: list[float], also: float | None = None) -> tuple[float, float]:
@@ -66,8 +67,11 @@ def plot_front(data: Document, front: Document) -> Markup:
         axes.plot(x, y, color=ACCENT, drawstyle="steps-pre", linewidth=1.4)
         axes.scatter(x, y, s=36, color=ACCENT, zorder=3)
         axes.set_xscale("log")
+        sizes = [e["complexityKiB"] for e in others] + x
+        if max(sizes) < _WIDE * min(sizes):
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(_plain_tick)
-        axes.xaxis.set_minor_formatter(_plain_tick if max(x) < _FAR * min(x) else NullFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(*_window([e["score"] for e in others] + y, min(y)))
         axes.set_xlabel("size of the fitted pipeline, KiB")
         axes.set_ylabel(f"cross-validated {front['metric']}")

@@ -36,6 +36,8 @@ def duration(seconds: float | None) -> str:
     """Return seconds in the unit that fits."""
     if seconds is None:
         return _DASH
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     if seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
     if seconds < 2 * _MINUTE:
@@ -64,6 +66,9 @@ def verdict(summary: Mapping[str, Any]) -> dict[str, str]:
         else:
             text = "No pipeline of the search was better than the baseline, so the baseline was saved."
         return {"tone": "plain", "title": "The model is the baseline", "text": text}
+    if summary["best"]["key"] == summary["baseline"]["key"]:
+        text = "No pipeline of the search was better than the baseline's, so that one ships."
+        return {"tone": "plain", "title": "Nothing beat the baseline", "text": text}
     if score is None or base is None:
         return {
             "tone": "plain",

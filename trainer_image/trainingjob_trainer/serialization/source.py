@@ -97,7 +97,10 @@ class _Writer:
         name = self.refer(type(estimator))
         defaults = _defaults(type(estimator))
         parts = []
-        for key, value in estimator.get_params(deep=False).items():
+        # In the order of the constructor, as people write it; what hides behind **kwargs comes last.
+        order = {key: place for place, key in enumerate(inspect.signature(type(estimator)).parameters)}
+        given = estimator.get_params(deep=False)
+        for key, value in sorted(given.items(), key=lambda item: order.get(item[0], len(order))):
             if key in defaults and _same(defaults[key], value):
                 continue
             parts.append(f"{key}={self.render(value, indent + 4)}")
