@@ -1,0 +1,152 @@
+"""The conditions of a status, as metav1 and kstatus read them; the table is in ``docs/reference``."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from trainingjob_api import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    ParallelMode,
+    Phase,
+    Stage,
+    TrainingJobStatus,
+    reasons,
+)
+from trainingjob_operator.acceptance import judge
+from trainingjob_operator.observe import Observed
+from trainingjob_operator.step import Step
+from trainingjob_operator.subject import Subject
+
+__all__ = ["build_conditions"]
+
+MAX_MESSAGE = 1000
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+CUT = "… (cut; the trainer's log has the rest)"
+
+
+class _Said(NamedTuple):
+    """One condition before it has its times."""
+
+    kind: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+def build_conditions(
+    subject: Subject, seen: Observed, step: Step, status: TrainingJobStatus, now: datetime
+) -> tuple[Condition, ...]:
+    """Return every condition. A time changes only where the condition's status does.
+
+    Parameters
+    ----------
+    subject, seen, step
+        What was decided, about what.
+    status
+        The rest of the new status.
+    now
+        Time of what changes.
+    """
+    before = {one.type: one for one in subject.status.conditions or ()}
+    said = [
+        *_course(subject, step, status),
+        *(_kept(before) if subject.ended else _dask_and_artifacts(seen, step, status)),
+    ]
+    return tuple(_condition(one, before.get(one.kind), subject.generation, now) for one in said)
+
+
+def _course(subject: Subject, step: Step, status: TrainingJobStatus) -> Iterator[_Said]:
+    """Yield the conditions that follow from the phase and from acceptance."""
+    phase, why = step.phase, (step.reason, step.message)
+    succeeded, failed = phase is Phase.SUCCEEDED, phase is Phase.FAILED
+    verdict = judge(subject.acceptance, status.best)
+    if succeeded and not verdict.accepted:
+        ready = _Said(ConditionType.READY, FALSE, verdict.reason, f"{verdict.message}; {step.message}")
+        stalled = _Said(ConditionType.STALLED, TRUE, verdict.reason, verdict.message)
+    else:
+        new = phase is Phase.PENDING and not step.trouble
+        ready = _Said(ConditionType.READY, TRUE if succeeded else UNKNOWN if new else FALSE, *why)
+        stalled = _Said(ConditionType.STALLED, _flag(failed), *why)
+    yield ready
+    yield _Said(ConditionType.COMPLETE, _flag(succeeded), *why)
+    yield _Said(ConditionType.FAILED, _flag(failed), *why)
+    suspended = phase is Phase.SUSPENDED
+    yield _Said(ConditionType.SUSPENDED, _flag(suspended and step.settled), *why)
+    moving = not phase.terminal and not (suspended and step.settled)
+    yield _Said(ConditionType.RECONCILING, _flag(moving), *why)
+    yield stalled
+    if phase.terminal:
+        met = _flag(succeeded and verdict.accepted)
+        yield _Said(ConditionType.ACCEPTANCE_MET, met, verdict.reason, verdict.message)
+    else:
+        yield _Said(ConditionType.ACCEPTANCE_MET, UNKNOWN, reasons.PENDING, "known when the run has ended")
+
+
+def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # what it turns into a word
+    return TRUE if value else FALSE
+
+
+def _dask_and_artifacts(seen: Observed, step: Step, status: TrainingJobStatus) -> Iterator[_Said]:
+    fallbacks = status.fallbacks or ()
+    if fallbacks:
+        last = fallbacks[-1]
+        text = f"{last.from_} → {last.to}" + (f": {last.message}" if last.message else "")
+        yield _Said(ConditionType.DEGRADED, TRUE, last.reason, text)
+    else:
+        yield _Said(ConditionType.DEGRADED, FALSE, reasons.AS_REQUESTED)
+    yield _dask(seen, status)
+    yield _artifacts(seen, step)
+
+
+def _dask(seen: Observed, status: TrainingJobStatus) -> _Said:
+    mode = status.resolved.parallel_mode if status.resolved is not None else None
+    if mode is not ParallelMode.DISTRIBUTED:
+        return _Said(ConditionType.DASK_READY, FALSE, reasons.NOT_REQUESTED)
+    match seen.report.dask_ready if seen.report is not None else None:
+        case True:
+            return _Said(ConditionType.DASK_READY, TRUE, reasons.DASK_READY)
+        case False:
+            lost = next((one for one in reversed(status.fallbacks or ()) if one.from_ == "dask"), None)
+            reason = lost.reason if lost is not None else reasons.WAITING_FOR_DASK
+            return _Said(ConditionType.DASK_READY, FALSE, reason, lost.message if lost else "")
+        case None:
+            return _Said(ConditionType.DASK_READY, UNKNOWN, reasons.WAITING_FOR_DASK)
+
+
+def _artifacts(seen: Observed, step: Step) -> _Said:
+    kind, report = ConditionType.ARTIFACTS_UPLOADED, seen.report
+    if step.phase is Phase.SUCCEEDED:
+        return _Said(kind, TRUE, reasons.UPLOADED)
+    if report is not None and report.failure is not None and report.failure.reason == reasons.UPLOAD_FAILED:
+        return _Said(kind, FALSE, reasons.UPLOAD_FAILED, report.failure.message)
+    if step.phase is Phase.SAVING and report is not None and report.stage is Stage.UPLOADING:
+        return _Said(kind, FALSE, reasons.UPLOADING)
+    return _Said(kind, FALSE, reasons.PENDING)
+
+
+def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Said]:
+    """Yield the conditions that a job which has ended keeps as they are."""
+    for kind in (ConditionType.DEGRADED, ConditionType.DASK_READY, ConditionType.ARTIFACTS_UPLOADED):
+        old = before.get(kind)
+        if old is not None:
+            yield _Said(kind, old.status, old.reason, old.message)
+
+
+def _condition(said: _Said, old: Condition | None, generation: int, now: datetime) -> Condition:
+        said.status
+    ]
+    same = old is not None and old.status is said.status
+    return Condition(
+        type=said.kind,
+        status=said.status,
+        observed_generation=generation,
+        last_transition_time=old.last_transition_time
+        if old is not None and same
+        else now.replace(microsecond=0),
+        reason=said.reason,
+        message=said.message
+        if len(said.message) <= MAX_MESSAGE
+        else said.message[: MAX_MESSAGE - len(CUT)] + CUT,
+    )

@@ -1,0 +1,169 @@
+"""The state machine: a job, what is seen of it and the time in, the next step out.
+
+Pure: no clock, no I/O, no library of the cluster. Equal observations give equal steps, so that every
+step can be taken twice, and a restart in the middle of one leads to the same end.
+"""
+
+from datetime import datetime, timedelta
+
+from trainingjob_api import Phase, Stage, reasons
+from trainingjob_operator import outcome
+from trainingjob_operator.names import Child
+from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, TrainerJob
+from trainingjob_operator.step import Step, Suspension
+from trainingjob_operator.subject import Subject
+
+__all__ = ["decide"]
+
+PENDING_RECHECK_SECONDS = 10.0
+"""A Job that makes no pod says so in events only, which are not watched."""
+OBSTACLE_RECHECK_SECONDS = 15.0
+_SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})
+
+
+def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
+    """Return the next step for *subject*.
+
+    Parameters
+    ----------
+    subject
+        The job.
+    seen
+        What is there.
+    now
+        The time, aware.
+    """
+    if subject.deleting:
+        # Owner references take everything away; what is made now would be in their way.
+        phase = subject.status.phase or Phase.PENDING
+        return Step(phase=phase, reason="Deleting", write=False)
+    if subject.ended:
+        return _after_the_end(subject, seen, now)
+    ending = outcome.ending(subject, seen, now)
+    if ending is not None:
+        return ending
+    if subject.suspend:
+        return _suspended(seen, now)
+    if seen.obstacle is not None:
+        return _blocked(seen.obstacle, seen)
+    if seen.job is None:
+        return Step(
+            phase=Phase.PENDING,
+            reason=reasons.CREATING_RESOURCES,
+            message="the trainer's resources are being made",
+            ensure=seen.missing,
+            again_after=PENDING_RECHECK_SECONDS,
+        )
+    if seen.job.suspended:
+        return Step(
+            phase=Phase.PENDING,
+            reason=reasons.RESUMED,
+            message="the job goes on with what is left of its budget and deadline",
+            suspension=Suspension(suspend=False),
+            again_after=PENDING_RECHECK_SECONDS,
+        )
+    return _under_way(seen.job, seen)
+
+
+def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
+    """Keep the phase for ever; remove the pods when their time has come, and what should not run at once."""
+    phase = subject.status.phase or Phase.FAILED
+    reason, message = outcome.latched(subject.status)
+    step = Step(phase=phase, reason=reason, message=message)
+    if seen.job is None:
+        return step
+    if seen.job.outcome is JobOutcome.OPEN:
+        return Step(phase=phase, reason=reason, message=message, remove=(Child.JOB,))
+    ttl = subject.ttl_seconds
+    if ttl is None and seen.plan is not None:
+        ttl = seen.plan.run.ttl_seconds_after_finished
+    ended = subject.status.completion_time
+    if ttl is None or ended is None:
+        return step
+    left = (ended + timedelta(seconds=ttl) - now).total_seconds()
+    if left > 0:
+        return Step(phase=phase, reason=reason, message=message, again_after=left)
+    return Step(phase=phase, reason=reason, message=message, remove=(Child.JOB,))
+
+
+def _suspended(seen: Observed, now: datetime) -> Step:
+    """Stop what runs; what has not begun does not begin."""
+    job, stopping = seen.job, seen.active_pod is not None
+    change = None
+    if job is not None and not job.suspended:
+        change, stopping = Suspension(suspend=True, deadline_seconds=_deadline_left(job, now)), True
+    message = (
+        "the trainer saves its work and stops"
+        if stopping
+        else "spec.suspend is true; set it to false to go on"
+    )
+    return Step(
+        phase=Phase.SUSPENDED,
+        reason=reasons.SUSPENDED,
+        message=message,
+        suspension=change,
+        settled=not stopping,
+    )
+
+
+def _deadline_left(job: TrainerJob, now: datetime) -> int | None:
+    """Return the seconds of the Job's deadline that are left, at least 1.
+
+    A Job counts from zero when it resumes. What is left is written in the same request that suspends
+    it, so that no restart of the operator in between can lose or repeat the subtraction.
+    """
+    if job.deadline_seconds is None or job.started is None:
+        return job.deadline_seconds
+    return max(1, job.deadline_seconds - max(0, int((now - job.started).total_seconds())))
+
+
+def _blocked(obstacle: Obstacle, seen: Observed) -> Step:
+    """Say what is in the way; a run that is under way is not stopped by it."""
+    if seen.job is not None and not seen.job.suspended:
+        return _under_way(seen.job, seen)
+    return Step(
+        phase=Phase.PENDING,
+        reason=obstacle.reason,
+        message=obstacle.message,
+        trouble=obstacle.reason != reasons.WAITING_FOR_PREDECESSOR,
+        again_after=OBSTACLE_RECHECK_SECONDS,
+    )
+
+
+def _under_way(job: TrainerJob, seen: Observed) -> Step:
+    """Follow the pod; replace a child that somebody removed."""
+    ensure = seen.missing if seen.plan is not None and seen.obstacle is None else ()
+    pod = seen.active_pod
+    if pod is not None and pod.running:
+        report = seen.report
+        saving = report is not None and report.pod_uid == pod.uid and report.stage in _SAVING
+        return Step(
+            phase=Phase.SAVING if saving else Phase.SEARCHING,
+            reason=reasons.SAVING if saving else reasons.SEARCHING,
+            message="the model is found; artifacts are being saved" if saving else "the trainer is at work",
+            ensure=ensure,
+        )
+    if pod is None and any(one.exit_code == 0 for one in seen.pods):
+        message = "the trainer has ended; its Job is being completed"
+        return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
+    trouble = (pod.trouble if pod is not None else None) or seen.waiting
+    if trouble is not None:
+        until = f"; the job fails if this lasts until its deadline ({job.deadline_seconds} s)"
+        return Step(
+            phase=Phase.PENDING,
+            reason=trouble.reason,
+            message=trouble.message + (until if job.deadline_seconds else ""),
+            ensure=ensure,
+            trouble=True,
+            again_after=PENDING_RECHECK_SECONDS,
+        )
+    last = seen.last_trouble
+    message = "the trainer's pod has not started yet"
+    return Step(
+        phase=Phase.PENDING,
+        reason=reasons.WAITING_FOR_TRAINER if last is None else last.reason,
+        message=message if last is None else f"{last.message}; the next attempt follows",
+        ensure=ensure,
+        trouble=last is not None,
+        again_after=PENDING_RECHECK_SECONDS,
+    )

@@ -1,0 +1,30 @@
+"""Pure builders: a plan and its owner in, one complete plain manifest out; nobody changes it afterwards."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trainingjob_operator.desired.job import build_job
+from trainingjob_operator.desired.report import build_report
+from trainingjob_operator.desired.role import build_role
+from trainingjob_operator.desired.role_binding import build_role_binding
+from trainingjob_operator.desired.run import RUN_KEY, build_run, read_run
+from trainingjob_operator.desired.service_account import build_service_account
+from trainingjob_operator.names import Child, Owner
+from trainingjob_operator.resolution import Plan
+from trainingjob_operator.settings import Settings
+
+__all__ = ["RUN_KEY", "build", "read_run"]
+
+_BUILDERS: dict[Child, Callable[[Owner, Plan, Settings], dict[str, Any]]] = {
+    Child.RUN: build_run,
+    Child.SERVICE_ACCOUNT: build_service_account,
+    Child.ROLE: build_role,
+    Child.ROLE_BINDING: build_role_binding,
+    Child.REPORT: build_report,
+    Child.JOB: build_job,
+}
+
+
+def build(child: Child, owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the manifest of *child*."""
+    return _BUILDERS[child](owner, plan, settings)

@@ -1,0 +1,194 @@
+"""The operator's metrics; ``docs/metrics.md`` says what each means when there are many jobs.
+
+Gauges are computed from what the resources say, at each scrape, so that a restart changes nothing.
+Counters count changes of a status that this process has written: each change is written once.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from trainingjob_api import Fallback, ModelSource, Phase, TrainingJobStatus
+
+__all__ = ["Metrics"]
+
+OVERRUN_FRACTION = 0.05
+OVERRUN_SECONDS = 5
+_EPOCH = datetime.min.replace(tzinfo=UTC)
+_DURATIONS = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+_RECONCILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the gauges need of one job."""
+
+    namespace: str
+    name: str
+    phase: str
+    metric: str | None
+    score: float | None
+    generation: int | None
+    population: int | None
+    updated: datetime
+    completed: datetime
+    tpot_failed: bool | None
+
+
+class Metrics(Collector):
+    """Counters, histograms, and the table that gauges are computed from.
+
+    Parameters
+    ----------
+    registry
+        Where they are collected.
+    job_label
+        Whether gauges of one job carry its namespace and name.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, job_label: bool = False) -> None:
+        self.registry = registry
+        self._job_label = job_label
+        self._rows: dict[str, _Row] = {}
+        self.duration = Histogram(
+            "training_duration_seconds",
+            "Seconds from start to end of a job that succeeded, by where its model is from.",
+            ["mode"],
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self.fallbacks = Counter(
+            "tpot_parallel_fallbacks", "Steps down from parallel evaluation.", ["reason"], registry=registry
+        )
+        self.overruns = Counter(
+            "training_budget_overruns", "Runs that took more than their budget allows.", registry=registry
+        )
+        self.evaluations = Counter(
+            "training_evaluations", "Pipelines evaluated, by outcome.", ["outcome"], registry=registry
+        )
+        self.finished = Counter(
+            "training_jobs_finished", "Jobs ended, by phase.", ["phase"], registry=registry
+        )
+        self.reconciles = Histogram(
+            "trainingjob_reconcile_seconds", "Seconds of one pass.", buckets=_RECONCILES, registry=registry
+        )
+        self.errors = Counter(
+            "trainingjob_reconcile_errors",
+            "Passes that failed, by HTTP status.",
+            ["status"],
+            registry=registry,
+        )
+        registry.register(self)
+
+    def seen(self, uid: str, namespace: str, name: str, status: TrainingJobStatus) -> None:
+        """Take up what a resource says."""
+        progress, resolved, best = status.progress, status.resolved, status.best
+        score = (best.score if best else None) or (progress.best_score if progress else None)
+        ended = status.phase is not None and status.phase.terminal
+        searched = ended and resolved is not None and resolved.automl_enabled
+        self._rows[uid] = _Row(
+            namespace=namespace,
+            name=name,
+            phase=status.phase or Phase.PENDING,
+            metric=resolved.metric if resolved else None,
+            score=float(score) if score is not None else None,
+            generation=progress.generation if progress else None,
+            population=(progress.population_size if progress else None)
+            or (resolved.population_size if resolved else None),
+            updated=(progress.updated_at if progress else None) or _EPOCH,
+            completed=status.completion_time or _EPOCH,
+            tpot_failed=status.model_source is not ModelSource.TPOT if searched else None,
+        )
+
+    def gone(self, uid: str) -> None:
+        """Forget a resource that was deleted."""
+        self._rows.pop(uid, None)
+
+    def changed(self, old: TrainingJobStatus, new: TrainingJobStatus) -> None:
+        """Count what the change from *old* to *new* tells; called once the API server has taken it."""
+        known = {_key(one) for one in old.fallbacks or ()}
+        for one in new.fallbacks or ():
+            # The step to the baseline is a failure of the search, not of its parallelism.
+            if _key(one) not in known and one.to != "baseline":
+                self.fallbacks.labels(reason=one.reason).inc()
+        for outcome, name in (("ok", "evaluated"), ("failed", "failed"), ("timeout", "timed_out")):
+            before = getattr(old.progress, name) if old.progress else 0
+            after = getattr(new.progress, name) if new.progress else 0
+            self.evaluations.labels(outcome=outcome).inc(max(0, after - before))
+        if new.phase is not None and new.phase.terminal and new.phase is not old.phase:
+            self._ended(new)
+
+    def _ended(self, status: TrainingJobStatus) -> None:
+        self.finished.labels(phase=status.phase).inc()
+        start, end = status.start_time, status.completion_time
+        if status.phase is Phase.SUCCEEDED and start is not None and end is not None:
+            mode = status.model_source or ModelSource.BASELINE
+            self.duration.labels(mode=mode).observe(max(0.0, (end - start).total_seconds()))
+        budget = status.resolved.time_left_seconds if status.resolved else None
+        spent = status.progress.elapsed_seconds if status.progress else 0
+        if budget and spent > budget + max(OVERRUN_SECONDS, budget * OVERRUN_FRACTION):
+            self.overruns.inc()
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the gauges without computing them."""
+        yield from _families(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Compute the gauges."""
+        rows = tuple(self._rows.values())
+        phases, scores, generation, population, failures = _families(("namespace", "job") * self._job_label)
+        counts: Mapping[str, int] = Tally(row.phase for row in rows)
+        for phase in Phase:
+            phases.add_metric([phase], counts.get(phase, 0))
+        scored = sorted(rows, key=lambda row: max(row.completed, row.updated))
+        finished = [
+            row for row in scored if row.phase == Phase.SUCCEEDED and row.score is not None and row.metric
+        ]
+        searching = [row for row in scored if row.phase == Phase.SEARCHING and row.generation is not None]
+        for row in self._shown(finished, lambda row: row.metric):
+            scores.add_metric([row.metric or "", *self._where(row)], row.score or 0.0)
+        for row in self._shown(searching, lambda _: None):
+            generation.add_metric(self._where(row), row.generation or 0)
+            population.add_metric(self._where(row), row.population or 0)
+        failures.add_metric([], _in_a_row(rows))
+        yield from (phases, scores, generation, population, failures)
+
+    def _where(self, row: _Row) -> list[str]:
+        return [row.namespace, row.name] if self._job_label else []
+
+    def _shown(self, rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:
+        """Return all rows where jobs have labels, else the newest for each key."""
+        return rows if self._job_label else list({key(row): row for row in rows}.values())
+
+
+def _families(where: tuple[str, ...]) -> tuple[GaugeMetricFamily, ...]:
+    return (
+        GaugeMetricFamily("trainingjobs", "Jobs that exist, by phase.", labels=["phase"]),
+        GaugeMetricFamily("training_best_score", "Best score of a job.", labels=["metric", *where]),
+        GaugeMetricFamily("tp_generation", "Generations finished.", labels=where),
+        GaugeMetricFamily("tp_population_size", "Pipelines in a generation.", labels=where),
+        GaugeMetricFamily(
+            "tpot_consecutive_failures",
+            "Jobs in a row, the newest first, that asked for AutoML and got no TPOT model.",
+        ),
+    )
+
+
+def _key(fallback: Fallback) -> tuple[str, str, str]:
+    return fallback.from_, fallback.to, fallback.reason
+
+
+def _in_a_row(rows: tuple[_Row, ...]) -> int:
+    count = 0
+    for row in sorted(rows, key=lambda row: row.completed, reverse=True):
+        if row.tpot_failed is None:
+            continue
+        if not row.tpot_failed:
+            break
+        count += 1
+    return count

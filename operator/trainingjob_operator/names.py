@@ -1,0 +1,132 @@
+"""Names, labels and annotations of a job's children; the one place that makes them."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from trainingjob_api import API_VERSION, GROUP, KIND
+
+__all__ = [
+    "CLASS_LABEL",
+    "JOB_ANNOTATION",
+    "JOB_LABEL",
+    "LABEL_SELECTOR",
+    "MANAGED_BY",
+    "UID_LABEL",
+    "USER_LABEL",
+    "Child",
+    "Owner",
+    "child_name",
+    "labels",
+    "metadata",
+    "owned_by",
+]
+
+MANAGED_BY = "trainingjob-operator"
+JOB_LABEL = f"{GROUP}/job"
+UID_LABEL = f"{GROUP}/job-uid"
+CLASS_LABEL = f"{GROUP}/operator-class"
+USER_LABEL = f"{GROUP}/user"
+JOB_ANNOTATION = f"{GROUP}/job-name"
+"""The job's full name: a label has room for 63 characters only."""
+
+LABEL_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+MAX_NAME = 63
+"""A label value and a DNS label end here; pods and Services are made from these names."""
+
+_HASH_LENGTH = 10
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+class Child(Enum):
+    """What the operator makes for a job: kind, plural, API version and the ending of its name.
+
+    The order is the order of creation: the fence comes first, what runs comes last.
+    """
+
+    RUN = ("ConfigMap", "configmaps", "v1", "-run")
+    SERVICE_ACCOUNT = ("ServiceAccount", "serviceaccounts", "v1", "-trainer")
+    ROLE = ("Role", "roles", "rbac.authorization.k8s.io/v1", "-trainer")
+    ROLE_BINDING = ("RoleBinding", "rolebindings", "rbac.authorization.k8s.io/v1", "-trainer")
+    REPORT = ("ConfigMap", "configmaps", "v1", "-report")
+    JOB = ("Job", "jobs", "batch/v1", "-trainer")
+
+    def __init__(self, kind: str, plural: str, api_version: str, suffix: str) -> None:
+        self.kind = kind
+        self.plural = plural
+        self.api_version = api_version
+        self.suffix = suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The job as its children refer to it."""
+
+    name: str
+    namespace: str
+    uid: str
+
+
+def child_name(job: str, suffix: str, limit: int = MAX_NAME) -> str:
+    """Return the name of a child: ``<job><suffix>``, or cut and told apart by a hash.
+
+    Parameters
+    ----------
+    job
+        Name of the job, up to 253 characters, dots included.
+    suffix
+        Ending, such as ``-run``.
+    limit
+        Most characters of the name.
+
+    Returns
+    -------
+    str
+        A DNS label. Equal names give equal results; different names of jobs give different ones.
+    """
+    plain = f"{job}{suffix}"
+    if len(plain) <= limit and _DNS_LABEL.fullmatch(plain):
+        return plain
+    digest = hashlib.sha256(job.encode()).hexdigest()[:_HASH_LENGTH]
+    room = limit - len(suffix) - _HASH_LENGTH - 1
+    head = re.sub(r"[^a-z0-9]+", "-", job)[:room].strip("-")
+    return f"{head}-{digest}{suffix}" if head else f"{digest}{suffix}"
+
+
+def labels(owner: Owner) -> dict[str, str]:
+    """Return the labels of every child of *owner*."""
+    return {
+        "app.kubernetes.io/name": "trainingjob",
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+        JOB_LABEL: owner.name if len(owner.name) <= MAX_NAME else child_name(owner.name, ""),
+        UID_LABEL: owner.uid,
+    }
+
+
+def metadata(owner: Owner, child: Child) -> dict[str, Any]:
+    """Return the metadata of a child: name, labels, and the owner that takes it away when it goes."""
+    return {
+        "name": child_name(owner.name, child.suffix),
+        "namespace": owner.namespace,
+        "labels": labels(owner),
+        "annotations": {JOB_ANNOTATION: owner.name},
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                # True would need a right on finalizers, and nothing waits for the children.
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def owned_by(raw: dict[str, Any], uid: str) -> bool:
+    """Return whether the object *raw* is controlled by the job with *uid*."""
+    references = raw.get("metadata", {}).get("ownerReferences") or []
+    return any(one.get("uid") == uid and one.get("controller") for one in references)

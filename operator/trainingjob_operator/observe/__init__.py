@@ -1,0 +1,26 @@
+"""What is: raw objects of the API server in, one frozen :class:`Observed` out."""
+
+from trainingjob_operator.observe.observed import (
+    JobOutcome,
+    Observed,
+    Obstacle,
+    PodSeen,
+    Snapshot,
+    TrainerJob,
+    Trouble,
+)
+from trainingjob_operator.observe.reading import observe
+from trainingjob_operator.observe.reports import Watermark, check_report
+
+__all__ = [
+    "JobOutcome",
+    "Observed",
+    "Obstacle",
+    "PodSeen",
+    "Snapshot",
+    "TrainerJob",
+    "Trouble",
+    "Watermark",
+    "check_report",
+    "observe",
+]

@@ -1,0 +1,166 @@
+"""The values that a decision is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from trainingjob_api import Report
+from trainingjob_operator.names import Child
+from trainingjob_operator.resolution import Plan
+
+__all__ = ["JobOutcome", "Observed", "Obstacle", "PodSeen", "Snapshot", "TrainerJob", "Trouble"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Raw objects as the API server has them.
+
+    Parameters
+    ----------
+    objects
+        Children by kind, those that exist under their names, whoever owns them.
+    access_read
+        Whether ServiceAccount, Role and RoleBinding were looked for at all.
+    pods
+        Pods with the job's uid as a label.
+    failed_creates
+        Messages of the Job's ``FailedCreate`` events, the newest last.
+    space_text
+        The search space that the spec refers to, where it was asked for and exists.
+    """
+
+    objects: Mapping[Child, dict[str, Any]] = field(default_factory=dict)
+    access_read: bool = True
+    pods: tuple[dict[str, Any], ...] = ()
+    failed_creates: tuple[str, ...] = ()
+    space_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a pod cannot start or did not end well."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why the operator cannot make what it has to make.
+
+    Parameters
+    ----------
+    reason, message
+        For the condition.
+    final
+        Whether no waiting helps: the job fails.
+    """
+
+    reason: str
+    message: str
+    final: bool = False
+
+
+class JobOutcome(StrEnum):
+    """How the Job stands."""
+
+    OPEN = "Open"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerJob:
+    """The Job of the trainer.
+
+    Parameters
+    ----------
+    suspended
+        Whether its spec says so.
+    deadline_seconds
+        Its ``activeDeadlineSeconds``, counted from *started*.
+    started
+        When it was started, or resumed, last.
+    pods_counted
+        Pods that its status speaks of.
+    outcome, outcome_reason, outcome_message, ended
+        From its terminal condition.
+    """
+
+    suspended: bool = False
+    deadline_seconds: int | None = None
+    started: datetime | None = None
+    pods_counted: int = 0
+    outcome: JobOutcome = JobOutcome.OPEN
+    outcome_reason: str = ""
+    outcome_message: str = ""
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSeen:
+    """A pod of the trainer.
+
+    Parameters
+    ----------
+    running
+        Whether its container runs.
+    finished
+        Whether it will never run (again).
+    exit_code
+        Of its container, once that has ended.
+    trouble
+        Why it cannot start, or did not end well.
+    """
+
+    uid: str
+    created: datetime
+    running: bool = False
+    finished: bool = False
+    exit_code: int | None = None
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything that a decision looks at, beside the job itself and the time.
+
+    Parameters
+    ----------
+    plan
+        What is in force, or would be if the job began now; ``None`` if there is none.
+    begun
+        When the fence was made; ``None`` if the job has not begun.
+    missing
+        Children that do not exist, in the order of creation.
+    job, pods, report
+        The trainer's Job, its pods (oldest first), and the last report that is worth believing.
+    report_refused
+        Why the report that is there is not believed.
+    waiting
+        Why the Job makes no pod.
+    obstacle
+        Why something cannot be made.
+    """
+
+    plan: Plan | None = None
+    begun: datetime | None = None
+    missing: tuple[Child, ...] = tuple(Child)
+    job: TrainerJob | None = None
+    pods: tuple[PodSeen, ...] = ()
+    report: Report | None = None
+    report_refused: str | None = None
+    waiting: Trouble | None = None
+    obstacle: Obstacle | None = None
+
+    @property
+    def active_pod(self) -> PodSeen | None:
+        """The newest pod that has not finished."""
+        return next((pod for pod in reversed(self.pods) if not pod.finished), None)
+
+    @property
+    def last_trouble(self) -> Trouble | None:
+        """Trouble of the newest pod that had any."""
+        return next((pod.trouble for pod in reversed(self.pods) if pod.trouble is not None), None)

@@ -1,0 +1,138 @@
+"""Pods and what is wrong with them: each cause has one reason and one way out."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from trainingjob_api import reasons
+from trainingjob_operator.desired.pod import CONTAINER
+from trainingjob_operator.observe.observed import PodSeen, Trouble
+from trainingjob_operator.subject import read_time
+
+__all__ = ["read_pod", "waiting_for_pod"]
+
+MAX_TEXT = 400
+EXIT_TERMINATED = 143
+_IMAGE_WORDS = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+)
+_CONFIG_WORDS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
+
+
+def read_pod(raw: dict[str, Any]) -> PodSeen:
+    """Return what matters of a pod."""
+    meta, status = raw["metadata"], raw.get("status") or {}
+    state = _container_state(status)
+    ended = state.get("terminated")
+    finished = status.get("phase") in {"Succeeded", "Failed"}
+    return PodSeen(
+        uid=meta["uid"],
+        created=read_time(meta.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC),
+        running="running" in state and not finished,
+        finished=finished,
+        exit_code=ended.get("exitCode") if ended else None,
+        trouble=_trouble(status, state),
+    )
+
+
+def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:
+    """Return why a Job makes no pod, from its ``FailedCreate`` events, the newest last."""
+    if not messages:
+        return None
+    text = messages[-1]
+    if "exceeded quota" in text or "failed quota" in text:
+        return Trouble(
+            reasons.QUOTA_EXCEEDED,
+            f"the quota of the namespace does not admit the trainer's pod; raise it, or lower nJobs or "
+            f"memoryLimitMb ({_short(text)})",
+        )
+    return Trouble(reasons.FORBIDDEN, f"the trainer's pod is not admitted: {_short(text)}")
+
+
+def _container_state(status: dict[str, Any]) -> dict[str, Any]:
+    for one in status.get("containerStatuses") or []:
+        if one.get("name") == CONTAINER:
+            state: dict[str, Any] = one.get("state") or {}
+            return state
+    return {}
+
+
+def _trouble(status: dict[str, Any], state: dict[str, Any]) -> Trouble | None:
+    """Return the cause, the most telling one first."""
+    return (
+        _evicted(status)
+        or _ended(state.get("terminated"))
+        or _cannot_start(state.get("waiting"))
+        or _unscheduled(status)
+    )
+
+
+def _evicted(status: dict[str, Any]) -> Trouble | None:
+    disrupted = _condition(status, "DisruptionTarget")
+    if status.get("reason") not in {"Evicted", "NodeLost", "Shutdown", "Terminated"} and not (
+        disrupted and disrupted.get("status") == "True"
+    ):
+        return None
+    detail = (disrupted or {}).get("message") or status.get("message") or "its node asked it to go"
+    return Trouble(
+        reasons.TRAINER_EVICTED,
+        f"the trainer's pod was evicted, which is not counted as a failure: {_short(detail)}",
+    )
+
+
+def _ended(ended: dict[str, Any] | None) -> Trouble | None:
+    if not ended or ended.get("exitCode") == 0:
+        return None
+    if ended.get("reason") == "OOMKilled":
+        return Trouble(
+            reasons.OUT_OF_MEMORY,
+            "the trainer was killed for its memory; raise memoryLimitMb or trainer.resources.limits.memory, "
+            "or lower nJobs",
+        )
+    code = ended.get("exitCode")
+    if code == EXIT_TERMINATED:
+        return Trouble(reasons.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
+    detail = f": {_short(ended['message'])}" if ended.get("message") else ""
+    return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {code}{detail}")
+
+
+def _cannot_start(waiting: dict[str, Any] | None) -> Trouble | None:
+    word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
+    if word in _IMAGE_WORDS:
+        return Trouble(reasons.IMAGE_UNAVAILABLE, f"the trainer's image cannot be pulled: {_short(text)}")
+    if word in _CONFIG_WORDS:
+        lower = text.lower()
+        reason = (
+            reasons.SECRET_NOT_FOUND
+            if lower.startswith("secret ")
+            else reasons.CONFIG_MAP_NOT_FOUND
+            if lower.startswith("configmap ")
+            else reasons.TRAINER_CRASHED
+        )
+        return Trouble(reason, f"the trainer's container cannot be made: {_short(text)}")
+    return None
+
+
+def _unscheduled(status: dict[str, Any]) -> Trouble | None:
+    scheduled = _condition(status, "PodScheduled")
+    if not scheduled or scheduled.get("status") != "False":
+        return None
+    text = str(scheduled.get("message") or "")
+    missing = _MISSING_CLAIM.search(text)
+    if missing:
+        return Trouble(
+            reasons.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {missing.group(1)}; create it"
+        )
+    if scheduled.get("reason") != "Unschedulable":
+        return None
+    return Trouble(reasons.UNSCHEDULABLE, f"no node takes the trainer's pod: {_short(text)}")
+
+
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    return next((one for one in status.get("conditions") or [] if one.get("type") == kind), None)
+
+
+def _short(text: str) -> str:
+    plain = " ".join(str(text).split())
+    return plain if len(plain) <= MAX_TEXT else f"{plain[:MAX_TEXT]}… (cut)"

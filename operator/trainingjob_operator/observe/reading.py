@@ -1,0 +1,124 @@
+"""From raw objects to :class:`Observed`; nothing else of the operator reads them."""
+
+from datetime import datetime
+from typing import Any
+
+from trainingjob_api import KIND, reasons
+from trainingjob_operator.desired import read_run
+from trainingjob_operator.desired.report import REPORT_KEY
+from trainingjob_operator.errors import Refused
+from trainingjob_operator.names import Child, owned_by
+from trainingjob_operator.observe.observed import JobOutcome, Observed, Obstacle, Snapshot, TrainerJob
+from trainingjob_operator.observe.pods import read_pod, waiting_for_pod
+from trainingjob_operator.observe.reports import Watermark, check_report
+from trainingjob_operator.resolution import Plan, plan
+from trainingjob_operator.settings import Settings
+from trainingjob_operator.subject import Subject, read_time
+
+__all__ = ["observe"]
+
+_ACCESS = frozenset({Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING})
+
+
+def observe(
+    subject: Subject, snapshot: Snapshot, settings: Settings, watermark: Watermark | None = None
+) -> Observed:
+    """Return what *snapshot* says about *subject*.
+
+    Parameters
+    ----------
+    subject
+        The job.
+    snapshot
+        Raw objects.
+    settings
+        With which a job that has not begun is resolved.
+    watermark
+        The last report that was believed in this process.
+    """
+    uid = subject.owner.uid
+    owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
+    obstacle = _foreign(subject, snapshot)
+    in_force, refusal = _plan(subject, snapshot, settings, owned.get(Child.RUN))
+    pods = tuple(sorted((read_pod(raw) for raw in snapshot.pods), key=lambda pod: (pod.created, pod.uid)))
+    text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
+    verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
+    job = _job(owned[Child.JOB]) if Child.JOB in owned else None
+    looked_for = [child for child in Child if snapshot.access_read or child not in _ACCESS]
+    return Observed(
+        plan=in_force,
+        begun=_created(owned.get(Child.RUN)),
+        missing=tuple(child for child in looked_for if child not in owned),
+        job=job,
+        pods=pods,
+        report=verdict.report,
+        report_refused=verdict.refused,
+        waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
+        obstacle=obstacle or refusal,
+    )
+
+
+def _plan(
+    subject: Subject, snapshot: Snapshot, settings: Settings, fence: dict[str, Any] | None
+) -> tuple[Plan | None, Obstacle | None]:
+    """Return the plan of the fence, or the one that the job would begin with."""
+    if fence is not None:
+        found = read_run(fence)
+        if found is not None:
+            return found, None
+        name = fence["metadata"]["name"]
+        text = f"ConfigMap {name} was written by another version and cannot be read; delete it to begin anew"
+        return None, Obstacle(reasons.NAME_CONFLICT, text)
+    if subject.job is None:
+        return None, Obstacle(reasons.SPEC_INVALID, subject.problem or "the spec cannot be read", final=True)
+    try:
+        return plan(subject.job, settings, snapshot.space_text), None
+    except Refused as refused:
+        return None, Obstacle(refused.reason, refused.message, final=refused.final)
+
+
+def _foreign(subject: Subject, snapshot: Snapshot) -> Obstacle | None:
+    """Return the obstacle that a child's name is taken."""
+    for child, raw in snapshot.objects.items():
+        if owned_by(raw, subject.owner.uid):
+            continue
+        return foreign_obstacle(subject, child, raw)
+    return None
+
+
+def foreign_obstacle(subject: Subject, child: Child, raw: dict[str, Any]) -> Obstacle:
+    """Return what it means that *raw* has the name of a child of *subject* and another owner."""
+    meta = raw["metadata"]
+    owners = meta.get("ownerReferences") or []
+    if any(one.get("kind") == KIND and one.get("name") == subject.owner.name for one in owners):
+        return Obstacle(
+            reasons.WAITING_FOR_PREDECESSOR,
+            f"{child.kind} {meta['name']} of an earlier job of this name is still going away",
+        )
+    return Obstacle(
+        reasons.NAME_CONFLICT,
+        f"{child.kind} {meta['name']} exists and belongs to somebody else; delete or rename it, "
+        "or give the job another name",
+    )
+
+
+def _created(raw: dict[str, Any] | None) -> datetime | None:
+    return None if raw is None else read_time(raw["metadata"].get("creationTimestamp"))
+
+
+def _job(raw: dict[str, Any]) -> TrainerJob:
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    outcome, condition = JobOutcome.OPEN, dict[str, Any]()
+    for one in status.get("conditions") or []:
+        if one.get("status") == "True" and one.get("type") in {JobOutcome.COMPLETE, JobOutcome.FAILED}:
+            outcome, condition = JobOutcome(one["type"]), one
+    return TrainerJob(
+        suspended=bool(spec.get("suspend")),
+        deadline_seconds=spec.get("activeDeadlineSeconds"),
+        started=read_time(status.get("startTime")),
+        pods_counted=sum(int(status.get(key) or 0) for key in ("active", "succeeded", "failed")),
+        outcome=outcome,
+        outcome_reason=str(condition.get("reason") or ""),
+        outcome_message=str(condition.get("message") or "")[:500],
+        ended=read_time(status.get("completionTime")) or read_time(condition.get("lastTransitionTime")),
+    )

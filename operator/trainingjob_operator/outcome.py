@@ -1,0 +1,145 @@
+"""How a job ends: from the Job's outcome and the trainer's last word to a terminal step."""
+
+from datetime import datetime, timedelta
+
+from trainingjob_api import ConditionType, Phase, Report, TrainingJobStatus, reasons
+from trainingjob_operator.observe import JobOutcome, Observed, TrainerJob, Trouble
+from trainingjob_operator.step import Step
+from trainingjob_operator.subject import Subject
+
+__all__ = ["ending", "latched"]
+
+REPORT_GRACE_SECONDS = 20.0
+"""A read may be older than the Job's end: the last report is waited for this long."""
+REPORT_RECHECK_SECONDS = 2.0
+EXIT_INVALID = 2
+_ORDINARY = frozenset(
+    {
+        reasons.PENDING,
+        reasons.CREATING_RESOURCES,
+        reasons.WAITING_FOR_TRAINER,
+        reasons.SEARCHING,
+        reasons.SAVING,
+        reasons.RESUMED,
+        reasons.SUSPENDED,
+    }
+)
+
+
+def ending(subject: Subject, seen: Observed, now: datetime) -> Step | None:
+    """Return the terminal step, or the wait for the last report; ``None`` while the job goes on."""
+    match seen.job:
+        case TrainerJob(outcome=JobOutcome.COMPLETE) as job:
+            return _complete(job, seen, now)
+        case TrainerJob(outcome=JobOutcome.FAILED) as job:
+            return _job_failed(job, subject, seen, now)
+        case TrainerJob():
+            return None
+        case None:
+            return _without_job(subject, seen, now)
+
+
+def latched(status: TrainingJobStatus) -> tuple[str, str]:
+    """Return reason and message with which a job has ended."""
+    kind = ConditionType.COMPLETE if status.phase is Phase.SUCCEEDED else ConditionType.FAILED
+    for condition in status.conditions or ():
+        if condition.type is kind:
+            return condition.reason, condition.message
+    return (reasons.SUCCEEDED, "") if status.phase is Phase.SUCCEEDED else (reasons.TRAINER_CRASHED, "")
+
+
+def _complete(job: TrainerJob, seen: Observed, now: datetime) -> Step:
+    """Believe a Job that is complete only with a final report: its artifacts are verified."""
+    report = seen.report
+    if _succeeded(report):
+        return _success(report, job.ended or now)
+    if job.ended is not None and now < job.ended + timedelta(seconds=REPORT_GRACE_SECONDS):
+        return Step(
+            phase=Phase.SAVING,
+            reason=reasons.SAVING,
+            message="the trainer has ended; its last report is being read",
+            again_after=REPORT_RECHECK_SECONDS,
+        )
+    detail = f" ({seen.report_refused})" if seen.report_refused else ""
+    message = f"the trainer ended without a final report that can be believed{detail}; create the job anew"
+    return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
+
+
+def _job_failed(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:
+    ended = job.ended or now
+    if _succeeded(seen.report):
+        # The deadline struck between the last upload and the end of the pod: the model is there, verified.
+        return _success(seen.report, ended)
+    cause = _cause(seen)
+    match job.outcome_reason:
+        case "PodFailurePolicy":
+            found = cause or Trouble(reasons.SPEC_INVALID, job.outcome_message)
+            return _failure(found.reason, found.message, ended)
+        case "DeadlineExceeded":
+            return _failure(reasons.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), ended)
+        case _:
+            pods = max(job.pods_counted, len(seen.pods))
+            text = f"the trainer failed more often than backoffLimit allows ({pods} attempts)"
+            last = (
+                f"; the last time: {cause.reason}: {cause.message}" if cause else f": {job.outcome_message}"
+            )
+            return _failure(reasons.BACKOFF_LIMIT_EXCEEDED, text + last, ended)
+
+
+def _without_job(subject: Subject, seen: Observed, now: datetime) -> Step | None:
+    """Decide from the last report alone, or from what keeps the job from beginning."""
+    report = seen.report
+    if report is not None and report.final:
+        ended = report.written_at or now
+        if report.failure is None:
+            return _success(report, ended)
+        if report.failure.exit_code == EXIT_INVALID:
+            return _failure(report.failure.reason, report.failure.message, ended)
+    obstacle = seen.obstacle
+    if obstacle is not None and obstacle.final:
+        return _failure(obstacle.reason, obstacle.message, now)
+    start, plan = subject.status.start_time, seen.plan
+    if subject.suspend or start is None or plan is None:
+        return None
+    if now < start + timedelta(seconds=plan.run.active_deadline_seconds):
+        return None
+    cause = Trouble(obstacle.reason, obstacle.message) if obstacle is not None else None
+    return _failure(reasons.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), now)
+
+
+def _success(report: Report | None, ended: datetime) -> Step:
+    where = next(
+        (one.uri for one in (report.artifacts if report else ()) if one.name == "model.joblib"), None
+    )
+    message = f"the model is {where}" if where else "the model is saved"
+    return Step(phase=Phase.SUCCEEDED, reason=reasons.SUCCEEDED, message=message, ended=ended)
+
+
+def _failure(reason: str, message: str, ended: datetime) -> Step:
+    return Step(phase=Phase.FAILED, reason=reason, message=message, trouble=True, ended=ended)
+
+
+def _succeeded(report: Report | None) -> bool:
+    return report is not None and report.final and report.failure is None
+
+
+def _cause(seen: Observed) -> Trouble | None:
+    """Return what the last pod died of: its own words if it had any, else what Kubernetes saw."""
+    report, pod = seen.report, seen.pods[-1] if seen.pods else None
+    if report is not None and report.failure is not None and (pod is None or report.pod_uid == pod.uid):
+        return Trouble(report.failure.reason, report.failure.message)
+    return seen.last_trouble or seen.waiting
+
+
+def _deadline_text(subject: Subject, seen: Observed, cause: Trouble | None) -> str:
+    plan = seen.plan
+    limit = f" ({plan.run.active_deadline_seconds} s)" if plan is not None else ""
+    text = f"activeDeadlineSeconds{limit} have passed"
+    if cause is None:
+        # The Job takes its pods away at the deadline; the status still knows what held them up.
+        ready = next(
+            (one for one in subject.status.conditions or () if one.type is ConditionType.READY), None
+        )
+        if ready is not None and ready.reason not in _ORDINARY:
+            cause = Trouble(ready.reason, ready.message.split("; the job fails if")[0])
+    return f"{text}; the last thing seen: {cause.reason}: {cause.message}" if cause else text

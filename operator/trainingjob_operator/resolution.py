@@ -1,0 +1,152 @@
+"""From a job and the operator's settings to its plan: what runs, with which image.
+
+The plan is made once for each uid of a resource and kept in the immutable ConfigMap ``<job>-run``.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from trainingjob_api import (
+    ConfigMapRef,
+    Output,
+    ResolvedRun,
+    SecretRef,
+    SpecError,
+    TrainingJob,
+    reasons,
+    resolve,
+)
+from trainingjob_api.resolve import DEFAULT_CONFIG_MAP_KEY
+from trainingjob_operator.errors import Refused
+from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
+from trainingjob_operator.settings import STABLE, Settings
+
+__all__ = ["Plan", "claim_of", "in_rollout", "minds", "plan", "space_reference"]
+
+_BUCKETS = 10_000
+_SCHEMES = "s3:// or pvc://"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is in force for a job."""
+
+    run: ResolvedRun
+    image: str
+
+
+def minds(settings: Settings, labels: dict[str, str]) -> bool:
+    """Return whether this operator's class minds a job with *labels*."""
+    return (labels.get(CLASS_LABEL) or STABLE) == settings.operator_class
+
+
+def in_rollout(percent: float | None, namespace: str, name: str, labels: dict[str, str]) -> bool | None:
+    """Return whether a job is in the share that gets AutoML; ``None`` where there is no share.
+
+    The label ``automl.trainingjob.dev/user`` keeps all jobs of one user on one side; without it each
+    job is hashed by namespace and name. A greater share always includes a smaller one.
+    """
+    if percent is None:
+        return None
+    key = labels.get(USER_LABEL) or f"{namespace}/{name}"
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % _BUCKETS
+    return bucket < percent * _BUCKETS / 100
+
+
+def space_reference(job: TrainingJob) -> tuple[str, str] | None:
+    """Return name and key of the ConfigMap with the search space, if the job names one."""
+    space = job.spec.search_space
+    reference: ConfigMapRef | None = space.config_map_ref if space is not None else None
+    return None if reference is None else (reference.name, reference.key or DEFAULT_CONFIG_MAP_KEY)
+
+
+def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) -> Plan:
+    """Return the plan of *job*.
+
+    Parameters
+    ----------
+    job
+        The job, as the API server has it.
+    settings
+        The operator's settings: the image, defaults, the rollout share, what is allowed.
+    space_text
+        Content of the key that ``searchSpace.configMapRef`` names; ``None`` where it does not exist.
+
+    Raises
+    ------
+    Refused
+        If the job is wrong or not allowed here, or the ConfigMap does not exist (yet).
+    """
+    reference = space_reference(job)
+    if reference is not None and space_text is None:
+        name, key = reference
+        raise Refused(
+            reasons.CONFIG_MAP_NOT_FOUND,
+            f"spec.searchSpace.configMapRef: there is no ConfigMap {name} with a key {key}; create it",
+            final=False,
+        )
+    meta = job.metadata
+    rollout = in_rollout(settings.rollout_percent, meta.namespace or "", meta.name, meta.labels)
+    spec = job.spec.model_copy(update={"output": _output(job.spec.output or Output(), settings)})
+    try:
+        run = resolve(
+            job.model_copy(update={"spec": spec}),
+            settings.defaults,
+            rollout=rollout,
+            search_space_text=space_text,
+        )
+    except SpecError as error:
+        raise Refused(reasons.SPEC_INVALID, str(error)) from error
+    _check_places(run, settings)
+    return Plan(run=run, image=settings.trainer_image)
+
+
+def claim_of(uri: str) -> str | None:
+    """Return the claim of a ``pvc://claim/path`` address, ``None`` for any other."""
+    scheme, _, rest = uri.partition("://")
+    return rest.split("/", 1)[0] if scheme == "pvc" else None
+
+
+def _output(output: Output, settings: Settings) -> Output:
+    """Put the operator's default output in place where the job names none."""
+    if output.uri is not None:
+        return output
+    if settings.output_uri is None:
+        raise Refused(
+            reasons.SPEC_INVALID,
+            f"spec.output.uri: is not set and this installation has no default; name one with {_SCHEMES}",
+        )
+    secret = SecretRef(name=settings.output_secret) if settings.output_secret else None
+    return output.model_copy(
+        update={
+            "uri": settings.output_uri,
+            "endpoint": output.endpoint or settings.output_endpoint,
+            "credentials_secret_ref": output.credentials_secret_ref or secret,
+        }
+    )
+
+
+def _check_places(run: ResolvedRun, settings: Settings) -> None:
+    for field, uri in (("spec.dataset.uri", run.dataset.uri), ("spec.output.uri", run.output.uri)):
+        if uri.startswith("file://"):
+            raise Refused(
+                reasons.SPEC_INVALID,
+                f"{field}: file:// is for local runs (trainingjob run) only; use {_SCHEMES}",
+            )
+    if run.dataset.uri.startswith("https://") and not settings.allow_https:
+        raise Refused(
+            reasons.NOT_ALLOWED,
+            "spec.dataset.uri: https:// datasets are not allowed here; copy the table to s3:// or pvc://",
+        )
+    places = [("spec.dataset.endpoint", run.dataset.endpoint), ("spec.output.endpoint", run.output.endpoint)]
+    if run.dataset.uri.startswith("https://"):
+        places.append(("spec.dataset.uri", run.dataset.uri))
+    for field, address in places:
+        host = urlsplit(address).hostname if address else None
+        if host and settings.allowed_endpoints and host not in settings.allowed_endpoints:
+            raise Refused(
+                reasons.NOT_ALLOWED,
+                f"{field}: {host} is not on this operator's list of allowed endpoints; use one of "
+                f"{', '.join(settings.allowed_endpoints)}",
+            )
