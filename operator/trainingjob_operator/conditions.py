@@ -135,8 +135,6 @@ def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Said]:
 
 
 def _condition(said: _Said, old: Condition | None, generation: int, now: datetime) -> Condition:
-        said.status
-    ]
     same = old is not None and old.status is said.status
     return Condition(
         type=said.kind,
