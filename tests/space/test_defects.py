@@ -25,7 +25,15 @@ from tpot.search_spaces.pipelines import (
     WrapperPipeline,
 )
 
+from trainingjob_trainer.search_space import SpaceContext
 from trainingjob_trainer.search_space.mending import mend
+
+CONTEXT = SpaceContext(task="regression", n_rows=200, n_features=10, n_classes=0, random_state=0)
+
+
+def without_defects(space):
+    return mend(space, CONTEXT)
+
 
 ridge = EstimatorNode(Ridge, {})
 scale = EstimatorNode(StandardScaler, {})
@@ -55,11 +63,11 @@ def crossed_twice(space) -> list[str]:
 
 def test_the_crossover_of_graph_nodes_follows_its_seed():
     assert len({text for _ in range(5) for text in crossed_twice(graph)}) > 1
-    assert len({text for _ in range(5) for text in crossed_twice(mend(graph))}) == 1
+    assert len({text for _ in range(5) for text in crossed_twice(without_defects(graph))}) == 1
 
 
 def test_a_graph_is_mutated_once_and_says_so():
-    stock, mended = grown(graph, 1), grown(mend(graph), 1)
+    stock, mended = grown(graph, 1), grown(without_defects(graph), 1)
     calls: dict[str, int] = {"stock": 0, "mended": 0}
 
     def counting(name):
@@ -81,7 +89,7 @@ def test_a_removed_node_leaves_all_its_children_connected():
     remove_and_stitch(stock, "gone")
     assert set(stock.successors("root")) == {"one"}
 
-    mended = mend(graph).generate(0)
+    mended = without_defects(graph).generate(0)
     mended.graph.remove_nodes_from([node for node in list(mended.graph) if node is not mended.root])
     gone, one, two = (pca.generate(seed) for seed in (1, 2, 3))
     mended.graph.add_edges_from([(mended.root, gone), (gone, one), (gone, two)])
@@ -97,7 +105,7 @@ def test_a_removed_node_leaves_all_its_children_connected():
 
 def test_a_wrapper_crosses_its_inner_estimators():
     space = WrapperPipeline(AdaBoostRegressor, {}, get_search_space("DecisionTreeRegressor", random_state=0))
-    for wrapped, changes in ((space, False), (mend(space), True)):
+    for wrapped, changes in ((space, False), (without_defects(space), True)):
         changed = False
         for seed in range(20):
             one, other = wrapped.generate(seed), wrapped.generate(seed + 100)
@@ -105,7 +113,7 @@ def test_a_wrapper_crosses_its_inner_estimators():
             one.crossover(other, rng=seed)
             changed |= one.node.unique_id() != before
         assert changed is changes
-    assert isinstance(mend(space).generate(0).export_pipeline().estimator, DecisionTreeRegressor)
+    assert isinstance(without_defects(space).generate(0).export_pipeline().estimator, DecisionTreeRegressor)
 
 
 ONE_AT_MOST = [
@@ -119,11 +127,14 @@ ONE_AT_MOST = [
 def test_a_limit_of_one_is_no_error(space):
     with pytest.raises(ValueError, match="low >= high"):
         space.generate(0)
-    assert mend(space).generate(0).export_pipeline() is not None
+    assert without_defects(space).generate(0).export_pipeline() is not None
 
 
 def test_a_dynamic_union_reaches_its_limit():
-    sizes = {len(mend(DynamicUnionPipeline(pca, max_estimators=3)).generate(s).union_dict) for s in range(60)}
+    sizes = {
+        len(without_defects(DynamicUnionPipeline(pca, max_estimators=3)).generate(s).union_dict)
+        for s in range(60)
+    }
     stock = {len(DynamicUnionPipeline(pca, max_estimators=3).generate(s).union_dict) for s in range(60)}
     assert stock == {1, 2}
     assert sizes == {1, 2, 3}
@@ -135,21 +146,21 @@ def test_a_union_of_one_member_can_be_crossed():
     with pytest.raises(ValueError, match="low >= high"):
         one.crossover(other, rng=0)
     for seed in range(10):
-        assert mend(space).generate(0).crossover(mend(space).generate(1), rng=seed)
+        assert without_defects(space).generate(0).crossover(without_defects(space).generate(1), rng=seed)
 
 
 def test_one_feature_set_can_be_mutated():
     space = FSSNode({"only": ["a", "b"]})
     with pytest.raises(ValueError, match="empty"):
         space.generate(0).mutate(rng=0)
-    assert mend(space).generate(0).mutate(rng=0) is False
-    assert mend(FSSNode({"one": ["a"], "two": ["b"]})).generate(0).mutate(rng=0) is True
+    assert without_defects(space).generate(0).mutate(rng=0) is False
+    assert without_defects(FSSNode({"one": ["a"], "two": ["b"]})).generate(0).mutate(rng=0) is True
 
 
 def test_a_mutation_changes_something_where_anything_can_change():
     space = SequentialPipeline([scale, ChoicePipeline([scale, EstimatorNode(PCA, {})]), ridge])
     stock = [bool(space.generate(s).mutate(rng=s)) for s in range(30)]
-    mended = [bool(mend(space).generate(s).mutate(rng=s)) for s in range(30)]
+    mended = [bool(without_defects(space).generate(s).mutate(rng=s)) for s in range(30)]
     assert not all(stock)
     assert all(mended)
 
@@ -158,7 +169,7 @@ def test_a_mutation_can_refine():
     space = get_search_space("SGDRegressor", random_state=0)
     moved = []
     for seed in range(40):
-        made = mend(space).generate(seed)
+        made = without_defects(space).generate(seed)
         before = made.hyperparameters["alpha"]
         made.mutate(rng=seed)
         moved.append(abs(np.log10(made.hyperparameters["alpha"] / before)))

@@ -4,27 +4,76 @@ A tree that names a hyperparameter itself is not narrowed: there the user has th
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from ConfigSpace import Categorical, Constant, Float, Integer
 from ConfigSpace.conditions import EqualsCondition, InCondition, NotEqualsCondition
 from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
 
+from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.refining import SharedConfigurationSpace
 
-__all__ = ["LIMITS", "narrowed"]
+__all__ = ["limits", "narrowed"]
 
 Limit: TypeAlias = tuple[float, float] | list[Any] | str | float | None
 
-_FOREST_REGRESSOR: Final[Mapping[str, Limit]] = {
-    "criterion": "squared_error",  # absolute_error takes minutes, poisson fails on negative targets
-    "max_features": (0.05, 0.6),
-    "n_estimators": 100,
-}
-_BOOSTED_BY_HISTOGRAM: Final[Mapping[str, Limit]] = {"max_leaf_nodes": (3, 255), "learning_rate": (0.01, 1.0)}
-_LIGHTGBM: Final[Mapping[str, Limit]] = {"num_leaves": (2, 128)}
-_XGBOOST: Final[Mapping[str, Limit]] = {"max_depth": (3, 10)}
+_TREES: Final = 100
+_WORK: Final = 200_000  # rows times columns up to which a forest has all its trees
+
+
+def limits(context: SpaceContext, *, selecting: bool = False) -> Mapping[str, Mapping[str, Limit]]:
+    """Return the limits by estimator and hyperparameter: a range, a list of choices, or one value.
+
+    Parameters
+    ----------
+    context
+        The problem: the larger the table, the fewer trees; the more classes, the fewer leaves.
+    selecting
+        Whether the estimator ranks columns inside a selector, which fits it several times.
+    """
+    share = min(1.0, _WORK / (max(1, context.n_rows) * max(1, context.n_features)))
+    trees = max(20, round(_TREES * share) // 3) if selecting else max(30, round(_TREES * share))
+    boosted = max(25, round(_TREES * share))
+    bagged = max(8, round(30 * share))
+    leaves = max(15, 2 * 127 // max(2, context.n_classes))
+    return {**_FIXED, **_forests(trees), **_boosters(boosted, bagged, leaves)}
+
+
+def _forests(trees: int) -> dict[str, Mapping[str, Limit]]:
+    classifier: dict[str, Limit] = {"max_features": (0.01, 0.6), "n_estimators": trees}
+    regressor: dict[str, Limit] = {"max_features": (0.05, 0.6), "n_estimators": trees}
+    regressor["criterion"] = "squared_error"  # absolute_error takes minutes, poisson refuses negative targets
+    return {
+        "ExtraTreesClassifier": classifier,
+        "ExtraTreesRegressor": regressor,
+        "RandomForestClassifier": classifier,
+        "RandomForestRegressor": regressor,
+    }
+
+
+def _boosters(boosted: int, bagged: int, leaves: int) -> dict[str, Mapping[str, Limit]]:
+    ada: dict[str, Limit] = {"n_estimators": (20, boosted)}
+    bag: dict[str, Limit] = {"n_estimators": (3, bagged), "oob_score": False}
+    gradient: dict[str, Limit] = {"max_leaf_nodes": (3, min(63, leaves)), "max_features": (0.01, 0.5)}
+    histogram: dict[str, Limit] = {"max_leaf_nodes": (3, leaves), "learning_rate": (0.01, 1.0)}
+    light: dict[str, Limit] = {"num_leaves": (2, leaves)}
+    extreme: dict[str, Limit] = {"max_depth": (3, max(5, leaves.bit_length() + 1))}
+    return {
+        "AdaBoostClassifier": ada,
+        "AdaBoostRegressor": ada,
+        "BaggingClassifier": bag,
+        "BaggingRegressor": bag,
+        "GradientBoostingClassifier": gradient,
+        "GradientBoostingRegressor": {**gradient, "loss": "squared_error"},
+        "HistGradientBoostingClassifier": histogram,
+        "HistGradientBoostingRegressor": histogram,
+        "LGBMClassifier": light,
+        "LGBMRegressor": light,
+        "XGBClassifier": extreme,
+        "XGBRegressor": extreme,
+    }
+
+
 _NETWORK: Final[Mapping[str, Limit]] = {
     "n_hidden_layers": (1, 2),
     "n_nodes_per_layer": (16, 128),
@@ -33,45 +82,22 @@ _NETWORK: Final[Mapping[str, Limit]] = {
     "learning_rate_init": (1e-4, 1e-2),
 }
 
-LIMITS: Final[Mapping[str, Mapping[str, Limit]]] = MappingProxyType(
-    {
-        "AdaBoostClassifier": {"n_estimators": (25, 100)},
-        "AdaBoostRegressor": {"n_estimators": (25, 100)},
-        "BaggingClassifier": {"n_estimators": (3, 30), "oob_score": False},
-        "BaggingRegressor": {"n_estimators": (3, 30), "oob_score": False},
-        "DecisionTreeRegressor": {"criterion": "squared_error"},
-        "ElasticNetCV": {"l1_ratio": [0.1, 0.5, 0.9, 1.0], "alphas": 50},
-        "ExtraTreesClassifier": {"max_features": (0.01, 0.6)},
-        "ExtraTreesRegressor": _FOREST_REGRESSOR,
-        "FastICA": {"n_components": (1, 30)},
-        "GradientBoostingClassifier": {"max_leaf_nodes": (3, 63), "max_features": (0.01, 0.5)},
-        "GradientBoostingRegressor": {
-            "max_leaf_nodes": (3, 63),
-            "max_features": (0.01, 0.5),
-            "loss": "squared_error",
-        },
-        "HistGradientBoostingClassifier": _BOOSTED_BY_HISTOGRAM,
-        "HistGradientBoostingRegressor": _BOOSTED_BY_HISTOGRAM,
-        "KNeighborsClassifier": {"p": (1, 2)},  # the distance of order 3 is ten times as slow
-        "KNeighborsRegressor": {"p": (1, 2)},
-        "LGBMClassifier": _LIGHTGBM,
-        "LGBMRegressor": _LIGHTGBM,
-        "LogisticRegression": {"max_iter": 200},
-        "MLPClassifier": _NETWORK,
-        "MLPRegressor": _NETWORK,
-        "Nystroem": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
-        "RBFSampler": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
-        "RFE": {"step": (0.2, 0.9)},
-        "RandomForestClassifier": {"max_features": (0.01, 0.6), "n_estimators": 100},
-        "RandomForestRegressor": _FOREST_REGRESSOR,
-        "XGBClassifier": _XGBOOST,
-        "XGBRegressor": _XGBOOST,
-    }
-)
-"""Limits by estimator and hyperparameter: a range, a list of choices, or one value."""
+_FIXED: Final[Mapping[str, Mapping[str, Limit]]] = {
+    "DecisionTreeRegressor": {"criterion": "squared_error"},
+    "ElasticNetCV": {"l1_ratio": [0.1, 0.5, 0.9, 1.0], "alphas": 50},
+    "FastICA": {"n_components": (1, 30)},
+    "KNeighborsClassifier": {"p": (1, 2)},  # the distance of order 3 is ten times as slow
+    "KNeighborsRegressor": {"p": (1, 2)},
+    "LogisticRegression": {"max_iter": 200},
+    "MLPClassifier": _NETWORK,
+    "MLPRegressor": _NETWORK,
+    "Nystroem": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
+    "RBFSampler": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
+    "RFE": {"step": (0.2, 0.9)},
+}
 
 
-def narrowed(name: str, space: Any) -> Any:
+def narrowed(name: str, space: Any, context: SpaceContext, *, selecting: bool = False) -> Any:
     """Return the space of hyperparameters of an estimator within the limits.
 
     Parameters
@@ -80,22 +106,26 @@ def narrowed(name: str, space: Any) -> Any:
         The estimator.
     space
         TPOT's space: a ``ConfigurationSpace``, or a dictionary of constants.
+    context
+        The problem.
+    selecting
+        Whether the estimator ranks columns inside a selector.
     """
-    limits = LIMITS.get(name, {})
+    bounds = limits(context, selecting=selecting).get(name, {})
     if isinstance(space, dict):
-        return {**space, **limits}
+        return {**space, **bounds}
     made = SharedConfigurationSpace()
-    kept = {item.name: _limited(item, limits) for item in space.values()}
+    kept = {item.name: _limited(item, bounds) for item in space.values()}
     made.add(list(kept.values()))
     conditions = [_again(item, kept) for item in space.conditions]
     made.add([item for item in conditions if item is not None])
     return made
 
 
-def _limited(item: Any, limits: Mapping[str, Limit]) -> Any:
-    if item.name not in limits:
+def _limited(item: Any, bounds: Mapping[str, Limit]) -> Any:
+    if item.name not in bounds:
         return item
-    limit = limits[item.name]
+    limit = bounds[item.name]
     if isinstance(limit, list):
         return Categorical(item.name, limit)
     if not isinstance(limit, tuple):

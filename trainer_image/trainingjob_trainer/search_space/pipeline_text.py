@@ -74,7 +74,7 @@ def _told_leaf(spec: PipelineSpec, *, with_params: bool) -> str:
 def _told_value(value: Any) -> str:
     value = decode_value(value, lambda spec: spec)
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.4g}"
     if callable(value):
         return str(value.__name__)
     if isinstance(value, list | tuple):

@@ -63,7 +63,8 @@ def preset_space(name: str, context: SpaceContext) -> Any:
                 inner_predictors=False,
                 cross_val_predict_cv=0,
                 **_sizes(context),
-            )
+            ),
+            context,
         )
     known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
     if name not in known:
@@ -156,5 +157,5 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
 def _one(name: str, context: SpaceContext) -> Any:
     """Return the mended space of one name: TPOT's, or without one the defaults of scikit-learn."""
     if name in STRING_TO_CLASS or name in _WRAPPED:
-        return mend(get_search_space(name, **_sizes(context)))
-    return mend(EstimatorNode(CATALOGUE[name].cls, {}))
+        return mend(get_search_space(name, **_sizes(context)), context)
+    return mend(EstimatorNode(CATALOGUE[name].cls, {}), context)
