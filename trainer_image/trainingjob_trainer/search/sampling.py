@@ -5,16 +5,21 @@ folds that candidates are scored on are capped; every candidate and the baseline
 model that ships is fitted on all of them.
 """
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import clone
 
-__all__ = ["MAX_FOLD_ROWS", "MIN_FOLD_ROWS", "Folds", "fold_row_cap", "sample_folds"]
+__all__ = ["MAX_FOLD_ROWS", "MIN_FOLD_ROWS", "Folds", "encoded_width", "fold_row_cap", "sample_folds"]
 
-MAX_FOLD_ROWS = 10_000
+MAX_FOLD_ROWS = 8_000
 """Most training rows of a fold."""
 MIN_FOLD_ROWS = 2_000
 """A fold is never cut below this many training rows."""
-_MAX_CELLS = 2_000_000
+_MAX_CELLS = 1_000_000
+_WIDTH_ROWS = 1_000
 
 Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
@@ -22,6 +27,24 @@ Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 def fold_row_cap(encoded_columns: int) -> int:
     """Return the most training rows of a fold for a table with that many encoded columns."""
     return int(np.clip(_MAX_CELLS // max(encoded_columns, 1), MIN_FOLD_ROWS, MAX_FOLD_ROWS))
+
+
+def encoded_width(
+    encoder: Any, frame: pd.DataFrame, target: NDArray[np.generic], rows: NDArray[np.intp]
+) -> int:
+    """Return about how many columns an encoder makes, from its fit on some of the rows.
+
+    Parameters
+    ----------
+    encoder
+        Unfitted transformer of the raw table.
+    frame, target
+        The table and its target.
+    rows
+        Training rows, as positions; evenly spread ones of them are looked at.
+    """
+    some = rows[:: max(1, len(rows) // _WIDTH_ROWS)]
+    return int(clone(encoder).fit_transform(frame.iloc[some], target[some]).shape[1])
 
 
 def sample_folds(

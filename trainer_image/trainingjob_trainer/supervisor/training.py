@@ -22,7 +22,7 @@ from trainingjob_trainer.search.fitting import (
 )
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.sampling import fold_row_cap, sample_folds
+from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import describe_error
 from trainingjob_trainer.search.tasks import Evaluation, encode_fold, evaluate
@@ -129,7 +129,7 @@ class Trainer:
         folds = sample_folds(
             prepared.folds,
             prepared.target,
-            cap=fold_row_cap(len(prepared.frame.columns)),
+            cap=fold_row_cap(encoded_width(encoder, prepared.frame, prepared.target, prepared.train_index)),
             stratify=prepared.task is Task.CLASSIFICATION,
             latest=run.validation.time_column is not None,
             random_state=run.random_state,
