@@ -9,7 +9,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
     Trouble,
 )
-from trainingjob_operator.observe.reading import observe
+from trainingjob_operator.observe.reading import foreign_obstacle, observe
 from trainingjob_operator.observe.reports import Watermark, check_report
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "Trouble",
     "Watermark",
     "check_report",
+    "foreign_obstacle",
     "observe",
 ]

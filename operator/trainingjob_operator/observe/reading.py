@@ -15,7 +15,7 @@ from trainingjob_operator.resolution import Plan, plan
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
 
-__all__ = ["observe"]
+__all__ = ["foreign_obstacle", "observe"]
 
 _ACCESS = frozenset({Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING})
 
@@ -82,15 +82,15 @@ def _foreign(subject: Subject, snapshot: Snapshot) -> Obstacle | None:
     for child, raw in snapshot.objects.items():
         if owned_by(raw, subject.owner.uid):
             continue
-        return foreign_obstacle(subject, child, raw)
+        return foreign_obstacle(subject.owner.name, child, raw)
     return None
 
 
-def foreign_obstacle(subject: Subject, child: Child, raw: dict[str, Any]) -> Obstacle:
-    """Return what it means that *raw* has the name of a child of *subject* and another owner."""
+def foreign_obstacle(job: str, child: Child, raw: dict[str, Any]) -> Obstacle:
+    """Return what it means that *raw* has the name of a child of *job* and another owner."""
     meta = raw["metadata"]
     owners = meta.get("ownerReferences") or []
-    if any(one.get("kind") == KIND and one.get("name") == subject.owner.name for one in owners):
+    if any(one.get("kind") == KIND and one.get("name") == job for one in owners):
         return Obstacle(
             reasons.WAITING_FOR_PREDECESSOR,
             f"{child.kind} {meta['name']} of an earlier job of this name is still going away",

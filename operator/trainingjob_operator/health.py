@@ -1,0 +1,98 @@
+"""Liveness, readiness and metrics on one port.
+
+Live: the loop answers and no pass hangs. Ready: all jobs have been listed once, and what a list shows
+arrives by the watch, too; a watch that hangs behind a half-open connection does neither.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from trainingjob_operator.reconciler import JobKey
+
+__all__ = ["Health", "serve"]
+
+WATCH_LAG_SECONDS: Final = 60.0
+"""How much later than a list the watch may bring the same version."""
+STUCK_SECONDS: Final = 300.0
+"""A pass has a bounded number of calls, each with a time-out; this long means that it hangs."""
+
+
+class Health:
+    """What liveness and readiness are answered from.
+
+    Parameters
+    ----------
+    clock
+        Returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._delivered: dict[JobKey, str] = {}
+        self._awaited: dict[JobKey, float] = {}
+        self._last_event = float("-inf")
+        self._listed = False
+
+    def delivered(self, key: JobKey, version: str | None) -> None:
+        """Note what the watch brought."""
+        self._last_event = self._clock()
+        if version is not None:
+            self._delivered[key] = version
+            self._awaited.pop(key, None)
+
+    def listed(self, versions: dict[JobKey, str]) -> None:
+        """Note what a whole list showed: versions that the watch has to bring, too."""
+        now = self._clock()
+        self._listed = True
+        self._delivered = {key: version for key, version in self._delivered.items() if key in versions}
+        late = [key for key, version in versions.items() if _behind(self._delivered.get(key), version)]
+        self._awaited = {key: self._awaited.get(key, now) for key in late}
+
+    def stalled(self) -> bool:
+        """Return whether the watch brings nothing although there is something to bring."""
+        oldest = min(self._awaited.values(), default=None)
+        if oldest is None:
+            return False
+        # One lost event is the business of the next list; a watch that brings others is alive.
+        return self._clock() - oldest > WATCH_LAG_SECONDS and self._last_event < oldest
+
+    @property
+    def ready(self) -> bool:
+        """Whether the operator sees what happens."""
+        return self._listed and not self.stalled()
+
+
+async def serve(
+    port: int, health: Health, longest_pass: Callable[[], float], registry: CollectorRegistry
+) -> web.AppRunner:
+    """Start the server on *port* and return its runner, to be cleaned up by the caller."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        stuck = longest_pass() > STUCK_SECONDS
+        return web.Response(status=500 if stuck else 200, text="a pass hangs" if stuck else "ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if health.ready:
+            return web.Response(text="ok")
+        text = "the watch brings nothing" if health.stalled() else "jobs have not been listed yet"
+        return web.Response(status=503, text=text)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    return runner
+
+
+def _behind(delivered: str | None, listed: str) -> bool:
+    """Return whether the watch has yet to bring *listed*; it may be ahead of a list by now."""
+    if delivered is None or not (delivered.isdecimal() and listed.isdecimal()):
+        return delivered != listed
+    return int(delivered) < int(listed)

@@ -1,0 +1,135 @@
+"""The whole operator: watches, queue, periodic list, health, put together and taken apart again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import kopf
+from kubernetes.aio.client import ApiClient
+from prometheus_client import CollectorRegistry
+
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.handlers import build_registry, kopf_settings
+from trainingjob_operator.health import Health, serve
+from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.reconciler import JobKey, Reconciler
+from trainingjob_operator.resolution import minds
+from trainingjob_operator.settings import Settings
+from trainingjob_operator.workqueue import WorkQueue
+
+__all__ = ["Service"]
+
+_log = logging.getLogger(__name__)
+
+FIRST_LIST_RETRY_SECONDS = 2.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Service:
+    """One operator.
+
+    Parameters
+    ----------
+    settings
+        Its settings.
+    client
+        The client for the API server; closed by the caller.
+    clock
+        Returns the time, aware.
+    """
+
+    def __init__(
+        self, settings: Settings, client: ApiClient, *, clock: Callable[[], datetime] = _now
+    ) -> None:
+        self._settings = settings
+        self.metrics = Metrics(CollectorRegistry(), job_label=settings.job_label)
+        self.health = Health(time.monotonic)
+        self.gateway = Gateway(client, timeout_seconds=settings.request_timeout_seconds)
+        self.reconciler = Reconciler(self.gateway, settings, self.metrics, clock)
+        self.queue: WorkQueue[JobKey] = WorkQueue(
+            self.reconciler.reconcile, workers=settings.workers, metrics=self.metrics
+        )
+
+    def wake(self, key: JobKey, version: str | None) -> None:
+        """Take an event of a watch; what this process wrote itself is no news."""
+        self.health.delivered(key, version)
+        if version is None or not self.reconciler.is_echo(key, version):
+            self.queue.add(key)
+
+    async def list_all(self) -> None:
+        """Queue every job: the safety net below the watches.
+
+        Raises
+        ------
+        ApiFault
+            If the list could not be read to its end.
+        """
+        versions: dict[JobKey, str] = {}
+        for namespace in self._settings.namespaces or (None,):
+            async for raw in self.gateway.list_jobs(namespace):
+                meta = raw["metadata"]
+                key = JobKey(meta["namespace"], meta["name"])
+                versions[key] = meta.get("resourceVersion", "")
+                if minds(self._settings, meta.get("labels") or {}):
+                    self.queue.add(key)
+        self.health.listed(versions)
+
+    async def list_periodically(self) -> None:
+        """List at once and then every ``resync_seconds``, until cancelled."""
+        listed = False
+        while True:
+            try:
+                await self.list_all()
+                listed = True
+            except ApiFault as fault:
+                _log.warning("the list of all jobs failed: %s", fault)
+            await asyncio.sleep(self._settings.resync_seconds if listed else FIRST_LIST_RETRY_SECONDS)
+
+    async def run(self, watch: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Run until the watches end (a signal, a stop, a watch that fails for good).
+
+        Parameters
+        ----------
+        watch
+            What watches; Kopf by default.
+        """
+        runner = await serve(
+            self._settings.port, self.health, self.queue.longest_seconds, self.metrics.registry
+        )
+        background = [
+            asyncio.create_task(self.queue.run(), name="queue"),
+            asyncio.create_task(self.list_periodically(), name="periodic list"),
+        ]
+        watching = asyncio.ensure_future((watch or self.watch)())
+        try:
+            await asyncio.wait([watching, *background], return_when=asyncio.FIRST_COMPLETED)
+            for task in background:
+                if task.done():
+                    task.result()
+        finally:
+            for task in (watching, *background):
+                task.cancel()
+            for task in background:
+                with suppress(asyncio.CancelledError):
+                    await task
+            await runner.cleanup()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    async def watch(self, stop_flag: asyncio.Event | None = None) -> None:
+        """Run Kopf until a signal, *stop_flag*, or a watch that fails for good ends it."""
+        await kopf.operator(
+            registry=build_registry(self.wake),
+            settings=kopf_settings(self._settings),
+            standalone=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            stop_flag=stop_flag,
+        )

@@ -1,0 +1,131 @@
+"""A queue of jobs to look at: each once, one worker at a time, with back-off after a fault."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.metrics import Metrics
+
+__all__ = ["WorkQueue"]
+
+_log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.2
+LAST_DELAY = 60.0
+SETTLE_DELAY = 0.05
+"""Events come in bursts: one pass answers all that arrive within this many seconds."""
+
+Key = TypeVar("Key")
+
+
+class WorkQueue(Generic[Key]):
+    """Keys to be worked on, and the workers.
+
+    A key that is added while it is being worked on is worked on again afterwards; a key is never worked
+    on twice at a time.
+
+    Parameters
+    ----------
+    work
+        Takes a key; returns after how many seconds to come back, if at all; raises :class:`ApiFault` to be
+        called again later.
+    workers
+        How many keys are worked on at a time.
+    metrics
+        Where passes and faults are counted.
+    """
+
+    def __init__(
+        self, work: Callable[[Key], Awaitable[float | None]], *, workers: int, metrics: Metrics
+    ) -> None:
+        self._work = work
+        self._workers = workers
+        self._metrics = metrics
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._running: dict[Key, float] = {}
+        self._again: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._faults: dict[Key, int] = {}
+        # Two operators that trip over each other must not do so in step.
+        self._random = random.Random()  # noqa: S311  # no secret depends on it
+
+    def add(self, key: Key, delay: float = SETTLE_DELAY) -> None:
+        """Work on *key* after *delay* seconds at the latest."""
+        if key in self._queued:
+            return
+        if key in self._running and delay <= SETTLE_DELAY:
+            self._again.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + delay:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(delay, self._due, key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._worker())
+
+    def longest_seconds(self) -> float:
+        """Return how long the longest pass that is under way has taken."""
+        now = time.monotonic()
+        return max((now - start for start in self._running.values()), default=0.0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or being worked on; what waits for its time does not count."""
+        return not (self._queued or self._running or self._again)
+
+    def _due(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    async def _worker(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._running[key] = time.monotonic()
+            try:
+                delay = await self._pass(key)
+            finally:
+                started = self._running.pop(key)
+                self._metrics.reconciles.observe(time.monotonic() - started)
+            if key in self._again:
+                self._again.discard(key)
+                delay = delay if key in self._faults else SETTLE_DELAY
+            if delay is not None:
+                self.add(key, delay)
+
+    async def _pass(self, key: Key) -> float | None:
+        """Work on *key*; return when to come back."""
+        try:
+            delay = await self._work(key)
+        except ApiFault as fault:
+            self._metrics.errors.labels(status=str(fault.status)).inc()
+            _log.log(logging.DEBUG if fault.conflict else logging.WARNING, "%s: %s", key, fault)
+            return self._back_off(key, fault.retry_after or 0.0)
+        except Exception:  # noqa: BLE001  # whatever it is
+            # A defect in one job's pass must not end the others'; it is seen in log and metrics.
+            self._metrics.errors.labels(status="defect").inc()
+            _log.exception("%s: the pass failed", key)
+            return self._back_off(key, FIRST_DELAY)
+        self._faults.pop(key, None)
+        return delay
+
+    def _back_off(self, key: Key, at_least: float) -> float:
+        count = self._faults[key] = self._faults.get(key, 0) + 1
+        delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(count - 1, 16))
+        return max(at_least, delay * self._random.uniform(0.5, 1.0))
