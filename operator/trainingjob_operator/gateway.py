@@ -263,11 +263,7 @@ class Gateway:
             answer = await self._client.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=self._timeout
             )
-            status, retry, data = (
-                answer.status,
-                answer.headers.get("Retry-After"),
-                await answer.response.read(),
-            )
+            data = await answer.response.read()
         except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
             # A time-out is an OSError. Its text may be empty, its kind never is.
             raise ApiFault(0, f"{type(error).__name__}: {error}"[:MAX_ANSWER_TEXT]) from error

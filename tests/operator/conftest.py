@@ -1,0 +1,20 @@
+"""A cluster in memory and an operator on it."""
+
+import pytest
+
+from support.fake_kubernetes import Cluster, Operation, Store
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def cluster(store):
+    return Cluster(store)
+
+
+@pytest.fixture
+def operation(store):
+    return Operation(store)

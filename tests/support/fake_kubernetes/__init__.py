@@ -1,0 +1,12 @@
+"""An API server in memory: enough of Kubernetes for an operator, and every fault that is asked for.
+
+The store keeps objects as an API server does: uids, versions, generations, a status of its own where the
+kind has one, labels selected on the server, owner references collected, a history that watches replay.
+"""
+
+from support.fake_kubernetes.client import DirectClient, Fault, Stopped
+from support.fake_kubernetes.cluster import Cluster
+from support.fake_kubernetes.operation import Operation
+from support.fake_kubernetes.store import Store
+
+__all__ = ["Cluster", "DirectClient", "Fault", "Operation", "Stopped", "Store"]

@@ -1,0 +1,206 @@
+"""What a test does to a cluster: users submit, Jobs make pods, trainers report."""
+
+import json
+from datetime import timedelta
+
+from trainingjob_operator.names import Child, child_name
+
+ROOTS = {
+    "trainingjobs": "/apis/automl.trainingjob.dev/v1alpha1",
+    "jobs": "/apis/batch/v1",
+    "pods": "/api/v1",
+    "configmaps": "/api/v1",
+    "events": "/api/v1",
+}
+NAMESPACE = "team"
+
+
+class Cluster:
+    """A store with a user, a Job controller and a trainer, each moved by the test."""
+
+    def __init__(self, store, name="churn"):
+        self.store = store
+        self.name = name
+        self.attempt = 0
+        self.sequence = 0
+        self.pod_number = 0
+
+    # The user.
+
+    def submit(self, **spec):
+        body = {
+            "apiVersion": "automl.trainingjob.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": self.name},
+            "spec": {
+                "dataset": {"uri": "s3://data/churn.csv"},
+                "targetColumn": "churned",
+                "output": {"uri": "s3://models"},
+                "budget": {"timeLeftSeconds": 60},
+            }
+            | spec,
+        }
+        return self._make("trainingjobs", body)
+
+    def change(self, **spec):
+        self.store.patch("trainingjobs", NAMESPACE, self.name, {"spec": spec})
+
+    def remove(self):
+        self.store.delete("trainingjobs", NAMESPACE, self.name)
+
+    # What is there.
+
+    @property
+    def job(self):
+        return self.store.get("trainingjobs", NAMESPACE, self.name)
+
+    @property
+    def status(self):
+        return self.job.get("status") or {}
+
+    def condition(self, kind):
+        return next((one for one in self.status.get("conditions", ()) if one["type"] == kind), None)
+
+    def child(self, child):
+        return self.store.objects.get((child.plural, NAMESPACE, child_name(self.name, child.suffix)))
+
+    def events(self, reason=None):
+        found = [raw for (plural, *_), raw in self.store.objects.items() if plural == "events"]
+        return [one for one in found if reason in {None, one["reason"]}]
+
+    def pods(self):
+        return [raw for (plural, *_), raw in self.store.objects.items() if plural == "pods"]
+
+    # The Job controller and the kubelet.
+
+    def make_pod(self, **status):
+        trainer = self.child(Child.JOB)
+        template = trainer["spec"]["template"]
+        self.pod_number += 1
+        meta = {
+            "name": f"{trainer['metadata']['name']}-{self.pod_number}",
+            "labels": template["metadata"]["labels"],
+            "annotations": template["metadata"]["annotations"],
+            "ownerReferences": [
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "name": trainer["metadata"]["name"],
+                    "uid": trainer["metadata"]["uid"],
+                    "controller": True,
+                }
+            ],
+        }
+        pod = self._make("pods", {"metadata": meta, "spec": template["spec"]})
+        self.job_status(active=1, startTime=self.store.stamp())
+        self.pod_status(**(status or {"phase": "Pending"}))
+        return pod["metadata"]["uid"]
+
+    def run_pod(self):
+        """Make a pod that runs; a new attempt of the trainer."""
+        self.attempt += 1
+        uid = self.make_pod()
+        self.pod_status(
+            phase="Running", containerStatuses=[container(running={"startedAt": self.store.stamp()})]
+        )
+        return uid
+
+    def end_pod(self, code, **terminated):
+        state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"} | terminated
+        phase = "Succeeded" if code == 0 else "Failed"
+        self.pod_status(phase=phase, containerStatuses=[container(terminated=state)])
+
+    def pod_status(self, number=None, **status):
+        trainer = child_name(self.name, Child.JOB.suffix)
+        name = f"{trainer}-{number or self.pod_number}"
+        self.store.patch("pods", NAMESPACE, name, {"status": status}, sub="status")
+
+    def job_status(self, **status):
+        name = child_name(self.name, Child.JOB.suffix)
+        self.store.patch("jobs", NAMESPACE, name, {"status": status}, sub="status")
+
+    def end_job(self, kind, reason="", message=""):
+        condition = {
+            "type": kind,
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": self.store.stamp(),
+        }
+        self.job_status(conditions=[condition], active=0)
+
+    def stop_pods(self):
+        """Do what the Job controller does for a suspended Job."""
+        for pod in self.pods():
+            self.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+        self.job_status(active=0, startTime=None)
+
+    # The trainer.
+
+    def report(self, *, attempt=None, sequence=None, raw=None, **fields):
+        self.sequence += 1
+        pods = self.pods()
+        body = {
+            "jobUid": self.job["metadata"]["uid"],
+            "attempt": attempt or self.attempt,
+            "podUid": pods[-1]["metadata"]["uid"] if pods else "gone",
+            "sequence": sequence or self.sequence,
+            "stage": "Searching",
+            "writtenAt": self.store.stamp(),
+        } | fields
+        data = {"report.json": raw if raw is not None else json.dumps(body)}
+        name = child_name(self.name, Child.REPORT.suffix)
+        self.store.patch("configmaps", NAMESPACE, name, {"data": data})
+
+    def report_progress(self, generation=1, **fields):
+        self.store.pass_time(seconds=15)
+        progress = {
+            "generation": generation,
+            "generations": 20,
+            "populationSize": 32,
+            "evaluated": 30 * generation,
+            "failed": 2 * generation,
+            "bestScore": f"0.{90 + generation}",
+            "elapsedSeconds": 15 * generation,
+            "updatedAt": self.store.stamp(),
+        }
+        self.report(progress=progress, backend="local", **fields)
+
+    def report_success(self, **fields):
+        artifacts = [
+            {
+                "name": "model.joblib",
+                "uri": "s3://models/churn/model.joblib",
+                "sha256": "a" * 64,
+                "sizeBytes": 9,
+            }
+        ]
+        best = {"pipeline": "LogisticRegression", "score": "0.93", "holdoutScore": "0.91"}
+        best |= {"baselineScore": "0.9", "baselineHoldoutScore": "0.89"}
+        self.report(
+            **{
+                "stage": "Finished",
+                "final": True,
+                "modelSource": "tpot",
+                "best": best,
+                "artifacts": artifacts,
+            }
+            | fields
+        )
+
+    def report_failure(self, reason, message="as the test asked for", code=1):
+        failure = {"reason": reason, "message": message, "exitCode": code}
+        self.report(stage="Loading", final=True, failure=failure)
+
+    def later(self, seconds):
+        self.store.now += timedelta(seconds=seconds)
+
+    def _make(self, plural, body):
+        root = ROOTS[plural]
+        status, raw = self.store.handle("POST", f"{root}/namespaces/{NAMESPACE}/{plural}", body=body)
+        assert status == 201, raw
+        return raw
+
+
+def container(**state):
+    return {"name": "trainer", "state": state}

@@ -1,0 +1,63 @@
+"""An operator without watches: a test says when it looks."""
+
+import asyncio
+
+from prometheus_client import CollectorRegistry
+
+from support.fake_kubernetes.client import DirectClient, Stopped
+from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.reconciler import JobKey, Reconciler
+from trainingjob_operator.settings import Settings
+
+SETTINGS = Settings(trainer_image="registry.example/trainer:1")
+MOST_PASSES = 30
+
+
+class Operation:
+    """One operator after another on the same cluster; a stopped one is replaced by a new one."""
+
+    def __init__(self, store, *faults, settings=SETTINGS, name="churn"):
+        self.store = store
+        self.client = DirectClient(store, *faults)
+        self.settings = settings
+        self.key = JobKey(NAMESPACE, name)
+        self.restarts = 0
+        self.faults_met = []
+        self.start()
+
+    def start(self):
+        self.metrics = Metrics(CollectorRegistry(), job_label=self.settings.job_label)
+        gateway = Gateway(self.client, timeout_seconds=5)
+        self.reconciler = Reconciler(gateway, self.settings, self.metrics, lambda: self.store.now)
+
+    def look(self):
+        """Take one pass; return when the next is due, or the fault."""
+        try:
+            return asyncio.run(self.reconciler.reconcile(self.key))
+        except ApiFault as fault:
+            self.faults_met.append(fault)
+            return fault
+        except Stopped:
+            self.restarts += 1
+            self.start()
+            return None
+
+    def settle(self):
+        """Look until nothing is written any more, as events of one's own writes make an operator do."""
+        for _ in range(MOST_PASSES):
+            before, faults, restarts = len(self.store.writes), len(self.faults_met), self.restarts
+            due = self.look()
+            quiet = (len(self.store.writes), len(self.faults_met), self.restarts) == (
+                before,
+                faults,
+                restarts,
+            )
+            if quiet:
+                return due
+        raise AssertionError(f"still writing: {self.store.writes[-5:]}")
+
+    def value(self, name, **labels):
+        return self.metrics.registry.get_sample_value(name, labels) or 0
