@@ -46,8 +46,8 @@ def _forests(trees: int) -> dict[str, Mapping[str, Limit]]:
     return {
         "ExtraTreesClassifier": classifier,
         "ExtraTreesRegressor": regressor,
-        "RandomForestClassifier": classifier,
-        "RandomForestRegressor": regressor,
+        "RandomForestClassifier": {**classifier, "max_features": (0.01, 0.4)},
+        "RandomForestRegressor": {**regressor, "max_features": (0.05, 0.4)},
     }
 
 
@@ -94,6 +94,8 @@ _FIXED: Final[Mapping[str, Mapping[str, Limit]]] = {
     "Nystroem": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
     "RBFSampler": {"n_components": (1, 100), "gamma": (1e-4, 1.0)},
     "RFE": {"step": (0.2, 0.9)},
+    "SGDClassifier": {"max_iter": 200},
+    "SGDRegressor": {"max_iter": 200},
 }
 
 
@@ -116,10 +118,15 @@ def narrowed(name: str, space: Any, context: SpaceContext, *, selecting: bool = 
         return {**space, **bounds}
     made = SharedConfigurationSpace()
     kept = {item.name: _limited(item, bounds) for item in space.values()}
-    made.add(list(kept.values()))
+    fixed = [Constant(key, item) for key, item in bounds.items() if key not in kept and not _varies(item)]
+    made.add([*kept.values(), *fixed])
     conditions = [_again(item, kept) for item in space.conditions]
     made.add([item for item in conditions if item is not None])
     return made
+
+
+def _varies(limit: Limit) -> bool:
+    return isinstance(limit, list | tuple)
 
 
 def _limited(item: Any, bounds: Mapping[str, Limit]) -> Any:
