@@ -221,7 +221,7 @@ def test_seeds_threads_and_chatter_are_set_everywhere(compiled, contexts):
 def test_a_pickled_pipeline_names_no_class_of_tpot_or_the_project(preset, compiled, contexts, tables):
     rng = np.random.default_rng(5)
     for task, context in contexts.items():
-        for _ in range(30):
+        for _ in range(12):
             pipeline = build(translate(compiled(preset, task).generate(rng), context))
             opcodes = pickletools.genops(pickle.dumps(pipeline))
             words = {argument for _, argument, _ in opcodes if isinstance(argument, str)}
