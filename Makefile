@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports contract house bench e2e crd lock format clean
+.PHONY: help run test check lint types imports contract house bench e2e crd charts lock format clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ format: $(READY) ## Let ruff format and mend what it can
 
 crd: $(READY) ## Write the CustomResourceDefinition anew from the models
 	$(BIN)/python -m trainingjob_api.crd
+
+charts: $(READY) ## Copy the definition into its chart; render what the charts are compared with anew
+	cp crds/*.yaml helm/trainingjob-crds/files/
+	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/charts
 
 bench: $(READY) ## Run the benchmarks in benchmarks/
 	@set -e; found=; for script in benchmarks/bench_*.py; do \
