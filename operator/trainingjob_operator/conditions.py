@@ -23,6 +23,14 @@ __all__ = ["build_conditions"]
 
 MAX_MESSAGE = 1000
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+_ALWAYS_TOLD = frozenset(
+    {
+        ConditionType.READY,
+        ConditionType.ACCEPTANCE_MET,
+        ConditionType.ARTIFACTS_UPLOADED,
+        ConditionType.DASK_READY,
+    }
+)
 CUT = "… (cut; the trainer's log has the rest)"
 
 
@@ -54,7 +62,7 @@ def build_conditions(
         *_course(subject, step, status),
         *(_kept(before) if subject.ended else _dask_and_artifacts(seen, step, status)),
     ]
-    return tuple(_condition(one, before.get(one.kind), subject.generation, now) for one in said)
+    return tuple(_condition(_brief(one), before.get(one.kind), subject.generation, now) for one in said)
 
 
 def _course(subject: Subject, step: Step, status: TrainingJobStatus) -> Iterator[_Said]:
@@ -132,6 +140,12 @@ def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Said]:
         old = before.get(kind)
         if old is not None:
             yield _Said(kind, old.status, old.reason, old.message)
+
+
+def _brief(said: _Said) -> _Said:
+    """Leave the message where it is looked for: the same words in six conditions would fill the status."""
+    told = said.status is not FALSE or said.kind in _ALWAYS_TOLD
+    return said if told else said._replace(message="")
 
 
 def _condition(said: _Said, old: Condition | None, generation: int, now: datetime) -> Condition:

@@ -93,30 +93,37 @@ class Reconciler:
         memory = self._memory.get(key)
         if memory is None or memory.uid != subject.owner.uid:
             self._forget(key)
-            memory = self._memory[key] = _Memory(subject.owner.uid)
+            self._memory[key] = _Memory(subject.owner.uid)
         self._metrics.seen(subject.owner.uid, *key, subject.status)
-        seen = await self._observe(key, subject, memory)
+        return await self._advance(key, subject)
+
+    async def _advance(self, key: JobKey, subject: Subject) -> float | None:
+        seen = await self._observe(key, subject)
         now = self._clock()
         step = decide(subject, seen, now)
-        fault: ApiFault | None = None
         try:
             obstacle = await self._apply(subject, seen, step)
-        except ApiFault as error:
-            # What was decided stands, and is told, before the pass is repeated.
-            obstacle, fault = None, error
+        except ApiFault:
+            if subject.status.phase is None:
+                # A job without conditions counts as current for kstatus: say at once that it is not.
+                await self._tell(key, subject, seen, step, now)
+            raise
         if obstacle is not None:
             seen = replace(seen, obstacle=obstacle)
             step = decide(subject, seen, now)
+        elif step.ensure or step.suspension:
+            # What is told is what there is now, not the step that led there.
+            seen = await self._observe(key, subject)
+            step = decide(subject, seen, now)
         if step.write:
             await self._tell(key, subject, seen, step, now)
-        if fault is not None:
-            raise fault
         return step.again_after
 
-    async def _observe(self, key: JobKey, subject: Subject, memory: _Memory) -> Observed:
+    async def _observe(self, key: JobKey, subject: Subject) -> Observed:
         active = not subject.ended and not subject.suspend and not subject.deleting
         space = space_reference(subject.job) if subject.job is not None and active else None
         snapshot = await self._gateway.snapshot(subject.owner, access=active, space=space)
+        memory = self._memory[key]
         seen = observe(subject, snapshot, self._settings, memory.watermark)
         if seen.report is not None:
             report = seen.report

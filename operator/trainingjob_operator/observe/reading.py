@@ -8,7 +8,14 @@ from trainingjob_operator.desired import read_run
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import Child, owned_by
-from trainingjob_operator.observe.observed import JobOutcome, Observed, Obstacle, Snapshot, TrainerJob
+from trainingjob_operator.observe.observed import (
+    JobOutcome,
+    Observed,
+    Obstacle,
+    PodSeen,
+    Snapshot,
+    TrainerJob,
+)
 from trainingjob_operator.observe.pods import read_pod, waiting_for_pod
 from trainingjob_operator.observe.reports import Watermark, check_report
 from trainingjob_operator.resolution import Plan, plan
@@ -40,7 +47,7 @@ def observe(
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
     in_force, refusal = _plan(subject, snapshot, settings, owned.get(Child.RUN))
-    pods = tuple(sorted((read_pod(raw) for raw in snapshot.pods), key=lambda pod: (pod.created, pod.uid)))
+    pods = tuple(sorted((read_pod(raw) for raw in snapshot.pods), key=_age))
     text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
     verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
@@ -100,6 +107,11 @@ def foreign_obstacle(job: str, child: Child, raw: dict[str, Any]) -> Obstacle:
         f"{child.kind} {meta['name']} exists and belongs to somebody else; delete or rename it, "
         "or give the job another name",
     )
+
+
+def _age(pod: PodSeen) -> tuple[datetime, bool, str]:
+    # Times have whole seconds: of two pods of one second the finished one is the older.
+    return pod.created, not pod.finished, pod.uid
 
 
 def _created(raw: dict[str, Any] | None) -> datetime | None:

@@ -93,7 +93,7 @@ class Store:
         if plural in WITH_STATUS:
             new.pop("status", None)
         number = sum(1 for one in self.history if one[0] == "ADDED") + 1
-        meta |= {"namespace": namespace, "uid": f"uid-{number}", "generation": 1}
+        meta |= {"namespace": namespace, "uid": f"uid-{number:04}", "generation": 1}
         meta["creationTimestamp"] = self.stamp()
         self.objects[key] = new
         self._record("ADDED", plural, new)

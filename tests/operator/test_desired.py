@@ -1,0 +1,142 @@
+"""Each builder against a golden file, and the rules that hold for all of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.fake_kubernetes.golden import check_golden
+from trainingjob_api import parse_job
+from trainingjob_operator.desired import build, read_run
+from trainingjob_operator.desired.pod import CLAIMS_DIR
+from trainingjob_operator.names import Child, Owner
+from trainingjob_operator.resolution import plan
+from trainingjob_operator.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden"
+OWNER = Owner("churn", "team", "0f3c2a5e-7d7e-4f43-a8a5-2f3a6d1c9b10")
+SMALL = {
+    "dataset": {"uri": "sample://breast_cancer"},
+    "targetColumn": "target",
+    "output": {"uri": "s3://models"},
+}
+LARGE = {
+    "dataset": {"uri": "pvc://tables/churn.csv", "credentialsSecretRef": {"name": "reader"}},
+    "targetColumn": "churned",
+    "output": {"uri": "pvc://models/churn", "credentialsSecretRef": {"name": "writer"}},
+    "nJobs": 4,
+    "memoryLimitMb": 2048,
+    "backoffLimit": 1,
+    "activeDeadlineSeconds": 3600,
+    "trainer": {
+        "resources": {"limits": {"memory": "16Gi", "example.com/gpu": "1"}},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "batch", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "low",
+        "serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"},
+        "imagePullSecrets": [{"name": "registry"}],
+    },
+}
+SETTINGS = Settings(
+    trainer_image="registry.example/trainer:1",
+    image_pull_policy="IfNotPresent",
+    trainer_environment={"AWS_ENDPOINT_URL": "https://s3.example"},
+)
+
+
+def planned(spec, name="churn", settings=SETTINGS):
+    raw = {
+        "apiVersion": "automl.trainingjob.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name, "namespace": OWNER.namespace, "uid": OWNER.uid},
+        "spec": spec,
+    }
+    return plan(parse_job(raw), settings)
+
+
+@pytest.mark.parametrize("child", list(Child), ids=lambda child: child.name.lower())
+@pytest.mark.parametrize(("size", "spec"), [("small", SMALL), ("large", LARGE)], ids=["small", "large"])
+def test_manifest(child, size, spec):
+    manifest = build(child, OWNER, planned(spec), SETTINGS)
+    if child is Child.RUN:
+        manifest["data"]["run.json"] = json.loads(manifest["data"]["run.json"])
+    check_golden(GOLDEN / f"{child.name.lower()}-{size}.yaml", manifest)
+
+
+def test_the_fence_holds_the_whole_plan():
+    found = planned(LARGE)
+    assert read_run(build(Child.RUN, OWNER, found, SETTINGS)) == found
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"run.json": "{}", "image": "x"}, {"run.json": "no json", "image": "x"}]
+)
+def test_a_fence_that_cannot_be_read_is_none(data):
+    assert read_run({"data": data}) is None
+
+
+def pod(spec, settings=SETTINGS):
+    return build(Child.JOB, OWNER, planned(spec, settings=settings), settings)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("spec", [SMALL, LARGE], ids=["small", "large"])
+def test_the_pod_is_restricted(spec):
+    security, [container] = pod(spec)["securityContext"], pod(spec)["containers"]
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert all(
+        "emptyDir" in volume or mount.get("readOnly") or "persistentVolumeClaim" in volume
+        for volume, mount in zip(pod(spec)["volumes"], container["volumeMounts"], strict=True)
+    )
+
+
+def test_one_claim_for_both_is_mounted_once_and_writable():
+    spec = pod(LARGE | {"output": {"uri": "pvc://tables/models"}})
+    mounts = [one for one in spec["containers"][0]["volumeMounts"] if one["mountPath"].startswith(CLAIMS_DIR)]
+    assert mounts == [{"name": "claim-0", "mountPath": f"{CLAIMS_DIR}/tables"}]
+
+
+def test_the_platform_may_choose_the_user():
+    settings = Settings(trainer_image="x", run_as_user=0)
+    assert "runAsUser" not in pod(SMALL, settings)["securityContext"]
+
+
+def resources(**spec):
+    found = pod(SMALL | spec)["containers"][0]["resources"]
+    return {f"{kind}.{name}": value for kind, values in found.items() for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param({}, ("2", "3", "3840Mi", "7680Mi"), id="default"),
+        pytest.param({"nJobs": 4, "memoryLimitMb": 1024}, ("4", "5", "2816Mi", "5632Mi"), id="n-jobs"),
+        pytest.param({"parallelMode": "none"}, ("1", "2", "2304Mi", "4608Mi"), id="none"),
+        pytest.param({"parallelMode": "distributed", "nJobs": 8}, ("1", "2", "2304Mi", "4608Mi"), id="dask"),
+        pytest.param({"automl": {"enabled": False}}, ("1", "2", "2304Mi", "4608Mi"), id="baseline"),
+        pytest.param(
+            {"trainer": {"resources": {"limits": {"cpu": "500m"}}}},
+            ("500m", "500m", "3840Mi", "7680Mi"),
+            id="a lone limit bounds the request",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"memory": "9Gi"}}}},
+            ("2", "3", "9Gi", "9Gi"),
+            id="a lone request raises the limit",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "8"}}}},
+            ("1", "8", "3840Mi", "7680Mi"),
+            id="both",
+        ),
+    ],
+)
+def test_resources_follow_the_workers(spec, expected):
+    found = resources(**spec)
+    names = ("requests.cpu", "limits.cpu", "requests.memory", "limits.memory")
+    assert tuple(found[name] for name in names) == expected

@@ -1,0 +1,221 @@
+"""The operator stopped at any write, its API server failing, two of them at once: the same end."""
+
+import copy
+
+import pytest
+
+from support.fake_kubernetes import Cluster, Fault, Operation, Stopped, Store
+from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator.names import Child
+
+TIMES = ("lastTransitionTime", "firstTimestamp", "lastTimestamp", "creationTimestamp")
+
+
+def live(operation, cluster):
+    """Take a job through eviction, suspension, a fallback and success, to the end of its pods."""
+    cluster.submit(acceptance={"mustBeatBaseline": True}, ttlSecondsAfterFinished=60)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report_progress(1)
+    operation.settle()
+    cluster.end_pod(143)
+    operation.settle()
+    cluster.change(suspend=True)
+    operation.settle()
+    cluster.stop_pods()
+    operation.settle()
+    cluster.later(100)
+    cluster.change(suspend=False)
+    operation.settle()
+    cluster.run_pod()
+    step = {"from": "tpot", "to": "baseline", "reason": "SearchFailed", "time": "2026-11-01T12:00:10Z"}
+    cluster.report_progress(2, fallbacks=[step])
+    operation.settle()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.settle()
+    cluster.later(61)
+    operation.settle()
+
+
+def picture(store):
+    """Return what a user sees at the end, without uids, versions and times."""
+    found = {}
+    for key, raw in store.objects.items():
+        plain = copy.deepcopy(raw)
+        plain["metadata"] = {name: plain["metadata"].get(name) for name in ("name", "labels", "generation")}
+        found[key if key[0] != "events" else (*key[:2], plain["reason"], plain["message"])] = scrub(plain)
+    return found
+
+
+def scrub(value):
+    if isinstance(value, dict):
+        skip = (*TIMES, "uid", "automl.trainingjob.dev/job-uid", "name" if "involvedObject" in value else "")
+        return {name: scrub(one) for name, one in value.items() if name not in skip and name != "data"}
+    return [scrub(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    store = Store()
+    operation = Operation(store)
+    live(operation, Cluster(store))
+    writes = sum(1 for method, _ in operation.client.requests if method != "GET")
+    return picture(store), writes
+
+
+def test_the_life_is_a_whole_one(undisturbed):
+    end, writes = undisturbed
+    job = end["trainingjobs", NAMESPACE, "churn"]
+    assert job["status"]["phase"] == "Succeeded"
+    assert ("jobs", NAMESPACE, "churn-trainer") not in end
+    assert writes <= 30
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("start", range(4))
+def test_stopped_at_any_write_and_started_again_ends_the_same(undisturbed, start, after):
+    end, writes = undisturbed
+    for number in range(start, writes, 4):
+        store = Store()
+        operation = Operation(store, Fault(Stopped(), at=number, after=after, writes_only=True))
+        live(operation, Cluster(store))
+        assert operation.restarts == 1
+        assert picture(store) == end, number
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("start", range(3))
+@pytest.mark.parametrize("status", [429, 500, 503, ConnectionResetError(), TimeoutError()], ids=repr)
+def test_a_failing_api_server_is_asked_again(undisturbed, status, start, after):
+    end, writes = undisturbed
+    for number in range(start, writes, 6):
+        store = Store()
+        fault = Fault(status, at=number, times=1 + start, after=after, writes_only=True)
+        operation = Operation(store, fault)
+        live(operation, Cluster(store))
+        assert operation.faults_met
+        assert picture(store) == end, number
+
+
+@pytest.mark.parametrize("plural", ["trainingjobs/status", "jobs"])
+def test_a_conflict_is_looked_at_again(undisturbed, plural):
+    end, _ = undisturbed
+    for number in range(8):
+        store = Store()
+        operation = Operation(store, Fault(409, method="PATCH", plural=plural, at=number))
+        live(operation, Cluster(store))
+        assert picture(store) == end, number
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, TimeoutError()], ids=repr)
+@pytest.mark.parametrize("plural", ["trainingjobs", "configmaps", "jobs", "pods"])
+def test_a_failing_read_decides_nothing(undisturbed, status, plural):
+    end, _ = undisturbed
+    for number in range(0, 40, 9):
+        store = Store()
+        operation = Operation(store, Fault(status, method="GET", plural=plural, at=number, times=2))
+        live(operation, Cluster(store))
+        assert picture(store) == end, number
+
+
+@pytest.mark.parametrize("child", list(Child), ids=lambda child: child.name)
+def test_a_refused_child_is_a_condition_and_is_made_when_it_is_allowed(store, cluster, child):
+    message = f"{child.plural} is forbidden: User cannot create resource"
+    operation = Operation(store, Fault(403, method="POST", plural=child.plural, times=4, message=message))
+    cluster.submit()
+    assert operation.look() is not None
+    ready = cluster.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Forbidden")
+    assert message in ready["message"]
+    for _ in range(5):
+        operation.look()
+    assert cluster.child(Child.JOB)
+    assert cluster.condition("Ready")["reason"] == "WaitingForTrainer"
+
+
+def test_a_quota_on_objects_fails_the_job_at_the_deadline(store, cluster):
+    message = 'jobs.batch "churn-trainer" is forbidden: exceeded quota: small'
+    operation = Operation(store, Fault(403, method="POST", plural="jobs", times=99, message=message))
+    cluster.submit(activeDeadlineSeconds=100)
+    operation.settle()
+    assert cluster.condition("Ready")["reason"] == "QuotaExceeded"
+    cluster.later(101)
+    operation.settle()
+    assert cluster.condition("Failed")["reason"] == "DeadlineExceeded"
+    assert "QuotaExceeded" in cluster.condition("Failed")["message"]
+
+
+def test_events_that_are_refused_stop_nothing(store, cluster):
+    operation = Operation(store, Fault(403, method="POST", plural="events", times=99))
+    cluster.submit()
+    operation.settle()
+    assert cluster.status["phase"] == "Pending"
+
+
+def test_the_delay_that_the_server_asks_for_is_passed_on(store, cluster):
+    operation = Operation(store, Fault(429, retry_after=7.0))
+    cluster.submit()
+    fault = operation.look()
+    assert (fault.status, fault.retry_after) == (429, 7.0)
+
+
+def test_two_operators_on_one_job_make_everything_once(undisturbed):
+    end, _ = undisturbed
+    store = Store()
+    pair = [Operation(store), Operation(store)]
+
+    class Both:
+        def settle(self):
+            for _ in range(6):
+                for one in pair:
+                    one.look()
+
+    live(Both(), Cluster(store))
+    assert picture(store) == end
+    created = [(plural, name) for kind, plural, name in store.writes if kind == "POST"]
+    assert len(created) == len(set(created))
+
+
+def test_a_stale_read_never_takes_the_end_back(store, cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    path = f"/apis/automl.trainingjob.dev/v1alpha1/namespaces/{NAMESPACE}/trainingjobs/churn"
+    past = copy.deepcopy(cluster.job)
+    trainer = copy.deepcopy(cluster.child(Child.JOB))
+    cluster.report_success()
+    cluster.end_job("Complete")
+    operation.settle()
+    assert cluster.status["phase"] == "Succeeded"
+    late = Operation(store)
+    late.client.stale = {
+        path: past,
+        f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/churn-trainer": trainer,
+    }
+    assert late.look().conflict
+    assert cluster.status["phase"] == "Succeeded"
+
+
+def test_a_stale_read_of_a_new_job_adopts_the_fence_that_is_there(store, cluster, operation):
+    cluster.submit()
+    operation.settle()
+    other = Operation(store, settings=operation.settings.__class__(trainer_image="other:2"))
+    real = other.client.call_api
+
+    async def nothing_there(method, url, **kwargs):
+        if method == "GET" and "configmaps/churn-run" in url and "POST" not in dict(other.client.requests):
+            other.client.requests.append(("GET", url))
+            from support.fake_kubernetes.client import answer
+
+            return answer(404, {"message": "not there yet"})
+        return await real(method, url, **kwargs)
+
+    other.client.call_api = nothing_there
+    cluster.store.delete("jobs", NAMESPACE, "churn-trainer")
+    other.look()
+    image = cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == "registry.example/trainer:1"
