@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from trainingjob_trainer.cli.desk import Desk
+from trainingjob_trainer.cli import cluster_app
+from trainingjob_trainer.cli.options import Debug, File, Json, Quiet, Set, desk_of
 from trainingjob_trainer.cli.services import Services
 
 __all__ = ["app", "main"]
@@ -71,29 +72,10 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-_File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The TrainingJob, as YAML or JSON.", show_default=False)
-]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="A field of the spec, such as spec.budget.timeLeftSeconds=30; null unsets it. May be repeated.",
-        show_default=False,
-    ),
-]
-_Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
-]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the last line only.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
 @app.command(help=_RUN, short_help="Run a TrainingJob here and now.")
 def run(
     context: typer.Context,
-    file: _File,
+    file: File,
     *,
     output: Annotated[
         str | None,
@@ -112,19 +94,19 @@ def run(
         Path,
         typer.Option("--work-dir", metavar="DIR", help="Where a run works if its output is no folder here."),
     ] = Path(".trainingjob"),
-    set_: _Set = None,
-    as_json: _Json = False,
-    quiet: _Quiet = False,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
     log_format: Annotated[
         LogFormat,
         typer.Option(
             "--log-format", help="json: structured log lines on standard error in place of progress."
         ),
     ] = LogFormat.TEXT,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Run a job."""
-    desk = _desk(context, "run", as_json=as_json, quiet=quiet, debug=debug)
+    desk = desk_of(context, "run", as_json=as_json, quiet=quiet, debug=debug)
 
     def work() -> dict[str, object]:
         # Imported late: the contract's models and structlog take half a second that --help need not wait for.
@@ -146,21 +128,21 @@ def run(
 @app.command(help=_VALIDATE, short_help="Say what would run, and whether it could.")
 def validate(
     context: typer.Context,
-    file: _File,
+    file: File,
     *,
-    set_: _Set = None,
+    set_: Set = None,
     with_data: Annotated[
         bool,
         typer.Option(
             "--data", help="Load the table too: task, metric, column types, findings, search space."
         ),
     ] = False,
-    as_json: _Json = False,
-    quiet: _Quiet = False,
-    debug: _Debug = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Validate a job."""
-    desk = _desk(context, "validate", as_json=as_json, quiet=quiet, debug=debug)
+    desk = desk_of(context, "validate", as_json=as_json, quiet=quiet, debug=debug)
 
     def work() -> dict[str, object]:
         from trainingjob_trainer.cli.validating import validate_job  # noqa: PLC0415 - as in `run`
@@ -180,12 +162,12 @@ def report(
         ),
     ],
     *,
-    as_json: _Json = False,
-    quiet: _Quiet = False,
-    debug: _Debug = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Rebuild a report."""
-    desk = _desk(context, "report", as_json=as_json, quiet=quiet, debug=debug)
+    desk = desk_of(context, "report", as_json=as_json, quiet=quiet, debug=debug)
 
     def work() -> dict[str, object]:
         from trainingjob_trainer.cli.reporting import report_run  # noqa: PLC0415 - as in `run`
@@ -193,6 +175,9 @@ def report(
         return report_run(desk, folder)
 
     desk.finish(work)
+
+
+cluster_app.register(app)
 
 
 @app.command(hidden=True, help="Run the job of this pod: for the trainer's container, not for people.")
@@ -214,11 +199,6 @@ def main() -> None:
     """Run the command line; the console script ``trainingjob``."""
     _forgive_encodings()
     app(prog_name="trainingjob")
-
-
-def _desk(context: typer.Context, command: str, *, as_json: bool, quiet: bool, debug: bool) -> Desk:
-    services = context.find_object(Services) or Services()
-    return Desk(command=command, services=services, as_json=as_json, quiet=quiet, debug=debug)
 
 
 def _forgive_encodings() -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainingjob_api import ResolvedRun
+    from trainingjob_trainer.cli.cluster import Cluster
     from trainingjob_trainer.cli.inspection import Inspection
     from trainingjob_trainer.events import Event
     from trainingjob_trainer.settings import TrainerSettings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Callable[[Event], None]], RunResult]
     Inspect = Callable[[ResolvedRun, TrainerSettings], Inspection]
     Render = Callable[[Path], Path]
+    Connect = Callable[[str | None, str | None], Cluster]
 
 __all__ = ["Services"]
 
@@ -36,6 +38,12 @@ def _inspect(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
     from trainingjob_trainer.cli.inspection import inspect_data  # noqa: PLC0415 - as above
 
     return inspect_data(run, settings)
+
+
+def _connect(context: str | None, namespace: str | None) -> Cluster:
+    from trainingjob_trainer.cli.cluster import connect  # noqa: PLC0415 - as above
+
+    return connect(context, namespace)
 
 
 def _render(folder: Path) -> Path:
@@ -56,6 +64,8 @@ class Services:
         Loads and prepares a job's table.
     render
         Writes a run's report anew and returns its path.
+    connect
+        Returns the cluster of a kubeconfig context and a namespace.
     environment
         Environment variables.
     """
@@ -63,4 +73,5 @@ class Services:
     supervise: Supervise = _supervise
     inspect: Inspect = _inspect
     render: Render = _render
+    connect: Connect = _connect
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
