@@ -15,7 +15,17 @@ DEV = "locks/dev.txt"
 
 # The narrower locks are resolved under the pins of the widest one, so that images hold what was tested.
 LOCKS: dict[str, tuple[str, ...]] = {
-    DEV: ("pyproject.toml", "--extra", "trainer", "--extra", "operator", "--group", "dev"),
+    DEV: (
+        "pyproject.toml",
+        "--extra",
+        "trainer",
+        "--extra",
+        "operator",
+        "--extra",
+        "cluster",
+        "--group",
+        "dev",
+    ),
     "locks/trainer.txt": ("pyproject.toml", "--extra", "trainer", "--constraints", DEV),
     "locks/operator.txt": ("pyproject.toml", "--extra", "operator", "--constraints", DEV),
     "locks/build.txt": ("--group", "build", "--constraints", DEV),
