@@ -36,7 +36,7 @@ class TrainingError(Exception):
         return type(self), (self.reason, self.message)
 
 
-class SpecInvalid(TrainingError):
+class SpecInvalid(TrainingError):  # noqa: N818 - the reason of a condition reads like this
     """The TrainingJob asks for something that cannot be done; no retry helps."""
 
     exit_code = 2
@@ -48,5 +48,5 @@ class DataError(TrainingError):
     exit_code = 2
 
 
-class RunFailed(TrainingError):
+class RunFailed(TrainingError):  # noqa: N818 - the reason of a condition reads like this
     """The run could not end in a model that was saved."""
