@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS in a process of its own, on free ports of the loopback interface."""
+"""A real S3 server for tests: SeaweedFS in a process of its own, on free ports of one address."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class S3Server:
     """A running server; its data outlives `stop`, so that it can be started again on the same port."""
 
     folder: Path
+    host: str = "127.0.0.1"
     access_key: str = "test-key"
     secret_key: str = "test-secret-that-no-message-may-show"
     ports: dict[str, int] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports['s3.port']}"
+        return f"http://{self.host}:{self.ports['s3.port']}"
 
     def client(self) -> Minio:
         pool = urllib3.PoolManager(timeout=10, retries=False)
@@ -83,7 +84,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start the server and wait until an object can be written and read."""
-        self.ports = self.ports or _free_ports()
+        self.ports = self.ports or _free_ports(self.host)
         config = self.folder / "s3.json"
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         actions = ["Admin", "Read", "List", "Tagging", "Write"]
@@ -96,8 +97,8 @@ class S3Server:
             _binary(),
             "server",
             f"-dir={data}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
+            f"-ip={self.host}",
+            f"-ip.bind={self.host}",
             "-filer",
             "-s3",
             f"-s3.config={config}",
@@ -159,11 +160,11 @@ def _binary() -> str:
     return found
 
 
-def _free_ports() -> dict[str, int]:
+def _free_ports(host: str) -> dict[str, int]:
     sockets = [socket.socket() for _ in PORTS]
     try:
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((host, 0))
         return {name: one.getsockname()[1] for name, one in zip(PORTS, sockets, strict=True)}
     finally:
         for one in sockets:

@@ -1,0 +1,118 @@
+"""Fixtures of the end-to-end tests: one installation, one bucket and one namespace for the session.
+
+Environment: KUBECONFIG (which cluster), E2E_CONTEXT, E2E_ALLOWED_CONTEXTS, E2E_OPERATOR_IMAGE,
+E2E_TRAINER_IMAGE, E2E_PULL_POLICY, E2E_S3_ENDPOINT with E2E_S3_ACCESS_KEY and E2E_S3_SECRET_KEY, or
+E2E_S3_HOST, E2E_KEEP, E2E_CREATE_KIND. The README beside this file says what they do.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("kubernetes", reason="the kubernetes package talks to the API server")
+pytest.importorskip("helm_python", reason="helm-python-sdk carries Helm")
+
+from e2e.kit.bucket import Bucket, open_bucket
+from e2e.kit.cluster import Cluster, ContextError, context_in_use
+from e2e.kit.evidence import collect
+from e2e.kit.installation import Installation
+from e2e.kit.jobs import Run
+from e2e.kit.kind import with_kind
+
+TEST_SECONDS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the time that a cluster takes."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Keep what the cluster knows about a test that failed, before the next one changes it."""
+    report = yield
+    kit = getattr(item, "funcargs", {})
+    if report.failed and "cluster" in kit and "operator" in kit:
+        folder = collect(kit["cluster"], [kit["operator"].namespace, kit["namespace"]], item.name)
+        report.sections.append(("evidence", str(folder)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of the tests; a kind cluster is made first where E2E_CREATE_KIND asks for one."""
+    with with_kind(dict(os.environ), tmp_path_factory.mktemp("kind")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
+    """The cluster, if these tests may use it."""
+    if not environment.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG names no throw-away cluster")
+    try:
+        found = Cluster(*context_in_use(environment))
+    except ContextError as error:
+        pytest.exit(str(error), returncode=2)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def prefix() -> str:
+    """What the session's namespaces are called."""
+    return f"e2e-{os.urandom(3).hex()}"
+
+
+@pytest.fixture(scope="session")
+def namespace(cluster: Cluster, prefix: str, environment: dict[str, str]) -> Iterator[str]:
+    """The namespace of the jobs; what is left of them goes with it."""
+    yield cluster.make_namespace(prefix)
+    if not environment.get("E2E_KEEP"):
+        cluster.delete_namespace(prefix)
+
+
+@pytest.fixture(scope="session")
+def bucket(
+    cluster: Cluster,
+    namespace: str,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Bucket]:
+    """The bucket, its keys in a Secret of the jobs' namespace."""
+    with open_bucket(cluster, tmp_path_factory.mktemp("seaweed"), environment) as found:
+        found.share(cluster, namespace)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, namespace: str, environment: dict[str, str]) -> Iterator[Installation]:
+    """The operator, installed by its charts in a namespace of its own."""
+    system = cluster.make_namespace(f"{namespace}-system")
+    made = Installation(cluster, system, [namespace], environment)
+    made.install()
+    yield made
+    if not environment.get("E2E_KEEP"):
+        made.uninstall()
+        cluster.delete_namespace(system)
+
+
+@pytest.fixture
+def start(
+    cluster: Cluster, namespace: str, bucket: Bucket, operator: Installation
+) -> Iterator[Callable[..., Run]]:
+    """Make jobs: a name, and what differs from the quick spec. They are deleted after the test."""
+    runs: list[Run] = []
+
+    def make(name: str, **change: Any) -> Run:
+        runs.append(Run(cluster, namespace, bucket, name, change))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.delete()
+    for run in runs:
+        run.gone()

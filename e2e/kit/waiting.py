@@ -1,0 +1,26 @@
+"""Waiting for what is to come, never for a time."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["eventually"]
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.5
+
+
+def eventually(look: Callable[[], T], message: str | Callable[[], str], seconds: float) -> T:
+    """Return the first true result of *look*, asked again and again; fail with *message* after *seconds*."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() >= deadline:
+            text = message() if callable(message) else message
+            raise AssertionError(f"not within {seconds:g} s: {text}")
+        pause.wait(PAUSE_SECONDS)

@@ -1,0 +1,64 @@
+"""Whatever is killed, what has been evaluated is kept and nothing is made twice."""
+
+import pytest
+from e2e.kit.jobs import START_SECONDS
+
+LONG = {"timeLeftSeconds": 60, "generations": 100}
+
+
+def test_a_trainer_that_is_deleted_goes_on_where_it_was(start, cluster, namespace, bucket):
+    run = start("deleted", budget=LONG, backoffLimit=0)
+    run.reach_search()
+    (pod,) = run.pods
+    cluster.core.delete_namespaced_pod(pod["metadata"]["name"], namespace)
+    resumed(run, bucket, pod, len(run.journal()))
+
+
+def test_a_trainer_that_is_evicted_goes_on_where_it_was(start, cluster, namespace, bucket):
+    run = start("evicted", budget=LONG, backoffLimit=0)
+    run.reach_search()
+    (pod,) = run.pods
+    cluster.evict(namespace, pod["metadata"]["name"])
+    resumed(run, bucket, pod, len(run.journal()))
+
+
+def resumed(run, bucket, first, before):
+    """Wait for the second pod and the model; nothing was counted as a failure, and nothing done again."""
+    run.eventually(
+        lambda: [each for each in run.pods if each["metadata"]["uid"] != first["metadata"]["uid"]],
+        "there is no second pod",
+        START_SECONDS,
+    )
+    status = run.reach("Succeeded")
+    assert status["attempts"] == 2
+    assert not run.job["status"].get("failed")
+    summary = bucket.document(f"{run.folder}evaluation_summary.json")
+    # The journal has a line of its own for the run.
+    assert summary["evaluations"]["total"] >= before - 1
+    assert status["progress"]["elapsedSeconds"] <= 60 * 1.05 + 5
+    assert run.conditions()["Degraded"][0] == "False"
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Searching"])
+def test_an_operator_that_is_killed_loses_nothing(start, operator, phase):
+    run = start(f"killed-{phase.lower()}")
+    if phase == "Searching":
+        run.reach("Searching", START_SECONDS)
+    operator.kill()
+    operator.wait_ready()
+    status = run.reach("Succeeded")
+    assert status["attempts"] == 1
+    assert len(run.pods) == 1
+
+
+def test_an_operator_that_was_away_believes_the_last_report(start, operator):
+    run = start("unwatched")
+    run.reach("Searching", START_SECONDS)
+    with operator.down():
+        run.eventually(
+            lambda: (run.job or {}).get("status", {}).get("succeeded"), "the trainer does not end", 240
+        )
+        assert run.phase == "Searching"
+    status = run.reach("Succeeded", 60)
+    assert status["leaderboard"]
+    assert run.conditions()["ArtifactsUploaded"] == ("True", "Uploaded")

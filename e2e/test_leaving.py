@@ -1,0 +1,38 @@
+"""Leaving: deletion in mid-run with and without an operator, and the time to live of the pods."""
+
+from e2e.kit.jobs import START_SECONDS
+
+
+def test_a_job_deleted_in_mid_run_leaves_nothing(start):
+    run = start("leaving")
+    run.reach("Searching", START_SECONDS)
+    run.delete()
+    run.gone()
+
+
+def test_a_job_is_deleted_without_an_operator(start, operator):
+    run = start("alone")
+    run.reach("Searching", START_SECONDS)
+    with operator.down():
+        run.delete()
+        run.gone()
+
+
+def test_a_name_can_be_used_again_at_once(start):
+    options = {"automl": {"enabled": False}, "budget": None}
+    first = start("again", **options)
+    first.reach("Succeeded", START_SECONDS)
+    first.delete()
+    second = start("again", **options)
+    second.reach("Succeeded", START_SECONDS)
+    assert second.uid != first.uid
+
+
+def test_the_time_to_live_takes_pods_and_never_the_resource(start):
+    run = start("short-lived", automl={"enabled": False}, budget=None, ttlSecondsAfterFinished=5)
+    status = run.reach("Succeeded", START_SECONDS)
+    run.eventually(lambda: run.job is None and not run.pods, "Job and pods are left", 90)
+    after = run.status
+    assert after["phase"] == "Succeeded"
+    assert after["artifacts"] == status["artifacts"]
+    assert run.conditions()["Ready"] == ("True", "Succeeded")

@@ -1,0 +1,81 @@
+"""What is wrong is said once, with its reason, and not tried again."""
+
+import pytest
+from e2e.kit.jobs import START_SECONDS
+
+
+def failed(run, reason, seconds=START_SECONDS):
+    """Wait for the end and return the message; all conditions have to tell the same story."""
+    run.reach("Failed", seconds)
+    said = run.conditions()
+    assert said["Failed"] == ("True", reason)
+    assert said["Ready"] == ("False", reason)
+    assert said["Stalled"] == ("True", reason)
+    assert said["Complete"][0] == said["Reconciling"][0] == "False"
+    return run.condition("Failed")["message"]
+
+
+def test_a_column_that_is_not_there_fails_without_a_retry(start, cluster, namespace):
+    run = start("no-such-column", targetColumn="nowhere", backoffLimit=3)
+    message = failed(run, "TargetColumnMissing")
+    assert "nowhere" in message
+    assert run.status["attempts"] == 1
+    assert len(run.pods) == 1
+    (condition,) = [each for each in run.job["status"]["conditions"] if each["type"] == "Failed"]
+    assert condition["reason"] == "PodFailurePolicy"
+    warnings = [each for each in cluster.events(namespace, run.uid) if each["type"] == "Warning"]
+    assert [each["reason"] for each in warnings] == ["TargetColumnMissing"]
+
+
+def test_a_spec_that_cannot_work_makes_no_pod(start, cluster, namespace):
+    run = start("no-output", output={"uri": None})
+    message = failed(run, "SpecInvalid", 60)
+    assert "spec.output.uri" in message
+    assert cluster.children(namespace, run.uid) == []
+
+
+def test_a_secret_that_is_not_there_is_said_by_the_trainer(start):
+    run = start("no-secret", output={"credentialsSecretRef": {"name": "nowhere"}})
+    message = failed(run, "CredentialsInvalid")
+    assert "output" in message
+    assert len(run.pods) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason", "word"),
+    [
+        pytest.param(
+            "unschedulable",
+            {"trainer": {"nodeSelector": {"nowhere": "true"}}},
+            "Unschedulable",
+            "no node takes",
+            id="node",
+        ),
+        pytest.param(
+            "no-claim",
+            {"dataset": {"uri": "pvc://nowhere/table.csv"}},
+            "ClaimNotFound",
+            "nowhere",
+            id="claim",
+        ),
+    ],
+)
+def test_a_pod_that_cannot_start_is_named_and_ends_at_the_deadline(start, name, change, reason, word):
+    run = start(name, activeDeadlineSeconds=30, **change)
+    run.eventually(lambda: run.condition("Ready").get("reason") == reason, f"{reason} is not said", 30)
+    assert run.phase == "Pending"
+    assert word in run.condition("Ready")["message"]
+    message = failed(run, "DeadlineExceeded", 90)
+    assert reason in message
+
+
+def test_a_run_ends_at_its_deadline(start):
+    run = start("deadline", budget={"timeLeftSeconds": 30}, activeDeadlineSeconds=30, backoffLimit=0)
+    run.reach("Searching", START_SECONDS)
+    message = failed(run, "DeadlineExceeded")
+    assert "30 s" in message
+    run.eventually(
+        lambda: all(each["status"]["phase"] in {"Succeeded", "Failed"} for each in run.pods),
+        "a pod is left",
+        90,
+    )

@@ -1,0 +1,26 @@
+"""Storage that goes and comes back."""
+
+import pytest
+
+
+def test_storage_is_away_at_the_end_and_comes_back(start, bucket):
+    if bucket.server is None:
+        pytest.skip("the S3 server is not the tests' own to stop")
+    run = start("storage", budget={"timeLeftSeconds": 40, "generations": 100}, backoffLimit=6)
+    run.reach_search()
+    before = len(run.journal())
+    bucket.server.stop()
+    try:
+        run.eventually(
+            lambda: run.condition("ArtifactsUploaded").get("reason") in {"UploadFailed", "Uploading"},
+            "nobody says that the upload fails",
+            240,
+        )
+        assert run.phase not in {"Succeeded", "Failed"}
+    finally:
+        bucket.server.start()
+    status = run.reach("Succeeded", 400)
+    assert run.conditions()["ArtifactsUploaded"] == ("True", "Uploaded")
+    assert bucket.document(f"{run.folder}evaluation_summary.json")["evaluations"]["total"] >= before - 1
+    for artifact in status["artifacts"]:
+        assert bucket.digest(artifact["uri"]) == artifact["sha256"]
