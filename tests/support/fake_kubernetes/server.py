@@ -1,0 +1,125 @@
+"""The store behind HTTP, for what watches."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+from aiohttp import web
+
+from support.fake_kubernetes.store import RESOURCES, WITH_STATUS, failure, parse
+
+VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
+NOTICE_SECONDS = 0.01
+"""How soon a watch notices what has changed."""
+
+
+class Server:
+    """An API server on a free port of this machine, in the loop that starts it.
+
+    ``drop`` names events, as (plural, type), of which the next one is lost; ``expire`` how many watches
+    are answered with 410; ``deaf`` whether watches lose everything, as behind a half-open connection.
+    """
+
+    def __init__(self, store):
+        self.store = store
+        self.drop = set()
+        self.dropped = set()
+        self.expire = 0
+        self.deaf = False
+        self.watches = 0
+        self.address = ""
+        self._closing = False
+
+    async def __aenter__(self):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        return self
+
+    async def __aexit__(self, *_):
+        self._closing = True
+        await self._runner.cleanup()
+
+    async def _answer(self, request):
+        known = discovery(request.path)
+        if known is not None:
+            return web.json_response(known)
+        if request.query.get("watch"):
+            return await self._watch(request)
+        body = await request.json() if request.can_read_body else None
+        status, data = self.store.handle(
+            request.method, request.path, dict(request.query), body, request.content_type
+        )
+        return web.json_response(data, status=status)
+
+    async def _watch(self, request):
+        _, plural, namespace, _, _ = parse(request.path)
+        since = int(request.query.get("resourceVersion") or 0)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        self.watches += 1
+        if self.expire:
+            self.expire -= 1
+            gone = {"type": "ERROR", "object": failure(410, "too old")}
+            await response.write(json.dumps(gone).encode() + b"\n")
+            return response
+        loop = asyncio.get_running_loop()
+        end = loop.time() + float(request.query.get("timeoutSeconds") or 60)
+        while loop.time() < end and not self._closing:
+            events, now = self.store.since(plural, namespace, since, request.query.get("labelSelector"))
+            lines = [json.dumps(one) for one in events if not self._lost(plural, one["type"])]
+            with suppress(ConnectionError):
+                await response.write("".join(f"{line}\n" for line in lines).encode())
+            since = now
+            await asyncio.sleep(NOTICE_SECONDS)
+        return response
+
+    def _lost(self, plural, kind):
+        if self.deaf:
+            return True
+        if (plural, kind) not in self.drop:
+            return False
+        self.drop.discard((plural, kind))
+        self.dropped.add((plural, kind))
+        return True
+
+
+def discovery(path):
+    """Return what clients ask first: which kinds there are."""
+    path = path.rstrip("/")
+    if path == "/version":
+        return {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        versions = [root.removeprefix("/apis/") for root in RESOURCES if root.startswith("/apis/")]
+        groups = [
+            {
+                "name": one.split("/")[0],
+                "versions": [{"groupVersion": one, "version": one.split("/")[1]}],
+                "preferredVersion": {"groupVersion": one, "version": one.split("/")[1]},
+            }
+            for one in versions
+        ]
+        return {"kind": "APIGroupList", "groups": groups}
+    if path not in RESOURCES:
+        return None
+    found = []
+    for plural, kind in RESOURCES[path].items():
+        for sub in ("", "/status") if plural in WITH_STATUS else ("",):
+            found.append(
+                {
+                    "name": plural + sub,
+                    "singularName": kind.lower(),
+                    "namespaced": plural != "namespaces",
+                    "kind": kind,
+                    "verbs": VERBS,
+                }
+            )
+    version = path.removeprefix("/apis/").removeprefix("/api/")
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": found}
