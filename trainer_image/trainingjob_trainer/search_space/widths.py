@@ -13,7 +13,7 @@ from trainingjob_trainer.search_space.context import SpaceContext
 
 __all__ = ["MAX_CELLS", "MAX_COLUMNS", "Width"]
 
-MAX_COLUMNS: Final = 1_000
+MAX_COLUMNS: Final = 500
 """The widest table that a step may make."""
 
 MAX_CELLS: Final = 20_000_000
