@@ -44,7 +44,12 @@ NESTED = [
 ]
 
 
-@pytest.mark.parametrize("estimator", NESTED, ids=lambda e: re.sub(r"\W+", "_", str(e))[:60])
+def name(estimator: object) -> str:
+    """Return a name that is the same in every process."""
+    return re.sub(r"\W+", "_", re.sub(" at 0x[0-9a-f]+", "", str(estimator)))[:60]
+
+
+@pytest.mark.parametrize("estimator", NESTED, ids=name)
 def test_an_estimator_survives_the_way_to_json_and_back(estimator):
     spec = describe(estimator)
     again = build(json.loads(json.dumps(spec, allow_nan=False)))
@@ -53,7 +58,7 @@ def test_an_estimator_survives_the_way_to_json_and_back(estimator):
     assert fingerprint(describe(pickle.loads(pickle.dumps(again)))) == fingerprint(spec)
 
 
-@pytest.mark.parametrize("estimator", NESTED, ids=lambda e: re.sub(r"\W+", "_", str(e))[:60])
+@pytest.mark.parametrize("estimator", NESTED, ids=name)
 def test_the_source_builds_the_same_pipeline(estimator):
     spec = describe(estimator)
     imports, expression = to_code(spec)
