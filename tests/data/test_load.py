@@ -28,7 +28,7 @@ def load(uri: str, scratch: Path, settings: TrainerSettings = SETTINGS, **fields
 
 def test_plain_gzip_and_parquet_are_the_same_table(tmp_path: Path, scratch: Path) -> None:
     write(tmp_path / "t.csv", TEXT)
-    write(tmp_path / "t.csv.gz", gzip.compress(TEXT.encode()))
+    write(tmp_path / "t.csv.gz", gzip.compress(TEXT.encode(), mtime=0))
     pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}).to_parquet(tmp_path / "t.parquet")
     tables = [load(f"file://{tmp_path}/{name}", scratch) for name in ("t.csv", "t.csv.gz", "t.parquet")]
     assert [table.format for table in tables] == ["csv", "csv", "parquet"]
@@ -58,11 +58,11 @@ def test_the_pin_is_checked(tmp_path: Path, scratch: Path) -> None:
         ("a,b\n1\n", {}, "RaggedRows"),
         (TEXT, {"max_bytes": 5}, "DatasetTooLarge"),
         (
-            gzip.compress(b"a,b\n" + b"1,2\n" * 10_000),
+            gzip.compress(b"a,b\n" + b"1,2\n" * 10_000, mtime=0),
             {"max_decompressed_bytes": 1000},
             "DecompressedTooLarge",
         ),
-        (gzip.compress(TEXT.encode())[:-4], {}, "DatasetCorrupt"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-4], {}, "DatasetCorrupt"),
     ],
 )
 def test_nothing_is_left_behind(
