@@ -19,6 +19,7 @@ CRDS = "trainingjob-crds"
 OPERATOR = "trainingjob-operator"
 DEFINITION = f"{PLURAL}.{GROUP}"
 READY_SECONDS = 180
+MAX_RESTARTS = 2
 SELECTOR = f"app.kubernetes.io/instance={OPERATOR}"
 
 
@@ -109,6 +110,9 @@ class Installation:
         )
 
     def _ready(self) -> bool:
+        for pod in self.pods():
+            restarts = sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+            assert restarts <= MAX_RESTARTS, self._why_not()
         conditions = [
             each
             for pod in self.pods()
