@@ -4,7 +4,7 @@ Only this module and start-up know Kopf. The handlers watch (``on.event``): they
 objects, add no finalizer and are not retried; the queue behind them is what tries again.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
@@ -23,13 +23,16 @@ Wake = Callable[[JobKey, str | None], None]
 """Takes a job and, if the event is about the job itself, the version that it has now."""
 
 
-def build_registry(wake: Wake) -> kopf.OperatorRegistry:
+def build_registry(wake: Wake, ending: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
     """Return the handlers.
 
     Parameters
     ----------
     wake
         Called for each event, in the loop that Kopf runs in; must not block.
+    ending
+        Called when Kopf has stopped watching. Kopf waits for every task of the loop before it returns, so
+        that what runs beside it has to end here.
     """
     registry = kopf.OperatorRegistry()
 
@@ -45,7 +48,12 @@ def build_registry(wake: Wake) -> kopf.OperatorRegistry:
     for group, version, plural in CHILDREN:
         decorate = kopf.on.event(group, version, plural, labels=_MANAGED, registry=registry, id=plural)
         decorate(_async(on_child))
+
+    async def on_cleanup(**_: Any) -> None:
+        await ending()
+
     kopf.on.login(registry=registry)(_login)
+    kopf.on.cleanup(registry=registry)(on_cleanup)
     return registry
 
 

@@ -4,7 +4,7 @@ Live: the loop answers and no pass hangs. Ready: all jobs have been listed once,
 arrives by the watch, too; a watch that hangs behind a half-open connection does neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -67,8 +67,8 @@ class Health:
 
 async def serve(
     port: int, health: Health, longest_pass: Callable[[], float], registry: CollectorRegistry
-) -> web.AppRunner:
-    """Start the server on *port* and return its runner, to be cleaned up by the caller."""
+) -> Callable[[], Awaitable[None]]:
+    """Start the server on *port* and return what ends it; ending it twice does no harm."""
 
     async def healthz(_: web.Request) -> web.Response:
         stuck = longest_pass() > STUCK_SECONDS
@@ -85,10 +85,10 @@ async def serve(
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, port=port).start()
-    return runner
+    return runner.cleanup
 
 
 def _behind(delivered: str | None, listed: str) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import kopf
@@ -56,6 +55,8 @@ class Service:
         self.queue: WorkQueue[JobKey] = WorkQueue(
             self.reconciler.reconcile, workers=settings.workers, metrics=self.metrics
         )
+        self._background: list[asyncio.Task[None]] = []
+        self._close: Callable[[], Awaitable[None]] | None = None
 
     def wake(self, key: JobKey, version: str | None) -> None:
         """Take an event of a watch; what this process wrote itself is no news."""
@@ -100,33 +101,40 @@ class Service:
         watch
             What watches; Kopf by default.
         """
-        runner = await serve(
+        self._close = await serve(
             self._settings.port, self.health, self.queue.longest_seconds, self.metrics.registry
         )
-        background = [
+        background = self._background = [
             asyncio.create_task(self.queue.run(), name="queue"),
             asyncio.create_task(self.list_periodically(), name="periodic list"),
         ]
         watching = asyncio.ensure_future((watch or self.watch)())
+        for task in background:
+            # Without queue or list the operator would look alive and do nothing.
+            task.add_done_callback(lambda ended: ended.cancelled() or watching.cancel())
         try:
-            await asyncio.wait([watching, *background], return_when=asyncio.FIRST_COMPLETED)
-            for task in background:
-                if task.done():
-                    task.result()
-        finally:
-            for task in (watching, *background):
-                task.cancel()
-            for task in background:
-                with suppress(asyncio.CancelledError):
-                    await task
-            await runner.cleanup()
-        with suppress(asyncio.CancelledError):
             await watching
+        finally:
+            for one in await self._end():
+                if isinstance(one, Exception):
+                    raise one
+
+    async def _end(self) -> list[BaseException | None]:
+        """End what runs beside the watches; return how each task ended."""
+        for task in self._background:
+            task.cancel()
+        results = await asyncio.gather(*self._background, return_exceptions=True)
+        if self._close is not None:
+            await self._close()
+        return results
+
+    async def _ending(self) -> None:
+        await self._end()
 
     async def watch(self, stop_flag: asyncio.Event | None = None) -> None:
         """Run Kopf until a signal, *stop_flag*, or a watch that fails for good ends it."""
         await kopf.operator(
-            registry=build_registry(self.wake),
+            registry=build_registry(self.wake, self._ending),
             settings=kopf_settings(self._settings),
             standalone=True,
             clusterwide=not self._settings.namespaces,

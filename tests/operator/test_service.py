@@ -75,7 +75,7 @@ def on_a_server(kubeconfig, scenario, settings=FAST, prepare=None):
 
     async def run():
         store = Store()
-        async with Server(store) as server:
+        with Server(store) as server:
             kubeconfig(server.address)
             if prepare is not None:
                 prepare(server, store)

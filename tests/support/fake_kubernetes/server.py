@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import suppress
 
 from aiohttp import web
@@ -14,7 +15,9 @@ NOTICE_SECONDS = 0.01
 
 
 class Server:
-    """An API server on a free port of this machine, in the loop that starts it.
+    """An API server on a free port of this machine, in a thread of its own.
+
+    Kopf waits for every task of its loop when it ends, so that a server must not share it.
 
     ``drop`` names events, as (plural, type), of which the next one is lost; ``expire`` how many watches
     are answered with 410; ``deaf`` whether watches lose everything, as behind a half-open connection.
@@ -28,22 +31,30 @@ class Server:
         self.deaf = False
         self.watches = 0
         self.address = ""
-        self._closing = False
+        self._started = threading.Event()
 
-    async def __aenter__(self):
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
+    def __enter__(self):
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._started.wait(30)
         return self
 
-    async def __aexit__(self, *_):
-        self._closing = True
-        await self._runner.cleanup()
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+
+    async def _serve(self):
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.address = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self._started.set()
+        await self._stop.wait()
+        await runner.cleanup()
 
     async def _answer(self, request):
         known = discovery(request.path)
@@ -70,7 +81,7 @@ class Server:
             return response
         loop = asyncio.get_running_loop()
         end = loop.time() + float(request.query.get("timeoutSeconds") or 60)
-        while loop.time() < end and not self._closing:
+        while loop.time() < end and not self._stop.is_set() and request.transport is not None:
             events, now = self.store.since(plural, namespace, since, request.query.get("labelSelector"))
             lines = [json.dumps(one) for one in events if not self._lost(plural, one["type"])]
             with suppress(ConnectionError):
@@ -109,17 +120,16 @@ def discovery(path):
         return {"kind": "APIGroupList", "groups": groups}
     if path not in RESOURCES:
         return None
-    found = []
-    for plural, kind in RESOURCES[path].items():
-        for sub in ("", "/status") if plural in WITH_STATUS else ("",):
-            found.append(
-                {
-                    "name": plural + sub,
-                    "singularName": kind.lower(),
-                    "namespaced": plural != "namespaces",
-                    "kind": kind,
-                    "verbs": VERBS,
-                }
-            )
+    found = [
+        {
+            "name": plural + sub,
+            "singularName": kind.lower(),
+            "namespaced": plural != "namespaces",
+            "kind": kind,
+            "verbs": VERBS,
+        }
+        for plural, kind in RESOURCES[path].items()
+        for sub in (("", "/status") if plural in WITH_STATUS else ("",))
+    ]
     version = path.removeprefix("/apis/").removeprefix("/api/")
     return {"kind": "APIResourceList", "groupVersion": version, "resources": found}

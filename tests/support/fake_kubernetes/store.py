@@ -1,8 +1,9 @@
 """Objects and their history."""
 
-import asyncio
 import copy
+import functools
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -29,6 +30,17 @@ class Refusal(Exception):  # noqa: N818  # what a server says
         self.status, self.message = status, message
 
 
+def locked(method):
+    """Let one thread at a time in: a server answers from its own."""
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 class Store:
     """An API server's objects.
 
@@ -41,8 +53,7 @@ class Store:
         self.version = 0
         self.now = START
         self.writes = []
-        self.changed = asyncio.Condition()
-        self.oldest_version = 0
+        self.lock = threading.RLock()
 
     def pass_time(self, **kwargs):
         self.now += timedelta(**kwargs)
@@ -50,6 +61,7 @@ class Store:
     def stamp(self):
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
+    @locked
     def handle(self, method, path, query=None, body=None, content="application/json"):
         """Return status and object of one request; watches are the server's business."""
         query = query or {}
@@ -100,6 +112,7 @@ class Store:
         self.writes.append(("POST", plural, meta["name"]))
         return new
 
+    @locked
     def patch(self, plural, namespace, name, change, sub=""):
         old = self.get(plural, namespace, name)
         want = change.get("metadata") or {}
@@ -123,6 +136,7 @@ class Store:
         self.writes.append(("PATCH", plural + (f"/{sub}" if sub else ""), name))
         return new
 
+    @locked
     def delete(self, plural, namespace, name, preconditions=None, **_):
         old = self.get(plural, namespace, name)
         if (preconditions or {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
@@ -132,6 +146,7 @@ class Store:
         self.writes.append(("DELETE", plural, name))
         self._collect()
 
+    @locked
     def since(self, plural, namespace, version, selector):
         """Return what a watch from *version* on brings, and the version after it."""
         found = [

@@ -1,0 +1,53 @@
+"""Events: each told once, with names that a restart cannot double."""
+
+from datetime import UTC, datetime, timedelta
+
+from trainingjob_operator.events import Note, build_event
+from trainingjob_operator.names import Owner
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+OWNER = Owner("churn", "team", "uid")
+NOTE = Note("Warning", "Why", "what happened", "1/1")
+
+
+def name(note=NOTE, owner=OWNER, now=NOW):
+    return build_event(owner, note, now)["metadata"]["name"]
+
+
+def test_the_same_thing_has_the_same_name_at_any_time():
+    assert name() == name(now=NOW + timedelta(hours=1))
+
+
+def test_other_things_have_other_names():
+    others = [
+        name(Note("Normal", "Why", "what happened", "1/1")),
+        name(Note("Warning", "Else", "what happened", "1/1")),
+        name(Note("Warning", "Why", "something else", "1/1")),
+        name(Note("Warning", "Why", "what happened", "2/1")),
+        name(owner=Owner("churn", "team", "another")),
+    ]
+    assert len({name(), *others}) == 6
+
+
+def test_any_name_of_a_job_makes_a_name_of_an_event():
+    assert len(name(owner=Owner("x" * 253, "team", "uid"))) <= 253
+
+
+def test_a_huge_message_is_bounded():
+    event = build_event(OWNER, Note("Normal", "Why", "x" * 9999), NOW)
+    assert len(event["message"]) <= 1024
+    assert event["involvedObject"]["uid"] == "uid"
+
+
+def test_a_life_is_told_in_order(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report(stage="Uploading")
+    operation.settle()
+    cluster.report_success()
+    cluster.end_job("Complete")
+    operation.settle()
+    told = [raw["reason"] for kind, plural, _, raw in cluster.store.history if plural == "events"]
+    assert told == ["WaitingForTrainer", "Searching", "Saving", "Succeeded"]

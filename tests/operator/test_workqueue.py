@@ -1,0 +1,165 @@
+"""The queue: each key once, one worker at a time, back-off after faults."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from trainingjob_operator import workqueue
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.workqueue import WorkQueue
+
+PATIENCE = 20
+
+
+def run(work, scenario, workers=2):
+    """Run *scenario* beside a queue that does *work*; return the metrics."""
+
+    async def both():
+        metrics = Metrics(CollectorRegistry())
+        queue = WorkQueue(work, workers=workers, metrics=metrics)
+        task = asyncio.create_task(queue.run())
+        try:
+            await asyncio.wait_for(scenario(queue), PATIENCE)
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        return metrics.registry
+
+    return asyncio.run(both())
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110  # a condition of the code under test
+        await asyncio.sleep(0.005)
+
+
+def test_a_burst_is_one_pass():
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+
+    async def scenario(queue):
+        for _ in range(20):
+            queue.add("a")
+        await until(lambda: seen and queue.idle)
+
+    run(work, scenario)
+    assert seen == ["a"]
+
+
+def test_what_comes_during_a_pass_is_looked_at_after_it_and_never_beside_it():
+    running, most, passes = 0, 0, 0
+    gate = asyncio.Event()
+
+    async def work(_):
+        nonlocal running, most, passes
+        running, passes = running + 1, passes + 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: passes == 1)
+        queue.add("a")
+        queue.add("a")
+        gate.set()
+        await until(lambda: passes == 2 and queue.idle)
+
+    run(work, scenario)
+    assert (passes, most) == (2, 1)
+
+
+def test_a_fault_is_tried_again_and_counted(monkeypatch):
+    monkeypatch.setattr(workqueue, "FIRST_DELAY", 0.001)
+    passes = []
+
+    async def work(key):
+        passes.append(key)
+        if len(passes) < 4:
+            raise ApiFault(503, "later")
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(passes) == 4)
+
+    registry = run(work, scenario)
+    assert registry.get_sample_value("trainingjob_reconcile_errors_total", {"status": "503"}) == 3
+
+
+def test_delays_grow_and_the_servers_word_counts():
+    queue = WorkQueue(None, workers=1, metrics=None)
+    delays = [queue._back_off("a", 0.0) for _ in range(20)]
+    assert delays[0] <= workqueue.FIRST_DELAY
+    assert workqueue.LAST_DELAY / 2 <= delays[-1] <= workqueue.LAST_DELAY
+    assert queue._back_off("b", 7.0) >= 7.0
+
+
+def test_a_defect_in_one_pass_stops_no_other(caplog, monkeypatch):
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+        if key == "bad":
+            raise ZeroDivisionError("a defect")
+
+    async def scenario(queue):
+        queue.add("bad")
+        await until(lambda: "bad" in seen)
+        queue.add("good")
+        await until(lambda: "good" in seen)
+
+    registry = run(work, scenario, workers=1)
+    assert "a defect" in caplog.text
+    assert registry.get_sample_value("trainingjob_reconcile_errors_total", {"status": "defect"}) >= 1
+
+
+def test_a_pass_that_asks_for_it_comes_back():
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+        return 0.01 if len(seen) < 3 else None
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(seen) == 3 and queue.idle)
+
+    run(work, scenario)
+
+
+def test_an_earlier_time_wins():
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+
+    async def scenario(queue):
+        queue.add("a", 3600)
+        queue.add("a", 0.01)
+        queue.add("a", 3600)
+        await until(lambda: seen)
+
+    run(work, scenario)
+    assert seen == ["a"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_keys_are_all_worked_on(workers):
+    seen = set()
+
+    async def work(key):
+        seen.add(key)
+
+    async def scenario(queue):
+        for key in range(200):
+            queue.add(key)
+        await until(lambda: len(seen) == 200 and queue.idle)
+        assert queue.longest_seconds() == 0
+
+    run(work, scenario, workers)
