@@ -62,7 +62,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result = kopf.OperatorSettings()
     for group, _, plural in CHILDREN:
         result.watching.label_selectors[group, plural] = LABEL_SELECTOR
-    result.watching.server_timeout = settings.watch_timeout_seconds
+    # The API server takes whole seconds only.
+    result.watching.server_timeout = int(settings.watch_timeout_seconds)
     # The server ends a watch itself; a client that waits longer than that waits for a dead connection.
     result.watching.client_timeout = settings.watch_timeout_seconds + 30.0
     result.watching.connect_timeout = settings.request_timeout_seconds
