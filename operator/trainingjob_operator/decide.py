@@ -42,6 +42,10 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
     ending = outcome.ending(subject, seen, now)
     if ending is not None:
         return ending
+    if seen.job is not None and seen.job.failing:
+        # Its pods are being taken away; what the status says of them is what the end will be explained by.
+        phase = subject.status.phase or Phase.PENDING
+        return Step(phase=phase, reason="Failing", write=False, again_after=PENDING_RECHECK_SECONDS)
     if subject.suspend:
         return _suspended(seen, now)
     if seen.obstacle is not None:

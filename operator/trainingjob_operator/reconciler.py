@@ -26,6 +26,10 @@ __all__ = ["JobKey", "Reconciler"]
 
 _log = logging.getLogger(__name__)
 
+PROGRESS_SECONDS = 10.0
+"""Between two writes that tell of progress only. A trainer reports every 15 s; its word is no promise."""
+_PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront"})
+
 
 class JobKey(NamedTuple):
     """Which job."""
@@ -41,6 +45,7 @@ class _Memory:
     uid: str
     watermark: Watermark | None = None
     written_version: str = ""
+    written_at: datetime | None = None
 
 
 class Reconciler:
@@ -115,9 +120,8 @@ class Reconciler:
             # What is told is what there is now, not the step that led there.
             seen = await self._observe(key, subject)
             step = decide(subject, seen, now)
-        if step.write:
-            await self._tell(key, subject, seen, step, now)
-        return step.again_after
+        wait = await self._tell(key, subject, seen, step, now) if step.write else None
+        return min((one for one in (step.again_after, wait) if one is not None), default=None)
 
     async def _observe(self, key: JobKey, subject: Subject) -> Observed:
         active = not subject.ended and not subject.suspend and not subject.deleting
@@ -158,14 +162,20 @@ class Reconciler:
             await self._gateway.delete(child, owner)
         return None
 
-    async def _tell(self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime) -> None:
-        """Post events, then write the status if it says anything new, then count."""
+    async def _tell(
+        self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime
+    ) -> float | None:
+        """Post events, write the status if it says anything new, count; return when to come back, if ever."""
         status = project(subject, seen, step, now)
         change = merge_patch(
             subject.raw_status, status.model_dump(mode="json", by_alias=True, exclude_none=True)
         )
         if not change:
-            return
+            return None
+        written = self._memory[key].written_at
+        since = PROGRESS_SECONDS if written is None else (now - written).total_seconds()
+        if change.keys() <= _PROGRESS and 0 <= since < PROGRESS_SECONDS:
+            return PROGRESS_SECONDS - since
         # Before the status: a restart in between posts them again, and their names tell that they are there.
         for note in notes(subject.status, status, seen, step):
             try:
@@ -176,15 +186,14 @@ class Reconciler:
                 _log.warning("%s/%s: event refused: %s", *key, fault)
         version = await self._gateway.write_status(subject.owner, change, subject.resource_version)
         if version is not None:
-            self._remember(key, version)
+            self._remember(key, version, now)
             self._metrics.changed(subject.status, status)
             self._metrics.seen(subject.owner.uid, *key, status)
             _report_step(key, subject.status, status, step)
+        return None
 
-    def _remember(self, key: JobKey, version: str) -> None:
-        memory = self._memory.get(key)
-        if memory is not None:
-            self._memory[key] = replace(memory, written_version=version)
+    def _remember(self, key: JobKey, version: str, now: datetime) -> None:
+        self._memory[key] = replace(self._memory[key], written_version=version, written_at=now)
 
     def _forget(self, key: JobKey) -> None:
         memory = self._memory.pop(key, None)

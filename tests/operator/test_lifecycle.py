@@ -491,3 +491,22 @@ def test_a_fallback_is_told_and_counted_once(cluster, operation):
     operation.settle()
     assert operation.value("tpot_parallel_fallbacks_total", reason="SchedulerLost") == 0
     assert len(cluster.events("SchedulerLost")) == 1
+
+
+def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_progress(1)
+    operation.settle()
+    before = len([one for one in cluster.store.writes if one[1] == "trainingjobs/status"])
+    for number in range(20):
+        progress = {"generation": 2 + number, "updatedAt": cluster.store.stamp()}
+        cluster.report(progress=progress, backend="local")
+        assert (operation.look() or 0) <= 10
+        cluster.later(1)
+    writes = [one for one in cluster.store.writes if one[1] == "trainingjobs/status"]
+    assert len(writes) - before <= 2
+    cluster.later(10)
+    operation.settle()
+    assert cluster.status["progress"]["generation"] == 21

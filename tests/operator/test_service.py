@@ -147,6 +147,21 @@ def test_a_deleted_job_is_forgotten(kubeconfig):
     on_a_server(kubeconfig, scenario)
 
 
+def test_a_whole_life_in_a_cluster_that_is_watched_as_a_whole(kubeconfig):
+    async def scenario(server, store, cluster, service):
+        await live(cluster)
+
+    on_a_server(kubeconfig, scenario, replace(FAST, namespaces=()))
+
+
+def test_behind_a_dead_watch_the_list_still_moves_jobs(kubeconfig):
+    async def scenario(server, store, cluster, service):
+        server.deaf = True
+        await live(cluster)
+
+    on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=1.0))
+
+
 def test_expired_watches_are_opened_anew(kubeconfig):
     async def scenario(server, store, cluster, service):
         await live(cluster)

@@ -85,6 +85,8 @@ class TrainerJob:
         When it was started, or resumed, last.
     pods_counted
         Pods that its status speaks of.
+    failing
+        Whether it has failed and its pods are still going away.
     outcome, outcome_reason, outcome_message, ended
         From its terminal condition.
     """
@@ -93,6 +95,7 @@ class TrainerJob:
     deadline_seconds: int | None = None
     started: datetime | None = None
     pods_counted: int = 0
+    failing: bool = False
     outcome: JobOutcome = JobOutcome.OPEN
     outcome_reason: str = ""
     outcome_message: str = ""

@@ -120,8 +120,9 @@ def _created(raw: dict[str, Any] | None) -> datetime | None:
 
 def _job(raw: dict[str, Any]) -> TrainerJob:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    outcome, condition = JobOutcome.OPEN, dict[str, Any]()
+    outcome, condition, failing = JobOutcome.OPEN, dict[str, Any](), False
     for one in status.get("conditions") or []:
+        failing |= one.get("type") == "FailureTarget" and one.get("status") == "True"
         if one.get("status") == "True" and one.get("type") in {JobOutcome.COMPLETE, JobOutcome.FAILED}:
             outcome, condition = JobOutcome(one["type"]), one
     return TrainerJob(
@@ -129,6 +130,7 @@ def _job(raw: dict[str, Any]) -> TrainerJob:
         deadline_seconds=spec.get("activeDeadlineSeconds"),
         started=read_time(status.get("startTime")),
         pods_counted=sum(int(status.get(key) or 0) for key in ("active", "succeeded", "failed")),
+        failing=failing,
         outcome=outcome,
         outcome_reason=str(condition.get("reason") or ""),
         outcome_message=str(condition.get("message") or "")[:500],

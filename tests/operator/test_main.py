@@ -1,0 +1,66 @@
+"""Start-up: what is wrong with the surroundings is said in one line, with exit status 2."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.fake_kubernetes import Cluster, Store
+from support.fake_kubernetes.server import Server
+from trainingjob_operator.__main__ import main
+
+PATIENCE = 60
+
+
+def test_a_missing_image_is_named(capsys):
+    assert main({}) == 2
+    assert "TRAININGJOB_TRAINER_IMAGE" in capsys.readouterr().err
+
+
+def test_no_cluster_is_said(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert main({"TRAININGJOB_TRAINER_IMAGE": "x", "TRAININGJOB_NAMESPACES": "a"}) == 2
+    assert "no cluster" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_process_works_and_ends_when_it_is_asked_to(tmp_path):
+    import time
+
+    import yaml
+
+    store = Store()
+    cluster = Cluster(store)
+    cluster.submit(suspend=True)
+    with Server(store) as server:
+        path = tmp_path / "kubeconfig"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server.address}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        }
+        path.write_text(yaml.safe_dump(config))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": str(path),
+            "TRAININGJOB_TRAINER_IMAGE": "x",
+            "TRAININGJOB_NAMESPACES": "team",
+            "TRAININGJOB_PORT": "0",
+        }
+        command = [sys.executable, "-m", "trainingjob_operator"]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            end = time.monotonic() + PATIENCE
+            while cluster.status.get("phase") != "Suspended":
+                assert time.monotonic() < end, "never suspended"
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
