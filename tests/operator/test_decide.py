@@ -169,6 +169,12 @@ COURSE = [
     pytest.param(
         SUBJECT, replace(NOTHING, report=FINAL), replace(SUCCESS, ended=NOW), id="job-gone-model-there"
     ),
+    pytest.param(
+        SUBJECT,
+        made(job=replace(OPEN, failing=True)),
+        Step(phase=Phase.PENDING, reason="Failing", write=False, again_after=10.0),
+        id="failing",
+    ),
     pytest.param(DELETED, NOTHING, Step(phase=Phase.PENDING, reason="Deleting", write=False), id="deleted"),
     pytest.param(
         replace(DELETED, status=TrainingJobStatus(phase=Phase.SEARCHING)),
