@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
     },
     "nJobs": 1,
     "memoryLimitMb": 1024,
-    "trainer": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "2"}}},
+    "trainer": {"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}}},
 }
 
 
