@@ -1,0 +1,79 @@
+"""The client's edges: pages, preconditions, what counts as done."""
+
+import asyncio
+
+import pytest
+
+from support.fake_kubernetes import Cluster, DirectClient, Fault
+from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator import gateway
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.names import Child, Owner
+from trainingjob_operator.step import Suspension
+
+OWNER = Owner("churn", NAMESPACE, "uid-0001")
+
+
+def gate(store, *faults):
+    return Gateway(DirectClient(store, *faults), timeout_seconds=5)
+
+
+def listed(one):
+    async def all_of_them():
+        return [raw["metadata"]["name"] async for raw in one.list_jobs(None)]
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.fixture
+def jobs(store, monkeypatch):
+    monkeypatch.setattr(gateway, "PAGE_SIZE", 3)
+    names = [f"job-{number}" for number in range(8)]
+    for name in names:
+        Cluster(store, name).submit()
+    return names
+
+
+def test_a_long_list_comes_in_pages(store, jobs):
+    assert listed(gate(store)) == jobs
+
+
+def test_a_list_that_grew_too_old_begins_anew(store, jobs):
+    found = listed(gate(store, Fault(410, method="GET", plural="trainingjobs", at=2)))
+    assert set(found) == set(jobs)
+
+
+@pytest.mark.parametrize("status", [410, 403])
+def test_a_list_that_is_refused_is_a_fault(store, jobs, status):
+    with pytest.raises(ApiFault):
+        listed(gate(store, Fault(status, method="GET", plural="trainingjobs", times=9)))
+
+
+def test_what_is_gone_is_done(store):
+    one = gate(store)
+    asyncio.run(one.delete(Child.JOB, OWNER))
+    asyncio.run(one.suspend(OWNER, Suspension(suspend=True)))
+    assert asyncio.run(one.write_status(OWNER, {"phase": "Failed"}, "1")) is None
+
+
+def test_another_owners_job_is_not_deleted(store, cluster, operation):
+    cluster.submit()
+    operation.settle()
+    asyncio.run(gate(store).delete(Child.JOB, Owner("churn", NAMESPACE, "somebody-else")))
+    assert cluster.child(Child.JOB)
+
+
+def test_a_status_is_not_written_to_a_namesake(store, cluster):
+    cluster.submit()
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store).write_status(Owner("churn", NAMESPACE, "old"), {"phase": "Failed"}, ""))
+    assert caught.value.conflict
+    assert cluster.status == {}
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), TimeoutError()], ids=repr)
+def test_no_answer_is_a_fault_with_its_kind(store, error):
+    with pytest.raises(ApiFault, match=type(error).__name__) as caught:
+        asyncio.run(gate(store, Fault(error)).read_job("a", "b"))
+    assert caught.value.status == 0
