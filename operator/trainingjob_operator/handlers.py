@@ -69,7 +69,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result.watching.connect_timeout = settings.request_timeout_seconds
     result.networking.request_timeout = settings.request_timeout_seconds * 4
     result.networking.connect_timeout = settings.request_timeout_seconds
-    result.queueing.worker_limit = settings.workers * 4
+    # A worker of Kopf's belongs to one object until it has been idle for this long. Its number is not
+    # limited: the handlers only queue a name, and a limit would let through that many objects a second.
     result.queueing.idle_timeout = 1.0
     # Kopf posts nothing and asks for no CRDs and namespaces: rights that it then needs not have.
     result.posting.enabled = False
