@@ -63,7 +63,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     for artifact in status["artifacts"]:
         assert bucket.digest(artifact["uri"]) == artifact["sha256"], artifact["name"]
     manifest = bucket.document(f"{run.folder}manifest.json")
-    assert {each["name"] for each in manifest["files"]} >= ARTIFACTS
+    assert {each["name"] for each in manifest["artifacts"]} >= ARTIFACTS
     assert bucket.document(run.latest)["folder"] == f"local-{run.uid[:8]}"
     assert not [key for key in bucket.keys(run.folder) if key.startswith(".state/")]
 
