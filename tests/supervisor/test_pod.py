@@ -198,6 +198,19 @@ def test_an_api_server_that_is_down_does_not_end_a_run(
     assert server.report().final
 
 
+def test_a_model_that_nobody_hears_of_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, server: ApiServer, reports: ReportMap, run_file: Path
+) -> None:
+    monkeypatch.setattr(pod_module, "_LAST_WORD_SECONDS", 0.0)
+
+    def act(_run: ResolvedRun, _options: RunOptions, sink: Callable[[Report], None]) -> None:
+        server.failures = [503] * 100
+        sink(report(sequence=1, final=True))
+
+    supervised(monkeypatch, act)
+    assert run_pod({}, run_file=run_file, reports=reports) == 1
+
+
 def workspace(folder: Path) -> Workspace:
     one = Workspace(home=folder, uid=UID, resumed=False)
     one.work.mkdir(parents=True)

@@ -115,6 +115,10 @@ class _Writer:
             except (httpx.HTTPError, OSError) as error:
                 log.warning("the report could not be written: %s", type(error).__name__)
                 if time.monotonic() >= end:
+                    if report.final and report.failure is None:
+                        raise RunFailed(
+                            "ReportNotWritten", "the model stands, but the API server took no report of it"
+                        ) from error
                     return
                 time.sleep(1.0)
             else:
