@@ -1,6 +1,7 @@
 """Start-up: ``python -m trainingjob_operator``."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     try:
         settings = Settings.from_environment(environment)
         kopf.configure(log_format=kopf.LogFormat.JSON, log_refkey=None)
+        # It tells of each event of each object that it was taken; what came of it is told by the reconciler.
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
         asyncio.run(_serve(settings))
     except OperatorError as error:
         sys.stderr.write(f"trainingjob-operator: {error}\n")

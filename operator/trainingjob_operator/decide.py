@@ -147,7 +147,7 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
             message="the model is found; artifacts are being saved" if saving else "the trainer is at work",
             ensure=ensure,
         )
-    if pod is None and any(one.exit_code == 0 for one in seen.pods):
+    if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
     trouble = (pod.trouble if pod is not None else None) or seen.waiting

@@ -44,7 +44,7 @@ def build_registry(wake: Wake, ending: Callable[[], Awaitable[None]]) -> kopf.Op
         if job:
             wake(JobKey(namespace or "", job), None)
 
-    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_async(on_job))
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id=PLURAL)(_async(on_job))
     for group, version, plural in CHILDREN:
         decorate = kopf.on.event(group, version, plural, labels=_MANAGED, registry=registry, id=plural)
         decorate(_async(on_child))

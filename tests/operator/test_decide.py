@@ -164,6 +164,9 @@ COURSE = [
         id="role-removed-by-hand",
     ),
     pytest.param(SUBJECT, made(pods=(DONE_POD,), report=FINAL), COMPLETING, id="pod-done"),
+    pytest.param(
+        SUBJECT, made(pods=(replace(DONE_POD, finished=False),), report=FINAL), COMPLETING, id="container-done"
+    ),
     pytest.param(SUBJECT, made(job=COMPLETE, report=FINAL), SUCCESS, id="complete"),
     pytest.param(SUBJECT, made(job=COMPLETE), LAST_WORD, id="complete-unreported"),
     pytest.param(
