@@ -165,7 +165,10 @@ COURSE = [
     ),
     pytest.param(SUBJECT, made(pods=(DONE_POD,), report=FINAL), COMPLETING, id="pod-done"),
     pytest.param(
-        SUBJECT, made(pods=(replace(DONE_POD, finished=False),), report=FINAL), COMPLETING, id="container-done"
+        SUBJECT,
+        made(pods=(replace(DONE_POD, finished=False),), report=FINAL),
+        COMPLETING,
+        id="container-done",
     ),
     pytest.param(SUBJECT, made(job=COMPLETE, report=FINAL), SUCCESS, id="complete"),
     pytest.param(SUBJECT, made(job=COMPLETE), LAST_WORD, id="complete-unreported"),
