@@ -25,7 +25,7 @@ run: $(READY) ## Train the example on this machine; the model and its report lan
 	$(BIN)/trainingjob run $(JOB) --output $(OUTPUT) $(ARGS)
 
 test: $(READY) ## Run every test that needs no cluster
-	$(BIN)/python -m pytest -m "not cluster" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Lint, types, import rules, CRD, lock, house rules
 	@$(MAKE) --no-print-directory --keep-going lint types imports contract house
