@@ -1,4 +1,4 @@
-"""Runs whose searching child is killed or frozen: another child goes on, and there is a model all the same."""
+"""Runs whose searching child is killed or frozen: another child goes on, and there is a model."""
 
 import os
 import signal
