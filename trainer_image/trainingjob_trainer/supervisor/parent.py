@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
-from trainingjob_api import Report, ResolvedRun, Stage
+from trainingjob_api import Artifact, Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
@@ -33,6 +34,7 @@ from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
+_UPLOAD_PAUSE_SECONDS = 3.0
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
@@ -207,7 +209,7 @@ class _Supervision:
         """
         workspace = self.workspace
         self.tell(StageChanged(stage=Stage.UPLOADING))
-        artifacts = tuple(output.publish(workspace.artifacts, self.run.name, workspace.uid8))
+        artifacts = self._upload(output)
         self.reporter.finish(artifacts)
         workspace.set_state("finished", self.run)
         workspace.clean()
@@ -235,6 +237,22 @@ class _Supervision:
             acceptance_message=why,
             resolved=state["resolved"],
         )
+
+    def _upload(self, output: Output) -> tuple[Artifact, ...]:
+        """Publish, again and again while the caller is patient: nobody else has what was saved here."""
+        end = time.monotonic() + self.options.upload_patience_seconds
+        while True:
+            try:
+                return tuple(output.publish(self.workspace.artifacts, self.run.name, self.workspace.uid8))
+            except RunFailed as failure:
+                if self.interrupts:
+                    raise Interrupted(
+                        "Interrupted", f"a signal ended the upload; {failure.message}"
+                    ) from failure
+                if time.monotonic() >= end:
+                    raise
+                self.reporter.trouble(failure.reason, failure.message)
+                time.sleep(_UPLOAD_PAUSE_SECONDS)
 
     @contextmanager
     def signals(self) -> Iterator[None]:

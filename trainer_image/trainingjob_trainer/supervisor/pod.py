@@ -26,6 +26,8 @@ RUN_FILE = Path("/etc/trainingjob/run.json")
 _WORK_DIR = "/var/run/trainingjob/work"
 _REPORT_SECONDS = 15.0
 _LAST_WORD_SECONDS = 60.0
+_UPLOAD_PATIENCE_SECONDS = 480.0
+"""Less than the grace of the default deadline. What is saved is lost with the pod."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ def run_pod(
         pod_uid=environment.get("POD_UID") or None,
         save_on_signal=False,
         report_seconds=_REPORT_SECONDS,
+        upload_patience_seconds=_UPLOAD_PATIENCE_SECONDS,
     )
     try:
         settings = TrainerSettings.from_environment(environment)

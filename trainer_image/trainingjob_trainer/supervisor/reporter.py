@@ -132,9 +132,14 @@ class Reporter:
         self._sequence = report.sequence
         self.state_.update({name: value for name, value in report if name not in _OWN and value is not None})
 
+    def trouble(self, reason: str, message: str) -> None:
+        """Report what holds a run up that has not ended."""
+        self.state_["failure"] = ReportedFailure(reason=reason, message=message[:_MESSAGE_CHARS])
+        self.write()
+
     def finish(self, artifacts: tuple[Artifact, ...]) -> None:
         """Report the end of a run whose artifacts stand."""
-        self.state_.update(stage=Stage.FINISHED, final=True, artifacts=artifacts)
+        self.state_.update(stage=Stage.FINISHED, final=True, artifacts=artifacts, failure=None)
         self.write()
 
     def write(self) -> None:

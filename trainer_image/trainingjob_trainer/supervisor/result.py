@@ -45,6 +45,8 @@ class RunOptions:
         been evaluated is kept for the next attempt.
     report_seconds
         Between two reports that differ only in progress.
+    upload_patience_seconds
+        How long publishing is begun again where the output does not take the artifacts.
     """
 
     work_dir: Path = Path(".trainingjob")
@@ -54,6 +56,7 @@ class RunOptions:
     pod_uid: str | None = None
     save_on_signal: bool = True
     report_seconds: float = 2.0
+    upload_patience_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.search.candidate import rank
@@ -11,7 +13,7 @@ from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.progress import FitEstimate
-from trainingjob_trainer.search.store import StoreRef, load_work
+from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space import (
     SpaceContext,
     Untranslatable,
@@ -28,7 +30,9 @@ from trainingjob_trainer.supervisor.outcomes import Rung, Searched
 __all__ = ["search", "space_context", "wants_names"]
 
 
-def space_context(prepared: Prepared, *, rows: int, columns: int, random_state: int) -> SpaceContext:
+def space_context(
+    prepared: Prepared, *, rows: int, columns: int, random_state: int, min_class_rows: int | None = None
+) -> SpaceContext:
     """Return what a search space must know of the table.
 
     Parameters
@@ -41,6 +45,8 @@ def space_context(prepared: Prepared, *, rows: int, columns: int, random_state: 
         Columns of the encoded matrix.
     random_state
         Seed of every pipeline.
+    min_class_rows
+        Training rows of the smallest class in any fold; None if it is not known or there are no classes.
     """
     return SpaceContext(
         task=prepared.task,
@@ -49,6 +55,7 @@ def space_context(prepared: Prepared, *, rows: int, columns: int, random_state: 
         n_classes=len(prepared.classes or ()),
         random_state=random_state,
         columns=tuple(prepared.feature_types),
+        min_class_rows=min_class_rows,
     )
 
 
@@ -74,11 +81,19 @@ def search(
     SpecInvalid
         If the search space is wrong.
     """
-    rows = min(len(train) for train, _ in load_work(ref).folds)
-    context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
+    work = load_work(ref)
+    rows = min(len(train) for train, _ in work.folds)
+    context = space_context(
+        prepared,
+        rows=rows,
+        columns=columns,
+        random_state=run.random_state,
+        min_class_rows=_smallest_class(work) if prepared.classes else None,
+    )
+    space = compile_space(run.search_space, context)
     evolution = Evolution(
-        compile_space(run.search_space, context),
-        seeds=[(seed.origin, seed.individual) for seed in seeds(context)],
+        space,
+        seeds=[(seed.origin, seed.individual) for seed in seeds(context, space)],
         population_size=run.budget.population_size,
         random_state=run.random_state,
         breed=breed,
@@ -114,6 +129,10 @@ def search(
         stopped_by=result.stopped_by,
         generations=result.generations,
     )
+
+
+def _smallest_class(work: WorkData) -> int:
+    return min(int(np.unique(work.target[train], return_counts=True)[1].min()) for train, _ in work.folds)
 
 
 def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
