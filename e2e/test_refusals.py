@@ -37,7 +37,7 @@ def test_a_spec_that_cannot_work_makes_no_pod(start, cluster, namespace):
 def test_a_secret_that_is_not_there_is_said_by_the_trainer(start):
     run = start("no-secret", output={"credentialsSecretRef": {"name": "nowhere"}})
     message = failed(run, "CredentialsMissing")
-    assert "output" in message
+    assert "credentialsSecretRef" in message
     assert len(run.pods) == 1
 
 

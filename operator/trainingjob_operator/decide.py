@@ -42,7 +42,7 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
     ending = outcome.ending(subject, seen, now)
     if ending is not None:
         return ending
-    if seen.job is not None and seen.job.failing:
+    if seen.job is not None and _failing(seen.job, seen):
         # Its pods are being taken away; what the status says of them is what the end will be explained by.
         phase = subject.status.phase or Phase.PENDING
         return Step(phase=phase, reason="Failing", write=False, again_after=PENDING_RECHECK_SECONDS)
@@ -67,6 +67,11 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
             again_after=PENDING_RECHECK_SECONDS,
         )
     return _under_way(seen.job, seen)
+
+
+def _failing(job: TrainerJob, seen: Observed) -> bool:
+    """Return whether the Job has failed, or is about to: its policy knows no mercy with exit status 2."""
+    return job.failing or any(pod.exit_code == outcome.EXIT_INVALID for pod in seen.pods)
 
 
 def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
@@ -150,7 +155,8 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
     if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
-    trouble = (pod.trouble if pod is not None else None) or seen.waiting
+    dead = pod is not None and pod.exit_code is not None
+    trouble = outcome.last_cause(seen) if dead else (pod.trouble if pod is not None else None) or seen.waiting
     if trouble is not None:
         until = f"; the job fails if this lasts until its deadline ({job.deadline_seconds} s)"
         return Step(
@@ -161,7 +167,7 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
             trouble=True,
             again_after=PENDING_RECHECK_SECONDS,
         )
-    last = seen.last_trouble
+    last = outcome.last_cause(seen)
     message = "the trainer's pod has not started yet"
     return Step(
         phase=Phase.PENDING,

@@ -7,7 +7,7 @@ from trainingjob_operator.observe import JobOutcome, Observed, TrainerJob, Troub
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
 
-__all__ = ["ending", "latched"]
+__all__ = ["EXIT_INVALID", "ending", "last_cause", "latched"]
 
 REPORT_GRACE_SECONDS = 20.0
 """A read may be older than the Job's end: the last report is waited for this long."""
@@ -37,6 +37,16 @@ def ending(subject: Subject, seen: Observed, now: datetime) -> Step | None:
             return None
         case None:
             return _without_job(subject, seen, now)
+
+
+def last_cause(seen: Observed) -> Trouble | None:
+    """Return what the last pod that did not end well died of: its own words if it had any."""
+    report = seen.report
+    if report is not None and report.failure is not None:
+        pod = next((one for one in seen.pods if one.uid == report.pod_uid), None)
+        if pod is not None and pod.exit_code is not None and pod.trouble is not None:
+            return Trouble(report.failure.reason, report.failure.message)
+    return seen.last_trouble
 
 
 def latched(status: TrainingJobStatus) -> tuple[str, str]:
