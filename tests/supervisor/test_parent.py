@@ -69,7 +69,7 @@ class House:
         self.events: list[Event] = []
         self.histories: list[dict[str, Any]] = []
 
-    def __call__(self, *children: Child, fresh: bool = False) -> RunResult:
+    def __call__(self, *children: Child, **options: Any) -> RunResult:
         left = list(children)
 
         def start(arguments: list[str], *, on_event: Callable[[Event], None], **_others: Any) -> ChildEnd:
@@ -80,7 +80,7 @@ class House:
 
         try:
             return supervise(
-                self.run, RunOptions(fresh=fresh), TrainerSettings(), self.events.append, start=start
+                self.run, RunOptions(**options), TrainerSettings(), self.events.append, start=start
             )
         finally:
             assert not left, "a child was not called"
@@ -203,6 +203,29 @@ def test_a_run_that_was_saved_but_not_published_only_publishes(
     assert [artifact.name for artifact in result.artifacts] == ["model.joblib", "manifest.json"]
 
 
+def test_a_patient_run_publishes_when_the_storage_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainingjob_trainer.storage import FolderOutput
+    from trainingjob_trainer.supervisor import parent
+
+    publish, seen = FolderOutput.publish, []
+
+    def down_once(self: FolderOutput, *arguments: Any) -> Any:
+        if not seen:
+            seen.append(None)
+            raise RunFailed("UploadFailed", "the storage is down")
+        seen.append(house.report())
+        return publish(self, *arguments)
+
+    monkeypatch.setattr(FolderOutput, "publish", down_once)
+    monkeypatch.setattr(parent, "_UPLOAD_PAUSE_SECONDS", 0.0)
+    house(save, upload_patience_seconds=60.0)
+    told = seen[1]
+    assert (told.final, told.failure.reason) == (False, "UploadFailed")
+    assert (house.report().final, house.report().failure) == (True, None)
+
+
 def test_findings_are_warnings_that_name_their_column(house: House) -> None:
     def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
         finding = FindingNote(finding="Constant", severity="info", column="zip", message="has one value")
@@ -237,8 +260,8 @@ def test_two_runs_never_share_a_folder(house: House) -> None:
         return save(_workspace, _run, _tell)
 
     class Never(House):
-        def __call__(self, *children: Child, fresh: bool = False) -> RunResult:
-            return supervise(self.run, RunOptions(fresh=fresh), TrainerSettings(), lambda _event: None)
+        def __call__(self, *children: Child, **options: Any) -> RunResult:
+            return supervise(self.run, RunOptions(**options), TrainerSettings(), lambda _event: None)
 
     house_again = Never(house.output.parent)
     house(run_again)
