@@ -135,23 +135,23 @@ def test_a_cluster_that_is_not_there_leads_to_a_local_search(runs: Runs) -> None
     ("spec", "reason", "words"),
     [
         ({"targetColumn": "tagret"}, "TargetColumnMissing", "target"),
-        ({"metric": "f2"}, None, "f1"),
+        ({"metric": "f2"}, "UnknownMetric", "f1"),
         (
             {"searchSpace": {"inline": "type: estimator\nname: LogisticRegresion\nhyperparameters: {}"}},
-            None,
-            "",
+            "UnknownEstimator",
+            "LogisticRegression",
         ),
     ],
     ids=["target", "metric", "estimator"],
 )
 def test_a_mistake_is_named_and_leaves_nothing_behind(
-    runs: Runs, spec: dict[str, Any], reason: str | None, words: str
+    runs: Runs, spec: dict[str, Any], reason: str, words: str
 ) -> None:
     fields = {"dataset": {"uri": "sample://breast_cancer"}, "output": OUTPUT, **spec}
     status, document, error = runs(runs.job("wrong", **fields))
     assert status == 2
     assert "Traceback" not in error
-    assert reason in (None, document["error"]["reason"])
+    assert document["error"]["reason"] == reason
     assert words in document["error"]["message"]
     assert not list(runs.output.glob("wrong-*"))
 

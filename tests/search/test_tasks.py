@@ -9,13 +9,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from support.naughty import build_with_naughty
+from support.naughty import build_with_naughty, sleep_softly
 from support.stores import no_limit, small_store
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.fits import fit_full
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
 from trainingjob_trainer.search.taskkit import TaskLimit
-from trainingjob_trainer.search.tasks import evaluate, pickled_kib
+from trainingjob_trainer.search.tasks import encode_within, evaluate, pickled_kib
 from trainingjob_trainer.search_space import describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
@@ -94,6 +94,12 @@ def test_a_file_that_was_changed_is_not_unpickled(tmp_path: Path) -> None:
     end = evaluate(LINEAR, ref, no_limit())
     assert end.outcome is Outcome.INVALID
     assert "digest" in (end.error or "")
+
+
+def test_an_encoder_that_hangs_is_stopped(ref: StoreRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainingjob_trainer.search.tasks.encode_fold", lambda _ref, _fold: sleep_softly())
+    with pytest.raises(TimeoutError, match="longer than"):
+        encode_within(ref, 0, TaskLimit(0.3, 4e9))
 
 
 def test_what_cannot_be_pickled_has_no_complexity() -> None:

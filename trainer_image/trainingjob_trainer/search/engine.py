@@ -153,7 +153,6 @@ class SearchEngine:
         self._proposals: dict[int, Proposal] = {}
         self._finished: dict[int, Candidate] = {}
         self._best: Candidate | None = None
-        self._cut: set[int] = set()
 
     def run(self) -> SearchResult:
         """Search until the generations are done, the time is up, the space is exhausted or a signal came.
@@ -249,7 +248,6 @@ class SearchEngine:
             elapsed_seconds=self._clock.elapsed,
         )
         if candidate is None:
-            self._cut.add(proposal.number)
             return
         self._journal.append(candidate)
         self._record(candidate, known=False)

@@ -171,10 +171,6 @@ class Evolution:
             raise ValueError(f"result {candidate.number} came where {self.committed} was due")
         self._history.append(candidate)
 
-    def individual(self, number: int) -> Any:
-        """Return the individual that was proposed as `number`."""
-        return self._proposals[number].individual
-
     def _parents(self, number: int) -> list[Candidate]:
         """Return the best of the results that pipeline `number` may look at, best first."""
         if number < self._population_size:

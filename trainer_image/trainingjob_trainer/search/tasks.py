@@ -28,7 +28,7 @@ from trainingjob_trainer.search.taskkit import (
 )
 from trainingjob_trainer.search_space.pipeline_spec import build
 
-__all__ = ["Builder", "Evaluation", "encode_fold", "evaluate", "pickled_kib"]
+__all__ = ["Builder", "Evaluation", "encode_fold", "encode_within", "evaluate", "pickled_kib"]
 
 _COMPLEXITY_CAP = 1 << 32
 
@@ -57,6 +57,21 @@ class Evaluation:
     fit_seconds: float = 0.0
     complexity: float | None = None
     error: str | None = None
+
+
+def encode_within(ref: StoreRef, fold: int, limit: TaskLimit) -> int:
+    """Encode a fold as `encode_fold` does, under a limit.
+
+    Raises
+    ------
+    TimeoutError
+        When the limit has passed.
+    """
+    try:
+        with time_limit(limit.effective()):
+            return encode_fold(ref, fold)
+    except LimitExceeded as late:
+        raise TimeoutError(f"took longer than {limit.seconds:.0f} s") from late
 
 
 def encode_fold(ref: StoreRef, fold: int) -> int:

@@ -16,6 +16,7 @@ from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.report import write_artifacts
 from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.taskkit import describe_error
 from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
 
@@ -76,9 +77,9 @@ def save(
     )
     try:
         write_artifacts(outcome, folder, seconds_limit=_REPORT_SECONDS)
-    except Exception:  # noqa: BLE001 - a report that fails must not cost the model
+    except Exception as failure:  # noqa: BLE001 - a report that fails must not cost the model
         traceback.print_exc()
-        on_warning("Not every artifact could be written; the model is whole, the log says what failed.")
+        on_warning(f"The model is saved, but not every artifact beside it: {describe_error(failure)}")
     shutil.rmtree(workspace.artifacts, ignore_errors=True)
     folder.rename(workspace.artifacts)
     workspace.set_state("saved", run)

@@ -25,7 +25,7 @@ from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import describe_error
-from trainingjob_trainer.search.tasks import Evaluation, encode_fold, evaluate
+from trainingjob_trainer.search.tasks import Evaluation, encode_within, evaluate
 from trainingjob_trainer.search_space import fingerprint, summarize
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.mode import Mode
@@ -145,7 +145,7 @@ class Trainer:
         ref = write_store(self._workspace.scratch / "store", prepared.frame, work, named=named)
         done = run_tasks(
             pool,
-            {f"fold {fold + 1}": (_encode_task, (ref, fold)) for fold in range(ref.folds)},
+            {f"fold {fold + 1}": (encode_within, (ref, fold)) for fold in range(ref.folds)},
             seconds=max(_ENCODE_SECONDS, _ENCODE_SHARE * self._clock.remaining),
             tick=self._channel.beat,
         )
@@ -284,10 +284,6 @@ class Trainer:
             return work()
         finally:
             self._seconds[name] = round(self._clock.elapsed - before, 3)
-
-
-def _encode_task(ref: StoreRef, fold: int, _limit: object) -> int:
-    return encode_fold(ref, fold)
 
 
 def _from_journal(journal: Journal) -> Searched:
