@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import urllib3
-from minio.error import InvalidResponseError, S3Error
+from minio.error import InvalidResponseError, S3Error, ServerError
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Dataset
@@ -145,7 +146,6 @@ def test_redirects_that_are_refused(location: str, reason: str) -> None:
         (404, "DatasetNotFound"),
         (403, "CredentialsRefused"),
         (401, "CredentialsRefused"),
-        (500, "DatasetUnreachable"),
         (418, "DatasetUnreachable"),
         (206, "DatasetUnreachable"),
     ],
@@ -161,7 +161,34 @@ def test_https_answers_that_are_no_table(status: int, reason: str) -> None:
     assert error.reason == reason
     assert error.exit_code == 2
     assert "verysecret" not in error.message
-    assert len(asked) == (3 if status == 500 else 1)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(503),
+        httpx.Response(429),
+        httpx.ConnectError("[Errno 111] Connection refused"),
+        httpx.ReadTimeout("slow"),
+    ],
+)
+def test_https_outage_is_no_mistake_of_the_user(answer: httpx.Response | Exception) -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    error = failure(lambda: fetch_https(handler))
+    assert isinstance(error, RunFailed)
+    assert (error.reason, error.exit_code) == ("DatasetUnreachable", 1)
+    assert "https://data.example/t.csv" in error.message
+    assert "verysecret" not in error.message
+    assert len(asked) == 3
 
 
 def test_https_connection_that_fails_once_is_tried_again() -> None:
@@ -203,9 +230,9 @@ class FakeClient:
         self.closed += 1
 
 
-def s3_error(code: str) -> S3Error:
+def s3_error(code: str, *, status: int = 403) -> S3Error:
     return S3Error(
-        response=SimpleNamespace(status=403),
+        response=SimpleNamespace(status=status),
         code=code,
         message="secret-in-answer",
         resource=None,
@@ -257,12 +284,28 @@ def test_s3_failures_that_the_user_can_correct(error: Exception, reason: str) ->
     assert "secret" not in caught.message
 
 
-def test_s3_that_does_not_answer() -> None:
-    client = FakeClient(*(urllib3.exceptions.NewConnectionError(None, "refused") for _ in range(3)))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "outage",
+    [
+        urllib3.exceptions.NewConnectionError(None, "refused"),  # type: ignore[arg-type]
+        urllib3.exceptions.NameResolutionError("s3.example", None, socket.gaierror()),  # type: ignore[arg-type]
+        urllib3.exceptions.ReadTimeoutError(None, "", "slow"),  # type: ignore[arg-type]
+        s3_error("SlowDown"),
+        s3_error("XMinioServerNotInitialized", status=503),
+        s3_error("TooManyRequests", status=429),
+        InvalidResponseError(503, "text/html", "secret-in-answer"),
+        InvalidResponseError(429, "text/html", "secret-in-answer"),
+        ServerError("server failed", 502),
+    ],
+)
+def test_s3_outage_is_no_mistake_of_the_user(outage: Exception) -> None:
+    client = FakeClient(*[outage] * 3)
     caught = failure(lambda: read_s3(client))
-    assert caught.reason == "DatasetUnreachable"
-    assert caught.exit_code == 2
+    assert isinstance(caught, RunFailed)
+    assert (caught.reason, caught.exit_code) == ("DatasetUnreachable", 1)
+    assert client.answers == [], "asked as often as the policy allows"
     assert "https://s3.example" in caught.message
+    assert "secret" not in caught.message
 
 
 def test_s3_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None:

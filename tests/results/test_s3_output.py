@@ -201,7 +201,7 @@ def test_storage_that_stays_away_ends_in_time(s3_server, bucket, made, gate):
         output.publish(made, "churn", UID)
     assert caught.value.reason == "UploadFailed"
     assert waits == [0.5, 1.0, 2.0]
-    with pytest.raises(SpecInvalid) as refused:
+    with pytest.raises(RunFailed) as refused:
         output.check()
     assert refused.value.reason == "StorageUnreachable"
     with pytest.raises(RunFailed) as unread:

@@ -43,9 +43,10 @@ def https_chunks(
     SpecInvalid
         ``HttpsNotAllowed``, or, after a redirect too, ``EndpointNotAllowed`` or ``DatasetUriInvalid``.
     DataError
-        ``DatasetNotFound``, ``CredentialsRefused`` or ``DatasetUnreachable``.
+        ``DatasetNotFound``, ``CredentialsRefused``, or ``DatasetUnreachable`` if the server answers with
+        something else than a table.
     RunFailed
-        ``DatasetUnreachable`` if the connection breaks on the way.
+        ``DatasetUnreachable`` if the server is away, or the connection breaks on the way.
     """
     if not settings.allow_https:
         raise SpecInvalid(
@@ -62,10 +63,10 @@ def https_chunks(
         try:
             response = retry.call(lambda: _open(client, uri, settings))
         except Again as error:
-            raise DataError(
+            raise RunFailed(
                 "DatasetUnreachable",
-                f"spec.dataset.uri: {_shown(uri)} cannot be downloaded ({error}); check the address and the "
-                "network policy",
+                f"spec.dataset.uri: {_shown(uri)} cannot be downloaded ({error}); if this goes on, check the "
+                "address and the network policy",
             ) from error
         try:
             # Raw, since a transparent decoder would inflate a bomb before it can be counted.

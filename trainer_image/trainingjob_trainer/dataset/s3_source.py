@@ -50,9 +50,10 @@ def s3_chunks(
         ``DatasetUriInvalid``, ``BucketNotFound``, ``CredentialsRefused`` and what
         :func:`trainingjob_trainer.storage.s3_client` raises. Messages hold no credentials.
     DataError
-        ``DatasetNotFound`` or ``DatasetUnreachable``.
+        ``DatasetNotFound``, or ``DatasetUnreachable`` if the storage answers that it will not serve this
+        address.
     RunFailed
-        ``DatasetUnreachable`` if the connection breaks on the way.
+        ``DatasetUnreachable`` if the storage is away, or the connection breaks on the way.
     """
     bucket, _, key = dataset.uri.removeprefix("s3://").partition("/")
     if not bucket or not key:
@@ -62,10 +63,10 @@ def s3_chunks(
     try:
         response = retry.call(lambda: _get(client, bucket, key, endpoint))
     except Again as error:
-        raise DataError(
+        raise RunFailed(
             "DatasetUnreachable",
-            f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); check the endpoint "
-            "and the network policy",
+            f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); if this goes on, "
+            "check the endpoint and the network policy",
         ) from error
     try:
         yield response.stream(CHUNK)

@@ -29,7 +29,9 @@ _PASSING = frozenset(
     {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted"}
 )
 _FORBIDDEN = frozenset({401, 403})
+_BUSY = frozenset({408, 429})
 _SERVER_FAULT = 500
+_NOT_IMPLEMENTED = 501
 
 
 def brief(error: BaseException) -> str:
@@ -80,7 +82,11 @@ def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) 
 def may_pass(error: BaseException) -> bool:
     """Tell whether a failure may be gone at the next attempt."""
     if isinstance(error, S3Error):
-        return error.code in _PASSING
+        return error.code in _PASSING or _passing(error.response.status)
     if isinstance(error, InvalidResponseError):
-        return int(getattr(error, "_code", 0)) >= _SERVER_FAULT
+        return _passing(int(getattr(error, "_code", 0)))
     return True
+
+
+def _passing(status: int) -> bool:
+    return status in _BUSY or (status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED)

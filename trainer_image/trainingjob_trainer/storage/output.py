@@ -33,8 +33,9 @@ class Output(Protocol):
         Raises
         ------
         SpecInvalid
-            With reason ``OutputNotWritable``, ``BucketNotFound``, ``CredentialsRefused`` or
-            ``StorageUnreachable``.
+            With reason ``OutputNotWritable``, ``BucketNotFound`` or ``CredentialsRefused``.
+        RunFailed
+            With reason ``StorageUnreachable`` if the storage is away.
         """
 
     def publish(self, folder: Path, name: str, uid8: str) -> list[Artifact]:

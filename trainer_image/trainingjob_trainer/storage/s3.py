@@ -81,10 +81,10 @@ class S3Output:
         try:
             self._check_retry.call(self._attempt(self._probe))
         except Again as error:
-            raise SpecInvalid(
+            raise RunFailed(
                 "StorageUnreachable",
                 f"spec.output: bucket {self._bucket!r} at {self._endpoint} cannot be reached ({error}); "
-                "check the endpoint and the network",
+                "if this goes on, check the endpoint and the network policy",
             ) from None
 
     def _probe(self) -> None:
