@@ -1,0 +1,91 @@
+"""Where the scheduler is: an address, or the scheduler file that holds it."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
+
+__all__ = ["read_scheduler_file", "resolve_address", "valid_address"]
+
+DEFAULT_PORT = 8786
+_MAX_BYTES = 1024 * 1024
+_SCHEMES = ("tcp", "tls")
+
+
+def resolve_address(source: str | Path) -> str:
+    """Return the scheduler's address.
+
+    Parameters
+    ----------
+    source
+        An address (``tcp://host:port`` or ``tls://host:port``), or the path of a scheduler file.
+
+    Raises
+    ------
+    SpecInvalid
+        ``SchedulerAddressInvalid``: what was given as an address is none.
+    RunFailed
+        ``SchedulerUnavailable``: the file is not there (yet), or holds no address.
+    """
+    if isinstance(source, str) and "://" in source:
+        try:
+            return valid_address(source)
+        except ValueError as error:
+            raise SpecInvalid("SchedulerAddressInvalid", f"the scheduler's address {error}") from None
+    return str(read_scheduler_file(Path(source))["address"])
+
+
+def read_scheduler_file(path: Path) -> dict[str, Any]:
+    """Return what a scheduler file holds; ``address`` is a valid address.
+
+    Raises
+    ------
+    RunFailed
+        ``SchedulerUnavailable``: the file is not there (yet), or holds no address.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _unavailable(path, "is not there: no scheduler has started, or it has ended") from None
+    except OSError as error:
+        raise _unavailable(path, f"cannot be read: {error.strerror}") from None
+    if len(raw) > _MAX_BYTES:
+        raise _unavailable(path, f"is larger than {_MAX_BYTES} bytes")
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise _unavailable(path, "is not JSON") from None
+    address = document.get("address") if isinstance(document, dict) else None
+    if not isinstance(address, str):
+        raise _unavailable(path, "has no address in it")
+    try:
+        return {**document, "address": valid_address(address)}
+    except ValueError as error:
+        raise _unavailable(path, f"has an address that {error}") from None
+
+
+def valid_address(address: str) -> str:
+    """Return `address` with its port, 8786 if it names none.
+
+    Raises
+    ------
+    ValueError
+        If it is no ``tcp://`` or ``tls://`` address; the message goes on after "the address".
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if parts.scheme not in _SCHEMES or not host or not plain or port == 0:
+        raise ValueError("must look like tcp://host:8786 or tls://host:8786")
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}:{port or DEFAULT_PORT}"
+
+
+def _unavailable(path: Path, problem: str) -> RunFailed:
+    return RunFailed("SchedulerUnavailable", f"the scheduler file {path} {problem}")
