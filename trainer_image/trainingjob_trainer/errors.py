@@ -7,8 +7,8 @@
     ├── DataError     the data is wrong: the user must act, exit status 2
     └── RunFailed     the run failed: exit status 1
 
-An outage of something that the run needs is a `RunFailed`, since a later attempt finds it back. Where an outage
-looks like a mistake, as with a host name that does not resolve, it counts as an outage.
+An outage of something that the run needs is a `RunFailed`, since a later attempt finds it back. Where an
+outage looks like a mistake, as with a host name that does not resolve, it counts as an outage.
 """
 
 from typing import ClassVar
