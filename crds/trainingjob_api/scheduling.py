@@ -24,7 +24,7 @@ class SecretRef(ObjectRef):
 
     name: ObjectName = Field(
         description="Name of the Secret, in the namespace of the job. It holds AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY."
+        "AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN."
     )
 
 

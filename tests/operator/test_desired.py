@@ -9,6 +9,7 @@ from support.fake_kubernetes.golden import check_golden
 from trainingjob_api import parse_job
 from trainingjob_operator.desired import build, read_run
 from trainingjob_operator.desired.pod import CLAIMS_DIR
+from trainingjob_operator.desired.resources import amount
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.settings import Settings
@@ -101,6 +102,17 @@ def test_one_claim_for_both_is_mounted_once_and_writable():
     assert mounts == [{"name": "claim-0", "mountPath": f"{CLAIMS_DIR}/tables"}]
 
 
+def test_every_key_of_a_secret_that_the_trainer_reads_is_there_and_none_has_to_be():
+    secrets = [one["secret"] for one in pod(LARGE)["volumes"] if "secret" in one]
+    assert len(secrets) == 2
+    for secret in secrets:
+        # Optional covers the keys, too: a Secret without a session token mounts without one.
+        assert secret["optional"] is True
+        assert {one["key"]: one["path"] for one in secret["items"]} == {
+            name: name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        }
+
+
 def test_the_platform_may_choose_the_user():
     settings = Settings(trainer_image="x", run_as_user=0)
     assert "runAsUser" not in pod(SMALL, settings)["securityContext"]
@@ -127,7 +139,27 @@ def resources(**spec):
         pytest.param(
             {"trainer": {"resources": {"requests": {"memory": "9Gi"}}}},
             ("2", "3", "9Gi", "9Gi"),
-            id="a lone request raises the limit",
+            id="a request above the limit raises it",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"memory": "1Gi"}}}},
+            ("2", "3", "1Gi", "7680Mi"),
+            id="a request below the limit leaves it to the workers",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"memory": "8053063680"}}}},
+            ("2", "3", "8053063680", "7680Mi"),
+            id="a request in bytes at the limit leaves it",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"cpu": "500m"}}}},
+            ("500m", "3", "3840Mi", "7680Mi"),
+            id="a small request of cores leaves them to the workers",
+        ),
+        pytest.param(
+            {"trainer": {"resources": {"requests": {"cpu": "3001m"}}}},
+            ("3001m", "3001m", "3840Mi", "7680Mi"),
+            id="a request of more cores raises the limit",
         ),
         pytest.param(
             {"trainer": {"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "8"}}}},
@@ -140,3 +172,11 @@ def test_resources_follow_the_workers(spec, expected):
     found = resources(**spec)
     names = ("requests.cpu", "limits.cpu", "requests.memory", "limits.memory")
     assert tuple(found[name] for name in names) == expected
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [("1500m", "2"), ("1.5Gi", "1600Mi"), ("999M", "1G"), ("1G", "1Gi"), ("0.1", "101m"), ("5k", "5Ki")],
+)
+def test_quantities_are_compared_by_what_they_mean(small, large):
+    assert amount(small) < amount(large)

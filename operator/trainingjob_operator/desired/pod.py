@@ -21,7 +21,7 @@ WORK_DIR = f"{STATE_DIR}/work"
 CLAIMS_DIR = f"{STATE_DIR}/claims"
 DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/dataset-credentials"
 OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/output-credentials"
-CREDENTIAL_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+CREDENTIAL_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 TMP_SIZE = "2Gi"
 
 
@@ -140,7 +140,8 @@ def _volume(
 
 
 def _secret(name: str) -> dict[str, Any]:
-    # Optional: a missing one becomes the trainer's clear error instead of a pod that never starts.
+    # Optional, keys included: what is missing becomes the trainer's clear error instead of a pod that never
+    # starts, and a session token is seldom there.
     keys = [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
     return {"secret": {"secretName": name, "optional": True, "defaultMode": 0o440, "items": keys}}
 

@@ -1,16 +1,22 @@
 """Compute resources of the trainer's container, from what its workers need."""
 
+from decimal import Decimal
 from typing import Any
 
 from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_operator.settings import Settings
 
-__all__ = ["HEADROOM_MB", "WORK_SIZE", "build_resources"]
+__all__ = ["HEADROOM_MB", "WORK_SIZE", "amount", "build_resources"]
 
 HEADROOM_MB = 1536
 """For parent, search process, Dask's scheduler and the table, in MiB, on top of the workers."""
 WORK_SIZE = "20Gi"
 """Limit of the scratch volume: the table, the journal, the artifacts."""
+_UNITS = {
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
 
 
 def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
@@ -19,6 +25,8 @@ def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
     One core for each worker (they are single-threaded) and one for parent and search. A worker is
     killed at ``memoryLimitMb``; the container's limit leaves headroom above all of them, so that the
     kernel never kills the wrong process. Half of it is requested: workers seldom use all they may.
+    A request that the spec names alone leaves the limit to the workers unless it is above it; a lone
+    limit is the request, too, as in Kubernetes.
     """
     workers = _workers(run, settings)
     memory = workers * run.memory_limit_mb + HEADROOM_MB
@@ -26,16 +34,20 @@ def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
     limits = {"cpu": str(workers + 1), "memory": f"{memory}Mi"} | dict((asked and asked.limits) or {})
     requests = {"cpu": str(workers), "memory": f"{memory // 2}Mi"} | dict((asked and asked.requests) or {})
     for name in ("cpu", "memory"):
-        given = (
-            asked is not None and name in (asked.limits or {}),
-            asked is not None and name in (asked.requests or {}),
-        )
-        # A request above its limit is refused by the API server, so a lone one stands for both.
-        if given == (True, False):
+        limited = asked is not None and name in (asked.limits or {})
+        requested = asked is not None and name in (asked.requests or {})
+        if limited and not requested:
             requests[name] = limits[name]
-        elif given == (False, True):
+        elif requested and not limited and amount(requests[name]) > amount(limits[name]):
+            # The API server refuses a request above its limit.
             limits[name] = requests[name]
     return {"requests": requests, "limits": limits}
+
+
+def amount(quantity: str) -> Decimal:
+    """Return what a quantity such as ``500m`` or ``4Gi`` stands for, in cores or bytes."""
+    number = quantity.rstrip("mkKMGTPEi")
+    return Decimal(number) * _UNITS.get(quantity[len(number) :], Decimal(1))
 
 
 def _workers(run: ResolvedRun, settings: Settings) -> int:
