@@ -34,6 +34,7 @@ __all__ = [
     "Resumed",
     "Saved",
     "StageChanged",
+    "WaitingForCluster",
     "Warned",
     "decode_event",
     "encode_event",
@@ -91,11 +92,20 @@ class DataReady(_Event):
 
 
 class BackendReady(_Event):
-    """Workers are there."""
+    """Workers are there; `scheduler` is the address of a remote cluster's."""
 
     kind: Literal["backend"] = "backend"
     backend: Backend
     workers: int
+    scheduler: str | None = None
+
+
+class WaitingForCluster(_Event):
+    """All is ready but the Dask cluster; `source` is where its address comes from."""
+
+    kind: Literal["waiting"] = "waiting"
+    source: str
+    seconds: float
 
 
 class Resumed(_Event):
@@ -190,6 +200,7 @@ Event = Annotated[
     | Heartbeat
     | DataReady
     | BackendReady
+    | WaitingForCluster
     | Resumed
     | BaselineReady
     | Evaluated

@@ -1,7 +1,8 @@
 """The run's clock: monotonic, started once the workers are warm, carried over attempts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["RunClock", "overrun_allowance"]
 
@@ -38,6 +39,8 @@ class RunClock:
         self._now = now
         self._started: float | None = None
         self._stopped: float | None = None
+        self._paused_since: float | None = None
+        self._waited = 0.0
 
     def start(self) -> None:
         """Start the clock; calling it again changes nothing."""
@@ -48,6 +51,16 @@ class RunClock:
         """Stop the clock for good: what comes after, such as drawing the report, is not charged."""
         if self._stopped is None:
             self._stopped = self._now()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the clock stand while the run waits for something that is not its own work."""
+        self._paused_since = self._now()
+        try:
+            yield
+        finally:
+            self._waited += self._now() - self._paused_since
+            self._paused_since = None
 
     @property
     def running(self) -> bool:
@@ -60,7 +73,9 @@ class RunClock:
         if self._started is None:
             return self.used_before
         until = self._now() if self._stopped is None else self._stopped
-        return self.used_before + until - self._started
+        if self._paused_since is not None:
+            until = self._paused_since
+        return self.used_before + until - self._started - self._waited
 
     @property
     def remaining(self) -> float:

@@ -56,10 +56,16 @@ class Workers:
         A synchronous client.
     scheduler
         The scheduler in this process.
+    remote
+        False: workers have this machine's clock, and go only if something kills them.
     """
 
     client: Client
     scheduler: Any
+    remote: bool = False
+
+    def check(self) -> None:
+        """Do nothing: the scheduler lives in this process."""
 
     def live(self) -> Collection[str]:
         """Return the addresses of the workers that take tasks now."""

@@ -9,7 +9,7 @@ from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import Completion, Task
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 from trainingjob_trainer.search.progress import FitEstimate, SearchProgress, final_reserve
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.taskkit import TaskLimit
@@ -122,6 +122,10 @@ class SearchEngine:
         Called several times a second with the progress.
     should_stop
         Asked several times a second; True ends the search with what there is.
+    fits_on
+        Where the model that ships will be fitted; by default on `pool`.
+    instead
+        Returns the pool to go on with when one is lost, or raises.
     """
 
     def __init__(
@@ -138,6 +142,8 @@ class SearchEngine:
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
         on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
         should_stop: Callable[[], bool] = lambda: False,
+        fits_on: Pool | None = None,
+        instead: Callable[[PoolLost], Pool] | None = None,
     ) -> None:
         self._evolution = evolution
         self._pool = pool
@@ -150,6 +156,8 @@ class SearchEngine:
         self._on_candidate = on_candidate
         self._on_tick = on_tick
         self._should_stop = should_stop
+        self._fits_on = fits_on
+        self._instead = instead
         self._proposals: dict[int, Proposal] = {}
         self._finished: dict[int, Candidate] = {}
         self._best: Candidate | None = None
@@ -160,12 +168,15 @@ class SearchEngine:
         Raises
         ------
         PoolLost
-            If the workers are gone for good.
+            If the workers are gone for good, and there are no others.
         """
         while (stopped_by := self._stopped_by()) is None:
-            self._fill()
-            for completion in self._pool.poll(0.0 if self._can_fill() else _POLL_SECONDS):
-                self._take(completion)
+            try:
+                self._fill()
+                for completion in self._pool.poll(0.0 if self._can_fill() else _POLL_SECONDS):
+                    self._take(completion)
+            except PoolLost as lost:
+                self._move(lost)
             self._on_tick(self.progress())
         self._pool.drop()
         self._on_tick(self.progress())
@@ -193,9 +204,17 @@ class SearchEngine:
         fit_seconds = 0.0 if self._best is None else self._best.fit_seconds
         return final_reserve(
             self._estimate.seconds(fit_seconds),
-            workers=self._pool.workers,
+            workers=(self._fits_on or self._pool).workers,
             budget_seconds=self._clock.budget_seconds,
         )
+
+    def _move(self, lost: PoolLost) -> None:
+        """Go on with another pool; what was under way on the lost one is evaluated there."""
+        if self._instead is None:
+            raise lost
+        self._pool = self._instead(lost)
+        for number in sorted(self._proposals.keys() - self._finished.keys()):
+            self._submit(self._proposals[number])
 
     def _stopped_by(self) -> str | None:
         evolution = self._evolution
@@ -229,6 +248,9 @@ class SearchEngine:
         if known is not None:
             self._record(_renumbered(known, proposal, self._generation(proposal)), known=True)
             return
+        self._submit(proposal)
+
+    def _submit(self, proposal: Proposal) -> None:
         self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
 
     def _call(self, proposal: Proposal) -> tuple[Callable[..., Evaluation], tuple[object, ...], TaskLimit]:

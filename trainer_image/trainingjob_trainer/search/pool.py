@@ -6,16 +6,20 @@ again. Stock schedulers blame them all.
 """
 
 import itertools
+import math
 import queue
+import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from distributed import Client, Future
-from distributed.client import FutureCancelledError
+from distributed.client import ClosedClientError, FutureCancelledError
 
+from trainingjob_trainer.search.packed import call_packed, pack_call
 from trainingjob_trainer.search.taskkit import TaskLimit, describe_error
 
 __all__ = ["Completion", "PoolLost", "Task", "TaskPool", "WorkerSource"]
@@ -31,7 +35,19 @@ _DROPPED = object()
 
 
 class PoolLost(Exception):  # noqa: N818 - the name says what happened
-    """No worker has been there for a minute."""
+    """The workers are gone for good.
+
+    Parameters
+    ----------
+    reason
+        As a fallback has it, such as ``SchedulerLost``.
+    message
+        In words.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class WorkerSource(Protocol):
@@ -41,8 +57,15 @@ class WorkerSource(Protocol):
     def client(self) -> Client:
         """A connected client."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether workers have clocks of their own and may go for reasons of their own."""
+
     def live(self) -> Collection[str]:
         """Return the addresses of the workers that take tasks now."""
+
+    def check(self) -> None:
+        """Raise `PoolLost` if the cluster is lost."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -60,6 +83,7 @@ class Task:
     tag: Any
     call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
     deaths: int = 0
+    suspected: bool = False
     limit_seconds: float = 0.0
     future: Future | None = None
 
@@ -116,7 +140,9 @@ class TaskPool:
         self._waiting: deque[Task] = deque()
         self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
         self._empty_since: float | None = None
+        self._lost: PoolLost | None = None
         self._serial = itertools.count()
+        self._nonce = secrets.token_hex(4)
 
     @property
     def in_flight(self) -> int:
@@ -146,9 +172,24 @@ class TaskPool:
         Raises
         ------
         PoolLost
-            If no worker has been there for a minute.
+            If the cluster is lost, or no worker has been there for a minute.
         """
+        if self._lost is not None:
+            raise self._lost
+        self._source.check()
         out: list[Completion] = []
+        try:
+            self._collect(out, timeout)
+            out.extend(self._look_after())
+            self._place()
+        except PoolLost as lost:
+            # What has come before the loss is not lost with it.
+            self._lost = lost
+            if not out:
+                raise
+        return [completion for completion in out if completion.tag is not _DROPPED]
+
+    def _collect(self, out: list[Completion], timeout: float) -> None:
         block = True
         while True:
             try:
@@ -158,9 +199,6 @@ class TaskPool:
             block = False
             if task.future is future:
                 out.extend(self._settle(address, task, future))
-        out.extend(self._look_after())
-        self._place()
-        return [completion for completion in out if completion.tag is not _DROPPED]
 
     def drop(self) -> None:
         """Forget every task.
@@ -190,15 +228,20 @@ class TaskPool:
 
     def _send(self, task: Task, address: str, line: _Line) -> None:
         function, arguments, limit = task.call()
+        if self._source.remote:
+            limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
         task.limit_seconds = limit.seconds
         if not line.tasks:
             line.head_since = time.monotonic()
         line.tasks.append(task)
-        future = self._source.client.submit(
+        name = function.__name__
+        arguments = (*arguments, limit)
+        if self._source.remote:
+            function, arguments = call_packed, (pack_call(function, arguments),)
+        future = self._submit(
             function,
             *arguments,
-            limit,
-            key=f"{function.__name__}-{next(self._serial)}-{id(self):x}",
+            key=f"{name}-{next(self._serial)}-{self._nonce}",
             workers=[address],
             allow_other_workers=False,
             pure=False,
@@ -206,6 +249,12 @@ class TaskPool:
         )
         task.future = future
         future.add_done_callback(lambda done: self._done.put((address, task, done)))
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
+        try:
+            return self._source.client.submit(function, *arguments, **how)
+        except ClosedClientError as error:
+            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed") from error
 
     def _settle(self, address: str, task: Task, future: Future) -> list[Completion]:
         line = self._line(address)
@@ -217,6 +266,9 @@ class TaskPool:
                 return self._again(task)
             return [self._end(line, task, value=value)]
         error = _failure(future)
+        if self._source.remote and isinstance(error, FutureCancelledError):
+            # A client that loses its scheduler cancels every future: nobody's worker died of anything.
+            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
         if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
             return self._bury(address, "the worker died")
         return [self._end(line, task, error=describe_error(error))]
@@ -236,7 +288,13 @@ class TaskPool:
             return []
         guilty, *innocent = line.tasks
         ran = time.monotonic() - line.head_since
-        out = [self._dead(guilty, ran, why)]
+        out: list[Completion] = []
+        if self._source.remote and not guilty.suspected and ran < guilty.limit_seconds:
+            # Remote workers are drained and evicted too; a pipeline that kills its worker does it again.
+            guilty.suspected = True
+            innocent = [guilty, *innocent]
+        else:
+            out.append(self._dead(guilty, ran, why))
         for task in reversed(innocent):
             out.extend(self._again(task))
         return out
@@ -266,7 +324,7 @@ class TaskPool:
         live = set(self._source.live())
         self._empty_since = None if live else self._empty_since or now
         if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
-            raise PoolLost(f"no worker for {_GONE_SECONDS:.0f} s")
+            raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
         out: list[Completion] = []
         for address, line in list(self._lines.items()):
             line.missing_since = None if address in live else line.missing_since or now
@@ -283,7 +341,13 @@ class TaskPool:
         return out
 
     def _restart(self, address: str) -> None:
-        self._source.client.restart_workers([address], timeout=_BACKSTOP_SECONDS, raise_for_error=False)
+        """Ask for a worker's restart without waiting for it: the scheduler itself may not answer."""
+        threading.Thread(
+            target=self._source.client.restart_workers,
+            args=([address],),
+            kwargs={"timeout": _BACKSTOP_SECONDS, "raise_for_error": False},
+            daemon=True,
+        ).start()
 
     @staticmethod
     def _release(task: Task) -> None:

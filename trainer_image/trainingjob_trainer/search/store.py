@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search.sampling import Folds
 
-__all__ = ["StoreRef", "WorkData", "fold_paths", "load_frame", "load_work", "write_store"]
+__all__ = ["StoreRef", "WorkData", "fold_paths", "load_frame", "load_work", "relocate", "write_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,25 @@ class StoreRef:
 
 
 _LOADED: dict[str, Any] = {}
+_FOLDERS: dict[str, Path] = {}
+
+
+def relocate(ref: StoreRef, folder: Path | None) -> None:
+    """Say where a store is in this process: on another machine it has a folder of its own.
+
+    Parameters
+    ----------
+    ref
+        The store.
+    folder
+        Its folder here; None forgets the store.
+    """
+    if folder is None:
+        _FOLDERS.pop(ref.work_digest, None)
+        for digest in (ref.work_digest, ref.frame_digest):
+            _LOADED.pop(digest, None)
+    else:
+        _FOLDERS[ref.work_digest] = folder
 
 
 def write_store(folder: Path, frame: pd.DataFrame, work: WorkData, *, named: bool) -> StoreRef:
@@ -93,20 +112,24 @@ def write_store(folder: Path, frame: pd.DataFrame, work: WorkData, *, named: boo
 
 def load_work(ref: StoreRef) -> WorkData:
     """Return the run's data but the table; read once in a process."""
-    work: WorkData = _load(Path(ref.folder) / "work.pkl", ref.work_digest)
+    work: WorkData = _load(_folder(ref) / "work.pkl", ref.work_digest)
     return work
 
 
 def load_frame(ref: StoreRef) -> pd.DataFrame:
     """Return the raw table; read once in a process."""
-    frame: pd.DataFrame = _load(Path(ref.folder) / "frame.pkl", ref.frame_digest)
+    frame: pd.DataFrame = _load(_folder(ref) / "frame.pkl", ref.frame_digest)
     return frame
 
 
 def fold_paths(ref: StoreRef, fold: int) -> tuple[Path, Path, Path]:
     """Return where the encoded training rows, test rows and column names of a fold are."""
-    base = Path(ref.folder)
+    base = _folder(ref)
     return base / f"fold-{fold}-train.npy", base / f"fold-{fold}-test.npy", base / f"fold-{fold}-names.json"
+
+
+def _folder(ref: StoreRef) -> Path:
+    return _FOLDERS.get(ref.work_digest) or Path(ref.folder)
 
 
 def _dump(path: Path, data: object) -> str:

@@ -65,6 +65,7 @@ def main(arguments: list[str]) -> int:
         mode=Mode(mode),
         history=history,
         stop=_stop_on_signal(),
+        environment=os.environ,
     )
     try:
         session.execute()

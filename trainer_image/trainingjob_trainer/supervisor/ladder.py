@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainingjob_api import Fallback, ResolvedRun
+from trainingjob_api import Fallback, ParallelMode, ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import FellBack, Warned
 from trainingjob_trainer.search.clock import overrun_allowance
@@ -22,13 +22,22 @@ INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
 
 _SEARCH = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
 _NO_SEARCH = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
-_REASONS = {Ended.CRASHED: "TrainerCrashed", Ended.HUNG: "TrainerHung", Ended.OVERRAN: "BudgetOverrun"}
+_DISTRIBUTED = (Mode.FULL, Mode.LOCAL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
+_REASONS = {
+    Ended.CRASHED: "TrainerCrashed",
+    Ended.HUNG: "TrainerHung",
+    Ended.OVERRAN: "BudgetOverrun",
+    Ended.STRANDED: "SchedulerLost",
+}
 _LIGHT_SECONDS = 30.0
 
 
 def first_ladder(run: ResolvedRun) -> list[Mode]:
     """Return the rungs of a run, the first one first."""
-    return list(_SEARCH if run.automl_enabled else _NO_SEARCH)
+    if not run.automl_enabled:
+        return list(_NO_SEARCH)
+    leaves = run.parallel_mode is ParallelMode.DISTRIBUTED and run.automl_fallback
+    return list(_DISTRIBUTED if leaves else _SEARCH)
 
 
 def rungs_left(run: ResolvedRun, ladder: Sequence[Mode], end: ChildEnd, *, used_seconds: float) -> list[Mode]:
@@ -60,8 +69,23 @@ def clock_limit(run: ResolvedRun, mode: Mode, used_seconds: float) -> float:
     return max(budget, used_seconds) + overrun_allowance(budget) + _LIGHT_SECONDS
 
 
-def step_down(run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path) -> Warned | FellBack:
+def step_down(
+    run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path, left_dask: bool = False
+) -> Warned | FellBack:
     """Return what there is to tell before the next child.
+
+    Parameters
+    ----------
+    run
+        The job.
+    mode
+        The next child's rung.
+    end
+        How the last one ended.
+    log
+        Where more is to be read.
+    left_dask
+        Whether the search has left its Dask cluster before.
 
     Raises
     ------
@@ -69,6 +93,12 @@ def step_down(run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path) -> Warn
         If the job does not allow the step.
     """
     cause = f"{end.message} (log: {log})"
+    if end.ended is Ended.STRANDED and not run.automl_fallback:
+        raise RunFailed(
+            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no local search"
+        )
+    if mode is Mode.LOCAL and not left_dask:
+        return _fallback("dask", "local", end)
     if mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
         return Warned(message=f"{cause}; it is started again, and no finished evaluation is lost")
     source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
@@ -76,6 +106,10 @@ def step_down(run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path) -> Warn
         raise RunFailed(
             _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no {target} model"
         )
+    return _fallback(source, target, end)
+
+
+def _fallback(source: str, target: str, end: ChildEnd) -> FellBack:
     return FellBack(
         fallback=Fallback(
             from_=source,

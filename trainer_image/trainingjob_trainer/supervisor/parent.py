@@ -23,6 +23,7 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
+from trainingjob_trainer.supervisor.guard import ClusterGuard
 from trainingjob_trainer.supervisor.ladder import INLINE, clock_limit, first_ladder, rungs_left, step_down
 from trainingjob_trainer.supervisor.mirror import Mirror
 from trainingjob_trainer.supervisor.mode import Mode
@@ -147,6 +148,10 @@ class _Supervision:
     interrupts: int = 0
     answered: bool = False
     mirror: Mirror | None = None
+    guard: ClusterGuard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guard = ClusterGuard(self.options.environment or os.environ)
 
     def tell(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
@@ -185,7 +190,8 @@ class _Supervision:
         while ladder:
             mode, *ladder = ladder
             if end is not None:
-                self.tell(step_down(self.run, mode, end, log=self.workspace.log_file))
+                left = any(one.from_ == "dask" for one in self.reporter.state_["fallbacks"])
+                self.tell(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
             end = self._child(mode)
             if end.ended is Ended.SAVED:
                 return
@@ -286,6 +292,7 @@ class _Supervision:
         if self.mirror is not None:
             self.mirror.push()
         if not isinstance(event, Heartbeat):
+            self.guard.hear(event)
             self.tell(event)
 
     def _child(self, mode: Mode) -> ChildEnd:
@@ -309,8 +316,10 @@ class _Supervision:
                 patience=self.patience,
                 on_event=self._hear,
                 on_start=started,
+                stranded=self.guard.complaint,
             )
         finally:
+            self.guard.close()
             self.child = None
 
 

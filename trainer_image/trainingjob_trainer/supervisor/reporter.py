@@ -8,8 +8,10 @@ from typing import Any
 
 from trainingjob_api import (
     Artifact,
+    Backend,
     Digests,
     Fallback,
+    ParallelMode,
     Report,
     ReportError,
     ResolvedRun,
@@ -92,6 +94,7 @@ class Reporter:
     ) -> None:
         self._sink = sink
         self._interval = interval_seconds
+        self._wants_dask = run.parallel_mode is ParallelMode.DISTRIBUTED
         self._written = float("-inf")
         self._sequence = 0
         self.stopped_by_ = ""
@@ -161,7 +164,8 @@ class Reporter:
                 warnings = (*said, *notes)[:_MOST_WARNINGS]
                 return {"resolved": resolved, "digests": digests, "warnings": warnings}
             case BackendReady(backend=backend):
-                return {"backend": backend}
+                ready = {"dask_ready": backend is Backend.DASK} if self._wants_dask else {}
+                return {"backend": backend, **ready}
             case Progressed(progress=progress):
                 return {"progress": progress}
             case BoardChanged(best=best, leaderboard=board, pareto_front=front):
@@ -170,7 +174,8 @@ class Reporter:
                 self.stopped_by_ = stopped_by
                 return {"model_source": source, "best": best}
             case FellBack(fallback=fallback):
-                return {"fallbacks": self._with_fallback(fallback)}
+                ready = {"dask_ready": False} if fallback.from_ == "dask" else {}
+                return {"fallbacks": self._with_fallback(fallback), **ready}
             case Warned(message=message):
                 return {"warnings": (*self.state_["warnings"], message[:_MESSAGE_CHARS])[-_MOST_WARNINGS:]}
             case Saved(journal_digest=digest):

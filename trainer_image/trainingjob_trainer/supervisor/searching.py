@@ -12,6 +12,7 @@ from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.progress import FitEstimate
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space import (
@@ -71,13 +72,15 @@ def search(
     baseline: Rung,
     channel: Channel,
     should_stop: Callable[[], bool],
+    fits_on: Pool,
+    instead: Callable[[PoolLost], Pool] | None,
 ) -> Searched:
     """Search until a limit is reached.
 
     Raises
     ------
     PoolLost
-        If the workers are gone.
+        If the workers are gone, and there are no others.
     SpecInvalid
         If the search space is wrong.
     """
@@ -119,6 +122,8 @@ def search(
         on_candidate=board.evaluated,
         on_tick=board.tick,
         should_stop=should_stop,
+        fits_on=fits_on,
+        instead=instead,
     )
     result = engine.run()
     board.tick(engine.progress(), last=True)

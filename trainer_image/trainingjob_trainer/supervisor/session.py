@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +13,9 @@ import distributed.system
 
 from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
 from trainingjob_trainer.dataset import load_table
-from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import (
     BackendReady,
     DataReady,
-    FellBack,
     FindingNote,
     ModelReady,
     Resumed,
@@ -34,6 +32,7 @@ from trainingjob_trainer.search.pool import TaskPool
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.board import best_of
 from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.cluster_search import Joining
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.saving import package_versions, save
@@ -89,6 +88,8 @@ class Session:
         Of earlier children.
     stop
         Set by a signal: save the best so far.
+    environment
+        Names the Dask scheduler and the certificates.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Session:
         mode: Mode,
         history: History,
         stop: threading.Event,
+        environment: Mapping[str, str],
     ) -> None:
         self._run = run
         self._settings = settings
@@ -111,6 +113,7 @@ class Session:
         self._mode = mode
         self._history = history
         self._stop = stop
+        self._environment = environment
         self._fallbacks: list[Fallback] = list(history.fallbacks)
         self._warnings: list[str] = list(history.warnings)
 
@@ -122,6 +125,7 @@ class Session:
         TrainingError
             With the reason why there is no model.
         """
+        joining = self._join() if self._distributed else None
         prepared = self._load()
         trainer = Trainer(
             run=self._run,
@@ -134,7 +138,7 @@ class Session:
         )
         with self._journal(prepared) as journal:
             with self._pool(searches=trainer.searches) as (pool, named):
-                trained = trainer.train(pool, journal, named=named(prepared))
+                trained = trainer.train(pool, journal, named=named(prepared), joining=joining)
                 self._stop_clock()
                 self._fallbacks.extend(trained.fallbacks)
                 self._tell_model(trained)
@@ -151,6 +155,21 @@ class Session:
                 on_warning=self._warn,
             )
             self._channel.send(Saved(journal_digest=journal.digest()))
+
+    @property
+    def _distributed(self) -> bool:
+        """Whether this child searches on a Dask cluster if there is one."""
+        run = self._run
+        return (
+            run.parallel_mode is ParallelMode.DISTRIBUTED and run.automl_enabled and self._mode is Mode.FULL
+        )
+
+    def _join(self) -> Joining:
+        return Joining(
+            self._environment,
+            self._run.dask_scheduler_file,
+            ready_seconds=float(self._run.dask.ready_timeout_seconds),
+        )
 
     def _load(self) -> Prepared:
         self._channel.send(StageChanged(stage=Stage.LOADING))
@@ -241,7 +260,6 @@ class Session:
         if not searches:
             yield InlinePool(self._channel.beat), lambda _prepared: False
             return
-        self._leave_dask_behind()
         jobs = self._jobs()
         scratch = self._workspace.scratch / "dask"
         scratch.mkdir(parents=True, exist_ok=True)
@@ -251,28 +269,12 @@ class Session:
             from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - see above
 
             source = starting.result()
-            none = self._run.parallel_mode is ParallelMode.NONE
-            self._channel.send(BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs))
+            if not self._distributed:  # else the backend is not known yet
+                none = self._run.parallel_mode is ParallelMode.NONE
+                self._channel.send(
+                    BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs)
+                )
             yield TaskPool(source), lambda prepared: wants_names(self._run, prepared)
-
-    def _leave_dask_behind(self) -> None:
-        """Step down to one local worker where a Dask cluster was asked for.
-
-        Raises
-        ------
-        RunFailed
-            If the job does not allow it.
-        """
-        if self._run.parallel_mode is not ParallelMode.DISTRIBUTED:
-            return
-        reason, message = "SchedulerUnavailable", "no Dask cluster could be reached"
-        if not self._run.automl_fallback:
-            raise RunFailed(
-                reason, f"{message}; automl.fallback is false, so the search does not go on locally"
-            )
-        fallback = Fallback(from_="dask", to="local", reason=reason, time=datetime.now(UTC), message=message)
-        self._fallbacks.append(fallback)
-        self._channel.send(FellBack(fallback=fallback))
 
     def _tell_model(self, trained: Trained) -> None:
         self._channel.send(

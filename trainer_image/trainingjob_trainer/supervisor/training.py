@@ -1,6 +1,7 @@
 """The child's work on the clock: encode, fit the baseline, search, fit the model that ships."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from trainingjob_trainer.search.taskkit import describe_error
 from trainingjob_trainer.search.tasks import Evaluation, encode_within, evaluate
 from trainingjob_trainer.search_space import fingerprint, summarize
 from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.cluster_search import ClusterSearch, Instead, Joining
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
@@ -86,19 +88,21 @@ class Trainer:
     @property
     def searches(self) -> bool:
         """Whether this child searches, or takes what a search has left in the journal."""
-        return self._run.automl_enabled and self._mode in {Mode.FULL, Mode.FINISH}
+        return self._run.automl_enabled and self._mode in {Mode.FULL, Mode.LOCAL, Mode.FINISH}
 
-    def train(self, pool: Pool, journal: Journal, *, named: bool) -> Trained:
+    def train(self, pool: Pool, journal: Journal, *, named: bool, joining: Joining | None = None) -> Trained:
         """Run the clock until there is a model.
 
         Parameters
         ----------
         pool
-            Where tasks run; its workers are warm.
+            Where tasks run; its workers are warm and in this machine.
         journal
             Of this run.
         named
             Whether the search space selects raw columns, so that the encoded ones need names.
+        joining
+            Looks for the Dask cluster that candidates are evaluated on; None: on `pool`.
 
         Raises
         ------
@@ -112,7 +116,11 @@ class Trainer:
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
             return self._result(baseline, baseline, ModelSource.BASELINE, searched)
-        searched = self._timed("search", lambda: self._search(pool, ref, journal, columns, baseline))
+        with self._workers(pool, ref, joining) as (workers, instead):
+            searched = self._timed(
+                "search",
+                lambda: self._search(workers, ref, journal, columns, baseline, fits_on=pool, instead=instead),
+            )
         self._stage(Stage.FITTING)
         try:
             candidate, fitted = self._timed("final_fit", lambda: self._fit_best(pool, ref, searched))
@@ -213,7 +221,34 @@ class Trainer:
             elapsed_seconds=round(self._clock.elapsed, 3),
         )
 
-    def _search(self, pool: Pool, ref: StoreRef, journal: Journal, columns: int, baseline: Rung) -> Searched:
+    @contextmanager
+    def _workers(
+        self, pool: Pool, ref: StoreRef, joining: Joining | None
+    ) -> Iterator[tuple[Pool, Instead | None]]:
+        if joining is None:
+            yield pool, None
+            return
+        cluster = ClusterSearch(
+            joining,
+            clock=self._clock,
+            channel=self._channel,
+            step_down=lambda reason, message: self._step_down("dask", "local", reason, message),
+            should_stop=self._should_stop,
+        )
+        with cluster.workers(pool, ref) as found:
+            yield found
+
+    def _search(
+        self,
+        pool: Pool,
+        ref: StoreRef,
+        journal: Journal,
+        columns: int,
+        baseline: Rung,
+        *,
+        fits_on: Pool,
+        instead: Instead | None,
+    ) -> Searched:
         self._stage(Stage.SEARCHING)
         if self._mode is Mode.FINISH:
             return _from_journal(journal)
@@ -232,6 +267,8 @@ class Trainer:
                 baseline=baseline,
                 channel=self._channel,
                 should_stop=self._should_stop,
+                fits_on=fits_on,
+                instead=instead,
             )
         except TrainingError:
             raise
@@ -268,7 +305,8 @@ class Trainer:
             If the job does not allow it.
         """
         if not self._run.automl_fallback:
-            raise RunFailed(reason, f"{message}; automl.fallback is false, so there is no {target} model")
+            without = "no local search" if target == "local" else f"no {target} model"
+            raise RunFailed(reason, f"{message}; automl.fallback is false, so there is {without}")
         fallback = Fallback(
             from_=source, to=target, reason=reason, time=datetime.now(UTC), message=message[:300]
         )

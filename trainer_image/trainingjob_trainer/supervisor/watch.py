@@ -33,6 +33,8 @@ class Ended(StrEnum):
     CRASHED = "crashed"
     HUNG = "hung"
     OVERRAN = "overran"
+    STRANDED = "stranded"
+    """Its Dask cluster was lost, and it did not leave it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,15 @@ class ChildEnd:
 class _Watch:
     """What is known of a living child."""
 
-    def __init__(self, patience: Patience, limit_seconds: float, *, inline: bool) -> None:
+    def __init__(
+        self,
+        patience: Patience,
+        limit_seconds: float,
+        *,
+        inline: bool,
+        stranded: Callable[[], str | None],
+    ) -> None:
+        self._stranded = stranded
         self._patience = patience
         self._limit = limit_seconds
         self._inline = inline
@@ -111,6 +121,8 @@ class _Watch:
     def complaint(self) -> tuple[Ended, str] | None:
         """Return why the child must be ended, or None."""
         now, patience = time.monotonic(), self._patience
+        if (lost := self._stranded()) is not None:
+            return Ended.STRANDED, lost
         if now - self._heard > patience.silence:
             return Ended.HUNG, f"the search process gave no sign of life for {patience.silence:.0f} s"
         if self._stage in {Stage.STARTING, Stage.LOADING, Stage.PREPARING}:
@@ -136,6 +148,7 @@ def watch_child(
     patience: Patience,
     on_event: Callable[[Event], None],
     on_start: Callable[[int], None],
+    stranded: Callable[[], str | None] = lambda: None,
     module: str = _CHILD,
 ) -> ChildEnd:
     """Run a child to its end.
@@ -158,6 +171,8 @@ def watch_child(
         Called with each event, heartbeats too.
     on_start
         Called with the child's process id, which is its process group's too.
+    stranded
+        Asked several times a second; returns why the child must be ended for the loss of its cluster.
     module
         The child's entry point.
     """
@@ -182,7 +197,7 @@ def watch_child(
         )
     os.close(writer)
     on_start(process.pid)
-    watch = _Watch(patience, limit_seconds, inline=inline)
+    watch = _Watch(patience, limit_seconds, inline=inline, stranded=stranded)
     try:
         complaint = _read(reader, process, watch, on_event)
         _end(process, patient=complaint is None)

@@ -1,0 +1,206 @@
+"""The workers of a remote Dask cluster, as the search's pool sees them."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, Security
+
+from trainingjob_trainer.dask_cluster.asserting import read_settings
+from trainingjob_trainer.dask_cluster.probe import Probe, ProbeSnapshot
+from trainingjob_trainer.search.pool import PoolLost
+from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
+from trainingjob_trainer.search.store import StoreRef
+
+__all__ = ["LOST_MISSES", "NO_WORKERS_SECONDS", "RemoteWorkers", "connect", "loss"]
+
+LOST_MISSES = 3
+"""Questions in a row without an answer after which a scheduler is lost."""
+NO_WORKERS_SECONDS = 15.0
+"""Seconds without any worker after which a cluster is lost; a worker under a nanny is back after two."""
+_CONNECT_SECONDS = 15.0
+_SHIP_SECONDS = 120.0
+_CLOSE_SECONDS = 5.0
+_TICK_SECONDS = 0.25
+_WANTED = {"allowed-failures": 0}
+
+
+def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
+    """Return why a cluster is lost, or None.
+
+    Parameters
+    ----------
+    seen
+        What a probe knows.
+    scheduler_id
+        Of the scheduler that the search began on; None if any will do.
+    """
+    if seen.misses >= LOST_MISSES:
+        return PoolLost("SchedulerLost", f"the Dask scheduler was lost: {seen.error}")
+    if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
+        return PoolLost(
+            "SchedulerLost", "the Dask scheduler was started anew and knows nothing of the search"
+        )
+    since = seen.no_workers_since
+    if since is not None and seen.reachable and time.monotonic() - since > NO_WORKERS_SECONDS:
+        return PoolLost("WorkersLost", f"the Dask cluster had no worker for {NO_WORKERS_SECONDS:.0f} s")
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteWorkers:
+    """A connected client, and a probe that knows which workers are there.
+
+    Nothing here waits for the scheduler but `ship` and `close`, whose waiting is bounded.
+
+    Parameters
+    ----------
+    client
+        A synchronous client.
+    probe
+        Started.
+    address
+        Of the scheduler.
+    scheduler_id
+        Of the scheduler that the client is connected to.
+    remote
+        True: clocks differ, and workers are drained and evicted.
+    """
+
+    client: Client
+    probe: Probe
+    address: str
+    scheduler_id: str
+    remote: bool = True
+
+    def live(self) -> Collection[str]:
+        """Return the addresses of the workers that take tasks now."""
+        return self.probe.snapshot().workers
+
+    def check(self) -> None:
+        """Raise `PoolLost` if the cluster is lost."""
+        lost = loss(self.probe.snapshot(), self.scheduler_id)
+        if lost is None and self.client.status in {"closing", "closed"}:
+            lost = PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed")
+        if lost is not None:
+            raise lost
+
+    def ship(self, ref: StoreRef, tick: Callable[[], None]) -> None:
+        """Send the table to every worker that is there or comes later.
+
+        Parameters
+        ----------
+        ref
+            The store, its folds encoded.
+        tick
+            Called several times a second.
+
+        Raises
+        ------
+        PoolLost
+            With the reason ``TableTooLarge``, ``VersionMismatch``, ``SettingsMismatch`` or that of a loss.
+        """
+        try:
+            plugin = TablePlugin(ref, pack_store(ref), installed_versions())
+        except TableTooLarge as error:
+            raise PoolLost("TableTooLarge", str(error)) from error
+        try:
+            self._bounded(lambda: self.client.register_plugin(plugin), tick, "did not take the table")
+        except PoolLost:
+            raise
+        except Exception as error:
+            raise _refused(error) from error
+
+    def settings(self, tick: Callable[[], None]) -> None:
+        """Make sure that the scheduler is set as the search needs it.
+
+        Raises
+        ------
+        PoolLost
+            With the reason ``SettingsMismatch`` or that of a loss.
+        """
+        try:
+            found = self._bounded(
+                lambda: self.client.run_on_scheduler(read_settings), tick, "did not tell its settings"
+            )
+        except PoolLost:
+            raise
+        except Exception as error:
+            raise _refused(error) from error
+        wrong = [
+            f"{name} is {found.get(name)}" for name, wanted in _WANTED.items() if found.get(name) != wanted
+        ]
+        if wrong:
+            raise PoolLost(
+                "SettingsMismatch",
+                f"the Dask scheduler is not set for a search ({', '.join(wrong)}); "
+                "start it with `trainingjob scheduler`",
+            )
+
+    def close(self, ref: StoreRef | None) -> None:
+        """Take the table back and disconnect; after a loss nobody is waited for."""
+        self.probe.close()
+        ended = _in_thread(lambda: self._disconnect(ref))
+        if loss(self.probe.snapshot(), self.scheduler_id) is None:
+            wait([ended], timeout=_CLOSE_SECONDS)
+
+    def _disconnect(self, ref: StoreRef | None) -> None:
+        if ref is not None and self.client.status == "running":
+            self.client.unregister_worker_plugin(TablePlugin(ref, b"", {}).name)
+        self.client.close(timeout=_CLOSE_SECONDS)
+
+    def _bounded(self, work: Callable[[], Any], tick: Callable[[], None], what: str) -> Any:
+        future = _in_thread(work)
+        end = time.monotonic() + _SHIP_SECONDS
+        while not wait([future], timeout=_TICK_SECONDS).done:
+            tick()
+            self.check()
+            if time.monotonic() > end:
+                raise PoolLost("SchedulerLost", f"the Dask cluster {what} within {_SHIP_SECONDS:.0f} s")
+        return future.result()
+
+
+def connect(address: str, *, security: Security | None, probe: Probe, scheduler_id: str) -> RemoteWorkers:
+    """Connect to a scheduler that has answered a probe.
+
+    Raises
+    ------
+    OSError
+        If it does not answer within some seconds.
+    """
+    client = Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False)
+    return RemoteWorkers(client=client, probe=probe, address=address, scheduler_id=scheduler_id)
+
+
+def _refused(error: Exception) -> PoolLost:
+    """Return the loss that an error of the scheduler or of a worker means."""
+    text = " ".join(str(error).split())
+    head, _, tail = text.partition("VersionMismatch: ")
+    if tail or isinstance(error, (ImportError, AttributeError)):
+        return PoolLost(
+            "VersionMismatch",
+            f"the Dask cluster has other packages than the trainer: {tail or text}; use one image for all"[
+                :400
+            ],
+        )
+    return PoolLost(
+        "SchedulerLost", f"the Dask cluster refused the search: {head or type(error).__name__}"[:400]
+    )
+
+
+def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:
+    """Run something in a thread that nobody has to wait for, not even at the end of the process."""
+    future: ThreadFuture[Any] = ThreadFuture()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="dask-cluster", daemon=True).start()
+    return future
