@@ -21,6 +21,7 @@ from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.retry import RetryPolicy
 
 URI = "https://data.example/t.csv?X-Signature=verysecret"
+PUBLIC = ("8.8.4.4",)
 ALLOWED = replace(SETTINGS, allow_https=True)
 
 
@@ -90,7 +91,8 @@ def test_signatures_stay_out_of_what_people_see() -> None:
 def fetch_https(
     handler: Callable[[httpx.Request], httpx.Response], settings: TrainerSettings = ALLOWED, uri: str = URI
 ) -> bytes:
-    with https_chunks(uri, settings, transport=httpx.MockTransport(handler), retry=quick()) as chunks:
+    network = httpx.MockTransport(handler)
+    with https_chunks(uri, settings, transport=network, lookup=lambda _: PUBLIC, retry=quick()) as chunks:
         return b"".join(chunks)
 
 

@@ -30,6 +30,8 @@ class TrainerSettings:
         Most columns of a table; found from the header, before the table is parsed.
     allow_https
         Whether ``https://`` datasets are read at all.
+    allow_private_https
+        Whether the hosts of ``https://`` datasets may have addresses of this machine and of private networks.
     https_timeout_seconds
         Time-out of each network operation of an ``https://`` download.
     allowed_endpoints
@@ -51,6 +53,7 @@ class TrainerSettings:
     max_rows: int = 5_000_000
     max_columns: int = 10_000
     allow_https: bool = False
+    allow_private_https: bool = False
     https_timeout_seconds: float = 30.0
     allowed_endpoints: tuple[str, ...] = ()
     credentials_dir: Path | None = None
@@ -67,8 +70,9 @@ class TrainerSettings:
         ----------
         environment
             ``TRAININGJOB_MAX_BYTES``, ``TRAININGJOB_MAX_DECOMPRESSED_BYTES``, ``TRAININGJOB_MAX_ROWS``,
-            ``TRAININGJOB_MAX_COLUMNS``, ``TRAININGJOB_ALLOW_HTTPS``, ``TRAININGJOB_HTTPS_TIMEOUT_SECONDS``,
-            ``TRAININGJOB_ALLOWED_ENDPOINTS`` (comma-separated), ``TRAININGJOB_CREDENTIALS_DIR``,
+            ``TRAININGJOB_MAX_COLUMNS``, ``TRAININGJOB_ALLOW_HTTPS``, ``TRAININGJOB_ALLOW_PRIVATE_HTTPS``,
+            ``TRAININGJOB_HTTPS_TIMEOUT_SECONDS``, ``TRAININGJOB_ALLOWED_ENDPOINTS`` (comma-separated),
+            ``TRAININGJOB_CREDENTIALS_DIR``,
             ``TRAININGJOB_OUTPUT_CREDENTIALS_DIR``, ``AWS_ENDPOINT_URL`` or ``S3_ENDPOINT``,
             ``TRAININGJOB_S3_TIMEOUT_SECONDS`` and ``TRAININGJOB_PVC_ROOT``.
 
@@ -87,6 +91,9 @@ class TrainerSettings:
             max_rows=_whole(environment, "TRAININGJOB_MAX_ROWS", base.max_rows),
             max_columns=_whole(environment, "TRAININGJOB_MAX_COLUMNS", base.max_columns),
             allow_https=_flag(environment, "TRAININGJOB_ALLOW_HTTPS", default=base.allow_https),
+            allow_private_https=_flag(
+                environment, "TRAININGJOB_ALLOW_PRIVATE_HTTPS", default=base.allow_private_https
+            ),
             https_timeout_seconds=float(
                 _whole(environment, "TRAININGJOB_HTTPS_TIMEOUT_SECONDS", int(base.https_timeout_seconds))
             ),

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import httpx
 
+from trainingjob_trainer.dataset.addresses import CheckedTransport, Resolve, resolve
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
@@ -23,6 +24,7 @@ def https_chunks(
     settings: TrainerSettings,
     *,
     transport: httpx.BaseTransport | None = None,
+    lookup: Resolve = resolve,
     retry: RetryPolicy = _OPENING,
 ) -> Iterator[Iterator[bytes]]:
     """Yield the body at *uri*, chunk by chunk, as the server stores it.
@@ -32,16 +34,19 @@ def https_chunks(
     uri
         An ``https://`` address without user information.
     settings
-        ``allow_https``, ``https_timeout_seconds`` and ``allowed_endpoints``.
+        ``allow_https``, ``allow_private_https``, ``https_timeout_seconds`` and ``allowed_endpoints``.
     transport
         Replaces the network, and the proxies that the environment names.
+    lookup
+        Looks host names up.
     retry
         How often the address is asked for.
 
     Raises
     ------
     SpecInvalid
-        ``HttpsNotAllowed``, or, after a redirect too, ``EndpointNotAllowed`` or ``DatasetUriInvalid``.
+        ``HttpsNotAllowed``, or, after a redirect too, ``EndpointNotAllowed``, ``AddressNotAllowed`` or
+        ``DatasetUriInvalid``.
     DataError
         ``DatasetNotFound``, ``CredentialsRefused``, or ``DatasetUnreachable`` if the server answers with
         something else than a table.
@@ -55,7 +60,9 @@ def https_chunks(
             "administrator to allow them (TRAININGJOB_ALLOW_HTTPS=true)",
         )
     with httpx.Client(
-        transport=transport,
+        transport=CheckedTransport(
+            allow_private=settings.allow_private_https, network=transport, resolve=lookup
+        ),
         timeout=settings.https_timeout_seconds,
         follow_redirects=False,
         headers={"Accept-Encoding": "identity"},

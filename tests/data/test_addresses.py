@@ -1,0 +1,262 @@
+import datetime as dt
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from support.data_runs import SETTINGS
+from trainingjob_trainer.dataset.addresses import is_private, is_public, resolve
+from trainingjob_trainer.dataset.https_source import https_chunks
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.retry import RetryPolicy
+
+ALLOWED = replace(SETTINGS, allow_https=True)
+INSIDE = replace(ALLOWED, allow_private_https=True)
+URI = "https://data.example/t.csv"
+V4, V6 = "8.8.8.8", "2001:4860:4860::8888"
+
+PRIVATE = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "::1", "fd00:ec2::254"]
+PRIVATE += ["::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1"]
+NEVER = ["169.254.169.254", "0.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.0.192"]
+NEVER += ["192.0.2.1", "::", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "::ffff:169.254.169.254"]
+NEVER += ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::a9fe:a9fe", "2001:db8::1", "64:ff9b:1::1"]
+
+
+@pytest.mark.parametrize("address", [V4, V6, "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_of_the_internet(address: str) -> None:
+    assert is_public(address)
+    assert not is_private(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_that_an_administrator_may_allow(address: str) -> None:
+    assert not is_public(address)
+    assert is_private(address)
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_addresses_that_nobody_may_allow(address: str) -> None:
+    assert not is_public(address)
+    assert not is_private(address)
+
+
+def get(
+    lookup: Callable[[str], Sequence[str]],
+    handler: Callable[[httpx.Request], httpx.Response],
+    settings: TrainerSettings = ALLOWED,
+    uri: str = URI,
+) -> bytes:
+    network = httpx.MockTransport(handler)
+    retry = RetryPolicy(attempts=3, sleep=lambda _: None)
+    with https_chunks(uri, settings, transport=network, lookup=lookup, retry=retry) as chunks:
+        return b"".join(chunks)
+
+
+def table(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, stream=httpx.ByteStream(b"x"))
+
+
+def never(request: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"{request.url} was asked")
+
+
+def refusal(call: Callable[[], object]) -> TrainingError:
+    with pytest.raises(SpecInvalid) as caught:
+        call()
+    assert caught.value.reason == "AddressNotAllowed"
+    assert "TRAININGJOB_ALLOW_PRIVATE_HTTPS" in caught.value.message
+    return caught.value
+
+
+def test_a_host_inside_is_refused_before_anything_is_sent() -> None:
+    error = refusal(lambda: get(lambda _: ["10.0.0.7"], never))
+    assert "data.example" in error.message
+    assert "10.0.0.7" not in error.message, "what the name server inside says is nobody's business"
+
+
+def test_one_address_inside_among_others_is_one_too_many() -> None:
+    refusal(lambda: get(lambda _: [V4, V6, "10.0.0.7"], never))
+
+
+def test_an_administrator_may_allow_private_addresses_but_no_metadata() -> None:
+    assert get(lambda _: ["10.0.0.7"], table, INSIDE) == b"x"
+    refusal(lambda: get(lambda _: ["169.254.169.254"], never, INSIDE))
+    refusal(lambda: get(lambda _: ["::ffff:169.254.169.254"], never, INSIDE))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "127.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"]
+)
+def test_written_addresses_are_checked_in_any_notation(host: str) -> None:
+    refusal(lambda: get(resolve, never, uri=f"https://{host}/t.csv"))
+
+
+def test_each_redirect_is_checked() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["Host"])
+        return httpx.Response(302, headers={"Location": "https://metadata.example/latest"})
+
+    addresses = {"data.example": [V4], "metadata.example": ["169.254.169.254"]}
+    refusal(lambda: get(addresses.__getitem__, handler))
+    assert asked == ["data.example"]
+
+
+def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+    answers = [[V4], ["127.0.0.1"]]
+    asked: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return table(request)
+
+    assert get(lambda _: answers.pop(0), handler) == b"x"
+    (request,) = asked
+    assert request.url.host == V4
+    assert request.headers["Host"] == "data.example"
+    assert request.extensions["sni_hostname"] == "data.example"
+    assert len(answers) == 1, "a second look-up could have another answer"
+
+
+def test_addresses_that_do_not_answer_are_passed_over() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == V6:
+            raise httpx.ConnectError("no route")
+        return table(request)
+
+    assert get(lambda _: [V6, V4], handler) == b"x"
+
+
+@pytest.mark.parametrize("answer", [socket.gaierror("no such name"), UnicodeError("label too long"), []])
+def test_a_name_that_does_not_resolve_counts_as_an_outage(answer: Exception | list[str]) -> None:
+    asked = []
+
+    def lookup(host: str) -> list[str]:
+        asked.append(host)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(RunFailed, match=r"data\.example does not resolve") as caught:
+        get(lookup, never)
+    assert caught.value.reason == "DatasetUnreachable"
+    assert asked == ["data.example"] * 3
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = self.headers["Host"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Serve https on this machine, with a certificate for data.example alone that is trusted."""
+    pem = certificate("data.example", tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def certificate(name: str, path: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + built.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def download(port: int, host: str, settings: TrainerSettings = INSIDE) -> bytes:
+    retry = RetryPolicy(attempts=1)
+    uri = f"https://{host}:{port}/t.csv"
+    with https_chunks(uri, settings, lookup=lambda _: ["127.0.0.1"], retry=retry) as chunks:
+        return b"".join(chunks)
+
+
+def test_a_real_server_is_asked_by_address_and_known_by_its_name(port: int) -> None:
+    assert download(port, "data.example") == f"data.example:{port}".encode()
+    refusal(lambda: download(port, "data.example", ALLOWED))
+
+
+def test_a_real_server_needs_the_certificate_of_its_name(port: int) -> None:
+    with pytest.raises(RunFailed) as caught:
+        download(port, "other.example")
+    assert caught.value.reason == "DatasetUnreachable"
+
+
+def test_a_proxy_gets_only_hosts_that_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(10)
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        refusal(lambda: download(443, "data.example", ALLOWED))
+        lines: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                lines.append(connection.recv(4096).split(b"\r\n")[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        unknown = socket.gaierror("no such name")
+
+        def lookup(_host: str) -> list[str]:
+            raise unknown
+
+        with (
+            pytest.raises(RunFailed),
+            https_chunks(URI, ALLOWED, lookup=lookup, retry=RetryPolicy(attempts=1)),
+        ):
+            pass
+        thread.join()
+    assert lines == [b"CONNECT data.example:443 HTTP/1.1"]
+
+
+def test_the_setting_is_off_and_read_from_the_environment() -> None:
+    assert not TrainerSettings.from_environment({}).allow_private_https
+    on = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_HTTPS": "true"})
+    assert on.allow_private_https
