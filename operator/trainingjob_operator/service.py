@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import kopf
 from kubernetes.aio.client import ApiClient
@@ -133,7 +135,10 @@ class Service:
 
     async def watch(self, stop_flag: asyncio.Event | None = None) -> None:
         """Run Kopf until a signal, *stop_flag*, or a watch that fails for good ends it."""
+        # Kopf's own guess asks who the user is, and a container's numeric one has no name. The host's is the pod's.
+        identity: Any = socket.gethostname()
         await kopf.operator(
+            identity=identity,
             registry=build_registry(self.wake, self._ending),
             settings=kopf_settings(self._settings),
             standalone=True,

@@ -135,6 +135,20 @@ def test_a_lost_event_is_made_good_by_the_list(kubeconfig, lost):
     on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=0.5))
 
 
+def test_a_user_without_a_name_is_none_of_its_business(kubeconfig, monkeypatch):
+    """A container's numeric user is in no passwd file, and nothing sets USER."""
+
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+
+    async def scenario(server, store, cluster, service):
+        await live(cluster)
+
+    on_a_server(kubeconfig, scenario)
+
+
 def test_a_deleted_job_is_forgotten(kubeconfig):
     async def scenario(server, store, cluster, service):
         cluster.submit()
