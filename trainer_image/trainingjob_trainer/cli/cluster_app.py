@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from trainingjob_trainer.cli.options import Debug, File, Json, Quiet, Set, desk_of
+from trainingjob_trainer.cli.options import (
+    Context,
+    Debug,
+    File,
+    JobName,
+    Json,
+    Namespace,
+    Quiet,
+    Set,
+    desk_of,
+)
 
 __all__ = ["logs", "register", "submit", "watch"]
 
@@ -34,18 +44,6 @@ Examples:
   trainingjob logs churn --follow
 """
 
-_Context = Annotated[
-    str | None,
-    typer.Option(
-        "--context", help="Context of the kubeconfig; default: the current one.", show_default=False
-    ),
-]
-_Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Namespace; default: the context's.", show_default=False),
-]
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="The TrainingJob's name.", show_default=False)]
-
 
 def submit(
     context: typer.Context,
@@ -53,8 +51,8 @@ def submit(
     *,
     follow: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it has ended.")] = False,
     set_: Set = None,
-    kube_context: _Context = None,
-    namespace: _Namespace = None,
+    kube_context: Context = None,
+    namespace: Namespace = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -73,10 +71,10 @@ def submit(
 
 def watch(
     context: typer.Context,
-    name: _Name,
+    name: JobName,
     *,
-    kube_context: _Context = None,
-    namespace: _Namespace = None,
+    kube_context: Context = None,
+    namespace: Namespace = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,11 +92,11 @@ def watch(
 
 def logs(
     context: typer.Context,
-    name: _Name,
+    name: JobName,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
-    kube_context: _Context = None,
-    namespace: _Namespace = None,
+    kube_context: Context = None,
+    namespace: Namespace = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -8,7 +8,7 @@ import typer
 from trainingjob_trainer.cli.desk import Desk
 from trainingjob_trainer.cli.services import Services
 
-__all__ = ["Debug", "File", "Json", "Quiet", "Set", "desk_of"]
+__all__ = ["Context", "Debug", "File", "JobName", "Json", "Namespace", "Quiet", "Set", "desk_of"]
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The TrainingJob, as YAML or JSON.", show_default=False)
@@ -26,6 +26,17 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the last line only.")]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context", help="Context of the kubeconfig; default: the current one.", show_default=False
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace; default: the context's.", show_default=False),
+]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The TrainingJob's name.", show_default=False)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
