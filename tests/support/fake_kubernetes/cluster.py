@@ -61,6 +61,12 @@ class Cluster:
     def condition(self, kind):
         return next((one for one in self.status.get("conditions", ()) if one["type"] == kind), None)
 
+    @property
+    def ready(self):
+        """Status and reason of the condition that matters most."""
+        condition = self.condition("Ready")
+        return condition["status"], condition["reason"]
+
     def child(self, child):
         return self.store.objects.get((child.plural, NAMESPACE, child_name(self.name, child.suffix)))
 

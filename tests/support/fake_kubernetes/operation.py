@@ -59,5 +59,19 @@ class Operation:
                 return due
         raise AssertionError(f"still writing: {self.store.writes[-5:]}")
 
+    def run_to_success(self, cluster):
+        """Take a job through the plainest life."""
+        cluster.submit()
+        self.settle()
+        cluster.run_pod()
+        self.settle()
+        cluster.report_progress()
+        self.settle()
+        cluster.report_success()
+        self.settle()
+        cluster.end_pod(0)
+        cluster.end_job("Complete")
+        self.settle()
+
     def value(self, name, **labels):
         return self.metrics.registry.get_sample_value(name, labels) or 0

@@ -1,0 +1,39 @@
+"""What still happens to a job that has ended."""
+
+import pytest
+
+from trainingjob_operator.names import Child
+
+
+def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):
+    operation.run_to_success(cluster)
+    cluster.change(ttlSecondsAfterFinished=100)
+    cluster.later(50)
+    assert operation.settle() == pytest.approx(50, abs=1)
+    assert cluster.child(Child.JOB)
+    cluster.later(50)
+    operation.settle()
+    assert cluster.child(Child.JOB) is None
+    assert not cluster.pods()
+    assert cluster.child(Child.REPORT)
+    cluster.later(1000)
+    operation.start()
+    operation.settle()
+    assert cluster.child(Child.JOB) is None
+    assert cluster.status["phase"] == "Succeeded"
+    assert cluster.status["observedGeneration"] == 2
+
+
+def test_acceptance_is_judged_again_when_it_changes(cluster, operation):
+    operation.run_to_success(cluster)
+    cluster.change(acceptance={"minScore": 0.99})
+    operation.settle()
+    assert cluster.status["phase"] == "Succeeded"
+    assert cluster.ready == ("False", "BelowMinScore")
+    assert cluster.condition("Stalled")["status"] == "True"
+    assert cluster.condition("Complete")["status"] == "True"
+    assert len(cluster.events("BelowMinScore")) == 1
+    cluster.change(acceptance={"minScore": 0.5, "mustBeatBaseline": True})
+    operation.settle()
+    assert cluster.ready == ("True", "Succeeded")
+    assert cluster.condition("AcceptanceMet")["reason"] == "Accepted"

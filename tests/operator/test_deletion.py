@@ -1,0 +1,76 @@
+"""Jobs and children that are deleted, and names that somebody else has."""
+
+import pytest
+
+from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator.names import Child
+
+
+@pytest.mark.parametrize("phase", ["submitted", "made", "running", "suspended", "ended"])
+def test_deleting_takes_everything_away(cluster, operation, phase):
+    cluster.submit(suspend=phase == "suspended")
+    if phase != "submitted":
+        operation.settle()
+    if phase in {"running", "ended"}:
+        cluster.run_pod()
+        operation.settle()
+    if phase == "ended":
+        cluster.report_success()
+        cluster.end_job("Complete")
+        operation.settle()
+    cluster.remove()
+    operation.settle()
+    assert {plural for plural, *_ in cluster.store.objects} <= {"events"}
+
+
+def test_a_job_that_is_being_deleted_gets_no_children(cluster, operation):
+    cluster.submit()
+    cluster.job["metadata"]["deletionTimestamp"] = cluster.store.stamp()
+    operation.settle()
+    assert not any(cluster.child(child) for child in Child)
+
+
+def test_children_of_an_earlier_job_are_waited_for(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    old = cluster.child(Child.RUN)
+    cluster.remove()
+    cluster.submit()
+    cluster.store.objects["configmaps", NAMESPACE, "churn-run"] = old
+    assert operation.settle() is not None
+    assert cluster.ready == ("Unknown", "WaitingForPredecessor")
+    cluster.store.delete("configmaps", NAMESPACE, "churn-run")
+    operation.settle()
+    assert cluster.child(Child.JOB)
+
+
+def test_somebody_elses_object_is_never_touched(cluster, operation):
+    cluster._make("configmaps", {"metadata": {"name": "churn-report"}, "data": {"mine": "1"}})
+    cluster.submit()
+    operation.settle()
+    assert cluster.ready == ("False", "NameConflict")
+    assert cluster.child(Child.JOB) is None
+    assert cluster.child(Child.REPORT)["data"] == {"mine": "1"}
+
+
+def test_a_job_deleted_by_hand_is_made_again_and_a_finished_one_is_not(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.store.delete("jobs", NAMESPACE, "churn-trainer")
+    operation.settle()
+    assert cluster.child(Child.JOB)
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.store.delete("jobs", NAMESPACE, "churn-trainer")
+    operation.settle()
+    assert cluster.child(Child.JOB) is None
+    assert cluster.status["phase"] == "Succeeded"
+
+
+def test_a_role_removed_by_hand_is_made_again(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.store.delete("roles", NAMESPACE, "churn-trainer")
+    operation.settle()
+    assert cluster.child(Child.ROLE)

@@ -1,0 +1,193 @@
+"""What goes wrong with spec, data and pods, and how it is named."""
+
+import pytest
+
+from support.fake_kubernetes.cluster import container
+from trainingjob_operator.names import Child
+
+
+def test_completion_without_a_report_is_no_success(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    assert operation.settle() is not None
+    assert cluster.status["phase"] == "Saving"
+    cluster.later(60)
+    operation.settle()
+    assert (cluster.status["phase"], cluster.condition("Failed")["reason"]) == ("Failed", "TrainerCrashed")
+
+
+def test_wrong_data_fails_once_with_the_trainers_reason(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_failure("TargetColumnMissing", "column 'churned' is not there", code=2)
+    cluster.end_pod(2)
+    cluster.end_job("Failed", "PodFailurePolicy", "Container trainer failed with exit code 2")
+    operation.settle()
+    assert cluster.status["phase"] == "Failed"
+    assert cluster.condition("Failed")["reason"] == "TargetColumnMissing"
+    assert cluster.condition("Stalled")["status"] == "True"
+    assert "churned" in cluster.condition("Ready")["message"]
+    assert len(cluster.events("TargetColumnMissing")) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "word"),
+    [
+        pytest.param({"dataset": {"uri": "file:///data.csv"}}, "SpecInvalid", "file://", id="file-dataset"),
+        pytest.param(
+            {"output": {"uri": "file:///models"}}, "SpecInvalid", "spec.output.uri", id="file-output"
+        ),
+        pytest.param({"output": None}, "SpecInvalid", "spec.output.uri", id="no-output"),
+        pytest.param({"budgett": {}}, "SpecInvalid", "budget", id="misspelt"),
+        pytest.param({"dataset": {"uri": "https://host/x.csv"}}, "NotAllowed", "https://", id="https"),
+        pytest.param({"searchSpace": {"inline": "{type: nonsense}"}}, "SpecInvalid", "inline", id="space"),
+    ],
+)
+def test_an_invalid_spec_is_one_condition_and_no_job(cluster, operation, spec, reason, word):
+    cluster.submit(**spec)
+    operation.settle()
+    assert cluster.status["phase"] == "Failed"
+    assert cluster.condition("Failed")["reason"] == reason
+    assert word in cluster.condition("Failed")["message"]
+    assert not any(cluster.child(child) for child in Child)
+    assert len(cluster.events()) == 1
+
+
+def test_attempts_run_out(cluster, operation):
+    cluster.submit(backoffLimit=1)
+    operation.settle()
+    for _ in range(2):
+        cluster.run_pod()
+        cluster.report_failure("UploadFailed", "storage does not answer")
+        operation.settle()
+        cluster.end_pod(1)
+        operation.settle()
+    cluster.job_status(failed=2)
+    cluster.end_job("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+    operation.settle()
+    failed = cluster.condition("Failed")
+    assert failed["reason"] == "BackoffLimitExceeded"
+    assert "UploadFailed: storage does not answer" in failed["message"]
+    assert cluster.condition("ArtifactsUploaded")["reason"] == "UploadFailed"
+    assert cluster.status["attempts"] == 2
+
+
+def test_memory_is_named(cluster, operation):
+    cluster.submit(backoffLimit=0)
+    operation.settle()
+    cluster.run_pod()
+    cluster.end_pod(137, reason="OOMKilled")
+    cluster.end_job("Failed", "BackoffLimitExceeded")
+    operation.settle()
+    assert "OutOfMemory" in cluster.condition("Failed")["message"]
+
+
+def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_progress(2)
+    operation.settle()
+    disruption = {"type": "DisruptionTarget", "status": "True", "message": "node drained"}
+    cluster.pod_status(phase="Failed", reason="Evicted", conditions=[disruption])
+    operation.settle()
+    assert (cluster.status["phase"], *cluster.ready) == ("Pending", "False", "TrainerEvicted")
+    cluster.run_pod()
+    operation.settle()
+    assert cluster.status["phase"] == "Searching"
+    cluster.report_progress(3)
+    operation.settle()
+    assert cluster.status["attempts"] == 2
+    assert cluster.status["progress"]["generation"] == 3
+
+
+STARTING_TROUBLES = [
+    pytest.param(
+        {
+            "containerStatuses": [
+                container(waiting={"reason": "ImagePullBackOff", "message": "no such image"})
+            ]
+        },
+        "ImageUnavailable",
+        "no such image",
+        id="image",
+    ),
+    pytest.param(
+        {
+            "conditions": [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": '0/3 nodes are available: persistentvolumeclaim "tables" not found.',
+                }
+            ]
+        },
+        "ClaimNotFound",
+        "tables",
+        id="claim",
+    ),
+    pytest.param(
+        {
+            "conditions": [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": "0/3 nodes are available: 3 Insufficient cpu.",
+                }
+            ]
+        },
+        "Unschedulable",
+        "Insufficient cpu",
+        id="unschedulable",
+    ),
+    pytest.param(
+        {
+            "containerStatuses": [
+                container(waiting={"reason": "CreateContainerConfigError", "message": 'secret "x" not found'})
+            ]
+        },
+        "SecretNotFound",
+        '"x"',
+        id="secret",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "reason", "word"), STARTING_TROUBLES)
+def test_a_pod_that_cannot_start_is_named_and_fails_at_the_deadline(cluster, operation, status, reason, word):
+    cluster.submit(activeDeadlineSeconds=100)
+    operation.settle()
+    cluster.make_pod(phase="Pending", **status)
+    assert operation.settle() is not None
+    assert cluster.status["phase"] == "Pending"
+    assert cluster.ready == ("False", reason)
+    assert word in cluster.condition("Ready")["message"]
+    cluster.stop_pods()
+    cluster.end_job("Failed", "DeadlineExceeded")
+    operation.settle()
+    failed = cluster.condition("Failed")
+    assert failed["reason"] == "DeadlineExceeded"
+    assert reason in failed["message"]
+
+
+def test_a_quota_is_named_from_the_jobs_events(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    trainer = cluster.child(Child.JOB)
+    cluster._make(
+        "events",
+        {
+            "metadata": {"name": "x"},
+            "involvedObject": {"uid": trainer["metadata"]["uid"]},
+            "reason": "FailedCreate",
+            "message": 'pods "churn-trainer-x" is forbidden: exceeded quota: small, requested: cpu=3',
+        },
+    )
+    assert operation.settle() is not None
+    assert cluster.ready == ("False", "QuotaExceeded")

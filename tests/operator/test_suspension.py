@@ -1,0 +1,46 @@
+"""Suspended, resumed, suspended from the first."""
+
+from trainingjob_operator.names import Child
+
+
+def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(cluster, operation):
+    cluster.submit(activeDeadlineSeconds=1000)
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_progress(1)
+    cluster.later(285)
+    operation.settle()
+    cluster.change(suspend=True)
+    operation.settle()
+    assert cluster.child(Child.JOB)["spec"]["suspend"] is True
+    assert cluster.child(Child.JOB)["spec"]["activeDeadlineSeconds"] == 700
+    assert cluster.status["phase"] == "Suspended"
+    assert cluster.condition("Suspended")["status"] == "False"
+    cluster.stop_pods()
+    operation.settle()
+    assert cluster.condition("Suspended")["status"] == "True"
+    assert cluster.condition("Reconciling")["status"] == "False"
+    cluster.later(5000)
+    operation.settle()
+    cluster.change(suspend=False)
+    operation.settle()
+    assert cluster.child(Child.JOB)["spec"]["suspend"] is False
+    assert cluster.child(Child.JOB)["spec"]["activeDeadlineSeconds"] == 700
+    cluster.run_pod()
+    cluster.report_progress(2)
+    operation.settle()
+    assert cluster.status["phase"] == "Searching"
+    assert cluster.condition("Suspended")["status"] == "False"
+    assert cluster.status["attempts"] == 2
+
+
+def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, operation):
+    cluster.submit(suspend=True)
+    operation.settle()
+    assert not any(cluster.child(child) for child in Child)
+    assert cluster.status["phase"] == "Suspended"
+    assert "startTime" not in cluster.status
+    assert len([one for one in operation.client.requests if one[0] != "GET"]) == 2
+    cluster.change(suspend=False)
+    operation.settle()
+    assert cluster.child(Child.JOB)
