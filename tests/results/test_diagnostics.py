@@ -101,16 +101,75 @@ def test_the_column_that_matters_comes_first():
     assert importance() == found
 
 
+class Slow:
+    """A model, its scorer and the clock that both move on: so many seconds for each row."""
+
+    def __init__(self, seconds_a_row):
+        self.seconds_a_row = seconds_a_row
+        self.now = 0.0
+        self.rows = []
+
+    def predict(self, frame):
+        self.now += self.seconds_a_row * len(frame)
+        self.rows.append(len(frame))
+        return np.where(frame["a"] > 0, "yes", "no")
+
+    def score(self, _model, frame, truth):
+        return float((self.predict(frame) == truth).mean())
+
+    def importance(self, rows, seconds_limit):
+        frame = pd.DataFrame({"a": np.linspace(-1, 1, rows), "b": 0.0})
+        truth = np.where(frame["a"] > 0, "yes", "no")
+        options = {"seconds_limit": seconds_limit, "random_state": 0, "clock": lambda: self.now}
+        return permutation_importance(self, frame, truth, self.score, **options)
+
+
+def test_there_is_time_for_all():
+    slow = Slow(0.01)
+    found = slow.importance(50, seconds_limit=10.0)
+    assert (found["columnsMeasured"], found["cut"]) == (2, None)
+    assert slow.rows == [50] * 7
+
+
 def test_time_is_looked_at_between_columns():
-    ticks = iter([0.0, 0.0, 1.0, 2.0, 11.0, 12.0])
-    found = importance(seconds_limit=10.0, clock=lambda: next(ticks))
+    slow = Slow(0.04)
+    found = slow.importance(50, seconds_limit=9.0)
     assert (found["columnsMeasured"], found["columnsTotal"]) == (1, 2)
+    assert found["cut"] == "time allowed for 1 of 2 columns"
+    assert slow.now <= 9.0
 
 
-def test_a_slow_model_is_not_measured():
-    ticks = iter([0.0, 0.0, 9.0])
+def test_time_is_looked_at_inside_a_column():
+    slow = Slow(0.032)
+    found = slow.importance(50, seconds_limit=10.0)
+    assert slow.rows == [50] * 6
+    assert (found["columnsMeasured"], found["columnsTotal"]) == (2, 2)
+    assert found["cut"] == "time allowed for 2 of 3 shuffles of the last column, b"
+    assert slow.now <= 10.0
+
+
+def test_a_slow_model_is_measured_on_fewer_rows():
+    slow = Slow(0.01)
+    found = slow.importance(5_000, seconds_limit=35.0)
+    assert slow.rows[0] == 200, "one look at the model's speed"
+    assert 200 < found["rows"] < 1_000
+    assert found["columnsMeasured"] == 2
+    assert found["cut"] == f"time allowed for {found['rows']:,} of 1,000 rows"
+    assert slow.now <= 35.0
+
+
+def test_a_fast_model_is_measured_on_all_rows():
+    slow = Slow(0.0001)
+    found = slow.importance(5_000, seconds_limit=35.0)
+    assert (found["rows"], found["cut"]) == (1_000, None)
+
+
+@pytest.mark.parametrize("rows", [50, 5_000])
+def test_a_slow_model_is_not_measured(rows):
+    slow = Slow(0.06)
     with pytest.raises(ValueError, match="time"):
-        importance(seconds_limit=10.0, clock=lambda: next(ticks))
+        slow.importance(rows, seconds_limit=10.0)
+    assert len(slow.rows) == 1
 
 
 def test_a_score_that_is_not_finite_is_not_measured():

@@ -162,6 +162,24 @@ def test_no_time_left_gives_a_page_all_the_same(tmp_path, outcome):
     Page(text)
 
 
+def test_the_page_says_when_importance_was_cut(tmp_path, binary, monkeypatch):
+    cut = "time allowed for 2 of 3 shuffles of the last column, <b>"
+    monkeypatch.setattr(
+        "trainingjob_trainer.report.details.permutation_importance",
+        lambda *_args, **_options: {
+            "score": 0.5,
+            "rows": 9,
+            "repeats": 3,
+            "columnsMeasured": 1,
+            "columnsTotal": 1,
+            "cut": cut,
+            "columns": [{"name": "a", "drop": 0.1, "std": 0.0}],
+        },
+    )
+    text, _ = made(tmp_path, binary)
+    assert "; time allowed for 2 of 3 shuffles of the last column, &lt;b&gt;" in text
+
+
 def test_a_run_that_fell_back_says_why(tmp_path, binary):
     step = Fallback.model_validate(
         {
