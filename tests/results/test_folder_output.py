@@ -55,6 +55,24 @@ def test_published_files_are_listed_and_true(tmp_path, made):
     assert latest["manifestSha256"] == artifacts[-1].sha256
 
 
+@pytest.mark.parametrize("name", ["n" * 253, f"{'long.name.' * 25}end"])
+def test_the_longest_name_fits_into_a_folder(tmp_path, made, name):
+    output = FolderOutput(tmp_path / "out")
+    artifacts = output.publish(made, name, UID)
+    latest = json.loads((tmp_path / "out" / name / "latest.json").read_text())
+    validate("latest", latest)
+    assert latest["job"]["name"] == name
+    assert latest["folder"].endswith(f"-{UID}")
+    assert output.verify(name, UID) == artifacts
+    assert output.path(name, UID).name == latest["folder"]
+
+
+def test_long_names_that_differ_at_their_end_have_folders_of_their_own(tmp_path):
+    output = FolderOutput(tmp_path)
+    assert output.path("n" * 252 + "a", UID) != output.path("n" * 252 + "b", UID)
+    assert output.path("n" * 246, UID).name == f"{'n' * 246}-{UID}"
+
+
 def test_publishing_in_place_and_again(tmp_path, made):
     output = FolderOutput(tmp_path)
     target = output.path("churn", UID)

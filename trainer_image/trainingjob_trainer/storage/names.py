@@ -1,5 +1,6 @@
 """The names that a run's folder and files have, wherever they are kept."""
 
+import hashlib
 import re
 
 __all__ = ["LATEST", "MANIFEST", "STATE", "checked_key", "folder_name", "is_artifact_name"]
@@ -9,12 +10,18 @@ LATEST = "latest.json"
 STATE = ".state"
 
 _JOB = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LONGEST_JOB = 246
+"""With the uid behind it a longer name has no room in a file name, which ends at 255 bytes."""
+_DIGEST_CHARS = 10
 _UID = re.compile(r"[A-Za-z0-9]{1,16}")
 _ARTIFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def folder_name(name: str, uid8: str) -> str:
     """Return ``<name>-<uid8>``, the folder of one run.
+
+    A name of more than 246 characters is cut, and told from others that begin with the same ones by a part
+    of its digest.
 
     Raises
     ------
@@ -25,6 +32,9 @@ def folder_name(name: str, uid8: str) -> str:
         raise ValueError(f"{name!r} is not the name of a TrainingJob")
     if not _UID.fullmatch(uid8):
         raise ValueError(f"{uid8!r} is not the beginning of a uid")
+    if len(name) > _LONGEST_JOB:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARS]
+        name = f"{name[: _LONGEST_JOB - _DIGEST_CHARS - 1]}-{digest}"
     return f"{name}-{uid8}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.storage import folder_name
 
 __all__ = ["Workspace", "open_workspace", "write_json"]
 
@@ -171,7 +172,7 @@ def open_workspace(root: Path, run: ResolvedRun, *, fresh: bool) -> Workspace:
         Whether to leave an unfinished run alone and begin a new one.
     """
     if run.uid:
-        home = root / f"{run.name}-{run.uid[:_UID_CHARS]}"
+        home = root / folder_name(run.name, run.uid[:_UID_CHARS])
         if fresh and home.exists():
             shutil.rmtree(home / ".work", ignore_errors=True)
         return _make(home, run.uid, run)
@@ -182,11 +183,13 @@ def open_workspace(root: Path, run: ResolvedRun, *, fresh: bool) -> Workspace:
             if unfinished and state.get("searchDigest") == run.search_digest():
                 return _make(home, str(state.get("uid")), run)
     uid = secrets.token_hex(16)
-    return _make(root / f"{run.name}-{uid[:_UID_CHARS]}", uid, run)
+    return _make(root / folder_name(run.name, uid[:_UID_CHARS]), uid, run)
 
 
 def _newest_first(root: Path, name: str) -> list[Path]:
-    found = [home for home in root.glob(f"{name}-{'?' * _UID_CHARS}") if (home / ".work").is_dir()]
+    anybodys = "0" * _UID_CHARS
+    pattern = folder_name(name, anybodys).removesuffix(anybodys) + "?" * _UID_CHARS
+    found = [home for home in root.glob(pattern) if (home / ".work").is_dir()]
     return sorted(found, key=lambda home: (home / ".work").stat().st_mtime, reverse=True)
 
 
