@@ -8,7 +8,8 @@ import pytest
 
 from support.naughty import behave, misbehave
 from trainingjob_trainer.search.cluster import Workers, local_workers
-from trainingjob_trainer.search.pool import Completion, Task, TaskPool
+from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.task import Completion, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
 
 pytestmark = [

@@ -1,102 +1,85 @@
-"""What is scored is what ships, for every preset."""
+"""The table on another machine: it arrives whole, once, and only where the packages are the same."""
 
-import io
+import pickle
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
-import joblib
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.base import clone
-from sklearn.metrics import get_scorer
 
-from support.stores import no_limit
-from trainingjob_api import FeatureType, Task
-from trainingjob_api import ResolvedSearchSpace as Source
-from trainingjob_trainer.features import build_encoder
+from support.stores import no_limit, small_store
+from trainingjob_trainer.search import shipping
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.fits import fit_full
-from trainingjob_trainer.search.store import StoreRef, WorkData, load_frame, load_work, write_store
-from trainingjob_trainer.search.taskkit import quiet
-from trainingjob_trainer.search_space import (
-    SpaceContext,
-    Untranslatable,
-    build,
-    compile_space,
-    seeds,
-    translate,
-)
-
-pytestmark = pytest.mark.slow
-PRESETS = ("linear", "linear-light", "graph", "graph-light")
-TYPES = {"age": FeatureType.NUMERIC, "city": FeatureType.CATEGORICAL, "size": FeatureType.NUMERIC}
+from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
+from trainingjob_trainer.search.store import StoreRef, fold_paths
+from trainingjob_trainer.search.tasks import evaluate
 
 
-def mixed(rows: int, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "age": np.where(rng.random(rows) < 0.1, np.nan, rng.normal(40, 10, rows)),
-            "city": rng.choice(["Oslo", "Rome", "Bonn"], rows),
-            "size": rng.exponential(3, rows),
-        }
-    )
+@pytest.fixture
+def ref(tmp_path: Path) -> StoreRef:
+    return small_store(tmp_path / "trainer")
 
 
-def store(folder: Path, task: Task) -> StoreRef:
-    frame = mixed(160, 0)
-    signal = frame["age"].fillna(40) / 10 + (frame["city"] == "Rome") + frame["size"] / 5
-    labels = np.array(["low", "mid", "high"], dtype=object)
-    classified = task is Task.CLASSIFICATION
-    target = labels[np.digitize(signal, np.quantile(signal, [0.3, 0.7]))] if classified else signal.to_numpy()
-    rows = np.arange(len(frame))
-    work = WorkData(
-        target=target,
-        folds=((rows[40:], rows[:40]),),
-        train_index=rows[40:],
-        holdout_index=rows[:40],
-        scorer=get_scorer("accuracy" if classified else "r2"),
-        encoder=build_encoder(TYPES, frame=frame),
-    )
-    return write_store(folder, frame, work, named=False)
+def worker(folder: Path) -> SimpleNamespace:
+    folder.mkdir()
+    return SimpleNamespace(local_directory=str(folder))
 
 
-def pipelines(preset: str, context: SpaceContext, count: int) -> list[dict[str, Any]]:
-    space = compile_space(Source(preset=preset, source="spec"), context)
-    found = [translate(seed.individual, context) for seed in seeds(context)]
-    state = 0
-    while len(found) < count:
-        state += 1
-        try:
-            found.append(translate(space.generate(np.random.default_rng(state)), context))
-        except Untranslatable:
-            continue
-    return found
+def arrive(plugin: TablePlugin) -> TablePlugin:
+    arrived: TablePlugin = pickle.loads(pickle.dumps(plugin))
+    return arrived
 
 
-@pytest.mark.parametrize("task", [Task.CLASSIFICATION, Task.REGRESSION])
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_shipped_model_predicts_what_the_candidate_predicts(
-    tmp_path: Path, preset: str, task: Task
-) -> None:
-    ref = store(tmp_path, task)
-    work, frame = load_work(ref), load_frame(ref)
-    context = SpaceContext(
-        task=task, n_rows=120, n_features=6, n_classes=3, random_state=1, columns=tuple(TYPES)
-    )
-    new = mixed(50, 7).assign(city=["Atlantis", *["Oslo"] * 49])
-    compared = 0
-    for pipeline in pipelines(preset, context, 7):
-        shipped = fit_full(pipeline, ref, no_limit(), holdout=False)
-        if shipped.outcome is not Outcome.OK:
-            continue
-        assert shipped.model is not None
-        encoder = clone(work.encoder)
-        with quiet():
-            candidate = build(pipeline).fit(encoder.fit_transform(frame), work.target)
-            expected = candidate.predict(encoder.transform(new))
-            actual = joblib.load(io.BytesIO(shipped.model)).predict(new)
-        np.testing.assert_array_equal(actual, expected)
-        compared += 1
-    assert compared >= 6
+def test_a_worker_elsewhere_evaluates_what_was_sent(ref: StoreRef, tmp_path: Path) -> None:
+    train, _, _ = fold_paths(ref, 0)
+    sent = np.load(train)
+    plugin = arrive(TablePlugin(ref, pack_store(ref), installed_versions()))
+    for path in Path(ref.folder).iterdir():
+        path.unlink()
+    plugin.setup(worker(tmp_path / "worker"))
+    try:
+        assert np.array_equal(np.load(fold_paths(ref, 0)[0]), sent)
+        from trainingjob_api import Task
+        from trainingjob_trainer.baseline import baseline_pipeline
+
+        end = evaluate(baseline_pipeline(Task.CLASSIFICATION, 0), ref, no_limit())
+        assert (end.outcome, len(end.fold_scores)) == (Outcome.OK, 2)
+    finally:
+        plugin.teardown(None)
+    assert list((tmp_path / "worker").iterdir()) == []
+    assert fold_paths(ref, 0)[0] == train
+
+
+def test_the_raw_table_stays_where_it_is(ref: StoreRef, tmp_path: Path) -> None:
+    plugin = arrive(TablePlugin(ref, pack_store(ref), installed_versions()))
+    plugin.setup(worker(tmp_path / "worker"))
+    plugin_folder = tmp_path / "worker" / plugin.name
+    names = sorted(path.name for path in plugin_folder.iterdir())
+    plugin.teardown(None)
+    assert names == ["fold-0-test.npy", "fold-0-train.npy", "fold-1-test.npy", "fold-1-train.npy", "work.pkl"]
+
+
+def test_a_worker_with_other_packages_says_which(ref: StoreRef, tmp_path: Path) -> None:
+    versions = installed_versions() | {"scikit-learn": "0.1"}
+    plugin = TablePlugin(ref, pack_store(ref), versions)
+    with pytest.raises(RuntimeError, match=r"VersionMismatch: .*scikit-learn .* instead of 0\.1"):
+        plugin.setup(worker(tmp_path / "worker"))
+    assert list((tmp_path / "worker").iterdir()) == []
+
+
+def test_a_table_that_arrives_otherwise_than_it_was_sent_is_refused(ref: StoreRef, tmp_path: Path) -> None:
+    plugin = TablePlugin(ref, pack_store(ref), installed_versions())
+    plugin._payload = plugin._payload[:-1]
+    with pytest.raises(RuntimeError, match="digest"):
+        plugin.setup(worker(tmp_path / "worker"))
+
+
+def test_a_table_that_is_too_large_is_not_sent(ref: StoreRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "_MAX_BYTES", 1000)
+    with pytest.raises(TableTooLarge, match="MiB"):
+        pack_store(ref)
+
+
+def test_the_versions_name_every_package_that_decides_a_score() -> None:
+    found = installed_versions()
+    assert all(found.values()), found

@@ -207,7 +207,7 @@ def test_a_patient_run_publishes_when_the_storage_is_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainingjob_trainer.storage import FolderOutput
-    from trainingjob_trainer.supervisor import parent
+    from trainingjob_trainer.supervisor import publishing
 
     publish, seen = FolderOutput.publish, []
 
@@ -219,7 +219,7 @@ def test_a_patient_run_publishes_when_the_storage_is_back(
         return publish(self, *arguments)
 
     monkeypatch.setattr(FolderOutput, "publish", down_once)
-    monkeypatch.setattr(parent, "_UPLOAD_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(publishing, "_PAUSE_SECONDS", 0.0)
     house(save, upload_patience_seconds=60.0)
     told = seen[1]
     assert (told.final, told.failure.reason) == (False, "UploadFailed")

@@ -17,6 +17,7 @@ from trainingjob_trainer.events import (
     Progressed,
     Resumed,
     StageChanged,
+    WaitingForCluster,
     Warned,
 )
 
@@ -72,6 +73,8 @@ class LineProgress:
                 return _data(event)
             case BackendReady(backend=backend, workers=workers):
                 return [f"workers: {workers} ({backend})"]
+            case WaitingForCluster(source=source, seconds=seconds):
+                return [f"waiting up to {duration(seconds)} for a Dask cluster ({plain(source)})"]
             case Resumed(evaluations=count, elapsed_seconds=elapsed):
                 return [f"resumed: {count} evaluations are known, {duration(elapsed)} of the budget are used"]
             case BaselineReady(score=score, holdout_score=holdout):

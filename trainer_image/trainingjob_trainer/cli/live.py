@@ -169,6 +169,8 @@ def _scores(seen: Snapshot) -> Text:
     progress = seen.progress
     if progress is not None:
         text.append(f" · generation {progress.generation}/{progress.generations}")
+    if seen.awaits is not None:
+        text.append(" · waiting for the Dask cluster")
     if seen.workers:
         text.append(f" · {seen.workers} worker{'s' if seen.workers > 1 else ''}")
     return text

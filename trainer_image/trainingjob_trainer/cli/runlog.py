@@ -20,6 +20,7 @@ from trainingjob_trainer.events import (
     Resumed,
     Saved,
     StageChanged,
+    WaitingForCluster,
     Warned,
 )
 
@@ -197,6 +198,8 @@ def _entry(event: Event) -> Fields | None:
     match event:
         case StageChanged():
             return "info", "stage_changed", _model(event)
+        case WaitingForCluster():
+            return "info", "waiting_for_cluster", _model(event)
         case DataReady() | BackendReady() | Resumed() | BaselineReady() | ModelReady() | Saved():
             return (
                 "info",

@@ -20,6 +20,7 @@ from trainingjob_trainer.events import (
     Progressed,
     Resumed,
     StageChanged,
+    WaitingForCluster,
     Warned,
 )
 
@@ -46,6 +47,8 @@ class Snapshot:
         Seconds of the budget that were used at the monotonic time `clock_since`; None if the clock stands.
     progress, resolved, findings, backend, workers, resumed, baseline, model
         What the events of these names said last.
+    awaits
+        Where the address of a Dask cluster that is waited for comes from.
     counts
         Evaluations by outcome, each counted once however often it was told.
     recent
@@ -64,6 +67,7 @@ class Snapshot:
     findings: tuple[FindingNote, ...] = ()
     backend: Backend | None = None
     workers: int | None = None
+    awaits: str | None = None
     resumed: Resumed | None = None
     baseline: BaselineReady | None = None
     model: ModelReady | None = None
@@ -114,8 +118,8 @@ class RunView:
                 self.now = self._enter(stage)
             case DataReady(resolved=resolved, findings=findings):
                 self.now = replace(seen, resolved=resolved, findings=findings)
-            case BackendReady(backend=backend, workers=workers):
-                self.now = replace(seen, backend=backend, workers=workers)
+            case BackendReady() | WaitingForCluster():
+                self.now = self._workers(event)
             case Resumed(elapsed_seconds=elapsed):
                 self.now = replace(seen, resumed=event, clock_seconds=elapsed)
             case BaselineReady():
@@ -138,6 +142,14 @@ class RunView:
                 self.now = replace(seen, model=event)
             case _:
                 pass
+
+    def _workers(self, event: BackendReady | WaitingForCluster) -> Snapshot:
+        """Note the workers; the run's clock stands while they are waited for."""
+        seen, now = self.now, self.clock()
+        if isinstance(event, WaitingForCluster):
+            return replace(seen, awaits=event.source, clock_seconds=seen.elapsed(now), clock_since=None)
+        since = now if seen.awaits is not None else seen.clock_since
+        return replace(seen, backend=event.backend, workers=event.workers, awaits=None, clock_since=since)
 
     def _enter(self, stage: Stage) -> Snapshot:
         seen, now = self.now, self.clock()

@@ -9,9 +9,9 @@ from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 from trainingjob_trainer.search.progress import FitEstimate, SearchProgress, final_reserve
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import Completion, PoolLost, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
 

@@ -9,8 +9,8 @@ from typing import Any
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.fits import FitResult, HoldoutResult, fit_full
 from trainingjob_trainer.search.inline import Pool
-from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import Completion, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
 
 __all__ = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from trainingjob_trainer.search.pool import Completion, Task
+from trainingjob_trainer.search.task import Completion, Task
 from trainingjob_trainer.search.taskkit import describe_error
 
 __all__ = ["InlinePool", "Pool"]

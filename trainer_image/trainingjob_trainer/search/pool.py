@@ -12,17 +12,18 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from distributed import Client, Future
+from distributed import Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
 from trainingjob_trainer.search.packed import call_packed, pack_call
-from trainingjob_trainer.search.taskkit import TaskLimit, describe_error
+from trainingjob_trainer.search.task import Completion, PoolLost, Task, WorkerSource
+from trainingjob_trainer.search.taskkit import describe_error
 
-__all__ = ["Completion", "PoolLost", "Task", "TaskPool", "WorkerSource"]
+__all__ = ["TaskPool"]
 
 DEPTH = 2
 """Tasks a worker: one runs, one waits."""
@@ -32,88 +33,6 @@ _FETCH_SECONDS = 5.0
 _VANISHED_SECONDS = 5.0
 _GONE_SECONDS = 60.0
 _DROPPED = object()
-
-
-class PoolLost(Exception):  # noqa: N818 - the name says what happened
-    """The workers are gone for good.
-
-    Parameters
-    ----------
-    reason
-        As a fallback has it, such as ``SchedulerLost``.
-    message
-        In words.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class WorkerSource(Protocol):
-    """What the pool needs of a cluster."""
-
-    @property
-    def client(self) -> Client:
-        """A connected client."""
-
-    @property
-    def remote(self) -> bool:
-        """Whether workers have clocks of their own and may go for reasons of their own."""
-
-    def live(self) -> Collection[str]:
-        """Return the addresses of the workers that take tasks now."""
-
-    def check(self) -> None:
-        """Raise `PoolLost` if the cluster is lost."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Task:
-    """A function to call on a worker.
-
-    Parameters
-    ----------
-    tag
-        What the caller knows it by.
-    call
-        Makes the function, its arguments and its limit in seconds, at the time of submission.
-    """
-
-    tag: Any
-    call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
-    deaths: int = 0
-    suspected: bool = False
-    limit_seconds: float = 0.0
-    future: Future | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """How a task ended.
-
-    Parameters
-    ----------
-    tag
-        The task's.
-    value
-        What the function returned, if it did.
-    killed
-        Whether the task took its worker with it.
-    timed_out
-        With `killed`: whether it had run for as long as its limit.
-    error
-        One line, where there is no value.
-    seconds
-        From the time at which the task was first in its worker's line.
-    """
-
-    tag: Any
-    value: Any = None
-    killed: bool = False
-    timed_out: bool = False
-    error: str | None = None
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)

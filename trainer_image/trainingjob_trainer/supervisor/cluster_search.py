@@ -10,8 +10,9 @@ from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.inline import Pool
-from trainingjob_trainer.search.pool import PoolLost, TaskPool
+from trainingjob_trainer.search.pool import TaskPool
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.supervisor.channel import Channel
 
 __all__ = ["ClusterSearch", "Instead", "Joining"]

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
-from trainingjob_api import Artifact, Report, ResolvedRun, Stage
+from trainingjob_api import Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
@@ -27,15 +26,15 @@ from trainingjob_trainer.supervisor.guard import ClusterGuard
 from trainingjob_trainer.supervisor.ladder import INLINE, clock_limit, first_ladder, rungs_left, step_down
 from trainingjob_trainer.supervisor.mirror import Mirror
 from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.publishing import result_of, upload
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
-from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult, accepted
+from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
-_UPLOAD_PAUSE_SECONDS = 3.0
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
@@ -215,50 +214,20 @@ class _Supervision:
         """
         workspace = self.workspace
         self.tell(StageChanged(stage=Stage.UPLOADING))
-        artifacts = self._upload(output)
+        artifacts = upload(
+            output,
+            workspace,
+            self.run.name,
+            patience_seconds=self.options.upload_patience_seconds,
+            on_trouble=self.reporter.trouble,
+            interrupted=lambda: self.interrupts > 0,
+        )
         self.reporter.finish(artifacts)
         workspace.set_state("finished", self.run)
         workspace.clean()
         if self.mirror is not None:
             self.mirror.drop()
-        state = self.reporter.state_
-        best = state["best"]
-        met, why = accepted(self.run.acceptance, best)
-        return RunResult(
-            location=_folder_of(artifacts[-1].uri),
-            home=workspace.home,
-            model_source=state["model_source"],
-            best=best,
-            metric=state["resolved"].metric or "",
-            leaderboard=tuple(state.get("leaderboard") or ()),
-            pareto_front=tuple(state.get("pareto_front") or ()),
-            artifacts=artifacts,
-            fallbacks=tuple(state["fallbacks"]),
-            warnings=tuple(state["warnings"]),
-            progress=state.get("progress"),
-            stopped_by=self.reporter.stopped_by_,
-            elapsed_seconds=workspace.used_seconds(),
-            resumed=workspace.resumed,
-            accepted=met,
-            acceptance_message=why,
-            resolved=state["resolved"],
-        )
-
-    def _upload(self, output: Output) -> tuple[Artifact, ...]:
-        """Publish, again and again while the caller is patient: nobody else has what was saved here."""
-        end = time.monotonic() + self.options.upload_patience_seconds
-        while True:
-            try:
-                return tuple(output.publish(self.workspace.artifacts, self.run.name, self.workspace.uid8))
-            except RunFailed as failure:
-                if self.interrupts:
-                    raise Interrupted(
-                        "Interrupted", f"a signal ended the upload; {failure.message}"
-                    ) from failure
-                if time.monotonic() >= end:
-                    raise
-                self.reporter.trouble(failure.reason, failure.message)
-                time.sleep(_UPLOAD_PAUSE_SECONDS)
+        return result_of(self.run, workspace, self.reporter, artifacts)
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -327,7 +296,3 @@ def _as_error(failure: Failed) -> TrainingError:
     if failure.exit_code == SpecInvalid.exit_code:
         return SpecInvalid(failure.reason, failure.message)
     return RunFailed(failure.reason, failure.message)
-
-
-def _folder_of(uri: str) -> str:
-    return uri.rsplit("/", 1)[0]

@@ -12,9 +12,9 @@ from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.progress import FitEstimate
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
+from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.search_space import (
     SpaceContext,
     Untranslatable,

@@ -6,39 +6,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
-from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.events import BaselineReady, FellBack, StageChanged, Warned
+from trainingjob_trainer.events import FellBack, StageChanged, Warned
 from trainingjob_trainer.features import Prepared, build_encoder
-from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
+from trainingjob_trainer.search.candidate import Candidate, rank
 from trainingjob_trainer.search.clock import RunClock, overrun_allowance
 from trainingjob_trainer.search.fitting import (
     Fitted,
     FittingFailed,
-    fit_all,
     fit_best,
-    fit_holdout,
     run_tasks,
-    to_fitted,
 )
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import describe_error
-from trainingjob_trainer.search.tasks import Evaluation, encode_within, evaluate
-from trainingjob_trainer.search_space import fingerprint, summarize
+from trainingjob_trainer.search.tasks import encode_within
+from trainingjob_trainer.supervisor.baselining import BaselineFitter
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import ClusterSearch, Instead, Joining
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
 
-__all__ = ["BASELINE_NUMBER", "Trainer"]
+__all__ = ["Trainer"]
 
-BASELINE_NUMBER = -1
-_BASELINE_SHARE = 0.35
-_BASELINE_SECONDS = 10.0
 _ENCODE_SHARE = 0.3
 _ENCODE_SECONDS = 20.0
 _SIGNAL_SECONDS = 30.0
@@ -112,7 +105,15 @@ class Trainer:
         self._clock.start()
         self._stage(Stage.BASELINE)
         ref, columns = self._encode(pool, named=named)
-        baseline = self._timed("baseline", lambda: self._baseline(pool, ref, journal))
+        fitter = BaselineFitter(
+            run=self._run,
+            prepared=self._prepared,
+            channel=self._channel,
+            clock=self._clock,
+            mode=self._mode,
+            step_down=self._step_down,
+        )
+        baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
             return self._result(baseline, baseline, ModelSource.BASELINE, searched)
@@ -161,65 +162,6 @@ class Trainer:
         if failed:
             raise RunFailed("EncodingFailed", f"the table could not be encoded ({failed[0]})")
         return ref, max(int(end.value) for end in done.values())
-
-    def _baseline(self, pool: Pool, ref: StoreRef, journal: Journal) -> Rung:
-        """Fit the linear baseline, or the dummy if that fails."""
-        task, state = self._prepared.task, self._run.random_state
-        if self._mode is Mode.DUMMY:
-            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
-        try:
-            return self._rung(pool, ref, journal, baseline_pipeline(task, state), "linear")
-        except FittingFailed as failure:
-            self._step_down("baseline", "dummy", "BaselineFailed", str(failure))
-        try:
-            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
-        except FittingFailed as failure:
-            raise RunFailed("NoModel", f"not even a dummy model could be fitted: {failure}") from failure
-
-    def _rung(
-        self, pool: Pool, ref: StoreRef, journal: Journal, pipeline: dict[str, Any], origin: str
-    ) -> Rung:
-        key = fingerprint(pipeline)
-        known = journal.found_.get(key)
-        calls: dict[str, Any] = {"holdout": (fit_holdout, (pipeline, ref)), "all": (fit_all, (pipeline, ref))}
-        if known is None:
-            calls = {"folds": (evaluate, (pipeline, ref))} | calls
-        done = run_tasks(
-            pool,
-            calls,
-            seconds=max(_BASELINE_SECONDS, _BASELINE_SHARE * self._clock.remaining),
-            tick=self._channel.beat,
-        )
-        fitted = to_fitted(done)
-        candidate = known
-        if candidate is None:
-            candidate = self._baseline_candidate(pipeline, key, origin, done["folds"])
-            journal.append(candidate)
-        self._channel.send(
-            BaselineReady(
-                pipeline=summarize(pipeline), score=candidate.score, holdout_score=fitted.holdout.score
-            )
-        )
-        return Rung(candidate=candidate, fitted=fitted)
-
-    def _baseline_candidate(self, pipeline: dict[str, Any], key: str, origin: str, end: Any) -> Candidate:
-        evaluation = end.value if isinstance(end.value, Evaluation) else Evaluation(outcome=None)
-        scores = evaluation.fold_scores
-        good = evaluation.outcome is Outcome.OK
-        return Candidate(
-            number=BASELINE_NUMBER,
-            key=key,
-            origin=origin,
-            generation=0,
-            pipeline=pipeline,
-            outcome=evaluation.outcome or Outcome.INVALID,
-            score=sum(scores) / len(scores) if good and scores else None,
-            fold_scores=scores,
-            fit_seconds=round(evaluation.fit_seconds, 4),
-            complexity=evaluation.complexity,
-            error=evaluation.error or end.error,
-            elapsed_seconds=round(self._clock.elapsed, 3),
-        )
 
     @contextmanager
     def _workers(

@@ -1,0 +1,196 @@
+"""The pool on workers that come, go and are lost, played by futures that the test settles."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from distributed.client import ClosedClientError, FutureCancelledError
+
+from trainingjob_trainer.search.packed import call_packed
+from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.task import Completion, PoolLost, Task
+from trainingjob_trainer.search.taskkit import TaskLimit
+
+LIMIT = 30.0
+
+
+def double(number: int, limit: TaskLimit) -> tuple[int, float]:
+    return 2 * number, limit.deadline
+
+
+class KilledWorker(Exception):  # noqa: N818 - stands for the one of distributed
+    pass
+
+
+class FakeFuture:
+    def __init__(self, key: str, packed: bytes) -> None:
+        self.key = key
+        self.packed = packed
+        self.status = "pending"
+        self.error: BaseException | None = None
+        self.callback: Callable[[Any], None] = lambda _future: None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.callback = callback
+
+    def finish(self) -> None:
+        self.status = "finished"
+        self.callback(self)
+
+    def fail(self, error: BaseException, status: str = "error") -> None:
+        self.error, self.status = error, status
+        self.callback(self)
+
+    def result(self, timeout: float) -> Any:
+        return call_packed(self.packed)
+
+    def exception(self, timeout: float) -> BaseException | None:
+        if self.status == "cancelled" and self.error is not None:
+            raise self.error
+        return self.error
+
+    def cancel(self) -> None:
+        pass
+
+
+class Cluster:
+    """Workers by name, and the futures that were sent to each."""
+
+    remote = True
+
+    def __init__(self, *workers: str) -> None:
+        self.workers = list(workers)
+        self.sent: dict[str, list[FakeFuture]] = {}
+        self.lost: PoolLost | None = None
+        self.closed = False
+
+    @property
+    def client(self) -> Any:
+        return self
+
+    def live(self) -> list[str]:
+        return self.workers
+
+    def check(self) -> None:
+        if self.lost is not None:
+            raise self.lost
+
+    def submit(self, _call: Any, packed: bytes, *, key: str, workers: list[str], **_how: Any) -> FakeFuture:
+        if self.closed:
+            raise ClosedClientError("closed")
+        future = FakeFuture(key, packed)
+        self.sent.setdefault(workers[0], []).append(future)
+        return future
+
+    def kill(self, worker: str) -> None:
+        """End a worker as a scheduler tells of it: every task that was on it is blamed."""
+        self.workers.remove(worker)
+        for future in self.sent.pop(worker):
+            if future.status == "pending":
+                future.fail(KilledWorker(worker))
+
+
+def task(number: int) -> Task:
+    return Task(tag=number, call=lambda: (double, (number,), TaskLimit(LIMIT, time.time() + 5)))
+
+
+def started(cluster: Cluster, *numbers: int) -> TaskPool:
+    pool = TaskPool(cluster)
+    for number in numbers:
+        pool.submit(task(number))
+    return pool
+
+
+def results(completions: list[Completion]) -> dict[Any, Any]:
+    return {one.tag: one.value for one in completions}
+
+
+def test_a_task_is_sent_as_bytes_and_without_a_time_of_this_clock() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 7)
+    (future,) = cluster.sent["a"]
+    assert future.key.startswith("double-")
+    future.finish()
+    assert results(pool.poll(0)) == {7: (14, math.inf)}
+
+
+def test_a_worker_that_joins_gets_what_waits() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2, 3, 4)
+    assert len(cluster.sent["a"]) == 2
+    cluster.workers.append("b")
+    pool.poll(0)
+    assert len(cluster.sent["b"]) == 2
+
+
+def test_a_task_is_not_blamed_for_the_first_death_of_its_worker() -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1, 2, 3)
+    cluster.kill("a")
+    assert pool.poll(0) == []
+    for future in cluster.sent["b"]:
+        future.finish()
+    first = results(pool.poll(0))
+    for future in cluster.sent["b"][2:]:
+        future.finish()
+    assert set(first) | set(results(pool.poll(0))) == {1, 2, 3}
+
+
+def test_a_task_whose_worker_dies_twice_is_what_killed_it() -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1)
+    cluster.kill("a")
+    assert pool.poll(0) == []
+    cluster.kill("b")
+    (end,) = pool.poll(0)
+    assert (end.tag, end.killed, end.timed_out) == (1, True, False)
+    assert end.error is not None
+    assert "the worker died" in end.error
+
+
+def test_a_task_that_is_killed_at_its_limit_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + LIMIT + 2)
+    cluster.kill("a")
+    (end,) = pool.poll(0)
+    assert (end.tag, end.timed_out) == (1, True)
+
+
+def test_futures_that_the_client_cancels_are_the_loss_of_the_scheduler_and_nobodys_fault() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2)
+    for future in cluster.sent["a"]:
+        future.fail(FutureCancelledError(future.key, "scheduler-connection-lost"), status="cancelled")
+    with pytest.raises(PoolLost) as caught:
+        pool.poll(0)
+    assert caught.value.reason == "SchedulerLost"
+
+
+def test_what_came_before_a_loss_is_kept() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2)
+    one, two = cluster.sent["a"]
+    one.finish()
+    two.fail(FutureCancelledError(two.key, "scheduler-connection-lost"), status="cancelled")
+    assert results(pool.poll(0)).keys() == {1}
+    with pytest.raises(PoolLost):
+        pool.poll(0)
+
+
+def test_a_cluster_that_is_lost_by_its_probe_is_lost_at_once() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1)
+    cluster.lost = PoolLost("WorkersLost", "no worker for 15 s")
+    with pytest.raises(PoolLost, match="no worker for 15 s"):
+        pool.poll(10)
+
+
+def test_a_client_that_has_closed_is_a_loss() -> None:
+    cluster = Cluster("a")
+    cluster.closed = True
+    with pytest.raises(PoolLost):
+        started(cluster, 1)

@@ -1,0 +1,93 @@
+"""A task of the search, how it ends, and what a pool needs of a cluster."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from distributed import Client, Future
+
+from trainingjob_trainer.search.taskkit import TaskLimit
+
+__all__ = ["Completion", "PoolLost", "Task", "WorkerSource"]
+
+
+class PoolLost(Exception):  # noqa: N818 - the name says what happened
+    """The workers are gone for good.
+
+    Parameters
+    ----------
+    reason
+        As a fallback has it, such as ``SchedulerLost``.
+    message
+        In words.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class WorkerSource(Protocol):
+    """What the pool needs of a cluster."""
+
+    @property
+    def client(self) -> Client:
+        """A connected client."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers have clocks of their own and may go for reasons of their own."""
+
+    def live(self) -> Collection[str]:
+        """Return the addresses of the workers that take tasks now."""
+
+    def check(self) -> None:
+        """Raise `PoolLost` if the cluster is lost."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """A function to call on a worker.
+
+    Parameters
+    ----------
+    tag
+        What the caller knows it by.
+    call
+        Makes the function, its arguments and its limit in seconds, at the time of submission.
+    """
+
+    tag: Any
+    call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
+    deaths: int = 0
+    suspected: bool = False
+    limit_seconds: float = 0.0
+    future: Future | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How a task ended.
+
+    Parameters
+    ----------
+    tag
+        The task's.
+    value
+        What the function returned, if it did.
+    killed
+        Whether the task took its worker with it.
+    timed_out
+        With `killed`: whether it had run for as long as its limit.
+    error
+        One line, where there is no value.
+    seconds
+        From the time at which the task was first in its worker's line.
+    """
+
+    tag: Any
+    value: Any = None
+    killed: bool = False
+    timed_out: bool = False
+    error: str | None = None
+    seconds: float = 0.0

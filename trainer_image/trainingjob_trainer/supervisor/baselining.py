@@ -1,0 +1,127 @@
+"""The baseline: fitted first in every run, so that there is always a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trainingjob_api import ResolvedRun
+from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import BaselineReady
+from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.fitting import FittingFailed, fit_all, fit_holdout, run_tasks, to_fitted
+from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import Evaluation, evaluate
+from trainingjob_trainer.search_space import fingerprint, summarize
+from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.mode import Mode
+from trainingjob_trainer.supervisor.outcomes import Rung
+
+__all__ = ["BASELINE_NUMBER", "BaselineFitter"]
+
+BASELINE_NUMBER = -1
+_SHARE = 0.35
+_SECONDS = 10.0
+
+
+class BaselineFitter:
+    """Fits and scores the linear model, or a dummy where that fails.
+
+    Parameters
+    ----------
+    run, prepared
+        The job and its table.
+    channel
+        To the parent.
+    clock
+        Of the run, started.
+    mode
+        The rung that this child began with.
+    step_down
+        Records a fallback, or raises `RunFailed` if the job does not allow it.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: ResolvedRun,
+        prepared: Prepared,
+        channel: Channel,
+        clock: RunClock,
+        mode: Mode,
+        step_down: Callable[[str, str, str, str], None],
+    ) -> None:
+        self._run = run
+        self._prepared = prepared
+        self._channel = channel
+        self._clock = clock
+        self._mode = mode
+        self._step_down = step_down
+
+    def fit(self, pool: Pool, ref: StoreRef, journal: Journal) -> Rung:
+        """Fit the linear baseline, or the dummy if that fails.
+
+        Raises
+        ------
+        RunFailed
+            If not even the dummy can be fitted, or the job does not allow it.
+        """
+        task, state = self._prepared.task, self._run.random_state
+        if self._mode is Mode.DUMMY:
+            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+        try:
+            return self._rung(pool, ref, journal, baseline_pipeline(task, state), "linear")
+        except FittingFailed as failure:
+            self._step_down("baseline", "dummy", "BaselineFailed", str(failure))
+        try:
+            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+        except FittingFailed as failure:
+            raise RunFailed("NoModel", f"not even a dummy model could be fitted: {failure}") from failure
+
+    def _rung(
+        self, pool: Pool, ref: StoreRef, journal: Journal, pipeline: dict[str, Any], origin: str
+    ) -> Rung:
+        key = fingerprint(pipeline)
+        known = journal.found_.get(key)
+        calls: dict[str, Any] = {"holdout": (fit_holdout, (pipeline, ref)), "all": (fit_all, (pipeline, ref))}
+        if known is None:
+            calls = {"folds": (evaluate, (pipeline, ref))} | calls
+        done = run_tasks(
+            pool,
+            calls,
+            seconds=max(_SECONDS, _SHARE * self._clock.remaining),
+            tick=self._channel.beat,
+        )
+        fitted = to_fitted(done)
+        candidate = known
+        if candidate is None:
+            candidate = self._candidate(pipeline, key, origin, done["folds"])
+            journal.append(candidate)
+        self._channel.send(
+            BaselineReady(
+                pipeline=summarize(pipeline), score=candidate.score, holdout_score=fitted.holdout.score
+            )
+        )
+        return Rung(candidate=candidate, fitted=fitted)
+
+    def _candidate(self, pipeline: dict[str, Any], key: str, origin: str, end: Any) -> Candidate:
+        evaluation = end.value if isinstance(end.value, Evaluation) else Evaluation(outcome=None)
+        scores = evaluation.fold_scores
+        good = evaluation.outcome is Outcome.OK
+        return Candidate(
+            number=BASELINE_NUMBER,
+            key=key,
+            origin=origin,
+            generation=0,
+            pipeline=pipeline,
+            outcome=evaluation.outcome or Outcome.INVALID,
+            score=sum(scores) / len(scores) if good and scores else None,
+            fold_scores=scores,
+            fit_seconds=round(evaluation.fit_seconds, 4),
+            complexity=evaluation.complexity,
+            error=evaluation.error or end.error,
+            elapsed_seconds=round(self._clock.elapsed, 3),
+        )
