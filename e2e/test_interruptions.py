@@ -39,11 +39,11 @@ def resumed(run, bucket, first, before):
     assert run.conditions()["Degraded"][0] == "False"
 
 
-@pytest.mark.parametrize("phase", ["Pending", "Searching"])
+@pytest.mark.parametrize("phase", ["Pending", "Searching", "Saving"])
 def test_an_operator_that_is_killed_loses_nothing(start, operator, phase):
     run = start(f"killed-{phase.lower()}")
-    if phase == "Searching":
-        run.reach("Searching", START_SECONDS)
+    if phase != "Pending":
+        run.reach(phase, START_SECONDS)
     operator.kill()
     operator.wait_ready()
     status = run.reach("Succeeded")

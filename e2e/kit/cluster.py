@@ -132,9 +132,10 @@ class Cluster:
         found = self.plain(self.core.list_namespaced_pod(namespace, label_selector=of_job(uid)))
         return sorted(found["items"], key=lambda each: each["metadata"]["creationTimestamp"])
 
-    def job(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Return a batch Job."""
-        return self.plain(_unless_gone(self.batch.read_namespaced_job, name, namespace))
+    def job(self, namespace: str, uid: str) -> dict[str, Any] | None:
+        """Return the batch Job of the job with *uid*."""
+        found = self.plain(self.batch.list_namespaced_job(namespace, label_selector=of_job(uid)))["items"]
+        return found[0] if found else None
 
     def children(self, namespace: str, uid: str) -> list[str]:
         """Return kind and name of everything that carries the job's uid."""

@@ -99,7 +99,7 @@ class Run:
     @property
     def job(self) -> dict[str, Any] | None:
         """Its batch Job."""
-        return self.cluster.job(self.namespace, f"{self.name}-trainer")
+        return self.cluster.job(self.namespace, self.uid)
 
     @property
     def pods(self) -> list[dict[str, Any]]:
