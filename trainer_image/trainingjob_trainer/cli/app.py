@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from trainingjob_trainer.cli import cluster_app
+from trainingjob_trainer.cli import cluster_app, dask_app
 from trainingjob_trainer.cli.options import Debug, File, Json, Quiet, Set, desk_of
 from trainingjob_trainer.cli.services import Services
 
@@ -178,6 +178,7 @@ def report(
 
 
 cluster_app.register(app)
+dask_app.register(app)
 
 
 @app.command(hidden=True, help="Run the job of this pod: for the trainer's container, not for people.")

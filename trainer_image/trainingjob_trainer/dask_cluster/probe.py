@@ -93,6 +93,7 @@ async def identity(
         ``SchedulerUnavailable``: no scheduler answered in time; the message says why.
     """
     arguments = (security or Security()).get_connection_args(role)
+    _check_encryption(address, arguments)
     # A connection is tried for less than all of the time, so that its own error is told and not "no answer".
     remote = rpc(address, timeout=0.8 * timeout, connection_args=arguments)
     try:
@@ -111,6 +112,13 @@ async def identity(
             async with asyncio.timeout(timeout):
                 await remote.close_rpc()
     return _understand(address, answer)
+
+
+def _check_encryption(address: str, arguments: dict[str, Any]) -> None:
+    if address.startswith("tls://") and not arguments.get("ssl_context"):
+        raise _unavailable(address, "it speaks TLS, and no certificates are configured here")
+    if not address.startswith("tls://") and arguments["require_encryption"]:
+        raise _unavailable(address, "the address is one without TLS, which certificates are configured for")
 
 
 def _understand(address: str, answer: Any) -> SchedulerIdentity:

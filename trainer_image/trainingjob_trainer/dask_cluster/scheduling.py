@@ -1,0 +1,189 @@
+"""A Dask scheduler with the settings that the search relies on, and the file that says where it is."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Scheduler, SchedulerPlugin, Security
+
+from trainingjob_trainer.dask_cluster.address import read_scheduler_file
+from trainingjob_trainer.dask_cluster.probe import identity
+from trainingjob_trainer.dask_cluster.signals import stop_signals
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.search.cluster import scheduler_settings
+
+__all__ = ["SchedulerOptions", "serve_scheduler"]
+
+_log = logging.getLogger(__name__)
+_SETTINGS = {
+    # Even without a dashboard the scheduler serves HTTP. It has nothing to say there, to nobody but itself.
+    "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.dashboard.tls": {"ca-file": None, "key": None, "cert": None},
+    "distributed.scheduler.preload": [],
+}
+_NOWHERE = "127.0.0.1:0"
+_CLOSE_SECONDS = 5.0
+_PREDECESSOR_SECONDS = 2.0
+_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerOptions:
+    """How a scheduler is run.
+
+    Parameters
+    ----------
+    scheduler_file
+        File that says where it is, for workers and clients; None: they are told otherwise.
+    host
+        Address or name of the interface to listen on; ``0.0.0.0`` is all of them.
+    port
+        Port; 0 takes a free one.
+    security
+        Certificates of a scheduler; None listens without encryption.
+    idle_seconds
+        End after so long without a task; None: never.
+    """
+
+    scheduler_file: Path | None
+    host: str = "127.0.0.1"
+    port: int = 8786
+    security: Security | None = None
+    idle_seconds: float | None = None
+
+
+def serve_scheduler(options: SchedulerOptions) -> None:
+    """Run a scheduler until it is told to end (SIGTERM, SIGINT), or has been idle for too long.
+
+    Raises
+    ------
+    SpecInvalid
+        ``SchedulerFileUnwritable``, ``SchedulerFileInUse``: another path is needed.
+    RunFailed
+        ``SchedulerNotStarted``: it cannot listen there.
+    """
+    if options.scheduler_file is not None:
+        _make_room(options.scheduler_file, options.security)
+    with dask.config.set({**scheduler_settings(), **_SETTINGS}):
+        asyncio.run(_serve(options))
+
+
+async def _serve(options: SchedulerOptions) -> None:
+    with stop_signals() as stopped:
+        scheduler = await _start(options)
+        try:
+            with _announced(options.scheduler_file, scheduler):
+                ended = asyncio.ensure_future(scheduler.finished())
+                told = asyncio.ensure_future(stopped.wait())
+                await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+                told.cancel()
+                _log.info("the scheduler ends: %s", stopped.name if stopped.is_set() else "idle for too long")
+        finally:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(scheduler.close(reason="ended"), _CLOSE_SECONDS)
+
+
+async def _start(options: SchedulerOptions) -> Any:
+    try:
+        scheduler = Scheduler(
+            host=options.host,
+            port=options.port,
+            protocol="tls" if options.security else "tcp",
+            security=options.security or Security(require_encryption=False),
+            dashboard=False,
+            dashboard_address=_NOWHERE,
+            idle_timeout=options.idle_seconds,
+            plugins=(_Attendance(),),
+        )
+        await scheduler
+    except (OSError, ValueError, RuntimeError) as error:
+        cause = error.__cause__ or error
+        text = f"cannot listen on {options.host}, port {options.port}: {cause}"
+        raise RunFailed("SchedulerNotStarted", text) from error
+    _log.info("the scheduler listens on %s (%s)", scheduler.address, scheduler.id)
+    if scheduler.address.startswith("tcp://") and not options.host.startswith(_LOOPBACK):
+        _log.warning(
+            "without TLS, whoever reaches %s can run code on the workers: see `trainingjob certs`",
+            scheduler.address,
+        )
+    return scheduler
+
+
+class _Attendance(SchedulerPlugin):
+    """Logs who comes and goes."""
+
+    name = "trainingjob-attendance"
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """Log it."""
+        name = scheduler.workers[worker].name
+        _log.info("worker %s joined from %s, workers: %d", name, worker, len(scheduler.workers))
+
+    def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
+        """Log it."""
+        _log.info("worker at %s left, workers: %d", worker, len(scheduler.workers))
+
+
+def _make_room(path: Path, security: Security | None) -> None:
+    """Remove the file of a scheduler that is gone; a worker would wait for that one otherwise."""
+    if not path.exists():
+        return
+    try:
+        address = read_scheduler_file(path)["address"]
+        asyncio.run(identity(address, security=security, timeout=_PREDECESSOR_SECONDS, role="scheduler"))
+    except TrainingError:
+        with _writable(path):
+            path.unlink(missing_ok=True)
+        _log.info("removed %s, which a scheduler that is gone had left", path)
+    else:
+        text = f"{path} belongs to the scheduler at {address}, which is running: end it or name another file"
+        raise SpecInvalid("SchedulerFileInUse", text)
+
+
+@contextlib.contextmanager
+def _announced(path: Path | None, scheduler: Any) -> Iterator[None]:
+    """Keep the scheduler file as long as the scheduler runs."""
+    if path is None:
+        yield
+        return
+    with _writable(path):
+        _write(path, scheduler.identity())
+    _log.info("the scheduler file is %s", path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TrainingError, OSError):
+            if read_scheduler_file(path).get("id") == scheduler.id:
+                path.unlink()
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    # Beside the file itself, so that readers see all of it or nothing. Workers may run as other users.
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            json.dump(document, file, indent=2)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = (
+            f"the scheduler file {path} cannot be written: {error.strerror}; --scheduler-file names another"
+        )
+        raise SpecInvalid("SchedulerFileUnwritable", text) from error

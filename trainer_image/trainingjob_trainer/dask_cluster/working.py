@@ -1,0 +1,263 @@
+"""One worker: a nanny, and a single-threaded process that it starts again whenever it dies."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from os import getpid
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Nanny, Security
+from distributed.utils import get_mp_context
+
+from trainingjob_trainer.dask_cluster.departure import DRAINED, IDLE, Departure
+from trainingjob_trainer.dask_cluster.probe import identity
+from trainingjob_trainer.dask_cluster.signals import StopSignal, stop_signals
+from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.search.cluster import scheduler_settings
+from trainingjob_trainer.search.preload import MODULES
+
+__all__ = ["WorkerOptions", "default_name", "serve_worker"]
+
+_log = logging.getLogger(__name__)
+_SETTINGS = {
+    # Tasks may have processes of their own.
+    "distributed.worker.daemon": False,
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.preload": [],
+    "distributed.worker.lifetime.duration": None,
+}
+_NOWHERE = "127.0.0.1:0"
+_PAUSE_SECONDS = 1.0
+_ASK_SECONDS = 3.0
+_SAY_SECONDS = 15.0
+_CLOSE_SECONDS = 4.0
+# What the scheduler tells a worker that somebody has retired.
+_RETIRED = ("scheduler-close-worker", "scheduler-remove-worker")
+
+
+class _Ending(Enum):
+    STOPPED = auto()
+    IDLE = auto()
+    RETIRED = auto()
+    LOST = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker is run.
+
+    Parameters
+    ----------
+    locate
+        Returns the scheduler's address; raises a `TrainingError` as long as nobody knows it.
+    name
+        What the scheduler calls it; no two workers may have the same.
+    memory_limit_mb
+        Limit of the worker process, in MiB; at 95 % of it the process is killed and started anew.
+    host
+        Address to listen on; None: the one by which this machine reaches the scheduler.
+    local_directory
+        Folder for its files; None: the system's folder for temporary ones.
+    security
+        Certificates of a worker.
+    idle_seconds
+        End after so long without a task; None: never.
+    wait_seconds
+        How long to wait for a scheduler, at the start and whenever it is gone.
+    death_seconds
+        How long the worker process may take to start and to register.
+    drain_seconds
+        How long the running task may take when the worker is told to end.
+    """
+
+    locate: Callable[[], str]
+    name: str
+    memory_limit_mb: int = 3072
+    host: str | None = None
+    local_directory: Path | None = None
+    security: Security | None = None
+    idle_seconds: float | None = None
+    wait_seconds: float = 120.0
+    death_seconds: float = 60.0
+    drain_seconds: float = 20.0
+
+
+def default_name() -> str:
+    """Return a name that no other worker has: the host's (in a container its own), and a number."""
+    return f"{socket.gethostname()}-{getpid()}"
+
+
+def serve_worker(options: WorkerOptions) -> None:
+    """Run a worker until it is told to end, retired or idle for too long.
+
+    Raises
+    ------
+    RunFailed
+        ``SchedulerUnavailable``: for `wait_seconds` there was none, or it would not take the worker.
+    """
+    with dask.config.set({**scheduler_settings(), **_SETTINGS}):
+        # Workers are forked from a process that has done their imports: one that was killed is back within
+        # a second or two.
+        get_mp_context().set_forkserver_preload(list(MODULES))
+        asyncio.run(_serve(options))
+
+
+async def _serve(options: WorkerOptions) -> None:
+    with stop_signals() as stopped:
+        patience = _Patience(options.wait_seconds)
+        while not stopped.is_set():
+            ending = await _once(options, stopped, patience)
+            if ending is not _Ending.LOST:
+                _log.info("worker %s ends: %s", options.name, _reason(ending, stopped))
+                return
+
+
+def _reason(ending: _Ending, stopped: StopSignal) -> str:
+    match ending:
+        case _Ending.IDLE:
+            return "idle for too long"
+        case _Ending.RETIRED:
+            return "retired"
+        case _:
+            return stopped.name
+
+
+class _Patience:
+    """How long there has been no scheduler; the last problem is told when it is too long.
+
+    Parameters
+    ----------
+    seconds
+        When it ends.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: there was a scheduler a moment ago."""
+        self._since = time.monotonic()
+        self._said = float("-inf")
+
+    def spend(self, problem: str) -> None:
+        """Note that there is still none."""
+        now = time.monotonic()
+        if now - self._since >= self._seconds:
+            text = f"no scheduler for {self._seconds:g} s (--wait-seconds): {problem}"
+            raise RunFailed("SchedulerUnavailable", text)
+        if now - self._said >= _SAY_SECONDS:
+            self._said = now
+            _log.info("waiting for the scheduler: %s", problem)
+
+
+async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience) -> _Ending:
+    """Find a scheduler and work for it until one of the two ends."""
+    try:
+        address = options.locate()
+        await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
+        nanny = await _start(options, address)
+    except TrainingError as error:
+        patience.spend(error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), _PAUSE_SECONDS)
+        return _Ending.STOPPED if stopped.is_set() else _Ending.LOST
+    _log.info("worker %s at %s works for %s", options.name, nanny.worker_address, address)
+    try:
+        ending = await _until_it_ends(nanny, stopped, options.drain_seconds)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await nanny.close(timeout=_CLOSE_SECONDS)
+    if ending is _Ending.LOST:
+        _log.warning("worker %s has lost its scheduler (%s)", options.name, nanny.ending)
+        patience.renew()
+    return ending
+
+
+async def _start(options: WorkerOptions, address: str) -> "_Nanny":
+    nanny = _Nanny(
+        address,
+        name=options.name,
+        nthreads=1,
+        memory_limit=options.memory_limit_mb * 1024 * 1024,
+        host=options.host,
+        local_directory=str(options.local_directory or tempfile.gettempdir()),
+        security=options.security or Security(require_encryption=False),
+        death_timeout=options.death_seconds,
+        silence_logs=logging.WARNING,
+        dashboard=False,
+        dashboard_address=_NOWHERE,
+        plugins=(Departure(options.idle_seconds),),
+    )
+    try:
+        await nanny
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            await nanny.close(timeout=_CLOSE_SECONDS)
+        cause = error.__cause__ or error
+        text = f"the scheduler at {address} did not take the worker: {cause}"
+        raise RunFailed("SchedulerUnavailable", text) from error
+    return nanny
+
+
+async def _until_it_ends(nanny: "_Nanny", stopped: StopSignal, drain_seconds: float) -> _Ending:
+    ended = asyncio.ensure_future(nanny.finished())
+    told = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if stopped.is_set():
+        await _drain(nanny, stopped, drain_seconds)
+        return _Ending.STOPPED
+    match nanny.ending:
+        case reason if reason == IDLE:
+            return _Ending.IDLE
+        case reason if reason in (*_RETIRED, DRAINED):
+            return _Ending.RETIRED
+        case _:
+            return _Ending.LOST
+
+
+async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
+    """Let the worker finish its task, unless it takes too long or the signal comes again."""
+    address = nanny.worker_address
+    if address is None:
+        return
+    asked = asyncio.ensure_future(nanny.rpc(address).trainingjob_drain(seconds=seconds))
+    again = asyncio.ensure_future(stopped.again.wait())
+    await asyncio.wait((asked, again), timeout=seconds + 1, return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    if asked.done() and not asked.cancelled() and asked.exception() is None:
+        if asked.result():
+            _log.warning("the running task did not end within %g s and is left to other workers", seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(nanny.finished(), _CLOSE_SECONDS)
+    else:
+        asked.cancel()
+
+
+class _Nanny(Nanny):
+    """A nanny that remembers why it ends.
+
+    Attributes
+    ----------
+    ending : str or None
+        What was told first; the worker tells it before it closes.
+    """
+
+    ending: str | None = None
+
+    def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
+        self.ending = self.ending or reason
+        super().close_gracefully(reason=reason)
+
+    async def close(self, timeout: float = 5, reason: str = "") -> Any:  # noqa: ASYNC109 - inherited
+        self.ending = self.ending or reason
+        return await super().close(timeout=timeout, reason=reason)
