@@ -32,6 +32,7 @@ from trainingjob_api.spec import (
 )
 from trainingjob_api.status import (
     Artifact,
+    Attempt,
     Best,
     Condition,
     Fallback,
@@ -49,6 +50,7 @@ from trainingjob_api.vocabulary import (
     PLURAL,
     TPOT_GROUPS,
     VERSION,
+    AttemptOutcome,
     Backend,
     ConditionStatus,
     ConditionType,
@@ -73,6 +75,8 @@ __all__ = [
     "VERSION",
     "Acceptance",
     "Artifact",
+    "Attempt",
+    "AttemptOutcome",
     "Automl",
     "Backend",
     "Best",

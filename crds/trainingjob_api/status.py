@@ -15,9 +15,11 @@ from trainingjob_api.base import (
     Score,
     StatusModel,
     Timestamp,
+    Uid,
     Uri,
 )
 from trainingjob_api.vocabulary import (
+    AttemptOutcome,
     Backend,
     ConditionStatus,
     ConditionType,
@@ -31,6 +33,7 @@ from trainingjob_api.vocabulary import (
 __all__ = [
     "MAX_STATUS_BYTES",
     "Artifact",
+    "Attempt",
     "Best",
     "Condition",
     "Fallback",
@@ -47,6 +50,7 @@ MAX_STATUS_BYTES = 32 * 1024
 
 ShortKey = Annotated[str, StringConstraints(max_length=64)]
 SourceWord = Annotated[str, StringConstraints(max_length=32)]
+PodName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 Generation = Annotated[StrictInt, Field(ge=0, le=9_007_199_254_740_991)]
 
 
@@ -145,6 +149,33 @@ class Artifact(StatusModel):
     )
 
 
+class Attempt(StatusModel):
+    """One pod of the trainer, remembered when it is gone."""
+
+    number: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(description="1 is the first attempt.")
+    pod: PodName | None = Field(default=None, description="Name of the pod.")
+    pod_uid: Uid = Field(description="Uid of the pod.")
+    node: PodName | None = Field(default=None, description="Name of its node.")
+    start_time: Timestamp = Field(description="When the pod was made.")
+    end_time: Timestamp | None = Field(
+        default=None, description="When it ended, or was seen to be gone; unset while it is under way."
+    )
+    outcome: AttemptOutcome | None = Field(
+        default=None,
+        description="How it ended: Evicted was asked to go by its node or by whoever deleted it, Removed was "
+        "gone before its end was seen; unset while it is under way.",
+    )
+    reason: ReasonWord | None = Field(
+        default=None, description="PascalCase word that says what was wrong, if anything was."
+    )
+    exit_code: Annotated[StrictInt, Field(ge=-2_147_483_648, le=2_147_483_647)] | None = Field(
+        default=None, description="Exit status of its container."
+    )
+    message: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        default=None, description="What was wrong, for people; a text that is cut ends in …."
+    )
+
+
 class Resolved(StatusModel):
     """What is in force, from spec, environment, defaults and, at last, the data."""
 
@@ -204,6 +235,9 @@ class TrainingJobStatus(StatusModel):
     start_time: Timestamp | None = Field(default=None, description="When the job began.")
     completion_time: Timestamp | None = Field(default=None, description="When the job ended.")
     attempts: Count | None = Field(default=None, description="Trainer pods started.")
+    attempt_history: Annotated[tuple[Attempt, ...], Field(max_length=10)] | None = Field(
+        default=None, description="The last attempts, the newest last; they outlive their pods."
+    )
     resolved: Resolved | None = Field(default=None, description="The values in force.")
     backend: Backend | None = Field(
         default=None, description="What evaluates pipelines now (dask, local, none), not what was asked for."
@@ -228,14 +262,15 @@ class TrainingJobStatus(StatusModel):
 
 
 def trim_status(status: TrainingJobStatus, limit: int = MAX_STATUS_BYTES) -> TrainingJobStatus:
-    """Return *status*, with lists shortened from their ends until it is under *limit* bytes of JSON.
+    """Return *status*, with lists shortened until it is under *limit* bytes of JSON.
 
-    The front goes first, then the leaderboard, artifacts and fallbacks; the artifacts of the run hold
-    all of it. Conditions are never dropped.
+    The front goes first, then the leaderboard, artifacts and fallbacks, from their ends; the artifacts
+    of the run hold all of it. Attempts go last, the oldest first. Conditions are never dropped.
     """
-    for name in ("pareto_front", "leaderboard", "artifacts", "fallbacks"):
+    for name in ("pareto_front", "leaderboard", "artifacts", "fallbacks", "attempt_history"):
         while len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) >= limit:
-            rest = (getattr(status, name) or ())[:-1]
+            all_of_it = getattr(status, name) or ()
+            rest = all_of_it[1:] if name == "attempt_history" else all_of_it[:-1]
             status = status.model_copy(update={name: rest or None})
             if not rest:
                 break

@@ -13,6 +13,7 @@ __all__ = [
     "PLURAL",
     "TPOT_GROUPS",
     "VERSION",
+    "AttemptOutcome",
     "Backend",
     "ConditionStatus",
     "ConditionType",
@@ -117,6 +118,18 @@ class Phase(StrEnum):
     def terminal(self) -> bool:
         """Whether the phase is final."""
         return self in {Phase.SUCCEEDED, Phase.FAILED}
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt of the trainer, that is one pod, ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    OOM_KILLED = "OOMKilled"
+    EVICTED = "Evicted"
+    SUSPENDED = "Suspended"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    REMOVED = "Removed"
 
 
 class ConditionType(StrEnum):

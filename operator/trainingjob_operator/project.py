@@ -5,6 +5,7 @@ from typing import Any
 
 from trainingjob_api import Fallback, Phase, Report, Resolved, TrainingJobStatus, trim_status
 from trainingjob_operator.conditions import build_conditions
+from trainingjob_operator.history import record
 from trainingjob_operator.observe import Observed
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.step import Step
@@ -27,7 +28,7 @@ def project(subject: Subject, seen: Observed, step: Step, now: datetime) -> Trai
     old = subject.status
     fields: dict[str, Any] = {"observed_generation": subject.generation, "phase": step.phase}
     if not subject.ended:
-        fields |= _course(old, seen, step, now)
+        fields |= _course(subject, seen, step, now)
         if seen.report is not None:
             fields |= _told(old, seen.report)
         fields["resolved"] = _resolved(old, seen.plan, seen.report)
@@ -36,21 +37,23 @@ def project(subject: Subject, seen: Observed, step: Step, now: datetime) -> Trai
     return trim_status(status.model_copy(update={"conditions": conditions}))
 
 
-def _course(old: TrainingJobStatus, seen: Observed, step: Step, now: datetime) -> dict[str, Any]:
+def _course(subject: Subject, seen: Observed, step: Step, now: datetime) -> dict[str, Any]:
     """Return start, end and attempts. A job that waits suspended from the first has not started."""
+    old, report, job = subject.status, seen.report, seen.job
     waits = step.phase is Phase.SUSPENDED and seen.begun is None
     start = old.start_time or seen.begun or (None if waits else now)
-    report, job = seen.report, seen.job
     attempts = max(
         old.attempts or 0,
         report.attempt if report is not None else 0,
         len(seen.pods),
         job.pods_counted if job is not None else 0,
     )
+    history = record(subject, seen, step, attempts, now)
     return {
         "start_time": start.replace(microsecond=0) if start is not None else None,
         "completion_time": step.ended.replace(microsecond=0) if step.ended is not None else None,
-        "attempts": attempts or None,
+        "attempts": max(attempts, history[-1].number if history else 0) or None,
+        "attempt_history": history or None,
     }
 
 

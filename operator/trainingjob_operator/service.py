@@ -135,7 +135,7 @@ class Service:
 
     async def watch(self, stop_flag: asyncio.Event | None = None) -> None:
         """Run Kopf until a signal, *stop_flag*, or a watch that fails for good ends it."""
-        # Kopf's own guess asks who the user is, and a container's numeric one has no name. The host's is the pod's.
+        # Kopf's own guess asks for the user's name, which a container's numeric one lacks.
         identity: Any = socket.gethostname()
         await kopf.operator(
             identity=identity,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from trainingjob_api import (
     Artifact,
+    Attempt,
     Backend,
     Best,
     Condition,
@@ -62,6 +63,17 @@ def full_status():
                 type=kind, status="True", reason="R" * 128, message="m" * 1024, last_transition_time=NOW
             )
             for kind in ("Ready", "Complete", "Failed", "Suspended", "DaskReady", "Degraded")
+        ],
+        attempt_history=[
+            Attempt(
+                number=n + 1,
+                pod="x" * 63,
+                pod_uid="u" * 36,
+                start_time=NOW,
+                outcome="Failed",
+                message=LONG[:20],
+            )
+            for n in range(10)
         ],
         leaderboard=[LeaderboardEntry(rank=n + 1, pipeline=LONG, score="0.5") for n in range(10)],
         pareto_front=[ParetoPoint(pipeline=LONG, score="0.5", complexity="1") for _ in range(20)],
@@ -143,7 +155,16 @@ def test_a_status_is_trimmed_and_keeps_its_conditions():
     assert trimmed.conditions == status.conditions
     assert trimmed.pareto_front is None
     assert trimmed.leaderboard == status.leaderboard[: len(trimmed.leaderboard)]
+    assert trimmed.attempt_history == status.attempt_history
     assert trim_status(trimmed) == trimmed
+
+
+def test_of_the_attempts_the_last_ones_stay():
+    trimmed = trim_status(full_status(), 9_000)
+    numbers = [one.number for one in trimmed.attempt_history]
+    assert numbers[-1] == 10
+    assert numbers == list(range(numbers[0], 11))
+    assert 1 < len(numbers) < 10
 
 
 @given(st.integers(min_value=9_000, max_value=60_000))

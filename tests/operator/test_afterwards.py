@@ -16,9 +16,12 @@ def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):
     assert cluster.child(Child.JOB) is None
     assert not cluster.pods()
     assert cluster.child(Child.REPORT)
+    [attempt] = cluster.status["attemptHistory"]
+    assert (attempt["outcome"], attempt["exitCode"]) == ("Succeeded", 0)
     cluster.later(1000)
     operation.start()
     operation.settle()
+    assert cluster.status["attemptHistory"] == [attempt]
     assert cluster.child(Child.JOB) is None
     assert cluster.status["phase"] == "Succeeded"
     assert cluster.status["observedGeneration"] == 2

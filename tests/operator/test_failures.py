@@ -73,6 +73,8 @@ def test_attempts_run_out(cluster, operation):
     assert failed["reason"] == "BackoffLimitExceeded"
     assert "UploadFailed: storage does not answer" in failed["message"]
     assert cluster.condition("ArtifactsUploaded")["reason"] == "UploadFailed"
+    tries = [(one["outcome"], one["reason"], one["exitCode"]) for one in cluster.status["attemptHistory"]]
+    assert tries == [("Failed", "UploadFailed", 1)] * 2
     assert cluster.status["attempts"] == 2
 
 
@@ -84,6 +86,8 @@ def test_memory_is_named(cluster, operation):
     cluster.end_job("Failed", "BackoffLimitExceeded")
     operation.settle()
     assert "OutOfMemory" in cluster.condition("Failed")["message"]
+    [attempt] = cluster.status["attemptHistory"]
+    assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", 137)
 
 
 def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
@@ -103,6 +107,11 @@ def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
     operation.settle()
     assert cluster.status["attempts"] == 2
     assert cluster.status["progress"]["generation"] == 3
+    first, second = cluster.status["attemptHistory"]
+    assert (first["number"], first["outcome"], first["reason"]) == (1, "Evicted", "TrainerEvicted")
+    assert "node drained" in first["message"]
+    assert (second["number"], second["pod"], second["node"]) == (2, "churn-trainer-2", "node-1")
+    assert "outcome" not in second
 
 
 STARTING_TROUBLES = [
@@ -174,6 +183,8 @@ def test_a_pod_that_cannot_start_is_named_and_fails_at_the_deadline(cluster, ope
     failed = cluster.condition("Failed")
     assert failed["reason"] == "DeadlineExceeded"
     assert reason in failed["message"]
+    [attempt] = cluster.status["attemptHistory"]
+    assert (attempt["outcome"], attempt["reason"]) == ("DeadlineExceeded", reason)
 
 
 def test_a_quota_is_named_from_the_jobs_events(cluster, operation):

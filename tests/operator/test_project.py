@@ -14,7 +14,7 @@ from trainingjob_api import LeaderboardEntry, ParetoPoint, Phase, Progress, Repo
 from trainingjob_api.status import MAX_STATUS_BYTES
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.names import Owner
-from trainingjob_operator.observe import Observed
+from trainingjob_operator.observe import Observed, PodSeen, Trouble
 from trainingjob_operator.project import project
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject, read_subject
@@ -55,11 +55,25 @@ def test_ten_thousand_evaluations_fit():
         fallbacks=tuple(steps),
         artifacts=tuple(artifacts),
     )
+    pods = tuple(
+        PodSeen(
+            uid=f"{number:036}",
+            name="x" * 63,
+            node="n" * 253,
+            created=NOW + timedelta(seconds=number),
+            finished=True,
+            exit_code=1,
+            trouble=Trouble("TrainerCrashed", "é" * 400),
+        )
+        for number in range(30)
+    )
     step = replace(STEP, message="é" * 5000)
-    status = project(SUBJECT, Observed(report=report), step, NOW)
+    status = project(SUBJECT, Observed(report=report, pods=pods), step, NOW)
     assert size(status) < MAX_STATUS_BYTES
+    assert [one.number for one in status.attempt_history] == list(range(21, 31))
+    assert status.attempts == 30
     assert status.progress.evaluated == 10_000
-    assert len(status.leaderboard) == 10
+    assert len(status.leaderboard) >= 5
     assert len(status.conditions) == 10
     assert "cut" in status.conditions[0].message
 

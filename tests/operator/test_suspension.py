@@ -32,6 +32,7 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
     assert cluster.status["phase"] == "Searching"
     assert cluster.condition("Suspended")["status"] == "False"
     assert cluster.status["attempts"] == 2
+    assert [one.get("outcome") for one in cluster.status["attemptHistory"]] == ["Suspended", None]
 
 
 def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, operation):

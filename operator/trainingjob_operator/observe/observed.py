@@ -116,13 +116,20 @@ class PodSeen:
         Of its container, once that has ended.
     trouble
         Why it cannot start, or did not end well.
+    name, node
+        Its name and its node's.
+    ended
+        When its container did.
     """
 
     uid: str
     created: datetime
+    name: str = ""
+    node: str = ""
     running: bool = False
     finished: bool = False
     exit_code: int | None = None
+    ended: datetime | None = None
     trouble: Trouble | None = None
 
 

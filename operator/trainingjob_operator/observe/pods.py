@@ -28,10 +28,13 @@ def read_pod(raw: dict[str, Any]) -> PodSeen:
     finished = status.get("phase") in {"Succeeded", "Failed"}
     return PodSeen(
         uid=meta["uid"],
+        name=str(meta.get("name") or ""),
+        node=str((raw.get("spec") or {}).get("nodeName") or ""),
         created=read_time(meta.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC),
         running="running" in state and not finished,
         finished=finished,
         exit_code=ended.get("exitCode") if ended else None,
+        ended=read_time(ended.get("finishedAt")) if ended else None,
         trouble=_trouble(status, state),
     )
 

@@ -97,7 +97,7 @@ class Cluster:
                 }
             ],
         }
-        pod = self._make("pods", {"metadata": meta, "spec": template["spec"]})
+        pod = self._make("pods", {"metadata": meta, "spec": template["spec"] | {"nodeName": "node-1"}})
         self.job_status(active=1, startTime=self.store.stamp())
         self.pod_status(**(status or {"phase": "Pending"}))
         return pod["metadata"]["uid"]
@@ -112,7 +112,8 @@ class Cluster:
         return uid
 
     def end_pod(self, code, **terminated):
-        state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"} | terminated
+        state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+        state |= {"finishedAt": self.store.stamp()} | terminated
         phase = "Succeeded" if code == 0 else "Failed"
         self.pod_status(phase=phase, containerStatuses=[container(terminated=state)])
 

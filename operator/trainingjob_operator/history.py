@@ -1,0 +1,127 @@
+"""The attempts of a job: one entry for each pod of the trainer, kept when the pod is gone.
+
+An entry is open until the pod's end is seen, or the pod is seen to be gone; how it ended then stays as it
+is. The status is all that is remembered: equal observations of an equal status give equal entries.
+"""
+
+from datetime import datetime
+
+from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, Report, reasons
+from trainingjob_operator.observe import Observed, PodSeen
+from trainingjob_operator.step import Step
+from trainingjob_operator.subject import Subject
+from trainingjob_operator.text import shorten
+
+__all__ = ["MAX_ATTEMPTS", "record"]
+
+MAX_ATTEMPTS = 10
+MAX_MESSAGE = 200
+_OF_TROUBLE = {
+    reasons.OUT_OF_MEMORY: AttemptOutcome.OOM_KILLED,
+    reasons.TRAINER_EVICTED: AttemptOutcome.EVICTED,
+}
+
+
+def record(subject: Subject, seen: Observed, step: Step, attempts: int, now: datetime) -> tuple[Attempt, ...]:
+    """Return the history after this pass, the newest attempt last.
+
+    Parameters
+    ----------
+    subject, seen, step
+        What was decided, about what.
+    attempts
+        Attempts that are known of otherwise: those that came and went unseen are counted, too.
+    now
+        The end of an attempt that nobody dated.
+    """
+    known = subject.status.attempt_history or ()
+    pods = {pod.uid: pod for pod in seen.pods}
+    entries = [*known, *_new(known, seen.pods, attempts)]
+    stopping = subject.suspend or Phase.SUSPENDED in {step.phase, subject.status.phase}
+    told = [
+        _told(one, pods.get(one.pod_uid), seen.report, step, stopping=stopping, now=now) for one in entries
+    ]
+    if told and seen.report is not None and seen.report.pod_uid == told[-1].pod_uid:
+        number = max(told[-1].number, seen.report.attempt)
+        told[-1] = told[-1].model_copy(update={"number": number})
+    return tuple(told[-MAX_ATTEMPTS:])
+
+
+def _new(known: tuple[Attempt, ...], pods: tuple[PodSeen, ...], attempts: int) -> list[Attempt]:
+    """Return an entry for each pod that has none; those that were dropped for their age stay out."""
+    uids = {one.pod_uid for one in known}
+    full = len(known) >= MAX_ATTEMPTS
+    new = [pod for pod in pods if pod.uid not in uids and not (full and pod.created <= known[0].start_time)]
+    last = known[-1].number if known else 0
+    first = max(last + 1, attempts - len(new) + 1)
+    return [
+        Attempt(
+            number=number,
+            pod=pod.name or None,
+            pod_uid=pod.uid,
+            node=pod.node or None,
+            start_time=pod.created.replace(microsecond=0),
+        )
+        for number, pod in enumerate(new, first)
+    ]
+
+
+def _told(
+    one: Attempt, pod: PodSeen | None, report: Report | None, step: Step, *, stopping: bool, now: datetime
+) -> Attempt:
+    """Return the entry with what is known now."""
+    why = report.failure if report is not None and report.pod_uid == one.pod_uid else None
+    if one.outcome is not None:
+        # The trainer's own words may be read later than its pod's end.
+        late = why if one.outcome is AttemptOutcome.FAILED else None
+        return one if late is None else one.model_copy(update=_words(late.reason, late.message))
+    outcome = _outcome(pod, why, step, stopping=stopping)
+    found: dict[str, object] = {"outcome": outcome}
+    if pod is not None:
+        found |= {"node": pod.node or one.node, "exit_code": pod.exit_code, **_trouble(pod, outcome)}
+    if outcome is AttemptOutcome.FAILED and why is not None:
+        found |= _words(why.reason, why.message)
+    if outcome is not None:
+        found["end_time"] = ((pod.ended if pod is not None else None) or now).replace(microsecond=0)
+    return one.model_copy(update=found)
+
+
+def _trouble(pod: PodSeen, outcome: AttemptOutcome | None) -> dict[str, object]:
+    """Return what was wrong with the pod, where the outcome does not say it all."""
+    trouble = pod.trouble
+    asked = trouble is not None and trouble.reason == reasons.TRAINER_EVICTED
+    if trouble is None or outcome is AttemptOutcome.SUCCEEDED:
+        return _words(None, None)
+    if asked and outcome in {AttemptOutcome.SUSPENDED, AttemptOutcome.DEADLINE_EXCEEDED}:
+        return _words(None, None)
+    return _words(trouble.reason, trouble.message)
+
+
+def _outcome(
+    pod: PodSeen | None, why: Failure | None, step: Step, *, stopping: bool
+) -> AttemptOutcome | None:
+    """Return how the attempt has ended, ``None`` while it is under way."""
+    ended = pod is not None and (pod.exit_code is not None or pod.finished)
+    if pod is not None and not ended and not step.phase.terminal:
+        return None
+    if pod is not None and ended:
+        trouble = pod.trouble.reason if pod.trouble is not None else None
+        found = _OF_TROUBLE.get(trouble or "", AttemptOutcome.FAILED)
+        if pod.exit_code == 0:
+            return AttemptOutcome.SUCCEEDED
+        if found is not AttemptOutcome.EVICTED:
+            return found
+        if step.reason == reasons.DEADLINE_EXCEEDED:
+            return AttemptOutcome.DEADLINE_EXCEEDED
+        return AttemptOutcome.SUSPENDED if stopping else found
+    if step.phase is Phase.SUCCEEDED:
+        return AttemptOutcome.SUCCEEDED
+    if step.reason == reasons.DEADLINE_EXCEEDED:
+        return AttemptOutcome.DEADLINE_EXCEEDED
+    if why is not None or step.phase is Phase.FAILED:
+        return AttemptOutcome.FAILED
+    return AttemptOutcome.SUSPENDED if stopping else AttemptOutcome.REMOVED
+
+
+def _words(reason: str | None, message: str | None) -> dict[str, object]:
+    return {"reason": reason, "message": None if message is None else shorten(message, MAX_MESSAGE)}
