@@ -75,17 +75,7 @@ def permutation_importance(
     if not np.isfinite(base):
         raise ValueError("the score of the hold-out rows is not a finite number")
     watch.check_first()
-    columns: list[dict[str, Any]] = []
-    shuffles = _REPEATS
-    for name in sample.columns:
-        drops: list[float] = []
-        while len(drops) < _REPEATS and watch.allows_another():
-            drops.append(base - score(_shuffled(sample, name, rng)))
-        if drops:
-            columns.append({"name": str(name), "drop": float(np.mean(drops)), "std": float(np.std(drops))})
-            shuffles = len(drops)
-        if len(drops) < _REPEATS:
-            break
+    columns, shuffles = _measure(sample, base, score, rng, watch)
     cut = _cut((len(rows), len(order)), (len(columns), len(sample.columns)), shuffles, columns)
     columns.sort(key=lambda column: -column["drop"] if np.isfinite(column["drop"]) else np.inf)
     return {
@@ -97,6 +87,28 @@ def permutation_importance(
         "cut": cut,
         "columns": columns,
     }
+
+
+def _measure(
+    sample: pd.DataFrame,
+    base: float,
+    score: Callable[[pd.DataFrame], float],
+    rng: np.random.Generator,
+    watch: "_Watch",
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the columns that there was time for, and how often the last one of them was shuffled."""
+    columns: list[dict[str, Any]] = []
+    shuffles = _REPEATS
+    for name in sample.columns:
+        drops: list[float] = []
+        while len(drops) < _REPEATS and watch.allows_another():
+            drops.append(base - score(_shuffled(sample, name, rng)))
+        if drops:
+            columns.append({"name": str(name), "drop": float(np.mean(drops)), "std": float(np.std(drops))})
+            shuffles = len(drops)
+        if len(drops) < _REPEATS:
+            break
+    return columns, shuffles
 
 
 class _Watch:
