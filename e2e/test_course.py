@@ -40,6 +40,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     assert status["backend"] == "local"
     assert status["modelSource"] in {"tpot", "baseline"}
     assert status["attempts"] == 1
+    assert run.outcomes == ["Succeeded"]
     assert status["startTime"] <= status["completionTime"]
     assert status["resolved"]["task"] == "classification"
     assert status["resolved"]["metric"] == "accuracy"

@@ -31,6 +31,11 @@ def resumed(run, bucket, first, before):
     )
     status = run.reach("Succeeded")
     assert status["attempts"] == 2
+    gone, stood = status["attemptHistory"]
+    assert (gone["number"], gone["podUid"]) == (1, first["metadata"]["uid"])
+    assert (gone["outcome"], gone["exitCode"], gone["node"]) == ("Evicted", 143, first["spec"]["nodeName"])
+    assert gone["startTime"] < gone["endTime"] <= stood["endTime"]
+    assert (stood["number"], stood["outcome"]) == (2, "Succeeded")
     assert not run.job["status"].get("failed")
     summary = bucket.document(f"{run.folder}evaluation_summary.json")
     # The journal has a line of its own for the run.
@@ -48,6 +53,7 @@ def test_an_operator_that_is_killed_loses_nothing(start, operator, phase):
     operator.wait_ready()
     status = run.reach("Succeeded")
     assert status["attempts"] == 1
+    assert run.outcomes == ["Succeeded"]
     assert len(run.pods) == 1
 
 

@@ -35,4 +35,5 @@ def test_the_time_to_live_takes_pods_and_never_the_resource(start):
     after = run.status
     assert after["phase"] == "Succeeded"
     assert after["artifacts"] == status["artifacts"]
+    assert run.outcomes == ["Succeeded"]
     assert run.conditions()["Ready"] == ("True", "Succeeded")

@@ -20,6 +20,9 @@ def test_a_column_that_is_not_there_fails_without_a_retry(start, cluster, namesp
     message = failed(run, "TargetColumnMissing")
     assert "nowhere" in message
     assert run.status["attempts"] == 1
+    (attempt,) = run.status["attemptHistory"]
+    said = (attempt["outcome"], attempt["exitCode"], attempt["reason"])
+    assert said == ("Failed", 2, "TargetColumnMissing")
     assert len(run.pods) == 1
     (condition,) = [each for each in run.job["status"]["conditions"] if each["type"] == "Failed"]
     assert condition["reason"] == "PodFailurePolicy"
@@ -74,6 +77,7 @@ def test_a_run_ends_at_its_deadline(start):
     run.reach("Searching", START_SECONDS)
     message = failed(run, "DeadlineExceeded")
     assert "30 s" in message
+    assert run.outcomes == ["DeadlineExceeded"]
     run.eventually(
         lambda: all(each["status"]["phase"] in {"Succeeded", "Failed"} for each in run.pods),
         "a pod is left",

@@ -15,6 +15,7 @@ def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
     assert job["spec"]["suspend"] is True
     assert job["spec"]["activeDeadlineSeconds"] < 600
     assert not job["status"].get("failed")
+    assert run.outcomes == ["Suspended"]
     kept = len(run.journal())
     assert kept > 1
 
@@ -25,6 +26,7 @@ def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
     run.resume()
     run.reach("Searching", START_SECONDS)
     status = run.reach("Succeeded")
+    assert run.outcomes == ["Suspended", "Succeeded"]
     assert run.job["metadata"]["uid"] == job["metadata"]["uid"]
     assert status["progress"]["elapsedSeconds"] <= 60 * 1.05 + 5
     assert bucket.document(f"{run.folder}evaluation_summary.json")["evaluations"]["total"] >= kept - 1

@@ -111,6 +111,11 @@ class Run:
         """Evaluations that the status tells of."""
         return (self.status.get("progress") or {}).get("evaluated", 0)
 
+    @property
+    def outcomes(self) -> list[str]:
+        """How its attempts ended, the first one first."""
+        return [each.get("outcome", "") for each in self.status.get("attemptHistory") or ()]
+
     def condition(self, kind: str) -> dict[str, Any]:
         """Return a condition of the status."""
         found = self.status.get("conditions") or []
