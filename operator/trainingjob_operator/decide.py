@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from trainingjob_api import Phase, Stage, reasons
 from trainingjob_operator import outcome
 from trainingjob_operator.names import Child
-from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, TrainerJob
+from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, TrainerJob, Trouble
 from trainingjob_operator.step import Step, Suspension
 from trainingjob_operator.subject import Subject
 
@@ -157,6 +157,8 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
     dead = pod is not None and pod.exit_code is not None
     trouble = outcome.last_cause(seen) if dead else (pod.trouble if pod is not None else None) or seen.waiting
+    if trouble is None and seen.obstacle is not None:
+        trouble = Trouble(seen.obstacle.reason, seen.obstacle.message)
     if trouble is not None:
         until = f"; the job fails if this lasts until its deadline ({job.deadline_seconds} s)"
         return Step(

@@ -14,6 +14,7 @@ __all__ = [
     "JOB_LABEL",
     "LABEL_SELECTOR",
     "MANAGED_BY",
+    "PLAN_ANNOTATION",
     "UID_LABEL",
     "USER_LABEL",
     "Child",
@@ -31,6 +32,8 @@ CLASS_LABEL = f"{GROUP}/operator-class"
 USER_LABEL = f"{GROUP}/user"
 JOB_ANNOTATION = f"{GROUP}/job-name"
 """The job's full name: a label has room for 63 characters only."""
+PLAN_ANNOTATION = f"{GROUP}/run"
+"""The plan, once more, on the Job: what a fence that was deleted by hand is made from again."""
 
 LABEL_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 MAX_NAME = 63

@@ -7,10 +7,10 @@ import pytest
 
 from support.fake_kubernetes.golden import check_golden
 from trainingjob_api import parse_job
-from trainingjob_operator.desired import build, read_run
+from trainingjob_operator.desired import build, read_copy, read_run
 from trainingjob_operator.desired.pod import CLAIMS_DIR
 from trainingjob_operator.desired.resources import amount
-from trainingjob_operator.names import Child, Owner
+from trainingjob_operator.names import PLAN_ANNOTATION, Child, Owner
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.settings import Settings
 
@@ -61,12 +61,18 @@ def test_manifest(child, size, spec):
     manifest = build(child, OWNER, planned(spec), SETTINGS)
     if child is Child.RUN:
         manifest["data"]["run.json"] = json.loads(manifest["data"]["run.json"])
+    if child is Child.JOB:
+        # The same as in the fence, whose golden file shows it.
+        assert manifest["metadata"]["annotations"].pop(PLAN_ANNOTATION) == planned(spec).run.model_dump_json(
+            by_alias=True
+        )
     check_golden(GOLDEN / f"{child.name.lower()}-{size}.yaml", manifest)
 
 
 def test_the_fence_holds_the_whole_plan():
     found = planned(LARGE)
     assert read_run(build(Child.RUN, OWNER, found, SETTINGS)) == found
+    assert read_copy(build(Child.JOB, OWNER, found, SETTINGS)) == found
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from trainingjob_operator.desired.job import build_job
 from trainingjob_operator.desired.report import build_report
 from trainingjob_operator.desired.role import build_role
 from trainingjob_operator.desired.role_binding import build_role_binding
-from trainingjob_operator.desired.run import RUN_KEY, build_run, read_run
+from trainingjob_operator.desired.run import RUN_KEY, build_run, read_copy, read_run
 from trainingjob_operator.desired.service_account import build_service_account
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
-__all__ = ["RUN_KEY", "build", "read_run"]
+__all__ = ["RUN_KEY", "build", "read_copy", "read_run"]
 
 _BUILDERS: dict[Child, Callable[[Owner, Plan, Settings], dict[str, Any]]] = {
     Child.RUN: build_run,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from trainingjob_operator.desired.pod import CONTAINER, build_pod_template
+from trainingjob_operator.desired.run import plan_annotation
 from trainingjob_operator.names import Child, Owner, metadata
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
@@ -20,11 +21,11 @@ def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
 
     It has no time to live of its own: the operator would make a Job anew that has deleted itself.
     """
-    run = plan.run
+    run, meta = plan.run, metadata(owner, Child.JOB)
     return {
         "apiVersion": Child.JOB.api_version,
         "kind": Child.JOB.kind,
-        "metadata": metadata(owner, Child.JOB),
+        "metadata": meta | {"annotations": meta["annotations"] | plan_annotation(plan)},
         "spec": {
             "parallelism": 1,
             "completions": 1,

@@ -1,18 +1,23 @@
-"""The ConfigMap ``<job>-run``: what is in force, and the fence against beginning a job twice."""
+"""The ConfigMap ``<job>-run``: what is in force, and the fence against beginning a job twice.
+
+The Job carries the plan once more, so that a fence that somebody deletes is made again as it was.
+"""
 
 from typing import Any
 
 from pydantic import ValidationError
 
 from trainingjob_api import ResolvedRun
-from trainingjob_operator.names import Child, Owner, metadata
+from trainingjob_operator.names import PLAN_ANNOTATION, Child, Owner, metadata
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
-__all__ = ["IMAGE_KEY", "RUN_KEY", "build_run", "read_run"]
+__all__ = ["IMAGE_KEY", "RUN_KEY", "build_run", "plan_annotation", "read_copy", "read_run"]
 
 RUN_KEY = "run.json"
 IMAGE_KEY = "image"
+MAX_COPY_BYTES = 200 * 1024
+"""All annotations of an object may have 256 KiB; only a search space that was written to be huge has more."""
 
 
 def build_run(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
@@ -26,10 +31,28 @@ def build_run(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
     }
 
 
+def plan_annotation(plan: Plan) -> dict[str, str]:
+    """Return the annotation of the Job that holds the plan, empty if it would be too large."""
+    text = plan.run.model_dump_json(by_alias=True)
+    return {PLAN_ANNOTATION: text} if len(text.encode()) <= MAX_COPY_BYTES else {}
+
+
 def read_run(raw: dict[str, Any]) -> Plan | None:
     """Return the plan that such a ConfigMap holds, ``None`` if it cannot be read."""
     data = raw.get("data") or {}
+    return _plan(data.get(RUN_KEY), data.get(IMAGE_KEY))
+
+
+def read_copy(raw: dict[str, Any]) -> Plan | None:
+    """Return the plan that a Job was made from, ``None`` if it cannot be read from it."""
+    template = (raw.get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or [{}]
+    annotations = raw["metadata"].get("annotations") or {}
+    return _plan(annotations.get(PLAN_ANNOTATION), containers[0].get("image"))
+
+
+def _plan(text: str | None, image: str | None) -> Plan | None:
     try:
-        return Plan(run=ResolvedRun.model_validate_json(data[RUN_KEY]), image=data[IMAGE_KEY])
-    except (KeyError, ValidationError):
+        return Plan(run=ResolvedRun.model_validate_json(text), image=image) if text and image else None
+    except ValidationError:
         return None

@@ -4,9 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from trainingjob_api import KIND, reasons
-from trainingjob_operator.desired import read_run
 from trainingjob_operator.desired.report import REPORT_KEY
-from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import Child, owned_by
 from trainingjob_operator.observe.observed import (
     JobOutcome,
@@ -16,9 +14,9 @@ from trainingjob_operator.observe.observed import (
     Snapshot,
     TrainerJob,
 )
+from trainingjob_operator.observe.plans import find_plan
 from trainingjob_operator.observe.pods import read_pod, waiting_for_pod
 from trainingjob_operator.observe.reports import Watermark, check_report
-from trainingjob_operator.resolution import Plan, plan
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
 
@@ -46,7 +44,7 @@ def observe(
     uid = subject.owner.uid
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
-    in_force, refusal = _plan(subject, snapshot, settings, owned.get(Child.RUN))
+    in_force, refusal = find_plan(subject, owned, settings, snapshot.space_text)
     pods = tuple(sorted((read_pod(raw) for raw in snapshot.pods), key=_age))
     text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
     verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
@@ -63,25 +61,6 @@ def observe(
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
         obstacle=obstacle or refusal,
     )
-
-
-def _plan(
-    subject: Subject, snapshot: Snapshot, settings: Settings, fence: dict[str, Any] | None
-) -> tuple[Plan | None, Obstacle | None]:
-    """Return the plan of the fence, or the one that the job would begin with."""
-    if fence is not None:
-        found = read_run(fence)
-        if found is not None:
-            return found, None
-        name = fence["metadata"]["name"]
-        text = f"ConfigMap {name} was written by another version and cannot be read; delete it to begin anew"
-        return None, Obstacle(reasons.NAME_CONFLICT, text)
-    if subject.job is None:
-        return None, Obstacle(reasons.SPEC_INVALID, subject.problem or "the spec cannot be read", final=True)
-    try:
-        return plan(subject.job, settings, snapshot.space_text), None
-    except Refused as refused:
-        return None, Obstacle(refused.reason, refused.message, final=refused.final)
 
 
 def _foreign(subject: Subject, snapshot: Snapshot) -> Obstacle | None:

@@ -1,0 +1,146 @@
+"""The plan of a run that has begun: whatever is deleted by hand, it never becomes another one."""
+
+from dataclasses import replace
+
+import pytest
+
+from support.fake_kubernetes import Operation
+from support.fake_kubernetes.cluster import NAMESPACE
+from support.fake_kubernetes.operation import SETTINGS
+from trainingjob_operator.names import PLAN_ANNOTATION, Child
+
+OTHERS = {
+    "image": replace(SETTINGS, trainer_image="registry.example/trainer:2"),
+    "generations": replace(SETTINGS, defaults={"TPOT__GENERATIONS": "3"}),
+    "search_digest": replace(SETTINGS, defaults={"TPOT__CONFIG_DICT": "graph"}),
+    "automl_enabled": replace(SETTINGS, rollout_percent=0.0),
+}
+
+
+def lose(store, *names):
+    for plural, name in names:
+        store.delete(plural, NAMESPACE, name)
+
+
+def image_of(cluster):
+    return cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+def begin(store, cluster, **spec):
+    cluster.submit(**spec)
+    Operation(store).settle()
+    cluster.run_pod()
+    cluster.report_progress(1)
+    Operation(store).settle()
+
+
+FENCE, JOB = ("configmaps", "churn-run"), ("jobs", "churn-trainer")
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, *OTHERS.values()], ids=["same", *OTHERS])
+def test_a_fence_deleted_in_mid_run_is_made_again_as_it_was(store, cluster, settings):
+    begin(store, cluster)
+    before, resolved = cluster.child(Child.RUN)["data"], cluster.status["resolved"]
+    lose(store, FENCE)
+    Operation(store, settings=settings).settle()
+    assert cluster.child(Child.RUN)["data"] == before
+    assert cluster.child(Child.RUN)["immutable"] is True
+    assert cluster.status["resolved"] == resolved
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_a_search_space_that_changed_meanwhile_changes_nothing(store, cluster):
+    tree = "{type: estimator, name: LogisticRegression}"
+    cluster._make("configmaps", {"metadata": {"name": "space"}, "data": {"tree": tree}})
+    begin(store, cluster, searchSpace={"configMapRef": {"name": "space", "key": "tree"}})
+    before = cluster.child(Child.RUN)["data"]
+    lose(store, FENCE, ("configmaps", "space"))
+    Operation(store).settle()
+    assert cluster.child(Child.RUN)["data"] == before
+
+
+@pytest.mark.parametrize("copy", [None, "{}", "no json"])
+def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
+    begin(store, cluster)
+    annotations = store.get("jobs", NAMESPACE, "churn-trainer")["metadata"]["annotations"]
+    annotations.pop(PLAN_ANNOTATION)
+    if copy is not None:
+        annotations[PLAN_ANNOTATION] = copy
+    lose(store, FENCE)
+    operation = Operation(store, settings=OTHERS["image"])
+    operation.settle()
+    assert cluster.child(Child.RUN) is None
+    assert cluster.status["phase"] == "Searching"
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.settle()
+    assert cluster.status["phase"] == "Succeeded"
+
+
+def test_without_a_copy_the_next_attempt_says_what_is_missing(store, cluster):
+    begin(store, cluster)
+    store.get("jobs", NAMESPACE, "churn-trainer")["metadata"]["annotations"].pop(PLAN_ANNOTATION)
+    lose(store, FENCE)
+    cluster.end_pod(143)
+    cluster.make_pod()
+    Operation(store).settle()
+    assert cluster.ready == ("False", "PlanLost")
+    assert "churn-run" in cluster.condition("Ready")["message"]
+
+
+def test_with_fence_and_job_gone_equal_settings_go_on(store, cluster):
+    begin(store, cluster)
+    before = cluster.child(Child.RUN)["data"]
+    lose(store, FENCE, JOB)
+    Operation(store).settle()
+    assert cluster.child(Child.RUN)["data"] == before
+    assert cluster.child(Child.JOB)
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_with_fence_and_job_gone_other_settings_end_the_job(store, cluster, field):
+    begin(store, cluster)
+    lose(store, FENCE, JOB)
+    Operation(store, settings=OTHERS[field]).settle()
+    assert cluster.child(Child.RUN) is None
+    assert cluster.child(Child.JOB) is None
+    failed = cluster.condition("Failed")
+    assert (failed["status"], failed["reason"]) == ("True", "PlanLost")
+    assert field in failed["message"]
+
+
+def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cluster):
+    settings = replace(SETTINGS, output_uri="s3://all")
+    cluster.submit(output=None)
+    Operation(store, settings=settings).settle()
+    cluster.run_pod()
+    Operation(store, settings=settings).settle()
+    lose(store, FENCE, JOB)
+    Operation(store, settings=settings).settle()
+    assert cluster.condition("Failed")["reason"] == "PlanLost"
+    assert "spec.output.uri" in cluster.condition("Failed")["message"]
+
+
+def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
+    cluster.submit()
+    Operation(store).settle()
+    lose(store, FENCE, JOB)
+    Operation(store, settings=OTHERS["image"]).settle()
+    assert image_of(cluster) == "registry.example/trainer:2"
+    assert cluster.status["resolved"]["image"] == "registry.example/trainer:2"
+
+
+def test_a_model_that_is_there_is_no_loss(store, cluster):
+    begin(store, cluster)
+    cluster.report_success()
+    lose(store, FENCE, JOB)
+    Operation(store, settings=OTHERS["image"]).settle()
+    assert cluster.status["phase"] == "Succeeded"
+
+
+def test_a_plan_that_no_annotation_holds_is_not_copied(cluster, operation, monkeypatch):
+    monkeypatch.setattr("trainingjob_operator.desired.run.MAX_COPY_BYTES", 100)
+    cluster.submit()
+    operation.settle()
+    assert PLAN_ANNOTATION not in cluster.child(Child.JOB)["metadata"]["annotations"]
