@@ -61,6 +61,8 @@ TRAINER_CRASHED: Final = "TrainerCrashed"
 """The trainer ended without a final report."""
 OUT_OF_MEMORY: Final = "OutOfMemory"
 """A container was killed for its memory."""
+REPORT_REFUSED: Final = "ReportRefused"
+"""A report of the trainer is not believed (an event); the status keeps what it had."""
 
 # Dask (DaskReady, Degraded) and steps down the ladder.
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, TrainingJobStatus, reasons
 from trainingjob_operator.names import MANAGED_BY, Owner, child_name, labels
-from trainingjob_operator.observe import Observed
+from trainingjob_operator.observe import Observed, Refusal
 from trainingjob_operator.step import Step
 
-__all__ = ["Note", "build_event", "notes"]
+__all__ = ["Note", "build_event", "notes", "refusal_note"]
 
 MAX_MESSAGE = 1000
 
@@ -28,12 +28,15 @@ class Note:
         As in a condition.
     key
         What tells this occurrence from an earlier one with the same words.
+    once
+        Whether the key alone tells occurrences apart, since the words vary with what somebody else writes.
     """
 
     kind: Literal["Normal", "Warning"]
     reason: str
     message: str
     key: str = ""
+    once: bool = False
 
 
 def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: Step) -> Iterator[Note]:
@@ -58,9 +61,15 @@ def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: 
         yield Note("Normal", seen.last_trouble.reason, text, key)
 
 
+def refusal_note(refusal: Refusal, status: TrainingJobStatus) -> Note:
+    """Return the event that tells of a refused report: one for each kind and attempt, however many come."""
+    text = f"a report of the trainer is not believed ({refusal.kind}): {refusal.message}; the status stays"
+    return Note("Warning", reasons.REPORT_REFUSED, text, f"{refusal.kind}/{status.attempts or 0}", once=True)
+
+
 def build_event(owner: Owner, note: Note, now: datetime) -> dict[str, Any]:
     """Return the Event; its name is made from what it says, so that a second one is refused with 409."""
-    words = f"{owner.uid}\n{note.kind}\n{note.reason}\n{note.message}\n{note.key}"
+    words = f"{owner.uid}\n{note.kind}\n{note.reason}\n{'' if note.once else note.message}\n{note.key}"
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

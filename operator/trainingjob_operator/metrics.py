@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from trainingjob_api import Fallback, ModelSource, Phase, TrainingJobStatus
+from trainingjob_operator.observe import RefusalKind
 
 __all__ = ["Metrics"]
 
@@ -83,6 +84,14 @@ class Metrics(Collector):
             ["status"],
             registry=registry,
         )
+        self.refusals = Counter(
+            "trainingjob_reports_refused",
+            "Reports of trainers that are not believed.",
+            ["reason"],
+            registry=registry,
+        )
+        for kind in RefusalKind:
+            self.refusals.labels(reason=kind)
         registry.register(self)
 
     def seen(self, uid: str, namespace: str, name: str, status: TrainingJobStatus) -> None:

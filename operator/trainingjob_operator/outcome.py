@@ -70,7 +70,7 @@ def _complete(job: TrainerJob, seen: Observed, now: datetime) -> Step:
             message="the trainer has ended; its last report is being read",
             again_after=REPORT_RECHECK_SECONDS,
         )
-    detail = f" ({seen.report_refused})" if seen.report_refused else ""
+    detail = f" ({seen.report_refused.message})" if seen.report_refused else ""
     message = f"the trainer ended without a final report that can be believed{detail}; create the job anew"
     return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
 

@@ -10,12 +10,12 @@ from trainingjob_api import TrainingJobStatus, reasons
 from trainingjob_operator.decide import decide
 from trainingjob_operator.desired import build, read_run
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.events import build_event, notes
+from trainingjob_operator.events import Note, build_event, notes, refusal_note
 from trainingjob_operator.gateway import Gateway
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.metrics import Metrics
 from trainingjob_operator.names import Child, owned_by
-from trainingjob_operator.observe import Observed, Obstacle, Watermark, foreign_obstacle, observe
+from trainingjob_operator.observe import Observed, Obstacle, Refusal, Watermark, foreign_obstacle, observe
 from trainingjob_operator.project import project
 from trainingjob_operator.resolution import minds, space_reference
 from trainingjob_operator.settings import Settings
@@ -46,6 +46,7 @@ class _Memory:
     watermark: Watermark | None = None
     written_version: str = ""
     written_at: datetime | None = None
+    refusal: str = ""
 
 
 class Reconciler:
@@ -121,6 +122,8 @@ class Reconciler:
             seen = await self._observe(key, subject)
             step = decide(subject, seen, now)
         wait = await self._tell(key, subject, seen, step, now) if step.write else None
+        if seen.report_refused is not None and not (subject.ended or subject.deleting):
+            await self._tell_refusal(key, subject, seen.report_refused, now)
         return min((one for one in (step.again_after, wait) if one is not None), default=None)
 
     async def _observe(self, key: JobKey, subject: Subject) -> Observed:
@@ -133,8 +136,6 @@ class Reconciler:
             report = seen.report
             mark = Watermark(report.attempt, report.sequence, report.pod_uid or "")
             self._memory[key] = replace(memory, watermark=mark)
-        elif seen.report_refused:
-            _log.warning("%s/%s: report refused: %s", *key, seen.report_refused)
         return seen
 
     async def _apply(self, subject: Subject, seen: Observed, step: Step) -> Obstacle | None:
@@ -178,12 +179,7 @@ class Reconciler:
             return PROGRESS_SECONDS - since
         # Before the status: a restart in between posts them again, and their names tell that they are there.
         for note in notes(subject.status, status, seen, step):
-            try:
-                await self._gateway.post_event(build_event(subject.owner, note, now))
-            except ApiFault as fault:
-                if not fault.refusal:
-                    raise
-                _log.warning("%s/%s: event refused: %s", *key, fault)
+            await self._post(key, subject, note, now)
         version = await self._gateway.write_status(subject.owner, change, subject.resource_version)
         if version is not None:
             self._remember(key, version, now)
@@ -191,6 +187,23 @@ class Reconciler:
             self._metrics.seen(subject.owner.uid, *key, status)
             _report_step(key, subject.status, status, step)
         return None
+
+    async def _tell_refusal(self, key: JobKey, subject: Subject, refusal: Refusal, now: datetime) -> None:
+        """Make a report that is not believed visible, once."""
+        if self._memory[key].refusal == refusal.digest:
+            return
+        await self._post(key, subject, refusal_note(refusal, subject.status), now)
+        _log.warning("%s/%s: report refused (%s): %s", *key, refusal.kind, refusal.message)
+        self._metrics.refusals.labels(reason=refusal.kind).inc()
+        self._memory[key] = replace(self._memory[key], refusal=refusal.digest)
+
+    async def _post(self, key: JobKey, subject: Subject, note: Note, now: datetime) -> None:
+        try:
+            await self._gateway.post_event(build_event(subject.owner, note, now))
+        except ApiFault as fault:
+            if not fault.refusal:
+                raise
+            _log.warning("%s/%s: event refused: %s", *key, fault)
 
     def _remember(self, key: JobKey, version: str, now: datetime) -> None:
         self._memory[key] = replace(self._memory[key], written_version=version, written_at=now)

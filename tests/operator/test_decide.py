@@ -8,7 +8,7 @@ import pytest
 from trainingjob_api import Artifact, Condition, Failure, Phase, Report, Stage, TrainingJobStatus, parse_job
 from trainingjob_operator.decide import decide
 from trainingjob_operator.names import Child, Owner
-from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, TrainerJob, Trouble
+from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, Refusal, TrainerJob, Trouble
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.step import Step, Suspension
@@ -302,7 +302,10 @@ FAILURES = [
     pytest.param(replace(STARTED, suspend=True), NOTHING, SETTLED, id="no-deadline-while-suspended"),
     pytest.param(
         SUBJECT,
-        made(job=replace(COMPLETE, ended=NOW - timedelta(seconds=30)), report_refused="of another job"),
+        made(
+            job=replace(COMPLETE, ended=NOW - timedelta(seconds=30)),
+            report_refused=Refusal("OtherJob", "of another job"),
+        ),
         failure(
             "TrainerCrashed",
             "the trainer ended without a final report that can be believed (of another job); "

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
+from support.fake_kubernetes import Fault, Operation
 from trainingjob_api import Progress, Report, TrainingJobStatus, dump_report
-from trainingjob_operator.observe import PodSeen, Watermark, check_report
+from trainingjob_operator.observe import PodSeen, RefusalKind, Watermark, check_report
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 UID = "job-uid"
@@ -53,31 +55,41 @@ def test_believed(told, watermark, pods):
 
 
 @pytest.mark.parametrize(
-    ("told", "watermark", "word"),
+    ("told", "watermark", "word", "kind"),
     [
-        pytest.param(report(job_uid="other"), None, "another job", id="job"),
-        pytest.param(report(pod_uid=None), None, "no pod", id="no-pod"),
-        pytest.param(report(attempt=1), MARK, "attempt 1", id="attempt"),
-        pytest.param(report(sequence=4), MARK, "sequence 4", id="sequence"),
-        pytest.param(report(pod_uid="pod-9"), MARK, "two pods", id="two-pods"),
+        pytest.param(report(job_uid="other"), None, "another job", "OtherJob", id="job"),
+        pytest.param(report(pod_uid=None), None, "no pod", "NoPod", id="no-pod"),
+        pytest.param(report(attempt=1), MARK, "attempt 1", "Stale", id="attempt"),
+        pytest.param(report(sequence=4), MARK, "sequence 4", "Stale", id="sequence"),
+        pytest.param(report(pod_uid="pod-9"), MARK, "two pods", "TwoPods", id="two-pods"),
         pytest.param(
-            report(pod_uid="pod-1", written_at=NOW + timedelta(seconds=9)), None, "replaced", id="zombie"
+            report(pod_uid="pod-1", written_at=NOW + timedelta(seconds=9)),
+            None,
+            "replaced",
+            "ReplacedPod",
+            id="zombie",
         ),
-        pytest.param("{", None, "json", id="no-json"),
-        pytest.param("x" * 300_000, None, "larger", id="huge"),
-        pytest.param(json.dumps({"schemaVersion": 2, "jobUid": UID}), None, "schemaVersion", id="version"),
-        pytest.param(json.dumps({"jobUid": UID, "best": {"score": "nan"}}), None, "best", id="nan"),
+        pytest.param("{", None, "json", "Malformed", id="no-json"),
+        pytest.param("x" * 300_000, None, "larger", "TooLarge", id="huge"),
+        pytest.param(
+            json.dumps({"schemaVersion": 2, "jobUid": UID}), None, "schemaVersion", "Malformed", id="version"
+        ),
+        pytest.param(
+            json.dumps({"jobUid": UID, "best": {"score": "nan"}}), None, "best", "Malformed", id="nan"
+        ),
     ],
 )
-def test_refused(told, watermark, word):
+def test_refused(told, watermark, word, kind):
     verdict = check(told, watermark=watermark)
     assert verdict.report is None
-    assert word in verdict.refused
+    assert word in verdict.refused.message
+    assert verdict.refused.kind == kind
+    assert verdict.refused == check(told, watermark=watermark).refused
 
 
 def test_after_a_restart_the_status_stands_in_for_the_watermark():
     old = report(progress=Progress(updated_at=NOW - timedelta(seconds=1)))
-    assert "older than the status" in check(old, status=OLD_STATUS).refused
+    assert "older than the status" in check(old, status=OLD_STATUS).refused.message
     assert check(report(progress=Progress(updated_at=NOW)), status=OLD_STATUS).report
 
 
@@ -113,3 +125,91 @@ def test_what_is_believed_never_goes_back(order):
         if verdict.report is not None:
             assert mark is None or verdict.watermark >= mark
             mark = verdict.watermark
+
+
+def told_of(cluster, operation):
+    return len(cluster.events("ReportRefused")), {
+        kind: operation.value("trainingjob_reports_refused_total", reason=kind)
+        for kind in ("Malformed", "Stale")
+    }
+
+
+@pytest.fixture
+def running(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    for generation in (1, 2, 3):
+        cluster.report_progress(generation)
+        operation.settle()
+
+
+def test_a_refused_report_is_an_event_and_a_count_once(cluster, operation, running):
+    cluster.report(raw='{"jobUid": 1}')
+    for _ in range(3):
+        operation.look()
+    assert told_of(cluster, operation) == (1, {"Malformed": 1, "Stale": 0})
+    [event] = cluster.events("ReportRefused")
+    assert event["type"] == "Warning"
+    assert "jobUid" in event["message"]
+    assert cluster.status["progress"]["generation"] == 3
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_reports_that_differ_are_counted_and_told_by_kind(cluster, operation, running):
+    for number in range(5):
+        cluster.report(raw=json.dumps({"jobUid": number}))
+        operation.look()
+    cluster.report(sequence=1)
+    operation.look()
+    cluster.report(sequence=2)
+    operation.look()
+    assert told_of(cluster, operation) == (2, {"Malformed": 5, "Stale": 2})
+
+
+def test_a_restart_tells_nothing_twice(cluster, operation, running):
+    cluster.report(raw="nonsense")
+    operation.look()
+    operation.start()
+    operation.look()
+    assert told_of(cluster, operation) == (1, {"Malformed": 1, "Stale": 0})
+
+
+def test_another_attempt_is_told_again(cluster, operation, running):
+    cluster.report(raw="nonsense")
+    operation.settle()
+    cluster.end_pod(143)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report(raw="more nonsense")
+    operation.settle()
+    assert told_of(cluster, operation) == (2, {"Malformed": 2, "Stale": 0})
+
+
+def test_a_refused_event_of_a_refused_report_stops_nothing(store, cluster):
+    operation = Operation(store, Fault(403, method="POST", plural="events", times=99))
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.report(raw="nonsense")
+    operation.settle()
+    assert cluster.status["phase"] == "Searching"
+    assert operation.value("trainingjob_reports_refused_total", reason="Malformed") == 1
+
+
+def test_an_event_that_was_not_taken_is_posted_again(store, cluster):
+    operation = Operation(store)
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report(raw="nonsense")
+    operation.client.faults.append(Fault(503, method="POST", plural="events"))
+    operation.settle()
+    assert told_of(cluster, operation) == (1, {"Malformed": 1, "Stale": 0})
+
+
+def test_every_kind_is_a_label_from_the_start(operation):
+    text = generate_latest(operation.metrics.registry).decode()
+    assert all(f'trainingjob_reports_refused_total{{reason="{kind}"}} 0.0' in text for kind in RefusalKind)

@@ -10,7 +10,17 @@ from trainingjob_api import Report
 from trainingjob_operator.names import Child
 from trainingjob_operator.resolution import Plan
 
-__all__ = ["JobOutcome", "Observed", "Obstacle", "PodSeen", "Snapshot", "TrainerJob", "Trouble"]
+__all__ = [
+    "JobOutcome",
+    "Observed",
+    "Obstacle",
+    "PodSeen",
+    "Refusal",
+    "RefusalKind",
+    "Snapshot",
+    "TrainerJob",
+    "Trouble",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +71,35 @@ class Obstacle:
     reason: str
     message: str
     final: bool = False
+
+
+class RefusalKind(StrEnum):
+    """Why a report is not believed; also a metric's label."""
+
+    MALFORMED = "Malformed"
+    TOO_LARGE = "TooLarge"
+    OTHER_JOB = "OtherJob"
+    NO_POD = "NoPod"
+    STALE = "Stale"
+    TWO_PODS = "TwoPods"
+    REPLACED_POD = "ReplacedPod"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A report that is not believed.
+
+    Parameters
+    ----------
+    kind, message
+        Why.
+    digest
+        What tells this report from another one.
+    """
+
+    kind: RefusalKind
+    message: str
+    digest: str = ""
 
 
 class JobOutcome(StrEnum):
@@ -161,7 +200,7 @@ class Observed:
     job: TrainerJob | None = None
     pods: tuple[PodSeen, ...] = ()
     report: Report | None = None
-    report_refused: str | None = None
+    report_refused: Refusal | None = None
     waiting: Trouble | None = None
     obstacle: Obstacle | None = None
 

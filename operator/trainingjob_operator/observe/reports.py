@@ -1,11 +1,17 @@
 """Which reports are believed: the trainer runs what users ask for, so that its word is checked."""
 
+import hashlib
 from dataclasses import dataclass
 
 from trainingjob_api import Report, ReportError, TrainingJobStatus, parse_report
-from trainingjob_operator.observe.observed import PodSeen
+from trainingjob_api.report import MAX_REPORT_BYTES
+from trainingjob_operator.observe.observed import PodSeen, Refusal, RefusalKind
+from trainingjob_operator.text import shorten
 
 __all__ = ["Verdict", "Watermark", "check_report"]
+
+MAX_MESSAGE = 500
+_Why = tuple[RefusalKind, str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,7 +28,7 @@ class Verdict:
     """The report, if it is believed, or why not; neither where there is none."""
 
     report: Report | None = None
-    refused: str | None = None
+    refused: Refusal | None = None
 
     @property
     def watermark(self) -> Watermark | None:
@@ -60,46 +66,57 @@ def check_report(
     try:
         report = parse_report(text)
     except ReportError as error:
-        return Verdict(refused=str(error)[:500])
-    refused = (
+        large = len(text.encode(errors="replace")) > MAX_REPORT_BYTES
+        kind = RefusalKind.TOO_LARGE if large else RefusalKind.MALFORMED
+        return _refused(text, (kind, shorten(str(error), MAX_MESSAGE)))
+    found = (
         _identity(report, uid)
         or (_order(report, watermark) if watermark is not None else _age(report, status))
         or _pod(report, pods)
     )
-    return Verdict(refused=refused) if refused else Verdict(report=report)
+    return _refused(text, found) if found else Verdict(report=report)
 
 
-def _identity(report: Report, uid: str) -> str | None:
+def _refused(text: str, why: _Why) -> Verdict:
+    kind, message = why
+    digest = hashlib.sha256(f"{kind}\n{text}".encode(errors="replace")).hexdigest()[:16]
+    return Verdict(refused=Refusal(kind, message, digest))
+
+
+def _identity(report: Report, uid: str) -> _Why | None:
     if report.job_uid != uid:
-        return "the report is of another job"
+        return RefusalKind.OTHER_JOB, "the report is of another job"
     if report.pod_uid is None:
-        return "the report names no pod"
+        return RefusalKind.NO_POD, "the report names no pod"
     return None
 
 
-def _order(report: Report, last: Watermark) -> str | None:
+def _order(report: Report, last: Watermark) -> _Why | None:
     if report.attempt < last.attempt:
-        return f"the report is of attempt {report.attempt}, attempt {last.attempt} has reported"
+        return (
+            RefusalKind.STALE,
+            f"the report is of attempt {report.attempt}, attempt {last.attempt} has reported",
+        )
     if report.attempt == last.attempt and report.pod_uid != last.pod_uid:
-        return f"two pods claim to be attempt {report.attempt}"
+        return RefusalKind.TWO_PODS, f"two pods claim to be attempt {report.attempt}"
     if report.attempt == last.attempt and report.sequence < last.sequence:
-        return f"the report has sequence {report.sequence}, {last.sequence} has been seen"
+        return RefusalKind.STALE, f"the report has sequence {report.sequence}, {last.sequence} has been seen"
     return None
 
 
-def _age(report: Report, status: TrainingJobStatus) -> str | None:
+def _age(report: Report, status: TrainingJobStatus) -> _Why | None:
     known = status.progress.updated_at if status.progress is not None else None
     told = report.progress.updated_at if report.progress is not None else None
     if known is not None and told is not None and told < known:
-        return "the report is older than the status"
+        return RefusalKind.STALE, "the report is older than the status"
     return None
 
 
-def _pod(report: Report, pods: tuple[PodSeen, ...]) -> str | None:
+def _pod(report: Report, pods: tuple[PodSeen, ...]) -> _Why | None:
     """Refuse what a pod wrote that was replaced and is gone (its node may be cut off, and live)."""
     if report.pod_uid in {pod.uid for pod in pods} or report.written_at is None:
         return None
     successor = next((pod for pod in reversed(pods) if pod.running), None)
     if successor is not None and report.written_at > successor.created:
-        return "the report is of a pod that was replaced"
+        return RefusalKind.REPLACED_POD, "the report is of a pod that was replaced"
     return None
