@@ -4,12 +4,7 @@ import pytest
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.dataset import make_sample
-from trainingjob_trainer.features.checks import (
-    find_duplicates,
-    find_imbalance,
-    find_leaks,
-    without_infinities,
-)
+from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
 from trainingjob_trainer.features.finding import FindingKind, Severity
 
 RNG = np.random.default_rng(0)
@@ -26,14 +21,6 @@ def test_infinities_become_missing_and_are_told() -> None:
     assert np.isinf(frame["a"]).any(), "what was read is left as it is"
     nullable = pd.DataFrame({"a": pd.array([1.0, None, np.inf], dtype="Float64")})
     assert without_infinities(nullable)[0]["a"].isna().tolist() == [False, True, True]
-
-
-def test_duplicates_are_counted() -> None:
-    assert find_duplicates(pd.DataFrame({"a": [1, 2, 1], "b": ["x", "y", "x"]}))[0].message.startswith(
-        "1 of 3"
-    )
-    assert find_duplicates(pd.DataFrame({"a": [1, 2, 3]})) == ()
-    assert find_duplicates(pd.DataFrame({"a": [[1], [1]], "b": [1, 1]})) == (), "lists cannot be compared"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.features.finding import FindingKind
-from trainingjob_trainer.features.split import Classes, Split, split_by_group, split_by_time, split_rows
+from trainingjob_trainer.features.split import (
+    Classes,
+    Split,
+    split_by_group,
+    split_by_time,
+    split_copies,
+    split_rows,
+)
 
 USUAL: dict[str, Any] = {"fraction": 0.2, "folds": 5}
 
@@ -166,3 +173,33 @@ def test_a_class_that_comes_last_is_refused() -> None:
     with pytest.raises(DataError) as caught:
         split_by_time(np.arange(100), classes_of(codes), **USUAL)
     assert caught.value.reason == "FoldsSingleClass"
+
+
+@pytest.mark.parametrize("classify", [True, False])
+@given(sets=st.lists(st.integers(0, 99), min_size=150, max_size=200), seed=st.integers(0, 3))
+@settings(max_examples=25)
+def test_copies_stay_together_in_their_strata(classify: bool, sets: list[int], seed: int) -> None:
+    of_row = np.array([*sets, *range(100)])
+    codes = classes_of(of_row % 2) if classify else None
+    split = split_copies(of_row, codes, seed=seed, **USUAL)
+    if np.bincount(of_row).max() * 20 > len(of_row):
+        assert split is None
+        return
+    assert split is not None
+    check(split, len(of_row))
+    assert not set(of_row[split.train]) & set(of_row[split.holdout])
+    for fit, score in split.folds:
+        assert not set(of_row[fit]) & set(of_row[score])
+    if classify:
+        assert len(set(of_row[split.holdout][of_row[split.holdout] % 2 == 0])) == 10
+    again = split_copies(of_row, codes, seed=seed, **USUAL)
+    assert again is not None
+    assert np.array_equal(split.holdout, again.holdout)
+
+
+def test_copies_are_cut_apart_where_a_class_has_few_different_rows() -> None:
+    of_row = np.array([*range(100), *[100, 101] * 4])
+    codes = classes_of(np.where(of_row < 100, 0, 1))
+    assert split_copies(of_row, codes, seed=0, **USUAL) is None
+    assert split_copies(np.where(of_row == 101, 100, of_row), codes, seed=0, **USUAL) is None
+    assert split_copies(np.repeat([*range(40), 40], [1] * 40 + [10]), None, seed=0, **USUAL) is None

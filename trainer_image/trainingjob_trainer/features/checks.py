@@ -1,4 +1,4 @@
-"""What is suspicious in a table: infinities, duplicates, imbalance, leaks."""
+"""What is suspicious in a table: infinities, imbalance, leaks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 
-__all__ = ["find_duplicates", "find_imbalance", "find_leaks", "without_infinities"]
+__all__ = ["find_imbalance", "find_leaks", "without_infinities"]
 
 _LEAK_ROWS = 2_000
 _LEAK_COLUMNS = 1_000
@@ -39,21 +39,6 @@ def without_infinities(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Finding
             message = f"{int(infinite.sum()):,} infinite value(s) count as missing"
             findings.append(Finding(FindingKind.INFINITE, Severity.WARNING, name, message))
     return (frame.assign(**changed) if changed else frame), tuple(findings)
-
-
-def find_duplicates(frame: pd.DataFrame) -> tuple[Finding, ...]:
-    """Report rows that repeat an earlier one in every column; they stay."""
-    try:
-        count = int(frame.duplicated().sum())
-    except TypeError:  # nested values cannot be compared
-        return ()
-    if count == 0:
-        return ()
-    message = (
-        f"{count:,} of {len(frame):,} rows repeat an earlier row; where equal rows stand on both sides of a "
-        "split, scores are too good: remove them from the table if they are one thing counted twice"
-    )
-    return (Finding(FindingKind.DUPLICATES, Severity.WARNING, None, message),)
 
 
 def find_imbalance(

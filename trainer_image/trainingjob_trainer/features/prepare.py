@@ -10,18 +10,21 @@ from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.dataset import Table
 from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.checks import (
-    find_duplicates,
-    find_imbalance,
-    find_leaks,
-    without_infinities,
-)
+from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.features.copies import duplicate_rows, find_duplicates, sets_of_copies
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.metric import Metric, resolve_metric
 from trainingjob_trainer.features.schema import InputSchema, describe_input
-from trainingjob_trainer.features.split import Classes, Split, split_by_group, split_by_time, split_rows
+from trainingjob_trainer.features.split import (
+    Classes,
+    Split,
+    split_by_group,
+    split_by_time,
+    split_copies,
+    split_rows,
+)
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
@@ -141,7 +144,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
     about_target = (*([inferred] if inferred else []), *goal.findings)
     about_columns = (*infinite, *typed, *leaks)
-    found = (*lost, *about_target, *about_columns, *find_duplicates(frame), *split.findings)
+    found = (*lost, *about_target, *about_columns, *split.findings)
     return Prepared(
         frame=features,
         target=goal.values,
@@ -227,14 +230,26 @@ def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split,
     validation = run.validation
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
     classes = goal.classified
+    duplicates = duplicate_rows(frame)
+
+    def repeated(*, together: bool) -> tuple[Finding, ...]:
+        return find_duplicates(duplicates, together=together)
+
     if validation.strategy is ValidationStrategy.GROUP and validation.group_column is not None:
         groups, findings = _groups(frame[validation.group_column])
         split = split_by_group(groups, classes, fraction=fraction, folds=folds, seed=seed)
-        return replace(split, findings=findings + split.findings), groups
+        return replace(split, findings=repeated(together=False) + findings + split.findings), groups
     if validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
         times = _times(frame[validation.time_column]).to_numpy()
-        return split_by_time(times, classes, fraction=fraction, folds=folds), None
-    return split_rows(len(frame), classes, fraction=fraction, folds=folds, seed=seed), None
+        split = split_by_time(times, classes, fraction=fraction, folds=folds)
+        return replace(split, findings=repeated(together=False) + split.findings), None
+    sets = sets_of_copies(frame, duplicates)
+    if sets is not None:
+        together = split_copies(sets, classes, fraction=fraction, folds=folds, seed=seed)
+        if together is not None:
+            return replace(together, findings=repeated(together=True)), None
+    split = split_rows(len(frame), classes, fraction=fraction, folds=folds, seed=seed)
+    return replace(split, findings=repeated(together=False) + split.findings), None
 
 
 def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:

@@ -17,12 +17,13 @@ from sklearn.model_selection import (
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 
-__all__ = ["Fold", "Split", "split_by_group", "split_by_time", "split_rows"]
+__all__ = ["Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Positions (``intp``) of the rows to fit on and of those to score."""
 
 _SHOWN = 5
+_LARGEST_SET = 20  # the reciprocal of its share of the rows
 _LEAST = 2  # rows of a class or parts of a table that a split needs
 
 
@@ -42,6 +43,42 @@ class Split:
     holdout: np.ndarray
     folds: tuple[Fold, ...]
     findings: tuple[Finding, ...]
+
+
+def split_copies(
+    sets: np.ndarray, classes: Classes | None, *, fraction: float, folds: int, seed: int
+) -> Split | None:
+    """Cut like `split_rows`, with the rows of equal *sets* on the same side; None if that costs too much.
+
+    One row of each set is cut and the others follow it, which keeps the strata as long as sets are small. It
+    costs too much if a set has more than a twentieth of all rows, or if a class has too few different rows
+    for the folds.
+
+    Parameters
+    ----------
+    sets
+        Number of each row's set, from 0 on; the rows of a set are of the same class.
+    """
+    number, first, inverse, counts = np.unique(
+        sets, return_index=True, return_inverse=True, return_counts=True
+    )
+    if counts.max() * _LARGEST_SET > len(sets):
+        return None
+    those = None if classes is None else Classes(classes.codes[first], classes.names)
+    try:
+        split = split_rows(len(number), those, fraction=fraction, folds=folds, seed=seed)
+    except DataError:
+        return None
+    if split.findings:
+        return None
+
+    def rows_of(chosen: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(number), dtype=bool)
+        mask[chosen] = True
+        return np.flatnonzero(mask[inverse]).astype(np.intp)
+
+    parts = tuple((rows_of(fit), rows_of(score)) for fit, score in split.folds)
+    return Split(rows_of(split.train), rows_of(split.holdout), parts, ())
 
 
 def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: int, seed: int) -> Split:
