@@ -1,3 +1,5 @@
+import pytest
+
 from trainingjob_trainer.search.clock import RunClock, overrun_allowance
 
 
@@ -51,3 +53,31 @@ def test_stands_still_again_when_it_is_stopped() -> None:
     clock.stop()
     time.now += 30
     assert (clock.elapsed, clock.running) == (10, False)
+
+
+def test_stands_while_the_run_waits_for_others() -> None:
+    time = Time()
+    clock = RunClock(60, now=time)
+    clock.start()
+    time.now += 5
+    with clock.paused():
+        time.now += 100
+        assert (clock.elapsed, clock.running) == (5, True)
+    time.now += 2
+    assert clock.elapsed == 7
+
+
+def test_goes_on_when_the_waiting_ends_in_an_error() -> None:
+    time = Time()
+    clock = RunClock(60, now=time)
+    clock.start()
+
+    def wait() -> None:
+        with clock.paused():
+            time.now += 100
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        wait()
+    time.now += 3
+    assert clock.elapsed == 3

@@ -19,8 +19,10 @@ from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.inline import InlinePool, Pool
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.progress import FitEstimate, SearchProgress
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import Completion, PoolLost
+from trainingjob_trainer.search.task import Task as PoolTask
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space import (
     SpaceContext,
@@ -60,6 +62,35 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
         yield found
 
 
+class Doomed:
+    """Two workers' worth of a pool, in no order but the last come first; lost after some results."""
+
+    workers = 2
+
+    def __init__(self, results: int) -> None:
+        self._results = results
+        self._tasks: list[PoolTask] = []
+
+    def free(self) -> int:
+        return 4 - len(self._tasks)
+
+    def submit(self, task: PoolTask) -> None:
+        self._tasks.append(task)
+
+    def poll(self, timeout: float) -> list[Completion]:
+        if self._results == 0:
+            raise PoolLost("SchedulerLost", "it is gone")
+        if not self._tasks:
+            return []
+        self._results -= 1
+        inline = InlinePool()
+        inline.submit(self._tasks.pop())
+        return inline.poll(0)
+
+    def drop(self) -> None:
+        self._tasks = []
+
+
 class Mixed:
     """TPOT's light space, and now and then something that misbehaves."""
 
@@ -89,6 +120,8 @@ def search(
     limit: float = 60,
     on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
+    instead: Callable[[PoolLost], Pool] | None = None,
 ) -> tuple[SearchResult, RunClock]:
     clock = RunClock(seconds)
     clock.start()
@@ -116,6 +149,8 @@ def search(
             evaluator=evaluate if space is None else evaluate_with_naughty,
             on_candidate=on_candidate,
             should_stop=should_stop,
+            on_tick=on_tick,
+            instead=instead,
         )
         return engine.run(), clock
 
@@ -206,3 +241,34 @@ def test_time_ends_the_search_with_what_there_is(workers: Workers, ref: StoreRef
     assert result.stopped_by == "time"
     assert result.candidates
     assert clock.elapsed < 8
+
+
+@pytest.mark.parametrize("results", [0, 1, 7, 12])
+def test_a_pool_that_is_lost_costs_no_finished_evaluation(
+    reference: SearchResult, ref: StoreRef, tmp_path: Path, results: int
+) -> None:
+    seen: list[int] = []
+    counts: list[int] = []
+    losses: list[str] = []
+
+    def instead(lost: PoolLost) -> Pool:
+        losses.append(lost.reason)
+        return InlinePool()
+
+    result, _ = search(
+        Doomed(results),
+        ref,
+        tmp_path / "journal.jsonl",
+        on_candidate=lambda c, _known: seen.append(c.number),
+        on_tick=lambda progress: counts.append(progress.evaluated),
+        instead=instead,
+    )
+    assert board(result) == board(reference)
+    assert sorted(seen) == list(range(18)), "each pipeline is evaluated once"
+    assert counts == sorted(counts), "progress never goes backwards"
+    assert losses == ["SchedulerLost"]
+
+
+def test_a_pool_that_is_lost_ends_a_search_that_has_no_other(ref: StoreRef, tmp_path: Path) -> None:
+    with pytest.raises(PoolLost, match="it is gone"):
+        search(Doomed(2), ref, tmp_path / "journal.jsonl")

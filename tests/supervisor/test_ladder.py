@@ -10,14 +10,15 @@ from trainingjob_trainer.supervisor.ladder import clock_limit, first_ladder, run
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
 
-FULL, FINISH, BASELINE, DUMMY = Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY
+FULL, LOCAL, FINISH, BASELINE, DUMMY = Mode.FULL, Mode.LOCAL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY
 LOG = Path("trainer.log")
 
 
-def run(*, enabled: bool = True, fallback: bool = True, seconds: int = 100) -> ResolvedRun:
-    return resolve(
-        job(automl={"enabled": enabled, "fallback": fallback}, budget={"timeLeftSeconds": seconds}), {}
-    )
+def run(
+    *, enabled: bool = True, fallback: bool = True, seconds: int = 100, mode: str = "local"
+) -> ResolvedRun:
+    automl = {"enabled": enabled, "fallback": fallback}
+    return resolve(job(automl=automl, budget={"timeLeftSeconds": seconds}, parallelMode=mode), {})
 
 
 def end(ended: Ended) -> ChildEnd:
@@ -77,3 +78,41 @@ def test_a_step_is_told_and_refused_where_the_job_does_not_allow_it(
         assert isinstance(event, FellBack)
         assert (event.fallback.from_, event.fallback.to) == kind
         assert event.fallback.reason == "TrainerHung"
+
+
+@pytest.mark.parametrize(
+    ("fallback", "enabled", "rungs"),
+    [
+        (True, True, [FULL, LOCAL, FINISH, BASELINE, DUMMY]),
+        (False, True, [FULL, FULL, FINISH, BASELINE, DUMMY]),
+        (True, False, [BASELINE, BASELINE, DUMMY]),
+    ],
+)
+def test_a_distributed_run_goes_on_locally_where_it_may(
+    fallback: bool, enabled: bool, rungs: list[Mode]
+) -> None:
+    assert first_ladder(run(fallback=fallback, enabled=enabled, mode="distributed")) == rungs
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (Ended.STRANDED, "SchedulerLost"),
+        (Ended.HUNG, "TrainerHung"),
+        (Ended.CRASHED, "TrainerCrashed"),
+    ],
+)
+def test_leaving_the_cluster_is_a_step_down(ended: Ended, reason: str) -> None:
+    event = step_down(run(mode="distributed"), LOCAL, end(ended), log=LOG)
+    assert isinstance(event, FellBack)
+    assert (event.fallback.from_, event.fallback.to, event.fallback.reason) == ("dask", "local", reason)
+
+
+def test_a_cluster_is_left_once() -> None:
+    event = step_down(run(mode="distributed"), LOCAL, end(Ended.CRASHED), log=LOG, left_dask=True)
+    assert isinstance(event, Warned)
+
+
+def test_a_stranded_search_ends_a_run_that_may_not_go_on_locally() -> None:
+    with pytest.raises(RunFailed, match=r"automl\.fallback is false, so there is no local search"):
+        step_down(run(mode="distributed", fallback=False), FULL, end(Ended.STRANDED), log=LOG)
