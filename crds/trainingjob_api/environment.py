@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from trainingjob_api.errors import Problem, SpecError
 from trainingjob_api.hints import nearest, plain_message
 from trainingjob_api.spec import Budget, TrainingJobSpec
+from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import ParallelMode
 
 __all__ = [
@@ -112,13 +113,13 @@ def _bool(variable: str, text: str) -> bool:
     word = text.lower()
     if word in _TRUE | _FALSE:
         return word in _TRUE
-    raise SpecError(variable, f"must be true or false, not {text[:60]!r}")
+    raise SpecError(variable, f"must be true or false, not {shorten(text, 60)!r}")
 
 
 def _int(variable: str, text: str) -> int:
     # int() would take underscores and the digits of other scripts.
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        raise SpecError(variable, f"must be a whole number, not {text[:60]!r}")
+        raise SpecError(variable, f"must be a whole number, not {shorten(text, 60)!r}")
     return int(text)
 
 
@@ -132,7 +133,7 @@ def _mode(variable: str, text: str) -> ParallelMode:
     found = nearest(word, [*names, "off"])
     raise SpecError(
         variable,
-        f"must be one of {', '.join(names)} or off, not {text[:60]!r}",
+        f"must be one of {', '.join(names)} or off, not {shorten(text, 60)!r}",
         f"did you mean {found}?" if found else None,
     )
 
@@ -150,6 +151,8 @@ def _checked(row: Row, value: int | str) -> Any:
         message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
         raise SpecError(
             problems=[
-                Problem(row.variable, f"{message}, not {str(value)[:60]!r}", f"it stands for {row.field}")
+                Problem(
+                    row.variable, f"{message}, not {shorten(str(value), 60)!r}", f"it stands for {row.field}"
+                )
             ]
         ) from None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainingjob_api.base import LABEL_KEY_PATTERN, QUANTITY_PATTERN
 from trainingjob_api.errors import Problem
+from trainingjob_api.text import shorten
 from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
 
 __all__ = [
@@ -131,7 +132,9 @@ def _enum(field: str, value: Any, enum: type[StrEnum] | None) -> Problem:
     found = nearest(value, names)
     if value == "off" and "none" in names:
         found = "none"
-    return Problem(field, f"{message}, not {value[:60]!r}", f"did you mean {found}?" if found else None)
+    return Problem(
+        field, f"{message}, not {shorten(value, 60)!r}", f"did you mean {found}?" if found else None
+    )
 
 
 def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Problem:
@@ -155,7 +158,7 @@ def path_text(loc: Sequence[Any], prefix: str = "") -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{str(part)[:80]}" if text else str(part)[:80]
+            text += f".{shorten(str(part), 80)}" if text else shorten(str(part), 80)
     return text
 
 

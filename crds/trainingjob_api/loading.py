@@ -12,6 +12,7 @@ from trainingjob_api.hints import explain
 from trainingjob_api.job import TrainingJob
 from trainingjob_api.overrides import apply_overrides
 from trainingjob_api.spec import TrainingJobSpec
+from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import API_VERSION, KIND
 from trainingjob_api.yaml_text import MAX_TEXT_BYTES, parse_yaml
 
@@ -117,7 +118,7 @@ def _looks_like_spec(document: Mapping[str, Any]) -> bool:
 
 def _shown(value: Any) -> str:
     return (
-        repr(value)[:80]
+        shorten(repr(value), 80)
         if isinstance(value, str | int | float | bool | None)
         else f"a {type(value).__name__}"
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainingjob_api.errors import SpecError
+from trainingjob_api.text import shorten
 from trainingjob_api.yaml_text import parse_yaml
 
 __all__ = ["apply_overrides"]
@@ -41,11 +42,11 @@ def _split(override: str) -> tuple[list[str], Any]:
     parts = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path.strip())]
     example = "write it like --set spec.budget.timeLeftSeconds=30"
     if not sign or not all(parts) or len(parts) > MAX_PARTS:
-        raise SpecError(path.strip()[:200], "is no path=value", example)
+        raise SpecError(shorten(path.strip(), 200), "is no path=value", example)
     if len(parts) < 2 or parts[0] not in {"spec", "metadata"}:  # noqa: PLR2004  # a root and a field
-        raise SpecError(path.strip()[:200], "must begin with spec. or metadata.", example)
+        raise SpecError(shorten(path.strip(), 200), "must begin with spec. or metadata.", example)
     return parts, parse_yaml(
-        text, what="the value of --set", field=path.strip()[:200], max_bytes=MAX_OVERRIDE_BYTES
+        text, what="the value of --set", field=shorten(path.strip(), 200), max_bytes=MAX_OVERRIDE_BYTES
     )
 
 

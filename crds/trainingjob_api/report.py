@@ -14,6 +14,7 @@ from trainingjob_api.status import (
     Progress,
     Resolved,
 )
+from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import Backend, ModelSource, Stage
 
 __all__ = [
@@ -130,7 +131,7 @@ def parse_report(text: str) -> Report:
         return Report.model_validate_json(text)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part)[:64] for part in item['loc']) or 'report'}: {item['type']}"
+            f"{'.'.join(shorten(str(part), 64) for part in item['loc']) or 'report'}: {item['type']}"
             for item in error.errors(include_url=False, include_input=False, include_context=False)[:5]
         )
         raise ReportError(f"the report does not fit its schema: {problems}") from None

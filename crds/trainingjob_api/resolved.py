@@ -10,6 +10,7 @@ from trainingjob_api.base import SpecModel
 from trainingjob_api.scheduling import NodeSelector, Resources, SecretRef, Tolerations
 from trainingjob_api.spec import Acceptance, Dataset, Trainer
 from trainingjob_api.status import Resolved
+from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import FeatureType, ParallelMode, Task, ValidationStrategy
 
 __all__ = [
@@ -152,7 +153,7 @@ class ResolvedRun(SpecModel):
             generations=budget.generations,
             population_size=budget.population_size,
             cv_folds=budget.cv_folds,
-            search_space=(self.search_space.preset or self.search_space.source)[:300],
+            search_space=shorten(self.search_space.preset or self.search_space.source, 300),
             parallel_mode=self.parallel_mode,
             n_jobs=self.n_jobs,
             memory_limit_mb=self.memory_limit_mb,

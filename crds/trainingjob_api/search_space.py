@@ -24,6 +24,7 @@ from trainingjob_api.space_nodes import (
     WrapperNode,
     children,
 )
+from trainingjob_api.text import shorten
 from trainingjob_api.yaml_text import parse_yaml
 
 __all__ = [
@@ -197,7 +198,7 @@ def _not_a_node(where: str, value: Any) -> Problem:
         return Problem(f"{where}.type", f"must be one of {kinds}")
     found = nearest(tag, list(_NODES))
     hint = f"did you mean {found}?" if found else None
-    return Problem(f"{where}.type", f"must be one of {kinds}, not {tag[:60]!r}", hint)
+    return Problem(f"{where}.type", f"must be one of {kinds}, not {shorten(tag, 60)!r}", hint)
 
 
 def _own_path(loc: Sequence[Any], tree: Any, *, keep_last: bool) -> tuple[list[Any], Any]:

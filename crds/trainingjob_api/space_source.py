@@ -10,6 +10,7 @@ from trainingjob_api.loading import read_text
 from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
 from trainingjob_api.spec import SearchSpace
+from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import TPOT_GROUPS, Preset
 
 __all__ = ["resolve_space"]
@@ -63,11 +64,11 @@ def _config_dict(setting: str) -> ResolvedSearchSpace:
             text = read_text(Path(setting), MAX_TREE_BYTES)
         except SpecError as error:
             raise SpecError(CONFIG_DICT, error.message, error.hint) from None
-        return _tree(text, CONFIG_DICT, f"{CONFIG_DICT} ({setting})"[:300])
+        return _tree(text, CONFIG_DICT, shorten(f"{CONFIG_DICT} ({setting})", 300))
     names = [preset.value for preset in Preset] + list(TPOT_GROUPS)
     guess = nearest(setting, names)
     raise SpecError(
         CONFIG_DICT,
-        f"{setting[:60]!r} is no preset, TPOT group, inline JSON or path",
+        f"{shorten(setting, 60)!r} is no preset, TPOT group, inline JSON or path",
         f"did you mean {guess}?" if guess else f"names are {', '.join(names)}",
     )

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from trainingjob_api.errors import SpecError
+from trainingjob_api.text import shorten
 
 __all__ = ["MAX_TEXT_BYTES", "parse_yaml"]
 
@@ -37,7 +38,7 @@ class _Loader(yaml.SafeLoader):
                 pairs.append((key, value))
                 continue
             if key.value in keys:
-                raise _problem(key, f"the key {key.value[:80]!r} appears twice")
+                raise _problem(key, f"the key {shorten(key.value, 80)!r} appears twice")
             keys.add(key.value)
             # Keys are text: a column may be named 1 or no.
             pairs.append((yaml.ScalarNode(_TEXT, key.value, key.start_mark, key.end_mark), value))
@@ -155,4 +156,4 @@ def _check_expansion(root: yaml.Node) -> None:
 
 
 def _clean(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return shorten(" ".join(text.split()), 200)

@@ -14,6 +14,7 @@ from trainingjob_api import (
     TrainingJobStatus,
     reasons,
 )
+from trainingjob_api.text import shorten
 from trainingjob_operator.acceptance import judge
 from trainingjob_operator.observe import Observed
 from trainingjob_operator.step import Step
@@ -31,7 +32,6 @@ _ALWAYS_TOLD = frozenset(
         ConditionType.DASK_READY,
     }
 )
-CUT = "… (cut; the trainer's log has the rest)"
 
 
 class _Said(NamedTuple):
@@ -158,7 +158,5 @@ def _condition(said: _Said, old: Condition | None, generation: int, now: datetim
         if old is not None and same
         else now.replace(microsecond=0),
         reason=said.reason,
-        message=said.message
-        if len(said.message) <= MAX_MESSAGE
-        else said.message[: MAX_MESSAGE - len(CUT)] + CUT,
+        message=shorten(said.message, MAX_MESSAGE),
     )

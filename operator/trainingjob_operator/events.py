@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, TrainingJobStatus, reasons
+from trainingjob_api.text import shorten
 from trainingjob_operator.names import MANAGED_BY, Owner, child_name, labels
 from trainingjob_operator.observe import Observed, Refusal
 from trainingjob_operator.step import Step
@@ -89,7 +90,7 @@ def build_event(owner: Owner, note: Note, now: datetime) -> dict[str, Any]:
         },
         "type": note.kind,
         "reason": note.reason,
-        "message": note.message[:MAX_MESSAGE],
+        "message": shorten(note.message, MAX_MESSAGE),
         "source": {"component": MANAGED_BY},
         "reportingComponent": MANAGED_BY,
         "firstTimestamp": time,

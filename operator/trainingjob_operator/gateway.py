@@ -16,6 +16,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from trainingjob_api import API_VERSION, PLURAL
+from trainingjob_api.text import shorten
 from trainingjob_operator.errors import ApiFault, OperatorError
 from trainingjob_operator.names import LABEL_SELECTOR, UID_LABEL, Child, Owner, child_name
 from trainingjob_operator.observe import Snapshot
@@ -266,7 +267,7 @@ class Gateway:
             data = await answer.response.read()
         except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
             # A time-out is an OSError. Its text may be empty, its kind never is.
-            raise ApiFault(0, f"{type(error).__name__}: {error}"[:MAX_ANSWER_TEXT]) from error
+            raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
         return _checked(answer.status, data, answer.headers.get("Retry-After"))
 
 
@@ -283,7 +284,7 @@ def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        parsed = {"message": data[:MAX_ANSWER_TEXT].decode(errors="replace")}
+        parsed = {"message": data[: 4 * MAX_ANSWER_TEXT].decode(errors="replace")}
         status = status if status >= HTTPStatus.BAD_REQUEST else 0
     elif status < HTTPStatus.BAD_REQUEST:
         return parsed
@@ -292,4 +293,4 @@ def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
         wait = float(seconds) if seconds else None
     except (TypeError, ValueError):
         wait = None
-    raise ApiFault(status, str(parsed.get("message") or "no message")[:MAX_ANSWER_TEXT], wait)
+    raise ApiFault(status, shorten(str(parsed.get("message") or "no message"), MAX_ANSWER_TEXT), wait)

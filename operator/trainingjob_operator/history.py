@@ -7,10 +7,10 @@ is. The status is all that is remembered: equal observations of an equal status 
 from datetime import datetime
 
 from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, Report, reasons
+from trainingjob_api.text import shorten
 from trainingjob_operator.observe import Observed, PodSeen
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
-from trainingjob_operator.text import shorten
 
 __all__ = ["MAX_ATTEMPTS", "record"]
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Self, TypeVar
 
 from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE
+from trainingjob_api.text import shorten
 from trainingjob_operator.errors import SettingsError
 
 __all__ = ["STABLE", "Settings"]
@@ -169,7 +170,7 @@ class _Reader:
         if text is None:
             return default
         if text.lower() not in _TRUE | _FALSE:
-            raise SettingsError(f"{name}={text[:60]!r} must be true or false")
+            raise SettingsError(f"{name}={shorten(text, 60)!r} must be true or false")
         return text.lower() in _TRUE
 
     def whole(self, name: str, default: int, *, low: int, high: int) -> int:
@@ -189,5 +190,5 @@ class _Reader:
         except ValueError:
             value = None
         if not isinstance(value, int | float) or not low <= value <= high:
-            raise SettingsError(f"{name}={text[:60]!r} must be a number from {low:g} to {high:g}")
+            raise SettingsError(f"{name}={shorten(text, 60)!r} must be a number from {low:g} to {high:g}")
         return value  # type: ignore[return-value]  # of the type that *kind* makes

@@ -36,6 +36,7 @@ def test_any_name_of_a_job_makes_a_name_of_an_event():
 def test_a_huge_message_is_bounded():
     event = build_event(OWNER, Note("Normal", "Why", "x" * 9999), NOW)
     assert len(event["message"]) <= 1024
+    assert event["message"].endswith("x…")
     assert event["involvedObject"]["uid"] == "uid"
 
 

@@ -1,7 +1,5 @@
 """A job from its first touch to its model, against an API server in memory."""
 
-import pytest
-
 from support.fake_kubernetes import Cluster, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
@@ -157,26 +155,3 @@ def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operat
     cluster.later(10)
     operation.settle()
     assert cluster.status["progress"]["generation"] == 21
-
-
-@pytest.mark.parametrize(
-    "name", ["x" * 253, ".".join(["a" * 60] * 4), "churn.v1"], ids=["long", "dots", "dot"]
-)
-def test_any_name_and_any_column_goes_through_a_whole_life(store, name):
-    cluster, operation = Cluster(store, name), Operation(store, name=name)
-    cluster.submit(targetColumn="Gewünscht ✓ 目標", dataset={"uri": "s3://data/Tabelle ü/目標.csv"})
-    operation.settle()
-    cluster.run_pod()
-    text = "é" * 300
-    rows = [{"rank": rank, "pipeline": text, "score": "0.9"} for rank in range(1, 101)]
-    cluster.report_progress(1, leaderboard=rows)
-    operation.settle()
-    assert cluster.status["leaderboard"][0]["pipeline"] == text
-    cluster.report_success()
-    cluster.end_pod(0)
-    cluster.end_job("Complete")
-    operation.settle()
-    assert cluster.status["phase"] == "Succeeded"
-    assert cluster.status["resolved"]["targetColumn"] == "Gewünscht ✓ 目標"
-    free = {"trainingjobs", "events", "pods"}
-    assert all(len(made) <= 63 for plural, _, made in store.objects if plural not in free)

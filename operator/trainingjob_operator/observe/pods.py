@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trainingjob_api import reasons
+from trainingjob_api.text import shorten
 from trainingjob_operator.desired.pod import CONTAINER
 from trainingjob_operator.observe.observed import PodSeen, Trouble
 from trainingjob_operator.subject import read_time
@@ -137,5 +138,4 @@ def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
 
 
 def _short(text: str) -> str:
-    plain = " ".join(str(text).split())
-    return plain if len(plain) <= MAX_TEXT else f"{plain[:MAX_TEXT]}… (cut)"
+    return shorten(" ".join(str(text).split()), MAX_TEXT)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from trainingjob_api import KIND, reasons
+from trainingjob_api.text import shorten
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.names import Child, owned_by
 from trainingjob_operator.observe.observed import (
@@ -22,6 +23,7 @@ from trainingjob_operator.subject import Subject, read_time
 
 __all__ = ["foreign_obstacle", "observe"]
 
+MAX_MESSAGE = 500
 _ACCESS = frozenset({Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING})
 
 
@@ -112,6 +114,6 @@ def _job(raw: dict[str, Any]) -> TrainerJob:
         failing=failing,
         outcome=outcome,
         outcome_reason=str(condition.get("reason") or ""),
-        outcome_message=str(condition.get("message") or "")[:500],
+        outcome_message=shorten(str(condition.get("message") or ""), MAX_MESSAGE),
         ended=read_time(status.get("completionTime")) or read_time(condition.get("lastTransitionTime")),
     )

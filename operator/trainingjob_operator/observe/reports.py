@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from trainingjob_api import Report, ReportError, TrainingJobStatus, parse_report
 from trainingjob_api.report import MAX_REPORT_BYTES
+from trainingjob_api.text import shorten
 from trainingjob_operator.observe.observed import PodSeen, Refusal, RefusalKind
-from trainingjob_operator.text import shorten
 
 __all__ = ["Verdict", "Watermark", "check_report"]
 

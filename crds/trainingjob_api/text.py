@@ -3,7 +3,7 @@
 __all__ = ["CUT", "shorten"]
 
 CUT = "…"
-"""What a text that was cut ends in, wherever the operator cuts one."""
+"""What a text that was cut ends in, wherever one is cut."""
 
 
 def shorten(text: str, limit: int) -> str:
