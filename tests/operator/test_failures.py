@@ -162,7 +162,7 @@ STARTING_TROUBLES = [
             ]
         },
         "SecretNotFound",
-        '"x"',
+        "Secret x",
         id="secret",
     ),
 ]
@@ -185,6 +185,31 @@ def test_a_pod_that_cannot_start_is_named_and_fails_at_the_deadline(cluster, ope
     assert reason in failed["message"]
     [attempt] = cluster.status["attemptHistory"]
     assert (attempt["outcome"], attempt["reason"]) == ("DeadlineExceeded", reason)
+
+
+@pytest.mark.parametrize(
+    ("secret", "field"),
+    [
+        ("reader", "spec.dataset.credentialsSecretRef"),
+        ("writer", "spec.output.credentialsSecretRef"),
+        ("both", "spec.dataset.credentialsSecretRef and spec.output.credentialsSecretRef"),
+        ("registry", "spec.trainer.imagePullSecrets"),
+    ],
+)
+def test_a_missing_secret_is_named_with_the_field_that_asks_for_it(cluster, operation, secret, field):
+    both = secret == "both"
+    cluster.submit(
+        dataset={"uri": "s3://data/x.csv", "credentialsSecretRef": {"name": "both" if both else "reader"}},
+        output={"uri": "s3://models", "credentialsSecretRef": {"name": "both" if both else "writer"}},
+        trainer={"imagePullSecrets": [{"name": "registry"}]},
+    )
+    operation.settle()
+    waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
+    cluster.make_pod(phase="Pending", containerStatuses=[container(waiting=waiting)])
+    operation.settle()
+    assert cluster.ready == ("False", "SecretNotFound")
+    message = cluster.condition("Ready")["message"]
+    assert message.startswith(f"there is no Secret {secret}, which {field} names; create it")
 
 
 def test_a_quota_is_named_from_the_jobs_events(cluster, operation):

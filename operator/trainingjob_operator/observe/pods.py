@@ -1,16 +1,17 @@
 """Pods and what is wrong with them: each cause has one reason and one way out."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trainingjob_api import reasons
+from trainingjob_api import ResolvedRun, reasons
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.pod import CONTAINER
 from trainingjob_operator.observe.observed import PodSeen, Trouble
 from trainingjob_operator.subject import read_time
 
-__all__ = ["read_pod", "waiting_for_pod"]
+__all__ = ["read_pod", "secrets_of", "waiting_for_pod"]
 
 MAX_TEXT = 400
 EXIT_TERMINATED = 143
@@ -18,11 +19,29 @@ _IMAGE_WORDS = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
 _CONFIG_WORDS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MISSING_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
 
 
-def read_pod(raw: dict[str, Any]) -> PodSeen:
-    """Return what matters of a pod."""
+def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
+    """Return the Secrets that a run names, each with the field or fields of the spec that do."""
+    if run is None:
+        return {}
+    named = [
+        ("spec.dataset.credentialsSecretRef", run.dataset.credentials_secret_ref),
+        ("spec.output.credentialsSecretRef", run.output.credentials_secret_ref),
+        *(("spec.trainer.imagePullSecrets", one) for one in run.trainer.image_pull_secrets or ()),
+    ]
+    found: dict[str, str] = {}
+    for field, reference in named:
+        if reference is not None:
+            before = found.get(reference.name)
+            found[reference.name] = f"{before} and {field}" if before else field
+    return found
+
+
+def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
+    """Return what matters of a pod; *secrets* says which field asks for which Secret."""
     meta, status = raw["metadata"], raw.get("status") or {}
     state = _container_state(status)
     ended = state.get("terminated")
@@ -36,7 +55,7 @@ def read_pod(raw: dict[str, Any]) -> PodSeen:
         finished=finished,
         exit_code=ended.get("exitCode") if ended else None,
         ended=read_time(ended.get("finishedAt")) if ended else None,
-        trouble=_trouble(status, state),
+        trouble=_trouble(status, state, secrets),
     )
 
 
@@ -62,12 +81,12 @@ def _container_state(status: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _trouble(status: dict[str, Any], state: dict[str, Any]) -> Trouble | None:
+def _trouble(status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str]) -> Trouble | None:
     """Return the cause, the most telling one first."""
     return (
         _evicted(status)
         or _ended(state.get("terminated"))
-        or _cannot_start(state.get("waiting"))
+        or _cannot_start(state.get("waiting"), secrets)
         or _unscheduled(status)
     )
 
@@ -101,10 +120,15 @@ def _ended(ended: dict[str, Any] | None) -> Trouble | None:
     return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {code}{detail}")
 
 
-def _cannot_start(waiting: dict[str, Any] | None) -> Trouble | None:
+def _cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str]) -> Trouble | None:
     word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
     if word in _IMAGE_WORDS:
         return Trouble(reasons.IMAGE_UNAVAILABLE, f"the trainer's image cannot be pulled: {_short(text)}")
+    missing = _MISSING_SECRET.search(text) if word in _CONFIG_WORDS else None
+    if missing:
+        name = missing.group(1)
+        asked = f", which {secrets[name]} names" if name in secrets else ""
+        return Trouble(reasons.SECRET_NOT_FOUND, f"there is no Secret {name}{asked}; create it")
     if word in _CONFIG_WORDS:
         lower = text.lower()
         reason = (

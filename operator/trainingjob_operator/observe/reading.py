@@ -16,7 +16,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
 )
 from trainingjob_operator.observe.plans import find_plan
-from trainingjob_operator.observe.pods import read_pod, waiting_for_pod
+from trainingjob_operator.observe.pods import read_pod, secrets_of, waiting_for_pod
 from trainingjob_operator.observe.reports import Watermark, check_report
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
@@ -47,7 +47,8 @@ def observe(
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
     in_force, refusal = find_plan(subject, owned, settings, snapshot.space_text)
-    pods = tuple(sorted((read_pod(raw) for raw in snapshot.pods), key=_age))
+    secrets = secrets_of(in_force.run if in_force is not None else None)
+    pods = tuple(sorted((read_pod(raw, secrets) for raw in snapshot.pods), key=_age))
     text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
     verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
