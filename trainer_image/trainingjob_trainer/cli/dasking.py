@@ -8,12 +8,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from trainingjob_trainer.cli.text import plain
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.address import resolve_address, valid_address
 from trainingjob_trainer.dask_cluster.health import check_scheduler, check_worker
 from trainingjob_trainer.dask_cluster.security import CertificateFiles, role_security
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
@@ -110,7 +110,7 @@ def run_worker(desk: Desk, request: WorkerRequest) -> dict[str, object]:
     environment = desk.services.environment
     if request.scheduler_file is not None and request.scheduler is not None:
         raise _contradiction("--scheduler-file", "--scheduler")
-    source: str | Path = request.scheduler or request.scheduler_file or _default_source(environment)
+    source = _source(request, environment)
     if request.check:
         return _check(
             lambda: _check_worker(source, request.name, _security("worker", request.tls, environment))
@@ -121,8 +121,6 @@ def run_worker(desk: Desk, request: WorkerRequest) -> dict[str, object]:
         serve_worker,
     )
 
-    if isinstance(source, str):
-        source = resolve_address(source)  # an address that is none will never be one
     _log_to_stderr()
     serve_worker(
         WorkerOptions(
@@ -187,16 +185,26 @@ def _default_file(environment: Mapping[str, str]) -> Path:
     return Path(read_variable(environment, DASK_SCHEDULER_FILE) or DEFAULT_SCHEDULER_FILE)
 
 
-def _default_source(environment: Mapping[str, str]) -> str | Path:
-    return environment.get(_ADDRESS_VARIABLE, "").strip() or _default_file(environment)
+def _source(request: WorkerRequest, environment: Mapping[str, str]) -> str | Path:
+    """Return an address, or the file that has it."""
+    address = request.scheduler
+    if address is None and request.scheduler_file is None:
+        address = environment.get(_ADDRESS_VARIABLE, "").strip() or None
+    if address is None:
+        return request.scheduler_file or _default_file(environment)
+    try:
+        return valid_address(address)
+    except ValueError as error:
+        text = f"the scheduler's address (--scheduler, {_ADDRESS_VARIABLE}) {error}"
+        raise SpecInvalid("SchedulerAddressInvalid", text) from None
 
 
 def _memory_limit(environment: Mapping[str, str]) -> int:
     from trainingjob_api.environment import TABLE  # noqa: PLC0415 - as above
 
     row = next(one for one in TABLE if one.field == "memoryLimitMb")
-    value: int = row.from_environment(environment) or row.default
-    return value
+    value: Any = row.from_environment(environment) or row.default
+    return int(value)
 
 
 def _contradiction(one: str, other: str) -> SpecInvalid:
@@ -207,9 +215,10 @@ def _log_to_stderr() -> None:
     """Log facts of this project, and of Dask what is amiss, each as one line."""
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
     for name, level in (("trainingjob_trainer", logging.INFO), ("distributed", logging.WARNING)):
+        # One for each: Dask turns its own down.
+        handler = logging.StreamHandler()
+        handler.setFormatter(formatter)
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

@@ -1,13 +1,14 @@
 """Where the scheduler is: an address, or the scheduler file that holds it."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
-__all__ = ["read_scheduler_file", "resolve_address", "valid_address"]
+__all__ = ["own_host", "read_scheduler_file", "resolve_address", "valid_address"]
 
 DEFAULT_PORT = 8786
 _MAX_BYTES = 1024 * 1024
@@ -85,6 +86,30 @@ def valid_address(address: str) -> str:
         raise ValueError("must look like tcp://host:8786 or tls://host:8786")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}:{port or DEFAULT_PORT}"
+
+
+def own_host(scheduler: str) -> str:
+    """Return this machine's address on the way to the scheduler; Dask would listen on all of them.
+
+    Parameters
+    ----------
+    scheduler
+        Its address, a valid one.
+
+    Raises
+    ------
+    RunFailed
+        ``SchedulerUnavailable``: its name cannot be resolved, or there is no way to it.
+    """
+    parts = urlsplit(scheduler)
+    try:
+        family, kind, *_, target = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(target)  # sends nothing
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        text = f"the scheduler at {scheduler} cannot be reached: {error.strerror}"
+        raise RunFailed("SchedulerUnavailable", text) from None
 
 
 def _unavailable(path: Path, problem: str) -> RunFailed:

@@ -1,6 +1,7 @@
 """How a worker leaves without taking a task with it. Runs in the worker process."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from typing import Any
@@ -56,6 +57,8 @@ class Departure(WorkerPlugin):
     async def _drain(self, seconds: float) -> int:
         """Take no more tasks, finish the one that runs, and wait until its result has been fetched."""
         worker = self._worker
+        if worker.status != Status.running:
+            return 0
         worker.status = Status.closing_gracefully
         deadline = time.monotonic() + seconds
         # Nobody tells when a result has been fetched and released.
@@ -68,7 +71,8 @@ class Departure(WorkerPlugin):
     async def _leave(self, reason: str) -> None:
         worker = self._worker
         # An expected departure: the scheduler blames no task for it.
-        await worker.scheduler.unregister(
-            address=worker.contact_address, expected=True, close=False, stimulus_id=reason
-        )
+        with contextlib.suppress(OSError):
+            await worker.scheduler.unregister(
+                address=worker.contact_address, expected=True, close=False, stimulus_id=reason
+            )
         await worker.close(timeout=1, executor_wait=False, reason=reason)

@@ -103,6 +103,8 @@ async def identity(
         for comm in list(remote.comms):
             comm.abort()
         raise _unavailable(address, f"no answer within {timeout:g} s") from None
+    except TypeError:
+        raise _unavailable(address, "another Dask process answers there, such as a worker") from None
     # RuntimeError: TLS where there is none, or the other way round. ValueError and what else comes out of an
     # answer that is not Dask's means the same to whoever asks.
     except Exception as error:  # noqa: BLE001
@@ -123,8 +125,6 @@ def _check_encryption(address: str, arguments: dict[str, Any]) -> None:
 
 def _understand(address: str, answer: Any) -> SchedulerIdentity:
     try:
-        if answer["type"] != "Scheduler":
-            raise _unavailable(address, f"a Dask {answer['type']} answers there, no scheduler")
         workers = tuple(
             WorkerIdentity(
                 address=str(where), name=str(one["name"]), nanny=one["nanny"], status=str(one["status"])
@@ -141,10 +141,12 @@ def _unavailable(address: str, problem: str) -> RunFailed:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return the innermost cause; what Dask wraps around it says only that a method was called."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return the innermost cause that has words; what Dask wraps around it says only what was called."""
+    text = type(error).__name__
+    link: BaseException | None = error
+    while link is not None:
+        text = " ".join(str(link).split()) or text
+        link = link.__cause__
     return text[:_MOST_ERROR_CHARS]
 
 

@@ -17,6 +17,7 @@ import dask
 from distributed import Nanny, Security
 from distributed.utils import get_mp_context
 
+from trainingjob_trainer.dask_cluster.address import own_host
 from trainingjob_trainer.dask_cluster.departure import DRAINED, IDLE, Departure
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.signals import StopSignal, stop_signals
@@ -152,7 +153,7 @@ class _Patience:
         """Note that there is still none."""
         now = time.monotonic()
         if now - self._since >= self._seconds:
-            text = f"no scheduler for {self._seconds:g} s (--wait-seconds): {problem}"
+            text = f"no scheduler to work for within {self._seconds:g} s (--wait-seconds): {problem}"
             raise RunFailed("SchedulerUnavailable", text)
         if now - self._said >= _SAY_SECONDS:
             self._said = now
@@ -163,7 +164,10 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
     """Find a scheduler and work for it until one of the two ends."""
     try:
         address = options.locate()
-        await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
+        seen = await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
+        if any(one.name == options.name for one in seen.workers):
+            text = f"another worker is called {options.name} (--name), or this one has not been given up yet"
+            raise RunFailed("WorkerNameTaken", text)
         nanny = await _start(options, address)
     except TrainingError as error:
         patience.spend(error.message)
@@ -188,7 +192,7 @@ async def _start(options: WorkerOptions, address: str) -> "_Nanny":
         name=options.name,
         nthreads=1,
         memory_limit=options.memory_limit_mb * 1024 * 1024,
-        host=options.host,
+        host=options.host or own_host(address),
         local_directory=str(options.local_directory or tempfile.gettempdir()),
         security=options.security or Security(require_encryption=False),
         death_timeout=options.death_seconds,
