@@ -195,13 +195,3 @@ def test_scores(value, text):
 def test_no_score_is_not_a_number(value):
     with pytest.raises(ValueError, match="finite"):
         format_score(value)
-
-
-def test_every_reason_is_one_pascal_case_word_and_documented():
-    source = __import__("pathlib").Path(reasons.__file__).read_text(encoding="utf-8")
-    values = [getattr(reasons, name) for name in reasons.__all__]
-    assert len(values) == len(set(values)) > 40
-    for name, value in zip(reasons.__all__, values, strict=True):
-        assert value == "".join(part.capitalize() for part in name.split("_"))
-        _, _, after = source.partition(f'{name}: Final = "{value}"')
-        assert after.split("\n")[1].startswith('"""')

@@ -1,8 +1,4 @@
-"""Reasons of conditions, fallbacks and failures; each is a documented constant.
-
-A reason is API: it may be added, never renamed. Those of the control plane come from the operator;
-those of the data plane come from the trainer, in its report, and pass through as they are.
-"""
+"""Reasons of the control plane: how a job goes, why a pod cannot start, Dask, acceptance."""
 
 from typing import Final
 
@@ -80,14 +76,6 @@ SCHEDULER_LOST: Final = "SchedulerLost"
 """The scheduler stopped answering during the search."""
 WORKERS_LOST: Final = "WorkersLost"
 """All workers were lost during the search."""
-SEARCH_FAILED: Final = "SearchFailed"
-"""The search ended with an error."""
-NO_VALID_PIPELINE: Final = "NoValidPipeline"
-"""No pipeline was evaluated with a score."""
-BASELINE_FAILED: Final = "BaselineFailed"
-"""The baseline could not be fitted; a dummy model takes its place."""
-FALLBACK_DISABLED: Final = "FallbackDisabled"
-"""A step down was due, and ``automl.fallback`` is false."""
 AS_REQUESTED: Final = "AsRequested"
 """What runs is what was asked for."""
 
@@ -107,32 +95,3 @@ UPLOADED: Final = "Uploaded"
 """Every artifact is where the status says, its digest verified."""
 UPLOADING: Final = "Uploading"
 """Artifacts are on their way."""
-UPLOAD_FAILED: Final = "UploadFailed"
-"""Storage did not take an artifact within the retries."""
-
-# The data (SpecInvalid and the like from the trainer).
-
-DATASET_NOT_FOUND: Final = "DatasetNotFound"
-"""There is no file or object at the dataset's address."""
-DATASET_UNREACHABLE: Final = "DatasetUnreachable"
-"""The dataset's storage does not answer."""
-CREDENTIALS_INVALID: Final = "CredentialsInvalid"
-"""Storage refuses the credentials, or there are none."""
-DATASET_EMPTY: Final = "DatasetEmpty"
-"""The file is empty, or holds a header only."""
-DATASET_TOO_LARGE: Final = "DatasetTooLarge"
-"""The table is beyond a limit on bytes, rows or columns."""
-DATASET_MALFORMED: Final = "DatasetMalformed"
-"""The file cannot be read as its format."""
-DIGEST_MISMATCH: Final = "DigestMismatch"
-"""The file's digest is not the one that ``dataset.sha256`` pins."""
-TARGET_COLUMN_MISSING: Final = "TargetColumnMissing"
-"""The table has no such target column."""
-TARGET_INVALID: Final = "TargetInvalid"
-"""The target is empty, has one class, or has classes that are too small."""
-METRIC_INVALID: Final = "MetricInvalid"
-"""The metric does not exist or does not fit the task."""
-SEARCH_SPACE_INVALID: Final = "SearchSpaceInvalid"
-"""The search space names something that is not on the allow-list, or cannot work."""
-
-__all__ = [name for name in dir() if name.isupper()]  # one constant, one entry

@@ -1,0 +1,60 @@
+"""Reasons that only a command on somebody's machine gives; no status has them."""
+
+from typing import Final
+
+# The cluster's commands: submit, watch, logs.
+
+CLIENT_MISSING: Final = "ClientMissing"
+"""The Kubernetes client is not installed."""
+KUBECONFIG_INVALID: Final = "KubeconfigInvalid"
+"""No cluster can be found from the kubeconfig."""
+NOT_INSTALLED: Final = "NotInstalled"
+"""The cluster does not know TrainingJobs."""
+NOT_FOUND: Final = "NotFound"
+"""There is no such job or namespace."""
+ALREADY_EXISTS: Final = "AlreadyExists"
+"""The job is there already."""
+REFUSED: Final = "Refused"
+"""The API server refuses the job; the message has its words."""
+CLUSTER_UNREACHABLE: Final = "ClusterUnreachable"
+"""The API server does not answer."""
+CLUSTER_FAULT: Final = "ClusterFault"
+"""The API server answers with an error."""
+NO_POD: Final = "NoPod"
+"""The job has no pod."""
+FAILED: Final = "Failed"
+"""The job has failed and does not say why."""
+
+# Results.
+
+RUN_FOLDER_NOT_FOUND: Final = "RunFolderNotFound"
+"""The folder holds no finished run."""
+ARTIFACT_INVALID: Final = "ArtifactInvalid"
+"""A file is not what a run writes."""
+
+# Dask by hand: scheduler, workers, certificates.
+
+OPTIONS_CONTRADICT: Final = "OptionsContradict"
+"""Two options contradict each other."""
+HOST_INVALID: Final = "HostInvalid"
+"""A host name or address is none."""
+SCHEDULER_ADDRESS_INVALID: Final = "SchedulerAddressInvalid"
+"""The address is none of a scheduler."""
+SCHEDULER_UNAVAILABLE: Final = "SchedulerUnavailable"
+"""The scheduler, or its file, cannot be reached."""
+SCHEDULER_NOT_STARTED: Final = "SchedulerNotStarted"
+"""The scheduler did not start."""
+SCHEDULER_FILE_IN_USE: Final = "SchedulerFileInUse"
+"""Another scheduler uses the file."""
+SCHEDULER_FILE_UNWRITABLE: Final = "SchedulerFileUnwritable"
+"""The scheduler's file cannot be written."""
+WORKER_UNAVAILABLE: Final = "WorkerUnavailable"
+"""A worker takes no tasks."""
+WORKER_NAME_TAKEN: Final = "WorkerNameTaken"
+"""Another worker has the name."""
+CERTIFICATES_INVALID: Final = "CertificatesInvalid"
+"""The certificates cannot be used."""
+CERTIFICATES_EXIST: Final = "CertificatesExist"
+"""Certificates are there already."""
+CERTIFICATES_UNWRITABLE: Final = "CertificatesUnwritable"
+"""The certificates cannot be written."""
