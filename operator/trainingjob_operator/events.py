@@ -43,10 +43,13 @@ class Note:
 def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: Step) -> Iterator[Note]:
     """Yield an event for each thing that the change from *old* to *new* tells."""
     key = f"{new.observed_generation}/{new.attempts or 0}"
-    if old.phase is Phase.SUSPENDED and new.phase not in {Phase.SUSPENDED, Phase.FAILED}:
+    resumed = old.phase is Phase.SUSPENDED and new.phase not in {Phase.SUSPENDED, Phase.FAILED}
+    if resumed:
         text = "the job goes on with what is left of its budget and deadline"
         yield Note("Normal", reasons.RESUMED, text, key)
     told = step.reason in {reasons.CREATING_RESOURCES, _latched_reason(old)}
+    # That a job which goes on has no pod yet goes without saying.
+    told |= resumed and step.reason in {reasons.RESUMED, reasons.WAITING_FOR_TRAINER}
     if not told and _headline(old) != (new.phase, step.reason):
         warning = step.trouble and step.reason != reasons.TRAINER_EVICTED
         yield Note("Warning" if warning else "Normal", step.reason, step.message, key)

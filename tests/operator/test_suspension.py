@@ -25,6 +25,8 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
     cluster.change(suspend=False)
     operation.settle()
     assert cluster.child(Child.JOB)["spec"]["suspend"] is False
+    told = [one["reason"] for one in cluster.events()]
+    assert (told.count("Resumed"), told.count("WaitingForTrainer")) == (1, 1)
     assert cluster.child(Child.JOB)["spec"]["activeDeadlineSeconds"] == 700
     cluster.run_pod()
     cluster.report_progress(2)
