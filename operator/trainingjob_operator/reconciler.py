@@ -124,7 +124,9 @@ class Reconciler:
         wait = await self._tell(key, subject, seen, step, now) if step.write else None
         if seen.report_refused is not None and not (subject.ended or subject.deleting):
             await self._tell_refusal(key, subject, seen.report_refused, now)
-        return min((one for one in (step.again_after, wait) if one is not None), default=None)
+        # What comes after the end counts from it, and the event of this pass's own write is no news.
+        next_pass = 0.0 if step.write and step.phase.terminal and not subject.ended else None
+        return min((one for one in (step.again_after, wait, next_pass) if one is not None), default=None)
 
     async def _observe(self, key: JobKey, subject: Subject) -> Observed:
         active = not subject.ended and not subject.suspend and not subject.deleting

@@ -27,6 +27,21 @@ def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):
     assert cluster.status["observedGeneration"] == 2
 
 
+def test_the_time_to_live_begins_with_the_end_and_not_with_the_next_event(cluster, operation):
+    cluster.submit(ttlSecondsAfterFinished=100)
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    due = operation.look()
+    assert cluster.status["phase"] == "Succeeded"
+    # Nothing else happens: the event of its own write is no news to an operator.
+    assert due is not None
+    cluster.later(due)
+    assert operation.look() == pytest.approx(100, abs=1)
+
+
 def test_acceptance_is_judged_again_when_it_changes(cluster, operation):
     operation.run_to_success(cluster)
     cluster.change(acceptance={"minScore": 0.99})
