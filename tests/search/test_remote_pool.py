@@ -92,6 +92,21 @@ class Cluster:
                 future.fail(KilledWorker(worker))
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(time, "monotonic", found)
+    return found
+
+
 def task(number: int) -> Task:
     return Task(tag=number, call=lambda: (double, (number,), TaskLimit(LIMIT, time.time() + 5)))
 
@@ -125,11 +140,30 @@ def test_a_worker_that_joins_gets_what_waits() -> None:
     assert len(cluster.sent["b"]) == 2
 
 
-def test_a_task_is_not_blamed_for_the_first_death_of_its_worker() -> None:
+def test_nobody_is_blamed_when_all_workers_die_at_once(clock: Clock) -> None:
+    cluster = Cluster("a", "b", "c")
+    pool = started(cluster, 1, 2, 3, 4)
+    stale = list(cluster.workers)
+    for worker in stale:
+        cluster.kill(worker)
+        cluster.workers = stale[:]  # what is known of the workers lags behind
+        assert pool.poll(0) == []
+    assert cluster.sent == {}, "nothing goes to a worker that has died"
+    cluster.workers = ["d", "e"]
+    clock.now += 10
+    pool.poll(0)
+    for future in [*cluster.sent["d"], *cluster.sent["e"]]:
+        future.finish()
+    assert set(results(pool.poll(0))) == {1, 2, 3, 4}
+
+
+def test_a_task_is_not_blamed_for_the_first_death_of_its_worker(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1, 2, 3)
     cluster.kill("a")
     assert pool.poll(0) == []
+    clock.now += 10
+    pool.poll(0)
     for future in cluster.sent["b"]:
         future.finish()
     first = results(pool.poll(0))
@@ -138,11 +172,13 @@ def test_a_task_is_not_blamed_for_the_first_death_of_its_worker() -> None:
     assert set(first) | set(results(pool.poll(0))) == {1, 2, 3}
 
 
-def test_a_task_whose_worker_dies_twice_is_what_killed_it() -> None:
+def test_a_task_whose_worker_dies_twice_is_what_killed_it(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1)
     cluster.kill("a")
     assert pool.poll(0) == []
+    clock.now += 10
+    pool.poll(0)
     cluster.kill("b")
     (end,) = pool.poll(0)
     assert (end.tag, end.killed, end.timed_out) == (1, True, False)
@@ -150,11 +186,10 @@ def test_a_task_whose_worker_dies_twice_is_what_killed_it() -> None:
     assert "the worker died" in end.error
 
 
-def test_a_task_that_is_killed_at_its_limit_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_killed_at_its_limit_is_not_tried_again(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1)
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + LIMIT + 2)
+    clock.now += LIMIT + 2
     cluster.kill("a")
     (end,) = pool.poll(0)
     assert (end.tag, end.timed_out) == (1, True)

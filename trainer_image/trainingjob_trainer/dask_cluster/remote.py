@@ -12,9 +12,9 @@ from distributed import Client, Security
 
 from trainingjob_trainer.dask_cluster.asserting import read_settings
 from trainingjob_trainer.dask_cluster.probe import Probe, ProbeSnapshot
-from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import PoolLost
 
 __all__ = ["LOST_MISSES", "NO_WORKERS_SECONDS", "RemoteWorkers", "connect", "loss"]
 
@@ -43,7 +43,7 @@ def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
         return PoolLost("SchedulerLost", f"the Dask scheduler was lost: {seen.error}")
     if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
         return PoolLost(
-            "SchedulerLost", "the Dask scheduler was started anew and knows nothing of the search"
+            "SchedulerLost", "the Dask scheduler was started anew: it knows nothing of the search"
         )
     since = seen.no_workers_since
     if since is not None and seen.reachable and time.monotonic() - since > NO_WORKERS_SECONDS:
@@ -131,9 +131,7 @@ class RemoteWorkers:
             raise
         except Exception as error:
             raise _refused(error) from error
-        wrong = [
-            f"{name} is {found.get(name)}" for name, wanted in _WANTED.items() if found.get(name) != wanted
-        ]
+        wrong = [f"{name} is {found.get(name)}" for name, want in _WANTED.items() if found.get(name) != want]
         if wrong:
             raise PoolLost(
                 "SettingsMismatch",
@@ -187,9 +185,7 @@ def _refused(error: Exception) -> PoolLost:
                 :400
             ],
         )
-    return PoolLost(
-        "SchedulerLost", f"the Dask cluster refused the search: {head or type(error).__name__}"[:400]
-    )
+    return PoolLost("SchedulerLost", f"the cluster refused the search: {head or type(error).__name__}"[:400])
 
 
 def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:

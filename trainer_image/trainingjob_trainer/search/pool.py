@@ -32,6 +32,7 @@ _BACKSTOP_SECONDS = 10.0
 _FETCH_SECONDS = 5.0
 _VANISHED_SECONDS = 5.0
 _GONE_SECONDS = 60.0
+_SETTLE_SECONDS = 2.5
 _DROPPED = object()
 
 
@@ -57,6 +58,7 @@ class TaskPool:
         self._source = source
         self._lines: dict[str, _Line] = {}
         self._waiting: deque[Task] = deque()
+        self._dead_addresses: set[str] = set()
         self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
         self._empty_since: float | None = None
         self._lost: PoolLost | None = None
@@ -78,7 +80,7 @@ class TaskPool:
         self._place()
         if self._waiting:
             return 0
-        return sum(DEPTH - len(self._line(address).tasks) for address in self._source.live())
+        return sum(DEPTH - len(self._line(address).tasks) for address in self._takers())
 
     def submit(self, task: Task) -> None:
         """Take a task; it goes to the worker with the shortest line, or waits for a place."""
@@ -137,13 +139,20 @@ class TaskPool:
         return self._lines.setdefault(address, _Line())
 
     def _place(self) -> None:
-        live = self._source.live()
-        while self._waiting and live:
+        now, live = time.monotonic(), self._takers()
+        for task in [one for one in self._waiting if one.not_before <= now] if live else ():
             address = min(live, key=lambda one: len(self._line(one).tasks))
             line = self._line(address)
             if len(line.tasks) >= DEPTH:
                 return
-            self._send(self._waiting.popleft(), address, line)
+            self._waiting.remove(task)
+            self._send(task, address, line)
+
+    def _takers(self) -> list[str]:
+        """Return the workers that take tasks; a remote one that died may be listed for a while longer."""
+        live = self._source.live()
+        self._dead_addresses.intersection_update(live)
+        return [address for address in live if address not in self._dead_addresses]
 
     def _send(self, task: Task, address: str, line: _Line) -> None:
         function, arguments, limit = task.call()
@@ -203,6 +212,8 @@ class TaskPool:
     def _bury(self, address: str, why: str) -> list[Completion]:
         """End the task that its worker died of, and let those behind it wait for another worker."""
         line = self._lines.pop(address, None)
+        if self._source.remote:
+            self._dead_addresses.add(address)
         if line is None or not line.tasks:
             return []
         guilty, *innocent = line.tasks
@@ -221,6 +232,9 @@ class TaskPool:
     def _again(self, task: Task) -> list[Completion]:
         """Let a task whose worker died of another one wait for a place, a bounded number of times."""
         self._release(task)
+        if self._source.remote:
+            # Where many workers go at once, the next one is sent to a worker that is still there after it.
+            task.not_before = time.monotonic() + _SETTLE_SECONDS
         task.deaths += 1
         if task.deaths > _MAX_INNOCENT_DEATHS:
             return [Completion(tag=task.tag, killed=True, error="its workers died again and again")]

@@ -61,6 +61,7 @@ class Task:
     call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
     deaths: int = 0
     suspected: bool = False
+    not_before: float = 0.0
     limit_seconds: float = 0.0
     future: Future | None = None
 

@@ -76,21 +76,9 @@ def run_pod(
     except Interrupted:
         return EXIT_STOPPED
     except TrainingError as error:
-        failure = _for_a_pod(error)
-        writer.last_word(run, options, failure)
-        return failure.exit_code
+        writer.last_word(run, options, error)
+        return error.exit_code
     return 0
-
-
-def _for_a_pod(error: TrainingError) -> TrainingError:
-    """Return *error*, as one that a retry may help if it is storage that does not answer.
-
-    A person at a terminal corrects the endpoint; in a cluster it is an outage more often, and the next
-    attempt finds the storage back.
-    """
-    if error.reason == "StorageUnreachable":
-        return RunFailed(error.reason, error.message)
-    return error
 
 
 def _attempt(before: Report | None, pod_uid: str | None) -> int:

@@ -1,0 +1,118 @@
+"""A Dask cluster of the real commands, and ways to break it."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from support.runs import COMMAND, KEPT, until
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A scheduler and workers that a test starts and breaks.
+
+    Parameters
+    ----------
+    folder
+        Where the scheduler file and the logs are.
+    """
+
+    folder: Path
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def scheduler_file(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a trainer needs to find the cluster."""
+        return {"TPOT__DASK_SCHEDULER_FILE": str(self.scheduler_file)}
+
+    def start_scheduler(self) -> None:
+        self.scheduler = self._start("scheduler", "--port", "0")
+
+    def start_worker(self) -> None:
+        self.workers.append(self._start("worker", "--memory-limit-mb", "1500"))
+
+    def kill_scheduler(self) -> None:
+        assert self.scheduler is not None
+        self.scheduler.kill()
+        self.scheduler.wait()
+
+    def stop_scheduler(self) -> None:
+        """Freeze it: its port takes connections, and nobody answers."""
+        assert self.scheduler is not None
+        self.scheduler.send_signal(signal.SIGSTOP)
+
+    def kill_worker_process(self) -> None:
+        """Kill one process that evaluates; its nanny starts another one."""
+        for one in psutil.Process(self.workers[0].pid).children(recursive=True):
+            if "forkserver" not in " ".join(one.cmdline()[:3]) or one.children() == []:
+                one.kill()
+                return
+
+    def kill_workers(self) -> None:
+        """Kill the workers and all that they have started."""
+        for worker in self.workers:
+            _kill_tree(worker)
+        self.workers.clear()
+
+    def close(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.send_signal(signal.SIGCONT)
+            _kill_tree(self.scheduler)
+        self.kill_workers()
+
+    def _start(self, role: str, *arguments: str) -> subprocess.Popen[bytes]:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        with (self.folder / f"{role}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*COMMAND, role, "--scheduler-file", str(self.scheduler_file), *arguments],
+                cwd=self.folder,
+                env=kept,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[Cluster]:
+    """Start a scheduler and some workers; all are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Cluster(Path(folder))
+        try:
+            found.start_scheduler()
+            for _ in range(workers):
+                found.start_worker()
+            yield found
+        finally:
+            found.close()
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.kill()
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+    until(
+        lambda: not any(one.is_running() and one.status() != "zombie" for one in family),
+        seconds=10,
+        what="the end of a worker",
+    )
