@@ -2,7 +2,7 @@
 
 import csv
 
-from e2e.kit.jobs import START_SECONDS
+from e2e.kit.jobs import QUICK, START_SECONDS
 from sklearn.datasets import load_breast_cancer
 
 CHILDREN = {"ConfigMap/{}-report", "ConfigMap/{}-run", "Job/{}-trainer", "ServiceAccount/{}-trainer"}
@@ -48,7 +48,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     assert float(status["best"]["holdoutScore"]) > 0.85
     assert [each["rank"] for each in status["leaderboard"]] == [*range(1, len(status["leaderboard"]) + 1)]
     assert status["paretoFront"]
-    assert status["progress"]["elapsedSeconds"] <= 30 * 1.05 + 5
+    assert status["progress"]["elapsedSeconds"] <= QUICK["budget"]["timeLeftSeconds"] * 1.05 + 5
     assert "fallbacks" not in status
 
     said = run.conditions()

@@ -64,8 +64,8 @@ def test_a_secret_that_is_not_there_is_said_by_the_trainer(start):
     ],
 )
 def test_a_pod_that_cannot_start_is_named_and_ends_at_the_deadline(start, name, change, reason, word):
-    run = start(name, activeDeadlineSeconds=30, **change)
-    run.eventually(lambda: run.condition("Ready").get("reason") == reason, f"{reason} is not said", 30)
+    run = start(name, activeDeadlineSeconds=20, **change)
+    run.eventually(lambda: run.condition("Ready").get("reason") == reason, f"{reason} is not said", 20)
     assert run.phase == "Pending"
     assert word in run.condition("Ready")["message"]
     message = failed(run, "DeadlineExceeded", 90)

@@ -6,7 +6,7 @@ import pytest
 def test_storage_is_away_at_the_end_and_comes_back(start, bucket):
     if bucket.server is None:
         pytest.skip("the S3 server is not the tests' own to stop")
-    run = start("storage", budget={"timeLeftSeconds": 40, "generations": 100}, backoffLimit=6)
+    run = start("storage", budget={"timeLeftSeconds": 30}, backoffLimit=6)
     run.reach_search()
     before = len(run.journal())
     bucket.server.stop()

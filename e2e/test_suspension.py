@@ -4,7 +4,7 @@ from e2e.kit.jobs import START_SECONDS, STOP_SECONDS
 
 
 def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
-    run = start("paused", budget={"timeLeftSeconds": 60, "generations": 100}, activeDeadlineSeconds=600)
+    run = start("paused", budget={"timeLeftSeconds": 45}, activeDeadlineSeconds=600)
     run.reach_search()
     run.suspend()
     run.eventually(lambda: run.conditions()["Suspended"][0] == "True", "it does not stop", STOP_SECONDS)
@@ -28,7 +28,7 @@ def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
     status = run.reach("Succeeded")
     assert run.outcomes == ["Suspended", "Succeeded"]
     assert run.job["metadata"]["uid"] == job["metadata"]["uid"]
-    assert status["progress"]["elapsedSeconds"] <= 60 * 1.05 + 5
+    assert status["progress"]["elapsedSeconds"] <= 45 * 1.05 + 5
     assert bucket.document(f"{run.folder}evaluation_summary.json")["evaluations"]["total"] >= kept - 1
     reasons = [each["reason"] for each in run.cluster.events(run.namespace, run.uid)]
     assert reasons.count("Suspended") >= 1

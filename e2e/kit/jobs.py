@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {
     "dataset": {"uri": "sample://breast_cancer"},
     "targetColumn": "target",
     "budget": {
-        "timeLeftSeconds": 30,
+        "timeLeftSeconds": 20,
         "perRunLimitSeconds": 10,
         "generations": 100,
         "populationSize": 8,
