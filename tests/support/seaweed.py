@@ -84,7 +84,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start the server and wait until an object can be written and read."""
-        self.ports = self.ports or _free_ports(self.host)
+        self.ports = self.ports or free_ports(self.host)
         config = self.folder / "s3.json"
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         actions = ["Admin", "Read", "List", "Tagging", "Write"]
@@ -160,7 +160,7 @@ def _binary() -> str:
     return found
 
 
-def _free_ports(host: str) -> dict[str, int]:
+def free_ports(host: str) -> dict[str, int]:
     sockets = [socket.socket() for _ in PORTS]
     try:
         for one in sockets:

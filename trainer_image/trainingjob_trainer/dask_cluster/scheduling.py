@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Scheduler, SchedulerPlugin, Security
@@ -32,7 +34,7 @@ _SETTINGS = {
 _NOWHERE = "127.0.0.1:0"
 _CLOSE_SECONDS = 5.0
 _PREDECESSOR_SECONDS = 2.0
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+_TOLD = ("type", "id", "address", "started")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +111,16 @@ async def _start(options: SchedulerOptions) -> Any:
         text = f"cannot listen on {options.host}, port {options.port}: {cause}"
         raise RunFailed("SchedulerNotStarted", text) from error
     _log.info("the scheduler listens on %s (%s)", scheduler.address, scheduler.id)
-    if scheduler.address.startswith("tcp://") and not options.host.startswith(_LOOPBACK):
+    if options.security is None and not _only_here(scheduler):
         _log.warning(
             "without TLS, whoever reaches %s can run code on the workers: see `trainingjob certs`",
             scheduler.address,
         )
     return scheduler
+
+
+def _only_here(scheduler: Any) -> bool:
+    return ipaddress.ip_address(urlsplit(scheduler.listen_address).hostname or "").is_loopback
 
 
 class _Attendance(SchedulerPlugin):
@@ -155,7 +161,8 @@ def _announced(path: Path | None, scheduler: Any) -> Iterator[None]:
         yield
         return
     with _writable(path):
-        _write(path, scheduler.identity())
+        known = scheduler.identity()
+        _write(path, {name: known[name] for name in _TOLD})
     _log.info("the scheduler file is %s", path)
     try:
         yield
