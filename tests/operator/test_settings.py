@@ -21,6 +21,7 @@ def test_everything_is_read():
             "TRAININGJOB_ROLLOUT_PERCENT": "12.5",
             "TRAININGJOB_ALLOWED_ENDPOINTS": "minio.example",
             "TRAININGJOB_ALLOW_HTTPS": "true",
+            "TRAININGJOB_ALLOW_PRIVATE_HTTPS": "true",
             "TRAININGJOB_OUTPUT_URI": "s3://models",
             "TPOT__GENERATIONS": "7",
             "TPOT__METRIC": "",
@@ -35,6 +36,7 @@ def test_everything_is_read():
         "AWS_ENDPOINT_URL": "https://minio.example",
         "TRAININGJOB_ALLOWED_ENDPOINTS": "minio.example",
         "TRAININGJOB_ALLOW_HTTPS": "true",
+        "TRAININGJOB_ALLOW_PRIVATE_HTTPS": "true",
     }
     assert settings.allow_https
     assert settings.job_label
