@@ -258,3 +258,19 @@ def test_the_same_commands_as_processes_train_a_model_on_the_cluster(composed: C
     assert result["fallbacks"] == []
     names = {one.object_name.rpartition("/")[2] for one in client.list_objects("models", recursive=True)}
     assert {"model.joblib", "manifest.json"} <= names
+
+
+def test_the_playbooks_override_gives_each_role_its_own_certificates(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    text = (ROOT / "docs/playbook.md").read_text()
+    override = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    roles = {"tpot-scheduler": "scheduler", "tpot-worker": "worker", "trainer": "client"}
+    assert set(override["services"]) == set(roles)
+    for name, service in override["services"].items():
+        assert name in services
+        # Whoever has its variables, and the files that they name, has what the role needs.
+        named = {one.removeprefix("/run/secrets/") for one in service["environment"].values()}
+        assert named == set(service["secrets"])
+        files = {override["secrets"][one]["file"] for one in named}
+        assert files == {"tls/ca.crt", f"tls/{roles[name]}.crt", f"tls/{roles[name]}.key"}

@@ -13,6 +13,7 @@ from distributed.scheduler import KilledWorker
 
 from support.dask_processes import Process, Stage, check, wait_until
 from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.probe import Probe
 
 NAMES = ("steady", "drained", "retired", "idle")
 
@@ -167,6 +168,11 @@ def test_a_worker_that_is_told_to_end_finishes_its_task_and_takes_no_other(
     check_result = check("worker", "--name", "drained", "--scheduler-file", str(stage.scheduler_file))
     assert check_result.returncode == 1
     assert "drained is closing_gracefully" in check_result.stderr
+    with Probe(resolve_address(stage.scheduler_file), interval=0.1) as probe:
+        wait_until(lambda: probe.snapshot().reachable, "an answer")
+        seen = probe.snapshot()
+    assert seen.leaving == (place["workers"][0],)
+    assert place["workers"][0] not in seen.workers
     allowed.touch()
     assert first.result(timeout=30) == "finished"
     first.release()

@@ -66,6 +66,11 @@ class SchedulerIdentity:
         """Addresses of the workers that take tasks."""
         return tuple(one.address for one in self.workers if one.status == "running")
 
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """Addresses of the workers that finish a task and take no other."""
+        return tuple(one.address for one in self.workers if one.status == "closing_gracefully")
+
 
 async def identity(
     address: str,
@@ -167,6 +172,8 @@ class ProbeSnapshot:
         first. None before the first answer.
     workers
         Addresses of the running workers, by the last answer.
+    leaving
+        Addresses of those that have been told to end and finish a task first, by the last answer.
     no_workers_since
         Since when no worker has been running: the time of the first answer without one, or the probe's
         start; None if there is one by the last answer. A miss does not change it.
@@ -181,6 +188,7 @@ class ProbeSnapshot:
     asked: int = 0
     scheduler_id: str | None = None
     workers: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
     no_workers_since: float | None = None
     last_ok: float | None = None
     error: str | None = None
@@ -267,6 +275,7 @@ class Probe:
             asked=seen.asked + 1,
             scheduler_id=answer.id,
             workers=answer.running,
+            leaving=answer.leaving,
             no_workers_since=None if answer.running else seen.no_workers_since or now,
             last_ok=now,
         )
