@@ -135,7 +135,7 @@ def fail(error: Exception) -> Callable[..., Any]:
         (lambda *_: None, 0),
         (fail(RunFailed("UploadFailed", "the bucket is down")), 1),
         (fail(SpecInvalid("TargetColumnMissing", "no column")), 2),
-        (fail(SpecInvalid("StorageUnreachable", "the bucket is down")), 1),
+        (fail(RunFailed("StorageUnreachable", "the bucket is down")), 1),
         (fail(Interrupted("Interrupted", "told to stop")), 143),
     ],
 )
