@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,15 @@ def test_it_says_why_it_cannot_start(
         assert failed.ended() == status
         assert message in failed.text
         assert "Traceback" not in failed.text
+
+
+def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
+    rooms = "trainingjob_trainer.dask_cluster"
+    heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'scipy', 'pydantic'}"
+    for modules in ("trainingjob_trainer.cli.dasking", f"{rooms}.scheduling", f"{rooms}.working"):
+        program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
 
 
 def test_a_check_is_one_line_and_a_status(tmp_path: Path) -> None:

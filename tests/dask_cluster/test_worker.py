@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,11 +12,11 @@ import pytest
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from support.dask_processes import Process, Stage, check, wait_until
+from support.dask_processes import PATIENCE, Process, Stage, check, wait_until
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe
 
-NAMES = ("steady", "drained", "retired", "idle")
+NAMES = ("steady", "drained", "hasty", "retired", "idle")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,11 @@ def client(stage: Stage, workers: dict[str, Process]) -> Iterator[Client]:
 def address_of(client: Client, name: str) -> str | None:
     known = client.scheduler_info(n_workers=-1)["workers"].items()
     return next((address for address, one in known if one["name"] == name), None)
+
+
+def status_of(client: Client, name: str) -> str | None:
+    known = client.scheduler_info(n_workers=-1)["workers"].values()
+    return next((one["status"] for one in known if one["name"] == name), None)
 
 
 def here(client: Client, name: str) -> dict[str, Any]:
@@ -154,17 +160,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_task_and_takes_no_other(
     wait_until(begun.exists, "the task has begun")
     drained.send(signal.SIGTERM)
 
-    def status() -> str | None:
-        return next(
-            (
-                one["status"]
-                for one in client.scheduler_info(n_workers=-1)["workers"].values()
-                if one["name"] == "drained"
-            ),
-            None,
-        )
-
-    wait_until(lambda: status() == "closing_gracefully", "it drains")
+    wait_until(lambda: status_of(client, "drained") == "closing_gracefully", "it drains")
     check_result = check("worker", "--name", "drained", "--scheduler-file", str(stage.scheduler_file))
     assert check_result.returncode == 1
     assert "drained is closing_gracefully" in check_result.stderr
@@ -182,6 +178,21 @@ def test_a_worker_that_is_told_to_end_finishes_its_task_and_takes_no_other(
     # Nobody is blamed, and it is still to be done.
     assert second.status == "pending"
     second.cancel()
+
+
+def test_a_second_signal_ends_it_at_once_and_blames_nobody(
+    client: Client, workers: dict[str, Process]
+) -> None:
+    place = here(client, "hasty")
+    running = client.submit(lambda: __import__("time").sleep(300), **place)
+    wait_until(lambda: client.processing(workers=place["workers"])[place["workers"][0]], "the task has begun")
+    workers["hasty"].send(signal.SIGTERM)
+    wait_until(lambda: status_of(client, "hasty") == "closing_gracefully", "it drains")
+    workers["hasty"].send(signal.SIGTERM)
+    assert workers["hasty"].ended(15) == 0
+    wait_until(lambda: address_of(client, "hasty") is None, "the scheduler knows")
+    assert running.status == "pending"
+    running.cancel()
 
 
 def test_a_retired_worker_stays_away(client: Client, workers: dict[str, Process]) -> None:
@@ -228,7 +239,7 @@ def test_it_joins_the_next_scheduler_and_gives_up_when_there_is_none(
     assert "Traceback" not in roaming.text
 
 
-def test_it_waits_for_a_scheduler_and_ends_at_once_when_told(tmp_path: Any) -> None:
+def test_it_waits_for_a_scheduler_and_ends_at_once_when_told(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
         waiting = stage.worker()
@@ -251,3 +262,22 @@ def test_its_default_name_is_the_hosts_and_a_number(stage: Stage) -> None:
     from trainingjob_trainer.dask_cluster.working import default_name
 
     assert default_name() == f"{os.uname().nodename}-{os.getpid()}"
+
+
+def test_a_worker_that_is_told_to_end_while_it_starts_does_not_wait_for_that(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    try:
+        stage.scheduler()
+        starting = stage.worker()
+        parent = psutil.Process(starting.popen.pid)
+        wait_until(parent.children, "the nanny has begun")
+        family = parent.children(recursive=True)
+        starting.send(signal.SIGTERM)
+        assert starting.ended() == 0
+        assert "works for" not in starting.text
+        assert "ends: SIGTERM" in starting.text
+        assert "Traceback" not in starting.text
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        assert not alive
+    finally:
+        stage.close()

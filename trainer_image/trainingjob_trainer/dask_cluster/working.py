@@ -6,7 +6,7 @@ import logging
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
 from os import getpid
@@ -40,6 +40,7 @@ _PAUSE_SECONDS = 1.0
 _ASK_SECONDS = 3.0
 _SAY_SECONDS = 15.0
 _CLOSE_SECONDS = 4.0
+_FAREWELL_SECONDS = 1.0
 # What the scheduler tells a worker that somebody has retired.
 _RETIRED = ("scheduler-close-worker", "scheduler-remove-worker")
 
@@ -168,12 +169,14 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
         if any(one.name == options.name for one in seen.workers):
             text = f"another worker is called {options.name} (--name), or this one has not been given up yet"
             raise RunFailed("WorkerNameTaken", text)
-        nanny = await _start(options, address)
+        nanny = await _unless(stopped, _start(options, address))
     except TrainingError as error:
         patience.spend(error.message)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), _PAUSE_SECONDS)
         return _Ending.STOPPED if stopped.is_set() else _Ending.LOST
+    if nanny is None:
+        return _Ending.STOPPED
     _log.info("worker %s at %s works for %s", options.name, nanny.worker_address, address)
     try:
         ending = await _until_it_ends(nanny, stopped, options.drain_seconds)
@@ -184,6 +187,21 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
         _log.warning("worker %s has lost its scheduler (%s)", options.name, nanny.ending)
         patience.renew()
     return ending
+
+
+async def _unless(stopped: StopSignal, starting: Coroutine[Any, Any, "_Nanny"]) -> "_Nanny | None":
+    """Return what is started, or None as soon as a signal says that nobody wants it any more."""
+    task = asyncio.ensure_future(starting)
+    told = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if task.done():
+        return await task
+    # Its process is ended with this one.
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return None
 
 
 async def _start(options: WorkerOptions, address: str) -> "_Nanny":
@@ -220,13 +238,9 @@ async def _until_it_ends(nanny: "_Nanny", stopped: StopSignal, drain_seconds: fl
     if stopped.is_set():
         await _drain(nanny, stopped, drain_seconds)
         return _Ending.STOPPED
-    match nanny.ending:
-        case reason if reason == IDLE:
-            return _Ending.IDLE
-        case reason if reason in (*_RETIRED, DRAINED):
-            return _Ending.RETIRED
-        case _:
-            return _Ending.LOST
+    if nanny.ending == IDLE:
+        return _Ending.IDLE
+    return _Ending.RETIRED if nanny.ending in _RETIRED else _Ending.LOST
 
 
 async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
@@ -243,8 +257,12 @@ async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
             _log.warning("the running task did not end within %g s and is left to other workers", seconds)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(nanny.finished(), _CLOSE_SECONDS)
-    else:
-        asked.cancel()
+        return
+    asked.cancel()
+    # Its task ends with it, and no task is to be blamed for that.
+    gone = nanny.scheduler.unregister(address=address, expected=True, close=False, stimulus_id=DRAINED)
+    with contextlib.suppress(TimeoutError, OSError):
+        await asyncio.wait_for(gone, _FAREWELL_SECONDS)
 
 
 class _Nanny(Nanny):
