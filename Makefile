@@ -53,8 +53,8 @@ format: $(READY) ## Let ruff format and mend what it can
 crd: $(READY) ## Write the CustomResourceDefinition anew from the models
 	$(BIN)/python -m trainingjob_api.crd
 
-charts: $(READY) ## Copy the definition into its chart; render what the charts are compared with anew
-	cp crds/*.yaml helm/trainingjob-crds/files/
+charts: $(READY) ## Write what is generated in helm/ and render what the charts are compared with anew
+	PYTHONPATH=tools $(BIN)/python -m charts
 	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/charts
 
 bench: $(READY) ## Run the benchmarks in benchmarks/

@@ -8,87 +8,54 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.charts import (
+    CASES,
+    CRDS,
+    FULL,
+    OPERATOR,
+    OVERLAYS,
+    ROOT,
+    environment,
+    helm,
+    job_of_the_test,
+    manifests,
+    named,
+    operator_pod,
+    rendered,
+    rights,
+)
+from trainingjob_api import parse_job
 from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE
+from trainingjob_operator import settings as operator_settings
 from trainingjob_operator.desired.role import build_role
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.settings import Settings
 
-helm = pytest.importorskip("helm_python", reason="helm-python-sdk carries Helm")
-
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("golden")
-OPERATOR = ROOT / "helm/trainingjob-operator"
-CRDS = ROOT / "helm/trainingjob-crds"
 DEFINITION = "automl.trainingjob.dev_trainingjobs.yaml"
-
-FULL = {
-    "image": {"repository": "registry.example/operator", "digest": f"sha256:{'0' * 64}"},
-    "trainer": {"image": {"repository": "registry.example/trainer", "tag": "1.2.3"}, "maxRows": 12_000_000},
-    "imagePullSecrets": [{"name": "pull"}],
-    "namespaces": ["team-b", "team-a"],
-    "operatorClass": "canary",
-    "automl": {"enabled": True, "fallback": False, "rolloutPercent": 0},
-    "defaults": {
-        "parallelMode": "none",
-        "generations": 20,
-        "populationSize": 32,
-        "timeLeftSeconds": 900,
-        "perRunLimitSeconds": 30,
-        "metric": "f1",
-        "cvFolds": 3,
-        "searchSpace": '{"type": "choice"}',
-        "nJobs": 2,
-        "memoryLimitMb": 2048,
-        "daskSchedulerFile": "/run/scheduler.json",
-    },
-    "output": {"uri": "s3://models", "endpoint": "https://minio.example", "credentialsSecret": "minio"},
-    "s3": {"endpoint": "https://minio.example", "allowedEndpoints": ["minio.example", "s3.example"]},
-    "metrics": {"jobLabel": True},
-    "resyncSeconds": 12.5,
-    "priorityClassName": "high",
-    "nodeSelector": {"kubernetes.io/arch": "amd64"},
-    "tolerations": [{"key": "infra", "operator": "Exists"}],
-    "podAnnotations": {"note": "on"},
-    "podLabels": {"team": "ml"},
-    "extraEnv": [{"name": "TZ", "value": "UTC"}],
-}
-CASES = {"default": {}, "full": FULL, "cluster-wide": {"clusterWide": True}}
+NAME = "trainingjob-operator"
+ROLE = "trainingjob-system:trainingjob-operator"
+FULL_OF_ONE = {key: value for key, value in FULL.items() if key not in {"admission", "daskOperator"}}
+"""Without what there is one of for a cluster or a namespace."""
 
 
-def rendered(chart, values=None, *, name="trainingjob-operator", namespace="trainingjob-system"):
-    """Return template path and text of each file that is rendered to something."""
-    with helm.Chart.load(str(chart)) as loaded:
-        files = loaded.render(values or {}, name=name, namespace=namespace)
-    return {path: text for path, text in sorted(files.items()) if text.strip()}
-
-
-def manifests(chart, values=None, **release):
-    texts = rendered(chart, values, **release)
-    return [
-        document
-        for path, text in texts.items()
-        if path.endswith(".yaml")
-        for document in yaml.safe_load_all(text)
-        if document
-    ]
-
-
-def one(kind, documents):
-    (found,) = [each for each in documents if each["kind"] == kind]
-    return found
-
-
-def environment(documents):
-    (container,) = one("Deployment", documents)["spec"]["template"]["spec"]["containers"]
-    return {each["name"]: each["value"] for each in container["env"]}
-
-
-@pytest.mark.parametrize("chart", [CRDS, OPERATOR], ids=lambda path: path.name)
-def test_strict_lint_finds_nothing(chart):
-    report = helm.lint(str(chart), strict=True)
+@pytest.mark.parametrize(
+    ("chart", "case"),
+    [(CRDS, "default"), *((OPERATOR, case) for case in CASES)],
+    ids=str,
+)
+def test_strict_lint_finds_nothing(chart, case):
+    report = helm.lint(str(chart), CASES[case], strict=True, with_subcharts=chart == OPERATOR)
     # A missing icon is no more than a remark.
     assert not [each for each in report["messages"] if each["severity"] > 1], report
     assert not report["errors"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_operator_at_a_time(case):
+    deployment = named("Deployment", NAME, manifests(OPERATOR, CASES[case]))["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -145,14 +112,21 @@ def test_every_value_reaches_the_operator():
     assert settings.rollout_percent == 0.0
     assert settings.resync_seconds == 12.5
     assert settings.allowed_endpoints == ("minio.example", "s3.example")
+    assert settings.allow_https
+    assert settings.trainer_environment["TRAININGJOB_ALLOW_PRIVATE_HTTPS"] == "true"
+    assert settings.trainer_environment["AWS_REGION"] == "eu-west-1"
     assert settings.output_secret == "minio"
     assert settings.job_label
 
 
 def test_each_row_of_the_environment_table_has_a_value():
     template = (OPERATOR / "templates/_environment.tpl").read_text()
-    wanted = {row.variable for row in TABLE} | {CONFIG_DICT, DASK_SCHEDULER_FILE}
-    assert wanted <= set(re.findall(r'"([A-Z_]+)"', template))
+    read = set(
+        re.findall(r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', Path(operator_settings.__file__).read_text())
+    )
+    wanted = {row.variable for row in TABLE} | {CONFIG_DICT, DASK_SCHEDULER_FILE} | read
+    assert {"TRAININGJOB_ALLOW_PRIVATE_HTTPS", "TRAININGJOB_OPERATOR_CLASS"} <= read
+    assert wanted == set(re.findall(r'"([A-Z_0-9]{5,})"', template))
 
 
 @pytest.mark.parametrize(
@@ -165,6 +139,16 @@ def test_each_row_of_the_environment_table_has_a_value():
         pytest.param({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy", id="pull policy"),
         pytest.param({"output": {"uri": "file://./runs"}}, "uri", id="file output"),
         pytest.param({"clusterWide": True, "namespaces": ["a"]}, "must be empty", id="both scopes"),
+        pytest.param(
+            {"s3": {"allowedEndpoints": ["https://a"]}}, "allowedEndpoints", id="address for a host"
+        ),
+        pytest.param({"s3": {"allowedEndpoints": ["a:9000"]}}, "allowedEndpoints", id="port on a host"),
+        pytest.param(
+            {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},
+            "metrics.service.enabled",
+            id="monitor without service",
+        ),
+        pytest.param({"daskOperator": {"enabled": True, "namespace": "x"}}, "namespace", id="unknown below"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values, message):
@@ -173,45 +157,57 @@ def test_wrong_values_are_refused_by_name(values, message):
 
 
 def test_a_role_for_each_namespace_and_nothing_beyond():
-    documents = manifests(OPERATOR, FULL)
-    kinds = [each["kind"] for each in documents]
-    assert not [kind for kind in kinds if kind.startswith("Cluster")]
-    roles = [each["metadata"]["namespace"] for each in documents if each["kind"] == "Role"]
-    assert roles == ["team-a", "team-b"]
+    documents = [each for each in manifests(OPERATOR, FULL) if each["metadata"]["name"] == ROLE]
+    assert [each["kind"] for each in documents] == ["Role", "RoleBinding"] * 2
+    assert [each["metadata"]["namespace"] for each in documents] == ["team-a", "team-a", "team-b", "team-b"]
     subjects = [each["subjects"] for each in documents if each["kind"] == "RoleBinding"]
-    account = {"kind": "ServiceAccount", "name": "trainingjob-operator", "namespace": "trainingjob-system"}
+    account = {"kind": "ServiceAccount", "name": NAME, "namespace": "trainingjob-system"}
     assert subjects == [[account], [account]]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_wildcards_and_no_secrets(case):
-    for document in manifests(OPERATOR, CASES[case]):
-        for rule in document.get("rules", []):
-            assert "*" not in json.dumps(rule)
-            assert "secrets" not in rule["resources"]
-
-
-def test_the_operator_holds_what_it_grants():
-    held = {
-        (group, resource, verb)
-        for rule in one("Role", manifests(OPERATOR))["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    granted = build_role(Owner("job", "default", "uid"), None, None)["rules"]
-    for rule in granted:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                assert {(group, resource, verb) for verb in rule["verbs"]} <= held
-    for child in Child:
-        group = child.api_version.rpartition("/")[0]
-        assert {(group, child.plural, verb) for verb in ("get", "create")} <= held
+def test_cluster_roles_only_where_they_are_asked_for(case):
+    kinds = {each["kind"] for each in manifests(OPERATOR, CASES[case])}
+    assert bool(kinds & {"ClusterRole", "ClusterRoleBinding"}) == (case == "cluster-wide")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_pod_is_restricted(case):
-    pod = one("Deployment", manifests(OPERATOR, CASES[case]))["spec"]["template"]["spec"]
+def test_no_wildcards_and_no_secret_is_ever_read(case):
+    for document in manifests(OPERATOR, CASES[case]):
+        for rule in document.get("rules", []):
+            assert "*" not in json.dumps(rule)
+            assert "secrets" not in rule["resources"] or rule["verbs"] == ["create"]
+
+
+def test_rights_for_distributed_jobs_can_be_left_out():
+    for enabled in (True, False):
+        rules = named("Role", ROLE, manifests(OPERATOR, {"dask": {"enabled": enabled}}))["rules"]
+        groups = {group for group, _, _ in rights(rules)}
+        assert ("kubernetes.dask.org" in groups) is enabled
+        assert (("", "secrets", "create") in rights(rules)) is enabled
+
+
+def test_the_operator_holds_what_it_grants():
+    held = rights(named("Role", ROLE, manifests(OPERATOR))["rules"])
+    assert rights(build_role(Owner("job", "default", "uid"), None, None)["rules"]) <= held
+    for child in Child:
+        group = child.api_version.rpartition("/")[0]
+        # A Secret has its job's uid in its name and is made, never looked at.
+        verbs = ("create",) if child.kind == "Secret" else ("get", "create")
+        assert {(group, child.plural, verb) for verb in verbs} <= held
+
+
+def test_no_roles_where_somebody_else_makes_them():
+    kinds = {
+        each["kind"]
+        for each in manifests(OPERATOR, FULL | {"rbac": {"create": False}, "test": {"enabled": False}})
+    }
+    assert not [kind for kind in kinds if "Role" in kind]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_operators_pod_is_restricted_and_probed(case):
+    pod = operator_pod(manifests(OPERATOR, CASES[case]))
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -226,7 +222,7 @@ def test_the_pod_is_restricted(case):
 
 def test_two_releases_share_a_namespace():
     names = [
-        {(each["kind"], each["metadata"]["name"]) for each in manifests(OPERATOR, name=name)}
+        {(each["kind"], each["metadata"]["name"]) for each in manifests(OPERATOR, FULL_OF_ONE, name=name)}
         for name in ("stable", "canary")
     ]
     assert not names[0] & names[1]
@@ -235,3 +231,112 @@ def test_two_releases_share_a_namespace():
 def test_long_names_stay_names():
     for document in manifests(OPERATOR, name="a" * 53):
         assert len(document["metadata"]["name"].rpartition(":")[2]) <= 63
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_an_environment_says_only_what_differs(path):
+    own = yaml.safe_load((OPERATOR / "values.yaml").read_text())
+
+    def same(overlay, values, where=()):
+        for key, value in overlay.items():
+            if isinstance(value, dict):
+                yield from same(value, values[key], (*where, key))
+            elif values[key] == value:
+                yield ".".join((*where, key))
+
+    assert not list(same(yaml.safe_load(path.read_text()), own))
+    assert len(path.read_text().splitlines()) <= 20
+
+
+def test_the_environments_are_those_of_the_plan():
+    found = {
+        path.stem: Settings.from_environment(environment(manifests(OPERATOR, CASES[path.stem])))
+        for path in OVERLAYS
+    }
+    modes = {name: each.defaults["TPOT_PARALLEL_MODE"] for name, each in found.items()}
+    assert modes == {
+        "dev": "local",
+        "staging": "distributed",
+        "prod-canary": "distributed",
+        "prod": "distributed",
+    }
+    assert int(found["dev"].defaults["TPOT__TIME_LEFT"]) < 600
+    assert {name: each.rollout_percent for name, each in found.items()} == {
+        "dev": None,
+        "staging": None,
+        "prod-canary": 10.0,
+        "prod": 100.0,
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_job_of_helm_test_is_one_that_this_release_takes(case):
+    documents = manifests(OPERATOR, CASES[case])
+    job = job_of_the_test(documents)
+    job["metadata"]["name"] = job["metadata"].pop("generateName") + "x"
+    assert parse_job(job).spec.budget.time_left_seconds == 30
+    settings = Settings.from_environment(environment(documents))
+    assert job["metadata"]["labels"] == {"automl.trainingjob.dev/operator-class": settings.operator_class}
+    assert job["metadata"]["namespace"] in (settings.namespaces or ("trainingjob-system",))
+
+
+def test_the_job_of_helm_test_takes_more_from_the_values():
+    spec = job_of_the_test(manifests(OPERATOR, FULL))["spec"]
+    assert spec["budget"]["generations"] == 2
+    assert spec["budget"]["timeLeftSeconds"] == 30
+    assert spec["output"] == {"leaderboardTopK": 3}
+    assert not [path for path in rendered(OPERATOR, {"test": {"enabled": False}}) if "/tests/" in path]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_service_and_policy_choose_the_operator_and_nothing_else(case):
+    documents = manifests(OPERATOR, CASES[case])
+    labels = {
+        each["metadata"]["name"]: (
+            each["metadata"]["labels"]
+            if each["kind"] == "Pod"
+            else each["spec"]["template"]["metadata"]["labels"]
+        )
+        for each in documents
+        if each["kind"] in {"Pod", "Deployment"}
+    }
+    selectors = [
+        named("Service", NAME, documents)["spec"]["selector"],
+        named("NetworkPolicy", NAME, documents)["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert [name for name, own in labels.items() if selector.items() <= own.items()] == [NAME]
+
+
+def test_the_network_policy_lets_in_whom_it_is_told():
+    policy = named("NetworkPolicy", NAME, manifests(OPERATOR, FULL))["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (way_in,) = policy["ingress"]
+    assert way_in["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert way_in["from"] == FULL["networkPolicy"]["from"]
+    ports = {port["port"] for way in policy["egress"] for port in way["ports"]}
+    assert ports == {53, 443, 6443}
+    off = manifests(
+        OPERATOR, {"networkPolicy": {"enabled": False}, "metrics": {"service": {"enabled": False}}}
+    )
+    assert not [each for each in off if each["kind"] in {"NetworkPolicy", "Service"}]
+
+
+def test_monitoring_is_off_unless_wanted():
+    kinds = {"ServiceMonitor", "PrometheusRule"}
+    assert not kinds & {each["kind"] for each in manifests(OPERATOR)}
+    documents = manifests(OPERATOR, FULL)
+    for kind in kinds:
+        assert named(kind, NAME, documents)["metadata"]["labels"]["release"] == "prometheus"
+    selector = named("ServiceMonitor", NAME, documents)["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= named("Service", NAME, documents)["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_notes_say_the_next_step(case):
+    notes = rendered(OPERATOR, CASES[case])[f"{NAME}/templates/NOTES.txt"]
+    assert "kubectl get crd trainingjobs.automl.trainingjob.dev" in notes
+    assert f"helm test {NAME} --namespace trainingjob-system" in notes
+    assert "kubectl apply --namespace" in notes
+    shared = "rolloutPercent" in CASES[case].get("automl", {})
+    assert ("get the search; the others" in notes) is shared

@@ -103,4 +103,89 @@ app.kubernetes.io/part-of: trainingjob
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, create]
+{{- if .Values.dask.enabled }}
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskclusters]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create]
+- apiGroups: [apps]
+  resources: [deployments, replicasets]
+  verbs: [get, list, watch]
+{{- end }}
+{{- end -}}
+
+{{/* What the Dask operator needs: the rules of its own chart, spelt out. */}}
+{{- define "trainingjob.daskrules" -}}
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskclusters, daskworkergroups, daskworkergroups/scale, daskjobs, daskjobs/status, daskautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* Role and binding in each namespace, or for the cluster. Takes (list root name account rules). */}}
+{{- define "trainingjob.grant" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $account := index . 2 -}}
+{{- $rules := index . 3 -}}
+{{- $prefix := ternary "Cluster" "" $root.Values.clusterWide -}}
+{{- range ternary (list "") (include "trainingjob.namespaces" $root | fromJsonArray) $root.Values.clusterWide }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $prefix }}Role
+metadata:
+  name: {{ $name | quote }}
+  {{- with . }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "trainingjob.labels" $root | nindent 4 }}
+rules:
+  {{- $rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $prefix }}RoleBinding
+metadata:
+  name: {{ $name | quote }}
+  {{- with . }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "trainingjob.labels" $root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $prefix }}Role
+  name: {{ $name | quote }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ $account }}
+    namespace: {{ $root.Release.Namespace }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of what `helm test` makes: not the selector's, so that no Service and no policy takes it for the operator. */}}
+{{- define "trainingjob.testlabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "trainingjob.name" . | trunc 58 | trimSuffix "-") }}
+app.kubernetes.io/component: test
+app.kubernetes.io/part-of: trainingjob
+{{- end -}}
+
+{{/* A hook of `helm test`, made anew each time. The pod stays, for its log. Takes its weight. */}}
+{{- define "trainingjob.testhook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation{{ if ne . "0" }},hook-succeeded{{ end }}
 {{- end -}}
