@@ -149,6 +149,15 @@ def test_jobs_are_counted_by_what_became_of_them():
     assert found == Evidence(ended=6, failed=1, fallbacks=1, overruns=1, unminded=0)
 
 
+def test_the_two_sides_of_a_share_are_told_apart():
+    sides = [{"resolved": {"automlEnabled": True}}, {"resolved": {"automlEnabled": False}}, {}]
+    jobs = [job(**side) for side in sides] + [job(phase="Failed", **sides[0])]
+    searching = evidence(jobs, "stable", searches=True, now=NOW, window=WINDOW)
+    baseline = evidence(jobs, "stable", searches=False, now=NOW, window=WINDOW)
+    assert (searching.ended, searching.failed) == (2, 1)
+    assert (baseline.ended, baseline.failed) == (1, 0)
+
+
 def test_a_job_that_no_operator_has_seen_counts_after_ten_minutes():
     fresh, old = job(age=0.16), job(age=0.17)
     for one in (fresh, old):
@@ -456,6 +465,17 @@ def test_the_command_counts_a_file_of_jobs(tmp_path, capsys):
     ]
 
 
+def test_a_share_is_held_against_the_rest(tmp_path, capsys):
+    path = tmp_path / "jobs.json"
+    jobs = [job(str(number), resolved={"automlEnabled": number < 20}) for number in range(60)]
+    jobs += [job("late", "canary", phase="Failed", resolved={"automlEnabled": True})] * 3
+    for one in jobs:
+        one["status"]["completionTime"] = datetime.now(UTC).isoformat()
+    path.write_text(json.dumps({"items": jobs}))
+    assert main(["--jobs", str(path), "--share"]) == 0
+    assert re.search(r"jobs ended +20 +40 ", capsys.readouterr().out)
+
+
 def test_a_release_alone_is_held_against_the_margins(tmp_path, capsys):
     path = tmp_path / "jobs.json"
     jobs = [job(str(number), phase="Failed" if number < 2 else "Succeeded") for number in range(25)]
@@ -472,6 +492,8 @@ def test_a_release_alone_is_held_against_the_margins(tmp_path, capsys):
         [],
         ["--prometheus", "http://x", "--cluster"],
         ["--cluster", "--window", "soon"],
+        ["--prometheus", "http://127.0.0.1:9", "--share"],
+        ["--cluster", "--share", "--alone"],
         ["--cluster", "--min-jobs", "0"],
         ["--cluster", "--failures", "5"],
         ["--cluster", "--failures", "few"],

@@ -23,7 +23,12 @@ _WORDS = {Verdict.PROMOTE: "ok", Verdict.ROLL_BACK: "broken", Verdict.WAIT: "ope
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge and print; return the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.share and options.prometheus:
+        parser.error(
+            "--share takes --cluster or --jobs: no counter tells jobs that search from those that do not"
+        )
     now = datetime.now(UTC)
     limits = Limits(
         min_jobs=options.min_jobs,
@@ -75,6 +80,10 @@ def _both(options: argparse.Namespace, now: datetime, window: timedelta) -> tupl
             return canary, Evidence()
         return canary, source.evidence(options.stable_series, now=now, window=window)
     jobs = read_jobs(_text(options.jobs)) if options.jobs else list_jobs(options.kubeconfig, options.context)
+    if options.share:
+        of = options.stable_class
+        canary, stable = (evidence(jobs, of, searches=side, now=now, window=window) for side in (True, False))
+        return canary, stable
     canary = evidence(jobs, options.canary_class, now=now, window=window)
     if options.alone:
         return canary, Evidence()
@@ -114,7 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--canary-class", default="canary", help="operatorClass of the canary")
     parser.add_argument("--stable-class", default="stable", help="operatorClass of the stable release")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--share",
+        action="store_true",
+        help="compare, in the stable release, jobs that search with those that do not; not with --prometheus",
+    )
+    which.add_argument(
         "--alone",
         action="store_true",
         help="there is no stable release: what is allowed is the margin itself",

@@ -66,10 +66,32 @@ def read_jobs(text: str) -> list[Job]:
     return found
 
 
-def evidence(jobs: Iterable[Job], operator_class: str, *, now: datetime, window: timedelta) -> Evidence:
-    """Return what the release of *operator_class* did within *window* before *now*."""
+def evidence(
+    jobs: Iterable[Job],
+    operator_class: str,
+    *,
+    searches: bool | None = None,
+    now: datetime,
+    window: timedelta,
+) -> Evidence:
+    """Return what the release of *operator_class* did within *window* before *now*.
+
+    Parameters
+    ----------
+    jobs
+        All jobs.
+    operator_class
+        Whose are counted.
+    searches
+        Count only jobs that search (True), or that train the baseline alone (False): the two sides of a
+        share. What has not been resolved stands on neither.
+    now, window
+        What is counted: jobs that ended this long before *now*.
+    """
     mine = [job for job in jobs if (_labels(job).get(CLASS_LABEL) or STABLE) == operator_class]
     ended = [job for job in mine if _ended_since(job, now - window)]
+    if searches is not None:
+        ended = [job for job in ended if _searches(job) is searches]
     return Evidence(
         ended=len(ended),
         failed=sum(job["status"]["phase"] == "Failed" for job in ended),
@@ -106,6 +128,10 @@ def _overran(job: Job) -> bool:
     if not budget:
         return False
     return bool(spent > budget + max(OVERRUN_SECONDS, budget * OVERRUN_FRACTION))
+
+
+def _searches(job: Job) -> bool | None:
+    return (_status(job).get("resolved") or {}).get("automlEnabled")
 
 
 def _unminded(job: Job, now: datetime) -> bool:
