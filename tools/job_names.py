@@ -1,7 +1,7 @@
 """Give each TrainingJob in Git a name that tells its spec: ``churn`` becomes ``churn-3f9c1a2b``.
 
-A job's spec is immutable, but for three fields. Named after its spec, an edited job is a new one, which GitOps
-tools create before they prune the old one: nothing has to be replaced by force. ::
+A job's spec is immutable, but for three fields. Named after its spec, an edited job is a new one, made
+beside the old one, which GitOps tools then prune: nothing has to be replaced by force. ::
 
     python tools/job_names.py gitops/jobs          # write the names
     python tools/job_names.py --check gitops/jobs  # in CI: exit 1 where an edit left the name as it was
