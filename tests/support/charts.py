@@ -1,6 +1,7 @@
 """Rendering of the charts, offline, and the values that they are rendered with."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,16 @@ def job_of_the_test(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the TrainingJob that ``helm test`` makes."""
     (found,) = [each for each in documents if each["kind"] == "ConfigMap" and "job.json" in each["data"]]
     return json.loads(found["data"]["job.json"])
+
+
+def documented(mark: str) -> set[tuple[str, str, str]]:
+    """Return the rights in the table of docs/security.md that stands below the comment with *mark*."""
+    text = (ROOT / "docs/security.md").read_text()
+    table = text.partition(f"<!-- rights: {mark} -->\n")[2].partition("\n\n")[0]
+    found = set()
+    for line in table.splitlines()[2:]:
+        group, resources, verbs = (cell.strip() for cell in line.strip("|").split("|")[:3])
+        for resource in re.findall(r"`([a-z/]+)`", resources):
+            found |= {(group.strip("`"), resource, verb) for verb in verbs.split(", ")}
+    assert found, f"docs/security.md has no table of rights marked {mark!r}"
+    return found

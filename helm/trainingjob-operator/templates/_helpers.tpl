@@ -106,16 +106,16 @@ app.kubernetes.io/part-of: trainingjob
 {{- if .Values.dask.enabled }}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]
-  verbs: [get, list, watch, create, delete]
+  verbs: [list, create, delete]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]
+  verbs: [create, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create]
+  verbs: [create, delete]
 - apiGroups: [apps]
-  resources: [deployments, replicasets]
-  verbs: [get, list, watch]
+  resources: [deployments]
+  verbs: [list]
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,66 @@
+"""The rights that docs/security.md lists are those that are granted, no more and no less."""
+
+import re
+
+import pytest
+
+from support.charts import CASES, OPERATOR, ROOT, documented, manifests, named, rights
+from trainingjob_operator import names
+from trainingjob_operator.desired.role import build_role
+from trainingjob_operator.names import Owner
+
+ROLE = "trainingjob-system:trainingjob-operator"
+
+
+def granted(name, values):
+    """Return what the Role of that name allows, the same in each namespace."""
+    found = [
+        rights(each["rules"])
+        for each in manifests(OPERATOR, values)
+        if each["kind"] in {"Role", "ClusterRole"} and each["metadata"]["name"] == name
+    ]
+    assert found
+    assert all(each == found[0] for each in found)
+    return found[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_operators(case):
+    expected = documented("operator")
+    if CASES[case].get("dask", {}).get("enabled", True):
+        expected |= documented("operator with dask")
+    assert granted(ROLE, CASES[case]) == expected
+
+
+def test_the_dask_operators():
+    for case in ("full", "cluster-wide"):
+        assert granted(f"{ROLE}:dask", CASES[case]) == documented("dask operator")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_those_of_helm_test(case):
+    test = named("Role", f"{ROLE}:test", manifests(OPERATOR, CASES[case]))
+    assert rights(test["rules"]) == documented("test")
+
+
+def test_those_of_a_job():
+    (rule,) = build_role(Owner("churn", "team", "uid"), None, None)["rules"]
+    assert rights([rule]) == documented("job")
+    assert rule["resourceNames"] == ["churn-report"]
+
+
+def test_each_part_of_a_dask_cluster_can_be_made_and_deleted():
+    # Where the operator knows no such parts yet there is nothing to hold.
+    held = documented("operator with dask")
+    for part in getattr(names, "DaskPart", ()):
+        group = part.api_version.rpartition("/")[0]
+        assert {(group, part.plural, verb) for verb in ("create", "delete")} <= held
+
+
+def test_the_design_note_does_not_say_otherwise():
+    note = (ROOT / "docs/design/0004-operator.md").read_text()
+    table = note.partition("## Rights")[2].partition("\n## ")[0]
+    for line in re.findall(r"^\| ([a-z/, ]+) \| ([a-z, ]+) \|$", table, re.MULTILINE):
+        resources, verbs = (set(re.split(r", *", cell)) for cell in line)
+        known = {(resource, verb) for _, resource, verb in documented("operator")}
+        assert {(resource, verb) for resource in resources for verb in verbs} <= known
