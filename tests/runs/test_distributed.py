@@ -19,7 +19,7 @@ SPEC: dict[str, Any] = {
     "output": {"uri": "file://./runs"},
     "searchSpace": {"preset": "linear-light"},
     "parallelMode": "distributed",
-    "dask": {"readyTimeoutSeconds": 90},
+    "dask": {"readyTimeoutSeconds": 90, "workers": 2},
     "budget": BUDGET,
     "randomState": 5,
 }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.evolution import Evolution
+from trainingjob_trainer.search.evolution import Evolution, lag_for
 
 
 class Unreadable(Exception):  # noqa: N818
@@ -130,3 +130,10 @@ def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
     assert not one.can_propose()
     with pytest.raises(RuntimeError):
         one.propose()
+
+
+@pytest.mark.parametrize(
+    ("population", "workers", "lag"), [(1, 0, 1), (64, 0, 32), (64, 2, 32), (16, 4, 20), (64, 16, 140)]
+)
+def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, lag: int) -> None:
+    assert lag_for(population, workers=workers) == lag

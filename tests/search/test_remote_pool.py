@@ -229,3 +229,16 @@ def test_a_client_that_has_closed_is_a_loss() -> None:
     cluster.closed = True
     with pytest.raises(PoolLost):
         started(cluster, 1)
+
+
+def test_a_second_task_waits_in_a_line_only_where_tasks_are_short(clock: Clock) -> None:
+    cluster = Cluster("a", "b")
+    pool = TaskPool(cluster)
+    assert pool.free() == 4
+    for number in range(2):
+        pool.submit(task(number))
+    clock.now += 5
+    for worker in ("a", "b"):
+        cluster.sent[worker][0].finish()
+    assert len(pool.poll(0)) == 2
+    assert pool.free() == 2, "the next ones go to whoever has nothing to do"

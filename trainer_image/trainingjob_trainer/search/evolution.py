@@ -15,10 +15,12 @@ from tpot.selectors import tournament_selection
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
-__all__ = ["Evolution", "Proposal", "SpaceLike"]
+__all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
 
 _ATTEMPTS = 60
 _TOURNAMENT = 3
+_LAG_A_WORKER = 10
+_WORKERS_FOR_FREE = 2
 _SHARE_NEW = 0.1
 _SHARE_CROSSED = 0.35
 SPACE_ORIGIN = "space"
@@ -56,6 +58,27 @@ class Proposal:
     pipeline: dict[str, Any]
 
 
+def lag_for(population_size: int, *, workers: int) -> int:
+    """Return how many results breeding looks behind the sequence.
+
+    Parameters
+    ----------
+    population_size
+        Evaluations a generation.
+    workers
+        Workers that the job asks for, however many there are; a lag that followed those that are there would
+        make the sequence depend on them.
+
+    Returns
+    -------
+    int
+        Half the population, which keeps two workers busy, or ten for each further worker: where evaluation
+        times are log-normal with sigma 1, fifteen times the mean is not rare, and the others must have
+        something to do that long. A longer lag costs quality (``docs/design/0005-distributed-search.md``).
+    """
+    return max(1, population_size // 2, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
+
+
 class Evolution:
     """A deterministic sequence of pipelines.
 
@@ -77,11 +100,11 @@ class Evolution:
         Returns a pipeline's key.
     untranslatable
         The exception of `translate`.
+    lag
+        How many results behind the sequence breeding looks; half the population by default.
 
     Attributes
     ----------
-    lag : int
-        How many results behind the sequence breeding looks.
     exhausted_ : bool
         Whether no new pipeline could be found any more.
     """
@@ -97,6 +120,7 @@ class Evolution:
         translate: Callable[[Any], dict[str, Any]],
         fingerprint: Callable[[dict[str, Any]], str],
         untranslatable: type[Exception],
+        lag: int | None = None,
     ) -> None:
         self._space = space
         self._seeds = list(seeds)[:population_size]
@@ -106,7 +130,7 @@ class Evolution:
         self._translate = translate
         self._fingerprint = fingerprint
         self._untranslatable = untranslatable
-        self.lag = max(1, population_size // 2)
+        self.lag = lag_for(population_size, workers=0) if lag is None else lag
         self.exhausted_ = False
         self._proposals: list[Proposal] = []
         self._keys: set[str] = set()

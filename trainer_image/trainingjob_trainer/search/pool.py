@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from distributed import Future
@@ -26,7 +27,9 @@ from trainingjob_trainer.search.taskkit import describe_error
 __all__ = ["TaskPool"]
 
 DEPTH = 2
-"""Tasks a worker: one runs, one waits."""
+"""Most tasks a worker: one runs, one waits."""
+_SHORT_SECONDS = 1.0
+_LOOK_BACK = 25
 _MAX_INNOCENT_DEATHS = 3
 _BACKSTOP_SECONDS = 10.0
 _FETCH_SECONDS = 5.0
@@ -62,6 +65,7 @@ class TaskPool:
         self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
         self._empty_since: float | None = None
         self._lost: PoolLost | None = None
+        self._took: deque[float] = deque(maxlen=_LOOK_BACK)
         self._serial = itertools.count()
         self._nonce = secrets.token_hex(4)
 
@@ -80,7 +84,8 @@ class TaskPool:
         self._place()
         if self._waiting:
             return 0
-        return sum(DEPTH - len(self._line(address).tasks) for address in self._takers())
+        depth = self._depth()
+        return sum(max(0, depth - len(self._line(address).tasks)) for address in self._takers())
 
     def submit(self, task: Task) -> None:
         """Take a task; it goes to the worker with the shortest line, or waits for a place."""
@@ -143,10 +148,18 @@ class TaskPool:
         for task in [one for one in self._waiting if one.not_before <= now] if live else ():
             address = min(live, key=lambda one: len(self._line(one).tasks))
             line = self._line(address)
-            if len(line.tasks) >= DEPTH:
+            if len(line.tasks) >= self._depth():
                 return
             self._waiting.remove(task)
             self._send(task, address, line)
+
+    def _depth(self) -> int:
+        """Return how many tasks a worker's line may have.
+
+        A second one saves the round trip between two tasks, which is nothing beside a long one; and behind
+        a very long one it would wait while other workers have nothing to do.
+        """
+        return DEPTH if not self._took or median(self._took) < _SHORT_SECONDS else 1
 
     def _takers(self) -> list[str]:
         """Return the workers that take tasks; a remote one that died may be listed for a while longer."""
@@ -203,6 +216,7 @@ class TaskPool:
 
     def _end(self, line: _Line, task: Task, **outcome: Any) -> Completion:
         seconds = time.monotonic() - line.head_since
+        self._took.append(seconds)
         if task in line.tasks:
             line.tasks.remove(task)
         line.head_since = time.monotonic()

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainingjob_api import ResolvedRun
+from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.search.candidate import rank
 from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
-from trainingjob_trainer.search.evolution import Evolution
+from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.progress import FitEstimate
@@ -103,6 +103,10 @@ def search(
         translate=lambda individual: translate(individual, context),
         fingerprint=fingerprint,
         untranslatable=Untranslatable,
+        lag=lag_for(
+            run.budget.population_size,
+            workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
+        ),
     )
     board = Board(channel, run, baseline.candidate, baseline.fitted.holdout.score)
     engine = SearchEngine(
