@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FLUX = ROOT / "gitops/flux"
-CLUSTERS = sorted(path.stem for path in (FLUX / "clusters").glob("*.yaml"))
+CLUSTERS = sorted(path.parent.name for path in (FLUX / "clusters").glob("*/trainingjob.yaml"))
 MINUTES = {"s": 1 / 60, "m": 1, "h": 60}
 
 
@@ -33,7 +33,7 @@ class Cluster:
     """What one cluster holds: its file, and what the Kustomizations in it make."""
 
     def __init__(self, name):
-        self.file = list(yaml.safe_load_all((FLUX / "clusters" / f"{name}.yaml").read_text()))
+        self.file = list(yaml.safe_load_all((FLUX / "clusters" / name / "trainingjob.yaml").read_text()))
         self.kustomizations = [each for each in self.file if each["kind"] == "Kustomization"]
         self.made = {
             each["metadata"]["name"]: built(

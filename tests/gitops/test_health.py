@@ -138,7 +138,7 @@ def test_updates_that_are_ignored_say_nothing_of_health(customizations):
 
 @pytest.fixture(scope="module")
 def expressions():
-    documents = yaml.safe_load_all((ROOT / "gitops/flux/clusters/prod.yaml").read_text())
+    documents = yaml.safe_load_all((ROOT / "gitops/flux/clusters/prod/trainingjob.yaml").read_text())
     (found,) = [
         each["spec"]["healthCheckExprs"] for each in documents if "healthCheckExprs" in each.get("spec", {})
     ]

@@ -92,6 +92,12 @@ def test_the_table_says_why():
     assert lines[2] == ["failed", "5 (12.2 %)", "8 (2.1 %)", "at most 7.1 %", "broken"]
 
 
+def test_the_page_shows_a_table_as_it_is_printed(root):
+    canary = Evidence(41, failed=5, fallbacks=2)
+    stable = Evidence(380, failed=8, fallbacks=9, overruns=1)
+    assert f"\n\n{table(judge(canary, stable, Limits()))}\n" in (root / "docs/rollout.md").read_text()
+
+
 @pytest.mark.parametrize(("text", "hours"), [("90m", 1.5), ("72h", 72), ("7d", 168)])
 def test_a_window(text, hours):
     assert parse_window(text) == timedelta(hours=hours)
