@@ -63,6 +63,7 @@ class Cluster:
     def __init__(self, *workers: str) -> None:
         self.workers = list(workers)
         self.sent: dict[str, list[FakeFuture]] = {}
+        self.drained: list[str] = []
         self.lost: PoolLost | None = None
         self.closed = False
 
@@ -72,6 +73,9 @@ class Cluster:
 
     def live(self) -> list[str]:
         return self.workers
+
+    def leaving(self) -> list[str]:
+        return self.drained
 
     def check(self) -> None:
         if self.lost is not None:
@@ -242,3 +246,35 @@ def test_a_second_task_waits_in_a_line_only_where_tasks_are_short(clock: Clock) 
         cluster.sent[worker][0].finish()
     assert len(pool.poll(0)) == 2
     assert pool.free() == 2, "the next ones go to whoever has nothing to do"
+
+
+def test_a_worker_that_is_drained_may_take_its_time_for_its_task(clock: Clock) -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1, 2, 3)
+    drained = cluster.sent["a"][0]
+    cluster.workers, cluster.drained = ["b"], ["a"]
+    for _ in range(3):
+        clock.now += 8
+        pool.poll(0)
+    drained.finish()
+    assert 1 in results(pool.poll(0)), "what it finished is kept"
+
+
+def test_a_worker_that_was_drained_is_nobodys_victim(clock: Clock) -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1)
+    for worker in ("a", "b"):
+        pool.poll(0)
+        assert cluster.sent[worker]
+        cluster.workers.remove(worker)
+        cluster.drained = [worker]
+        pool.poll(0)
+        cluster.drained = []
+        for future in cluster.sent.pop(worker, []):
+            future.fail(KilledWorker(worker))
+        assert pool.poll(0) == []
+        clock.now += 10
+    cluster.workers = ["c"]
+    pool.poll(0)
+    cluster.sent["c"][0].finish()
+    assert results(pool.poll(0)).keys() == {1}, "two drained workers prove nothing against a task"

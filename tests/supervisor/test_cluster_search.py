@@ -34,6 +34,9 @@ class Remote:
     def live(self) -> list[str]:
         return ["a", "b"]
 
+    def leaving(self) -> list[str]:
+        return []
+
     def _step(self, name: str) -> None:
         self.steps.append(name)
         if name in self._lost:

@@ -81,6 +81,10 @@ class RemoteWorkers:
         """Return the addresses of the workers that take tasks now."""
         return self.probe.snapshot().workers
 
+    def leaving(self) -> Collection[str]:
+        """Return the addresses of the workers that finish what they do and take no more."""
+        return self.probe.snapshot().leaving
+
     def check(self) -> None:
         """Raise `PoolLost` if the cluster is lost."""
         lost = loss(self.probe.snapshot(), self.scheduler_id)

@@ -64,6 +64,10 @@ class Workers:
     scheduler: Any
     remote: bool = False
 
+    def leaving(self) -> Collection[str]:
+        """Return nothing: nobody drains these workers."""
+        return ()
+
     def check(self) -> None:
         """Do nothing: the scheduler lives in this process."""
 

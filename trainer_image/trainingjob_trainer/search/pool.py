@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -21,7 +21,7 @@ from distributed import Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
 from trainingjob_trainer.search.packed import call_packed, pack_call
-from trainingjob_trainer.search.task import Completion, PoolLost, Task, WorkerSource
+from trainingjob_trainer.search.task import Completion, Line, PoolLost, Task, WorkerSource, failure_of
 from trainingjob_trainer.search.taskkit import describe_error
 
 __all__ = ["TaskPool"]
@@ -39,15 +39,6 @@ _SETTLE_SECONDS = 2.5
 _DROPPED = object()
 
 
-@dataclass(slots=True)
-class _Line:
-    """The tasks of one worker, in order; the first one is running."""
-
-    tasks: deque[Task] = field(default_factory=deque)
-    head_since: float = 0.0
-    missing_since: float | None = None
-
-
 class TaskPool:
     """Submits tasks to workers and collects what comes of them.
 
@@ -59,7 +50,7 @@ class TaskPool:
 
     def __init__(self, source: WorkerSource) -> None:
         self._source = source
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
         self._waiting: deque[Task] = deque()
         self._dead_addresses: set[str] = set()
         self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
@@ -140,8 +131,8 @@ class TaskPool:
             for task in line.tasks:
                 task.tag = _DROPPED
 
-    def _line(self, address: str) -> _Line:
-        return self._lines.setdefault(address, _Line())
+    def _line(self, address: str) -> Line:
+        return self._lines.setdefault(address, Line())
 
     def _place(self) -> None:
         now, live = time.monotonic(), self._takers()
@@ -167,7 +158,7 @@ class TaskPool:
         self._dead_addresses.intersection_update(live)
         return [address for address in live if address not in self._dead_addresses]
 
-    def _send(self, task: Task, address: str, line: _Line) -> None:
+    def _send(self, task: Task, address: str, line: Line) -> None:
         function, arguments, limit = task.call()
         if self._source.remote:
             limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
@@ -206,7 +197,7 @@ class TaskPool:
                 line.tasks.remove(task)
                 return self._again(task)
             return [self._end(line, task, value=value)]
-        error = _failure(future)
+        error = failure_of(future)
         if self._source.remote and isinstance(error, FutureCancelledError):
             # A client that loses its scheduler cancels every future: nobody's worker died of anything.
             raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
@@ -214,7 +205,7 @@ class TaskPool:
             return self._bury(address, "the worker died")
         return [self._end(line, task, error=describe_error(error))]
 
-    def _end(self, line: _Line, task: Task, **outcome: Any) -> Completion:
+    def _end(self, line: Line, task: Task, **outcome: Any) -> Completion:
         seconds = time.monotonic() - line.head_since
         self._took.append(seconds)
         if task in line.tasks:
@@ -233,8 +224,10 @@ class TaskPool:
         guilty, *innocent = line.tasks
         ran = time.monotonic() - line.head_since
         out: list[Completion] = []
-        if self._source.remote and not guilty.suspected and ran < guilty.limit_seconds:
-            # Remote workers are drained and evicted too; a pipeline that kills its worker does it again.
+        if line.drained:
+            innocent = [guilty, *innocent]
+        elif self._source.remote and not guilty.suspected and ran < guilty.limit_seconds:
+            # Remote workers are evicted too; a pipeline that kills its worker does it again.
             guilty.suspected = True
             innocent = [guilty, *innocent]
         else:
@@ -268,13 +261,15 @@ class TaskPool:
     def _look_after(self) -> list[Completion]:
         """Find workers that vanished without a word and tasks that outlive every limit."""
         now = time.monotonic()
-        live = set(self._source.live())
+        live, leaving = set(self._source.live()), set(self._source.leaving())
         self._empty_since = None if live else self._empty_since or now
         if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
             raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
         out: list[Completion] = []
         for address, line in list(self._lines.items()):
-            line.missing_since = None if address in live else line.missing_since or now
+            line.drained = line.drained or address in leaving
+            there = address in live or address in leaving
+            line.missing_since = None if there else line.missing_since or now
             vanished = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
             if not line.tasks:
                 if vanished:
@@ -301,11 +296,3 @@ class TaskPool:
         future, task.future = task.future, None
         if future is not None:
             future.cancel()
-
-
-def _failure(future: Future) -> BaseException:
-    try:
-        error = future.exception(timeout=_BACKSTOP_SECONDS)
-    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
-        return failure
-    return error if isinstance(error, BaseException) else FutureCancelledError(future.key, "lost")

@@ -1,14 +1,18 @@
 """A task of the search, how it ends, and what a pool needs of a cluster."""
 
+from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from distributed import Client, Future
+from distributed.client import FutureCancelledError
 
 from trainingjob_trainer.search.taskkit import TaskLimit
 
-__all__ = ["Completion", "PoolLost", "Task", "WorkerSource"]
+__all__ = ["Completion", "Line", "PoolLost", "Task", "WorkerSource", "failure_of"]
+
+_ANSWER_SECONDS = 10.0
 
 
 class PoolLost(Exception):  # noqa: N818 - the name says what happened
@@ -40,6 +44,9 @@ class WorkerSource(Protocol):
 
     def live(self) -> Collection[str]:
         """Return the addresses of the workers that take tasks now."""
+
+    def leaving(self) -> Collection[str]:
+        """Return the addresses of the workers that finish what they do and take no more."""
 
     def check(self) -> None:
         """Raise `PoolLost` if the cluster is lost."""
@@ -92,3 +99,22 @@ class Completion:
     timed_out: bool = False
     error: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Line:
+    """The tasks of one worker, in order; the first one is running."""
+
+    tasks: deque[Task] = field(default_factory=deque)
+    head_since: float = 0.0
+    missing_since: float | None = None
+    drained: bool = False
+
+
+def failure_of(future: Future) -> BaseException:
+    """Return why a future has no value; one that was cancelled raises in place of returning it."""
+    try:
+        error = future.exception(timeout=_ANSWER_SECONDS)
+    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
+        return failure
+    return error if isinstance(error, BaseException) else FutureCancelledError(future.key, "lost")
