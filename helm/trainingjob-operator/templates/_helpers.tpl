@@ -176,6 +176,11 @@ subjects:
 {{- end }}
 {{- end -}}
 
+{{/* Name of what `helm test` makes. */}}
+{{- define "trainingjob.testname" -}}
+{{- printf "%s-test" (include "trainingjob.fullname" . | trunc 58 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* Labels of what `helm test` makes: not the selector's, so that no Service and no policy takes it for the operator. */}}
 {{- define "trainingjob.testlabels" -}}
 app.kubernetes.io/name: {{ printf "%s-test" (include "trainingjob.name" . | trunc 58 | trimSuffix "-") }}
