@@ -315,9 +315,27 @@ def test_the_network_policy_lets_in_whom_it_is_told():
     ports = {port["port"] for way in policy["egress"] for port in way["ports"]}
     assert ports == {53, 443, 6443}
     off = manifests(
-        OPERATOR, {"networkPolicy": {"enabled": False}, "metrics": {"service": {"enabled": False}}}
+        OPERATOR,
+        {
+            "daskOperator": {"enabled": True},
+            "networkPolicy": {"enabled": False},
+            "metrics": {"service": {"enabled": False}},
+        },
     )
     assert not [each for each in off if each["kind"] in {"NetworkPolicy", "Service"}]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_pod_has_one_network_policy(case):
+    documents = manifests(OPERATOR, CASES[case])
+    selectors = [
+        each["spec"]["podSelector"]["matchLabels"] for each in documents if each["kind"] == "NetworkPolicy"
+    ]
+    for each in documents:
+        if each["kind"] in {"Pod", "Deployment"}:
+            pod = each if each["kind"] == "Pod" else each["spec"]["template"]
+            labels = pod["metadata"]["labels"]
+            assert len([one for one in selectors if one.items() <= labels.items()]) == 1
 
 
 def test_monitoring_is_off_unless_wanted():

@@ -176,6 +176,17 @@ subjects:
 {{- end }}
 {{- end -}}
 
+{{/* Ways out to DNS and the API server. Policies see that as an address outside, which a chart cannot know. */}}
+{{- define "trainingjob.egress" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end -}}
+
 {{/* Name of what `helm test` makes. */}}
 {{- define "trainingjob.testname" -}}
 {{- printf "%s-test" (include "trainingjob.fullname" . | trunc 58 | trimSuffix "-") -}}
