@@ -174,7 +174,13 @@ def gate(s3_server):
 
 
 def behind(server, gate, bucket, retry):
-    client = s3_client(gate.endpoint, server.credentials_dir(), TrainerSettings(s3_timeout_seconds=10), {})
+    client = s3_client(
+        gate.endpoint,
+        server.credentials_dir(),
+        TrainerSettings(s3_timeout_seconds=10),
+        {},
+        field="spec.output",
+    )
     return S3Output(client, bucket, "", endpoint=gate.endpoint, retry=retry, check_retry=retry)
 
 
@@ -277,7 +283,7 @@ SETTINGS = TrainerSettings(allowed_endpoints=("minio.example",))
 )
 def test_endpoints(endpoint, reason):
     with pytest.raises(SpecInvalid) as caught:
-        s3_client(endpoint, None, SETTINGS, {})
+        s3_client(endpoint, None, SETTINGS, {}, field="spec.output")
     assert caught.value.reason == reason
     assert "secret" not in caught.value.message
 
@@ -285,11 +291,11 @@ def test_endpoints(endpoint, reason):
 def test_credentials_from_files_then_environment(tmp_path):
     environment = {"AWS_ACCESS_KEY_ID": "from-env", "AWS_SECRET_ACCESS_KEY": "env-secret"}
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text("from-file\n")
-    client = s3_client("https://minio.example", tmp_path, SETTINGS, environment)
+    client = s3_client("https://minio.example", tmp_path, SETTINGS, environment, field="spec.output")
     assert client._provider.retrieve().access_key == "from-file"
-    client = s3_client("https://minio.example", None, SETTINGS, environment)
+    client = s3_client("https://minio.example", None, SETTINGS, environment, field="spec.output")
     assert client._provider.retrieve().access_key == "from-env"
-    assert s3_client("https://minio.example", None, SETTINGS, {})._provider is None
+    assert s3_client("https://minio.example", None, SETTINGS, {}, field="spec.output")._provider is None
 
 
 @pytest.mark.parametrize("present", [{}, {"AWS_ACCESS_KEY_ID": "id"}, {"AWS_SECRET_ACCESS_KEY": "secret"}])
@@ -297,15 +303,16 @@ def test_a_secret_without_its_keys(tmp_path, present):
     for name, value in present.items():
         (tmp_path / name).write_text(value)
     with pytest.raises(SpecInvalid) as caught:
-        s3_client("https://minio.example", tmp_path, SETTINGS, {})
+        s3_client("https://minio.example", tmp_path, SETTINGS, {}, field="spec.output")
     assert caught.value.reason == "CredentialsMissing"
+    assert "spec.output.credentialsSecretRef" in caught.value.message
     assert "secret" not in caught.value.message
 
 
 def test_keys_with_a_line_break_are_refused(tmp_path):
     environment = {"AWS_ACCESS_KEY_ID": "id\nX-Evil: 1", "AWS_SECRET_ACCESS_KEY": "secret"}
     with pytest.raises(SpecInvalid) as caught:
-        s3_client("https://minio.example", None, SETTINGS, environment)
+        s3_client("https://minio.example", None, SETTINGS, environment, field="spec.output")
     assert "Evil" not in caught.value.message
 
 

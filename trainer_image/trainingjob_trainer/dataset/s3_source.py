@@ -20,7 +20,7 @@ _OPENING = RetryPolicy(attempts=3, deadline_seconds=60.0)
 
 
 def _connect(dataset: Dataset, settings: TrainerSettings) -> Any:
-    return s3_client(dataset.endpoint, settings.credentials_dir, settings)
+    return s3_client(dataset.endpoint, settings.credentials_dir, settings, field="spec.dataset")
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def s3_client(
     credentials_dir: Path | None,
     settings: TrainerSettings,
     environment: Mapping[str, str] = os.environ,
+    *,
+    field: str,
 ) -> Minio:
     """Return an S3 client with explicit time-outs that neither retries nor follows redirects.
 
@@ -44,6 +46,8 @@ def s3_client(
         Time-out and allowed endpoints.
     environment
         Credentials and ``AWS_REGION``.
+    field
+        The part of the spec that asks, ``spec.dataset`` or ``spec.output``; errors name it.
 
     Raises
     ------
@@ -51,20 +55,22 @@ def s3_client(
         With reason ``InvalidEndpoint``, ``EndpointNotAllowed`` or ``CredentialsMissing``.
     """
     address = endpoint_of(endpoint, settings)
-    host, secure = _host(address, settings)
-    key = _credential(_KEY, credentials_dir, environment)
-    secret = _credential(_SECRET, credentials_dir, environment)
+    host, secure = _host(address, settings, field)
+    key, secret, token = (
+        _credential(name, credentials_dir, environment, field) for name in (_KEY, _SECRET, _TOKEN)
+    )
     if (key is None) != (secret is None) or (credentials_dir is not None and key is None):
         missing = " and ".join(n for n, value in ((_KEY, key), (_SECRET, secret)) if value is None)
         raise SpecInvalid(
             "CredentialsMissing",
-            f"{missing} is neither in the Secret of credentialsSecretRef nor in the environment; add it",
+            f"{missing} is neither in the Secret of {field}.credentialsSecretRef nor in the environment; "
+            "add it",
         )
     return Minio(
         host,
         access_key=key,
         secret_key=secret,
-        session_token=_credential(_TOKEN, credentials_dir, environment),
+        session_token=token,
         secure=secure,
         region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
         http_client=_pool(settings.s3_timeout_seconds, environment),
@@ -83,7 +89,7 @@ def _pool(timeout_seconds: float, environment: Mapping[str, str]) -> urllib3.Poo
     )
 
 
-def _host(address: str, settings: TrainerSettings) -> tuple[str, bool]:
+def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, bool]:
     """Return host[:port] of an endpoint and whether it is https."""
     try:
         parts = urlsplit(address)
@@ -94,19 +100,20 @@ def _host(address: str, settings: TrainerSettings) -> tuple[str, bool]:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
         # The address itself stays out of the message: it may hold a password.
         raise SpecInvalid(
-            "InvalidEndpoint", "the S3 endpoint must look like https://host or https://host:port; correct it"
+            "InvalidEndpoint",
+            f"the S3 endpoint of {field} must look like https://host or https://host:port; correct it",
         )
     if settings.allowed_endpoints and parts.hostname not in settings.allowed_endpoints:
         raise SpecInvalid(
             "EndpointNotAllowed",
-            f"the S3 endpoint {parts.hostname} is not among the allowed ones "
+            f"the S3 endpoint {parts.hostname} of {field} is not among the allowed ones "
             f"({', '.join(settings.allowed_endpoints)}); use one of these",
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return (f"{host}:{port}" if port else host), parts.scheme == "https"
 
 
-def _credential(name: str, folder: Path | None, environment: Mapping[str, str]) -> str | None:
+def _credential(name: str, folder: Path | None, environment: Mapping[str, str], field: str) -> str | None:
     """Return a credential from its file, else from the environment."""
     text = ""
     if folder is not None and (folder / name).is_file():
@@ -115,6 +122,7 @@ def _credential(name: str, folder: Path | None, environment: Mapping[str, str]) 
     text = text or environment.get(name, "").strip()
     if text and not (text.isascii() and text.isprintable()):
         raise SpecInvalid(
-            "CredentialsMissing", f"{name} holds characters that no access key has; write it again"
+            "CredentialsMissing",
+            f"{name} of {field} holds characters that no access key has; write it again",
         )
     return text or None

@@ -108,7 +108,7 @@ def open_output(
                 raise _invalid(
                     uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
                 )
-            client = s3_client(endpoint, credentials_dir, settings)
+            client = s3_client(endpoint, credentials_dir, settings, field="spec.output")
             return S3Output(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
         case _:
             raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
