@@ -20,10 +20,24 @@ from trainingjob_operator.observe import Observed
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
 
-__all__ = ["build_conditions"]
+__all__ = ["DASK_CAUSES", "build_conditions"]
 
 MAX_MESSAGE = 1000
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+DASK_CAUSES = frozenset(
+    {
+        reasons.DASK_CRASHED,
+        reasons.DASK_UNAVAILABLE,
+        reasons.FORBIDDEN,
+        reasons.IMAGE_UNAVAILABLE,
+        reasons.NAME_CONFLICT,
+        reasons.OUT_OF_MEMORY,
+        reasons.QUOTA_EXCEEDED,
+        reasons.SECRET_NOT_FOUND,
+        reasons.UNSCHEDULABLE,
+    }
+)
+"""Why a Dask cluster does not come up, as the operator sees it."""
 _ALWAYS_TOLD = frozenset(
     {
         ConditionType.READY,
@@ -60,7 +74,7 @@ def build_conditions(
     before = {one.type: one for one in subject.status.conditions or ()}
     said = [
         *_course(subject, step, status),
-        *(_kept(before) if subject.ended else _dask_and_artifacts(seen, step, status)),
+        *(_kept(before) if subject.ended else _dask_and_artifacts(before, seen, step, status)),
     ]
     return tuple(_condition(_brief(one), before.get(one.kind), subject.generation, now) for one in said)
 
@@ -96,7 +110,9 @@ def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # what it turns into
     return TRUE if value else FALSE
 
 
-def _dask_and_artifacts(seen: Observed, step: Step, status: TrainingJobStatus) -> Iterator[_Said]:
+def _dask_and_artifacts(
+    before: dict[ConditionType, Condition], seen: Observed, step: Step, status: TrainingJobStatus
+) -> Iterator[_Said]:
     fallbacks = status.fallbacks or ()
     if fallbacks:
         last = fallbacks[-1]
@@ -104,23 +120,29 @@ def _dask_and_artifacts(seen: Observed, step: Step, status: TrainingJobStatus) -
         yield _Said(ConditionType.DEGRADED, TRUE, last.reason, text)
     else:
         yield _Said(ConditionType.DEGRADED, FALSE, reasons.AS_REQUESTED)
-    yield _dask(seen, status)
+    yield _dask(before.get(ConditionType.DASK_READY), seen, step, status)
     yield _artifacts(seen, step)
 
 
-def _dask(seen: Observed, status: TrainingJobStatus) -> _Said:
-    mode = status.resolved.parallel_mode if status.resolved is not None else None
-    if mode is not ParallelMode.DISTRIBUTED:
-        return _Said(ConditionType.DASK_READY, FALSE, reasons.NOT_REQUESTED)
-    match seen.report.dask_ready if seen.report is not None else None:
-        case True:
-            return _Said(ConditionType.DASK_READY, TRUE, reasons.DASK_READY)
-        case False:
-            lost = next((one for one in reversed(status.fallbacks or ()) if one.from_ == "dask"), None)
-            reason = lost.reason if lost is not None else reasons.WAITING_FOR_DASK
-            return _Said(ConditionType.DASK_READY, FALSE, reason, lost.message if lost else "")
-        case None:
-            return _Said(ConditionType.DASK_READY, UNKNOWN, reasons.WAITING_FOR_DASK)
+def _dask(old: Condition | None, seen: Observed, step: Step, status: TrainingJobStatus) -> _Said:
+    kind, resolved = ConditionType.DASK_READY, status.resolved
+    if resolved is None or resolved.parallel_mode is not ParallelMode.DISTRIBUTED:
+        return _Said(kind, FALSE, reasons.NOT_REQUESTED)
+    if not resolved.automl_enabled:
+        return _Said(kind, FALSE, reasons.NOT_REQUESTED, "the baseline needs no Dask cluster")
+    if step.phase is Phase.SUSPENDED:
+        return _Said(kind, FALSE, reasons.SUSPENDED, "a suspended job has no Dask cluster")
+    lost, report = seen.left_dask, seen.current_report
+    if lost is not None:
+        if old is not None and old.status is FALSE and old.reason in DASK_CAUSES:
+            # The trainer knows that it found nothing; why there was nothing is known here, and gone by now.
+            return _Said(kind, FALSE, old.reason, old.message)
+        return _Said(kind, FALSE, lost.reason, lost.message or "")
+    if report is not None and report.dask_ready:
+        return _Said(kind, TRUE, reasons.DASK_READY)
+    if step.cluster.reason in DASK_CAUSES:
+        return _Said(kind, FALSE, step.cluster.reason, step.cluster.message)
+    return _Said(kind, UNKNOWN, reasons.WAITING_FOR_DASK, step.cluster.message)
 
 
 def _artifacts(seen: Observed, step: Step) -> _Said:

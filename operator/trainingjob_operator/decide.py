@@ -4,10 +4,12 @@ Pure: no clock, no I/O, no library of the cluster. Equal observations give equal
 step can be taken twice, and a restart in the middle of one leads to the same end.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from trainingjob_api import Phase, Stage, reasons
 from trainingjob_operator import outcome
+from trainingjob_operator.decide_dask import decide_dask
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, TrainerJob, Trouble
 from trainingjob_operator.step import Step, Suspension
@@ -33,6 +35,12 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
     now
         The time, aware.
     """
+    step = _course(subject, seen, now)
+    return replace(step, cluster=decide_dask(subject, seen, step, now)) if step.write else step
+
+
+def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
+    """Return the step without its part about the Dask cluster."""
     if subject.deleting:
         # Owner references take everything away; what is made now would be in their way.
         phase = subject.status.phase or Phase.PENDING

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, TrainingJobStatus, reasons
 from trainingjob_api.text import shorten
+from trainingjob_operator.conditions import DASK_CAUSES
 from trainingjob_operator.names import MANAGED_BY, Owner, child_name, labels
 from trainingjob_operator.observe import Observed, Refusal
 from trainingjob_operator.step import Step
@@ -58,6 +59,8 @@ def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: 
         if (one.from_, one.to, one.reason) not in known:
             text = f"{one.from_} → {one.to}" + (f": {one.message}" if one.message else "")
             yield Note("Warning", one.reason, text, one.time.isoformat())
+    if (cause := _dask_cause(new)) and cause[0] != (_dask_cause(old) or ("",))[0]:
+        yield Note("Warning", *cause, key)
     if new.phase is Phase.SUCCEEDED and (judged := _rejected(new)) and judged != _rejected(old):
         yield Note("Warning", judged[0], judged[1], key)
     if (new.attempts or 0) > max(old.attempts or 0, 1) and seen.last_trouble is not None:
@@ -117,5 +120,12 @@ def _latched_reason(status: TrainingJobStatus) -> str | None:
 def _rejected(status: TrainingJobStatus) -> tuple[str, str] | None:
     for one in status.conditions or ():
         if one.type is ConditionType.ACCEPTANCE_MET and one.status == "False":
+            return one.reason, one.message
+    return None
+
+
+def _dask_cause(status: TrainingJobStatus) -> tuple[str, str] | None:
+    for one in status.conditions or ():
+        if one.type is ConditionType.DASK_READY and one.reason in DASK_CAUSES:
             return one.reason, one.message
     return None

@@ -10,16 +10,24 @@ from trainingjob_api import API_VERSION, GROUP, KIND
 
 __all__ = [
     "CLASS_LABEL",
+    "COMPONENT_LABEL",
+    "DASK_CLUSTER_LABEL",
+    "DASK_COMPONENT_LABEL",
     "JOB_ANNOTATION",
     "JOB_LABEL",
     "LABEL_SELECTOR",
     "MANAGED_BY",
     "PLAN_ANNOTATION",
+    "TRAINER",
+    "TRAINER_SELECTOR",
     "UID_LABEL",
     "USER_LABEL",
     "Child",
+    "DaskPart",
     "Owner",
     "child_name",
+    "dask_metadata",
+    "dask_name",
     "labels",
     "metadata",
     "owned_by",
@@ -35,9 +43,19 @@ JOB_ANNOTATION = f"{GROUP}/job-name"
 PLAN_ANNOTATION = f"{GROUP}/run"
 """The plan, once more, on the Job: what a fence that was deleted by hand is made from again."""
 
+COMPONENT_LABEL = "app.kubernetes.io/component"
+TRAINER = "trainer"
+DASK = "dask"
+"""Components. The pods of a Dask cluster are told apart by Dask's own labels."""
+DASK_COMPONENT_LABEL = "dask.org/component"
+DASK_CLUSTER_LABEL = "dask.org/cluster-name"
+
 LABEL_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+TRAINER_SELECTOR = f"{LABEL_SELECTOR},{COMPONENT_LABEL}={TRAINER}"
 MAX_NAME = 63
 """A label value and a DNS label end here; pods and Services are made from these names."""
+MAX_CLUSTER_NAME = 53
+"""The Dask operator takes no longer ones: it makes the name of a Service of them."""
 
 _HASH_LENGTH = 10
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -61,6 +79,22 @@ class Child(Enum):
         self.plural = plural
         self.api_version = api_version
         self.suffix = suffix
+
+
+class DaskPart(Enum):
+    """What the operator makes for a job's Dask cluster: kind, plural and API version.
+
+    All have one name. The order is the order of creation.
+    """
+
+    SECRET = ("Secret", "secrets", "v1")
+    POLICY = ("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1")
+    CLUSTER = ("DaskCluster", "daskclusters", "kubernetes.dask.org/v1")
+
+    def __init__(self, kind: str, plural: str, api_version: str) -> None:
+        self.kind = kind
+        self.plural = plural
+        self.api_version = api_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +142,28 @@ def labels(owner: Owner) -> dict[str, str]:
     }
 
 
+def dask_name(owner: Owner) -> str:
+    """Return the name of all parts of a job's Dask cluster.
+
+    It is made from the uid, too: no job ever has the cluster or the certificates of a namesake before it.
+    """
+    return child_name(owner.name, f"-{hashlib.sha256(owner.uid.encode()).hexdigest()[:8]}", MAX_CLUSTER_NAME)
+
+
+def dask_metadata(owner: Owner) -> dict[str, Any]:
+    """Return the metadata of a part of the Dask cluster; the Dask operator copies labels and annotations."""
+    found = _metadata(owner, dask_name(owner))
+    return found | {"labels": found["labels"] | {COMPONENT_LABEL: DASK}}
+
+
 def metadata(owner: Owner, child: Child) -> dict[str, Any]:
     """Return the metadata of a child: name, labels, and the owner that takes it away when it goes."""
+    return _metadata(owner, child_name(owner.name, child.suffix))
+
+
+def _metadata(owner: Owner, name: str) -> dict[str, Any]:
     return {
-        "name": child_name(owner.name, child.suffix),
+        "name": name,
         "namespace": owner.namespace,
         "labels": labels(owner),
         "annotations": {JOB_ANNOTATION: owner.name},

@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from trainingjob_api import TrainingJobStatus, reasons
+from trainingjob_api import ConditionType, ParallelMode, TrainingJobStatus
+from trainingjob_operator.applying import Applier
 from trainingjob_operator.decide import decide
-from trainingjob_operator.desired import build, read_run
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.events import Note, build_event, notes, refusal_note
-from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.gateway import DaskQuestion, Gateway
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.metrics import Metrics
-from trainingjob_operator.names import Child, owned_by
-from trainingjob_operator.observe import Observed, Obstacle, Refusal, Watermark, foreign_obstacle, observe
+from trainingjob_operator.observe import DaskSeen, Observed, Refusal, Watermark, observe
 from trainingjob_operator.project import project
 from trainingjob_operator.resolution import minds, space_reference
 from trainingjob_operator.settings import Settings
-from trainingjob_operator.step import Step
+from trainingjob_operator.step import DaskChange, Step
 from trainingjob_operator.subject import Subject, read_subject
 
 __all__ = ["JobKey", "Reconciler"]
 
 _log = logging.getLogger(__name__)
 
+PARALLEL_MODE = "TPOT_PARALLEL_MODE"
 PROGRESS_SECONDS = 10.0
 """Between two writes that tell of progress only. A trainer reports every 15 s; its word is no promise."""
 _PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront"})
@@ -68,6 +68,7 @@ class Reconciler:
         self, gateway: Gateway, settings: Settings, metrics: Metrics, clock: Callable[[], datetime]
     ) -> None:
         self._gateway = gateway
+        self._applier = Applier(gateway, settings)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -108,30 +109,34 @@ class Reconciler:
         now = self._clock()
         step = decide(subject, seen, now)
         try:
-            obstacle = await self._apply(subject, seen, step)
+            applied = await self._applier.apply(subject.owner, seen.plan, step)
         except ApiFault:
             if subject.status.phase is None:
                 # A job without conditions counts as current for kstatus: say at once that it is not.
                 await self._tell(key, subject, seen, step, now)
             raise
-        if obstacle is not None:
-            seen = replace(seen, obstacle=obstacle)
-            step = decide(subject, seen, now)
-        elif step.ensure or step.suspension:
+        if applied.obstacle is not None:
+            seen = replace(seen, obstacle=applied.obstacle)
+        elif step.ensure or step.suspension or step.cluster.change is DaskChange.MAKE:
             # What is told is what there is now, not the step that led there.
             seen = await self._observe(key, subject)
+        if applied.dask is not None:
+            seen = replace(seen, dask=replace(seen.dask or DaskSeen(), impossible=applied.dask))
+        if applied.obstacle or applied.dask or step.ensure or step.suspension or step.cluster.change:
             step = decide(subject, seen, now)
         wait = await self._tell(key, subject, seen, step, now) if step.write else None
         if seen.report_refused is not None and not (subject.ended or subject.deleting):
             await self._tell_refusal(key, subject, seen.report_refused, now)
         # What comes after the end counts from it, and the event of this pass's own write is no news.
         next_pass = 0.0 if step.write and step.phase.terminal and not subject.ended else None
-        return min((one for one in (step.again_after, wait, next_pass) if one is not None), default=None)
+        due = (step.again_after, step.cluster.again_after, wait, next_pass)
+        return min((one for one in due if one is not None), default=None)
 
     async def _observe(self, key: JobKey, subject: Subject) -> Observed:
         active = not subject.ended and not subject.suspend and not subject.deleting
         space = space_reference(subject.job) if subject.job is not None and active else None
-        snapshot = await self._gateway.snapshot(subject.owner, access=active, space=space)
+        dask = _dask_question(subject, self._settings)
+        snapshot = await self._gateway.snapshot(subject.owner, access=active, space=space, dask=dask)
         memory = self._memory[key]
         seen = observe(subject, snapshot, self._settings, memory.watermark)
         if seen.report is not None:
@@ -139,31 +144,6 @@ class Reconciler:
             mark = Watermark(report.attempt, report.sequence, report.pod_uid or "")
             self._memory[key] = replace(memory, watermark=mark)
         return seen
-
-    async def _apply(self, subject: Subject, seen: Observed, step: Step) -> Obstacle | None:
-        """Make and remove what the step says; return what is in the way, if anything is."""
-        owner, plan = subject.owner, seen.plan
-        for child in step.ensure:
-            if plan is None:
-                break
-            try:
-                there = await self._gateway.create(child, build(child, owner, plan, self._settings))
-            except ApiFault as fault:
-                if fault.refusal:
-                    return _refused(child, fault)
-                raise
-            if there is None:
-                continue
-            if not owned_by(there, owner.uid):
-                return foreign_obstacle(owner.name, child, there)
-            if child is Child.RUN:
-                # Somebody was faster (another operator, or this one before a stale read): theirs is in force.
-                plan = read_run(there) or plan
-        if step.suspension is not None:
-            await self._gateway.suspend(owner, step.suspension)
-        for child in step.remove:
-            await self._gateway.delete(child, owner)
-        return None
 
     async def _tell(
         self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime
@@ -216,12 +196,22 @@ class Reconciler:
             self._metrics.gone(memory.uid)
 
 
-def _refused(child: Child, fault: ApiFault) -> Obstacle:
-    quota = "exceeded quota" in fault.message
-    return Obstacle(
-        reasons.QUOTA_EXCEEDED if quota else reasons.FORBIDDEN,
-        f"the API server does not take the {child.kind} of this job: {fault.message}",
+def _dask_question(subject: Subject, settings: Settings) -> DaskQuestion | None:
+    """Return what to find out about a job's Dask cluster; nothing about that of a job that has none."""
+    resolved, job = subject.status.resolved, subject.job
+    if resolved is not None:
+        wanted = resolved.parallel_mode is ParallelMode.DISTRIBUTED and resolved.automl_enabled
+    else:
+        mode = (job.spec.parallel_mode if job is not None else None) or settings.defaults.get(PARALLEL_MODE)
+        wanted = str(mode).strip().lower() == ParallelMode.DISTRIBUTED
+    if not wanted or subject.deleting:
+        return None
+    ready = any(
+        one.type is ConditionType.DASK_READY and one.status == "True"
+        for one in subject.status.conditions or ()
     )
+    settled = subject.ended or subject.suspend or ready
+    return DaskQuestion.EXISTENCE if settled else DaskQuestion.HEALTH
 
 
 def _report_step(key: JobKey, old: TrainingJobStatus, new: TrainingJobStatus, step: Step) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from trainingjob_api import (
     ConfigMapRef,
     Output,
+    ParallelMode,
     ResolvedRun,
     SecretRef,
     SpecError,
@@ -22,7 +23,7 @@ from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
 from trainingjob_operator.settings import STABLE, Settings
 
-__all__ = ["Plan", "claim_of", "in_rollout", "minds", "plan", "space_reference"]
+__all__ = ["Plan", "claim_of", "in_rollout", "minds", "plan", "space_reference", "wants_cluster"]
 
 _BUCKETS = 10_000
 _SCHEMES = "s3:// or pvc://"
@@ -106,6 +107,11 @@ def claim_of(uri: str) -> str | None:
     """Return the claim of a ``pvc://claim/path`` address, ``None`` for any other."""
     scheme, _, rest = uri.partition("://")
     return rest.split("/", 1)[0] if scheme == "pvc" else None
+
+
+def wants_cluster(plan: Plan) -> bool:
+    """Return whether a job searches on a Dask cluster; the baseline alone needs none."""
+    return plan.run.parallel_mode is ParallelMode.DISTRIBUTED and plan.run.automl_enabled
 
 
 def _output(output: Output, settings: Settings) -> Output:

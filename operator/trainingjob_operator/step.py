@@ -2,11 +2,43 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 from trainingjob_api import Phase
 from trainingjob_operator.names import Child
 
-__all__ = ["Step", "Suspension"]
+__all__ = ["ClusterStep", "DaskChange", "Step", "Suspension"]
+
+
+class DaskChange(Enum):
+    """What to do about a job's Dask cluster."""
+
+    MAKE = auto()
+    """Certificates, policy and cluster, those that are missing."""
+    REMOVE = auto()
+    """The cluster goes; what is left serves the next one."""
+    CLEAR = auto()
+    """All of it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStep:
+    """The next step for a job's Dask cluster.
+
+    Parameters
+    ----------
+    change
+        What to do; ``None`` leaves everything as it is.
+    reason, message
+        Why there is no healthy cluster, if anything but its start is in the way; for ``DaskReady``.
+    again_after
+        Seconds after which to look again.
+    """
+
+    change: DaskChange | None = None
+    reason: str = ""
+    message: str = ""
+    again_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +82,8 @@ class Step:
         Whether the status is written at all; not while the resource is being deleted.
     again_after
         Seconds after which to look again although nothing has happened; ``None`` leaves it to events.
+    cluster
+        The step for its Dask cluster.
     """
 
     phase: Phase
@@ -63,3 +97,4 @@ class Step:
     ended: datetime | None = None
     write: bool = True
     again_after: float | None = None
+    cluster: ClusterStep = ClusterStep()

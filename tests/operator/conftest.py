@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.fake_kubernetes import Cluster, Operation, Store
+from support.fake_kubernetes import Cluster, DaskOperator, Operation, Store
 
 
 @pytest.fixture
@@ -18,3 +18,8 @@ def cluster(store):
 @pytest.fixture
 def operation(store):
     return Operation(store)
+
+
+@pytest.fixture
+def dask(store):
+    return DaskOperator(store)

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from dask_kubernetes.operator.validation import validate_cluster_name
 
 from support.fake_kubernetes.golden import check_golden
 from trainingjob_api import parse_job
-from trainingjob_operator.desired import build, read_copy, read_run
+from trainingjob_operator.desired import build, build_dask, read_copy, read_run
 from trainingjob_operator.desired.pod import CLAIMS_DIR
 from trainingjob_operator.desired.resources import amount
-from trainingjob_operator.names import PLAN_ANNOTATION, Child, Owner
+from trainingjob_operator.names import PLAN_ANNOTATION, Child, DaskPart, Owner, dask_name
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.settings import Settings
 
@@ -36,6 +37,15 @@ LARGE = {
         "priorityClassName": "low",
         "serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"},
         "imagePullSecrets": [{"name": "registry"}],
+    },
+}
+DISTRIBUTED = LARGE | {
+    "parallelMode": "distributed",
+    "dask": {
+        "workers": 4,
+        "workerResources": {"limits": {"memory": "6Gi"}},
+        "nodeSelector": {"pool": "batch"},
+        "tolerations": [{"key": "spot", "operator": "Exists"}],
     },
 }
 SETTINGS = Settings(
@@ -67,6 +77,71 @@ def test_manifest(child, size, spec):
             by_alias=True
         )
     check_golden(GOLDEN / f"{child.name.lower()}-{size}.yaml", manifest)
+
+
+@pytest.mark.parametrize("part", [DaskPart.POLICY, DaskPart.CLUSTER], ids=lambda part: part.name.lower())
+def test_manifest_of_the_dask_cluster(part):
+    check_golden(
+        GOLDEN / f"dask_{part.name.lower()}.yaml", build_dask(part, OWNER, planned(DISTRIBUTED), SETTINGS)
+    )
+
+
+def containers(spec):
+    """Return pod and container of each role of a distributed job."""
+    found = planned(spec)
+    cluster = build_dask(DaskPart.CLUSTER, OWNER, found, SETTINGS)["spec"]
+    pods = {role: cluster[role]["spec"] for role in ("scheduler", "worker")}
+    pods["client"] = build(Child.JOB, OWNER, found, SETTINGS)["spec"]["template"]["spec"]
+    return {role: (one, one["containers"][0]) for role, one in pods.items()}
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker", "client"])
+def test_each_role_has_its_own_key_only(role):
+    pod, container = containers(DISTRIBUTED)[role]
+    [volume] = [one for one in pod["volumes"] if one["name"] == "dask-tls"]
+    assert [one["key"] for one in volume["secret"]["items"]] == ["ca.crt", f"{role}.crt", f"{role}.key"]
+    # Without them the trainer goes on alone; nobody else has anything to do.
+    assert volume["secret"]["optional"] is (role == "client")
+    [mount] = [one for one in container["volumeMounts"] if one["name"] == "dask-tls"]
+    named = {one["name"]: one.get("value", "") for one in container["env"]}
+    tls = {name: value for name, value in named.items() if name.startswith("DASK_DISTRIBUTED__")}
+    assert set(tls) == {
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
+        f"DASK_DISTRIBUTED__COMM__TLS__{role.upper()}__CERT",
+        f"DASK_DISTRIBUTED__COMM__TLS__{role.upper()}__KEY",
+    }
+    assert all(value.startswith(f"{mount['mountPath']}/") for value in tls.values())
+    assert named.get("DASK_SCHEDULER_ADDRESS", "tls://").startswith("tls://")
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_the_pods_of_the_dask_cluster_are_restricted(role):
+    pod, container = containers(DISTRIBUTED)[role]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert all(one.get("emptyDir", {}).get("sizeLimit") or "secret" in one for one in pod["volumes"])
+    assert [one["containerPort"] for one in container.get("ports", [])] in ([8786], [])
+
+
+def test_no_local_job_mounts_certificates():
+    for spec in (SMALL, DISTRIBUTED | {"automl": {"enabled": False}}):
+        assert "dask-tls" not in json.dumps(pod(spec))
+        assert "DASK_" not in json.dumps(pod(spec))
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 253, "a.b-c", "1.2"])
+def test_the_dask_operator_takes_the_name(name):
+    owner = Owner(name, "team", OWNER.uid)
+    found = build_dask(DaskPart.CLUSTER, owner, planned(DISTRIBUTED, name), SETTINGS)["metadata"]["name"]
+    validate_cluster_name(found)
+    assert len(f"{found}-scheduler") <= 63
+    assert dask_name(Owner(name, "team", "another")) != found
 
 
 def test_the_fence_holds_the_whole_plan():

@@ -6,9 +6,9 @@ import pytest
 
 from support.fake_kubernetes import Cluster, DirectClient, Fault
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator import gateway
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.gateway import jobs as gateway
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.step import Suspension
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from support.fake_kubernetes import Cluster, Fault, Operation, Stopped, Store
+from support.fake_kubernetes import Cluster, DaskOperator, Fault, Operation, Stopped, Store
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child
+from trainingjob_operator.names import Child, DaskPart
 
 TIMES = ("lastTransitionTime", "firstTimestamp", "lastTimestamp", "creationTimestamp")
 
@@ -40,6 +40,55 @@ def live(operation, cluster):
     operation.settle()
 
 
+def live_distributed(operation, cluster):
+    """Take a distributed job through a step down, an eviction, suspension and success on a cluster."""
+    dask = DaskOperator(cluster.store)
+    cluster.submit(parallelMode="distributed", ttlSecondsAfterFinished=60)
+    operation.settle()
+    cluster.run_pod()
+    dask.come_up()
+    cluster.report(daskReady=True, backend="dask")
+    operation.settle()
+    step = {"from": "dask", "to": "local", "reason": "SchedulerLost", "time": cluster.store.stamp()}
+    cluster.report_progress(1, daskReady=False, fallbacks=[step])
+    operation.settle()
+    assert dask.parts(DaskPart.CLUSTER) == []
+    dask.let_go()
+    cluster.end_pod(143)
+    operation.settle()
+    cluster.later(10)
+    cluster.run_pod()
+    operation.settle()
+    dask.come_up()
+    cluster.report(daskReady=True, backend="dask", fallbacks=[step])
+    operation.settle()
+    cluster.change(suspend=True)
+    operation.settle()
+    assert dask.parts() == []
+    dask.let_go()
+    cluster.stop_pods()
+    operation.settle()
+    cluster.later(100)
+    cluster.change(suspend=False)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    assert len(dask.parts()) == len(DaskPart)
+    dask.come_up()
+    cluster.report(daskReady=True, backend="dask", fallbacks=[step])
+    operation.settle()
+    cluster.report_success(daskReady=True, fallbacks=[step])
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.settle()
+    dask.let_go()
+    cluster.later(61)
+    operation.settle()
+
+
+LIVES = {"local": live, "distributed": live_distributed}
+
+
 def picture(store):
     """Return what a user sees at the end, without uids, versions and times."""
     found = {}
@@ -63,13 +112,31 @@ def scrub(value):
     return [scrub(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.fixture(scope="module")
-def undisturbed():
+def to_its_end(life):
+    """Return how an undisturbed life ends, and how many writes it takes."""
     store = Store()
     operation = Operation(store)
-    live(operation, Cluster(store))
+    life(operation, Cluster(store))
     writes = sum(1 for method, _ in operation.client.requests if method != "GET")
     return picture(store), writes
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return to_its_end(live)
+
+
+@pytest.fixture(scope="module", params=LIVES)
+def any_life(request):
+    life = LIVES[request.param]
+    return (life, *to_its_end(life))
+
+
+def test_a_distributed_life_leaves_nothing_of_its_clusters():
+    end, writes = to_its_end(live_distributed)
+    assert end["trainingjobs", NAMESPACE, "churn"]["status"]["phase"] == "Succeeded"
+    assert not {plural for plural, *_ in end} & {"secrets", "networkpolicies", "daskclusters", "deployments"}
+    assert writes <= 60
 
 
 def test_the_life_is_a_whole_one(undisturbed):
@@ -83,12 +150,12 @@ def test_the_life_is_a_whole_one(undisturbed):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("start", range(4))
-def test_stopped_at_any_write_and_started_again_ends_the_same(undisturbed, start, after):
-    end, writes = undisturbed
+def test_stopped_at_any_write_and_started_again_ends_the_same(any_life, start, after):
+    life, end, writes = any_life
     for number in range(start, writes, 4):
         store = Store()
         operation = Operation(store, Fault(Stopped(), at=number, after=after, writes_only=True))
-        live(operation, Cluster(store))
+        life(operation, Cluster(store))
         assert operation.restarts == 1
         assert picture(store) == end, number
 
@@ -97,12 +164,21 @@ def test_stopped_at_any_write_and_started_again_ends_the_same(undisturbed, start
 @pytest.mark.parametrize("start", range(3))
 @pytest.mark.parametrize("status", [429, 500, 503, ConnectionResetError(), TimeoutError()], ids=repr)
 def test_a_failing_api_server_is_asked_again(undisturbed, status, start, after):
-    end, writes = undisturbed
+    failing_writes(live, *undisturbed, status, start, after)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("start", range(3))
+def test_a_failing_api_server_is_asked_again_for_a_cluster(start, after):
+    failing_writes(live_distributed, *to_its_end(live_distributed), 503, start, after)
+
+
+def failing_writes(life, end, writes, status, start, after):
     for number in range(start, writes, 6):
         store = Store()
         fault = Fault(status, at=number, times=1 + start, after=after, writes_only=True)
         operation = Operation(store, fault)
-        live(operation, Cluster(store))
+        life(operation, Cluster(store))
         assert operation.faults_met
         assert picture(store) == end, number
 
@@ -120,11 +196,19 @@ def test_a_conflict_is_looked_at_again(undisturbed, plural):
 @pytest.mark.parametrize("status", [429, 500, 503, TimeoutError()], ids=repr)
 @pytest.mark.parametrize("plural", ["trainingjobs", "configmaps", "jobs", "pods"])
 def test_a_failing_read_decides_nothing(undisturbed, status, plural):
-    end, _ = undisturbed
+    failing_reads(live, undisturbed[0], status, plural)
+
+
+@pytest.mark.parametrize("plural", ["daskclusters", "deployments", "pods"])
+def test_a_failing_read_decides_nothing_about_a_cluster(plural):
+    failing_reads(live_distributed, to_its_end(live_distributed)[0], 503, plural)
+
+
+def failing_reads(life, end, status, plural):
     for number in range(0, 40, 9):
         store = Store()
         operation = Operation(store, Fault(status, method="GET", plural=plural, at=number, times=2))
-        live(operation, Cluster(store))
+        life(operation, Cluster(store))
         assert picture(store) == end, number
 
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from trainingjob_api import Toleration
+from trainingjob_operator.desired.certificates import scheduler_address, tls_environment, tls_volume
+from trainingjob_operator.desired.parts import CONTAINER_SECURITY, placement, pod_security, scratch, volume
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.desired.resources import WORK_SIZE, build_resources
-from trainingjob_operator.names import Child, Owner, child_name, metadata
-from trainingjob_operator.resolution import Plan, claim_of
+from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, child_name, metadata
+from trainingjob_operator.resolution import Plan, claim_of, wants_cluster
 from trainingjob_operator.settings import Settings
 
 __all__ = ["CONTAINER", "GRACE_SECONDS", "REPORT_KEY", "build_pod_template"]
@@ -35,21 +36,14 @@ def build_pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str
         "serviceAccountName": child_name(owner.name, Child.SERVICE_ACCOUNT.suffix),
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
-        "securityContext": _pod_security(settings),
+        "securityContext": pod_security(settings),
         "containers": [_container(owner, plan, settings)],
-        "volumes": [volume for volume, _ in _volumes(owner, plan)],
+        "volumes": [one for one, _ in _volumes(owner, plan)],
+        **placement(trainer, trainer.node_selector, trainer.tolerations),
     }
-    if trainer.node_selector:
-        spec["nodeSelector"] = dict(trainer.node_selector)
-    if trainer.tolerations:
-        spec["tolerations"] = [_toleration(one) for one in trainer.tolerations]
-    if trainer.priority_class_name:
-        spec["priorityClassName"] = trainer.priority_class_name
-    if trainer.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": one.name} for one in trainer.image_pull_secrets]
     return {
         "metadata": {
-            "labels": meta["labels"] | {"app.kubernetes.io/component": CONTAINER},
+            "labels": meta["labels"] | {COMPONENT_LABEL: TRAINER},
             "annotations": meta["annotations"],
         },
         "spec": spec,
@@ -63,11 +57,7 @@ def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "command": ["trainingjob", "pod"],
         "env": _environment(owner, plan, settings),
         "resources": build_resources(plan.run, settings),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": CONTAINER_SECURITY,
         # The last lines say why a trainer died that could not report it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount for _, mount in _volumes(owner, plan)],
@@ -75,16 +65,6 @@ def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     if settings.image_pull_policy:
         container["imagePullPolicy"] = settings.image_pull_policy
     return container
-
-
-def _pod_security(settings: Settings) -> dict[str, Any]:
-    context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user:
-        user = settings.run_as_user
-        context |= {"runAsUser": user, "runAsGroup": user}
-        # A claim is writable by its group only.
-        context |= {"fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
-    return context
 
 
 def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
@@ -100,6 +80,8 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         values["TRAININGJOB_CREDENTIALS_DIR"] = DATASET_CREDENTIALS_DIR
     if run.output.credentials_secret_ref is not None:
         values["TRAININGJOB_OUTPUT_CREDENTIALS_DIR"] = OUTPUT_CREDENTIALS_DIR
+    if wants_cluster(plan):
+        values |= tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
     fields = {"POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
     return [
         *({"name": name, "value": value} for name, value in sorted(values.items())),
@@ -115,28 +97,23 @@ def _volumes(owner: Owner, plan: Plan) -> list[tuple[dict[str, Any], dict[str, A
     run = plan.run
     config = {"configMap": {"name": child_name(owner.name, Child.RUN.suffix)}}
     found = [
-        _volume("run", RUN_DIR, config, read_only=True),
-        _volume("work", WORK_DIR, {"emptyDir": {"sizeLimit": WORK_SIZE}}),
-        _volume("tmp", "/tmp", {"emptyDir": {"sizeLimit": TMP_SIZE}}),  # noqa: S108
+        volume("run", RUN_DIR, config, read_only=True),
+        scratch("work", WORK_DIR, WORK_SIZE),
+        scratch("tmp", "/tmp", TMP_SIZE),  # noqa: S108
     ]
     for name, path, reference in (
         ("dataset-credentials", DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
         ("output-credentials", OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),
     ):
         if reference is not None:
-            found.append(_volume(name, path, _secret(reference.name), read_only=True))
+            found.append(volume(name, path, _secret(reference.name), read_only=True))
     source, goal = claim_of(run.dataset.uri), claim_of(run.output.uri)
     for number, claim in enumerate(dict.fromkeys(one for one in (source, goal) if one)):
-        volume = {"persistentVolumeClaim": {"claimName": claim}}
-        found.append(_volume(f"claim-{number}", f"{CLAIMS_DIR}/{claim}", volume, read_only=claim != goal))
+        claimed = {"persistentVolumeClaim": {"claimName": claim}}
+        found.append(volume(f"claim-{number}", f"{CLAIMS_DIR}/{claim}", claimed, read_only=claim != goal))
+    if wants_cluster(plan):
+        found.append(tls_volume(owner, "client", optional=True))
     return found
-
-
-def _volume(
-    name: str, path: str, source: dict[str, Any], *, read_only: bool = False
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    mount = {"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {})
-    return {"name": name} | source, mount
 
 
 def _secret(name: str) -> dict[str, Any]:
@@ -144,7 +121,3 @@ def _secret(name: str) -> dict[str, Any]:
     # starts, and a session token is seldom there.
     keys = [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
     return {"secret": {"secretName": name, "optional": True, "defaultMode": 0o440, "items": keys}}
-
-
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    return toleration.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -3,13 +3,22 @@
 from decimal import Decimal
 from typing import Any
 
-from trainingjob_api import ParallelMode, ResolvedRun
+from trainingjob_api import ParallelMode, ResolvedRun, Resources
 from trainingjob_operator.settings import Settings
 
-__all__ = ["HEADROOM_MB", "WORK_SIZE", "amount", "build_resources"]
+__all__ = [
+    "HEADROOM_MB",
+    "WORK_SIZE",
+    "amount",
+    "build_resources",
+    "scheduler_resources",
+    "worker_resources",
+]
 
 HEADROOM_MB = 1536
 """For parent, search process, Dask's scheduler and the table, in MiB, on top of the workers."""
+DASK_HEADROOM_MB = 768
+"""For nanny and fork server of a worker's pod, in MiB, on top of the worker itself."""
 WORK_SIZE = "20Gi"
 """Limit of the scratch volume: the table, the journal, the artifacts."""
 _UNITS = {
@@ -30,9 +39,36 @@ def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
     """
     workers = _workers(run, settings)
     memory = workers * run.memory_limit_mb + HEADROOM_MB
-    asked = run.trainer.resources
-    limits = {"cpu": str(workers + 1), "memory": f"{memory}Mi"} | dict((asked and asked.limits) or {})
-    requests = {"cpu": str(workers), "memory": f"{memory // 2}Mi"} | dict((asked and asked.requests) or {})
+    return _merged(
+        run.trainer.resources,
+        limits={"cpu": str(workers + 1), "memory": f"{memory}Mi"},
+        requests={"cpu": str(workers), "memory": f"{memory // 2}Mi"},
+    )
+
+
+def scheduler_resources(run: ResolvedRun) -> dict[str, Any]:
+    """Return those of a Dask scheduler; the table goes through it, of which one GiB is sent at most."""
+    return _merged(
+        run.dask.scheduler_resources,
+        limits={"cpu": "1", "memory": "3Gi"},
+        requests={"cpu": "250m", "memory": "512Mi"},
+    )
+
+
+def worker_resources(run: ResolvedRun) -> dict[str, Any]:
+    """Return those of a Dask worker: one core, and a second one for a quick start; its limit and headroom."""
+    memory = run.memory_limit_mb + DASK_HEADROOM_MB
+    return _merged(
+        run.dask.worker_resources,
+        limits={"cpu": "2", "memory": f"{memory}Mi"},
+        requests={"cpu": "1", "memory": f"{memory // 2}Mi"},
+    )
+
+
+def _merged(asked: Resources | None, *, limits: dict[str, str], requests: dict[str, str]) -> dict[str, Any]:
+    """Return what the spec asks for over what is there by default, key by key."""
+    limits = limits | dict((asked and asked.limits) or {})
+    requests = requests | dict((asked and asked.requests) or {})
     for name in ("cpu", "memory"):
         limited = asked is not None and name in (asked.limits or {})
         requested = asked is not None and name in (asked.requests or {})

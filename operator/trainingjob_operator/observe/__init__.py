@@ -1,6 +1,9 @@
 """What is: raw objects of the API server in, one frozen :class:`Observed` out."""
 
+from trainingjob_operator.observe.dask import dask_refusal
 from trainingjob_operator.observe.observed import (
+    DaskSeen,
+    DaskSnapshot,
     JobOutcome,
     Observed,
     Obstacle,
@@ -15,6 +18,8 @@ from trainingjob_operator.observe.reading import foreign_obstacle, observe
 from trainingjob_operator.observe.reports import Watermark, check_report
 
 __all__ = [
+    "DaskSeen",
+    "DaskSnapshot",
     "JobOutcome",
     "Observed",
     "Obstacle",
@@ -26,6 +31,7 @@ __all__ = [
     "Trouble",
     "Watermark",
     "check_report",
+    "dask_refusal",
     "foreign_obstacle",
     "observe",
 ]

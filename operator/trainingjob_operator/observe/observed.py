@@ -6,11 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from trainingjob_api import Report
+from trainingjob_api import Fallback, Report
 from trainingjob_operator.names import Child
 from trainingjob_operator.resolution import Plan
 
 __all__ = [
+    "DaskSeen",
+    "DaskSnapshot",
     "JobOutcome",
     "Observed",
     "Obstacle",
@@ -24,6 +26,30 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DaskSnapshot:
+    """Raw objects of a job's Dask cluster.
+
+    Parameters
+    ----------
+    unreadable
+        Why the clusters cannot be listed: the server's words where it does not allow it.
+    installed
+        Whether the API server knows DaskClusters.
+    cluster
+        The DaskCluster, if there is one.
+    deployments, pods
+        Those of scheduler and workers, the first of each where there are many; read only while the
+        cluster is waited for. ``None``: the operator may not.
+    """
+
+    unreadable: str = ""
+    installed: bool = True
+    cluster: dict[str, Any] | None = None
+    deployments: tuple[dict[str, Any], ...] | None = ()
+    pods: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Raw objects as the API server has them.
 
@@ -34,7 +60,9 @@ class Snapshot:
     access_read
         Whether ServiceAccount, Role and RoleBinding were looked for at all.
     pods
-        Pods with the job's uid as a label.
+        The trainer's pods: those with the job's uid as a label.
+    dask
+        What there is of its Dask cluster; ``None`` where it was not looked for.
     failed_creates
         Messages of the Job's ``FailedCreate`` events, the newest last.
     space_text
@@ -44,6 +72,7 @@ class Snapshot:
     objects: Mapping[Child, dict[str, Any]] = field(default_factory=dict)
     access_read: bool = True
     pods: tuple[dict[str, Any], ...] = ()
+    dask: DaskSnapshot | None = None
     failed_creates: tuple[str, ...] = ()
     space_text: str | None = None
 
@@ -71,6 +100,34 @@ class Obstacle:
     reason: str
     message: str
     final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaskSeen:
+    """A job's Dask cluster.
+
+    Parameters
+    ----------
+    present, going, created
+        Whether there is a DaskCluster, whether its deletion was asked for, and since when it is there.
+    noticed
+        Whether the Dask operator has touched it.
+    scheduler, workers
+        Whether the Dask operator has made the scheduler's Deployment, and any worker's.
+    trouble
+        Why it does not come up, as far as that can be seen.
+    impossible
+        Why none can be made.
+    """
+
+    present: bool = False
+    going: bool = False
+    created: datetime | None = None
+    noticed: bool = False
+    scheduler: bool = False
+    workers: bool = False
+    trouble: Trouble | None = None
+    impossible: Trouble | None = None
 
 
 class RefusalKind(StrEnum):
@@ -157,7 +214,7 @@ class PodSeen:
         Why it cannot start, or did not end well.
     name, node
         Its name and its node's.
-    ended
+    started, ended
         When its container did.
     """
 
@@ -168,6 +225,7 @@ class PodSeen:
     running: bool = False
     finished: bool = False
     exit_code: int | None = None
+    started: datetime | None = None
     ended: datetime | None = None
     trouble: Trouble | None = None
 
@@ -192,6 +250,8 @@ class Observed:
         Why the Job makes no pod.
     obstacle
         Why something cannot be made.
+    dask
+        The Dask cluster; ``None`` where it was not looked for.
     """
 
     plan: Plan | None = None
@@ -203,6 +263,7 @@ class Observed:
     report_refused: Refusal | None = None
     waiting: Trouble | None = None
     obstacle: Obstacle | None = None
+    dask: DaskSeen | None = None
 
     @property
     def active_pod(self) -> PodSeen | None:
@@ -213,3 +274,29 @@ class Observed:
     def last_trouble(self) -> Trouble | None:
         """Trouble of the newest pod that had any."""
         return next((pod.trouble for pod in reversed(self.pods) if pod.trouble is not None), None)
+
+    @property
+    def current_report(self) -> Report | None:
+        """The report, unless it is of an attempt before the one that is under way, or of one that is gone."""
+        report, pod = self.report, self.active_pod
+        if report is None or report.final:
+            return report
+        known = {pod.uid} if pod is not None else {one.uid for one in self.pods}
+        return report if report.pod_uid in known else None
+
+    @property
+    def left_dask(self) -> Fallback | None:
+        """The step down from the Dask cluster that the current attempt has taken."""
+        report = self.current_report
+        if report is None:
+            return None
+        pod = next((one for one in self.pods if one.uid == report.pod_uid), None)
+        # Reports carry the steps of earlier attempts on; each attempt begins at the top of the ladder.
+        return next(
+            (
+                one
+                for one in reversed(report.fallbacks)
+                if one.from_ == "dask" and (pod is None or one.time >= pod.created)
+            ),
+            None,
+        )

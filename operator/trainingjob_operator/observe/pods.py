@@ -11,7 +11,15 @@ from trainingjob_operator.desired.pod import CONTAINER
 from trainingjob_operator.observe.observed import PodSeen, Trouble
 from trainingjob_operator.subject import read_time
 
-__all__ = ["read_pod", "secrets_of", "waiting_for_pod"]
+__all__ = [
+    "cannot_start",
+    "container_status",
+    "read_pod",
+    "secrets_of",
+    "short",
+    "unscheduled",
+    "waiting_for_pod",
+]
 
 MAX_TEXT = 400
 EXIT_TERMINATED = 143
@@ -43,7 +51,7 @@ def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
 def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
     """Return what matters of a pod; *secrets* says which field asks for which Secret."""
     meta, status = raw["metadata"], raw.get("status") or {}
-    state = _container_state(status)
+    state: dict[str, Any] = container_status(status, CONTAINER).get("state") or {}
     ended = state.get("terminated")
     finished = status.get("phase") in {"Succeeded", "Failed"}
     return PodSeen(
@@ -54,6 +62,7 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         running="running" in state and not finished,
         finished=finished,
         exit_code=ended.get("exitCode") if ended else None,
+        started=read_time((state.get("running") or {}).get("startedAt")),
         ended=read_time(ended.get("finishedAt")) if ended else None,
         trouble=_trouble(status, state, secrets),
     )
@@ -68,17 +77,15 @@ def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:
         return Trouble(
             reasons.QUOTA_EXCEEDED,
             f"the quota of the namespace does not admit the trainer's pod; raise it, or lower nJobs or "
-            f"memoryLimitMb ({_short(text)})",
+            f"memoryLimitMb ({short(text)})",
         )
-    return Trouble(reasons.FORBIDDEN, f"the trainer's pod is not admitted: {_short(text)}")
+    return Trouble(reasons.FORBIDDEN, f"the trainer's pod is not admitted: {short(text)}")
 
 
-def _container_state(status: dict[str, Any]) -> dict[str, Any]:
-    for one in status.get("containerStatuses") or []:
-        if one.get("name") == CONTAINER:
-            state: dict[str, Any] = one.get("state") or {}
-            return state
-    return {}
+def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what a pod's status says of a container."""
+    found = (one for one in status.get("containerStatuses") or [] if one.get("name") == name)
+    return next(found, {})
 
 
 def _trouble(status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str]) -> Trouble | None:
@@ -86,8 +93,8 @@ def _trouble(status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str
     return (
         _evicted(status)
         or _ended(state.get("terminated"))
-        or _cannot_start(state.get("waiting"), secrets)
-        or _unscheduled(status)
+        or cannot_start(state.get("waiting"), secrets, "the trainer")
+        or unscheduled(status, "the trainer")
     )
 
 
@@ -100,7 +107,7 @@ def _evicted(status: dict[str, Any]) -> Trouble | None:
     detail = (disrupted or {}).get("message") or status.get("message") or "its node asked it to go"
     return Trouble(
         reasons.TRAINER_EVICTED,
-        f"the trainer's pod was evicted, which is not counted as a failure: {_short(detail)}",
+        f"the trainer's pod was evicted, which is not counted as a failure: {short(detail)}",
     )
 
 
@@ -116,14 +123,15 @@ def _ended(ended: dict[str, Any] | None) -> Trouble | None:
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:
         return Trouble(reasons.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
-    detail = f": {_short(ended['message'])}" if ended.get("message") else ""
+    detail = f": {short(ended['message'])}" if ended.get("message") else ""
     return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {code}{detail}")
 
 
-def _cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str]) -> Trouble | None:
+def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Trouble | None:
+    """Return why a container cannot start; *who* it is, in words."""
     word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
     if word in _IMAGE_WORDS:
-        return Trouble(reasons.IMAGE_UNAVAILABLE, f"the trainer's image cannot be pulled: {_short(text)}")
+        return Trouble(reasons.IMAGE_UNAVAILABLE, f"{who}'s image cannot be pulled: {short(text)}")
     missing = _MISSING_SECRET.search(text) if word in _CONFIG_WORDS else None
     if missing:
         name = missing.group(1)
@@ -138,11 +146,12 @@ def _cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str]) ->
             if lower.startswith("configmap ")
             else reasons.TRAINER_CRASHED
         )
-        return Trouble(reason, f"the trainer's container cannot be made: {_short(text)}")
+        return Trouble(reason, f"{who}'s container cannot be made: {short(text)}")
     return None
 
 
-def _unscheduled(status: dict[str, Any]) -> Trouble | None:
+def unscheduled(status: dict[str, Any], who: str) -> Trouble | None:
+    """Return why no node takes a pod; *who* it is of, in words."""
     scheduled = _condition(status, "PodScheduled")
     if not scheduled or scheduled.get("status") != "False":
         return None
@@ -154,12 +163,13 @@ def _unscheduled(status: dict[str, Any]) -> Trouble | None:
         )
     if scheduled.get("reason") != "Unschedulable":
         return None
-    return Trouble(reasons.UNSCHEDULABLE, f"no node takes the trainer's pod: {_short(text)}")
+    return Trouble(reasons.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}")
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
     return next((one for one in status.get("conditions") or [] if one.get("type") == kind), None)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return *text* on one line, bounded."""
     return shorten(" ".join(str(text).split()), MAX_TEXT)

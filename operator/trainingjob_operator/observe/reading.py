@@ -7,6 +7,7 @@ from trainingjob_api import KIND, reasons
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.names import Child, owned_by
+from trainingjob_operator.observe.dask import read_dask
 from trainingjob_operator.observe.observed import (
     JobOutcome,
     Observed,
@@ -63,6 +64,7 @@ def observe(
         report_refused=verdict.refused,
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
         obstacle=obstacle or refusal,
+        dask=read_dask(subject.owner, snapshot.dask, secrets) if snapshot.dask is not None else None,
     )
 
 

@@ -6,7 +6,8 @@ kind has one, labels selected on the server, owner references collected, a histo
 
 from support.fake_kubernetes.client import DirectClient, Fault, Stopped
 from support.fake_kubernetes.cluster import Cluster
+from support.fake_kubernetes.dask import DaskOperator
 from support.fake_kubernetes.operation import Operation
 from support.fake_kubernetes.store import Store
 
-__all__ = ["Cluster", "DirectClient", "Fault", "Operation", "Stopped", "Store"]
+__all__ = ["Cluster", "DaskOperator", "DirectClient", "Fault", "Operation", "Stopped", "Store"]

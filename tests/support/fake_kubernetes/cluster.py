@@ -11,6 +11,7 @@ ROOTS = {
     "pods": "/api/v1",
     "configmaps": "/api/v1",
     "events": "/api/v1",
+    "deployments": "/apis/apps/v1",
 }
 NAMESPACE = "team"
 
@@ -75,7 +76,9 @@ class Cluster:
         return [one for one in found if reason in {None, one["reason"]}]
 
     def pods(self):
-        return [raw for (plural, *_), raw in self.store.objects.items() if plural == "pods"]
+        """Return the trainer's pods."""
+        found = [raw for (plural, *_), raw in self.store.objects.items() if plural == "pods"]
+        return [one for one in found if "dask.org/component" not in one["metadata"]["labels"]]
 
     # The Job controller and the kubelet.
 

@@ -7,7 +7,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
-WITH_STATUS = {"trainingjobs", "jobs", "pods"}
+FOREGROUND = "foregroundDeletion"
+WITH_STATUS = {"trainingjobs", "jobs", "pods", "deployments"}
 RESOURCES = {
     "/api/v1": {
         "configmaps": "ConfigMap",
@@ -15,7 +16,11 @@ RESOURCES = {
         "pods": "Pod",
         "events": "Event",
         "namespaces": "Namespace",
+        "secrets": "Secret",
     },
+    "/apis/apps/v1": {"deployments": "Deployment"},
+    "/apis/networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
+    "/apis/kubernetes.dask.org/v1": {"daskclusters": "DaskCluster"},
     "/apis/batch/v1": {"jobs": "Job"},
     "/apis/rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
     "/apis/automl.trainingjob.dev/v1alpha1": {"trainingjobs": "TrainingJob"},
@@ -44,7 +49,8 @@ def locked(method):
 class Store:
     """An API server's objects.
 
-    ``now`` is its clock, set by tests; ``writes`` lists every write that was taken.
+    ``now`` is its clock, set by tests; ``writes`` lists every write that was taken; ``unknown`` names
+    kinds that are not installed.
     """
 
     def __init__(self):
@@ -53,6 +59,7 @@ class Store:
         self.version = 0
         self.now = START
         self.writes = []
+        self.unknown = set()
         self.lock = threading.RLock()
 
     def pass_time(self, **kwargs):
@@ -70,6 +77,8 @@ class Store:
             kind = RESOURCES[root][plural]
         except (KeyError, ValueError):
             return 404, failure(404, f"no such path: {path}")
+        if plural in self.unknown:
+            return 404, failure(404, "the server could not find the requested resource")
         key = (plural, namespace, name)
         try:
             match method:
@@ -141,9 +150,30 @@ class Store:
         old = self.get(plural, namespace, name)
         if (preconditions or {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
             raise Refusal(409, "the uid in the precondition is another one")
+        self.writes.append(("DELETE", plural, name))
+        self._remove(plural, namespace, name)
+
+    @locked
+    def release(self, plural, namespace, name, finalizer):
+        """Take a finalizer away; what waits for it is deleted."""
+        raw = self.get(plural, namespace, name)
+        raw["metadata"]["finalizers"].remove(finalizer)
+        if raw["metadata"].get("deletionTimestamp"):
+            self._remove(plural, namespace, name)
+
+    def _remove(self, plural, namespace, name):
+        """Delete an object, or mark it where a finalizer holds it; dependents first if it asks for that."""
+        old = self.objects[plural, namespace, name]
+        held = old["metadata"].get("finalizers") or []
+        if FOREGROUND in held:
+            held.remove(FOREGROUND)
+            self._collect(leaving=old["metadata"]["uid"])
+        if held:
+            old["metadata"].setdefault("deletionTimestamp", self.stamp())
+            self._record("MODIFIED", plural, old)
+            return
         del self.objects[plural, namespace, name]
         self._record("DELETED", plural, old)
-        self.writes.append(("DELETE", plural, name))
         self._collect()
 
     @locked
@@ -179,16 +209,15 @@ class Store:
         raw["metadata"]["resourceVersion"] = str(self.version)
         self.history.append((kind, plural, self.version, copy.deepcopy(raw)))
 
-    def _collect(self):
-        """Delete what has owners, none of which exists."""
-        living = {raw["metadata"]["uid"] for raw in self.objects.values()}
+    def _collect(self, leaving=None):
+        """Delete what has owners, none of which exists, or stays."""
+        living = {raw["metadata"]["uid"] for raw in self.objects.values()} - {leaving}
         for (plural, namespace, name), raw in list(self.objects.items()):
             owners = raw["metadata"].get("ownerReferences")
             orphan = owners and not any(one["uid"] in living for one in owners)
-            if orphan and (plural, namespace, name) in self.objects:
-                del self.objects[plural, namespace, name]
-                self._record("DELETED", plural, raw)
-                self._collect()
+            held = raw["metadata"].get("deletionTimestamp")
+            if orphan and not held and (plural, namespace, name) in self.objects:
+                self._remove(plural, namespace, name)
 
 
 def parse(path):

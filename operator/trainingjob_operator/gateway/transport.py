@@ -1,0 +1,116 @@
+"""One call to the API server: plain objects in and out, one kind of error, always a time-out."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from trainingjob_api.text import shorten
+from trainingjob_operator.errors import ApiFault, OperatorError
+
+__all__ = ["Transport", "connect", "path_of"]
+
+MAX_ANSWER_TEXT: Final = 500
+
+
+async def connect() -> ApiClient:
+    """Return a client for the cluster that the process runs in, or that the kubeconfig names.
+
+    Raises
+    ------
+    OperatorError
+        If there is neither.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except ConfigException as error:
+            raise OperatorError(f"no cluster: neither a service account nor a kubeconfig: {error}") from error
+    return ApiClient(configuration)
+
+
+class Transport:
+    """Calls to the API server.
+
+    Parameters
+    ----------
+    client
+        The library's client; it knows addresses, certificates and tokens.
+    timeout_seconds
+        Time-out of each call.
+    """
+
+    def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+    async def read(self, path: str) -> dict[str, Any] | None:
+        """Return an object, ``None`` if it does not exist."""
+        try:
+            return await self.call("GET", path)
+        except ApiFault as fault:
+            if fault.not_found:
+                return None
+            raise
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> dict[str, Any]:
+        """Call and return the answer; every trouble becomes an :class:`ApiFault`."""
+        headers = {"Content-Type": content, "Accept": "application/json"}
+        try:
+            method, url, headers, _, _ = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=self._timeout
+            )
+            data = await answer.response.read()
+        except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
+            # A time-out is an OSError. Its text may be empty, its kind never is.
+            raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
+        return _checked(answer.status, data, answer.headers.get("Retry-After"))
+
+
+def path_of(api_version: str, plural: str, namespace: str | None, name: str = "") -> str:
+    """Return the path of a kind, or of one object."""
+    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{scope}/{plural}" + (f"/{name}" if name else "")
+
+
+def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
+    """Return the object in *data*, or raise what the status says."""
+    try:
+        parsed = json.loads(data) if data else {}
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        parsed = {"message": data[: 4 * MAX_ANSWER_TEXT].decode(errors="replace")}
+        status = status if status >= HTTPStatus.BAD_REQUEST else 0
+    elif status < HTTPStatus.BAD_REQUEST:
+        return parsed
+    seconds = (parsed.get("details") or {}).get("retryAfterSeconds") or retry
+    try:
+        wait = float(seconds) if seconds else None
+    except (TypeError, ValueError):
+        wait = None
+    raise ApiFault(status, shorten(str(parsed.get("message") or "no message"), MAX_ANSWER_TEXT), wait)
