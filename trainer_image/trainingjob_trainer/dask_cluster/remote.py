@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client, Security
 
-from trainingjob_trainer.dask_cluster.asserting import read_settings
+from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
 from trainingjob_trainer.dask_cluster.probe import Probe, ProbeSnapshot
 from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
 from trainingjob_trainer.search.store import StoreRef
@@ -120,28 +120,47 @@ class RemoteWorkers:
             raise _refused(error) from error
 
     def settings(self, tick: Callable[[], None]) -> None:
-        """Make sure that the scheduler is set as the search needs it.
+        """Make sure that the scheduler has the trainer's versions and is set as the search needs it.
 
         Raises
         ------
         PoolLost
-            With the reason ``SettingsMismatch`` or that of a loss.
+            With the reason ``VersionMismatch``, ``SettingsMismatch`` or that of a loss.
         """
-        try:
-            found = self._bounded(
-                lambda: self.client.run_on_scheduler(read_settings), tick, "did not tell its settings"
+        versions, settings = (
+            self._ask(what, tick, f"did not tell its {name}")
+            for name, what in (("versions", read_versions), ("settings", read_settings))
+        )
+        here = read_versions()
+        other = [
+            f"{name} {versions.get(name)} instead of {mine}"
+            for name, mine in here.items()
+            if versions.get(name) != mine
+        ]
+        if other:
+            raise PoolLost(
+                "VersionMismatch", f"the Dask scheduler has {', '.join(other)}; use one image for all"
             )
-        except PoolLost:
-            raise
-        except Exception as error:
-            raise _refused(error) from error
-        wrong = [f"{name} is {found.get(name)}" for name, want in _WANTED.items() if found.get(name) != want]
+        wrong = [
+            f"{name} is {settings.get(name)}" for name, want in _WANTED.items() if settings.get(name) != want
+        ]
         if wrong:
             raise PoolLost(
                 "SettingsMismatch",
                 f"the Dask scheduler is not set for a search ({', '.join(wrong)}); "
                 "start it with `trainingjob scheduler`",
             )
+
+    def _ask(self, what: Callable[..., Any], tick: Callable[[], None], otherwise: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self._bounded(
+                lambda: self.client.run_on_scheduler(what), tick, otherwise
+            )
+        except PoolLost:
+            raise
+        except Exception as error:
+            raise _refused(error) from error
+        return answer
 
     def close(self, ref: StoreRef | None) -> None:
         """Take the table back and disconnect; after a loss nobody is waited for."""

@@ -7,6 +7,7 @@ worker takes a task; so no task ever waits for data, and no worker needs a way t
 import hashlib
 import io
 import shutil
+import sys
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -41,8 +42,9 @@ class TableTooLarge(Exception):  # noqa: N818 - the name says what was found
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of `PACKAGES` in this process; a package that is not there has an empty one."""
-    return {name: _version(name) for name in PACKAGES}
+    """Return the versions of Python and `PACKAGES` here; a package that is not there has an empty one."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": python} | {name: _version(name) for name in PACKAGES}
 
 
 def pack_store(ref: StoreRef) -> bytes:

@@ -1,0 +1,174 @@
+"""What is asked of a cluster before a search, on a client that answers as it is told."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trainingjob_trainer.dask_cluster import remote
+from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
+from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
+from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
+from trainingjob_trainer.search.shipping import TableTooLarge
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.task import PoolLost
+
+REF = StoreRef(folder="nowhere", work_digest="a" * 64, frame_digest="b" * 64, folds=1, named=False)
+GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers=("a", "b"), leaving=("c",))
+
+
+class Scheduler:
+    allowed_failures = 0
+
+
+class Client:
+    status = "running"
+
+    def __init__(self) -> None:
+        self.versions: Callable[[], dict[str, str]] = read_versions
+        self.scheduler = Scheduler()
+        self.plugin: BaseException | None = None
+        self.stuck = threading.Event()
+        self.closed = False
+        self.unregistered: list[str] = []
+
+    def run_on_scheduler(self, what: Callable[..., Any]) -> Any:
+        return self.versions() if what is read_versions else read_settings(self.scheduler)
+
+    def register_plugin(self, _plugin: Any) -> None:
+        if self.plugin is not None:
+            raise self.plugin
+
+    def unregister_worker_plugin(self, name: str) -> None:
+        self.unregistered.append(name)
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+class FakeProbe:
+    seen = GOOD
+
+    def snapshot(self) -> ProbeSnapshot:
+        return self.seen
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def workers(client: Client, monkeypatch: pytest.MonkeyPatch) -> RemoteWorkers:
+    monkeypatch.setattr(remote, "pack_store", lambda _ref: b"")
+    return RemoteWorkers(
+        client=client,  # type: ignore[arg-type]
+        probe=FakeProbe(),  # type: ignore[arg-type]
+        address="tcp://scheduler:8786",
+        scheduler_id="one",
+    )
+
+
+def reason_of(work: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(PoolLost) as caught:
+        work()
+    return caught.value.reason, str(caught.value)
+
+
+def nothing() -> None:
+    pass
+
+
+def test_a_cluster_that_fits_is_taken(workers: RemoteWorkers, client: Client) -> None:
+    workers.settings(nothing)
+    workers.ship(REF, nothing)
+    workers.check()
+    assert (workers.live(), workers.leaving()) == (("a", "b"), ("c",))
+    workers.close(REF)
+    assert client.closed
+    assert client.unregistered == ["trainingjob-table-" + "a" * 16]
+
+
+@pytest.mark.parametrize("package", ["python", "dask", "distributed"])
+def test_a_scheduler_of_another_version_is_named(
+    workers: RemoteWorkers, client: Client, package: str
+) -> None:
+    client.versions = lambda: read_versions() | {package: "0.1"}
+    reason, message = reason_of(lambda: workers.settings(nothing))
+    assert reason == "VersionMismatch"
+    assert f"{package} 0.1 instead of {read_versions()[package]}" in message
+
+
+def test_a_scheduler_that_tries_killers_again_is_refused(workers: RemoteWorkers, client: Client) -> None:
+    client.scheduler.allowed_failures = 3
+    reason, message = reason_of(lambda: workers.settings(nothing))
+    assert reason == "SettingsMismatch"
+    assert "allowed-failures is 3" in message
+    assert "trainingjob scheduler" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (RuntimeError("VersionMismatch: this worker has numpy 1 instead of 2"), "VersionMismatch", "numpy 1"),
+        (
+            ModuleNotFoundError("No module named 'trainingjob_trainer'"),
+            "VersionMismatch",
+            "one image for all",
+        ),
+        (RuntimeError("the table did not arrive as it was sent"), "SchedulerLost", "did not arrive"),
+    ],
+)
+def test_a_worker_that_does_not_take_the_table_is_told_of(
+    workers: RemoteWorkers, client: Client, error: Exception, reason: str, words: str
+) -> None:
+    client.plugin = error
+    found, message = reason_of(lambda: workers.ship(REF, nothing))
+    assert found == reason
+    assert words in message
+
+
+def test_a_table_that_is_too_large_leaves_the_cluster_alone(
+    workers: RemoteWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(_ref: StoreRef) -> bytes:
+        raise TableTooLarge("2 GiB")
+
+    monkeypatch.setattr(remote, "pack_store", too_large)
+    assert reason_of(lambda: workers.ship(REF, nothing)) == ("TableTooLarge", "2 GiB")
+
+
+def test_a_call_that_is_stuck_ends_when_the_probe_sees_the_loss(
+    workers: RemoteWorkers, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "register_plugin", lambda _plugin: client.stuck.wait(60))
+    ticks: list[float] = []
+
+    def tick() -> None:
+        ticks.append(time.monotonic())
+        workers.probe.seen = ProbeSnapshot(misses=3, error="no answer within 3 s")  # type: ignore[attr-defined]
+
+    reason, message = reason_of(lambda: workers.ship(REF, tick))
+    client.stuck.set()
+    assert reason == "SchedulerLost"
+    assert "no answer within 3 s" in message
+    assert ticks
+
+
+def test_a_client_that_has_closed_is_a_loss(workers: RemoteWorkers, client: Client) -> None:
+    client.status = "closed"
+    assert reason_of(workers.check)[0] == "SchedulerLost"
+
+
+def test_nobody_waits_for_a_lost_cluster_at_the_end(workers: RemoteWorkers, client: Client) -> None:
+    workers.probe.seen = ProbeSnapshot(misses=3)  # type: ignore[attr-defined]
+    client.close = lambda timeout: client.stuck.wait(60)  # type: ignore[method-assign,assignment]  # noqa: ARG005
+    started = time.monotonic()
+    workers.close(None)
+    client.stuck.set()
+    assert time.monotonic() - started < 2
