@@ -1,12 +1,21 @@
-"""Children that behave in a way a test asks for: ``python -m support.children BEHAVIOUR``."""
+"""Children that behave in a way a test asks for: ``python -m support.children BEHAVIOUR [SCHEDULER]``."""
 
 import os
 import signal
 import sys
 import time
 
-from trainingjob_api import Stage
-from trainingjob_trainer.events import Event, Failed, Heartbeat, Saved, StageChanged, Warned, encode_event
+from trainingjob_api import Backend, Stage
+from trainingjob_trainer.events import (
+    BackendReady,
+    Event,
+    Failed,
+    Heartbeat,
+    Saved,
+    StageChanged,
+    Warned,
+    encode_event,
+)
 from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
 
 
@@ -41,6 +50,9 @@ def behave(behaviour: str) -> int:
         case "silent":
             time.sleep(60)
         case "still":
+            beats(60, moving=False)
+        case "stuck":
+            send(BackendReady(backend=Backend.DASK, workers=2, scheduler=sys.argv[2]))
             beats(60, moving=False)
         case "overrun":
             beats(60, moving=True, elapsed=1000.0)

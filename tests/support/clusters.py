@@ -1,5 +1,6 @@
 """A Dask cluster of the real commands, and ways to break it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -22,9 +23,15 @@ class Cluster:
     ----------
     folder
         Where the scheduler file and the logs are.
+    host
+        Where the scheduler listens.
+    prefix
+        What each command line begins with, such as one that enters a network namespace.
     """
 
     folder: Path
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -37,16 +44,27 @@ class Cluster:
         """What a trainer needs to find the cluster."""
         return {"TPOT__DASK_SCHEDULER_FILE": str(self.scheduler_file)}
 
-    def start_scheduler(self) -> None:
-        self.scheduler = self._start("scheduler", "--port", "0")
+    def start_scheduler(self, port: int = 0) -> None:
+        self.scheduler = self._start("scheduler", "--host", self.host, "--port", str(port))
 
     def start_worker(self) -> None:
         self.workers.append(self._start("worker", "--memory-limit-mb", "1500"))
+
+    def works(self, workers: int) -> bool:
+        """Return whether so many workers have joined."""
+        log = self.folder / "worker.log"
+        return log.exists() and log.read_text().count(" works for ") >= workers
 
     def kill_scheduler(self) -> None:
         assert self.scheduler is not None
         self.scheduler.kill()
         self.scheduler.wait()
+
+    def restart_scheduler(self) -> None:
+        """Kill it and start another one at the same address, which knows nothing."""
+        address = json.loads(self.scheduler_file.read_text())["address"]
+        self.kill_scheduler()
+        self.start_scheduler(port=int(address.rpartition(":")[2]))
 
     def stop_scheduler(self) -> None:
         """Freeze it: its port takes connections, and nobody answers."""
@@ -55,16 +73,19 @@ class Cluster:
 
     def kill_worker_process(self) -> None:
         """Kill one process that evaluates; its nanny starts another one."""
-        for one in psutil.Process(self.workers[0].pid).children(recursive=True):
-            if "forkserver" not in " ".join(one.cmdline()[:3]) or one.children() == []:
-                one.kill()
-                return
+        # The nanny's children are a server that forks and a tracker; the server's child is the worker.
+        servers = psutil.Process(self.workers[0].pid).children()
+        (process,) = [child for server in servers for child in server.children()]
+        process.kill()
+
+    def kill_worker(self) -> None:
+        """Kill one worker, and its nanny before it, so that nobody starts another one."""
+        _kill_tree(self.workers.pop(0))
 
     def kill_workers(self) -> None:
         """Kill the workers and all that they have started."""
-        for worker in self.workers:
-            _kill_tree(worker)
-        self.workers.clear()
+        while self.workers:
+            self.kill_worker()
 
     def close(self) -> None:
         if self.scheduler is not None:
@@ -76,7 +97,7 @@ class Cluster:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         with (self.folder / f"{role}.log").open("ab") as log:
             return subprocess.Popen(
-                [*COMMAND, role, "--scheduler-file", str(self.scheduler_file), *arguments],
+                [*self.prefix, *COMMAND, role, "--scheduler-file", str(self.scheduler_file), *arguments],
                 cwd=self.folder,
                 env=kept,
                 stdin=subprocess.DEVNULL,
@@ -86,10 +107,10 @@ class Cluster:
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[Cluster]:
+def cluster(workers: int, *, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()) -> Iterator[Cluster]:
     """Start a scheduler and some workers; all are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Cluster(Path(folder))
+        found = Cluster(Path(folder), host=host, prefix=prefix)
         try:
             found.start_scheduler()
             for _ in range(workers):
