@@ -58,7 +58,8 @@ def decide_dask(subject: Subject, seen: Observed, step: Step, now: datetime) -> 
         text = "the Dask cluster before is still going away; a new one follows"
         return ClusterStep(None, reasons.WAITING_FOR_DASK, text, GOING_RECHECK_SECONDS)
     if not there:
-        return _missing(seen, now)
+        # An attempt that only uploads what the one before has saved needs none.
+        return _missing(seen, now) if step.phase is not Phase.SAVING else _NOTHING
     return _starting(dask, seen, now)
 
 

@@ -69,6 +69,7 @@ LOST = Fallback(**{"from": "dask"}, to="local", reason="SchedulerLost", time=NOW
 LEFT = READY.model_copy(update={"dask_ready": False, "fallbacks": (LOST,)})
 BEFORE = LOST.model_copy(update={"time": BEGUN - timedelta(seconds=20)})
 LEFT_BEFORE = REPORT.model_copy(update={"fallbacks": (BEFORE,)})
+UPLOADING = LEFT_BEFORE.model_copy(update={"stage": Stage.UPLOADING})
 BY_THE_DEAD = LEFT.model_copy(update={"pod_uid": "p1", "fallbacks": (BEFORE,)})
 FINAL = READY.model_copy(update={"final": True, "stage": Stage.FINISHED})
 
@@ -117,6 +118,7 @@ TABLE = [
     ("the pod has ended, and another one may follow", SUBJECT, seen(NONE, DEAD, report=BY_THE_DEAD), NOTHING),
     ("the next attempt gets a new one", SUBJECT, seen(NONE, DEAD, PENDING, report=BY_THE_DEAD), MAKE),
     ("also once it reports, its history included", SUBJECT, seen(NONE, DEAD, POD, report=LEFT_BEFORE), MAKE),
+    ("only an upload is left", SUBJECT, seen(NONE, DEAD, POD, report=UPLOADING), NOTHING),
     ("it is searching: a cluster that was deleted is lost", SUBJECT, seen(NONE, POD, report=READY), NOTHING),
     ("the Job is failing", SUBJECT, seen(NONE, POD, job=replace(JOB, failing=True)), NOTHING),
     ("just made", SUBJECT, seen(YOUNG, POD), WAIT),

@@ -164,16 +164,17 @@ def test_stopped_at_any_write_and_started_again_ends_the_same(any_life, start, a
 @pytest.mark.parametrize("start", range(3))
 @pytest.mark.parametrize("status", [429, 500, 503, ConnectionResetError(), TimeoutError()], ids=repr)
 def test_a_failing_api_server_is_asked_again(undisturbed, status, start, after):
-    failing_writes(live, *undisturbed, status, start, after)
+    failing_writes(live, undisturbed, status, start=start, after=after)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("start", range(3))
 def test_a_failing_api_server_is_asked_again_for_a_cluster(start, after):
-    failing_writes(live_distributed, *to_its_end(live_distributed), 503, start, after)
+    failing_writes(live_distributed, to_its_end(live_distributed), 503, start=start, after=after)
 
 
-def failing_writes(life, end, writes, status, start, after):
+def failing_writes(life, undisturbed, status, *, start, after):
+    end, writes = undisturbed
     for number in range(start, writes, 6):
         store = Store()
         fault = Fault(status, at=number, times=1 + start, after=after, writes_only=True)
