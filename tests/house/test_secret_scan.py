@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "tests/dask_cluster/test_security.py": "the heading of a private key, looked for in a file made there",
     "tests/data/test_sources.py": "an address with a password, which has to be refused",
     "tests/front/test_errors.py": "a made-up secret, which must not show in a message",
+    "tests/operator/golden/dask_cluster.yaml": "the name of a Secret",
     "tests/operator/golden/job-large.yaml": "names of Secrets",
     "tests/operator/test_failures.py": "the name of a Secret",
     "tests/results/test_documents.py": "an address with a password, which has to be left out",
@@ -26,6 +27,7 @@ EXCEPTIONS = {
     "tests/results/test_s3_output.py": "keys of a throw-away server that the test starts",
     "tests/supervisor/test_pod.py": "a made-up digest",
     "tests/support/charts.py": "the name of a Secret",
+    "tests/support/fake_kubernetes/store.py": "the plural of a kind",
     "tests/support/jobs.py": "an address with a password, which has to be refused",
 }
 
