@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from support.dask_processes import Stage, check
+from support.dask_processes import Process, Stage, call, check, check_as_a_process
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.search.cluster import scheduler_settings
 
@@ -21,13 +22,27 @@ def listening(process: psutil.Process) -> set[str]:
     return {one.laddr.ip for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
 
 
-def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(stage: Stage) -> None:
+@pytest.fixture(scope="module")
+def scheduler(stage: Stage) -> Process:
     contrary = {
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "3",
         "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "True",
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5 minutes",
     }
-    scheduler = stage.scheduler(environment=contrary)
+    return stage.scheduler(environment=contrary)
+
+
+def test_its_file_is_whole_and_readable_and_nothing_else_is_left(stage: Stage, scheduler: Process) -> None:
+    document = json.loads(stage.scheduler_file.read_text())
+    assert document["type"] == "Scheduler"
+    assert f"the scheduler listens on {document['address']} ({document['id']})" in scheduler.text
+    assert stage.scheduler_file.stat().st_mode & 0o777 == 0o644
+    assert {one.name for one in stage.folder.iterdir()} == {"scheduler.json", "scheduler-0.log"}
+
+
+def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(
+    stage: Stage, scheduler: Process
+) -> None:
     wanted = scheduler_settings()
 
     def read(dask_scheduler: Any = None) -> list[Any]:
@@ -42,6 +57,46 @@ def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(stage: S
     assert settings == wanted
     assert in_force == [0, None, False]
     assert not steals
+
+
+def test_only_this_machine_reaches_it(scheduler: Process) -> None:
+    assert listening(psutil.Process(scheduler.popen.pid)) == {"127.0.0.1"}
+    assert "WARNING" not in scheduler.text
+
+
+def test_a_living_schedulers_file_is_left_alone(stage: Stage, scheduler: Process) -> None:
+    before = stage.scheduler_file.read_text()
+    second = call("scheduler", "--scheduler-file", str(stage.scheduler_file), "--port", "0")
+    assert second.returncode == 2
+    assert "which is running: end it or name another file" in second.stderr
+    assert "reason: SchedulerFileInUse" in second.stderr
+    assert stage.scheduler_file.read_text() == before
+
+
+def test_a_check_is_one_line_and_a_status(stage: Stage, scheduler: Process, tmp_path: Path) -> None:
+    absent = check("scheduler", "--scheduler-file", str(tmp_path / "none.json"))
+    assert absent.returncode == 1
+    assert absent.stderr.count("\n") == 1
+    assert absent.stderr.startswith(f"the scheduler file {tmp_path / 'none.json'} is not there: ")
+    file = ("--scheduler-file", str(stage.scheduler_file))
+    well = check_as_a_process("scheduler", *file)
+    address = resolve_address(stage.scheduler_file)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert well.stdout == f"the scheduler at {address} answers, workers: 0\n"
+    everywhere = ("--host", "0.0.0.0", "--port", address.rpartition(":")[2])  # noqa: S104 - not bound
+    by_port = check("scheduler", "--no-scheduler-file", *everywhere)
+    assert by_port.returncode == 0, by_port.stderr
+    scheduler.send(signal.SIGSTOP)
+    try:
+        stopped = check("scheduler", *file)
+    finally:
+        scheduler.send(signal.SIGCONT)
+    assert stopped.returncode == 1
+    assert stopped.stderr == f"the scheduler at {address} does not answer: no answer within 3 s\n"
+
+
+def test_it_ends_soon_and_takes_its_file_with_it(stage: Stage, scheduler: Process) -> None:
+    """Runs last of those that need the module's scheduler."""
     began = time.monotonic()
     scheduler.send(signal.SIGTERM)
     assert scheduler.ended(10) == 0
@@ -51,58 +106,9 @@ def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(stage: S
     assert "Traceback" not in scheduler.text
 
 
-def test_its_file_is_whole_and_readable_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_an_open_port_is_warned_of_a_stale_file_replaced_and_anothers_left_alone(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
-        scheduler = stage.scheduler()
-        document = json.loads(stage.scheduler_file.read_text())
-        assert document["type"] == "Scheduler"
-        assert f"the scheduler listens on {document['address']} ({document['id']})" in scheduler.text
-        assert stage.scheduler_file.stat().st_mode & 0o777 == 0o644
-        assert {one.name for one in tmp_path.iterdir()} == {"scheduler.json", "scheduler-0.log"}
-    finally:
-        stage.close()
-
-
-def test_a_stale_file_is_replaced_and_a_living_schedulers_is_not(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    try:
-        first = stage.scheduler()
-        first.send(signal.SIGKILL)
-        first.ended()
-        stale = stage.scheduler_file.read_text()
-        second = stage.scheduler()
-        assert "which a scheduler that is gone had left" in second.text
-        assert stage.scheduler_file.read_text() != stale
-        third = stage.start("scheduler", "--scheduler-file", str(stage.scheduler_file), "--port", "0")
-        assert third.ended() == 2
-        assert "which is running: end it or name another file" in third.text
-        assert "reason: SchedulerFileInUse" in third.text
-    finally:
-        stage.close()
-
-
-def test_anothers_file_is_left_alone_at_the_end(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    try:
-        scheduler = stage.scheduler()
-        other = json.dumps({"address": "tcp://127.0.0.1:1", "id": "another"})
-        stage.scheduler_file.write_text(other)
-        scheduler.send(signal.SIGINT)
-        assert scheduler.ended() == 0
-        assert stage.scheduler_file.read_text() == other
-    finally:
-        stage.close()
-
-
-def test_only_its_own_port_is_open_to_others_and_it_warns_of_that(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    try:
-        careful = stage.scheduler()
-        assert listening(psutil.Process(careful.popen.pid)) == {"127.0.0.1"}
-        assert "WARNING" not in careful.text
-        stage.scheduler_file.unlink()
-        stage.scheduler_file = tmp_path / "open.json"
         opened = stage.scheduler("--host", "0.0.0.0")  # noqa: S104 - what is tested
         connections = psutil.Process(opened.popen.pid).net_connections("tcp")
         port = int(resolve_address(stage.scheduler_file).rpartition(":")[2])
@@ -111,6 +117,19 @@ def test_only_its_own_port_is_open_to_others_and_it_warns_of_that(tmp_path: Path
         }
         assert public == {port}
         assert "WARNING without TLS, whoever reaches" in opened.text
+
+        opened.send(signal.SIGKILL)
+        opened.ended()
+        stale = stage.scheduler_file.read_text()
+        second = stage.scheduler()
+        assert "which a scheduler that is gone had left" in second.text
+        assert stage.scheduler_file.read_text() != stale
+
+        other = json.dumps({"address": "tcp://127.0.0.1:1", "id": "another"})
+        stage.scheduler_file.write_text(other)
+        second.send(signal.SIGINT)
+        assert second.ended() == 0
+        assert stage.scheduler_file.read_text() == other
     finally:
         stage.close()
 
@@ -127,12 +146,11 @@ def test_it_ends_when_it_is_idle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "message"),
+    ("options", "message"),
     [
-        (("--scheduler-file", "{tmp}/none/s.json"), 2, "cannot be written: No such file or directory"),
-        (("--no-scheduler-file", "--port", "{taken}"), 1, "Address already in use"),
-        (("--no-scheduler-file", "--scheduler-file", "x"), 2, "contradict each other"),
-        (("--no-scheduler-file", "--tls-cert", "{tmp}/x.crt"), 2, "missing: --tls-ca-file"),
+        (("--scheduler-file", "{tmp}/none/s.json"), "cannot be written: No such file or directory"),
+        (("--no-scheduler-file", "--scheduler-file", "x"), "contradict each other"),
+        (("--no-scheduler-file", "--tls-cert", "{tmp}/x.crt"), "missing: --tls-ca-file"),
         (
             (
                 "--no-scheduler-file",
@@ -143,22 +161,25 @@ def test_it_ends_when_it_is_idle(tmp_path: Path) -> None:
                 "--tls-key",
                 "{tmp}/c",
             ),
-            2,
             "/a cannot be read: No such file or directory",
         ),
     ],
 )
-def test_it_says_why_it_cannot_start(
-    tmp_path: Path, options: tuple[str, ...], status: int, message: str
+def test_it_says_what_is_wrong_with_its_options(
+    tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    import socket
+    failed = call("scheduler", "--port", "0", *(one.format(tmp=tmp_path) for one in options))
+    assert failed.returncode == 2
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
 
+
+def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        values = {"tmp": str(tmp_path), "taken": str(server.getsockname()[1])}
-        stage = Stage(tmp_path)
-        failed = stage.start("scheduler", "--port", "0", *(one.format(**values) for one in options))
-        assert failed.ended() == status
-        assert message in failed.text
+        taken = str(server.getsockname()[1])
+        failed = Stage(tmp_path).start("scheduler", "--no-scheduler-file", "--port", taken)
+        assert failed.ended() == 1
+        assert "Address already in use" in failed.text
         assert "Traceback" not in failed.text
 
 
@@ -169,27 +190,3 @@ def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
         program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"
-
-
-def test_a_check_is_one_line_and_a_status(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    file = ("--scheduler-file", str(stage.scheduler_file))
-    absent = check("scheduler", *file)
-    assert absent.returncode == 1
-    assert absent.stderr.count("\n") == 1
-    assert absent.stderr.startswith(f"the scheduler file {stage.scheduler_file} is not there: ")
-    try:
-        scheduler = stage.scheduler()
-        well = check("scheduler", *file)
-        address = resolve_address(stage.scheduler_file)
-        assert (well.returncode, well.stderr) == (0, "")
-        assert well.stdout == f"the scheduler at {address} answers, workers: 0\n"
-        everywhere = ("--host", "0.0.0.0", "--port", address.rpartition(":")[2])  # noqa: S104 - not bound
-        by_port = check("scheduler", "--no-scheduler-file", *everywhere)
-        assert by_port.returncode == 0, by_port.stderr
-        scheduler.send(signal.SIGSTOP)
-        stopped = check("scheduler", *file)
-        assert stopped.returncode == 1
-        assert stopped.stderr == f"the scheduler at {address} does not answer: no answer within 3 s\n"
-    finally:
-        stage.close()

@@ -3,13 +3,12 @@
 import asyncio
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 from distributed import Client
 
-from support.dask_processes import TRAININGJOB, Process, Stage, check
+from support.dask_processes import Process, Stage, call, check
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.security import client_security
@@ -37,13 +36,13 @@ def environment(folder: Path, role: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ours(stage: Stage) -> Path:
-    subprocess.run([TRAININGJOB, "certs", str(stage.folder / "ours")], check=True, capture_output=True)
+    assert call("certs", str(stage.folder / "ours")).returncode == 0
     return stage.folder / "ours"
 
 
 @pytest.fixture(scope="module")
 def theirs(stage: Stage) -> Path:
-    subprocess.run([TRAININGJOB, "certs", str(stage.folder / "theirs")], check=True, capture_output=True)
+    assert call("certs", str(stage.folder / "theirs")).returncode == 0
     return stage.folder / "theirs"
 
 
@@ -114,9 +113,9 @@ def test_who_has_another_authoritys_certificate_is_refused(
 
 def test_a_worker_of_another_authority_is_refused(stage: Stage, scheduler: Process, theirs: Path) -> None:
     stranger = stage.worker("--name", "stranger", "--wait-seconds", "0", *options(theirs, "worker"))
+    bare = stage.worker("--name", "bare", "--wait-seconds", "0")
     assert stranger.ended() == 1
     assert "certificate verify failed" in stranger.text
-    bare = stage.worker("--name", "bare", "--wait-seconds", "0")
     assert bare.ended() == 1
     assert "no certificates are configured here" in bare.text
     assert "stranger joined" not in scheduler.text

@@ -12,7 +12,7 @@ import pytest
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from support.dask_processes import PATIENCE, Process, Stage, check, wait_until
+from support.dask_processes import PATIENCE, Process, Stage, call, check, check_as_a_process, wait_until
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe
 
@@ -23,7 +23,7 @@ NAMES = ("steady", "drained", "hasty", "retired", "idle")
 def workers(stage: Stage) -> dict[str, Process]:
     stage.scheduler()
     # All at once: most of the time goes into their imports.
-    options = {"idle": ("--idle-timeout", "2"), "steady": ("--wait-seconds", "15")}
+    options = {"idle": ("--idle-timeout", "2")}
     started = {
         name: stage.worker("--name", name, "--memory-limit-mb", "1024", *options.get(name, ()))
         for name in NAMES
@@ -205,7 +205,7 @@ def test_a_retired_worker_stays_away(client: Client, workers: dict[str, Process]
 def test_a_check_asks_the_scheduler_for_the_worker(stage: Stage, client: Client) -> None:
     file = ("--scheduler-file", str(stage.scheduler_file))
     address = resolve_address(stage.scheduler_file)
-    well = check("worker", "--name", "steady", *file)
+    well = check_as_a_process("worker", "--name", "steady", *file)
     assert (well.returncode, well.stdout) == (0, f"worker steady works for the scheduler at {address}\n")
     by_environment = check("worker", "--name", "steady", environment={"DASK_SCHEDULER_ADDRESS": address})
     assert by_environment.returncode == 0
@@ -220,7 +220,7 @@ def test_a_name_that_is_taken_is_told(stage: Stage, client: Client) -> None:
     assert "another worker is called steady (--name)" in second.text
 
 
-def test_it_joins_the_next_scheduler_and_gives_up_when_there_is_none(
+def test_it_joins_the_next_scheduler_and_waits_for_another_one(
     stage: Stage, workers: dict[str, Process]
 ) -> None:
     """Runs last: it ends the module's scheduler."""
@@ -234,9 +234,18 @@ def test_it_joins_the_next_scheduler_and_gives_up_when_there_is_none(
     roaming.wait_for("works for", times=2)
     second.send(signal.SIGTERM)
     assert second.ended() == 0
-    assert roaming.ended() == 1
-    assert "no scheduler to work for within 15 s (--wait-seconds): the scheduler file" in roaming.text
+    roaming.wait_for("has lost its scheduler", times=2)
+    roaming.send(signal.SIGTERM)
+    assert roaming.ended() == 0
     assert "Traceback" not in roaming.text
+
+
+def test_it_gives_up_when_there_is_no_scheduler(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    alone = stage.worker("--wait-seconds", "1")
+    assert alone.ended() == 1
+    assert "no scheduler to work for within 1 s (--wait-seconds): the scheduler file" in alone.text
+    assert "Traceback" not in alone.text
 
 
 def test_it_waits_for_a_scheduler_and_ends_at_once_when_told(tmp_path: Path) -> None:
@@ -248,14 +257,17 @@ def test_it_waits_for_a_scheduler_and_ends_at_once_when_told(tmp_path: Path) -> 
         waiting.send(signal.SIGTERM)
         assert waiting.ended() == 0
         assert time.monotonic() - began < 5
-        with_both = stage.worker("--scheduler", "tcp://127.0.0.1:1")
-        assert with_both.ended() == 2
-        assert "contradict each other" in with_both.text
-        no_address = stage.start("worker", "--scheduler", "127.0.0.1:1")
-        assert no_address.ended() == 2
-        assert "(--scheduler, DASK_SCHEDULER_ADDRESS) must look like tcp://host:8786" in no_address.text
     finally:
         stage.close()
+
+
+def test_it_says_what_is_wrong_with_its_options() -> None:
+    with_both = call("worker", "--scheduler-file", "x", "--scheduler", "tcp://127.0.0.1:1")
+    assert with_both.returncode == 2
+    assert "contradict each other" in with_both.stderr
+    no_address = call("worker", "--scheduler", "127.0.0.1:1")
+    assert no_address.returncode == 2
+    assert "(--scheduler, DASK_SCHEDULER_ADDRESS) must look like tcp://host:8786" in no_address.stderr
 
 
 def test_its_default_name_is_the_hosts_and_a_number(stage: Stage) -> None:

@@ -1,5 +1,7 @@
 """A Dask cluster of the real commands, and ways to break it."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +15,9 @@ from pathlib import Path
 import psutil
 
 from support.runs import COMMAND, KEPT, until
+from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.probe import identity
+from trainingjob_trainer.errors import TrainingError
 
 
 @dataclass(slots=True)
@@ -54,6 +59,25 @@ class Cluster:
         """Return whether so many workers have joined."""
         log = self.folder / "worker.log"
         return log.exists() and log.read_text().count(" works for ") >= workers
+
+    def mend(self, workers: int) -> None:
+        """Undo what was done to it; return when so many workers are there."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.start_scheduler()
+        else:
+            self.scheduler.send_signal(signal.SIGCONT)
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < workers:
+            self.start_worker()
+        until(lambda: self.connected() == workers, seconds=150, what=f"{workers} workers")
+
+    def connected(self) -> int:
+        """Return how many workers the scheduler has; none as long as it does not answer."""
+        try:
+            address = resolve_address(self.scheduler_file)
+            return len(asyncio.run(identity(address, timeout=3)).running)
+        except TrainingError:
+            return 0
 
     def kill_scheduler(self) -> None:
         assert self.scheduler is not None
@@ -127,13 +151,14 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
         family = []
     process.kill()
     for member in family:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
     process.wait()
-    until(
-        lambda: not any(one.is_running() and one.status() != "zombie" for one in family),
-        seconds=10,
-        what="the end of a worker",
-    )
+    until(lambda: not any(_lives(one) for one in family), seconds=10, what="the end of a worker")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

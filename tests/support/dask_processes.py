@@ -8,6 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from trainingjob_trainer.cli import app
+
 TRAININGJOB = str(Path(sys.executable).with_name("trainingjob"))
 PATIENCE = 120.0
 
@@ -87,10 +91,21 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
+def call(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Call the command line in this process, which has imported already what a new one would import first."""
+    foreign = dict.fromkeys(os.environ.keys() - clean_environment().keys())
+    result = CliRunner().invoke(app, arguments, env=foreign | (environment or {}))
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+
 def check(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return call(*arguments, "--check", environment=environment)
+
+
+def check_as_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [TRAININGJOB, *arguments, "--check"],
-        env=clean_environment() | (environment or {}),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
