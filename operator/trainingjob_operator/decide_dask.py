@@ -59,7 +59,7 @@ def decide_dask(subject: Subject, seen: Observed, step: Step, now: datetime) -> 
         return ClusterStep(None, reasons.WAITING_FOR_DASK, text, GOING_RECHECK_SECONDS)
     if not there:
         # An attempt that only uploads what the one before has saved needs none.
-        return _missing(seen, now) if step.phase is not Phase.SAVING else _NOTHING
+        return _missing(seen) if step.phase is not Phase.SAVING else _NOTHING
     return _starting(dask, seen, now)
 
 
@@ -68,13 +68,13 @@ def _is_ready(seen: Observed) -> bool:
     return report is not None and report.dask_ready is True
 
 
-def _missing(seen: Observed, now: datetime) -> ClusterStep:
-    """Make a cluster for an attempt that looks for one, or is about to."""
+def _missing(seen: Observed) -> ClusterStep:
+    """Make a cluster for an attempt that looks for one, or is about to; it says itself when it gives up."""
     job, pod = seen.job, seen.active_pod
     goes_on = job is not None and job.outcome is JobOutcome.OPEN and not job.suspended and not job.failing
     # A pod that has ended is followed by another one, or by the end of the job.
     waits = pod is None and not seen.pods
-    looks = pod is not None and pod.exit_code is None and _seconds_left(pod, seen, now) > 0
+    looks = pod is not None and pod.exit_code is None
     if not (goes_on and (waits or looks)):
         return _NOTHING
     return ClusterStep(DaskChange.MAKE, again_after=WAITING_RECHECK_SECONDS)

@@ -323,6 +323,7 @@ LOOP = {
     "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
     "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no scheduler to work for"}},
 }
+AGAIN = LOOP | {"state": {"running": {}}, "started": False}
 OOM = {
     "state": {"waiting": {"reason": "CrashLoopBackOff"}},
     "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
@@ -342,6 +343,7 @@ FULL = {
         ("worker", PULL, "ImageUnavailable", "a Dask worker's image"),
         ("worker", FULL, "Unschedulable", "no node takes a Dask worker's pod: 0/1 nodes"),
         ("worker", LOOP, "DaskCrashed", "no scheduler to work for"),
+        ("worker", AGAIN, "DaskCrashed", "no scheduler to work for"),
         ("worker", OOM, "OutOfMemory", "raise memoryLimitMb"),
         ("scheduler", OOM, "OutOfMemory", "dask.schedulerResources"),
         ("scheduler", BARE, "SecretNotFound", "there is no Secret x"),
@@ -361,6 +363,14 @@ def test_pods_that_do_not_start_are_explained(begun, operation, dask, case):
     operation.settle()
     assert said(begun) == ("False", reason)
     assert dask.parts(DaskPart.CLUSTER) == []
+
+
+def test_a_worker_that_is_up_again_is_no_trouble(begun, operation, dask):
+    dask.notice()
+    dask.make("scheduler", "worker")
+    dask.make_pod("worker", **AGAIN | {"started": True})
+    operation.settle()
+    assert said(begun) == ("Unknown", "WaitingForDask")
 
 
 @pytest.mark.parametrize(

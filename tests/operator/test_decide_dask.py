@@ -110,10 +110,10 @@ TABLE = [
         NOTHING,
     ),
     (
-        "the pod looks no more",
+        "the pod looks for as long as it does not say otherwise",
         SUBJECT,
-        seen(NONE, replace(POD, started=NOW - timedelta(seconds=120))),
-        NOTHING,
+        seen(NONE, replace(POD, started=NOW - timedelta(seconds=125))),
+        MAKE,
     ),
     ("the pod has ended, and another one may follow", SUBJECT, seen(NONE, DEAD, report=BY_THE_DEAD), NOTHING),
     ("the next attempt gets a new one", SUBJECT, seen(NONE, DEAD, PENDING, report=BY_THE_DEAD), MAKE),

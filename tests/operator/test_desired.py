@@ -1,10 +1,13 @@
 """Each builder against a golden file, and the rules that hold for all of them."""
 
 import json
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
+import yaml
 from dask_kubernetes.operator.validation import validate_cluster_name
+from jsonschema import Draft7Validator
 
 from support.fake_kubernetes.golden import check_golden
 from trainingjob_api import parse_job
@@ -84,6 +87,16 @@ def test_manifest_of_the_dask_cluster(part):
     check_golden(
         GOLDEN / f"dask_{part.name.lower()}.yaml", build_dask(part, OWNER, planned(DISTRIBUTED), SETTINGS)
     )
+
+
+def test_the_dask_operators_definition_takes_the_cluster():
+    # It demands strings where Kubernetes takes numbers, too.
+    found = [one for one in files("dask-kubernetes") if one.match("**/helm/**/crds/daskcluster.yaml")]
+    [version] = yaml.safe_load(Path(found[0].locate()).read_text())["spec"]["versions"]
+    validator = Draft7Validator(version["schema"]["openAPIV3Schema"])
+    for spec in (DISTRIBUTED, {**SMALL, "parallelMode": "distributed"}):
+        cluster = build_dask(DaskPart.CLUSTER, OWNER, planned(spec), SETTINGS)
+        assert [one.message for one in validator.iter_errors(cluster)] == []
 
 
 def containers(spec):

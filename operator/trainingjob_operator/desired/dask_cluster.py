@@ -22,6 +22,8 @@ SCHEDULER = "scheduler"
 WORKER = "worker"
 """Names of the containers, and Dask's names of its components."""
 
+COMM = "tcp-comm"
+"""The scheduler's port by name: the Dask operator's definition takes no number where names are possible."""
 DRAIN_SECONDS = 20
 """How long a worker that is told to go may finish what it computes."""
 WORKER_GRACE_SECONDS = DRAIN_SECONDS + 10
@@ -51,7 +53,7 @@ def build_dask_cluster(owner: Owner, plan: Plan, settings: Settings) -> dict[str
                 "service": {
                     "type": "ClusterIP",
                     "selector": {DASK_CLUSTER_LABEL: name, DASK_COMPONENT_LABEL: SCHEDULER},
-                    "ports": [{"name": "tcp-comm", "protocol": "TCP", "port": PORT, "targetPort": PORT}],
+                    "ports": [{"name": COMM, "protocol": "TCP", "port": PORT, "targetPort": COMM}],
                 },
             },
             "worker": {
@@ -84,13 +86,13 @@ def _scheduler(plan: Plan, settings: Settings) -> dict[str, Any]:
     # Asked by a connection, not by a command: a Python that imports Dask takes a second of processor time,
     # and everybody would wait for it. A scheduler that hangs is the trainer's business, which leaves it.
     probe = {
-        "tcpSocket": {"port": PORT},
+        "tcpSocket": {"port": COMM},
         "periodSeconds": 1,
         "timeoutSeconds": 3,
         "failureThreshold": LONGEST_START_SECONDS,
     }
     return _container(SCHEDULER, command, plan, settings, {}) | {
-        "ports": [{"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [{"name": COMM, "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": probe,
         "resources": scheduler_resources(plan.run),
     }

@@ -93,7 +93,7 @@ def _not_running(
     found = cannot_start(waiting, secrets, who) or unscheduled(status, who)
     if found is not None:
         yield found
-    elif last and "running" not in state:
+    elif last and not container.get("started"):
         if last.get("reason") == "OOMKilled":
             what = "memoryLimitMb" if role == "worker" else "dask.schedulerResources.limits.memory"
             yield Trouble(reasons.OUT_OF_MEMORY, f"{who} was killed for its memory; raise {what}")
