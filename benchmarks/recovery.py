@@ -146,6 +146,10 @@ class Run:
         """Return the stage that it reports, in small letters."""
         return str(self.report().get("stage")).lower()
 
+    def clock(self) -> float:
+        """Return the reading of its clock, as it last reported it."""
+        return float(self.report().get("progress", {}).get("elapsedSeconds", 0.0))
+
     def journal(self) -> list[dict[str, Any]]:
         """Return every finished evaluation."""
         return self._runs.journal(_NAME)
