@@ -16,6 +16,7 @@ pytest.importorskip("helm_python", reason="helm-python-sdk carries Helm")
 
 from e2e.kit.bucket import Bucket, open_bucket
 from e2e.kit.cluster import Cluster, ContextError, context_in_use
+from e2e.kit.dask import DaskOperator
 from e2e.kit.evidence import collect
 from e2e.kit.installation import Installation
 from e2e.kit.jobs import Run
@@ -98,6 +99,17 @@ def operator(cluster: Cluster, namespace: str, environment: dict[str, str]) -> I
     if not environment.get("E2E_KEEP"):
         made.uninstall()
         cluster.delete_namespace(system)
+
+
+@pytest.fixture(scope="session")
+def dask(cluster: Cluster, namespace: str, environment: dict[str, str]) -> Iterator[DaskOperator]:
+    """The Dask operator, installed by its own chart in a namespace of its own."""
+    made = DaskOperator(cluster, cluster.make_namespace(f"{namespace}-dask"), namespace, environment)
+    made.install()
+    yield made
+    if not environment.get("E2E_KEEP"):
+        made.uninstall()
+        cluster.delete_namespace(made.namespace)
 
 
 @pytest.fixture

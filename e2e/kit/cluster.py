@@ -68,6 +68,7 @@ class Cluster:
         self.batch = client.BatchV1Api(self._client)
         self.apps = client.AppsV1Api(self._client)
         self.policy = client.PolicyV1Api(self._client)
+        self.networking = client.NetworkingV1Api(self._client)
         self.custom = client.CustomObjectsApi(self._client)
         self.extensions = client.ApiextensionsV1Api(self._client)
 

@@ -84,8 +84,8 @@ def _starting(dask: DaskSeen, seen: Observed, now: datetime) -> ClusterStep:
     """Say why a cluster is not there yet; make it anew if the Dask operator has lost it."""
     if dask.trouble is not None:
         return _why(dask.trouble.reason, dask.trouble.message)
-    age = (now - dask.created).total_seconds() if dask.created is not None else 0.0
-    if (dask.scheduler and dask.workers) or age < SILENT_SECONDS:
+    silence = (now - dask.touched).total_seconds() if dask.touched is not None else 0.0
+    if (dask.scheduler and dask.workers) or silence < SILENT_SECONDS:
         return ClusterStep(again_after=WAITING_RECHECK_SECONDS)
     what = "workers" if dask.scheduler else "scheduler"
     text = f"the Dask operator has made no {what} within {SILENT_SECONDS:.0f} s"

@@ -310,6 +310,26 @@ def test_a_cluster_that_the_dask_operator_has_lost_is_made_anew(begun, operation
     assert said(begun) == ("True", "DaskReady")
 
 
+def test_a_dask_operator_that_is_slow_is_given_its_time(begun, operation, dask):
+    begun.later(40)
+    operation.settle()
+    assert said(begun) == ("False", "DaskUnavailable")
+    # It was down, comes back, and has made the scheduler a moment ago.
+    dask.notice()
+    stamp = {"manager": "kopf", "operation": "Update", "time": begun.store.stamp()}
+    dask.cluster["metadata"]["managedFields"] = [stamp]
+    operation.settle()
+    assert said(begun) == ("Unknown", "WaitingForDask")
+    begun.later(10)
+    dask.make("scheduler")
+    begun.later(10)
+    operation.settle()
+    assert dask.parts(DaskPart.CLUSTER)
+    begun.later(6)
+    operation.settle()
+    assert not dask.parts(DaskPart.CLUSTER)
+
+
 def test_there_is_no_other_one_when_the_trainer_would_not_wait_for_it(begun, operation, dask, store):
     dask.notice()
     begun.later(110)

@@ -4,6 +4,7 @@ What its own status says is not read: its phase tells that a Service exists, no 
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from trainingjob_api import reasons
@@ -43,12 +44,22 @@ def read_dask(owner: Owner, snapshot: DaskSnapshot, secrets: Mapping[str, str]) 
     return DaskSeen(
         present=True,
         going=meta.get("deletionTimestamp") is not None,
-        created=read_time(meta.get("creationTimestamp")),
+        touched=max(_times(raw, snapshot.deployments or ()), default=None),
         noticed=any(one != _OWN_FINALIZER for one in meta.get("finalizers") or ()),
         scheduler="scheduler" in made,
         workers="worker" in made,
         trouble=next(_troubles(snapshot, secrets), None),
     )
+
+
+def _times(cluster: dict[str, Any], deployments: tuple[dict[str, Any], ...]) -> Iterator[datetime]:
+    """Yield when cluster and Deployments were made, and when the cluster was changed."""
+    texts = [one["metadata"].get("creationTimestamp") for one in (cluster, *deployments)]
+    texts += [one.get("time") for one in cluster["metadata"].get("managedFields") or ()]
+    for text in texts:
+        time = read_time(text)
+        if time is not None:
+            yield time
 
 
 def dask_refusal(kind: str, message: str) -> Trouble:

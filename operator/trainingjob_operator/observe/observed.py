@@ -108,8 +108,10 @@ class DaskSeen:
 
     Parameters
     ----------
-    present, going, created
-        Whether there is a DaskCluster, whether its deletion was asked for, and since when it is there.
+    present, going
+        Whether there is a DaskCluster, and whether its deletion was asked for.
+    touched
+        When somebody has done something about it last.
     noticed
         Whether the Dask operator has touched it.
     scheduler, workers
@@ -122,7 +124,7 @@ class DaskSeen:
 
     present: bool = False
     going: bool = False
-    created: datetime | None = None
+    touched: datetime | None = None
     noticed: bool = False
     scheduler: bool = False
     workers: bool = False

@@ -1,0 +1,234 @@
+"""Whatever is wrong with the Dask cluster: a model within the budget, and the reason in the resource."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from e2e.kit.dask import DaskSide, distributed, run_in
+from e2e.kit.jobs import START_SECONDS
+from e2e.kit.waiting import eventually
+from kubernetes.client import ApiException, CustomObjectsApi
+
+LONG = {"timeLeftSeconds": 60}
+SHORT = distributed(readyTimeoutSeconds=30)
+ADMISSION = ("admissionregistration.k8s.io", "v1")
+
+
+def fallbacks(operator, cluster):
+    """Return what the operator has counted, by reason."""
+    [pod] = [one for one in operator.pods() if not one["metadata"].get("deletionTimestamp")]
+    text = cluster.core.connect_get_namespaced_pod_proxy_with_path(
+        f"{pod['metadata']['name']}:8080", operator.namespace, "metrics"
+    )
+    found = re.findall(r'^tpot_parallel_fallbacks_total\{reason="(\w+)"\} ([\d.]+)$', text, re.MULTILINE)
+    return {reason: float(value) for reason, value in found}
+
+
+def stepped_down(run, reasons, cause=None):
+    """Wait for the model of a run that went on locally, and hold the resource against the reason."""
+    status = run.reach("Succeeded", 400)
+    assert status["backend"] == "local"
+    [step] = status["fallbacks"]
+    assert (step["from"], step["to"]) == ("dask", "local")
+    assert step["reason"] in reasons, step
+    said = run.conditions()
+    assert said["Degraded"] == ("True", step["reason"])
+    assert said["DaskReady"] == ("False", cause or step["reason"])
+    assert said["Ready"] == ("True", "Succeeded")
+    assert status["modelSource"] == "tpot"
+    budget = run.raw["spec"]["budget"]["timeLeftSeconds"]
+    assert status["progress"]["elapsedSeconds"] <= budget * 1.05 + 5
+    return step["reason"]
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+@pytest.mark.usefixtures("dask")
+def test_what_the_search_runs_on_is_lost(start, operator, cluster, namespace, role):
+    run = start(f"lost-{role}", **distributed(), budget=LONG)
+    side = DaskSide(run)
+    side.ready()
+    before, kept = fallbacks(operator, cluster), run.evaluated
+    if role == "scheduler":
+        [pod] = side.pods("scheduler")
+        cluster.core.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)
+    else:
+        for one in side.deployments("worker"):
+            cluster.apps.delete_namespaced_deployment(one.metadata.name, namespace)
+    run.eventually(lambda: run.status.get("backend") == "local", "it does not go on locally", 90)
+    # Nothing burns on.
+    side.stopped()
+    reason = stepped_down(run, {"SchedulerLost" if role == "scheduler" else "WorkersLost"})
+    side.gone()
+    assert run.evaluated >= kept
+    after = fallbacks(operator, cluster)
+    assert after.get(reason, 0) == before.get(reason, 0) + 1
+
+
+def test_a_worker_that_is_killed_for_its_memory_is_started_again(start, dask, cluster, namespace):
+    run = start("hungry", **distributed(), budget=LONG)
+    side = DaskSide(run)
+    side.ready()
+    [pod, *_] = side.pods("worker")
+    greedy = "x = []\nwhile True: x.append(bytearray(2**26))"
+    run_in(cluster, namespace, pod.metadata.name, ["python", "-c", greedy])
+
+    def killed() -> bool:
+        found = cluster.core.read_namespaced_pod(pod.metadata.name, namespace).status.container_statuses[0]
+        last = found.last_state.terminated or found.state.terminated
+        return bool(found.restart_count and last and last.reason == "OOMKilled")
+
+    run.eventually(killed, "the worker is not killed for its memory", 60)
+    status = run.reach("Succeeded")
+    assert status["backend"] == "dask"
+    assert "fallbacks" not in status
+    side.gone()
+
+
+def test_a_cluster_that_does_not_know_dask_clusters(start, dask):
+    with dask.unknown():
+        run = start("no-kind", **SHORT)
+        run.reach("Searching", START_SECONDS)
+        assert run.conditions()["DaskReady"] == ("False", "DaskUnavailable")
+        assert "install the Dask operator" in run.condition("DaskReady")["message"]
+        stepped_down(run, {"SchedulerUnavailable"}, "DaskUnavailable")
+        assert DaskSide(run).left() == []
+
+
+def test_a_dask_operator_that_is_down(start, dask):
+    with dask.down():
+        run = start("no-operator", **SHORT)
+        run.eventually(
+            lambda: run.conditions().get("DaskReady") == ("False", "DaskUnavailable"), "nobody says why", 60
+        )
+        assert "does it run" in run.condition("DaskReady")["message"]
+        stepped_down(run, {"SchedulerUnavailable"}, "DaskUnavailable")
+        assert DaskSide(run).left() == []
+
+
+def test_scheduler_and_workers_go_while_the_dask_operator_is_down(start, dask):
+    run = start("stranded", **distributed(), budget=LONG)
+    side = DaskSide(run)
+    side.ready()
+    with dask.down():
+        run.delete()
+        run.eventually(
+            lambda: not [one for one in side.left() if not one.startswith("daskclusters/")],
+            "scheduler and workers burn on",
+            120,
+        )
+    side.gone()
+
+
+def test_a_quota_without_room_for_the_cluster(start, dask, cluster, namespace):
+    running = [
+        one
+        for one in cluster.core.list_namespaced_pod(namespace).items
+        if one.status.phase not in {"Succeeded", "Failed"}
+    ]
+    quota = {"metadata": {"name": "one-more"}, "spec": {"hard": {"pods": str(len(running) + 1)}}}
+    cluster.core.create_namespaced_resource_quota(namespace, quota)
+    try:
+        run = start("no-quota", **SHORT)
+        run.eventually(
+            lambda: run.conditions().get("DaskReady") == ("False", "QuotaExceeded"), "nobody says why", 60
+        )
+        stepped_down(run, {"SchedulerUnavailable", "NoWorkers"}, "QuotaExceeded")
+    finally:
+        cluster.core.delete_namespaced_resource_quota("one-more", namespace)
+    DaskSide(run).gone()
+
+
+@contextmanager
+def policy(api: CustomObjectsApi, plural: str, spec: dict, namespace: str) -> Iterator[None]:
+    """Run a block with an admission policy in force for the namespace."""
+    name = f"{namespace}-{plural}"[:60]
+    bindings = plural.removesuffix("ies") + "ybindings"
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    match = {"namespaceSelector": selector, "resourceRules": rules}
+    condition = {"name": "dask", "expression": "'dask.org/component' in object.metadata.?labels.orValue({})"}
+    whole = {
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": match,
+            "matchConditions": [condition],
+            **spec,
+        },
+    }
+    kind = {"validatingadmissionpolicies": "Validating", "mutatingadmissionpolicies": "Mutating"}[plural]
+    version = "/".join(ADMISSION)
+    body = {"apiVersion": version, "kind": f"{kind}AdmissionPolicy", **whole}
+    binding = {
+        "apiVersion": version,
+        "kind": f"{kind}AdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {
+            "policyName": name,
+            **({"validationActions": ["Deny"]} if kind == "Validating" else {}),
+        },
+    }
+    api.create_cluster_custom_object(*ADMISSION, plural, body)
+    try:
+        api.create_cluster_custom_object(*ADMISSION, bindings, binding)
+        yield
+    finally:
+        api.delete_cluster_custom_object(*ADMISSION, plural, name)
+        api.delete_cluster_custom_object(*ADMISSION, bindings, name)
+
+
+def reaches(cluster, namespace):
+    """Return whether a policy refuses or changes a pod of a Dask cluster; none is made."""
+    container = {
+        "name": "worker",
+        "image": "localhost/somewhere:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = {
+        "metadata": {"name": "dry", "labels": {"dask.org/component": "worker"}},
+        "spec": {"containers": [container], "securityContext": security},
+    }
+    try:
+        made = cluster.core.create_namespaced_pod(namespace, pod, dry_run="All")
+    except ApiException as error:
+        return "no Dask in this namespace" in error.body
+    return made.spec.containers[0].image != container["image"]
+
+
+CASES = {
+    "image": (
+        "mutatingadmissionpolicies",
+        {
+            "reinvocationPolicy": "Never",
+            "mutations": [
+                {
+                    "patchType": "JSONPatch",
+                    "jsonPatch": {
+                        "expression": '[JSONPatch{op: "replace", path: "/spec/containers/0/image", '
+                        'value: "localhost/nowhere:1"}]'
+                    },
+                }
+            ],
+        },
+        "ImageUnavailable",
+    ),
+    "admission": (
+        "validatingadmissionpolicies",
+        {"validations": [{"expression": "false", "message": "no Dask in this namespace"}]},
+        "Forbidden",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pods_of_the_cluster_that_do_not_start(start, dask, cluster, namespace, case):
+    plural, spec, cause = CASES[case]
+    with policy(cluster.custom, plural, spec, namespace):
+        # A policy is in force a moment after it is made.
+        eventually(lambda: reaches(cluster, namespace), "the policy does nothing", 60)
+        run = start(f"no-{case}", **SHORT)
+        run.eventually(lambda: run.conditions().get("DaskReady") == ("False", cause), "nobody says why", 60)
+        stepped_down(run, {"SchedulerUnavailable", "NoWorkers"}, cause)
+    DaskSide(run).gone()
