@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -105,3 +107,21 @@ def test_without_a_fallback_the_run_fails_with_the_reason(tmp_path: Path, frozen
     assert caught.value.reason == "SchedulerLost"
     assert children.modes == [Mode.FULL]
     assert [psutil.pid_exists(pid) for pid in children.pids] == [False]
+
+
+def test_the_parent_watches_a_cluster_without_what_only_the_search_needs() -> None:
+    """While it imported pandas and scikit-learn, nobody would read the child's events."""
+    program = """if True:
+        import sys
+        from trainingjob_api import Backend
+        from trainingjob_trainer.events import BackendReady
+        from trainingjob_trainer.supervisor.parent import ClusterGuard
+
+        guard = ClusterGuard({})
+        guard.hear(BackendReady(backend=Backend.DASK, workers=2, scheduler="tcp://127.0.0.1:1"))
+        assert guard.complaint() is None
+        guard.close()
+        print(sorted({"lightgbm", "pandas", "scipy", "sklearn", "tpot", "xgboost"} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

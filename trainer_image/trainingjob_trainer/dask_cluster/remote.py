@@ -11,44 +11,19 @@ from typing import Any
 from distributed import Client, Security
 
 from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
-from trainingjob_trainer.dask_cluster.probe import Probe, ProbeSnapshot
+from trainingjob_trainer.dask_cluster.loss import loss
+from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.task import PoolLost
 
-__all__ = ["LOST_MISSES", "NO_WORKERS_SECONDS", "RemoteWorkers", "connect", "loss"]
+__all__ = ["RemoteWorkers", "connect"]
 
-LOST_MISSES = 3
-"""Questions in a row without an answer after which a scheduler is lost."""
-NO_WORKERS_SECONDS = 15.0
-"""Seconds without any worker after which a cluster is lost; a worker under a nanny is back after two."""
 _CONNECT_SECONDS = 15.0
 _SHIP_SECONDS = 120.0
 _CLOSE_SECONDS = 5.0
 _TICK_SECONDS = 0.25
 _WANTED = {"allowed-failures": 0}
-
-
-def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
-    """Return why a cluster is lost, or None.
-
-    Parameters
-    ----------
-    seen
-        What a probe knows.
-    scheduler_id
-        Of the scheduler that the search began on; None if any will do.
-    """
-    if seen.misses >= LOST_MISSES:
-        return PoolLost("SchedulerLost", f"the Dask scheduler was lost: {seen.error}")
-    if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
-        return PoolLost(
-            "SchedulerLost", "the Dask scheduler was started anew: it knows nothing of the search"
-        )
-    since = seen.no_workers_since
-    if since is not None and seen.reachable and time.monotonic() - since > NO_WORKERS_SECONDS:
-        return PoolLost("WorkersLost", f"the Dask cluster had no worker for {NO_WORKERS_SECONDS:.0f} s")
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
