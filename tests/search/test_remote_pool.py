@@ -1,6 +1,7 @@
 """The pool on workers that come, go and are lost, played by futures that the test settles."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from distributed.client import ClosedClientError, FutureCancelledError
 
-from trainingjob_trainer.search.packed import call_packed
+from trainingjob_trainer.search.packed import call_packed, pack_call
 from trainingjob_trainer.search.pool import TaskPool
 from trainingjob_trainer.search.task import Completion, PoolLost, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
@@ -81,9 +82,10 @@ class Cluster:
         if self.lost is not None:
             raise self.lost
 
-    def submit(self, _call: Any, packed: bytes, *, key: str, workers: list[str], **_how: Any) -> FakeFuture:
+    def submit(self, call: Any, *arguments: Any, key: str, workers: list[str], **_how: Any) -> FakeFuture:
         if self.closed:
             raise ClosedClientError("closed")
+        packed = arguments[0] if self.remote else pack_call(call, arguments)
         future = FakeFuture(key, packed)
         self.sent.setdefault(workers[0], []).append(future)
         return future
@@ -228,6 +230,27 @@ def test_a_cluster_that_is_lost_by_its_probe_is_lost_at_once() -> None:
         pool.poll(10)
 
 
+@pytest.mark.parametrize("how", ["killed", "vanished"])
+def test_a_value_that_is_being_fetched_is_no_reason_for_blame(clock: Clock, how: str) -> None:
+    cluster = Cluster("a", "b")
+    cluster.remote = False
+    pool = TaskPool(cluster)
+    for number in (1, 2, 3, 4):
+        pool.submit(task(number))
+    fetched, running = cluster.sent["a"]
+    fetched.status = "finished"
+    if how == "killed":
+        running.fail(KilledWorker("a"))
+    else:
+        cluster.workers.remove("a")
+        pool.poll(0)
+        clock.now += 6
+    ended = pool.poll(0)
+    assert [(one.tag, one.killed) for one in ended] == [(3, True)]
+    fetched.finish()
+    assert [(one.tag, one.killed) for one in pool.poll(0)] == [(1, False)]
+
+
 def test_a_client_that_has_closed_is_a_loss() -> None:
     cluster = Cluster("a")
     cluster.closed = True
@@ -278,3 +301,22 @@ def test_a_worker_that_was_drained_is_nobodys_victim(clock: Clock) -> None:
     pool.poll(0)
     cluster.sent["c"][0].finish()
     assert results(pool.poll(0)).keys() == {1}, "two drained workers prove nothing against a task"
+
+
+def test_a_result_that_does_not_come_holds_nothing_up() -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2)
+    stuck = threading.Event()
+    cluster.sent["a"][0].result = stuck.wait  # type: ignore[method-assign]
+    fetching = threading.Thread(target=cluster.sent["a"][0].finish, daemon=True)
+    fetching.start()
+    try:
+        started_at = time.monotonic()
+        assert pool.poll(0.05) == []
+        cluster.lost = PoolLost("SchedulerLost", "gone")
+        with pytest.raises(PoolLost):
+            pool.poll(0.05)
+        assert time.monotonic() - started_at < 2
+    finally:
+        stuck.set()
+        fetching.join()

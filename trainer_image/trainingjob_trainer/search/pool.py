@@ -21,7 +21,7 @@ from distributed import Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
 from trainingjob_trainer.search.packed import call_packed, pack_call
-from trainingjob_trainer.search.task import Completion, Line, PoolLost, Task, WorkerSource, failure_of
+from trainingjob_trainer.search.task import Answer, Completion, Line, PoolLost, Task, WorkerSource, answer_of
 from trainingjob_trainer.search.taskkit import describe_error
 
 __all__ = ["TaskPool"]
@@ -32,7 +32,6 @@ _SHORT_SECONDS = 1.0
 _LOOK_BACK = 25
 _MAX_INNOCENT_DEATHS = 3
 _BACKSTOP_SECONDS = 10.0
-_FETCH_SECONDS = 5.0
 _VANISHED_SECONDS = 5.0
 _GONE_SECONDS = 60.0
 _SETTLE_SECONDS = 2.5
@@ -53,7 +52,7 @@ class TaskPool:
         self._lines: dict[str, Line] = {}
         self._waiting: deque[Task] = deque()
         self._dead_addresses: set[str] = set()
-        self._done: queue.SimpleQueue[tuple[str, Task, Future]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[str, Task, Future, Answer]] = queue.SimpleQueue()
         self._empty_since: float | None = None
         self._lost: PoolLost | None = None
         self._took: deque[float] = deque(maxlen=_LOOK_BACK)
@@ -110,12 +109,14 @@ class TaskPool:
         block = True
         while True:
             try:
-                address, task, future = self._done.get(block=block, timeout=timeout if block else None)
+                address, task, future, answer = self._done.get(
+                    block=block, timeout=timeout if block else None
+                )
             except queue.Empty:
                 break
             block = False
             if task.future is future:
-                out.extend(self._settle(address, task, future))
+                out.extend(self._settle(address, task, answer))
 
     def drop(self) -> None:
         """Forget every task.
@@ -180,7 +181,8 @@ class TaskPool:
             retries=0,
         )
         task.future = future
-        future.add_done_callback(lambda done: self._done.put((address, task, done)))
+        # Callbacks have a thread of their own, so that a value which does not come holds up no other thing.
+        future.add_done_callback(lambda done: self._done.put((address, task, done, answer_of(done))))
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
         try:
@@ -188,16 +190,14 @@ class TaskPool:
         except ClosedClientError as error:
             raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed") from error
 
-    def _settle(self, address: str, task: Task, future: Future) -> list[Completion]:
-        line = self._line(address)
-        if future.status == "finished":
-            try:
-                value = future.result(timeout=_FETCH_SECONDS)
-            except Exception:  # noqa: BLE001 - the result was lost with its worker, which a later task killed
+    def _settle(self, address: str, task: Task, answer: Answer) -> list[Completion]:
+        line, error = self._line(address), answer.error
+        if answer.vanished:
+            if task in line.tasks:
                 line.tasks.remove(task)
-                return self._again(task)
-            return [self._end(line, task, value=value)]
-        error = failure_of(future)
+            return self._again(task)
+        if error is None:
+            return [self._end(line, task, value=answer.value)]
         if self._source.remote and isinstance(error, FutureCancelledError):
             # A client that loses its scheduler cancels every future: nobody's worker died of anything.
             raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
@@ -219,9 +219,11 @@ class TaskPool:
         line = self._lines.pop(address, None)
         if self._source.remote:
             self._dead_addresses.add(address)
-        if line is None or not line.tasks:
+        # A task that is done was not running, even if its value has not been fetched yet.
+        undone = [] if line is None else [one for one in line.tasks if not one.done]
+        if line is None or not undone:
             return []
-        guilty, *innocent = line.tasks
+        guilty, *innocent = undone
         ran = time.monotonic() - line.head_since
         out: list[Completion] = []
         if line.drained:

@@ -10,9 +10,10 @@ from distributed.client import FutureCancelledError
 
 from trainingjob_trainer.search.taskkit import TaskLimit
 
-__all__ = ["Completion", "Line", "PoolLost", "Task", "WorkerSource", "failure_of"]
+__all__ = ["Answer", "Completion", "Line", "PoolLost", "Task", "WorkerSource", "answer_of"]
 
 _ANSWER_SECONDS = 10.0
+_FETCH_SECONDS = 5.0
 
 
 class PoolLost(Exception):  # noqa: N818 - the name says what happened
@@ -72,6 +73,11 @@ class Task:
     limit_seconds: float = 0.0
     future: Future | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether the function has returned, though its value may not be here yet."""
+        return self.future is not None and self.future.status == "finished"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
@@ -111,10 +117,35 @@ class Line:
     drained: bool = False
 
 
-def failure_of(future: Future) -> BaseException:
-    """Return why a future has no value; one that was cancelled raises in place of returning it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a future that is done has to say.
+
+    Parameters
+    ----------
+    value
+        What the function returned.
+    error
+        Why there is none.
+    vanished
+        Whether the value was there and is lost: its worker died before it was fetched.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    vanished: bool = False
+
+
+def answer_of(future: Future) -> Answer:
+    """Ask a future that is done; takes seconds where scheduler or worker have just gone."""
+    if future.status == "finished":
+        try:
+            return Answer(value=future.result(timeout=_FETCH_SECONDS))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the value did not come
+            return Answer(error=error, vanished=True)
     try:
         error = future.exception(timeout=_ANSWER_SECONDS)
     except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
-        return failure
-    return error if isinstance(error, BaseException) else FutureCancelledError(future.key, "lost")
+        return Answer(error=failure)
+    lost = FutureCancelledError(future.key, "lost")
+    return Answer(error=error if isinstance(error, BaseException) else lost)
