@@ -17,9 +17,9 @@ __all__ = ["decide_dask"]
 WAITING_RECHECK_SECONDS = 5.0
 """Deployments are not watched, and a cluster that is late is late for a reason."""
 GOING_RECHECK_SECONDS = 2.0
-SILENT_SECONDS = 15.0
-"""The Dask operator makes Deployments within two or three seconds, if it does at all."""
-ROOM_SECONDS = 20.0
+SILENT_SECONDS = 30.0
+"""The Dask operator makes Deployments within two or three seconds, ten times that on a busy machine."""
+ROOM_SECONDS = 30.0
 """What a cluster takes to come up: with less than that there is no use in another one."""
 _NOTHING = ClusterStep()
 
@@ -92,6 +92,10 @@ def _starting(dask: DaskSeen, seen: Observed, now: datetime) -> ClusterStep:
     if not dask.noticed:
         return _why(reasons.DASK_UNAVAILABLE, f"{text}; does it run, and does it watch this namespace?")
     pod = seen.active_pod
+    looked = (now - pod.started).total_seconds() if pod is not None and pod.started is not None else 0.0
+    if silence < looked / 2:
+        # Each one is given more time than the one before: where all is slow, none would ever be done.
+        return ClusterStep(again_after=WAITING_RECHECK_SECONDS)
     if pod is None or _seconds_left(pod, seen, now) >= ROOM_SECONDS:
         text = f"{text}; the cluster is made anew"
         return ClusterStep(

@@ -77,7 +77,7 @@ NONE = DaskSeen()
 YOUNG = DaskSeen(present=True, touched=NOW - timedelta(seconds=3))
 UP = replace(YOUNG, touched=BEGUN, noticed=True, scheduler=True, workers=True)
 GOING = replace(UP, going=True)
-SILENT = replace(YOUNG, touched=NOW - timedelta(seconds=16))
+SILENT = replace(YOUNG, touched=NOW - timedelta(seconds=31))
 LOST_BY_OPERATOR = replace(SILENT, noticed=True)
 NO_WORKERS = replace(LOST_BY_OPERATOR, scheduler=True)
 NO_IMAGE = replace(UP, trouble=Trouble("ImageUnavailable", "no such image"))
@@ -150,7 +150,7 @@ TABLE = [
         seen(SILENT, POD),
         why(
             "DaskUnavailable",
-            "the Dask operator has made no scheduler within 15 s; "
+            "the Dask operator has made no scheduler within 30 s; "
             "does it run, and does it watch this namespace?",
         ),
     ),
@@ -160,7 +160,7 @@ TABLE = [
         seen(LOST_BY_OPERATOR, POD),
         why(
             "DaskUnavailable",
-            "the Dask operator has made no scheduler within 15 s; the cluster is made anew",
+            "the Dask operator has made no scheduler within 30 s; the cluster is made anew",
             2.0,
             DaskChange.REMOVE,
         ),
@@ -171,7 +171,7 @@ TABLE = [
         seen(NO_WORKERS, PENDING),
         why(
             "DaskUnavailable",
-            "the Dask operator has made no workers within 15 s; the cluster is made anew",
+            "the Dask operator has made no workers within 30 s; the cluster is made anew",
             2.0,
             DaskChange.REMOVE,
         ),
@@ -179,11 +179,23 @@ TABLE = [
     (
         "too late for another one",
         SUBJECT,
-        seen(NO_WORKERS, replace(POD, started=NOW - timedelta(seconds=101))),
+        seen(
+            replace(NO_WORKERS, touched=NOW - timedelta(seconds=60)),
+            replace(POD, started=NOW - timedelta(seconds=91)),
+        ),
         why(
             "DaskUnavailable",
-            "the Dask operator has made no workers within 15 s; its log may say why",
+            "the Dask operator has made no workers within 30 s; its log may say why",
         ),
+    ),
+    (
+        "the second one has more time",
+        SUBJECT,
+        seen(
+            replace(NO_WORKERS, touched=NOW - timedelta(seconds=34)),
+            replace(POD, started=NOW - timedelta(seconds=70)),
+        ),
+        WAIT,
     ),
     ("suspended", SUSPENDED, seen(UP, POD, report=READY), CLEAR),
     ("suspended from the first", SUSPENDED, seen(NONE, job=None), CLEAR),
