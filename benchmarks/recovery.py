@@ -147,8 +147,8 @@ class Run:
         return str(self.report().get("stage")).lower()
 
     def clock(self) -> float:
-        """Return the reading of its clock, as it last reported it."""
-        return float(self.report().get("progress", {}).get("elapsedSeconds", 0.0))
+        """Return the reading of its clock at the last evaluation that it finished; 0 before the first."""
+        return max((float(one["elapsedSeconds"]) for one in self.journal()), default=0.0)
 
     def journal(self) -> list[dict[str, Any]]:
         """Return every finished evaluation."""

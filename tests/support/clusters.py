@@ -19,6 +19,8 @@ from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.errors import TrainingError
 
+_IDLE_SECONDS = 900
+
 
 @dataclass(slots=True)
 class Cluster:
@@ -48,6 +50,11 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         """What a trainer needs to find the cluster."""
         return {"TPOT__DASK_SCHEDULER_FILE": str(self.scheduler_file)}
+
+    @property
+    def _options(self) -> tuple[str, ...]:
+        # Idle: whoever started them may be killed before they are ended.
+        return ("--scheduler-file", str(self.scheduler_file), "--idle-timeout", str(_IDLE_SECONDS))
 
     def start_scheduler(self, port: int = 0) -> None:
         self.scheduler = self._start("scheduler", "--host", self.host, "--port", str(port))
@@ -121,7 +128,7 @@ class Cluster:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         with (self.folder / f"{role}.log").open("ab") as log:
             return subprocess.Popen(
-                [*self.prefix, *COMMAND, role, "--scheduler-file", str(self.scheduler_file), *arguments],
+                [*self.prefix, *COMMAND, role, *self._options, *arguments],
                 cwd=self.folder,
                 env=kept,
                 stdin=subprocess.DEVNULL,
