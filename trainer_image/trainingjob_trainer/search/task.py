@@ -144,8 +144,8 @@ def answer_of(future: Future) -> Answer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the value did not come
             return Answer(error=error, vanished=True)
     try:
-        error = future.exception(timeout=_ANSWER_SECONDS)
+        told = future.exception(timeout=_ANSWER_SECONDS)
     except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
         return Answer(error=failure)
     lost = FutureCancelledError(future.key, "lost")
-    return Answer(error=error if isinstance(error, BaseException) else lost)
+    return Answer(error=told if isinstance(told, BaseException) else lost)
