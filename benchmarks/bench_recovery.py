@@ -18,6 +18,7 @@ hour. Ends with status 1 if a promise is broken.
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -138,6 +139,8 @@ def main() -> int:
     parser.add_argument("--budget", type=int, default=60, help="seconds; 60 by default")
     parser.add_argument("--quick", action="store_true", help="one case, to see that it works")
     asked = parser.parse_args()
+    # Whoever ends this ends what it has started.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("distributed", "scikit-learn"))
     print(f"machine: {os.cpu_count()} cores; Python {platform.python_version()}; {packages}; seed 5")
     broken = 0
