@@ -64,6 +64,7 @@ class Round:
     seconds: float
     created: float
     latencies: list[float]
+    processor: float
     growth: float
     peak: float
     total: float
@@ -102,6 +103,7 @@ def tell(found: list[Round], jobs: int) -> None:
     for name, share in (("p50", 49), ("p99", 98)):
         values = [quantiles(each.latencies, n=100)[share] for each in found]
         print(f"from creation to conditions, {name}: {spread(values, 's', 2)}")
+    print(f"processor time each: {spread([each.processor for each in found], 'ms')}")
     print(f"memory each, growth above the empty operator's: {spread([each.growth for each in found], 'KiB')}")
     print(f"memory each, the same at its highest: {spread([each.peak for each in found], 'KiB')}")
     print(
@@ -140,6 +142,7 @@ def arrive(
     rest(real, empty)
     for each in (real, empty):
         each.start = each.most = each.memory
+        each.used = each.processor
     before = writes(cluster)
     seen = Seen(cluster, place)
     begin = time.monotonic()
@@ -159,6 +162,7 @@ def arrive(
         max(seen.times.values()) - begin,
         created,
         [seen.times[name] - born[name] for name in born],
+        (real.processor - real.used) / jobs * 1000,
         each_kib((real.memory - real.start) - (empty.memory - empty.start), jobs),
         each_kib((real.most - real.start) - (empty.most - empty.start), jobs),
         each_kib(real.memory - empty.memory, jobs),

@@ -5,6 +5,7 @@ import contextlib
 import os
 import platform
 import re
+import signal
 import sys
 import threading
 import time
@@ -60,6 +61,8 @@ def options(description: str | None, **defaults: int) -> argparse.Namespace:
 @contextlib.contextmanager
 def throw_away_cluster(connections: int = 8) -> Iterator[Cluster]:
     """Yield the cluster of KUBECONFIG; end the benchmark if there is none, or none that may be used."""
+    # A benchmark that is asked to stop cleans up, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not os.environ.get("KUBECONFIG"):
         print("skipped: KUBECONFIG is not set; it has to name a throw-away cluster")
         sys.exit(0)
@@ -108,7 +111,8 @@ def describe(cluster: Cluster, *packages: str) -> None:
     """Print machine and versions."""
     server = client.VersionApi(cluster.core.api_client).get_code()
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
-    print(f"machine: {cores} cores, {memory:.0f} GiB; Python {platform.python_version()}")
+    load = os.getloadavg()[0]
+    print(f"machine: {cores} cores, {memory:.0f} GiB, load {load:.1f}; Python {platform.python_version()}")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     print(f"versions: Kubernetes {server.git_version}; {versions}")
 

@@ -27,21 +27,20 @@ _PATIENCE_SECONDS = 600
 
 @dataclass(slots=True)
 class Process:
-    """A process under observation: its memory as it began, at most, and now."""
+    """A process under observation: its memory as it began and at most, its processor time as it began."""
 
     command: subprocess.Popen[str]
     most: int = 0
     start: int = 0
+    used: float = 0.0
     _busy: list[tuple[float, float]] = field(default_factory=list)
 
     def look(self) -> None:
         """Take a sample."""
-        seen = psutil.Process(self.command.pid)
-        times = seen.cpu_times()
         now = time.monotonic()
-        self.most = max(self.most, seen.memory_info().rss)
+        self.most = max(self.most, self.memory)
         self._busy = [each for each in self._busy if now - each[0] <= QUIET_SECONDS * 2]
-        self._busy.append((now, times.user + times.system))
+        self._busy.append((now, self.processor))
 
     def quiet(self) -> bool:
         """Return whether it has hardly computed for a while."""
@@ -49,6 +48,12 @@ class Process:
         now, used = self._busy[-1]
         before = [each for each in self._busy if now - each[0] >= QUIET_SECONDS]
         return bool(before) and (used - before[-1][1]) / (now - before[-1][0]) < _QUIET_SHARE
+
+    @property
+    def processor(self) -> float:
+        """Processor time so far, in seconds."""
+        times = psutil.Process(self.command.pid).cpu_times()
+        return times.user + times.system
 
     @property
     def memory(self) -> int:
