@@ -3,6 +3,7 @@ import signal
 import time
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 
@@ -44,3 +45,16 @@ def await_new(workers: Workers, known: set[str]) -> set[str]:
         assert time.monotonic() < deadline, f"{len(found)} of 2 workers came back"
         time.sleep(0.1)
     return known | found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_certificates_of_a_remote_cluster_are_none_of_a_local_workers_business(tmp_path: Path) -> None:
+    # They are named in the environment, and may be missing: then the run has to go on here.
+    named = ["ca-file", *(f"{role}.{part}" for role in ("client", "scheduler") for part in ("cert", "key"))]
+    tls = {f"distributed.comm.tls.{one}": "/nowhere" for one in named}
+    with (
+        dask.config.set({**tls, "distributed.comm.require-encryption": True}),
+        local_workers(1, memory_limit_mb=700, scratch=tmp_path) as workers,
+    ):
+        assert workers.client.submit(sum, [1, 2]).result(timeout=60) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 from distributed.utils import get_mp_context
 
 from trainingjob_trainer.search.preload import MODULES
@@ -21,6 +21,10 @@ _START_SECONDS = 120
 # each small array that is freed goes back to the kernel and is faulted in anew.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _CLOSE_SECONDS = 10
+_TLS_FIELDS = (
+    "tls_ca_file",
+    *(f"tls_{role}_{part}" for role in ("client", "scheduler", "worker") for part in ("cert", "key")),
+)
 
 
 def scheduler_settings() -> dict[str, Any]:
@@ -119,6 +123,8 @@ def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterato
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             local_directory=str(scratch),
             host="127.0.0.1",
+            # What the environment names is for a remote cluster, and may be missing.
+            security=Security(require_encryption=False, **dict.fromkeys(_TLS_FIELDS)),
             silence_logs=logging.ERROR,
         )
         try:
