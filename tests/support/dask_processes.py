@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from trainingjob_trainer.cli import app
 
 TRAININGJOB = str(Path(sys.executable).with_name("trainingjob"))
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
