@@ -294,11 +294,5 @@ class Observed:
             return None
         pod = next((one for one in self.pods if one.uid == report.pod_uid), None)
         # Reports carry the steps of earlier attempts on; each attempt begins at the top of the ladder.
-        return next(
-            (
-                one
-                for one in reversed(report.fallbacks)
-                if one.from_ == "dask" and (pod is None or one.time >= pod.created)
-            ),
-            None,
-        )
+        steps = [one for one in report.fallbacks if one.from_ == "dask"]
+        return next((one for one in reversed(steps) if pod is None or one.time >= pod.created), None)
