@@ -37,7 +37,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     kit = getattr(item, "funcargs", {})
     if report.failed and "cluster" in kit and "operator" in kit:
-        folder = collect(kit["cluster"], [kit["operator"].namespace, kit["namespace"]], item.name)
+        namespaces = [kit["operator"].namespace, kit["namespace"]]
+        if "stage" in kit:
+            namespaces += kit["stage"].namespaces
+        folder = collect(kit["cluster"], namespaces, item.name)
         report.sections.append(("evidence", str(folder)))
     return report
 

@@ -69,6 +69,7 @@ class Cluster:
         self.apps = client.AppsV1Api(self._client)
         self.policy = client.PolicyV1Api(self._client)
         self.networking = client.NetworkingV1Api(self._client)
+        self.rbac = client.RbacAuthorizationV1Api(self._client)
         self.custom = client.CustomObjectsApi(self._client)
         self.extensions = client.ApiextensionsV1Api(self._client)
 
@@ -100,6 +101,11 @@ class Cluster:
     def patch(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
         """Merge *spec* into a TrainingJob's."""
         self.custom.patch_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name, {"spec": spec})
+
+    def label(self, namespace: str, name: str, labels: dict[str, str | None]) -> None:
+        """Merge *labels* into a TrainingJob's; ``None`` takes one away."""
+        body = {"metadata": {"labels": labels}}
+        self.custom.patch_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name, body)
 
     def read(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Return a TrainingJob."""
@@ -152,6 +158,26 @@ class Cluster:
             f"{kind}/{each.metadata.name}"
             for kind, listing in found.items()
             for each in listing(namespace, label_selector=selector).items
+        )
+
+    def belongings(self, namespace: str) -> list[str]:
+        """Return kind and name of all that a release in *namespace* has made, wherever it stands."""
+        chart = "app.kubernetes.io/part-of=trainingjob"
+        listings = {
+            "Role": self.rbac.list_role_for_all_namespaces,
+            "RoleBinding": self.rbac.list_role_binding_for_all_namespaces,
+            "ClusterRole": self.rbac.list_cluster_role,
+            "ClusterRoleBinding": self.rbac.list_cluster_role_binding,
+            "ServiceAccount": self.core.list_service_account_for_all_namespaces,
+            "Service": self.core.list_service_for_all_namespaces,
+            "Deployment": self.apps.list_deployment_for_all_namespaces,
+            "NetworkPolicy": self.networking.list_network_policy_for_all_namespaces,
+        }
+        return sorted(
+            f"{kind}/{each.metadata.name}"
+            for kind, listing in listings.items()
+            for each in listing(label_selector=chart).items
+            if each.metadata.namespace == namespace or each.metadata.name.startswith(f"{namespace}:")
         )
 
     def events(self, namespace: str, uid: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The operator as its charts install it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import helm_python
 from e2e.kit.cluster import Cluster
+from e2e.kit.jobs import merged
 from e2e.kit.waiting import eventually
 from kubernetes import client
 
@@ -36,10 +38,17 @@ class Installation:
         Whose jobs it minds.
     environment
         ``E2E_OPERATOR_IMAGE``, ``E2E_TRAINER_IMAGE`` and ``E2E_PULL_POLICY``.
+    change
+        Values of this installation alone.
     """
 
     def __init__(
-        self, cluster: Cluster, namespace: str, watched: list[str], environment: Mapping[str, str]
+        self,
+        cluster: Cluster,
+        namespace: str,
+        watched: list[str],
+        environment: Mapping[str, str],
+        **change: Any,
     ) -> None:
         self._cluster = cluster
         self.namespace = namespace
@@ -51,7 +60,8 @@ class Installation:
             "trainer": {"image": _image(trainer, policy), "defaultWorkers": 1},
             "namespaces": watched,
             "resyncSeconds": 60,
-        }
+        } | change
+        self._finished = 0.0
 
     @contextmanager
     def _helm(self) -> Iterator[helm_python.Config]:
@@ -62,14 +72,44 @@ class Installation:
         ) as made:
             yield made
 
-    def install(self) -> None:
-        """Install both charts and wait until the operator is ready."""
-        self._adopt_definition()
+    def install(self, *, definition: bool = True) -> None:
+        """Install both charts, or the operator's alone, and wait until it is ready."""
+        if definition:
+            self._adopt_definition()
         with self._helm() as helm:
-            helm.install(str(HELM / CRDS), CRDS, {}, namespace=self.namespace)
-            eventually(self._established, f"{DEFINITION} is not established", 60)
+            if definition:
+                helm.install(str(HELM / CRDS), CRDS, {}, namespace=self.namespace)
+                eventually(self._established, f"{DEFINITION} is not established", 60)
             helm.install(str(HELM / OPERATOR), OPERATOR, self.values, namespace=self.namespace)
         self.wait_ready()
+
+    def upgrade(self, change: dict[str, Any]) -> None:
+        """Change values; wait for nothing, since what is new may not start."""
+        self._remember()
+        with self._helm() as helm:
+            helm.upgrade(
+                str(HELM / OPERATOR), OPERATOR, merged(self.values, change), namespace=self.namespace
+            )
+
+    def roll_back(self, revision: int | None = None) -> None:
+        """Go back to a revision, the last one if none is named, and wait until the operator is ready."""
+        self._remember()
+        with self._helm() as helm:
+            helm.rollback(OPERATOR, version=revision)
+        eventually(self._rolled_out, self._why_not, READY_SECONDS)
+        self.wait_ready()
+
+    def settled(self) -> None:
+        """Wait until the operator of the last upgrade is the one that is ready."""
+        eventually(self._rolled_out, self._why_not, READY_SECONDS)
+
+    def crashes(self) -> None:
+        """Wait until it has ended by itself, and was started again in vain."""
+        eventually(
+            lambda: not self._answers() and any(map(_restarts, self._staying())),
+            lambda: f"it does not crash: {[pod['status'] for pod in self.pods()]}",
+            READY_SECONDS,
+        )
 
     def uninstall(self) -> None:
         """Uninstall the operator; the definition stays, since others may hold objects of it."""
@@ -104,22 +144,52 @@ class Installation:
             self._scale(1)
             self.wait_ready()
 
+    def metrics(self) -> str:
+        """Return what the operator says at its own port."""
+        [pod] = self._staying()
+        return str(
+            self._cluster.core.connect_get_namespaced_pod_proxy_with_path(
+                f"{pod['metadata']['name']}:8080", self.namespace, "metrics"
+            )
+        )
+
+    def finished(self) -> float:
+        """Return how many jobs this release has seen end, in all the pods that it has had."""
+        return self._finished + self._counted()
+
+    def _remember(self) -> None:
+        # A pod takes its counters along.
+        if self._answers():
+            self._finished += self._counted()
+
+    def _counted(self) -> float:
+        found = re.findall(r"^training_jobs_finished_total\{.*\} ([\d.]+)$", self.metrics(), re.MULTILINE)
+        return sum(map(float, found))
+
+    def _rolled_out(self) -> bool:
+        """Return what ``kubectl rollout status`` waits for."""
+        found = self._cluster.apps.read_namespaced_deployment(OPERATOR, self.namespace)
+        status = found.status
+        return bool(
+            (status.observed_generation or 0) >= found.metadata.generation
+            and (status.updated_replicas, status.replicas, status.available_replicas) == (1, 1, 1)
+        )
+
     def _scale(self, replicas: int) -> None:
         self._cluster.apps.patch_namespaced_deployment_scale(
             OPERATOR, self.namespace, {"spec": {"replicas": replicas}}
         )
 
     def _ready(self) -> bool:
-        for pod in self.pods():
-            restarts = sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
-            assert restarts <= MAX_RESTARTS, self._why_not()
-        conditions = [
-            each
-            for pod in self.pods()
-            if not pod["metadata"].get("deletionTimestamp")
-            for each in pod["status"].get("conditions", [])
-        ]
+        assert max((_restarts(pod) for pod in self._staying()), default=0) <= MAX_RESTARTS, self._why_not()
+        return self._answers()
+
+    def _answers(self) -> bool:
+        conditions = [each for pod in self._staying() for each in pod["status"].get("conditions", [])]
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def _staying(self) -> list[dict[str, Any]]:
+        return [pod for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")]
 
     def _why_not(self) -> str:
         logs = [self._cluster.log(self.namespace, pod["metadata"]["name"]) for pod in self.pods()]
@@ -141,6 +211,10 @@ class Installation:
         except client.ApiException as error:
             if error.status != 404:
                 raise
+
+
+def _restarts(pod: dict[str, Any]) -> int:
+    return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
 
 
 def _image(name: str, policy: str) -> dict[str, str]:

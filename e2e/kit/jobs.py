@@ -56,10 +56,19 @@ class Run:
         Its name.
     change
         Merged into the quick spec.
+    labels
+        Of the resource.
     """
 
     def __init__(
-        self, cluster: Cluster, namespace: str, bucket: Bucket, name: str, change: dict[str, Any]
+        self,
+        cluster: Cluster,
+        namespace: str,
+        bucket: Bucket,
+        name: str,
+        change: dict[str, Any],
+        *,
+        labels: dict[str, str] | None = None,
     ) -> None:
         self.cluster, self.namespace, self.bucket, self.name = cluster, namespace, bucket, name
         prefix = f"{namespace}/models"
@@ -73,7 +82,7 @@ class Run:
             {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
-                "metadata": {"name": name},
+                "metadata": {"name": name, "labels": labels or {}},
                 "spec": merged(QUICK | {"output": output}, change),
             },
         )

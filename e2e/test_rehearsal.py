@@ -1,0 +1,279 @@
+"""Two releases side by side: the canary is broken in turn, and no job is lost or run twice.
+
+The tests are the steps of one rehearsal (docs/rollout.md) and share its releases: run the module as a whole.
+"""
+
+import json
+
+import pytest
+from e2e.kit.installation import DEFINITION, Installation
+from e2e.kit.jobs import START_SECONDS, Run
+from e2e.kit.waiting import eventually
+
+from promotion_gate.__main__ import main as promotion_gate
+from trainingjob_api import GROUP
+
+CANARY = {f"{GROUP}/operator-class": "canary"}
+BASELINE = {"automl": {"enabled": False}, "budget": None}
+# As long as the change of a release takes, and then some.
+LONG = {"timeLeftSeconds": 60}
+PROMOTE, ROLL_BACK, WAIT = 0, 1, 2
+TERMINAL = {"Succeeded", "Failed"}
+SHARED_JOBS = 20
+
+
+class Stage:
+    """Two releases that mind one namespace, and every job of the rehearsal.
+
+    Parameters
+    ----------
+    cluster, bucket, environment
+        Where.
+    prefix
+        What its namespaces are called.
+    """
+
+    def __init__(self, cluster, bucket, environment, prefix):
+        self.cluster, self.bucket = cluster, bucket
+        self.team = cluster.make_namespace(f"{prefix}-team")
+        bucket.share(cluster, self.team)
+        self.releases = {}
+        # Neither is in any spec: a job tells by its folds who has planned it.
+        for name, folds in (("stable", 3), ("canary", 4)):
+            space = cluster.make_namespace(f"{prefix}-{name}")
+            self.releases[name] = Installation(
+                cluster, space, [self.team], environment, operatorClass=name, defaults={"cvFolds": folds}
+            )
+        self.stable, self.canary = self.releases.values()
+        self.namespaces = [self.team, self.stable.namespace, self.canary.namespace]
+        self.trainer = self.stable.values["trainer"]["image"]
+        self.runs: list[Run] = []
+        self.replaced: list[str] = []
+
+    def start(self, name, labels=None, **change):
+        """Make a job whose folds are the release's."""
+        change["budget"] = (change.get("budget") or {}) | {"cvFolds": None}
+        self.runs.append(Run(self.cluster, self.team, self.bucket, name, change, labels=labels))
+        return self.runs[-1]
+
+    def replace(self, run, **change):
+        """Delete a job that has ended and make it again, for the release that is there now."""
+        assert run.phase in TERMINAL
+        run.delete()
+        run.gone()
+        self.runs.remove(run)
+        self.replaced.append(run.uid)
+        return self.start(run.name, CANARY, **change)
+
+    def gate(self, folder):
+        """Return what the promotion gate says about the jobs that are there."""
+        file = folder / "jobs.json"
+        file.write_text(json.dumps({"items": self.cluster.trainingjobs(self.team)}))
+        return promotion_gate(["--jobs", str(file), "--window", "1h"])
+
+
+@pytest.fixture(scope="module")
+def stage(cluster, bucket, environment, prefix, operator):
+    """Both releases; the session's own installation has brought the definition."""
+    made = Stage(cluster, bucket, environment, prefix)
+    for release in made.releases.values():
+        release.install(definition=False)
+    yield made
+    if not environment.get("E2E_KEEP"):
+        for run in made.runs:
+            run.delete()
+        for release in made.releases.values():
+            release.uninstall()
+            cluster.delete_namespace(release.namespace)
+        cluster.delete_namespace(made.team)
+
+
+def identity(run):
+    """Return what a change of releases must leave as it is."""
+    core = run.cluster.core
+    fence = core.read_namespaced_config_map(f"{run.name}-run", run.namespace)
+    return {
+        "job": run.job["metadata"]["uid"],
+        "template": run.job["spec"]["template"],
+        "pods": [pod["metadata"]["uid"] for pod in run.pods],
+        "fence": (fence.metadata.uid, fence.data),
+        "annotations": (run.raw["metadata"].get("annotations"), run.job["metadata"].get("annotations")),
+        "attempts": run.status["attempts"],
+    }
+
+
+def verified(run):
+    """Hold every artifact of a job that succeeded against its digest."""
+    status = run.reach("Succeeded")
+    assert status["artifacts"]
+    for artifact in status["artifacts"]:
+        assert run.bucket.digest(artifact["uri"]) == artifact["sha256"], artifact["name"]
+    return status
+
+
+def folds(run):
+    """Return the folds of a job, and who has said so."""
+    resolved = run.status["resolved"]
+    return resolved["cvFolds"], resolved["sources"]["budget.cvFolds"]
+
+
+def test_each_job_is_minded_by_one_release(stage):
+    mine = [stage.start(f"plain-{number}") for number in range(2)]
+    theirs = [stage.start(f"chosen-{number}", CANARY) for number in range(2)]
+    for run, expected in [*((run, 3) for run in mine), *((run, 4) for run in theirs)]:
+        status = verified(run)
+        assert folds(run) == (expected, "environment")
+        assert status["attempts"] == 1
+        assert len(run.pods) == 1
+    assert (stage.stable.finished(), stage.canary.finished()) == (2, 2)
+
+
+def test_a_trainer_image_that_is_not_there_stops_the_canary_alone(stage, tmp_path, capsys):
+    steady = stage.start("steady", budget=LONG)
+    steady.reach_search()
+    before = identity(steady)
+    stage.canary.upgrade({"trainer": {"image": {"tag": "broken-on-purpose"}}})
+    stage.canary.settled()
+
+    lost = [stage.start(f"unpullable-{number}", CANARY, activeDeadlineSeconds=40) for number in range(3)]
+    for run in lost:
+        run.eventually(
+            lambda run=run: run.condition("Ready").get("reason") == "ImageUnavailable", "nobody says why", 60
+        )
+    # Two of each release have ended, which is too few to promote anything.
+    assert stage.gate(tmp_path) == WAIT
+    for run in lost:
+        run.eventually(lambda run=run: run.phase == "Failed", "it outlives its deadline", 120)
+        assert run.conditions()["Failed"] == ("True", "DeadlineExceeded")
+        assert "ImageUnavailable" in run.condition("Failed")["message"]
+    assert stage.gate(tmp_path) == ROLL_BACK
+    assert "ROLL BACK" in capsys.readouterr().out
+
+    assert identity(steady) == before
+    assert verified(steady)["attempts"] == 1
+
+
+def test_a_roll_back_of_the_canary_brings_its_jobs_back(stage):
+    stage.canary.roll_back()
+    fresh = stage.start("after-roll-back", CANARY)
+    again = [stage.replace(run) for run in list(stage.runs) if run.name.startswith("unpullable-")]
+    assert len(again) == 3
+    for run in (fresh, *again):
+        assert verified(run)["attempts"] == 1
+        assert folds(run) == (4, "environment")
+
+
+def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
+    orphan = stage.start("orphan", CANARY, budget=LONG)
+    orphan.reach_search()
+    before = identity(orphan)
+    # The trainer's image under the operator's name: it does not know these arguments, and ends.
+    stage.canary.upgrade({"image": stage.trainer})
+    stage.canary.crashes()
+    unseen = stage.start("unseen", CANARY, **BASELINE)
+    known = len(orphan.journal())
+    orphan.eventually(lambda: len(orphan.journal()) > known, "its pod does not go on", START_SECONDS)
+
+    stage.cluster.label(stage.team, orphan.name, dict.fromkeys(CANARY))
+
+    assert verified(orphan)["attempts"] == 1
+    assert orphan.outcomes == ["Succeeded"]
+    after = identity(orphan)
+    assert after == before
+    assert unseen.status == {}
+    stage.canary.roll_back()
+    verified(unseen)
+
+
+def test_upgrade_and_roll_back_of_the_stable_release_leave_jobs_alone(stage):
+    run = stage.start("under-way", budget=LONG)
+    run.reach_search()
+    before = identity(run)
+    other = {"defaults": {"cvFolds": 5}, "trainer": {"defaultWorkers": 2}, "resyncSeconds": 45}
+    stage.stable.upgrade(other)
+    stage.stable.settled()
+    stage.stable.wait_ready()
+    assert identity(run) == before
+    later = stage.start("begun-later", **BASELINE)
+    verified(later)
+    assert folds(later) == (5, "environment")
+    stage.stable.roll_back()
+    assert identity(run) == before
+    assert verified(run)["attempts"] == 1
+    assert folds(run) == (3, "environment")
+
+
+def test_a_greater_share_only_adds_jobs(stage):
+    names = [f"share-{number}" for number in range(SHARED_JOBS)]
+    # No node takes them: what counts is how they are planned.
+    nowhere = {"trainer": {"nodeSelector": {"nowhere": "true"}}, "activeDeadlineSeconds": 3600}
+
+    def planned(runs):
+        found = {}
+        for run in runs:
+            resolved = run.eventually(lambda run=run: run.status.get("resolved"), "it is not planned", 60)
+            assert resolved["sources"]["automl.enabled"] == "rollout"
+            found[run.name] = resolved["automlEnabled"]
+        return found
+
+    def made():
+        return [Run(stage.cluster, stage.team, stage.bucket, name, nowhere) for name in names]
+
+    def share(percent):
+        stage.stable.upgrade({"automl": {"rolloutPercent": percent}})
+        stage.stable.settled()
+        stage.stable.wait_ready()
+
+    share(10)
+    tenth = made()
+    first = planned(tenth)
+    share(50)
+    assert planned(tenth) == first
+    for run in tenth:
+        run.delete()
+    for run in tenth:
+        run.gone()
+    half = made()
+    second = planned(half)
+    for run in half:
+        run.delete()
+    inside, outside = set(filter(first.get, names)), set(names) - set(filter(second.get, names))
+    assert inside <= set(filter(second.get, names))
+    assert len(inside) < SHARED_JOBS / 2
+    assert outside
+    for run in half:
+        run.gone()
+    stage.stable.roll_back(1)
+
+
+def test_no_job_was_lost_or_run_twice(stage):
+    names = sorted(run.name for run in stage.runs)
+    there = stage.cluster.trainingjobs(stage.team)
+    assert sorted(each["metadata"]["name"] for each in there) == names
+    for run in stage.runs:
+        assert run.phase == "Succeeded", run.name
+        children = stage.cluster.children(stage.team, run.uid)
+        assert [one for one in children if one.startswith("Job/")] == [f"Job/{run.name}-trainer"]
+        folder = f"{stage.team}/models/"
+        manifests = [
+            key
+            for key in stage.bucket.keys(folder)
+            if key.startswith(f"{run.name}-") and key.endswith("/manifest.json")
+        ]
+        assert manifests == [f"{run.folder.removeprefix(folder)}manifest.json"]
+    ended = len(stage.runs) + len(stage.replaced)
+    eventually(
+        lambda: stage.stable.finished() + stage.canary.finished() >= ended,
+        lambda: f"{stage.stable.finished()} and {stage.canary.finished()} of {ended} are counted",
+        60,
+    )
+    assert stage.stable.finished() + stage.canary.finished() == ended
+
+
+def test_an_uninstalled_canary_leaves_jobs_and_definition(stage, cluster):
+    stage.canary.uninstall()
+    eventually(lambda: not stage.canary.pods(), "its operator does not go", 60)
+    assert cluster.belongings(stage.canary.namespace) == []
+    assert cluster.belongings(stage.stable.namespace) != []
+    assert len(cluster.trainingjobs(stage.team)) == len(stage.runs)
+    assert cluster.extensions.read_custom_resource_definition(DEFINITION)
