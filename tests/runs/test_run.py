@@ -124,6 +124,7 @@ def test_a_cluster_that_is_not_there_leads_to_a_local_search(runs: Runs) -> None
         output=OUTPUT,
         budget={**BUDGET, "generations": 1},
         parallelMode="distributed",
+        dask={"readyTimeoutSeconds": 10},
     )
     status, document, error = runs(job)
     assert status == 0, error
