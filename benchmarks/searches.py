@@ -40,7 +40,7 @@ from trainingjob_trainer.search_space import (
 
 SEED = 20261124
 HEADER = JournalHeader(search_digest="bench", data_digest="bench", versions={})
-POPULATION = 16
+POPULATION = 32
 
 
 class Nap:
@@ -83,15 +83,38 @@ def seconds_of(number: int, mean: float, sigma: float) -> float:
     return float(rng.lognormal(np.log(mean) - sigma**2 / 2, sigma))
 
 
+NAPS: list[tuple[float, float]] = []
+"""Beginning and end of each nap; workers that only sleep are threads of this process."""
+
+
+def sleep_for(seconds: float) -> None:
+    """Sleep, and note when."""
+    begun = time.monotonic()
+    time.sleep(seconds)
+    NAPS.append((begun, time.monotonic()))
+
+
+def use_of(workers: int) -> float:
+    """Return the share of the workers' time that was slept in the naps so far, and forget them.
+
+    Counted from the first nap's beginning to the last one's: as long as there is something to hand out. What
+    comes after that is the end of a benchmark that counts; a search ends with its time.
+    """
+    first, last = min(begun for begun, _ in NAPS), max(begun for begun, _ in NAPS)
+    used = sum(min(end, last) - begun for begun, end in NAPS)
+    NAPS.clear()
+    return used / (workers * (last - first))
+
+
 def nap(pipeline: dict[str, Any], _ref: StoreRef, _limit: TaskLimit) -> Evaluation:
     """Evaluate a nap, as the engine does."""
-    time.sleep(pipeline["seconds"])
+    sleep_for(pipeline["seconds"])
     return Evaluation(outcome=Outcome.OK, fold_scores=(pipeline["number"] % 1000 / 1000,))
 
 
 def nap_for_tpot(individual: Nap, *, mean: float, sigma: float, **_: Any) -> list[float]:
     """Evaluate a nap, as TPOT does."""
-    time.sleep(seconds_of(individual.number, mean, sigma))
+    sleep_for(seconds_of(individual.number, mean, sigma))
     return [individual.number % 1000 / 1000]
 
 
@@ -117,13 +140,15 @@ def engine(
         return result, time.monotonic() - started
 
 
-def nap_evolution(population: int, mean: float, sigma: float, workers: int = 2) -> Evolution:
+def nap_evolution(
+    population: int, mean: float, sigma: float, *, workers: int = 2, seed: int = SEED
+) -> Evolution:
     """Return a sequence of naps."""
     return Evolution(
         Naps(),
         seeds=[],
         population_size=population,
-        random_state=SEED,
+        random_state=seed,
         breed=lambda parents, rng: Nap(int(rng.integers(1 << 60))) if parents else Nap(0),
         translate=lambda one: {"number": one.number, "seconds": seconds_of(one.number, mean, sigma)},
         fingerprint=lambda pipeline: str(pipeline["number"]),
@@ -133,10 +158,16 @@ def nap_evolution(population: int, mean: float, sigma: float, workers: int = 2) 
 
 
 def stock(
-    client: Client, space: Any, objective: Callable[..., Any], population: int, generations: int
+    client: Client,
+    space: Any,
+    objective: Callable[..., Any],
+    population: int,
+    generations: int,
+    *,
+    seed: int = SEED,
 ) -> tuple[Any, float]:
     """Run TPOT's own evolver, without its final refit; return it and the seconds."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     evolver = BaseEvolver(
         individual_generator=iter(lambda: space.generate(rng), None),
         objective_functions=[objective],
@@ -148,7 +179,7 @@ def stock(
         max_eval_time_mins=2,
         n_jobs=len(client.cluster.workers),
         client=client,
-        rng=SEED,
+        rng=seed,
     )
     started = time.monotonic()
     with client.as_current():

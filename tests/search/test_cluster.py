@@ -13,7 +13,7 @@ from trainingjob_trainer.search.cluster import Workers, local_workers
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_workers_and_scheduler_listen_on_the_loopback_interface_alone(tmp_path: Path) -> None:
-    with local_workers(1, memory_limit_mb=700, scratch=tmp_path):
+    with local_workers(1, memory_limit_mb=700, scratch=tmp_path) as workers:
         here = psutil.Process()
         listening = [
             found.laddr
@@ -21,6 +21,9 @@ def test_workers_and_scheduler_listen_on_the_loopback_interface_alone(tmp_path: 
             for found in process.net_connections()
             if found.status == psutil.CONN_LISTEN
         ]
+        profiled = workers.client.run(dask.config.get, "distributed.worker.profile.enabled")
+    # Samples of a worker's stack cost time, and nobody looks at them.
+    assert set(profiled.values()) == {False}
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert 8787 not in {address.port for address in listening}
 

@@ -133,7 +133,7 @@ def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("population", "workers", "lag"), [(1, 0, 1), (64, 0, 32), (64, 2, 32), (16, 4, 20), (64, 16, 140)]
+    ("population", "workers", "lag"), [(1, 0, 1), (64, 0, 32), (64, 2, 32), (16, 4, 24), (64, 16, 168)]
 )
 def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, lag: int) -> None:
     assert lag_for(population, workers=workers) == lag

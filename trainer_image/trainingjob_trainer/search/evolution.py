@@ -19,7 +19,7 @@ __all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
 
 _ATTEMPTS = 60
 _TOURNAMENT = 3
-_LAG_A_WORKER = 10
+_LAG_A_WORKER = 12
 _WORKERS_FOR_FREE = 2
 _SHARE_NEW = 0.1
 _SHARE_CROSSED = 0.35
@@ -72,7 +72,7 @@ def lag_for(population_size: int, *, workers: int) -> int:
     Returns
     -------
     int
-        Half the population, which keeps two workers busy, or ten for each further worker: where evaluation
+        Half the population, which keeps two workers busy, or twelve for each further worker: where evaluation
         times are log-normal with sigma 1, fifteen times the mean is not rare, and the others must have
         something to do that long. A longer lag costs quality (``docs/design/0005-distributed-search.md``).
     """

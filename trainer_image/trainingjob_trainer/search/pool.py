@@ -28,7 +28,7 @@ __all__ = ["TaskPool"]
 
 DEPTH = 2
 """Most tasks a worker: one runs, one waits."""
-_SHORT_SECONDS = 1.0
+_SHORT_SECONDS = 0.25
 _LOOK_BACK = 25
 _MAX_INNOCENT_DEATHS = 3
 _BACKSTOP_SECONDS = 10.0
