@@ -15,7 +15,7 @@ from e2e.kit.waiting import eventually
 from kubernetes import client, config
 from kubernetes.stream import stream
 
-__all__ = ["DISTRIBUTED", "DaskOperator", "DaskSide", "distributed", "run_in"]
+__all__ = ["DISTRIBUTED", "GROUP", "VERSION", "DaskOperator", "DaskSide", "distributed", "run_in"]
 
 GROUP, VERSION = "kubernetes.dask.org", "v1"
 DEFINITIONS = ("daskclusters", "daskworkergroups", "daskjobs", "daskautoscalers")

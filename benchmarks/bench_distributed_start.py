@@ -1,0 +1,162 @@
+"""How long a distributed TrainingJob takes before its first evaluation, beside a bare Job and a DaskJob.
+
+All three run the same spec from the same image. The bare Job searches in its own pod; the DaskJob is what
+somebody would write who has the Dask operator and no other: scheduler, two workers and a runner that is
+`trainingjob run` with the cluster's address. The TrainingJob has a cluster of the same size, with
+certificates of its own. What counts is the trainer's own log entry that the first pipeline has been
+evaluated, and that it was evaluated on the cluster.
+
+The sides take turns. KUBECONFIG names a cluster that has all images, and the variables are those of the
+end-to-end tests; the Dask operator is installed by its own chart.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from statistics import median
+from typing import Any
+
+from kubernetes import client
+from starts import IMAGE, Start, first_evaluation, place, pod_spec, spec_in, take_turns, tell_starts, without
+
+from kit import Cluster, definition, describe, eventually, options, throw_away_cluster, verdict
+
+# isort: split
+# By the path that `kit` has set.
+from e2e.kit.bucket import Bucket
+from e2e.kit.dask import GROUP, VERSION, DaskOperator, DaskSide, distributed
+from e2e.kit.jobs import Run
+
+MOST_SECONDS = 7.0
+PATIENCE_SECONDS = 240
+RUNNER = "dask.org/component=job-runner"
+LONG = {"timeLeftSeconds": 60}
+
+
+def main() -> None:
+    """Measure, print, clean up."""
+    asked = options(__doc__, runs=3)
+    runs = 1 if asked.quick else asked.runs
+    with (
+        throw_away_cluster() as cluster,
+        definition(cluster),
+        place(cluster) as (namespace, bucket, _),
+        dask_operator(cluster, namespace),
+    ):
+        print(f"seed: 0 (spec.randomState); {runs} runs a side and one before them that does not count")
+        describe(cluster, "kopf", "dask-kubernetes", "tpot", "distributed", "scikit-learn")
+        print(f"trainer's image: {IMAGE}")
+        sides = {
+            "TrainingJob, distributed": partial(with_operator, cluster, namespace, bucket),
+            "bare Job, local": partial(without, cluster, namespace),
+            "DaskJob": partial(dask_job, cluster, namespace),
+        }
+        found = take_turns(sides, runs)
+    tell_starts(found)
+    mine, bare, dask = (median(each.evaluation for each in starts) for starts in found.values())
+    print(f"DaskJob above a bare Job: {dask - bare:.1f} s")
+    sys.exit(0 if verdict("TrainingJob above a bare Job", mine - bare, MOST_SECONDS, "s") else 1)
+
+
+def with_operator(cluster: Cluster, namespace: str, bucket: Bucket, number: int) -> Start:
+    """Measure a distributed TrainingJob."""
+    begin = time.time()
+    run = Run(cluster, namespace, bucket, f"measured-{number}", distributed() | {"budget": LONG})
+    try:
+        found = first_evaluation(cluster, namespace, begin, lambda: run.pods, "dask")
+    finally:
+        run.delete()
+        run.gone()
+        DaskSide(run).gone()
+    return found
+
+
+def dask_job(cluster: Cluster, namespace: str, number: int) -> Start:
+    """Measure a DaskJob."""
+    name = f"dask-{number}"
+    with spec_in(cluster, namespace, name, **distributed()):
+        begin = time.time()
+        cluster.custom.create_namespaced_custom_object(GROUP, VERSION, namespace, "daskjobs", manifest(name))
+
+        def pods(selector: str = f"dask.org/cluster-name={name},{RUNNER}") -> list[dict[str, Any]]:
+            listing = cluster.core.list_namespaced_pod(namespace, label_selector=selector)
+            found: list[dict[str, Any]] = cluster.plain(listing)["items"]
+            return found
+
+        try:
+            return first_evaluation(cluster, namespace, begin, pods, "dask")
+        finally:
+            cluster.custom.delete_namespaced_custom_object(GROUP, VERSION, namespace, "daskjobs", name)
+            mine = f"dask.org/cluster-name={name}"
+            eventually(lambda: not pods(mine), f"the pods of {name} do not go", PATIENCE_SECONDS)
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """Return a DaskJob of the same images and sizes as a distributed TrainingJob of the tests."""
+    runner = pod_spec(name)
+    spec = distributed()["dask"]
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "DaskJob",
+        "metadata": {"name": name},
+        "spec": {
+            "job": {"spec": runner},
+            "cluster": {
+                "spec": {
+                    "scheduler": {
+                        "spec": role(["scheduler", "--no-scheduler-file", "--host", "0.0.0.0"], spec),  # noqa: S104  # its pod's own
+                        "service": {
+                            "type": "ClusterIP",
+                            "selector": {
+                                "dask.org/cluster-name": name,
+                                "dask.org/component": "scheduler",
+                            },
+                            "ports": [
+                                {"name": "tcp-comm", "protocol": "TCP", "port": 8786, "targetPort": 8786}
+                            ],
+                        },
+                    },
+                    "worker": {
+                        "replicas": spec["workers"],
+                        "spec": role(["worker", "--memory-limit-mb", "1024"], spec),
+                    },
+                }
+            },
+        },
+    }
+
+
+def role(command: list[str], spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod of a scheduler or a worker."""
+    pod = pod_spec("unused")
+    [container] = pod["containers"]
+    container |= {
+        "name": command[0],
+        "command": ["trainingjob", *command],
+        "resources": spec[f"{command[0]}Resources"],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # a volume of the pod's own
+    }
+    container["env"] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108  # as above
+    pod["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    del pod["restartPolicy"]
+    return pod
+
+
+@contextlib.contextmanager
+def dask_operator(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """Run a block while the Dask operator minds a namespace."""
+    made = DaskOperator(cluster, cluster.make_namespace(f"{namespace}-dask"), namespace, dict(os.environ))
+    try:
+        made.install()
+        yield
+    finally:
+        with contextlib.suppress(client.ApiException):
+            made.uninstall()
+        cluster.delete_namespace(made.namespace)
+
+
+if __name__ == "__main__":
+    main()
