@@ -7,7 +7,7 @@ import json
 
 import pytest
 from e2e.kit.installation import DEFINITION, Installation
-from e2e.kit.jobs import START_SECONDS, Run
+from e2e.kit.jobs import START_SECONDS, Run, output_of
 from e2e.kit.waiting import eventually
 
 from promotion_gate.__main__ import main as promotion_gate
@@ -42,7 +42,13 @@ class Stage:
         for name, folds in (("stable", 3), ("canary", 4)):
             space = cluster.make_namespace(f"{prefix}-{name}")
             self.releases[name] = Installation(
-                cluster, space, [self.team], environment, operatorClass=name, defaults={"cvFolds": folds}
+                cluster,
+                space,
+                [self.team],
+                environment,
+                operatorClass=name,
+                defaults={"cvFolds": folds},
+                test={"spec": {"output": output_of(bucket, self.team)}},
             )
         self.stable, self.canary = self.releases.values()
         self.namespaces = [self.team, self.stable.namespace, self.canary.namespace]
@@ -268,6 +274,15 @@ def test_no_job_was_lost_or_run_twice(stage):
         60,
     )
     assert stage.stable.finished() + stage.canary.finished() == ended
+
+
+def test_helm_test_runs_a_job_to_its_model_and_deletes_it(stage, cluster):
+    before = cluster.trainingjobs(stage.team)
+    said = stage.canary.test()
+    assert "model: tpot" in said
+    assert "s3://" in said
+    after = cluster.trainingjobs(stage.team)
+    assert {each["metadata"]["uid"] for each in after} == {each["metadata"]["uid"] for each in before}
 
 
 def test_an_uninstalled_canary_leaves_jobs_and_definition(stage, cluster):

@@ -21,6 +21,7 @@ CRDS = "trainingjob-crds"
 OPERATOR = "trainingjob-operator"
 DEFINITION = f"{PLURAL}.{GROUP}"
 READY_SECONDS = 180
+TEST_SECONDS = 300
 MAX_RESTARTS = 2
 SELECTOR = f"app.kubernetes.io/instance={OPERATOR}"
 
@@ -110,6 +111,11 @@ class Installation:
             lambda: f"it does not crash: {[pod['status'] for pod in self.pods()]}",
             READY_SECONDS,
         )
+
+    def test(self) -> str:
+        """Run ``helm test`` and return what its pod has said."""
+        with self._helm() as helm:
+            return str(helm.test(OPERATOR, timeout=TEST_SECONDS, logs=True)["logs"])
 
     def uninstall(self) -> None:
         """Uninstall the operator; the definition stays, since others may hold objects of it."""

@@ -10,7 +10,7 @@ from e2e.kit.waiting import eventually
 
 from trainingjob_api import API_VERSION, KIND
 
-__all__ = ["Run", "merged"]
+__all__ = ["Run", "merged", "output_of"]
 
 START_SECONDS = 150
 """From creation to the first evaluation: scheduling, imports, the baseline."""
@@ -45,6 +45,20 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def models_of(namespace: str) -> str:
+    """Return where in the bucket a namespace's models are."""
+    return f"{namespace}/models"
+
+
+def output_of(bucket: Bucket, namespace: str) -> dict[str, Any]:
+    """Return ``spec.output`` of a namespace's jobs."""
+    return {
+        "uri": f"s3://{BUCKET}/{models_of(namespace)}",
+        "endpoint": bucket.endpoint,
+        "credentialsSecretRef": {"name": SECRET},
+    }
+
+
 class Run:
     """One TrainingJob in the cluster, and what came of it.
 
@@ -71,12 +85,8 @@ class Run:
         labels: dict[str, str] | None = None,
     ) -> None:
         self.cluster, self.namespace, self.bucket, self.name = cluster, namespace, bucket, name
-        prefix = f"{namespace}/models"
-        output = {
-            "uri": f"s3://{BUCKET}/{prefix}",
-            "endpoint": bucket.endpoint,
-            "credentialsSecretRef": {"name": SECRET},
-        }
+        prefix = models_of(namespace)
+        output = output_of(bucket, namespace)
         made = cluster.apply(
             namespace,
             {
