@@ -115,7 +115,12 @@ def manifest(name: str) -> dict[str, Any]:
                                 "dask.org/component": "scheduler",
                             },
                             "ports": [
-                                {"name": "tcp-comm", "protocol": "TCP", "port": 8786, "targetPort": 8786}
+                                {
+                                    "name": "tcp-comm",
+                                    "protocol": "TCP",
+                                    "port": 8786,
+                                    "targetPort": "tcp-comm",
+                                }
                             ],
                         },
                     },
@@ -139,6 +144,9 @@ def role(command: list[str], spec: dict[str, Any]) -> dict[str, Any]:
         "resources": spec[f"{command[0]}Resources"],
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # a volume of the pod's own
     }
+    # The definition takes no number where names are possible.
+    if command[0] == "scheduler":
+        container["ports"] = [{"name": "tcp-comm", "containerPort": 8786}]
     container["env"] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108  # as above
     pod["volumes"] = [{"name": "tmp", "emptyDir": {}}]
     del pod["restartPolicy"]
