@@ -40,5 +40,13 @@ def test_nothing_unlocked_is_installed(name):
                 assert "--require-hashes" in command, command
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_bytecode_does_not_depend_on_the_times_of_files(name):
+    # Copied from stage to stage, more than half of them were stale, and compiled anew at each start.
+    build, _, last = (ROOT / name).read_text().rpartition("FROM ")
+    assert "UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH" in build
+    assert "PYTHONDONTWRITEBYTECODE=1" in last
+
+
 def test_the_trainer_has_no_cuda_libraries():
     assert not re.search(r"^nvidia", (ROOT / "locks/trainer.txt").read_text(), re.MULTILINE)
