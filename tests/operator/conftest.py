@@ -23,3 +23,13 @@ def operation(store):
 @pytest.fixture
 def dask(store):
     return DaskOperator(store)
+
+
+@pytest.fixture
+def begun(cluster, operation):
+    """A distributed job whose trainer runs."""
+    cluster.submit(parallelMode="distributed", dask={"workers": 2, "readyTimeoutSeconds": 120})
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    return cluster

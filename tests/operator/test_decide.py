@@ -1,137 +1,55 @@
 """The state machine as a table: what is seen, and the step that follows."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from trainingjob_api import Artifact, Condition, Failure, Phase, Report, Stage, TrainingJobStatus, parse_job
+from support.decisions import (
+    BEGUN,
+    BROKEN,
+    COMPLETE,
+    COMPLETING,
+    CONFLICT,
+    DEAD_POD,
+    DELETED,
+    DONE_POD,
+    FINAL,
+    INVALID,
+    LAST_WORD,
+    LASTS,
+    LATCHED,
+    MADE,
+    MAKING,
+    NOTHING,
+    NOW,
+    OOM_POD,
+    OPEN,
+    PENDING_POD,
+    REPORT,
+    RESUMING,
+    RUNNING_POD,
+    SAVING,
+    SEARCHING,
+    SETTLED,
+    STARTED,
+    STOPPING,
+    SUBJECT,
+    SUCCESS,
+    SUSPENDED,
+    WAITING,
+    WRONG,
+    ended_subject,
+    failed,
+    failure,
+    made,
+    trouble,
+)
+from trainingjob_api import Condition, Phase, Stage, TrainingJobStatus
 from trainingjob_operator.decide import decide
-from trainingjob_operator.names import Child, Owner
-from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, Refusal, TrainerJob, Trouble
-from trainingjob_operator.resolution import plan
-from trainingjob_operator.settings import Settings
+from trainingjob_operator.names import Child
+from trainingjob_operator.observe import Obstacle, Refusal, Trouble
 from trainingjob_operator.step import Step, Suspension
-from trainingjob_operator.subject import Subject
-
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-BEGUN = NOW - timedelta(seconds=300)
-RAW = {
-    "apiVersion": "automl.trainingjob.dev/v1alpha1",
-    "kind": "TrainingJob",
-    "metadata": {"name": "churn", "namespace": "team", "uid": "u"},
-    "spec": {
-        "dataset": {"uri": "s3://data/x.csv"},
-        "targetColumn": "y",
-        "output": {"uri": "s3://models"},
-        "activeDeadlineSeconds": 1000,
-        "ttlSecondsAfterFinished": 100,
-    },
-}
-JOB = parse_job(RAW)
-PLAN = plan(JOB, Settings(trainer_image="trainer:1"))
-SUBJECT = Subject(owner=Owner("churn", "team", "u"), created=BEGUN, job=JOB)
-SUSPENDED = replace(SUBJECT, suspend=True)
-DELETED = replace(SUBJECT, deleting=True)
-
-NOTHING = Observed(plan=PLAN)
-OPEN = TrainerJob(deadline_seconds=1000, started=BEGUN)
-MADE = Observed(plan=PLAN, begun=BEGUN, missing=(), job=OPEN)
-PENDING_POD = PodSeen(uid="p1", created=BEGUN)
-RUNNING_POD = PodSeen(uid="p1", created=BEGUN, running=True)
-DEAD_POD = PodSeen(
-    uid="p1", created=BEGUN, finished=True, exit_code=1, trouble=Trouble("TrainerCrashed", "it ended with 1")
-)
-OOM_POD = replace(DEAD_POD, exit_code=137, trouble=Trouble("OutOfMemory", "more memory"))
-DONE_POD = PodSeen(uid="p1", created=BEGUN, finished=True, exit_code=0)
-REPORT = Report(job_uid="u", pod_uid="p1", stage=Stage.SEARCHING, written_at=NOW)
-MODEL = Artifact(name="model.joblib", uri="s3://models/m", sha256="a" * 64, size_bytes=1)
-FINAL = REPORT.model_copy(update={"final": True, "stage": Stage.FINISHED, "artifacts": (MODEL,)})
-WRONG = REPORT.model_copy(
-    update={"final": True, "failure": Failure(reason="TargetColumnMissing", message="no y", exit_code=2)}
-)
-BROKEN = REPORT.model_copy(
-    update={"final": True, "failure": Failure(reason="UploadFailed", message="storage", exit_code=1)}
-)
-ENDED = NOW - timedelta(seconds=5)
-COMPLETE = replace(OPEN, outcome=JobOutcome.COMPLETE, ended=ENDED)
-
-
-def failed(reason, **fields):
-    return replace(OPEN, outcome=JobOutcome.FAILED, outcome_reason=reason, ended=ENDED, **fields)
-
-
-def made(**fields):
-    return replace(MADE, **fields)
-
-
-def ended_subject(phase=Phase.SUCCEEDED, ago=10, **fields):
-    kind = "Complete" if phase is Phase.SUCCEEDED else "Failed"
-    condition = Condition(type=kind, status="True", last_transition_time=NOW, reason="Why", message="said")
-    status = TrainingJobStatus(
-        phase=phase, conditions=(condition,), completion_time=NOW - timedelta(seconds=ago)
-    )
-    return replace(SUBJECT, status=status, **fields)
-
-
-MAKING = Step(
-    phase=Phase.PENDING,
-    reason="CreatingResources",
-    message="the trainer's resources are being made",
-    ensure=tuple(Child),
-    again_after=10.0,
-)
-WAITING = Step(
-    phase=Phase.PENDING,
-    reason="WaitingForTrainer",
-    message="the trainer's pod has not started yet",
-    again_after=10.0,
-)
-SEARCHING = Step(phase=Phase.SEARCHING, reason="Searching", message="the trainer is at work")
-SAVING = Step(phase=Phase.SAVING, reason="Saving", message="the model is found; artifacts are being saved")
-COMPLETING = Step(
-    phase=Phase.SAVING, reason="Saving", message="the trainer has ended; its Job is being completed"
-)
-LAST_WORD = Step(
-    phase=Phase.SAVING,
-    reason="Saving",
-    message="the trainer has ended; its last report is being read",
-    again_after=2.0,
-)
-RESUMING = Step(
-    phase=Phase.PENDING,
-    reason="Resumed",
-    message="the job goes on with what is left of its budget and deadline",
-    suspension=Suspension(suspend=False),
-    again_after=10.0,
-)
-SUCCESS = Step(phase=Phase.SUCCEEDED, reason="Succeeded", message="the model is s3://models/m", ended=ENDED)
-SETTLED = Step(
-    phase=Phase.SUSPENDED, reason="Suspended", message="spec.suspend is true; set it to false to go on"
-)
-STOPPING = Step(
-    phase=Phase.SUSPENDED,
-    reason="Suspended",
-    message="the trainer saves its work and stops",
-    settled=False,
-)
-LATCHED = Step(phase=Phase.SUCCEEDED, reason="Why", message="said")
-
-
-def failure(reason, message, ended=ENDED):
-    return Step(phase=Phase.FAILED, reason=reason, message=message, trouble=True, ended=ended)
-
-
-def trouble(reason, message, **fields):
-    return Step(phase=Phase.PENDING, reason=reason, message=message, trouble=True, again_after=10.0, **fields)
-
-
-LASTS = "; the job fails if this lasts until its deadline (1000 s)"
-CONFLICT = Obstacle("NameConflict", "taken")
-INVALID = Obstacle("SpecInvalid", "spec.output.uri: no", final=True)
-STARTED = replace(
-    SUBJECT, status=TrainingJobStatus(phase=Phase.PENDING, start_time=NOW - timedelta(seconds=1000))
-)
 
 COURSE = [
     pytest.param(SUBJECT, NOTHING, MAKING, id="new"),

@@ -1,0 +1,16 @@
+"""What the tests of distributed jobs say and ask again and again."""
+
+STEP = {"from": "dask", "to": "local", "reason": "SchedulerUnavailable", "message": "no cluster was found"}
+
+
+def fell_back(store, reason="SchedulerUnavailable"):
+    return STEP | {"reason": reason, "time": store.stamp()}
+
+
+def said(cluster):
+    condition = cluster.condition("DaskReady")
+    return condition["status"], condition["reason"]
+
+
+def writes(store, plural):
+    return [(kind, name) for kind, its, name in store.writes if its == plural]
