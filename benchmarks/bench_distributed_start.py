@@ -19,8 +19,18 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from kubernetes import client
-from starts import IMAGE, Start, first_evaluation, place, pod_spec, spec_in, take_turns, tell_starts, without
+from starts import (
+    IMAGE,
+    Start,
+    first_evaluation,
+    place,
+    pod_spec,
+    pods_of,
+    spec_in,
+    take_turns,
+    tell_starts,
+    without,
+)
 
 from kit import Cluster, definition, describe, eventually, options, throw_away_cluster, verdict
 
@@ -43,7 +53,7 @@ def main() -> None:
     with (
         throw_away_cluster() as cluster,
         definition(cluster),
-        place(cluster) as (namespace, bucket, _),
+        place(cluster) as (namespace, bucket),
         dask_operator(cluster, namespace),
     ):
         print(f"seed: 0 (spec.randomState); {runs} runs a side and one before them that does not count")
@@ -51,7 +61,7 @@ def main() -> None:
         print(f"trainer's image: {IMAGE}")
         sides = {
             "TrainingJob, distributed": partial(with_operator, cluster, namespace, bucket),
-            "bare Job, local": partial(without, cluster, namespace),
+            "bare Job, local": partial(without, cluster, namespace, budget=LONG),
             "DaskJob": partial(dask_job, cluster, namespace),
         }
         found = take_turns(sides, runs)
@@ -66,44 +76,41 @@ def with_operator(cluster: Cluster, namespace: str, bucket: Bucket, number: int)
     begin = time.time()
     run = Run(cluster, namespace, bucket, f"measured-{number}", distributed() | {"budget": LONG})
     try:
-        found = first_evaluation(cluster, namespace, begin, lambda: run.pods, "dask")
+        return first_evaluation(cluster, namespace, begin, lambda: run.pods, "dask")
     finally:
         run.delete()
         run.gone()
         DaskSide(run).gone()
-    return found
 
 
 def dask_job(cluster: Cluster, namespace: str, number: int) -> Start:
     """Measure a DaskJob."""
     name = f"dask-{number}"
-    with spec_in(cluster, namespace, name, **distributed()):
+    everything = f"dask.org/cluster-name={name}"
+    with spec_in(cluster, namespace, name, **distributed(), budget=LONG):
         begin = time.time()
         cluster.custom.create_namespaced_custom_object(GROUP, VERSION, namespace, "daskjobs", manifest(name))
-
-        def pods(selector: str = f"dask.org/cluster-name={name},{RUNNER}") -> list[dict[str, Any]]:
-            listing = cluster.core.list_namespaced_pod(namespace, label_selector=selector)
-            found: list[dict[str, Any]] = cluster.plain(listing)["items"]
-            return found
-
+        runner = partial(pods_of, cluster, namespace, f"{everything},{RUNNER}")
         try:
-            return first_evaluation(cluster, namespace, begin, pods, "dask")
+            return first_evaluation(cluster, namespace, begin, runner, "dask")
         finally:
             cluster.custom.delete_namespaced_custom_object(GROUP, VERSION, namespace, "daskjobs", name)
-            mine = f"dask.org/cluster-name={name}"
-            eventually(lambda: not pods(mine), f"the pods of {name} do not go", PATIENCE_SECONDS)
+            eventually(
+                lambda: not pods_of(cluster, namespace, everything),
+                f"the pods of {name} do not go",
+                PATIENCE_SECONDS,
+            )
 
 
 def manifest(name: str) -> dict[str, Any]:
     """Return a DaskJob of the same images and sizes as a distributed TrainingJob of the tests."""
-    runner = pod_spec(name)
     spec = distributed()["dask"]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "DaskJob",
         "metadata": {"name": name},
         "spec": {
-            "job": {"spec": runner},
+            "job": {"spec": pod_spec(name)},
             "cluster": {
                 "spec": {
                     "scheduler": {
@@ -161,8 +168,7 @@ def dask_operator(cluster: Cluster, namespace: str) -> Iterator[None]:
         made.install()
         yield
     finally:
-        with contextlib.suppress(client.ApiException):
-            made.uninstall()
+        made.uninstall()
         cluster.delete_namespace(made.namespace)
 
 

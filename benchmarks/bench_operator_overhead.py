@@ -38,7 +38,7 @@ def main() -> None:
     """Measure, print, clean up."""
     asked = options(__doc__, runs=7)
     runs = 2 if asked.quick else asked.runs
-    with throw_away_cluster() as cluster, definition(cluster), place(cluster) as (namespace, bucket, _):
+    with throw_away_cluster() as cluster, definition(cluster), place(cluster) as (namespace, bucket):
         print(f"seed: 0 (spec.randomState); {runs} runs a side and one before them that does not count")
         describe(cluster, "kopf", "tpot", "distributed", "scikit-learn")
         print(f"trainer's image: {IMAGE}")

@@ -94,15 +94,15 @@ def sleep_for(seconds: float) -> None:
     NAPS.append((begun, time.monotonic()))
 
 
-def use_of(workers: int) -> float:
-    """Return the share of the workers' time that was slept in the naps so far, and forget them.
+def use_of(workers: int, *, to_the_end: bool = False) -> float:
+    """Return the share of the workers' time that was slept in the naps so far.
 
     Counted from the first nap's beginning to the last one's: as long as there is something to hand out. What
     comes after that is the end of a benchmark that counts; a search ends with its time.
     """
-    first, last = min(begun for begun, _ in NAPS), max(begun for begun, _ in NAPS)
+    first = min(begun for begun, _ in NAPS)
+    last = max(end if to_the_end else begun for begun, end in NAPS)
     used = sum(min(end, last) - begun for begun, end in NAPS)
-    NAPS.clear()
     return used / (workers * (last - first))
 
 

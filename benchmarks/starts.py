@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from trainingjob_api import API_VERSION, KIND
 __all__ = [
     "IMAGE",
     "Start",
-    "bare_job",
     "first_evaluation",
     "place",
     "pod_spec",
+    "pods_of",
     "spec_in",
     "take_turns",
     "tell_starts",
@@ -82,27 +83,25 @@ def spec_in(cluster: Cluster, namespace: str, name: str, **change: Any) -> Itera
         cluster.core.delete_namespaced_config_map(name, namespace)
 
 
-def without(cluster: Cluster, namespace: str, number: int) -> Start:
+def pods_of(cluster: Cluster, namespace: str, selector: str) -> list[dict[str, Any]]:
+    """Return the pods that a selector finds."""
+    listing = cluster.core.list_namespaced_pod(namespace, label_selector=selector)
+    found: list[dict[str, Any]] = cluster.plain(listing)["items"]
+    return found
+
+
+def without(cluster: Cluster, namespace: str, number: int, **change: Any) -> Start:
     """Measure a bare Job."""
     name = f"bare-{number}"
-    with spec_in(cluster, namespace, name):
-        return _without(cluster, namespace, name)
-
-
-def _without(cluster: Cluster, namespace: str, name: str) -> Start:
-    begin = time.time()
-    cluster.batch.create_namespaced_job(namespace, bare_job(name))
-
-    def pods() -> list[dict[str, Any]]:
-        listing = cluster.core.list_namespaced_pod(namespace, label_selector=f"job-name={name}")
-        found: list[dict[str, Any]] = cluster.plain(listing)["items"]
-        return found
-
-    try:
-        return first_evaluation(cluster, namespace, begin, pods)
-    finally:
-        cluster.batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
-        eventually(lambda: not pods(), f"the pod of {name} does not go", PATIENCE_SECONDS)
+    pods = partial(pods_of, cluster, namespace, f"job-name={name}")
+    with spec_in(cluster, namespace, name, **change):
+        begin = time.time()
+        cluster.batch.create_namespaced_job(namespace, bare_job(name))
+        try:
+            return first_evaluation(cluster, namespace, begin, pods)
+        finally:
+            cluster.batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
+            eventually(lambda: not pods(), f"the pod of {name} does not go", PATIENCE_SECONDS)
 
 
 def bare_job(name: str) -> dict[str, Any]:
@@ -192,7 +191,7 @@ def seconds(entry: dict[str, Any]) -> float:
 
 
 @contextlib.contextmanager
-def place(cluster: Cluster) -> Iterator[tuple[str, Bucket, Installation]]:
+def place(cluster: Cluster) -> Iterator[tuple[str, Bucket]]:
     """Yield a namespace that an operator minds, and a bucket that it knows."""
     environment = dict(os.environ)
     namespace = cluster.make_namespace(f"bench-{os.urandom(3).hex()}")
@@ -205,7 +204,7 @@ def place(cluster: Cluster) -> Iterator[tuple[str, Bucket, Installation]]:
         ):
             bucket.share(cluster, namespace)
             made.install()
-            yield namespace, bucket, made
+            yield namespace, bucket
     finally:
         made.uninstall()
         for each in (namespace, system):

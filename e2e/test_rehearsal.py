@@ -7,19 +7,20 @@ import json
 
 import pytest
 from e2e.kit.installation import DEFINITION, Installation
-from e2e.kit.jobs import START_SECONDS, Run, output_of
+from e2e.kit.jobs import START_SECONDS, Run, models_of, output_of
 from e2e.kit.waiting import eventually
 
 from promotion_gate.__main__ import main as promotion_gate
+from promotion_gate.verdict import Verdict
 from trainingjob_api import GROUP
 
 CANARY = {f"{GROUP}/operator-class": "canary"}
+USER = f"{GROUP}/user"
 BASELINE = {"automl": {"enabled": False}, "budget": None}
 # As long as the change of a release takes, and then some.
 LONG = {"timeLeftSeconds": 60}
-PROMOTE, ROLL_BACK, WAIT = 0, 1, 2
-TERMINAL = {"Succeeded", "Failed"}
-SHARED_JOBS = 20
+# Who is in at 10 % and at 50 % follows from the users' names alone: 1 and 12 of these.
+USERS = [f"user-{number}" for number in range(20)]
 
 
 class Stage:
@@ -37,24 +38,22 @@ class Stage:
         self.cluster, self.bucket = cluster, bucket
         self.team = cluster.make_namespace(f"{prefix}-team")
         bucket.share(cluster, self.team)
-        self.releases = {}
-        # Neither is in any spec: a job tells by its folds who has planned it.
-        for name, folds in (("stable", 3), ("canary", 4)):
-            space = cluster.make_namespace(f"{prefix}-{name}")
-            self.releases[name] = Installation(
+        self.stable, self.canary = self.releases = [
+            Installation(
                 cluster,
-                space,
+                cluster.make_namespace(f"{prefix}-{name}"),
                 [self.team],
                 environment,
                 operatorClass=name,
+                # In no spec: a job tells by its folds who has planned it.
                 defaults={"cvFolds": folds},
                 test={"spec": {"output": output_of(bucket, self.team)}},
             )
-        self.stable, self.canary = self.releases.values()
-        self.namespaces = [self.team, self.stable.namespace, self.canary.namespace]
-        self.trainer = self.stable.values["trainer"]["image"]
+            for name, folds in (("stable", 3), ("canary", 4))
+        ]
+        self.namespaces = [self.team, *(each.namespace for each in self.releases)]
         self.runs: list[Run] = []
-        self.replaced: list[str] = []
+        self.replaced = 0
 
     def start(self, name, labels=None, **change):
         """Make a job whose folds are the release's."""
@@ -62,14 +61,19 @@ class Stage:
         self.runs.append(Run(self.cluster, self.team, self.bucket, name, change, labels=labels))
         return self.runs[-1]
 
-    def replace(self, run, **change):
-        """Delete a job that has ended and make it again, for the release that is there now."""
-        assert run.phase in TERMINAL
+    def replace(self, run):
+        """Delete a job that has failed and make it again, for the canary that is there now."""
+        assert run.phase == "Failed"
         run.delete()
         run.gone()
         self.runs.remove(run)
-        self.replaced.append(run.uid)
-        return self.start(run.name, CANARY, **change)
+        self.replaced += 1
+        return self.start(run.name, CANARY)
+
+    def manifests(self):
+        """Return the manifests of all models."""
+        keys = self.bucket.keys(models_of(self.team) + "/")
+        return {key for key in keys if key.endswith("/manifest.json")}
 
     def gate(self, folder):
         """Return what the promotion gate says about the jobs that are there."""
@@ -82,13 +86,13 @@ class Stage:
 def stage(cluster, bucket, environment, prefix, operator):
     """Both releases; the session's own installation has brought the definition."""
     made = Stage(cluster, bucket, environment, prefix)
-    for release in made.releases.values():
+    for release in made.releases:
         release.install(definition=False)
     yield made
     if not environment.get("E2E_KEEP"):
         for run in made.runs:
             run.delete()
-        for release in made.releases.values():
+        for release in made.releases:
             release.uninstall()
             cluster.delete_namespace(release.namespace)
         cluster.delete_namespace(made.team)
@@ -147,12 +151,12 @@ def test_a_trainer_image_that_is_not_there_stops_the_canary_alone(stage, tmp_pat
             lambda run=run: run.condition("Ready").get("reason") == "ImageUnavailable", "nobody says why", 60
         )
     # Two of each release have ended, which is too few to promote anything.
-    assert stage.gate(tmp_path) == WAIT
+    assert stage.gate(tmp_path) == Verdict.WAIT
     for run in lost:
         run.eventually(lambda run=run: run.phase == "Failed", "it outlives its deadline", 120)
         assert run.conditions()["Failed"] == ("True", "DeadlineExceeded")
         assert "ImageUnavailable" in run.condition("Failed")["message"]
-    assert stage.gate(tmp_path) == ROLL_BACK
+    assert stage.gate(tmp_path) == Verdict.ROLL_BACK
     assert "ROLL BACK" in capsys.readouterr().out
 
     assert identity(steady) == before
@@ -174,7 +178,7 @@ def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
     orphan.reach_search()
     before = identity(orphan)
     # The trainer's image under the operator's name: it does not know these arguments, and ends.
-    stage.canary.upgrade({"image": stage.trainer})
+    stage.canary.upgrade({"image": stage.canary.values["trainer"]["image"]})
     stage.canary.crashes()
     unseen = stage.start("unseen", CANARY, **BASELINE)
     known = len(orphan.journal())
@@ -184,8 +188,7 @@ def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
 
     assert verified(orphan)["attempts"] == 1
     assert orphan.outcomes == ["Succeeded"]
-    after = identity(orphan)
-    assert after == before
+    assert identity(orphan) == before
     assert unseen.status == {}
     stage.canary.roll_back()
     verified(unseen)
@@ -198,7 +201,6 @@ def test_upgrade_and_roll_back_of_the_stable_release_leave_jobs_alone(stage):
     other = {"defaults": {"cvFolds": 5}, "trainer": {"defaultWorkers": 2}, "resyncSeconds": 45}
     stage.stable.upgrade(other)
     stage.stable.settled()
-    stage.stable.wait_ready()
     assert identity(run) == before
     later = stage.start("begun-later", **BASELINE)
     verified(later)
@@ -210,7 +212,6 @@ def test_upgrade_and_roll_back_of_the_stable_release_leave_jobs_alone(stage):
 
 
 def test_a_greater_share_only_adds_jobs(stage):
-    names = [f"share-{number}" for number in range(SHARED_JOBS)]
     # No node takes them: what counts is how they are planned.
     nowhere = {"trainer": {"nodeSelector": {"nowhere": "true"}}, "activeDeadlineSeconds": 3600}
 
@@ -223,32 +224,33 @@ def test_a_greater_share_only_adds_jobs(stage):
         return found
 
     def made():
-        return [Run(stage.cluster, stage.team, stage.bucket, name, nowhere) for name in names]
+        return [
+            Run(stage.cluster, stage.team, stage.bucket, f"of-{user}", nowhere, labels={USER: user})
+            for user in USERS
+        ]
+
+    def taken_away(runs):
+        for run in runs:
+            run.delete()
+        for run in runs:
+            run.gone()
 
     def share(percent):
         stage.stable.upgrade({"automl": {"rolloutPercent": percent}})
         stage.stable.settled()
-        stage.stable.wait_ready()
 
     share(10)
     tenth = made()
     first = planned(tenth)
     share(50)
     assert planned(tenth) == first
-    for run in tenth:
-        run.delete()
-    for run in tenth:
-        run.gone()
+    taken_away(tenth)
     half = made()
     second = planned(half)
-    for run in half:
-        run.delete()
-    inside, outside = set(filter(first.get, names)), set(names) - set(filter(second.get, names))
-    assert inside <= set(filter(second.get, names))
-    assert len(inside) < SHARED_JOBS / 2
-    assert outside
-    for run in half:
-        run.gone()
+    taken_away(half)
+    few, many = set(filter(first.get, first)), set(filter(second.get, second))
+    assert few < many < set(second)
+    assert few
     stage.stable.roll_back(1)
 
 
@@ -260,14 +262,8 @@ def test_no_job_was_lost_or_run_twice(stage):
         assert run.phase == "Succeeded", run.name
         children = stage.cluster.children(stage.team, run.uid)
         assert [one for one in children if one.startswith("Job/")] == [f"Job/{run.name}-trainer"]
-        folder = f"{stage.team}/models/"
-        manifests = [
-            key
-            for key in stage.bucket.keys(folder)
-            if key.startswith(f"{run.name}-") and key.endswith("/manifest.json")
-        ]
-        assert manifests == [f"{run.folder.removeprefix(folder)}manifest.json"]
-    ended = len(stage.runs) + len(stage.replaced)
+    assert stage.manifests() == {f"{run.folder.split('/')[-2]}/manifest.json" for run in stage.runs}
+    ended = len(stage.runs) + stage.replaced
     eventually(
         lambda: stage.stable.finished() + stage.canary.finished() >= ended,
         lambda: f"{stage.stable.finished()} and {stage.canary.finished()} of {ended} are counted",
@@ -277,8 +273,10 @@ def test_no_job_was_lost_or_run_twice(stage):
 
 
 def test_helm_test_runs_a_job_to_its_model_and_deletes_it(stage, cluster):
-    before = cluster.trainingjobs(stage.team)
+    before, models = cluster.trainingjobs(stage.team), stage.manifests()
     stage.canary.test()
+    [made] = stage.manifests() - models
+    assert stage.bucket.document(f"{models_of(stage.team)}/{made}")["modelSource"] == "tpot"
     after = cluster.trainingjobs(stage.team)
     assert {each["metadata"]["uid"] for each in after} == {each["metadata"]["uid"] for each in before}
 

@@ -97,8 +97,7 @@ class Installation:
         self._remember()
         with self._helm() as helm:
             helm.rollback(OPERATOR, version=revision)
-        eventually(self._rolled_out, self._why_not, READY_SECONDS)
-        self.wait_ready()
+        self.settled()
 
     def settled(self) -> None:
         """Wait until the operator of the last upgrade is the one that is ready."""
@@ -165,7 +164,7 @@ class Installation:
         return self._finished + self._counted()
 
     def _remember(self) -> None:
-        # A pod takes its counters along.
+        # A pod takes its counters along; one that does not answer has seen nothing end.
         if self._answers():
             self._finished += self._counted()
 

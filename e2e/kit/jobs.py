@@ -10,7 +10,7 @@ from e2e.kit.waiting import eventually
 
 from trainingjob_api import API_VERSION, KIND
 
-__all__ = ["Run", "merged", "output_of"]
+__all__ = ["Run", "merged", "models_of", "output_of"]
 
 START_SECONDS = 150
 """From creation to the first evaluation: scheduling, imports, the baseline."""

@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import dask
@@ -10,22 +11,42 @@ import pytest
 from trainingjob_trainer.search.cluster import Workers, local_workers
 
 
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    with local_workers(1, memory_limit_mb=700, scratch=tmp_path_factory.mktemp("dask")) as found:
+        yield found
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_workers_and_scheduler_listen_on_the_loopback_interface_alone(tmp_path: Path) -> None:
-    with local_workers(1, memory_limit_mb=700, scratch=tmp_path) as workers:
-        here = psutil.Process()
-        listening = [
-            found.laddr
-            for process in [here, *here.children(recursive=True)]
-            for found in process.net_connections()
-            if found.status == psutil.CONN_LISTEN
-        ]
-        profiled = workers.client.run(dask.config.get, "distributed.worker.profile.enabled")
-    # Samples of a worker's stack cost time, and nobody looks at them.
-    assert set(profiled.values()) == {False}
+@pytest.mark.usefixtures("workers")
+def test_workers_and_scheduler_listen_on_the_loopback_interface_alone() -> None:
+    here = psutil.Process()
+    listening = [
+        found.laddr
+        for process in [here, *here.children(recursive=True)]
+        for found in process.net_connections()
+        if found.status == psutil.CONN_LISTEN
+    ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert 8787 not in {address.port for address in listening}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("distributed.worker.profile.enabled", False),
+        ("distributed.admin.tick.interval", "500ms"),
+        ("distributed.admin.system-monitor.interval", "2s"),
+        ("distributed.admin.system-monitor.gil.enabled", False),
+    ],
+)
+def test_dask_does_not_watch_workers_for_a_dashboard_that_nobody_opens(
+    workers: Workers, setting: str, value: object
+) -> None:
+    assert list(workers.client.run(dask.config.get, setting).values()) == [value]
 
 
 @pytest.mark.slow

@@ -146,6 +146,16 @@ def test_a_worker_that_joins_gets_what_waits() -> None:
     assert len(cluster.sent["b"]) == 2
 
 
+@pytest.mark.parametrize(("seconds", "waiting"), [(0.05, 1), (0.2, 1), (0.3, 0), (20.0, 0)])
+def test_a_second_task_waits_behind_short_ones_only(clock: Clock, seconds: float, waiting: int) -> None:
+    cluster = Cluster("a", "b")
+    pool = started(cluster, 1)
+    clock.now += seconds
+    cluster.sent["a"][0].finish()
+    pool.poll(0)
+    assert pool.free() == 2 * (1 + waiting)
+
+
 def test_nobody_is_blamed_when_all_workers_die_at_once(clock: Clock) -> None:
     cluster = Cluster("a", "b", "c")
     pool = started(cluster, 1, 2, 3, 4)

@@ -21,7 +21,7 @@ _START_SECONDS = 120
 # each small array that is freed goes back to the kernel and is faulted in anew.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # Dask looks at each process every 20 ms, and at the stack of each worker every 10 ms, for a dashboard that
-# nobody opens: of two cores a tenth of one.
+# nobody opens. In the trainer's process alone that is a twentieth of a core.
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
