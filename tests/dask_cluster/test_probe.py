@@ -56,11 +56,12 @@ def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler
         assert one.status == "running"
         assert one.nanny is not None
         assert one.nanny != one.address
-    assert set(seen.running) == {one.address for one in seen.workers}
+        assert "/worker-" in one.directory
+    assert seen.running == {one.address: one.directory for one in seen.workers}
 
 
 def test_what_is_no_scheduler_is_told_from_one(stage: Stage, scheduler: Process, mute: str) -> None:
-    worker = ask(resolve_address(stage.scheduler_file)).running[0]
+    (worker,) = ask(resolve_address(stage.scheduler_file)).running
     assert "another Dask process answers there" in refusal(worker)
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"tcp://127.0.0.1:{server.getsockname()[1]}"
@@ -126,7 +127,7 @@ def test_a_probe_waits_for_an_address_and_notes_when_the_last_worker_went(tmp_pa
         try:
             first = stage.scheduler()
             alone = until(probe, "seen.reachable", "an answer")
-            assert alone.workers == ()
+            assert alone.workers == {}
             assert alone.no_workers_since == missing.no_workers_since
             first.send(signal.SIGKILL)
             until(probe, "not seen.reachable", "a miss")

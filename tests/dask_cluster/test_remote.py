@@ -16,7 +16,7 @@ from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.task import PoolLost
 
 REF = StoreRef(folder="nowhere", work_digest="a" * 64, frame_digest="b" * 64, folds=1, named=False)
-GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers=("a", "b"), leaving=("c",))
+GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers={"a": "1", "b": "2"}, leaving=("c",))
 
 
 class Scheduler:
@@ -88,7 +88,7 @@ def test_a_cluster_that_fits_is_taken(workers: RemoteWorkers, client: Client) ->
     workers.settings(nothing)
     workers.ship(REF, nothing)
     workers.check()
-    assert (workers.live(), workers.leaving()) == (("a", "b"), ("c",))
+    assert (workers.live(), workers.leaving()) == ({"a": "1", "b": "2"}, ("c",))
     workers.close(REF)
     assert client.closed
     assert client.unregistered == ["trainingjob-table-" + "a" * 16]

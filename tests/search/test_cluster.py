@@ -55,7 +55,7 @@ def test_dask_does_not_watch_workers_for_a_dashboard_that_nobody_opens(
 def test_workers_that_are_killed_again_and_again_still_come_back(tmp_path: Path) -> None:
     # Dask gives a worker up if it is away 15 s after it was lost, even if that is another time.
     with local_workers(2, memory_limit_mb=700, scratch=tmp_path) as workers:
-        started, known = time.monotonic(), set[str]()
+        started, known = time.monotonic(), set[str]()  # by process: a port is soon given out again
         while time.monotonic() - started < 20:
             known = await_new(workers, known)
             for pid in workers.client.run(os.getpid).values():
@@ -65,7 +65,7 @@ def test_workers_that_are_killed_again_and_again_still_come_back(tmp_path: Path)
 
 def await_new(workers: Workers, known: set[str]) -> set[str]:
     deadline = time.monotonic() + 90
-    while len(found := set(workers.live()) - known) < 2:
+    while len(found := set(workers.live().values()) - known) < 2:
         assert time.monotonic() < deadline, f"{len(found)} of 2 workers came back"
         time.sleep(0.1)
     return known | found

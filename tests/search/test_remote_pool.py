@@ -63,6 +63,7 @@ class Cluster:
 
     def __init__(self, *workers: str) -> None:
         self.workers = list(workers)
+        self.processes: dict[str, str] = {}
         self.sent: dict[str, list[FakeFuture]] = {}
         self.drained: list[str] = []
         self.lost: PoolLost | None = None
@@ -72,8 +73,8 @@ class Cluster:
     def client(self) -> Any:
         return self
 
-    def live(self) -> list[str]:
-        return self.workers
+    def live(self) -> dict[str, str]:
+        return {worker: self.processes.get(worker, "first") for worker in self.workers}
 
     def leaving(self) -> list[str]:
         return self.drained
@@ -171,6 +172,49 @@ def test_nobody_is_blamed_when_all_workers_die_at_once(clock: Clock) -> None:
     for future in [*cluster.sent["d"], *cluster.sent["e"]]:
         future.finish()
     assert set(results(pool.poll(0))) == {1, 2, 3, 4}
+
+
+def test_a_worker_that_takes_the_address_of_a_dead_one_is_used(clock: Clock) -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2)
+    cluster.kill("a")
+    cluster.workers, cluster.processes = ["a"], {"a": "second"}  # between two looks
+    assert pool.poll(0) == []
+    clock.now += 10
+    pool.poll(0)
+    for future in cluster.sent["a"]:
+        future.finish()
+    assert set(results(pool.poll(0))) == {1, 2}
+
+
+def test_tasks_of_a_worker_whose_address_has_another_one_now_are_submitted_again(clock: Clock) -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1, 2)
+    lost = cluster.sent.pop("a")  # and nobody says so
+    cluster.processes = {"a": "second"}
+    assert pool.free() == 0
+    assert pool.poll(0) == []
+    clock.now += 10
+    pool.poll(0)
+    assert len(cluster.sent["a"]) == len(lost) == 2
+    for future in cluster.sent["a"]:
+        future.finish()
+    assert set(results(pool.poll(0))) == {1, 2}
+
+
+def test_who_was_drained_is_forgotten_with_its_process(clock: Clock) -> None:
+    cluster = Cluster("a")
+    pool = started(cluster, 1)
+    cluster.workers, cluster.drained = [], ["a"]
+    pool.poll(0)
+    cluster.sent["a"][0].finish()
+    assert set(results(pool.poll(0))) == {1}
+    cluster.workers, cluster.drained, cluster.processes = ["a"], [], {"a": "second"}
+    pool.submit(task(2))
+    clock.now += LIMIT + 2
+    cluster.kill("a")
+    (end,) = pool.poll(0)
+    assert (end.tag, end.killed) == (2, True), "a task that outlives its limit is no victim of a drain"
 
 
 def test_a_task_is_not_blamed_for_the_first_death_of_its_worker(clock: Clock) -> None:

@@ -31,8 +31,8 @@ class Remote:
         self._lost = lost
         self.steps: list[str] = []
 
-    def live(self) -> list[str]:
-        return ["a", "b"]
+    def live(self) -> dict[str, str]:
+        return {"a": "1", "b": "2"}
 
     def leaving(self) -> list[str]:
         return []

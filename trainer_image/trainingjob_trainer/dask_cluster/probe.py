@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from distributed import Security
@@ -38,12 +38,15 @@ class WorkerIdentity:
         Address of the process that starts it again; None if there is none.
     status
         Dask's word: ``running``, ``paused``, ``closing_gracefully`` and others.
+    directory
+        The folder that the process made for itself. Each makes another one, while ports come back.
     """
 
     address: str
     name: str
     nanny: str | None
     status: str
+    directory: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +65,9 @@ class SchedulerIdentity:
     workers: tuple[WorkerIdentity, ...]
 
     @property
-    def running(self) -> tuple[str, ...]:
-        """Addresses of the workers that take tasks."""
-        return tuple(one.address for one in self.workers if one.status == "running")
+    def running(self) -> Mapping[str, str]:
+        """Addresses of the workers that take tasks, and their folders."""
+        return {one.address: one.directory for one in self.workers if one.status == "running"}
 
     @property
     def leaving(self) -> tuple[str, ...]:
@@ -132,7 +135,11 @@ def _understand(address: str, answer: Any) -> SchedulerIdentity:
     try:
         workers = tuple(
             WorkerIdentity(
-                address=str(where), name=str(one["name"]), nanny=one["nanny"], status=str(one["status"])
+                address=str(where),
+                name=str(one["name"]),
+                nanny=one["nanny"],
+                status=str(one["status"]),
+                directory=str(one["local_directory"]),
             )
             for where, one in answer["workers"].items()
         )
@@ -171,7 +178,7 @@ class ProbeSnapshot:
         Of the last answer; another one means another scheduler, which knows nothing of the tasks of the
         first. None before the first answer.
     workers
-        Addresses of the running workers, by the last answer.
+        Addresses of the running workers and their folders, by the last answer.
     leaving
         Addresses of those that have been told to end and finish a task first, by the last answer.
     no_workers_since
@@ -187,7 +194,7 @@ class ProbeSnapshot:
     misses: int = 0
     asked: int = 0
     scheduler_id: str | None = None
-    workers: tuple[str, ...] = ()
+    workers: Mapping[str, str] = field(default_factory=dict)
     leaving: tuple[str, ...] = ()
     no_workers_since: float | None = None
     last_ok: float | None = None

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import wait
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ class RemoteWorkers:
     scheduler_id: str
     remote: bool = True
 
-    def live(self) -> Collection[str]:
-        """Return the addresses of the workers that take tasks now."""
+    def live(self) -> Mapping[str, str]:
+        """Return the workers that take tasks now: address, and the folder that each process made."""
         return self.probe.snapshot().workers
 
     def leaving(self) -> Collection[str]:

@@ -1,7 +1,7 @@
 """The workers of a local run: single-threaded processes under a nanny, with a memory limit each."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +84,13 @@ class Workers:
     def check(self) -> None:
         """Do nothing: the scheduler lives in this process."""
 
-    def live(self) -> Collection[str]:
-        """Return the addresses of the workers that take tasks now."""
-        return [address for address, state in list(self.scheduler.workers.items()) if _takes_tasks(state)]
+    def live(self) -> Mapping[str, str]:
+        """Return the workers that take tasks now: address, and the id of the process."""
+        return {
+            address: state.server_id
+            for address, state in list(self.scheduler.workers.items())
+            if _takes_tasks(state)
+        }
 
 
 def _import_once_for_all() -> None:

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -51,7 +51,7 @@ class TaskPool:
         self._source = source
         self._lines: dict[str, Line] = {}
         self._waiting: deque[Task] = deque()
-        self._dead_addresses: set[str] = set()
+        self._gone: dict[str, str] = {}
         self._done: queue.SimpleQueue[tuple[str, Task, Future, Answer]] = queue.SimpleQueue()
         self._empty_since: float | None = None
         self._lost: PoolLost | None = None
@@ -143,6 +143,8 @@ class TaskPool:
             if len(line.tasks) >= self._depth():
                 return
             self._waiting.remove(task)
+            if line.worker != live[address]:
+                line = self._lines[address] = Line(worker=live[address])
             self._send(task, address, line)
 
     def _depth(self) -> int:
@@ -153,11 +155,22 @@ class TaskPool:
         """
         return DEPTH if not self._took or median(self._took) < _SHORT_SECONDS else 1
 
-    def _takers(self) -> list[str]:
+    def _takers(self) -> Mapping[str, str]:
         """Return the workers that take tasks; a remote one that died may be listed for a while longer."""
         live = self._source.live()
-        self._dead_addresses.intersection_update(live)
-        return [address for address in live if address not in self._dead_addresses]
+        self._gone = {
+            address: worker for address, worker in self._gone.items() if live.get(address) == worker
+        }
+        return {
+            address: worker
+            for address, worker in live.items()
+            if address not in self._gone and not self._replaced(address, live)
+        }
+
+    def _replaced(self, address: str, live: Mapping[str, str]) -> bool:
+        """Whether tasks were sent to another worker than the one that is at its address now."""
+        line = self._lines.get(address)
+        return line is not None and bool(line.tasks) and live.get(address, line.worker) != line.worker
 
     def _send(self, task: Task, address: str, line: Line) -> None:
         function, arguments, limit = task.call()
@@ -217,8 +230,8 @@ class TaskPool:
     def _bury(self, address: str, why: str) -> list[Completion]:
         """End the task that its worker died of, and let those behind it wait for another worker."""
         line = self._lines.pop(address, None)
-        if self._source.remote:
-            self._dead_addresses.add(address)
+        if line is not None and line.worker is not None and self._source.remote:
+            self._gone[address] = line.worker
         # A task that is done was not running, even if its value has not been fetched yet.
         undone = [] if line is None else [one for one in line.tasks if not one.done]
         if line is None or not undone:
@@ -263,7 +276,7 @@ class TaskPool:
     def _look_after(self) -> list[Completion]:
         """Find workers that vanished without a word and tasks that outlive every limit."""
         now = time.monotonic()
-        live, leaving = set(self._source.live()), set(self._source.leaving())
+        live, leaving = self._source.live(), set(self._source.leaving())
         self._empty_since = None if live else self._empty_since or now
         if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
             raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
@@ -272,7 +285,8 @@ class TaskPool:
             line.drained = line.drained or address in leaving
             there = address in live or address in leaving
             line.missing_since = None if there else line.missing_since or now
-            vanished = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
+            missing = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
+            vanished = missing or self._replaced(address, live)
             if not line.tasks:
                 if vanished:
                     del self._lines[address]

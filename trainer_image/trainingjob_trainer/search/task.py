@@ -1,7 +1,7 @@
 """A task of the search, how it ends, and what a pool needs of a cluster."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,8 +43,8 @@ class WorkerSource(Protocol):
     def remote(self) -> bool:
         """Whether workers have clocks of their own and may go for reasons of their own."""
 
-    def live(self) -> Collection[str]:
-        """Return the addresses of the workers that take tasks now."""
+    def live(self) -> Mapping[str, str]:
+        """Return the workers that take tasks now: address, and what no other process has had there."""
 
     def leaving(self) -> Collection[str]:
         """Return the addresses of the workers that finish what they do and take no more."""
@@ -109,9 +109,13 @@ class Completion:
 
 @dataclass(slots=True)
 class Line:
-    """The tasks of one worker, in order; the first one is running."""
+    """The tasks of one worker, in order; the first one is running.
+
+    A port is soon given to another process, so an address alone does not say which worker it is.
+    """
 
     tasks: deque[Task] = field(default_factory=deque)
+    worker: str | None = None
     head_since: float = 0.0
     missing_since: float | None = None
     drained: bool = False
