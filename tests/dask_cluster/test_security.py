@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainingjob_trainer.dask_cluster.security import CertificateFiles, client_security, role_security
-from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
@@ -53,6 +53,14 @@ def test_a_file_that_cannot_be_read_is_named(named: dict[str, str]) -> None:
     Path(named[TLS + "CLIENT__KEY"]).unlink()
     with pytest.raises(SpecInvalid, match=r"client\.key cannot be read: No such file"):
         client_security(named)
+
+
+def test_certificates_none_of_which_is_there_mean_that_no_cluster_is(named: dict[str, str]) -> None:
+    for path in named.values():
+        Path(path).unlink()
+    with pytest.raises(RunFailed, match=r"no Dask cluster for this run: .*client\.key") as caught:
+        client_security(named)
+    assert caught.value.reason == "SchedulerUnavailable"
 
 
 def test_a_key_in_place_of_a_path_is_not_shown(named: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import dask.config
 from distributed import Security
 
-from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 __all__ = ["CertificateFiles", "Role", "client_security", "role_security"]
 
@@ -46,7 +46,14 @@ def client_security(environment: Mapping[str, str]) -> Security | None:
     ------
     SpecInvalid
         ``CertificatesInvalid``: only some are named, or one cannot be read.
+    RunFailed
+        ``SchedulerUnavailable``: all are named and none is there, as where no cluster could be made.
     """
+    named = _named("client", CertificateFiles(), environment)
+    if all(_is_absent(value) for value in named.values()):
+        places = ", ".join(str(value) for value in named.values())
+        text = f"there is no Dask cluster for this run: none of its certificates is there ({places})"
+        raise RunFailed("SchedulerUnavailable", text)
     return role_security("client", CertificateFiles(), environment)
 
 
@@ -69,17 +76,9 @@ def role_security(role: Role, files: CertificateFiles, environment: Mapping[str,
     SpecInvalid
         ``CertificatesInvalid``: only some are named, or one cannot be read.
     """
-    config = dask.config.collect_env(dict(environment))
-    asked = {
-        "ca-file": files.ca_file,
-        f"{role}.cert": files.cert,
-        f"{role}.key": files.key,
-    }
-    found = {
-        name: str(given) if given else dask.config.get(f"{_TLS}.{name}", None, config=config)
-        for name, given in asked.items()
-    }
+    found = _named(role, files, environment)
     if not any(found.values()):
+        config = dask.config.collect_env(dict(environment))
         if dask.config.get("distributed.comm.require-encryption", None, config=config):
             switch = _variable("require-encryption", above="distributed.comm")
             raise _invalid(f"{switch} is set, but no certificates are: name {', '.join(_names(found))}")
@@ -90,6 +89,30 @@ def role_security(role: Role, files: CertificateFiles, environment: Mapping[str,
         tls_ca_file=found["ca-file"],
         **{f"tls_{role}_cert": found[f"{role}.cert"], f"tls_{role}_key": found[f"{role}.key"]},
     )
+
+
+def _named(role: Role, files: CertificateFiles, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return Dask's settings of a role's certificates, and what each names."""
+    config = dask.config.collect_env(dict(environment))
+    asked = {
+        "ca-file": files.ca_file,
+        f"{role}.cert": files.cert,
+        f"{role}.key": files.key,
+    }
+    return {
+        name: str(given) if given else dask.config.get(f"{_TLS}.{name}", None, config=config)
+        for name, given in asked.items()
+    }
+
+
+def _is_absent(value: Any) -> bool:
+    """Whether a setting is a path at which there is nothing; a key in place of a path is none."""
+    if not isinstance(value, str) or "\n" in value:
+        return False
+    try:
+        return not Path(value).exists()
+    except OSError:
+        return False
 
 
 def _check(found: Mapping[str, Any]) -> None:
