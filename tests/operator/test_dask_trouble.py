@@ -162,6 +162,7 @@ OOM = {
     "state": {"waiting": {"reason": "CrashLoopBackOff"}},
     "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
 }
+KILLED = OOM | {"lastState": {"terminated": {"exitCode": 137, "reason": "Error"}}}
 BARE = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}}
 FULL = {
     "conditions": [
@@ -180,6 +181,7 @@ FULL = {
         ("worker", AGAIN, "DaskCrashed", "no scheduler to work for"),
         ("worker", OOM, "OutOfMemory", "raise memoryLimitMb"),
         ("scheduler", OOM, "OutOfMemory", "dask.schedulerResources"),
+        ("worker", KILLED, "DaskCrashed", "137 (it was killed, most often for its memory)"),
         ("scheduler", BARE, "SecretNotFound", "there is no Secret x"),
     ],
 )

@@ -90,6 +90,18 @@ def test_memory_is_named(cluster, operation):
     assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", 137)
 
 
+def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):
+    # Where the limit of the pod is reached before that of its container, the reason is "Error".
+    cluster.submit(backoffLimit=0)
+    operation.settle()
+    cluster.run_pod()
+    cluster.end_pod(137, reason="Error")
+    cluster.end_job("Failed", "BackoffLimitExceeded")
+    operation.settle()
+    [attempt] = cluster.status["attemptHistory"]
+    assert "137 (it was killed, most often for its memory)" in attempt["message"]
+
+
 def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
     cluster.submit()
     operation.settle()

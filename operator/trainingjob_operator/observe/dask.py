@@ -10,7 +10,7 @@ from typing import Any
 from trainingjob_api import reasons
 from trainingjob_operator.names import DASK_COMPONENT_LABEL, Owner, dask_name, owned_by
 from trainingjob_operator.observe.observed import DaskSeen, DaskSnapshot, Trouble
-from trainingjob_operator.observe.pods import cannot_start, container_status, short, unscheduled
+from trainingjob_operator.observe.pods import cannot_start, container_status, exit_words, short, unscheduled
 from trainingjob_operator.subject import read_time
 
 __all__ = ["dask_refusal", "read_dask"]
@@ -110,7 +110,7 @@ def _not_running(
             yield Trouble(reasons.OUT_OF_MEMORY, f"{who} was killed for its memory; raise {what}")
         elif last.get("exitCode"):
             said = f": {short(last['message'])}" if last.get("message") else ""
-            text = f"{who} ended with exit status {last['exitCode']} and is started again{said}"
+            text = f"{who} ended with exit status {exit_words(last['exitCode'])} and is started again{said}"
             yield Trouble(reasons.DASK_CRASHED, text)
 
 

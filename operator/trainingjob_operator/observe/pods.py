@@ -14,6 +14,7 @@ from trainingjob_operator.subject import read_time
 __all__ = [
     "cannot_start",
     "container_status",
+    "exit_words",
     "read_pod",
     "secrets_of",
     "short",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 MAX_TEXT = 400
+EXIT_KILLED = 137
 EXIT_TERMINATED = 143
 _IMAGE_WORDS = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -124,7 +126,12 @@ def _ended(ended: dict[str, Any] | None) -> Trouble | None:
     if code == EXIT_TERMINATED:
         return Trouble(reasons.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
     detail = f": {short(ended['message'])}" if ended.get("message") else ""
-    return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {code}{detail}")
+    return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {exit_words(code)}{detail}")
+
+
+def exit_words(code: int | None) -> str:
+    """Return an exit status in words; a kill is not always said to be one for memory."""
+    return f"{code} (it was killed, most often for its memory)" if code == EXIT_KILLED else str(code)
 
 
 def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Trouble | None:
