@@ -88,7 +88,6 @@ def test_a_worker_that_is_killed_for_its_memory_is_started_again(start, dask, cl
     def killed() -> bool:
         found = cluster.core.read_namespaced_pod(pod.metadata.name, namespace).status.container_statuses[0]
         last = found.last_state.terminated or found.state.terminated
-        # Not by its reason: where the pod's own limit is reached first, the container's says "Error".
         return bool(found.restart_count and last and last.exit_code == 128 + signal.SIGKILL)
 
     run.eventually(killed, "the worker is not killed for its memory", 60)

@@ -20,6 +20,7 @@ __all__ = ["DISTRIBUTED", "GROUP", "VERSION", "DaskOperator", "DaskSide", "distr
 GROUP, VERSION = "kubernetes.dask.org", "v1"
 DEFINITIONS = ("daskclusters", "daskworkergroups", "daskjobs", "daskautoscalers")
 READY_SECONDS = 120
+EXEC_SECONDS = 60
 SCRATCH = "/scratch"
 
 _SMALL = {"requests": {"cpu": "50m", "memory": "300Mi"}, "limits": {"cpu": "2", "memory": "2Gi"}}
@@ -273,7 +274,15 @@ def run_in(cluster: Cluster, namespace: str, pod: str, command: list[str]) -> st
     api = config.new_client_from_config(cluster.kubeconfig, context=cluster.context)
     try:
         call = client.CoreV1Api(api).connect_get_namespaced_pod_exec
-        return str(stream(call, pod, namespace, command=command, stderr=True, stdout=True))
+        said = stream(
+            call, pod, namespace, command=command, stderr=True, stdout=True, _preload_content=False
+        )
+        try:
+            said.run_forever(timeout=EXEC_SECONDS)
+            return str(said.read_all())
+        finally:
+            # Its own `close` leaves the socket open where the other side was killed.
+            said.sock.shutdown()
     finally:
         api.close()
 

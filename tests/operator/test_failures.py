@@ -91,7 +91,6 @@ def test_memory_is_named(cluster, operation):
 
 
 def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):
-    # Where the limit of the pod is reached before that of its container, the reason is "Error".
     cluster.submit(backoffLimit=0)
     operation.settle()
     cluster.run_pod()
