@@ -276,7 +276,9 @@ def test_helm_test_runs_a_job_to_its_model_and_deletes_it(stage, cluster):
     before, models = cluster.trainingjobs(stage.team), stage.manifests()
     stage.canary.test()
     [made] = stage.manifests() - models
-    assert stage.bucket.document(f"{models_of(stage.team)}/{made}")["modelSource"] == "tpot"
+    folder = made.removesuffix("/manifest.json")
+    summary = stage.bucket.document(f"{models_of(stage.team)}/{folder}/evaluation_summary.json")
+    assert summary["modelSource"] == "tpot"
     after = cluster.trainingjobs(stage.team)
     assert {each["metadata"]["uid"] for each in after} == {each["metadata"]["uid"] for each in before}
 
