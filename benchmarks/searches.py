@@ -166,7 +166,10 @@ def stock(
     *,
     seed: int = SEED,
 ) -> tuple[Any, float]:
-    """Run TPOT's own evolver, without its final refit; return it and the seconds."""
+    """Run TPOT's own evolver, without its final refit; return it and the seconds.
+
+    The first of the *generations* is the initial population.
+    """
     rng = np.random.default_rng(seed)
     evolver = BaseEvolver(
         individual_generator=iter(lambda: space.generate(rng), None),
