@@ -67,7 +67,6 @@ REVIEWED: Mapping[str, Review] = {
     "func-timeout": Review(
         "LGPL-3.0", "its LICENSE file; used by TPOT, unchanged and replaceable, as the LGPL asks"
     ),
-    "pykube-ng": Review("Apache-2.0", "its LICENSE file; a classifier says more than it does"),
     "python-dateutil": Review(
         "Apache-2.0 OR BSD-3-Clause", "its LICENSE file; the metadata says Dual License"
     ),

@@ -274,9 +274,7 @@ def run_in(cluster: Cluster, namespace: str, pod: str, command: list[str]) -> st
     api = config.new_client_from_config(cluster.kubeconfig, context=cluster.context)
     try:
         call = client.CoreV1Api(api).connect_get_namespaced_pod_exec
-        said = stream(
-            call, pod, namespace, command=command, stderr=True, stdout=True, _preload_content=False
-        )
+        said = stream(call, pod, namespace, command=command, stderr=True, stdout=True, _preload_content=False)
         try:
             said.run_forever(timeout=EXEC_SECONDS)
             return str(said.read_all())

@@ -1,6 +1,7 @@
 """`trainingjob worker`: how it works, and each of the ways in which it ends."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -237,7 +238,9 @@ def test_it_joins_the_next_scheduler_and_waits_for_another_one(
     roaming.wait_for("has lost its scheduler", times=2)
     roaming.send(signal.SIGTERM)
     assert roaming.ended() == 0
-    assert "Traceback" not in roaming.text
+    # A heartbeat that is under way when its scheduler is killed is told by Dask with all its frames.
+    cut_off = r"Failed to communicate with scheduler during heartbeat\.\n.*?(?=^\d{4}-)"
+    assert "Traceback" not in re.sub(cut_off, "", roaming.text, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_it_gives_up_when_there_is_no_scheduler(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.dask_processes import wait_until
 from trainingjob_trainer.events import Event, Heartbeat, StageChanged
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 
@@ -85,7 +86,12 @@ def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
         module="support.children",
     )
     assert end.ended is Ended.SAVED
-    assert not [one for one in psutil.process_iter(["status"]) if lives_in(one, pids[0])]
+    # Of those that were killed, only the child itself is waited for: the others are nobody's here.
+    wait_until(
+        lambda: not [one for one in psutil.process_iter(["status"]) if lives_in(one, pids[0])],
+        "the child's group is gone",
+        10,
+    )
 
 
 def lives_in(process: psutil.Process, group: int) -> bool:
