@@ -277,6 +277,7 @@ def run_in(cluster: Cluster, namespace: str, pod: str, command: list[str]) -> st
         said = stream(call, pod, namespace, command=command, stderr=True, stdout=True, _preload_content=False)
         try:
             said.run_forever(timeout=EXEC_SECONDS)
+            assert not said.is_open(), f"{command[0]} in {pod} still runs after {EXEC_SECONDS} s"
             return str(said.read_all())
         finally:
             # Its own `close` leaves the socket open where the other side was killed.

@@ -78,26 +78,26 @@ def test_attempts_run_out(cluster, operation):
     assert cluster.status["attempts"] == 2
 
 
-def test_memory_is_named(cluster, operation):
+def killed(cluster, operation, reason):
+    """Let the trainer be killed with no attempt left, as the kubelet tells it; return the attempt."""
     cluster.submit(backoffLimit=0)
     operation.settle()
     cluster.run_pod()
-    cluster.end_pod(137, reason="OOMKilled")
+    cluster.end_pod(137, reason=reason)
     cluster.end_job("Failed", "BackoffLimitExceeded")
     operation.settle()
-    assert "OutOfMemory" in cluster.condition("Failed")["message"]
     [attempt] = cluster.status["attemptHistory"]
+    return attempt
+
+
+def test_memory_is_named(cluster, operation):
+    attempt = killed(cluster, operation, "OOMKilled")
+    assert "OutOfMemory" in cluster.condition("Failed")["message"]
     assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", 137)
 
 
 def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):
-    cluster.submit(backoffLimit=0)
-    operation.settle()
-    cluster.run_pod()
-    cluster.end_pod(137, reason="Error")
-    cluster.end_job("Failed", "BackoffLimitExceeded")
-    operation.settle()
-    [attempt] = cluster.status["attemptHistory"]
+    attempt = killed(cluster, operation, "Error")
     assert "137 (it was killed, most often for its memory)" in attempt["message"]
 
 
