@@ -1,7 +1,6 @@
 """Whatever is wrong with the Dask cluster: a model within the budget, and the reason in the resource."""
 
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,7 +87,7 @@ def test_a_worker_that_is_killed_for_its_memory_is_started_again(start, dask, cl
     def killed() -> bool:
         found = cluster.core.read_namespaced_pod(pod.metadata.name, namespace).status.container_statuses[0]
         last = found.last_state.terminated or found.state.terminated
-        return bool(found.restart_count and last and last.exit_code == 128 + signal.SIGKILL)
+        return bool(found.restart_count and last and last.reason == "OOMKilled")
 
     run.eventually(killed, "the worker is not killed for its memory", 60)
     status = run.reach("Succeeded")
