@@ -117,7 +117,7 @@ class ResolvedRun(SpecModel):
         data = self.model_dump(mode="json", by_alias=True)
         budget = data["budget"]
         parts = {
-            "dataset": {key: data["dataset"][key] for key in ("uri", "endpoint", "format", "sha256")},
+            "dataset": {key: data["dataset"][key] for key in ("uri", "endpoint", "format", "sha256", "csv")},
             "budget": {key: budget[key] for key in ("cvFolds", "populationSize", "perRunLimitSeconds")},
             "searchSpace": {key: data["searchSpace"][key] for key in ("preset", "tree")},
             **{

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 from trainingjob_api.base import Bool, ColumnName, CommonName, SpecModel, rules
-from trainingjob_api.spec_data import Acceptance, Dataset, Output, Validation
+from trainingjob_api.spec_data import Acceptance, Csv, Dataset, Output, Validation
 from trainingjob_api.spec_run import Automl, Budget, ConfigMapRef, Dask, SearchSpace, Trainer
 from trainingjob_api.vocabulary import FeatureType, ParallelMode, Task
 
@@ -19,6 +19,7 @@ __all__ = [
     "Automl",
     "Budget",
     "ConfigMapRef",
+    "Csv",
     "Dask",
     "Dataset",
     "Output",

@@ -2,17 +2,66 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import ConfigDict, Field, StrictFloat, StrictInt, StringConstraints
 
 from trainingjob_api.base import Bool, ColumnName, Digest, SpecModel, UriOrigin, rules
 from trainingjob_api.scheduling import SecretRef
 from trainingjob_api.uris import DatasetUri, OutputUri
-from trainingjob_api.vocabulary import DatasetFormat, ValidationStrategy
+from trainingjob_api.vocabulary import DatasetFormat, DecimalMark, Encoding, ThousandsMark, ValidationStrategy
 
-__all__ = ["Acceptance", "Dataset", "Output", "Validation"]
+__all__ = ["Acceptance", "Csv", "Dataset", "Output", "Validation"]
 
 _DOTS = "(^|/)[.][.](/|$)"
 _LOCAL_ONLY = "file:// is for local runs (trainingjob run) only; use s3:// or pvc://"
+
+
+class Csv(SpecModel):
+    """How values are written as text; what is not given is found in the file and reported.
+
+    The separator and the encoding are those of a CSV file; all other fields also hold for columns of text in
+    Parquet.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.decimal) || !has(self.thousands) || self.decimal != self.thousands",
+                "decimal and thousands must differ",
+            )
+        )
+    )
+
+    separator: (
+        Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\"\r\n]$")] | None
+    ) = Field(default=None, description="Character between the fields of a CSV file, such as ';' or a tab.")
+    encoding: Encoding | None = Field(
+        default=None, description="Encoding of a CSV file; utf-8 (the default) takes a byte order mark too."
+    )
+    decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers: '.' or ','.")
+    thousands: ThousandsMark | None = Field(
+        default=None,
+        description="Mark between thousands: '.', ',', an apostrophe, space (any kind), or none, which "
+        "reads 1.234 and 1,234 as fractions or not at all.",
+    )
+    missing_values: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=32)] | None
+    ) = Field(
+        default=None,
+        description="The texts that count as missing, in every column and beside empty cells; [] for none. "
+        "By default NA, NaN, null, None, N/A and the like, and in columns of numbers also placeholders such "
+        "as '?' and '-'.",
+    )
+    day_first: Bool | None = Field(
+        default=None,
+        description="Whether the day comes before the month where dates such as 03/04/2025 leave it open.",
+    )
+    time_zone: (
+        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None
+    ) = Field(
+        default=None,
+        description="Zone whose hours and weekdays are used of time stamps with an offset, such as "
+        "Europe/Berlin; by default that of a Parquet column, else UTC.",
+    )
 
 
 class Dataset(SpecModel):
@@ -39,6 +88,10 @@ class Dataset(SpecModel):
     )
     format: DatasetFormat | None = Field(
         default=None, description="Format of the table; auto (the default) looks at its name and first bytes."
+    )
+    csv: Csv | None = Field(
+        default=None,
+        description="How the file writes its values, where what is found in it is not what is meant.",
     )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Secret with the S3 credentials that read the dataset."

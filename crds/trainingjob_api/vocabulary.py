@@ -18,6 +18,8 @@ __all__ = [
     "ConditionStatus",
     "ConditionType",
     "DatasetFormat",
+    "DecimalMark",
+    "Encoding",
     "FeatureType",
     "ModelSource",
     "ParallelMode",
@@ -26,6 +28,7 @@ __all__ = [
     "Stage",
     "TaintEffect",
     "Task",
+    "ThousandsMark",
     "TolerationOperator",
     "ValidationStrategy",
 ]
@@ -84,6 +87,40 @@ class DatasetFormat(StrEnum):
     AUTO = "auto"
     CSV = "csv"
     PARQUET = "parquet"
+
+
+class Encoding(StrEnum):
+    """Encoding of a CSV file."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    UTF_32 = "utf-32"
+    WINDOWS_1252 = "windows-1252"
+    ISO_8859_1 = "iso-8859-1"
+    ISO_8859_15 = "iso-8859-15"
+    WINDOWS_1250 = "windows-1250"
+    WINDOWS_1251 = "windows-1251"
+    SHIFT_JIS = "shift_jis"
+    GB18030 = "gb18030"
+    BIG5 = "big5"
+    EUC_KR = "euc-kr"
+
+
+class DecimalMark(StrEnum):
+    """Mark before the fraction of a number."""
+
+    POINT = "."
+    COMMA = ","
+
+
+class ThousandsMark(StrEnum):
+    """Mark between the thousands of a number; ``space`` is any kind of space."""
+
+    POINT = "."
+    COMMA = ","
+    APOSTROPHE = "'"
+    SPACE = "space"
+    NONE = "none"
 
 
 class ValidationStrategy(StrEnum):

@@ -1,24 +1,28 @@
 """CSV: every check that needs no values comes before the values are parsed."""
 
 import codecs
-import csv
 import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from csv import Error as CsvError
+from csv import field_size_limit, reader
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
-from trainingjob_trainer.dataset.files import CHUNK
+from trainingjob_api.spec import Csv
+from trainingjob_api.vocabulary import Encoding
+from trainingjob_trainer.dataset.files import CHUNK, new_file, too_large
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["check_names", "check_row_count", "read_csv"]
+__all__ = ["CsvLayout", "check_names", "check_row_count", "read_csv"]
 
-_DELIMITERS = (",", ";", "\t", "|")
+_SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 20
 _SHOWN = 5
 _HEAD = 1 << 22  # characters that are looked at to understand the file
@@ -31,15 +35,34 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_DECIMAL_POINT = re.compile(r"[+-]?\d+\.\d+")
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+_JSON = re.compile(r"\s*(\{\s*\"|\[\s*[\[{])")
 
 
-def read_csv(path: Path, settings: TrainerSettings) -> pd.DataFrame:
-    """Return the table in the UTF-8 CSV file *path*.
+@dataclass(frozen=True, slots=True)
+class CsvLayout:
+    """How a CSV file is laid out.
 
-    The delimiter is the comma, or a semicolon, a tab or a bar where the header has no comma and the first
-    rows agree on it; with another delimiter, a decimal comma is understood.
+    Parameters
+    ----------
+    separator
+        Character between the fields.
+    encoding
+        As Python names it.
+    skipped_lines
+        Lines before the header: 1 for the ``sep=;`` of a spreadsheet program.
+    """
+
+    separator: str = ","
+    encoding: str = Encoding.UTF_8.value
+    skipped_lines: int = 0
+
+
+def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> tuple[pd.DataFrame, CsvLayout]:
+    """Return the table in the CSV file *path* with every value as the text that it is.
+
+    Only empty fields are missing. The separator is that of *csv* or of a first line ``sep=;``, else the comma,
+    or a semicolon, a tab or a bar where the header has no comma and the first rows agree on it.
 
     Raises
     ------
@@ -47,20 +70,30 @@ def read_csv(path: Path, settings: TrainerSettings) -> pd.DataFrame:
         ``EncodingInvalid``, ``DatasetFormatInvalid``, ``DatasetEmpty``, ``TooManyColumns``,
         ``DuplicateColumns``, ``RaggedRows`` or ``TooManyRows``.
     """
-    csv.field_size_limit(_LINE_LIMIT)
+    csv = csv or Csv()
+    encoding = (csv.encoding or Encoding.UTF_8).value
+    if encoding != Encoding.UTF_8:
+        path = _as_utf8(path, encoding, limit=settings.max_decompressed_bytes)
+    field_size_limit(_LINE_LIMIT)
     _check_encoding(path)
     head = _head(path)
-    delimiter = _delimiter(head)
-    width = _check_header(head, delimiter, settings.max_columns)
-    _check_records(path, delimiter, width, settings.max_rows)
+    named = _SEPARATOR_LINE.match(head)
+    head = head[named.end() :] if named else head
+    _check_no_json(head)
+    separator = csv.separator or (named.group(1) if named else _separator(head))
+    layout = CsvLayout(separator=separator, encoding=encoding, skipped_lines=1 if named else 0)
+    width = _check_header(head, separator, settings.max_columns)
+    _check_records(path, layout, width, settings.max_rows)
     try:
         frame = pd.read_csv(
             path,
-            sep=delimiter,
-            decimal=_decimal(head, delimiter),
+            sep=separator,
+            skiprows=layout.skipped_lines,
             encoding="utf-8-sig",
             index_col=False,
-            low_memory=False,
+            dtype="str",
+            keep_default_na=False,
+            na_values=[""],
         )
     except (ValueError, OverflowError) as error:
         raise DataError(
@@ -68,7 +101,7 @@ def read_csv(path: Path, settings: TrainerSettings) -> pd.DataFrame:
         ) from error
     frame.columns = frame.columns.astype(str)
     check_row_count(len(frame), settings.max_rows)
-    return frame
+    return frame, layout
 
 
 def check_names(names: Sequence[str], limit: int) -> None:
@@ -114,6 +147,41 @@ def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
         raise DataError("DatasetEmpty", "the table has a header but no rows; add rows to it")
 
 
+def _as_utf8(path: Path, encoding: str, *, limit: int) -> Path:
+    """Return a copy of *path* in UTF-8 beside it."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    copy = path.with_name(f"{path.name}.utf-8")
+    size = 0
+    with path.open("rb") as file, new_file(copy) as target:
+        while True:
+            chunk = file.read(CHUNK)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    "EncodingInvalid",
+                    f"the CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error.reason}); "
+                    "name its encoding, or leave the field out for UTF-8",
+                ) from error
+            size += len(text)
+            if size > limit:
+                raise too_large(limit)
+            target.write(text.encode())
+            if not chunk:
+                return copy
+
+
+def _check_no_json(head: str) -> None:
+    """Refuse JSON lines and JSON arrays, which often carry the name of a CSV file."""
+    if _JSON.match(head):
+        raise DataError(
+            "DatasetFormatInvalid",
+            "the file holds JSON, not CSV; convert it with: "
+            'pandas.read_json("data.json", lines=True).to_csv("data.csv", index=False) (lines=False for one '
+            "array)",
+        )
+
+
 def _check_encoding(path: Path) -> None:
     """Refuse what is not UTF-8 text, with the byte at fault."""
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -145,16 +213,16 @@ def _check_bom(head: bytes) -> None:
         if head.startswith(bom):
             raise DataError(
                 "EncodingInvalid",
-                f"the CSV file is {name} from byte offset 0, not UTF-8; convert it with: iconv -f {name} -t "
-                "UTF-8",
+                f"the CSV file is {name} from byte offset 0, not UTF-8; set spec.dataset.csv.encoding to "
+                f"{name.lower()}, or convert it with: iconv -f {name} -t UTF-8",
             )
 
 
 def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         "EncodingInvalid",
-        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; if it was written as "
-        "Windows-1252 (Excel), convert it with: iconv -f WINDOWS-1252 -t UTF-8",
+        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set spec.dataset.csv.encoding "
+        "to the one it has, such as windows-1252 (Excel), or convert it with: iconv -f WINDOWS-1252 -t UTF-8",
     )
 
 
@@ -180,43 +248,43 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each record begins and its fields, blank lines left out."""
-    reader = csv.reader(lines, delimiter=delimiter)
+    records = reader(lines, delimiter=separator)
     begin = 1
     try:
-        for fields in reader:
+        for fields in records:
             if fields:
                 yield begin, fields
-            begin = reader.line_num + 1
-    except csv.Error as error:
+            begin = records.line_num + 1
+    except CsvError as error:
         raise DataError(
             "DatasetFormatInvalid", f"line {begin} of the CSV file: {error}; check its quotes"
         ) from error
 
 
-def _delimiter(head: str) -> str:
-    """Choose the first delimiter under which the first records agree on more than one field."""
-    for delimiter in _DELIMITERS:
-        records = list(islice(_records(io.StringIO(head, newline=""), delimiter), _SAMPLE_RECORDS))
+def _separator(head: str) -> str:
+    """Choose the first separator under which the first records agree on more than one field."""
+    for separator in _SEPARATORS:
+        records = list(islice(_records(io.StringIO(head, newline=""), separator), _SAMPLE_RECORDS))
         if len(head) == _HEAD and len(records) > 1:
             records.pop()  # may have been cut off
         widths = {len(fields) for _, fields in records}
         if len(widths) == 1 and widths.pop() > 1:
-            return delimiter
+            return separator
     return ","
 
 
-def _check_header(head: str, delimiter: str, max_columns: int) -> int:
+def _check_header(head: str, separator: str, max_columns: int) -> int:
     """Return the number of columns that the header names."""
     first = head[: head.find("\n")] if "\n" in head else head
-    if '"' not in first and first.count(delimiter) >= max_columns:
-        check_names([""] * (first.count(delimiter) + 1), max_columns)
+    if '"' not in first and first.count(separator) >= max_columns:
+        check_names([""] * (first.count(separator) + 1), max_columns)
     if len(first) == _HEAD:
         raise DataError(
             "DatasetFormatInvalid", f"the CSV header has {_HEAD:,} characters or more; shorten it"
         )
-    header = next((fields for _, fields in _records(io.StringIO(head, newline=""), delimiter)), [])
+    header = next((fields for _, fields in _records(io.StringIO(head, newline=""), separator)), [])
     if not any(name.strip() for name in header):
         raise DataError(
             "DatasetEmpty", "the CSV file begins with no header line; write the columns' names to it"
@@ -225,32 +293,22 @@ def _check_header(head: str, delimiter: str, max_columns: int) -> int:
     return len(header)
 
 
-def _check_records(path: Path, delimiter: str, width: int, max_rows: int) -> None:
+def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> None:
     """Refuse a row with more or fewer fields than the header, and more rows than *max_rows*."""
     rows = -1  # the header is no row
+    skipped = layout.skipped_lines
     with _open(path) as file:
-        for line, fields in _records(_lines(file), delimiter):
+        for _ in range(skipped):
+            file.readline(_LINE_LIMIT)
+        for line, fields in _records(_lines(file), layout.separator):
             rows += 1
             if len(fields) != width:
                 raise DataError(
                     "RaggedRows",
-                    f"line {line} of the CSV file has {len(fields)} field(s), its header has {width}; "
-                    "correct the line (a delimiter inside a value needs quotes around the value)",
+                    f"line {line + skipped} of the CSV file has {len(fields)} field(s), its header has {width}; "
+                    "correct the line (a separator inside a value needs quotes around the value), or set "
+                    f"spec.dataset.csv.separator if the separator is not {layout.separator!r}",
                 )
             if rows > max_rows:
                 break
     check_row_count(rows, max_rows)
-
-
-def _decimal(head: str, delimiter: str) -> str:
-    """Return the decimal mark: a comma only where no value of the first rows has a point."""
-    if delimiter == ",":
-        return "."
-    cells = [
-        cell
-        for _, fields in islice(_records(io.StringIO(head, newline=""), delimiter), 1, 200)
-        for cell in fields
-    ]
-    commas = any(_DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells)
-    points = any(_DECIMAL_POINT.fullmatch(cell.strip()) for cell in cells)
-    return "," if commas and not points else "."

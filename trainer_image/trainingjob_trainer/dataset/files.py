@@ -11,7 +11,7 @@ from typing import BinaryIO
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.errors import DataError, RunFailed
 
-__all__ = ["CHUNK", "Fetched", "fetch", "human", "inflate", "sniff"]
+__all__ = ["CHUNK", "Fetched", "fetch", "human", "inflate", "new_file", "sniff", "too_large"]
 
 CHUNK = 1 << 20
 """Bytes that are held at once."""
@@ -59,7 +59,7 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
     """
     digest = hashlib.sha256()
     size = 0
-    with _new_file(path) as file:
+    with new_file(path) as file:
         for chunk in chunks:
             size += len(chunk)
             if size > limit:
@@ -89,7 +89,8 @@ class _Scratch:
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[_Scratch]:
+def new_file(path: Path) -> Iterator[_Scratch]:
+    """Open a file that must not exist yet on the scratch disk."""
     try:
         file = path.open("xb")
     except OSError as error:
@@ -119,22 +120,23 @@ def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
     with stored.open("rb") as source:
         if source.read(len(_GZIP)) != _GZIP:
             if stored.stat().st_size > limit:
-                raise _bomb(limit)
+                raise too_large(limit)
             return stored
         source.seek(0)
-        with _new_file(plain) as target:
+        with new_file(plain) as target:
             size = 0
             for chunk in _members(iter(lambda: source.read(CHUNK), b"")):
                 size += len(chunk)
                 if size > limit:
-                    raise _bomb(limit)
+                    raise too_large(limit)
                 target.write(chunk)
     if size == 0:
         raise DataError("DatasetEmpty", "the gzip file holds no bytes; write a header line and rows to it")
     return plain
 
 
-def _bomb(limit: int) -> DataError:
+def too_large(limit: int) -> DataError:
+    """Return the error of a dataset that is larger than *limit* (bytes) once decompressed."""
     return DataError(
         "DecompressedTooLarge",
         f"the dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, "

@@ -8,8 +8,8 @@ import pandas as pd
 
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
-from trainingjob_trainer.dataset.csv_file import read_csv
-from trainingjob_trainer.dataset.files import Fetched, fetch, inflate, sniff
+from trainingjob_trainer.dataset.csv_file import CsvLayout, read_csv
+from trainingjob_trainer.dataset.files import fetch, inflate, sniff
 from trainingjob_trainer.dataset.parquet_file import read_parquet
 from trainingjob_trainer.dataset.samples import make_sample
 from trainingjob_trainer.dataset.sources import open_source, public_uri
@@ -23,7 +23,7 @@ _SAMPLE = "sample://"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it was read.
+    """A table as it was read, before its text is understood.
 
     Parameters
     ----------
@@ -37,6 +37,10 @@ class Table:
         Where it was read from, without a query, which may hold a signature.
     format
         ``csv`` or ``parquet``.
+    csv
+        Layout of a CSV file; None for Parquet and samples.
+    index_names
+        Columns that pandas gives back as the index of a frame, such as those of a Parquet file.
     """
 
     frame: pd.DataFrame
@@ -44,6 +48,8 @@ class Table:
     size_bytes: int
     uri: str
     format: str
+    csv: CsvLayout | None = None
+    index_names: tuple[str, ...] = ()
 
 
 def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) -> Table:
@@ -78,13 +84,19 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
         _check_pin(dataset, fetched.sha256)
         plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
-        frame = read_parquet(plain, settings) if found is DatasetFormat.PARQUET else read_csv(plain, settings)
-    return _table(frame, fetched, public_uri(dataset.uri), found)
-
-
-def _table(frame: pd.DataFrame, fetched: Fetched, uri: str, found: DatasetFormat) -> Table:
+        layout, index_names = None, ()
+        if found is DatasetFormat.PARQUET:
+            frame, index_names = read_parquet(plain, settings)
+        else:
+            frame, layout = read_csv(plain, settings, dataset.csv)
     return Table(
-        frame=frame, sha256=fetched.sha256, size_bytes=fetched.size_bytes, uri=uri, format=found.value
+        frame=frame,
+        sha256=fetched.sha256,
+        size_bytes=fetched.size_bytes,
+        uri=public_uri(dataset.uri),
+        format=found.value,
+        csv=layout,
+        index_names=index_names,
     )
 
 

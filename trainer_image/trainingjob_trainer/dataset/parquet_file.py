@@ -18,11 +18,10 @@ _BATCH_ROWS = 4096
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
-def read_parquet(path: Path, settings: TrainerSettings) -> pd.DataFrame:
-    """Return the table in the Parquet file *path*.
+def read_parquet(path: Path, settings: TrainerSettings) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table in the Parquet file *path*, and which of its columns pandas makes the index of.
 
-    The index that pandas stores beside the columns is left out, since it is not a column of the frame that
-    a model gets later.
+    A named index holds values like any other column. One without a name is left out.
 
     Raises
     ------
@@ -34,13 +33,19 @@ def read_parquet(path: Path, settings: TrainerSettings) -> pd.DataFrame:
         with pq.ParquetFile(path) as file:
             columns = _check_metadata(file, settings)
             table = _read(file, columns, settings)
+            index = _index_names(file)
     except (pa.ArrowException, OSError) as error:
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
             "DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again"
         ) from error
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    return frame
+    return frame, tuple(name for name in columns if name in index)
+
+
+def _index_names(file: pq.ParquetFile) -> frozenset[str]:
+    metadata = file.schema_arrow.pandas_metadata or {}
+    return frozenset(name for name in metadata.get("index_columns", ()) if isinstance(name, str))
 
 
 def _check_metadata(file: pq.ParquetFile, settings: TrainerSettings) -> list[str]:

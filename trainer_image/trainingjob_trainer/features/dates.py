@@ -1,11 +1,14 @@
 """Which notation of dates a column has, and the steps that read it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
 import pandas as pd
+from pandas.api.types import is_string_dtype
+
+from trainingjob_trainer.features.notation import PLACEHOLDERS
 
 __all__ = ["DateReading", "guess_date_format", "parse_dates", "read_dates_as"]
 
@@ -18,6 +21,7 @@ _DAYS = (
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 _ISO = "ISO8601"
+_OFFSET = r"[+-]\d{2}:?\d{2}$"
 _DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
 Unit = Literal["s", "ms", "us", "ns"]
 _UNITS: tuple[tuple[float, Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
@@ -35,29 +39,68 @@ class DateReading:
         Unit of the numbers since 1970 (``s``, ``ms``, ``us``, ``ns``), if the column holds such.
     digits
         Whether the values are numbers that spell a date, such as 20260131.
+    zone
+        Zone whose hours and weekdays are used; None: UTC.
+    ambiguous
+        Whether no value tells day and month apart.
+    guessed
+        Whether the values themselves say that they are dates.
+    offsets
+        Whether texts end in an offset from UTC.
     """
 
     format: str = _ISO
     unit: Unit | None = None
     digits: bool = False
+    zone: str | None = None
+    ambiguous: bool = False
+    guessed: bool = False
+    offsets: bool = False
+
+    @property
+    def day_first(self) -> bool | None:
+        """Whether the day comes before the month in numbers; None where it needs no telling."""
+        day, month, year = (self.format.find(part) for part in ("%d", "%m", "%Y"))
+        if day < 0 or month < 0 or 0 <= year < min(day, month):
+            return None
+        return day < month
+
+    def describe(self) -> str:
+        """Return the notation in words."""
+        if self.unit is not None:
+            return f"{self.unit} since 1970"
+        return f"written as {self.format}"
 
 
-def read_dates_as(column: pd.Series) -> DateReading:
+def read_dates_as(
+    column: pd.Series, *, day_first: bool | None = None, zone: str | None = None
+) -> DateReading:
     """Find out how *column*, which is known to hold dates, is written.
 
     Numbers of 4, 6 or 8 digits spell a year, a month or a day; other numbers count from 1970, in the unit
-    that puts them nearest to our time. Where day and month cannot be told apart in any value, the month is
-    first.
+    that puts them nearest to our time.
+
+    Parameters
+    ----------
+    column
+        Dates, numbers, or texts and missing values.
+    day_first
+        What comes first where no value tells day and month apart; None: the month.
+    zone
+        Zone whose hours and weekdays are used; None: that of the column.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
-        return DateReading()
+        own = getattr(column.dt, "tz", None)
+        return DateReading(zone=zone or (None if own is None else str(own)), guessed=True)
     if pd.api.types.is_numeric_dtype(column):
-        return _numeric(column)
-    found = guess_date_format(column)
+        return replace(_numeric(column), zone=zone)
+    found, ambiguous = _guess(column, day_first=bool(day_first))
     if found is None:
         numbers = pd.to_numeric(column, errors="coerce")
-        return _numeric(numbers) if numbers.notna().mean() > 1 - _SHARE else DateReading()
-    return DateReading(format=found)
+        reading = _numeric(numbers) if numbers.notna().mean() > 1 - _SHARE else DateReading()
+        return replace(reading, zone=zone)
+    offsets = found == _ISO and bool(column.dropna().astype("str").str.contains(_OFFSET).any())
+    return DateReading(format=found, zone=zone, ambiguous=ambiguous, guessed=True, offsets=offsets)
 
 
 def _numeric(column: pd.Series) -> DateReading:
@@ -73,25 +116,32 @@ def _numeric(column: pd.Series) -> DateReading:
 
 
 def guess_date_format(column: pd.Series) -> str | None:
-    """Return the format under which at least 95 % of the values are dates, or None.
+    """Return the format under which at least 95 % of the values are dates, or None."""
+    return _guess(column, day_first=False)[0]
 
-    Parameters
-    ----------
-    column
-        Strings (or date objects) and missing values; a sample of the distinct ones is tried.
-    """
-    values = column.dropna()
-    distinct = pd.Series(values.astype("str").unique(), dtype="str")
+
+def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
+    """Return the format of a sample of the different texts, and whether day and month may be exchanged."""
+    values = column.dropna().astype("str").str.strip()
+    distinct = pd.Series(values[~values.str.casefold().isin(PLACEHOLDERS)].unique(), dtype="str")
     if distinct.empty:
-        return None
+        return None, False
     sample = distinct.sample(n=min(_SAMPLE, len(distinct)), random_state=0)
     plausible = sample.str.contains(r"\d", regex=True) & sample.str.len().between(6, 40)
     if plausible.mean() < _SHARE:
-        return None
+        return None, False
     if _share(sample, _ISO) >= _SHARE and sample.str.contains("-", regex=False).mean() >= _SHARE:
-        return _ISO
-    best = max(_candidates(str(sample.iloc[0])), key=lambda form: _share(sample, form), default=None)
-    return best if best is not None and _share(sample, best) >= _SHARE else None
+        return _ISO, False
+    shares = {form: _share(sample, form) for form in _candidates(str(sample[plausible].iloc[0]))}
+    best = max(shares, key=shares.__getitem__, default=None)
+    if best is None or shares[best] < _SHARE:
+        return None, False
+    order = {form: DateReading(form).day_first for form in shares}
+    equal = [form for form in shares if shares[form] == shares[best] and order[form] is not None]
+    ambiguous = len({order[form] for form in equal}) > 1
+    if ambiguous:
+        best = next(form for form in equal if order[form] is day_first)
+    return best, ambiguous
 
 
 def _candidates(example: str) -> Iterator[str]:
@@ -105,12 +155,14 @@ def _share(sample: pd.Series, form: str) -> float:
     return float(pd.to_datetime(sample, format=form, errors="coerce", utc=True).notna().mean())
 
 
-def parse_dates(column: pd.Series) -> pd.Series:
+def parse_dates(column: pd.Series, reading: DateReading | None = None) -> pd.Series:
     """Return *column* as UTC time stamps, missing where a value is no date."""
-    reading = read_dates_as(column)
+    reading = reading or read_dates_as(column)
     if reading.unit is not None:
         numbers = pd.to_numeric(column, errors="coerce")
         return pd.to_datetime(numbers, unit=reading.unit, errors="coerce", utc=True)
     if reading.digits:
         column = column.astype("str").str.replace(r"\.0$", "", regex=True)
+    elif is_string_dtype(column):
+        column = column.str.strip()
     return pd.to_datetime(column, format=reading.format, errors="coerce", utc=True)

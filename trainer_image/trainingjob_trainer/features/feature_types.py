@@ -8,13 +8,14 @@ import pandas as pd
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.dates import guess_date_format, parse_dates
+from trainingjob_trainer.features.columns import quoted
+from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.reading import Reading
 from trainingjob_trainer.features.target import nearest_columns
 
 __all__ = ["FeatureColumns", "infer_feature_types"]
 
-_NUMBERS = 0.95  # share of the values that must be numbers for a column of text to count as numeric
 _UNIQUE = 0.98
 _ID_ROWS = 20  # in fewer rows, all values being different means nothing
 _WORDS = 4
@@ -22,7 +23,6 @@ _SENTENCE = 40  # characters
 _SENTENCES = 100  # distinct values from which long ones are text rather than names of categories
 _VARIED = 0.5
 _SAMPLE = 5_000
-_LEADING_ZERO = re.compile(r"0\d+")
 _ID_NAME = re.compile(r"(?:^|[_\W])(?:id|uuid|guid|key|index|idx|rowid|row|unnamed: \d+)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z0-9](?:Id|ID|Key|UUID)$")
 _UNSUPPORTED = frozenset({"bytes", "complex", "nested"})
@@ -43,7 +43,12 @@ FeatureColumns = tuple[dict[str, FeatureType], tuple[Finding, ...]]
 
 
 def infer_feature_types(
-    frame: pd.DataFrame, asked: Mapping[str, FeatureType], *, target: str, roles: Mapping[str, str]
+    frame: pd.DataFrame,
+    asked: Mapping[str, FeatureType],
+    *,
+    target: str,
+    roles: Mapping[str, str],
+    readings: Mapping[str, Reading],
 ) -> FeatureColumns:
     """Return the type of each column of *frame* but the target, ``ignore`` included, and what was found.
 
@@ -58,6 +63,8 @@ def infer_feature_types(
     roles
         Columns that validation uses and a model therefore does not, by default, with the field that names
         each.
+    readings
+        How each column was read.
 
     Raises
     ------
@@ -74,13 +81,13 @@ def infer_feature_types(
             continue
         if name in asked:
             types[name] = asked[name]
-            findings += _check_asked(frame[name], asked[name])
+            findings += _check_asked(frame[name], asked[name], readings[name])
         elif name in roles:
             types[name] = FeatureType.IGNORE
             message = f"the column is no feature, since {roles[name]} names it; give it a type to make it one"
             findings.append(Finding(FindingKind.ROLE, Severity.INFO, name, message))
         else:
-            types[name], found = _infer(frame[name])
+            types[name], found = _infer(frame[name], readings[name])
             findings += found
     if all(kind is FeatureType.IGNORE for kind in types.values()):
         raise DataError(
@@ -105,20 +112,20 @@ def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: 
             )
 
 
-def _check_asked(column: pd.Series, asked: FeatureType) -> list[Finding]:
+def _check_asked(column: pd.Series, asked: FeatureType, reading: Reading) -> list[Finding]:
     if asked is FeatureType.IGNORE:
         return []
     if _value_kind(column) in _UNSUPPORTED:
         raise _impossible(column, asked, "its values are nested, binary or complex")
-    parsed = _parsed(column, asked)
+    parsed = _parsed(column, asked, reading)
     if column.notna().any() and parsed.isna().all():
         raise _impossible(column, asked, "none of its values can be read as such")
-    return _lost(column, asked)
+    return _lost(column, asked, reading)
 
 
-def _parsed(column: pd.Series, kind: FeatureType) -> pd.Series:
+def _parsed(column: pd.Series, kind: FeatureType, reading: Reading) -> pd.Series:
     if kind is FeatureType.DATETIME:
-        return parse_dates(column)
+        return parse_dates(column, reading.date)
     if kind is FeatureType.NUMERIC and not _is_duration(column):
         return pd.to_numeric(column, errors="coerce")
     return column
@@ -132,20 +139,19 @@ def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
     )
 
 
-def _lost(column: pd.Series, kind: FeatureType) -> list[Finding]:
+def _lost(column: pd.Series, kind: FeatureType, reading: Reading) -> list[Finding]:
     """Return a finding if some values cannot be read as *kind*."""
-    bad = column[column.notna() & _parsed(column, kind).isna()].astype("str")
+    bad = column[column.notna() & _parsed(column, kind, reading).isna()]
     if bad.empty:
         return []
-    examples = ", ".join(repr(value[:40]) for value in bad.value_counts().index[:3])
     message = (
-        f"{len(bad):,} value(s) cannot be read as {kind.value}, such as {examples}, and count as missing; "
-        "set the type in spec.featureTypes if it is another"
+        f"{len(bad):,} value(s) cannot be read as {kind.value} and count as missing: {quoted(bad)}; set the "
+        "type in spec.featureTypes if it is another"
     )
     return [Finding(FindingKind.UNREADABLE, Severity.WARNING, str(column.name), message)]
 
 
-def _infer(column: pd.Series) -> tuple[FeatureType, list[Finding]]:
+def _infer(column: pd.Series, reading: Reading) -> tuple[FeatureType, list[Finding]]:
     name = str(column.name)
     kind = _value_kind(column)
     if kind in _UNSUPPORTED:
@@ -157,21 +163,23 @@ def _infer(column: pd.Series) -> tuple[FeatureType, list[Finding]]:
         what = "has no value in any row" if column.isna().all() else "has the same value in every row"
         message = f"the column is ignored, since it {what}"
         return FeatureType.IGNORE, [Finding(FindingKind.CONSTANT, Severity.INFO, name, message)]
-    inferred = _by_kind(column, kind)
-    if _identifier(column, inferred):
+    inferred = _by_kind(column, kind, reading)
+    if not reading.clock and _identifier(column, inferred):
         message = (
             "the column is ignored, since nearly every row has a value of its own, as an identifier has; "
             "give it a type in spec.featureTypes to use it"
         )
         return FeatureType.IGNORE, [Finding(FindingKind.IDENTIFIER, Severity.WARNING, name, message)]
-    return inferred, _lost(column, inferred) if kind == "text" else []
+    return inferred, _lost(column, inferred, reading) if kind == "text" else []
 
 
-def _by_kind(column: pd.Series, kind: str) -> FeatureType:
+def _by_kind(column: pd.Series, kind: str, reading: Reading) -> FeatureType:
     match kind:
         case "number":
             return FeatureType.NUMERIC
         case "date":
+            return FeatureType.DATETIME
+        case "text" if reading.date is not None:
             return FeatureType.DATETIME
         case "text" if not isinstance(column.dtype, pd.CategoricalDtype):
             return _infer_text(column)
@@ -208,11 +216,6 @@ def _is_duration(column: pd.Series) -> bool:
 def _infer_text(column: pd.Series) -> FeatureType:
     values = column.dropna().astype("str")
     sample = values.sample(n=min(_SAMPLE, len(values)), random_state=0)
-    numbers = pd.to_numeric(sample, errors="coerce").notna()
-    if numbers.mean() >= _NUMBERS and not sample.str.fullmatch(_LEADING_ZERO).any():
-        return FeatureType.NUMERIC
-    if guess_date_format(column) is not None:
-        return FeatureType.DATETIME
     words = float(np.median(sample.str.count(r"\S+")))
     length = float(np.median(sample.str.len()))
     varied = values.nunique() >= min(_SENTENCES, max(_ID_ROWS, _VARIED * len(values)))

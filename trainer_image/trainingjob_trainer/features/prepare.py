@@ -1,5 +1,6 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,14 @@ from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.dataset import Table
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.features.columns import Columns, describe_layout, read_columns, read_texts
 from trainingjob_trainer.features.copies import duplicate_rows, find_duplicates, sets_of_copies
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.metric import Metric, resolve_metric
-from trainingjob_trainer.features.schema import InputSchema, describe_input
+from trainingjob_trainer.features.metric import Metric, metric_task, resolve_metric
+from trainingjob_trainer.features.reading import Reading
+from trainingjob_trainer.features.schema import FileSchema, InputSchema, describe_file, describe_input
 from trainingjob_trainer.features.split import (
     Classes,
     Split,
@@ -30,6 +33,7 @@ from trainingjob_trainer.features.target import (
     find_column,
     read_labels,
     read_numbers,
+    read_target,
     usable_rows,
 )
 from trainingjob_trainer.features.task import infer_task
@@ -60,6 +64,12 @@ class Prepared:
         The positive one of two classes, or None.
     feature_types
         Type of each column of ``frame``.
+    readings
+        How the raw values of each column are read.
+    target_reading
+        How those of the target are.
+    index_names
+        Columns that a frame may have as its index instead.
     schema
         The same for people and other programs.
     train_index, holdout_index
@@ -85,6 +95,9 @@ class Prepared:
     classes: tuple[Any, ...] | None
     positive_label: Any
     feature_types: dict[str, FeatureType]
+    readings: dict[str, Reading]
+    target_reading: Reading
+    index_names: tuple[str, ...]
     schema: InputSchema
     train_index: np.ndarray
     holdout_index: np.ndarray
@@ -130,21 +143,25 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     roles = _roles(run)
     for name, field in roles.items():
         find_column(table.frame, name, field, "ValidationColumnMissing")
-    rows, lost = _usable(table.frame, run)
+    columns, target_reading = _read(table, run)
+    rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
     task, inferred = infer_task(frame[target_name], run.task, run.metric)
     goal = _target(frame[target_name], task, run)
-    types, typed = infer_feature_types(frame, run.feature_types, target=target_name, roles=roles)
+    types, typed = infer_feature_types(
+        frame, run.feature_types, target=target_name, roles=roles, readings=columns.readings
+    )
     used: dict[str, FeatureType] = {
         name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
     }
-    split, groups = _split(frame, goal, run)
+    split, groups = _split(frame, goal, run, compared=[*used, target_name])
     classify = task is Task.CLASSIFICATION
     features = frame[list(used)].reset_index(drop=True)
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
     about_target = (*([inferred] if inferred else []), *goal.findings)
     about_columns = (*infinite, *typed, *leaks)
-    found = (*lost, *about_target, *about_columns, *split.findings)
+    read = tuple(one for one in columns.findings if one.column in {None, target_name, *used, *roles})
+    found = (*read, *lost, *about_target, *about_columns, *split.findings)
     return Prepared(
         frame=features,
         target=goal.values,
@@ -153,7 +170,12 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         classes=goal.classes,
         positive_label=goal.positive_label,
         feature_types=used,
-        schema=_schema(features, used, goal, task, target_name),
+        readings={name: columns.readings[name] for name in used},
+        target_reading=target_reading,
+        index_names=tuple(name for name in table.index_names if name in used),
+        schema=_schema(
+            features, used, goal, task, target_name, columns.readings, describe_file(table, run.dataset.csv)
+        ),
         train_index=split.train,
         holdout_index=split.holdout,
         folds=split.folds,
@@ -163,6 +185,18 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         cv_folds=len(split.folds),
         dataset_sha256=table.sha256,
     )
+
+
+def _read(table: Table, run: ResolvedRun) -> tuple[Columns, Reading]:
+    """Return the table with its values instead of their texts, and how those of the target were read."""
+    name, csv = run.target_column, run.dataset.csv
+    texts = read_texts(table.frame, csv, None if table.csv is None else table.csv.separator)
+    metric = None if run.metric is None else metric_task(run.metric)
+    target, reading, found = read_target(table.frame[name], texts, wanted=metric or run.task)
+    columns = read_columns(table.frame, texts, run.feature_types, skip=name)
+    layout = describe_layout(table.csv, texts)
+    frame = columns.frame.assign(**{name: target})
+    return replace(columns, frame=frame, findings=(*layout, *found, *columns.findings)), reading
 
 
 def _roles(run: ResolvedRun) -> dict[str, str]:
@@ -226,11 +260,15 @@ def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
     )
 
 
-def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split, np.ndarray | None]:
+def _split(
+    frame: pd.DataFrame, goal: _Target, run: ResolvedRun, *, compared: list[str]
+) -> tuple[Split, np.ndarray | None]:
+    """Cut the rows; copies are told by the *compared* columns, those in use and the target."""
     validation = run.validation
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
     classes = goal.classified
-    duplicates = duplicate_rows(frame)
+    rows = frame[compared]
+    duplicates = duplicate_rows(rows)
 
     def repeated(*, together: bool) -> tuple[Finding, ...]:
         return find_duplicates(duplicates, together=together)
@@ -243,7 +281,7 @@ def _split(frame: pd.DataFrame, goal: _Target, run: ResolvedRun) -> tuple[Split,
         times = _times(frame[validation.time_column]).to_numpy()
         split = split_by_time(times, classes, fraction=fraction, folds=folds)
         return replace(split, findings=repeated(together=False) + split.findings), None
-    sets = sets_of_copies(frame, duplicates)
+    sets = sets_of_copies(rows, duplicates)
     if sets is not None:
         together = split_copies(sets, classes, fraction=fraction, folds=folds, seed=seed)
         if together is not None:
@@ -264,10 +302,17 @@ def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
 
 
 def _schema(
-    frame: pd.DataFrame, types: dict[str, FeatureType], goal: _Target, task: Task, target: str
+    frame: pd.DataFrame,
+    types: dict[str, FeatureType],
+    goal: _Target,
+    task: Task,
+    target: str,
+    readings: Mapping[str, Reading],
+    file: FileSchema,
 ) -> InputSchema:
     return InputSchema(
-        columns=describe_input(frame, types),
+        file=file,
+        columns=describe_input(frame, types, readings),
         target=target,
         task=task.value,
         classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),

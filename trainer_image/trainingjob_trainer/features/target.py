@@ -7,8 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.features.columns import (
+    NUMBERS,
+    Texts,
+    as_truths,
+    has_zeros,
+    quoted,
+    read_numbers_of,
+    without_missing,
+    zeros_finding,
+)
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.notation import Notation
+from trainingjob_trainer.features.reading import Reading
 
 __all__ = [
     "Labels",
@@ -18,10 +31,14 @@ __all__ = [
     "nearest_columns",
     "read_labels",
     "read_numbers",
+    "read_target",
     "usable_rows",
 ]
 
 _SHOWN = 5
+_FEW_VALUES = 20  # different numbers that may be labels
+_MANY_LABELS = 1_000
+_LABEL_SHARE = 0.05
 _NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
 
@@ -73,6 +90,110 @@ def nearest_columns(name: str, frame: pd.DataFrame) -> str:
         return f"did you mean {' or '.join(repr(column) for column in near)}?"
     shown = ", ".join(repr(column) for column in columns[:_SHOWN])
     return f"its columns are {shown}{f' and {len(columns) - _SHOWN} more' if len(columns) > _SHOWN else ''}"
+
+
+def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Series, Reading, list[Finding]]:
+    """Return a target with its values, how they are read, and what was assumed.
+
+    Texts become booleans or numbers where all of them are; numbers with marks, signs or placeholders do, too,
+    where *wanted* is not classification and they are not a few labels. Words for missing values are labels
+    where they stand in 5 % of the rows of a target of texts.
+
+    Raises
+    ------
+    DataError
+        ``TargetNotNumeric`` if nearly all values are numbers and the others stand for nothing known.
+    """
+    name = str(column.name)
+    reading = Reading(missing=texts.missing)
+    if name not in texts.looks:
+        return column, reading, []
+    present = without_missing(column, texts.missing)
+    truths = as_truths(present)
+    if truths is not None:
+        return truths, reading, []
+    plain = pd.to_numeric(present, errors="coerce")
+    if plain.notna().eq(present.notna()).all() and texts.notation_of(name).plain and not has_zeros(present):
+        return plain, reading, _dropped_words(column, present)
+    look, notation = texts.looks[name], texts.notation_of(name)
+    readable = look.readable(notation)
+    among = sum(look.written.values()) + sum(look.tokens.values()) - look.placeholders
+    numbers = wanted is Task.REGRESSION or (
+        readable >= NUMBERS * among and look.values > _FEW_VALUES and not has_zeros(present)
+    )
+    if wanted is not Task.CLASSIFICATION and readable and numbers:
+        return _as_numbers(column, present, texts, notation)
+    return _as_labels(column, present, texts)
+
+
+def _as_numbers(
+    column: pd.Series, present: pd.Series, texts: Texts, notation: Notation
+) -> tuple[pd.Series, Reading, list[Finding]]:
+    values, reading, findings = read_numbers_of(column, present, texts, notation)
+    unreadable = present[present.notna() & values.isna()].str.strip()
+    unknown = unreadable[~unreadable.isin(reading.missing)]
+    if len(unknown):
+        listed = ", ".join(repr(text) for text in unknown.value_counts().index[:_SHOWN])
+        raise DataError(
+            "TargetNotNumeric",
+            f"spec.targetColumn: {len(unknown):,} of {len(column):,} values of {column.name!r} are no numbers: "
+            f"{quoted(unknown)}; correct or empty them, or leave these rows out with "
+            f"spec.dataset.csv.missingValues: [{listed}]; if they are labels, set spec.task to classification",
+        )
+    return values, reading, findings
+
+
+def _dropped_words(column: pd.Series, present: pd.Series) -> list[Finding]:
+    words = column[column.notna() & present.isna()]
+    words = words[words.str.strip() != ""]
+    return [] if words.empty else [_word_finding(column, words, labels=False)]
+
+
+def _as_labels(
+    column: pd.Series, present: pd.Series, texts: Texts
+) -> tuple[pd.Series, Reading, list[Finding]]:
+    words = column[column.notna() & present.isna()]
+    words = words[words.str.strip() != ""]
+    findings: list[Finding] = []
+    missing = texts.missing
+    if len(words) and texts.csv.missing_values is None:
+        rows = words.str.strip().value_counts()
+        labels = [text for text in rows.index if rows[text] >= _LABEL_SHARE * column.notna().sum()]
+        missing = tuple(text for text in missing if text not in labels)
+        present = without_missing(column, missing)
+        for kept in (True, False):
+            some = words[words.str.strip().isin(labels) == kept]
+            if len(some):
+                findings.append(_word_finding(column, some, labels=kept))
+    if has_zeros(present):
+        findings.append(zeros_finding(present))
+    findings += _similar_labels(present)
+    return present, Reading(missing=missing), findings
+
+
+def _word_finding(column: pd.Series, words: pd.Series, *, labels: bool) -> Finding:
+    message = (
+        f"{quoted(words)} often stand(s) for a missing value and is a label here, since it is frequent; to leave "
+        "these rows out, list it in spec.dataset.csv.missingValues"
+        if labels
+        else f"{len(words):,} rows have no target but a word for a missing value: {quoted(words)}; if it is a "
+        "label, list the texts that are missing without it in spec.dataset.csv.missingValues ([] for none)"
+    )
+    return Finding(FindingKind.LABEL_WORDS, Severity.WARNING, str(column.name), message)
+
+
+def _similar_labels(labels: pd.Series) -> list[Finding]:
+    """Report labels that differ only in spaces or case; they stay different."""
+    distinct = labels.dropna().drop_duplicates()
+    if len(distinct) > _MANY_LABELS:
+        return []
+    folded = distinct.str.casefold().str.split().str.join(" ")
+    groups = [list(group) for _, group in distinct.groupby(folded) if len(group) > 1]
+    if not groups:
+        return []
+    shown = "; ".join(" and ".join(repr(str(label)) for label in group) for group in groups[:_SHOWN])
+    message = f"labels differ only in spaces or case and count as different ones: {shown}; write them alike in the table if they are one"
+    return [Finding(FindingKind.SIMILAR_LABELS, Severity.WARNING, str(labels.name), message)]
 
 
 def usable_rows(column: pd.Series) -> np.ndarray:

@@ -18,9 +18,9 @@ _CELLS = 50_000_000  # of the encoded matrix, numbers not counted: 400 MB
 _WIDEST, _NARROWEST = 800, 100
 _GRAM_ROWS = 200_000  # rows times columns whose n-grams are hashed, at some 30 µs each
 _COVERED = 0.9  # share of the rows that the most frequent categories must cover to need no n-grams
-_DATE_WIDTH = 7
+_DATE_WIDTH = 9
 
-Kind = Literal["number", "truth", "duration", "date", "few", "code", "many", "text"]
+Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "many", "text"]
 
 
 class _Level(NamedTuple):
@@ -52,14 +52,11 @@ class Treatment:
         Most columns of the one-hot part or components of the words.
     grams
         Components of the hashed n-grams; 0 for none.
-    coded
-        Whether categories are numbers, which may come with or without ``.0``.
     """
 
     kind: Kind
     width: int = 1
     grams: int = 0
-    coded: bool = False
 
 
 def is_truth(column: pd.Series) -> bool:
@@ -90,7 +87,7 @@ def plan_widths(feature_types: Mapping[str, FeatureType], frame: pd.DataFrame) -
     }
     budget = int(np.clip(_CELLS / max(len(frame), 1), _NARROWEST, _WIDEST))
     level = next((level for level in _LEVELS if _total(level, kinds, counts) <= budget), _LEVELS[-1])
-    plan = {name: _treat(kind, counts.get(name, 0), level, frame[name]) for name, kind in kinds.items()}
+    plan = {name: _treat(kind, counts.get(name, 0), level) for name, kind in kinds.items()}
     return _limit_grams(plan, frame)
 
 
@@ -123,17 +120,16 @@ def _total(level: _Level, kinds: Mapping[str, Kind], counts: Mapping[str, int]) 
     return total
 
 
-def _treat(kind: Kind, count: int, level: _Level, column: pd.Series) -> Treatment:
+def _treat(kind: Kind, count: int, level: _Level) -> Treatment:
     if kind == "text":
         return Treatment("text", width=level.words)
     if kind != "few":
         return Treatment(kind)
-    coded = pd.api.types.is_numeric_dtype(column)
     if level.few == 1:
-        return Treatment("code", coded=coded)
+        return Treatment("code")
     if count <= FEW:
-        return Treatment("few", width=level.few, coded=coded)
-    return Treatment("many", width=level.top, grams=level.grams, coded=coded)
+        return Treatment("few", width=level.few)
+    return Treatment("many", width=level.top, grams=level.grams)
 
 
 def _limit_grams(plan: dict[str, Treatment], frame: pd.DataFrame) -> dict[str, Treatment]:

@@ -134,7 +134,13 @@ class Trainer:
     def _encode(self, pool: Pool, *, named: bool) -> tuple[StoreRef, int]:
         """Write the table for the workers and encode every fold; return the widest fold's columns too."""
         prepared, run = self._prepared, self._run
-        encoder = build_encoder(prepared.feature_types, frame=prepared.frame, per_column=named)
+        encoder = build_encoder(
+            prepared.feature_types,
+            frame=prepared.frame,
+            readings=prepared.readings,
+            index_names=prepared.index_names,
+            per_column=named,
+        )
         folds = sample_folds(
             prepared.folds,
             prepared.target,

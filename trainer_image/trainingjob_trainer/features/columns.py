@@ -1,0 +1,421 @@
+"""From text to values: what each column of text holds, and what was assumed to say so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from trainingjob_api.spec import Csv
+from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.dataset import CsvLayout
+from trainingjob_trainer.features.dates import DateReading, parse_dates, read_dates_as
+from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.notation import (
+    DEFAULT_MISSING,
+    PLACEHOLDERS,
+    Look,
+    Notation,
+    choose_notation,
+    look_at,
+    parse_numbers,
+)
+from trainingjob_trainer.features.reading import CLOCK, Reading, label_rules, usual_reading
+
+__all__ = [
+    "NUMBERS",
+    "Columns",
+    "Texts",
+    "as_truths",
+    "describe_layout",
+    "has_zeros",
+    "is_text",
+    "quoted",
+    "read_columns",
+    "read_numbers_of",
+    "read_texts",
+    "seconds_of_day",
+    "without_missing",
+    "zeros_finding",
+]
+
+NUMBERS = 0.95
+"""Share of the values that must be numbers for a column of text to hold numbers."""
+_TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
+_LEADING_ZERO = r"\s*0\d+\s*"
+_TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?\s*"
+_MOST_TOKENS = 5
+_LEAST_ROWS = 2  # of a word that stands for a missing number
+_LEAST_VALUES = 20
+_HALF = 0.5
+_SHOWN = 3
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What all columns of text have in common.
+
+    Parameters
+    ----------
+    csv
+        As the job has it.
+    missing
+        The texts that are missing everywhere.
+    decimal
+        The mark before the fraction that most columns give away, or None.
+    comma_separated
+        Whether the comma stands between the fields.
+    day_first
+        What the job or the other columns say of dates that leave it open.
+    looks
+        What each column of text looks like.
+    """
+
+    csv: Csv
+    missing: tuple[str, ...]
+    decimal: str | None
+    comma_separated: bool
+    day_first: bool | None
+    looks: Mapping[str, Look]
+
+    def notation_of(self, name: str) -> Notation:
+        """Return the notation of a column's numbers."""
+        csv = self.csv
+        return choose_notation(
+            self.looks[name],
+            decimal=None if csv.decimal is None else csv.decimal.value,
+            thousands=None if csv.thousands is None else csv.thousands.value,
+            of_file=self.decimal,
+            comma_separated=self.comma_separated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns with their values, how each was read, and what was found."""
+
+    frame: pd.DataFrame
+    readings: dict[str, Reading]
+    findings: tuple[Finding, ...]
+
+
+def is_text(column: pd.Series) -> bool:
+    """Return whether a column holds texts and missing values alone."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    if column.dtype == object:
+        return pd.api.types.infer_dtype(column, skipna=True) == "string"
+    return bool(pd.api.types.is_string_dtype(column))
+
+
+def quoted(values: pd.Series) -> str:
+    """Return the most frequent of some texts, quoted, and how many rows have each."""
+    counts = values.astype("str").value_counts()
+    shown = [f"{text[:_SHOWN_CHARACTERS]!r} ({count:,})" for text, count in counts.head(_SHOWN).items()]
+    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    return f"{', '.join(shown)}{more}"
+
+
+def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> Texts:
+    """Look at all columns of text of a table.
+
+    Parameters
+    ----------
+    frame
+        The table.
+    csv
+        ``spec.dataset.csv``.
+    separator
+        Of a CSV file, or None.
+    """
+    csv = csv or Csv()
+    missing = DEFAULT_MISSING if csv.missing_values is None else ("", *csv.missing_values)
+    looks = {name: look_at(frame[name], missing) for name in frame.columns if is_text(frame[name])}
+    votes = [look.decimal for look in looks.values() if look.decimal and _mostly_numbers(look)]
+    decimal = None
+    if votes:
+        decimal = "," if votes.count(",") > votes.count(".") else "."
+    return Texts(
+        csv=csv,
+        missing=missing,
+        decimal=decimal,
+        comma_separated=separator == ",",
+        day_first=_day_first(frame, looks) if csv.day_first is None else csv.day_first,
+        looks=looks,
+    )
+
+
+def _mostly_numbers(look: Look) -> bool:
+    numbers = sum(look.written.values())
+    return numbers >= _HALF * max(1, numbers + sum(look.tokens.values()) - look.placeholders)
+
+
+def _day_first(frame: pd.DataFrame, looks: Mapping[str, Look]) -> bool | None:
+    """Return what the dates that leave nothing open say of the others."""
+    readings = [read_dates_as(frame[name]) for name, look in looks.items() if not _mostly_numbers(look)]
+    known = [one.day_first for one in readings if one.guessed and not one.ambiguous]
+    found = [one for one in known if one is not None]
+    return found.count(True) >= found.count(False) if found else None
+
+
+def describe_layout(layout: CsvLayout | None, texts: Texts) -> tuple[Finding, ...]:
+    """Report how a CSV file is laid out where that is not the usual way and the job does not say it."""
+    assumed = []
+    if layout is not None and layout.separator != "," and texts.csv.separator is None:
+        assumed.append(f"{layout.separator!r} between the fields (spec.dataset.csv.separator)")
+    if texts.decimal == "," and texts.csv.decimal is None:
+        assumed.append("a comma before the fraction of numbers (spec.dataset.csv.decimal)")
+    if not assumed:
+        return ()
+    message = f"the file is read with {' and '.join(assumed)}; set the field if this is wrong"
+    return (Finding(FindingKind.FILE_LAYOUT, Severity.INFO, None, message),)
+
+
+def read_columns(
+    frame: pd.DataFrame, texts: Texts, asked: Mapping[str, FeatureType], *, skip: str
+) -> Columns:
+    """Give each column of text its values.
+
+    Parameters
+    ----------
+    frame
+        The table.
+    texts
+        From `read_texts`.
+    asked
+        ``spec.featureTypes``.
+    skip
+        The target, which is read by itself.
+
+    Returns
+    -------
+    Columns
+        Numbers, booleans and seconds of the day instead of their texts; missing texts are missing.
+    """
+    changed: dict[str, pd.Series] = {}
+    readings: dict[str, Reading] = {}
+    findings: list[Finding] = []
+    for name in frame.columns:
+        if name == skip:
+            continue
+        column, kind = frame[name], asked.get(name)
+        if name in texts.looks:
+            changed[name], readings[name], found = _read_text(column, texts, kind)
+            findings += found
+        elif _is_clock(column):
+            changed[name] = seconds_of_day(column)
+            readings[name] = Reading(missing=texts.missing, clock=True)
+            findings.append(_clock_finding(name))
+        else:
+            readings[name] = replace(usual_reading(column), missing=texts.missing)
+        reading = readings[name]
+        if not reading.clock and kind in {None, FeatureType.DATETIME}:
+            read = changed.get(name, column)
+            date = _date(read, texts, asked=kind is not None)
+            readings[name] = replace(reading, date=date)
+            findings += _date_findings(read, date, texts)
+    return Columns(frame.assign(**changed) if changed else frame, readings, tuple(findings))
+
+
+def _read_text(
+    column: pd.Series, texts: Texts, kind: FeatureType | None
+) -> tuple[pd.Series, Reading, list[Finding]]:
+    name, look = str(column.name), texts.looks[str(column.name)]
+    present = without_missing(column, texts.missing)
+    reading = Reading(missing=texts.missing)
+    findings = _default_missing(column, present, texts)
+    if kind not in {FeatureType.CATEGORICAL, FeatureType.TEXT, FeatureType.IGNORE}:
+        truths = as_truths(present) if kind is None else None
+        if truths is not None:
+            return truths, reading, findings
+        if kind is None and not look.written and present.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
+            clock = replace(reading, clock=True)
+            return seconds_of_day(present), clock, [*findings, _clock_finding(name)]
+        notation = texts.notation_of(name)
+        numbers = kind is FeatureType.NUMERIC or (kind is None and _holds_numbers(look, notation))
+        if numbers and kind is None and has_zeros(present):
+            findings.append(zeros_finding(present))
+        elif numbers:
+            values, read, found = read_numbers_of(column, present, texts, notation)
+            return values, read, [*findings, *found]
+    if kind in {None, FeatureType.CATEGORICAL}:
+        reading = replace(reading, labels=label_rules(present.dropna().drop_duplicates()))
+    return present, reading, findings
+
+
+def _holds_numbers(look: Look, notation: Notation) -> bool:
+    """Return whether a column of text holds numbers: nearly only, or numbers that vary and a few words."""
+    numbers = look.readable(notation)
+    others = look.tokens.copy()
+    for text in look.tokens:
+        if text.casefold() in PLACEHOLDERS:
+            del others[text]
+    present = sum(look.written.values()) + sum(others.values())
+    if numbers == 0:
+        return False
+    if numbers >= NUMBERS * present:
+        return True
+    words = (
+        len(others) <= _MOST_TOKENS
+        and all(count >= _LEAST_ROWS for count in others.values())
+        and not any(character.isdigit() for text in others for character in text)
+    )
+    return words and numbers >= _HALF * present and look.values >= _LEAST_VALUES
+
+
+def without_missing(column: pd.Series, missing: tuple[str, ...]) -> pd.Series:
+    """Return a column of text with the *missing* texts missing."""
+    return column.mask(column.str.strip().isin(missing))
+
+
+def _default_missing(column: pd.Series, present: pd.Series, texts: Texts) -> list[Finding]:
+    """Report words that count as missing; empty fields need no word."""
+    gone = column[column.notna() & present.isna()]
+    gone = gone[gone.str.strip() != ""]
+    if gone.empty or texts.csv.missing_values is not None:
+        return []
+    message = (
+        f"{len(gone):,} of {len(column):,} values count as missing: {quoted(gone)}; list the texts that are "
+        "missing in spec.dataset.csv.missingValues if these are values"
+    )
+    return [Finding(FindingKind.MISSING_WORDS, Severity.INFO, str(column.name), message)]
+
+
+def as_truths(column: pd.Series) -> pd.Series | None:
+    """Return a column of text as booleans, or None if it holds anything else."""
+    if not column.notna().any() or not column.isin(list(_TRUTHS)).eq(column.notna()).all():
+        return None
+    values = column.astype(object).map(_TRUTHS)
+    return values.astype(bool) if column.notna().all() else values.where(column.notna(), None)
+
+
+def has_zeros(column: pd.Series) -> bool:
+    """Return whether some texts are digits behind a leading zero, as codes are."""
+    return bool(column.str.fullmatch(_LEADING_ZERO).fillna(value=False).any())
+
+
+def read_numbers_of(
+    column: pd.Series, present: pd.Series, texts: Texts, notation: Notation
+) -> tuple[pd.Series, Reading, list[Finding]]:
+    """Return a column of text as numbers, how they are read, and what was assumed.
+
+    Parameters
+    ----------
+    column
+        As it is in the table.
+    present
+        The same with what is missing everywhere missing.
+    texts
+        From `read_texts`.
+    notation
+        Of the numbers.
+    """
+    findings: list[Finding] = []
+    name = str(column.name)
+    numbers = parse_numbers(present, notation, texts.missing)
+    words = present[present.notna() & numbers.isna()].str.strip()
+    missing = texts.missing
+    if texts.csv.missing_values is None:
+        known = words.str.casefold().isin(PLACEHOLDERS)
+        digits = words.str.contains(r"\d")
+        frequent = words.map(words.value_counts()) >= _LEAST_ROWS
+        placeholders = words[known | (~digits & frequent)]
+        words = words.drop(placeholders.index)
+        missing = (*missing, *sorted(set(placeholders)), *sorted(PLACEHOLDERS - {*missing, *placeholders}))
+        if len(placeholders):
+            findings.append(_placeholder_finding(column, placeholders))
+    if len(words):
+        message = (
+            f"{len(words):,} value(s) cannot be read as numeric and count as missing: {quoted(words)}; set the "
+            "type in spec.featureTypes if it is another"
+        )
+        findings.append(Finding(FindingKind.UNREADABLE, Severity.WARNING, name, message))
+    if not notation.plain:
+        findings.append(_notation_finding(present, numbers, notation))
+    present_numbers = numbers.dropna()
+    whole = bool(len(present_numbers)) and bool((present_numbers == present_numbers.round()).all())
+    reading = Reading(missing=missing, notation=notation, whole=whole and notation.thousands == ".")
+    if whole and notation.plain and numbers.notna().all() and bool((numbers.abs() < 2**53).all()):
+        numbers = (
+            pd.to_numeric(present).astype("int64") if not present.str.contains("[.eE]").any() else numbers
+        )
+    return numbers, reading, findings
+
+
+def _notation_finding(present: pd.Series, numbers: pd.Series, notation: Notation) -> Finding:
+    special = present[numbers.notna() & pd.to_numeric(present, errors="coerce").ne(numbers)]
+    example = str(special.iloc[0]).strip() if len(special) else str(present.dropna().iloc[0]).strip()
+    number = numbers[special.index[0]] if len(special) else numbers.dropna().iloc[0]
+    message = (
+        f"numbers are read with {notation.describe()}: {example!r} is {number:.10g}; if this is wrong, set "
+        "spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
+    )
+    return Finding(FindingKind.NUMBER_NOTATION, Severity.INFO, str(present.name), message)
+
+
+def _placeholder_finding(column: pd.Series, placeholders: pd.Series) -> Finding:
+    message = (
+        f"{len(placeholders):,} of {len(column):,} values ({len(placeholders) / len(column):.1%}) stand among "
+        f"numbers and count as missing: {quoted(placeholders)}; list the texts that are missing in "
+        "spec.dataset.csv.missingValues, or set the type to categorical in spec.featureTypes, if they say more"
+    )
+    return Finding(FindingKind.PLACEHOLDERS, Severity.WARNING, str(column.name), message)
+
+
+def zeros_finding(column: pd.Series) -> Finding:
+    """Return what is told of a column of codes with leading zeros."""
+    zeros = column[column.str.fullmatch(_LEADING_ZERO).fillna(value=False)]
+    message = (
+        f"the column is read as text, since {len(zeros):,} value(s) begin with a zero, as codes do, such as "
+        f"{str(zeros.iloc[0]).strip()!r}; set it to numeric in spec.featureTypes if it holds quantities"
+    )
+    return Finding(FindingKind.LEADING_ZEROS, Severity.INFO, str(column.name), message)
+
+
+def _is_clock(column: pd.Series) -> bool:
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "time"
+
+
+def seconds_of_day(column: pd.Series) -> pd.Series:
+    """Return times of the day, as objects or text, as seconds since midnight (``float64``)."""
+    texts = column.astype("str")
+    for pattern, value in CLOCK:
+        texts = texts.replace(pattern, value, regex=True)
+    return pd.to_timedelta(texts, errors="coerce").dt.total_seconds().astype("float64")
+
+
+def _clock_finding(name: str) -> Finding:
+    message = (
+        "times of the day are read as seconds since midnight; set the type in spec.featureTypes if they are "
+        "something else"
+    )
+    return Finding(FindingKind.TIME_OF_DAY, Severity.INFO, name, message)
+
+
+def _date(column: pd.Series, texts: Texts, *, asked: bool) -> DateReading | None:
+    """Return how a column is read as dates, or None if nothing says that it holds some."""
+    if pd.api.types.is_numeric_dtype(column) and not asked:
+        return None
+    reading = read_dates_as(column, day_first=texts.day_first, zone=texts.csv.time_zone)
+    return reading if asked or reading.guessed else None
+
+
+def _date_findings(column: pd.Series, date: DateReading | None, texts: Texts) -> list[Finding]:
+    if date is None:
+        return []
+    name, findings = str(column.name), []
+    if date.ambiguous and texts.csv.day_first is None:
+        order = "the day" if date.day_first else "the month"
+        example = column.dropna().iloc[[0]]
+        message = (
+            f"no value tells day and month apart, so {order} is read first: {example.iloc[0]!r} is "
+            f"{parse_dates(example, date).iloc[0]:%Y-%m-%d}; set spec.dataset.csv.dayFirst if this is wrong"
+        )
+        findings.append(Finding(FindingKind.DATE_ORDER, Severity.WARNING, name, message))
+    if date.offsets and texts.csv.time_zone is None:
+        message = (
+            "the time stamps have offsets, and their hours and weekdays are taken in UTC; set "
+            "spec.dataset.csv.timeZone to those of another zone"
+        )
+        findings.append(Finding(FindingKind.TIMES_IN_UTC, Severity.INFO, name, message))
+    return findings

@@ -1,0 +1,328 @@
+"""How numbers are written as text: marks, signs and symbols, and the rules that make numbers of them."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+__all__ = [
+    "DEFAULT_MISSING",
+    "NOT_A_NUMBER",
+    "PLACEHOLDERS",
+    "Look",
+    "Notation",
+    "Rule",
+    "choose_notation",
+    "look_at",
+    "missing_rule",
+    "parse_numbers",
+]
+
+DEFAULT_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""The texts that pandas takes for missing; a model does so too, whatever has read its rows."""
+PLACEHOLDERS = frozenset(
+    {
+        *("-", "--", "---", "–", "—", ".", "..", "...", "?", "??", "???", "*", "na", "n/a", "n.a.", "n.a"),
+        *("#n/a", "#na", "#value!", "#div/0!", "#ref!", "#null!", "#num!", "<na>", "nan", "null", "none"),
+        *("nil", "missing", "unknown", "unk", "undefined", "not available", "not applicable", "not done"),
+        *("not measured", "not known", "not recorded", "no data", "n.d.", "n.d", "nd", "tbd", "tba", "k.a."),
+        *("k. a.", "keine angabe", "unbekannt", "s/d", "void", "empty", "blank"),
+    }
+)
+"""Texts, in lower case, that stand for a missing number."""
+Rule = tuple[str, str | float]
+"""A regular expression and what its matches become; NaN makes the whole value missing."""
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NOT_A_NUMBER = rf"^(?!\s*{_NUMBER}\s*$)[\s\S]*$"
+"""Matches every text that is no number of Python's notation."""
+
+_SPACES = " \u00a0\u202f\u2009"
+_APOSTROPHES = "'’"
+_CODES = (
+    "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|NZD|SGD|HKD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|BRL|MXN|"
+    "ARS|CLP|COP|ZAR|KRW|THB|IDR|MYR|PHP|VND|ILS|AED|SAR|EGP|NGN|KES|kr|zł|Kč|Ft|Rs[.]?|Fr[.]?|TL"
+)
+_CURRENCY = rf"(?:[A-Z]{{0,2}}[$]|[¢£¤¥฿₠-₿￠￡￥￦]|{_CODES})"
+_WRITTEN = re.compile(
+    rf"(?P<open>\()?\s*(?P<sign>[+\-−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+\-−])?\s*"
+    rf"(?P<body>\d[\d.,{_SPACES}{_APOSTROPHES}]*|[.,]\d+)(?P<power>[eE][+-]?\d+)?\s*"
+    rf"(?P<scale>[KkMB])?\s*(?P<after>{_CURRENCY}|[%‰])?\s*(?P<close>\))?(?P<trailing>[-−])?"
+)
+_MARKS = re.compile(r"[., ']")
+_GROUP = {",": ",", ".": "[.]", "'": f"[{_APOSTROPHES}]", " ": f"[{_SPACES}]"}
+_SAMPLE = 20_000  # rows
+_PERCENT = frozenset("%‰")
+_LONG = 4  # digits without a mark that no column with marks between thousands has
+_GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How the numbers of one column are written.
+
+    Parameters
+    ----------
+    decimal
+        ``.`` or ``,``.
+    thousands
+        ``.``, ``,``, an apostrophe, a space (of any kind), or nothing.
+    symbol
+        Currency or percent sign that is left out.
+    signs
+        Whether some negative numbers stand in parentheses, have the minus behind them, or a long minus.
+    scaled
+        Whether K, M and B stand for thousands, millions and billions.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    symbol: str = ""
+    signs: bool = False
+    scaled: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is how Python writes numbers."""
+        return self == Notation()
+
+    def rules(self) -> list[Rule]:
+        """Return the rules that turn the texts into numbers of Python's notation, in order."""
+        if self.plain:
+            return []
+        rules: list[Rule] = [(r"^\s+|\s+$", "")]
+        if self.symbol:
+            rules.append((rf"\s*{re.escape(self.symbol)}\s*", ""))
+        if self.signs:
+            rules += [
+                (r"^\((.*)\)$", r"-\1"),
+                (r"^(.*\d)\s*[-−]$", r"-\1"),
+                ("^−", "-"),
+                (r"^([+-])\s+", r"\1"),
+            ]
+        if self.thousands:
+            mark = _GROUP[self.thousands]
+            # Behind it stand groups of three digits (or two, but for the last) and no other one.
+            rules.append((rf"(?<=\d){mark}(?=(?:\d{{2,3}}{mark})*\d{{3}}(?:\D|$))", ""))
+        if self.decimal == ",":
+            rules.append((r"^([+-]?\d*),(\d*)(?=$|[eEKkMB])", r"\1.\2"))
+        if self.scaled:
+            rules += [(r"(?<=\d)\s*[Kk]$", "e3"), (r"(?<=\d)\s*M$", "e6"), (r"(?<=\d)\s*B$", "e9")]
+        return rules
+
+    def describe(self) -> str:
+        """Return the notation in words."""
+        marks = {".": "a point", ",": "a comma", "'": "an apostrophe", " ": "a space"}
+        words = []
+        if self.thousands:
+            words.append(f"{marks[self.thousands]} between thousands")
+        if self.decimal == "," or self.thousands:
+            words.append(f"{marks[self.decimal]} before the fraction")
+        if self.symbol:
+            words.append(f"the sign {self.symbol} left out")
+        if self.signs:
+            words.append("parentheses or a minus behind the number for negative ones")
+        if self.scaled:
+            words.append("K, M and B as thousands, millions and billions")
+        return ", ".join(words)
+
+
+@dataclass(slots=True)
+class Look:
+    """What the texts of a column look like, counted in rows of a sample.
+
+    Parameters
+    ----------
+    written
+        Rows by how their number is written: symbol, mark between thousands, mark before the fraction, and
+        the mark that may be either.
+    tokens
+        Rows by text, for what is no number.
+    values
+        Different numbers.
+    """
+
+    written: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    values: int = 0
+    signs: bool = False
+    scales: bool = False
+    long: bool = False
+    short: bool = False
+    ends_in_zero: bool = False
+
+    def rows(self, position: int, mark: str) -> int:
+        """Return the rows with *mark* at a *position* of the keys of `written`."""
+        return sum(count for key, count in self.written.items() if key[position] == mark)
+
+    @property
+    def decimal(self) -> str | None:
+        """The mark before the fraction that the column itself gives away."""
+        point = self.rows(2, ".") + self.rows(1, ",")
+        comma = self.rows(2, ",") + self.rows(1, ".")
+        return None if point == comma == 0 else "." if point >= comma else ","
+
+    @property
+    def placeholders(self) -> int:
+        """Rows with a text that stands for a missing number everywhere."""
+        return sum(count for text, count in self.tokens.items() if text.casefold() in PLACEHOLDERS)
+
+    def readable(self, notation: Notation) -> int:
+        """Return the rows that can be read in a notation."""
+        optional = notation.symbol not in _PERCENT
+        return sum(
+            count
+            for (symbol, thousands, decimal, either), count in self.written.items()
+            if (symbol == notation.symbol or (optional and not symbol))
+            and thousands in {"", notation.thousands}
+            and decimal in {"", notation.decimal}
+            and either in {"", notation.thousands, notation.decimal}
+        )
+
+
+def look_at(values: pd.Series, missing: tuple[str, ...]) -> Look:
+    """Look at a sample of the texts of a column.
+
+    Parameters
+    ----------
+    values
+        Texts and missing values.
+    missing
+        The texts that are missing.
+    """
+    present = values.dropna()
+    sample = present.sample(n=min(_SAMPLE, len(present)), random_state=0).astype("str").str.strip()
+    look = Look()
+    for text, count in sample[~sample.isin(missing)].value_counts().items():
+        _add(look, str(text), int(count))
+    return look
+
+
+def _add(look: Look, text: str, count: int) -> None:
+    found = _WRITTEN.fullmatch(text)
+    body = "" if found is None else _with_plain_marks(found["body"])
+    marks = _marks(body) if found is not None else None
+    if found is None or marks is None or bool(found["open"]) != bool(found["close"]):
+        look.tokens[text] += count
+        return
+    symbols = {sign for sign in (found["before"], found["after"]) if sign}
+    if len(symbols) > 1 or (found["scale"] and not symbols - _PERCENT):
+        look.tokens[text] += count
+        return
+    look.written[(next(iter(symbols), ""), *marks)] += count
+    look.values += 1
+    signs = (found["sign"], found["inner"])
+    spaced = bool(found["sign"] or found["inner"]) and not re.match(r"[+-][\d.,]", text) and not symbols
+    look.signs |= bool(found["open"] or found["trailing"] or "−" in signs or spaced)
+    look.scales |= bool(found["scale"])
+    look.long |= not any(marks) and len(body) >= _LONG
+    look.short |= not any(marks) and len(body) < _LONG
+    look.ends_in_zero |= bool(marks[2]) and body.endswith("0")
+
+
+def _with_plain_marks(body: str) -> str:
+    plain = re.sub(f"[{_SPACES}]", " ", body.strip(_SPACES))
+    return re.sub(f"[{_APOSTROPHES}]", "'", plain)
+
+
+def _marks(body: str) -> tuple[str, str, str] | None:
+    """Return the mark between thousands, that before the fraction, and the one that may be either."""
+    marks = _MARKS.findall(body)
+    parts = _MARKS.split(body)
+    if not marks:
+        return "", "", ""
+    last = marks[-1]
+    if len(marks) == 1 and last in ".,":
+        left, right = parts
+        either = len(right) == 3 and 1 <= len(left) <= 3 and not left.startswith("0")  # noqa: PLR2004
+        return ("", "", last) if either else ("", last, "")
+    if len(set(marks)) == 1:
+        return (last, "", "") if _are_groups(parts) else None
+    if last in ".," and len(set(marks[:-1])) == 1 and last != marks[0] and _are_groups(parts[:-1]):
+        return marks[0], last, ""
+    return None
+
+
+def _are_groups(parts: list[str]) -> bool:
+    first, *others = parts
+    return (
+        1 <= len(first) <= 3  # noqa: PLR2004
+        and not first.startswith("0")
+        and len(others[-1]) == 3  # noqa: PLR2004
+        and all(len(part) in _GROUP_SIZES for part in others)
+    )
+
+
+def choose_notation(
+    look: Look, *, decimal: str | None, thousands: str | None, of_file: str | None, comma_separated: bool
+) -> Notation:
+    """Choose how a column is read.
+
+    Parameters
+    ----------
+    look
+        The column.
+    decimal, thousands
+        As the job has them (``none``: there is no mark between thousands), or None.
+    of_file
+        The mark before the fraction that the other columns give away, or None.
+    comma_separated
+        Whether the comma stands between the fields of the file.
+    """
+    chosen = decimal or look.decimal or _by_either(look, of_file, comma_separated=comma_separated)
+    if thousands is None:
+        marks = [mark for mark in ",. '" if mark != chosen and (look.rows(1, mark) or look.rows(3, mark))]
+        thousands = max(marks, key=lambda mark: look.rows(1, mark) + look.rows(3, mark), default="")
+    else:
+        thousands = {"none": "", "space": " "}.get(thousands, thousands)
+    symbols: Counter[str] = Counter()
+    for key, count in look.written.items():
+        symbols[key[0]] += count
+    currencies = [symbol for symbol in symbols if symbol and symbol not in _PERCENT]
+    symbol = max(currencies, key=symbols.__getitem__, default="") or max(
+        symbols, key=symbols.__getitem__, default=""
+    )
+    uses_comma = look.rows(2, ",") or look.rows(3, ",") or look.rows(1, ".")
+    return Notation(
+        decimal="," if chosen == "," and uses_comma else ".",
+        thousands="" if thousands == chosen else thousands,
+        symbol=symbol,
+        signs=look.signs,
+        scaled=look.scales,
+    )
+
+
+def _by_either(look: Look, of_file: str | None, *, comma_separated: bool) -> str:
+    """Choose the mark before the fraction where each value with a mark has three digits behind it."""
+    point, comma = look.rows(3, "."), look.rows(3, ",")
+    if not point and not comma:
+        return of_file or "."
+    mark, other = (".", ",") if point >= comma else (",", ".")
+    if point and comma:
+        return of_file or "."
+    if look.long:
+        return mark
+    if of_file is not None:
+        return of_file
+    # Fractions that are cut to what they need do not end in zero; those of a fixed length leave no whole numbers.
+    if look.short and look.ends_in_zero:
+        return other
+    return "." if mark == "." or comma_separated else mark
+
+
+def missing_rule(missing: tuple[str, ...]) -> Rule:
+    """Return the rule for the texts that are missing; the empty text always is."""
+    texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
+    return rf"^\s*(?:{texts})\s*$", np.nan
+
+
+def parse_numbers(column: pd.Series, notation: Notation, missing: tuple[str, ...]) -> pd.Series:
+    """Return *column* as ``float64``, missing where a text is no number in the notation."""
+    for pattern, value in (missing_rule(missing), *notation.rules(), (NOT_A_NUMBER, np.nan)):
+        column = column.replace(pattern, value, regex=True)
+    return pd.to_numeric(column, errors="coerce").astype("float64")

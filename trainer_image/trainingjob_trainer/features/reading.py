@@ -1,0 +1,93 @@
+"""How a column's raw values are read: decided once, followed in training, by the model and by ``pipeline.py``."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from trainingjob_trainer.features.dates import DateReading
+from trainingjob_trainer.features.notation import DEFAULT_MISSING, Notation, Rule
+
+__all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
+
+CLOCK: tuple[Rule, ...] = ((r"^\s+|\s+$", ""), (r"^(\d{1,2}:\d{2})$", r"\1:00"))
+"""The rules that write times of the day as durations since midnight."""
+
+_NUMBER_LIKE = re.compile(r"[+-]?\d+(?:[.]\d+)?")
+# As different readers of a file write one and the same code: 250 and 250.0, 01234 and 1234, 1.50 and 1.5.
+_LABEL_RULES: tuple[Rule, ...] = (
+    (r"^(-?\d+)[.]0+$", r"\1"),
+    (r"^(-?)0+(?=\d+$)", r"\1"),
+    (r"^(-?\d+[.]\d*[1-9])0+$", r"\1"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How one column is read.
+
+    Parameters
+    ----------
+    missing
+        The texts that count as missing.
+    notation
+        How numbers are written.
+    clock
+        Whether the values are times of the day, which are read as seconds since midnight.
+    labels
+        Rules that make one label of what different readers make of it.
+    date
+        How dates are read; None if the column holds none.
+    whole
+        Whether all values were whole numbers with a point between thousands, so that one with a fraction has
+        been misread before it came here.
+    """
+
+    missing: tuple[str, ...] = DEFAULT_MISSING
+    notation: Notation = Notation()
+    clock: bool = False
+    labels: tuple[Rule, ...] = ()
+    date: DateReading | None = None
+    whole: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what differs from the usual as plain data."""
+        notation = self.notation
+        data: dict[str, Any] = {}
+        if not notation.plain:
+            data |= {"decimal": notation.decimal, "thousands": notation.thousands, "symbol": notation.symbol}
+        if set(self.missing) - set(DEFAULT_MISSING):
+            data["missingValues"] = [text for text in self.missing if text not in DEFAULT_MISSING]
+        if self.clock:
+            data["timeOfDay"] = True
+        if self.date is not None:
+            data |= {"dateFormat": self.date.format, "dateUnit": self.date.unit, "timeZone": self.date.zone}
+        return {key: value for key, value in data.items() if value not in (None, "")}
+
+
+def usual_reading(column: pd.Series) -> Reading:
+    """Return how a column is read of which nothing special is known."""
+    if pd.api.types.is_float_dtype(column):
+        return Reading(labels=_LABEL_RULES)
+    try:
+        return Reading(labels=label_rules(column.dropna().drop_duplicates()))
+    except TypeError:  # what cannot be hashed is no label
+        return Reading()
+
+
+def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
+    """Return the rules under which different *labels* (distinct values) stay different.
+
+    Without a label that looks like a number there are none.
+    """
+    texts = labels.astype("str")
+    if not texts.str.fullmatch(_NUMBER_LIKE.pattern).any():
+        return ()
+    chosen: list[Rule] = []
+    for pattern, value in _LABEL_RULES:
+        changed = texts.str.replace(pattern, str(value), regex=True)
+        if changed.nunique() == texts.nunique():
+            chosen.append((pattern, value))
+            texts = changed
+    return tuple(chosen)
