@@ -81,13 +81,14 @@ class FindingNote(_Event):
 
 
 class DataReady(_Event):
-    """The table is loaded and what it decides is resolved."""
+    """The table is loaded and what it decides is resolved; `read_with` reads new rows for the model."""
 
     kind: Literal["data"] = "data"
     resolved: Resolved
     holdout_rows: int
     classes: int | None = None
     data_digest: str
+    read_with: str = 'pd.read_csv("new-rows.csv")'
     findings: tuple[FindingNote, ...] = ()
 
 

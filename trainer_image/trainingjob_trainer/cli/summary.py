@@ -43,7 +43,7 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
         console.print(_front_table(console, result.pareto_front))
     console.print()
     _print_course(console, result, seen)
-    _print_places(console, result)
+    _print_places(console, result, seen.read_with)
     style = (
         "bold green" if result.model_source is ModelSource.TPOT and not result.fallbacks else "bold yellow"
     )
@@ -187,7 +187,7 @@ def _print_course(console: Console, result: RunResult, seen: Snapshot) -> None:
     _print_line(console, " · ".join(told), "dim")
 
 
-def _print_places(console: Console, result: RunResult) -> None:
+def _print_places(console: Console, result: RunResult, read_with: str) -> None:
     folder = _shown_folder(result.location)
     for name, place in (
         ("Folder", folder),
@@ -198,9 +198,10 @@ def _print_places(console: Console, result: RunResult) -> None:
     local = "://" not in folder
     where = f"{folder}/model.joblib" if local else "model.joblib"
     _print_line(console, Text("Use it:" if local else "Download it, then use it:", "bold"))
-    _print_line(console, "    import joblib, pandas")
+    _print_line(console, "    import joblib")
+    _print_line(console, "    import pandas as pd")
     _print_line(console, f"    model = joblib.load({plain(where)!r})", whole=True)
-    _print_line(console, '    model.predict(pandas.read_csv("new-rows.csv"))')
+    _print_line(console, f"    model.predict({plain(read_with)})", whole=True)
 
 
 def _shown_folder(location: str) -> str:

@@ -57,6 +57,8 @@ class Snapshot:
         Of the best evaluation so far.
     leaderboard, pareto_front, fallbacks, warnings
         As they stand.
+    read_with
+        The call that reads new rows for the model.
     """
 
     stage: Stage = Stage.STARTING
@@ -79,6 +81,7 @@ class Snapshot:
     pareto_front: tuple[ParetoPoint, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
     warnings: tuple[str, ...] = ()
+    read_with: str = 'pd.read_csv("new-rows.csv")'
 
     def elapsed(self, now: float) -> float:
         """Return the seconds of the budget that are used at the monotonic time `now`."""
@@ -116,8 +119,8 @@ class RunView:
         match event:
             case StageChanged(stage=stage):
                 self.now = self._enter(stage)
-            case DataReady(resolved=resolved, findings=findings):
-                self.now = replace(seen, resolved=resolved, findings=findings)
+            case DataReady(resolved=resolved, findings=findings, read_with=read_with):
+                self.now = replace(seen, resolved=resolved, findings=findings, read_with=read_with)
             case BackendReady() | WaitingForCluster():
                 self.now = self._workers(event)
             case Resumed(elapsed_seconds=elapsed):

@@ -321,7 +321,7 @@ def read_numbers_of(
         frequent = words.map(words.value_counts()) >= _LEAST_ROWS
         placeholders = words[known | (~digits & frequent)]
         words = words.drop(placeholders.index)
-        missing = (*missing, *sorted(set(placeholders)), *sorted(PLACEHOLDERS - {*missing, *placeholders}))
+        missing = (*missing, *sorted(set(placeholders[~placeholders.str.casefold().isin(PLACEHOLDERS)])))
         if len(placeholders):
             findings.append(_placeholder_finding(column, placeholders))
     if len(words):
@@ -330,11 +330,17 @@ def read_numbers_of(
             "type in spec.featureTypes if it is another"
         )
         findings.append(Finding(FindingKind.UNREADABLE, Severity.WARNING, name, message))
-    if not notation.plain:
-        findings.append(_notation_finding(present, numbers, notation))
+    look = texts.looks[name]
+    if not notation.plain or (look.open and texts.csv.thousands is None):
+        findings.append(_notation_finding(present, numbers, notation, guessed=look.open))
     present_numbers = numbers.dropna()
     whole = bool(len(present_numbers)) and bool((present_numbers == present_numbers.round()).all())
-    reading = Reading(missing=missing, notation=notation, whole=whole and notation.thousands == ".")
+    reading = Reading(
+        missing=missing,
+        placeholders=texts.csv.missing_values is None,
+        notation=notation,
+        whole=whole and notation.thousands == ".",
+    )
     if whole and notation.plain and numbers.notna().all() and bool((numbers.abs() < 2**53).all()):
         numbers = (
             pd.to_numeric(present).astype("int64") if not present.str.contains("[.eE]").any() else numbers
@@ -342,15 +348,19 @@ def read_numbers_of(
     return numbers, reading, findings
 
 
-def _notation_finding(present: pd.Series, numbers: pd.Series, notation: Notation) -> Finding:
-    special = present[numbers.notna() & pd.to_numeric(present, errors="coerce").ne(numbers)]
-    example = str(special.iloc[0]).strip() if len(special) else str(present.dropna().iloc[0]).strip()
-    number = numbers[special.index[0]] if len(special) else numbers.dropna().iloc[0]
+def _notation_finding(
+    present: pd.Series, numbers: pd.Series, notation: Notation, *, guessed: bool
+) -> Finding:
+    """Report how numbers are read; with *guessed*, the values alone could mean something else."""
+    marked = present[numbers.notna() & ~present.str.fullmatch(r"\s*\d+\s*").fillna(value=True)]
+    example = marked if len(marked) else present[numbers.notna()]
+    how = notation.describe() or "a point before the fraction"
     message = (
-        f"numbers are read with {notation.describe()}: {example!r} is {number:.10g}; if this is wrong, set "
-        "spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
+        f"numbers are read with {how}: {str(example.iloc[0]).strip()!r} is {numbers[example.index[0]]:.10g}; if "
+        "this is wrong, set spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
     )
-    return Finding(FindingKind.NUMBER_NOTATION, Severity.INFO, str(present.name), message)
+    severity = Severity.WARNING if guessed else Severity.INFO
+    return Finding(FindingKind.NUMBER_NOTATION, severity, str(present.name), message)
 
 
 def _placeholder_finding(column: pd.Series, placeholders: pd.Series) -> Finding:

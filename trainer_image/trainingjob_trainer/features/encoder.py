@@ -6,6 +6,7 @@ it looks at the target, and nothing is random but the seed of the projections, w
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from skrub import DatetimeEncoder
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.features.dates import DateReading, parse_dates, read_dates_as
-from trainingjob_trainer.features.notation import NOT_A_NUMBER, Rule, missing_rule
+from trainingjob_trainer.features.notation import NOT_A_NUMBER, PLAIN, Rule
 from trainingjob_trainer.features.readable import call, check_column, check_numbers
 from trainingjob_trainer.features.reading import CLOCK, Reading, usual_reading
 from trainingjob_trainer.features.widths import Treatment, plan_widths
@@ -105,10 +106,10 @@ def build_encoder(
         # Not ColumnTransformer.set_output: it would pass the setting on to the steps, some of which are
         # sparse.
         super(ColumnTransformer, encoder).set_output(transform="pandas")
-    steps = [("index", call(pd.DataFrame.reset_index))] if set(index_names) & set(used) else []
+    steps = [("index", FunctionTransformer(pd.DataFrame.reset_index))] if set(index_names) & set(used) else []
     if any(name.lstrip("-").isdigit() for name in used):
         # Whoever makes a frame of a Parquet file or a matrix has integers where a CSV file has their texts.
-        steps.append(("names", call(pd.DataFrame.rename, columns=str)))
+        steps.append(("names", FunctionTransformer(pd.DataFrame.rename, kw_args={"columns": str})))
     return Pipeline([*steps, ("columns", encoder)]) if steps else encoder
 
 
@@ -132,8 +133,8 @@ def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list
 def _that_matters(treatment: Treatment, reading: Reading) -> Reading:
     """Return what of a reading decides how columns of a treatment are read."""
     if treatment.kind == "number":
-        return Reading(missing=reading.missing, notation=reading.notation, whole=reading.whole)
-    return Reading(missing=reading.missing, labels=reading.labels)
+        return replace(reading, labels=(), date=None)
+    return replace(reading, notation=PLAIN, date=None, whole=False)
 
 
 def _part(treatment: Treatment, reading: Reading, names: list[str], frame: pd.DataFrame) -> Pipeline:
@@ -154,7 +155,7 @@ def _part(treatment: Treatment, reading: Reading, names: list[str], frame: pd.Da
             steps = _many(treatment, reading, len(frame))
         case "text":
             steps = _text(frame[names[0]], reading, treatment.width)
-    pattern, value = missing_rule(reading.missing)
+    pattern, value = reading.missing_rule
     return Pipeline(
         [("placeholders", call(pd.DataFrame.replace, to_replace=pattern, value=value, regex=True)), *steps]
     )

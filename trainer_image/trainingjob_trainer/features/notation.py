@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_MISSING",
     "NOT_A_NUMBER",
     "PLACEHOLDERS",
+    "PLAIN",
     "Look",
     "Notation",
     "Rule",
@@ -132,6 +133,10 @@ class Notation:
         return ", ".join(words)
 
 
+PLAIN = Notation()
+"""The notation of Python."""
+
+
 @dataclass(slots=True)
 class Look:
     """What the texts of a column look like, counted in rows of a sample.
@@ -159,6 +164,12 @@ class Look:
     def rows(self, position: int, mark: str) -> int:
         """Return the rows with *mark* at a *position* of the keys of `written`."""
         return sum(count for key, count in self.written.items() if key[position] == mark)
+
+    @property
+    def open(self) -> bool:
+        """Whether each mark may stand between thousands or before the fraction, and whole numbers stand beside."""
+        either = bool(self.rows(3, ".") or self.rows(3, ","))
+        return either and self.short and not self.long and self.decimal is None
 
     @property
     def decimal(self) -> str | None:
@@ -287,10 +298,11 @@ def choose_notation(
     symbol = max(currencies, key=symbols.__getitem__, default="") or max(
         symbols, key=symbols.__getitem__, default=""
     )
-    uses_comma = look.rows(2, ",") or look.rows(3, ",") or look.rows(1, ".")
+    thousands = "" if thousands == chosen else thousands
+    uses_comma = chosen == "," and bool(look.rows(2, ",") or look.rows(3, ","))
     return Notation(
-        decimal="," if chosen == "," and uses_comma else ".",
-        thousands="" if thousands == chosen else thousands,
+        decimal="," if uses_comma or thousands == "." else ".",
+        thousands=thousands,
         symbol=symbol,
         signs=look.signs,
         scaled=look.scales,
@@ -315,10 +327,11 @@ def _by_either(look: Look, of_file: str | None, *, comma_separated: bool) -> str
     return "." if mark == "." or comma_separated else mark
 
 
-def missing_rule(missing: tuple[str, ...]) -> Rule:
-    """Return the rule for the texts that are missing; the empty text always is."""
+def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
+    """Return the rule for the texts that are missing, with all known *placeholders* or without; empty ones are."""
+    words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if placeholders else ""
     texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
-    return rf"^\s*(?:{texts})\s*$", np.nan
+    return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
 
 
 def parse_numbers(column: pd.Series, notation: Notation, missing: tuple[str, ...]) -> pd.Series:

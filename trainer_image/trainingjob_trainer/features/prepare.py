@@ -19,7 +19,7 @@ from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.metric import Metric, metric_task, resolve_metric
 from trainingjob_trainer.features.reading import Reading
-from trainingjob_trainer.features.schema import FileSchema, InputSchema, describe_file, describe_input
+from trainingjob_trainer.features.schema import FileSchema, InputSchema, describe_input
 from trainingjob_trainer.features.split import (
     Classes,
     Split,
@@ -174,7 +174,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         target_reading=target_reading,
         index_names=tuple(name for name in table.index_names if name in used),
         schema=_schema(
-            features, used, goal, task, target_name, columns.readings, describe_file(table, run.dataset.csv)
+            features, used, goal, task, target_name, columns.readings, FileSchema.of(table, run.dataset.csv)
         ),
         train_index=split.train,
         holdout_index=split.holdout,

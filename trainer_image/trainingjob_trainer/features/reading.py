@@ -7,12 +7,16 @@ from typing import Any
 import pandas as pd
 
 from trainingjob_trainer.features.dates import DateReading
-from trainingjob_trainer.features.notation import DEFAULT_MISSING, Notation, Rule
+from trainingjob_trainer.features.notation import DEFAULT_MISSING, PLAIN, Notation, Rule, missing_rule
 
 __all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
 
-CLOCK: tuple[Rule, ...] = ((r"^\s+|\s+$", ""), (r"^(\d{1,2}:\d{2})$", r"\1:00"))
-"""The rules that write times of the day as durations since midnight."""
+CLOCK: tuple[Rule, ...] = (
+    (r"^\s+|\s+$", ""),
+    (r"^(\d{1,2}:\d{2})$", r"\1:00"),
+    (r"^(\d+(?:[.]\d*)?)$", r"\1s"),
+)
+"""The rules that write times of the day, or seconds since midnight, as durations."""
 
 _NUMBER_LIKE = re.compile(r"[+-]?\d+(?:[.]\d+)?")
 # As different readers of a file write one and the same code: 250 and 250.0, 01234 and 1234, 1.50 and 1.5.
@@ -31,6 +35,8 @@ class Reading:
     ----------
     missing
         The texts that count as missing.
+    placeholders
+        Whether all known placeholders count as missing, too, however they are capitalised.
     notation
         How numbers are written.
     clock
@@ -45,25 +51,35 @@ class Reading:
     """
 
     missing: tuple[str, ...] = DEFAULT_MISSING
-    notation: Notation = Notation()
+    placeholders: bool = False
+    notation: Notation = PLAIN
     clock: bool = False
     labels: tuple[Rule, ...] = ()
     date: DateReading | None = None
     whole: bool = False
+
+    @property
+    def missing_rule(self) -> Rule:
+        """The rule for what is missing."""
+        return missing_rule(self.missing, placeholders=self.placeholders)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the usual as plain data."""
         notation = self.notation
         data: dict[str, Any] = {}
         if not notation.plain:
-            data |= {"decimal": notation.decimal, "thousands": notation.thousands, "symbol": notation.symbol}
+            data |= {
+                "decimal": notation.decimal,
+                "thousands": notation.thousands or None,
+                "symbol": notation.symbol or None,
+            }
         if set(self.missing) - set(DEFAULT_MISSING):
             data["missingValues"] = [text for text in self.missing if text not in DEFAULT_MISSING]
         if self.clock:
             data["timeOfDay"] = True
         if self.date is not None:
             data |= {"dateFormat": self.date.format, "dateUnit": self.date.unit, "timeZone": self.date.zone}
-        return {key: value for key, value in data.items() if value not in (None, "")}
+        return {key: value for key, value in data.items() if value is not None}
 
 
 def usual_reading(column: pd.Series) -> Reading:

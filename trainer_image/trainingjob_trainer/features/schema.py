@@ -1,18 +1,18 @@
 """The columns that a model expects, as data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
-from pydantic.alias_generators import to_camel
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.dataset import CsvLayout, Table
 from trainingjob_trainer.features.reading import Reading
 
-__all__ = ["ColumnSchema", "FileSchema", "InputSchema", "describe_file", "describe_input", "read_call"]
+__all__ = ["ColumnSchema", "FileSchema", "InputSchema", "describe_input"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,61 +53,66 @@ class FileSchema:
     format
         ``csv`` or ``parquet``.
     separator, encoding, skipped_lines
-        Layout of a CSV file, or None.
+        Layout of a CSV file.
     missing_values
         The texts that count as missing everywhere; None: the usual ones.
     index
         Columns that pandas makes the index of a frame.
-    read_with
-        The call of pandas that reads such a file for the model.
     """
 
     format: str
-    separator: str | None
-    encoding: str | None
-    skipped_lines: int | None
+    separator: str
+    encoding: str
+    skipped_lines: int
     missing_values: tuple[str, ...] | None
     index: tuple[str, ...]
-    read_with: str
 
+    @classmethod
+    def of(cls, table: Table, csv: Csv | None) -> Self:
+        """Describe the file of a *table*, read as *csv* of the job says."""
+        layout = table.csv or CsvLayout()
+        return cls(
+            format=table.format,
+            separator=layout.separator,
+            encoding=layout.encoding,
+            skipped_lines=layout.skipped_lines,
+            missing_values=None if csv is None or csv.missing_values is None else tuple(csv.missing_values),
+            index=table.index_names,
+        )
 
-def describe_file(table: Table, csv: Csv | None) -> FileSchema:
-    """Describe the file of a *table*, read as *csv* of the job says."""
-    layout = table.csv
-    return FileSchema(
-        format=table.format,
-        separator=None if layout is None else layout.separator,
-        encoding=None if layout is None else layout.encoding,
-        skipped_lines=None if layout is None else layout.skipped_lines,
-        missing_values=None if csv is None or csv.missing_values is None else tuple(csv.missing_values),
-        index=table.index_names,
-        read_with=read_call(table, f'"new-rows.{table.format}"'),
-    )
+    @property
+    def example(self) -> str:
+        """The call of pandas that reads new rows from such a file for the model."""
+        path = f'"new-rows.{self.format}"'
+        return f"pd.read_parquet({path})" if self.format == "parquet" else self.csv_call(path)
 
+    def csv_call(self, path: str) -> str:
+        """Return the call of pandas that reads a CSV file for the model; *path* is source.
 
-def read_call(table: Table, path: str) -> str:
-    """Return the source of the call that reads a file like that of a *table*.
+        Values stay texts, since the model knows how they are written.
+        """
+        usual = CsvLayout()
+        arguments = ["dtype=str", "keep_default_na=False"]
+        if self.separator != usual.separator:
+            arguments.insert(0, f"sep={json.dumps(self.separator)}")
+        if self.skipped_lines:
+            arguments.append(f"skiprows={self.skipped_lines}")
+        if self.encoding != usual.encoding:
+            arguments.append(f"encoding={json.dumps(self.encoding)}")
+        return f"pd.read_csv({path}, {', '.join(arguments)})"
 
-    Values of a CSV file stay texts, since the model knows how they are written.
-
-    Parameters
-    ----------
-    table
-        The table.
-    path
-        Source of the file's path.
-    """
-    if table.format == "parquet":
-        return f"pd.read_parquet({path})"
-    layout = table.csv or CsvLayout()
-    arguments = ["dtype=str", "keep_default_na=False"]
-    if layout.separator != ",":
-        arguments.insert(0, f"sep={layout.separator!r}")
-    if layout.skipped_lines:
-        arguments.append(f"skiprows={layout.skipped_lines}")
-    if layout.encoding != CsvLayout().encoding:
-        arguments.append(f"encoding={layout.encoding!r}")
-    return f"pd.read_csv({path}, {', '.join(arguments)})"
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold."""
+        data: dict[str, Any] = {"format": self.format, "readWith": self.example}
+        if self.format == "csv":
+            data |= {
+                "separator": self.separator,
+                "encoding": self.encoding,
+                "skippedLines": self.skipped_lines,
+            }
+        if self.missing_values is not None:
+            data["missingValues"] = list(self.missing_values)
+        return data | ({"index": list(self.index)} if self.index else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +145,7 @@ class InputSchema:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
         data = asdict(self)
-        data["file"] = {to_camel(key): value for key, value in asdict(self.file).items() if value is not None}
-        data["file"]["index"] = list(self.file.index)
+        data["file"] = self.file.to_dict()
         data["columns"] = [asdict(column) for column in self.columns]
         data["classes"] = None if self.classes is None else list(self.classes)
         return data

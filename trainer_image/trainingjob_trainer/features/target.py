@@ -131,7 +131,7 @@ def _as_numbers(
 ) -> tuple[pd.Series, Reading, list[Finding]]:
     values, reading, findings = read_numbers_of(column, present, texts, notation)
     unreadable = present[present.notna() & values.isna()].str.strip()
-    unknown = unreadable[~unreadable.isin(reading.missing)]
+    unknown = unreadable[~unreadable.str.fullmatch(reading.missing_rule[0])]
     if len(unknown):
         listed = ", ".join(repr(text) for text in unknown.value_counts().index[:_SHOWN])
         raise DataError(

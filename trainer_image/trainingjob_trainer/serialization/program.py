@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from trainingjob_api import Task, ValidationStrategy
+from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.serialization.source import Source, Unrenderable, source_of
-from trainingjob_trainer.serialization.splits import SPLIT_IMPORTS, SPLITS, TARGETS
+from trainingjob_trainer.serialization.splits import SPLIT_IMPORTS, SPLITS, TARGET_RULES, TARGETS
 
 __all__ = ["program_of"]
 
@@ -41,14 +42,10 @@ def make_scorer_of_run():
 
 _TAIL = '''
 def read_table(path):
-    """Read a CSV file, whatever its delimiter, or a Parquet file."""
+    """Read a Parquet file, or a CSV file that is laid out as the run's; its values stay texts."""
     if path.endswith(".parquet"):
-        return pd.read_parquet(path)
-    for delimiter in ",;\\t|":
-        options = {"sep": delimiter, "encoding": "utf-8-sig", "index_col": False}
-        if TARGET in pd.read_csv(path, nrows=0, **options).columns:
-            return pd.read_csv(path, low_memory=False, **options)
-    sys.exit(f"{path} has no column {TARGET!r}")
+        return pd.read_parquet(path){index}.rename(columns=str)
+    return {read}
 
 
 def main(path):
@@ -57,8 +54,8 @@ def main(path):
     train, test = split(table, target)
     pipeline = make_pipeline().fit(table[FEATURES].iloc[train], target[train])
     score = make_scorer_of_run()(pipeline, table[FEATURES].iloc[test], target[test])
-    print(f"{len(train)} rows for training, {len(test)} set aside")
-    print(f"hold-out score: {score:.6g} (in the run: {SCORE_IN_RUN})")
+    print(f"{{len(train)}} rows for training, {{len(test)}} set aside")
+    print(f"hold-out score: {{score:.6g}} (in the run: {{SCORE_IN_RUN}})")
 
 
 if __name__ == "__main__":
@@ -67,6 +64,7 @@ if __name__ == "__main__":
     main(sys.argv[1])
 '''
 
+_NAN = "np.nan"
 _MODEL_FILE = 'clone(joblib.load(pathlib.Path(__file__).with_name("model.joblib")))'
 
 
@@ -104,18 +102,21 @@ def program_of(outcome: RunOutcome) -> str:
         metric=prepared.metric.name,
         scorer=scorer.expression,
     )
-    return head + _target(prepared.target) + SPLITS[kind] + _TAIL
+    file = prepared.schema.file
+    tail = _TAIL.format(read=file.csv_call("path"), index=".reset_index()" if file.index else "")
+    return head + _target(prepared) + SPLITS[kind] + tail
 
 
-def _target(values: Any) -> str:
+def _target(prepared: Prepared) -> str:
     """Return the source that reads the target as the run did."""
-    match values.dtype.kind:
-        case "b":
-            return TARGETS["bool"]
-        case "i" | "u" | "f":
-            return TARGETS["number"].format(dtype=str(values.dtype))
-        case _:
-            return TARGETS["text"]
+    reading, kind = prepared.target_reading, prepared.target.dtype.kind
+    numbers = kind in "iuf"
+    rules = [reading.missing_rule, *(reading.notation.rules() if numbers else ())]
+    lines = "".join(
+        f"    ({pattern!r}, {_NAN if value != value else repr(value)}),\n" for pattern, value in rules
+    )  # noqa: PLR0124 - NaN is not equal to itself
+    target = TARGETS["bool" if kind == "b" else "number" if numbers else "text"]
+    return TARGET_RULES.format(rules=lines) + target.format(dtype=str(prepared.target.dtype))
 
 
 def _pipeline(model: Any) -> tuple[str, set[str], tuple[str, ...], str]:

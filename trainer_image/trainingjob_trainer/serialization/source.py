@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MethodType
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,9 @@ class _Writer:
             return self._estimator(value, indent)
         if isinstance(value, pd.RangeIndex):
             return f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
-        if isinstance(value, MethodType):
+        if isinstance(value, MethodType) or (
+            isinstance(value, BuiltinMethodType) and isinstance(value.__self__, str)
+        ):
             return f"{self.render(value.__self__, indent)}.{value.__name__}"
         if callable(value):
             return self.refer(value)

@@ -1,26 +1,45 @@
 """The parts of ``pipeline.py`` that repeat how the run read the target and set its hold-out rows aside."""
 
-__all__ = ["SPLITS", "SPLIT_IMPORTS", "TARGETS"]
+__all__ = ["SPLITS", "SPLIT_IMPORTS", "TARGETS", "TARGET_RULES"]
+
+TARGET_RULES = '''
+# What the texts of the target become, in order; numbers and booleans stay as they are.
+TARGET_RULES = [
+{rules}]
+
+
+def read_target(table):
+    """Return the target's values; what is missing is missing."""
+    values = table[TARGET]
+    for pattern, value in TARGET_RULES:
+        values = values.replace(pattern, value, regex=True)
+    return values
+
+'''
+"""Source of what all kinds of targets need."""
 
 TARGETS = {
     "text": '''
 def target_of(table):
     """Return the rows that have a label, and the labels."""
-    table = table[table[TARGET].notna()].reset_index(drop=True)
-    return table, table[TARGET].astype("str").to_numpy(dtype=object)
+    labels = read_target(table)
+    keep = labels.notna()
+    return table[keep].reset_index(drop=True), labels[keep].astype("str").to_numpy(dtype=object)
 
 ''',
     "bool": '''
 def target_of(table):
     """Return the rows that have a label, and the labels."""
-    table = table[table[TARGET].notna()].reset_index(drop=True)
-    return table, table[TARGET].to_numpy(dtype=bool)
+    labels = read_target(table)
+    keep = labels.notna()
+    truths = labels[keep].astype("str").str.casefold() == "true"
+    return table[keep].reset_index(drop=True), truths.to_numpy(dtype=bool)
 
 ''',
     "number": '''
 def target_of(table):
     """Return the rows that have a target, and their targets."""
-    values = pd.to_numeric(table[TARGET], errors="coerce").to_numpy(dtype="float64")
+    values = pd.to_numeric(read_target(table), errors="coerce").to_numpy(dtype="float64")
     keep = np.isfinite(values)
     return table[keep].reset_index(drop=True), values[keep].astype({dtype!r})
 

@@ -213,6 +213,7 @@ class Session:
                 resolved=resolved,
                 holdout_rows=len(prepared.holdout_index),
                 classes=None if prepared.classes is None else len(prepared.classes),
+                read_with=prepared.schema.file.example,
                 data_digest=prepared.dataset_sha256,
                 findings=tuple(
                     FindingNote(
