@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from support.data_runs import SETTINGS, write
+from trainingjob_api.spec import Csv
 from trainingjob_trainer.dataset import csv_file
-from trainingjob_trainer.dataset.csv_file import read_csv
+from trainingjob_trainer.dataset.csv_file import CsvLayout, read_csv
 from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.features.columns import read_columns, read_texts
 
 SMALL = replace(SETTINGS, max_rows=5, max_columns=3)
 
@@ -26,7 +28,7 @@ SMALL = replace(SETTINGS, max_rows=5, max_columns=3)
         pytest.param("a\tb\n1\tx,z\n2\ty\n", {"a": [1, 2], "b": ["x,z", "y"]}, id="tab"),
         pytest.param("a|b\n1|x\n2|y\n", {"a": [1, 2], "b": ["x", "y"]}, id="bar"),
         pytest.param("a;b\n1,5;x\n2,25;y\n", {"a": [1.5, 2.25], "b": ["x", "y"]}, id="decimal comma"),
-        pytest.param("a;b\n1,5;2.5\n2,2;3\n", {"a": ["1,5", "2,2"], "b": [2.5, 3.0]}, id="mixed marks"),
+        pytest.param("a;b\n1,5;2.5\n2,2;3\n", {"a": [1.5, 2.2], "b": [2.5, 3.0]}, id="mixed marks"),
         pytest.param('a,b\n"1,5;x",2\n"y;z",3\n', {"a": ["1,5;x", "y;z"], "b": [2, 3]}, id="quoted marks"),
         pytest.param(
             'name;"price, EUR"\nx;1\ny;2\n', {"name": ["x", "y"], "price, EUR": [1, 2]}, id="header mark"
@@ -42,8 +44,9 @@ SMALL = replace(SETTINGS, max_rows=5, max_columns=3)
     ],
 )
 def test_tables_that_can_be_read(tmp_path: Path, text: str, expected: dict[str, list[object]]) -> None:
-    frame = read_csv(write(tmp_path / "t.csv", text), SETTINGS)
-    assert_frame_equal(frame, pd.DataFrame(expected))
+    frame, layout = read_csv(write(tmp_path / "t.csv", text), SETTINGS)
+    texts = read_texts(frame, None, layout.separator)
+    assert_frame_equal(read_columns(frame, texts, {}, skip="").frame, pd.DataFrame(expected))
 
 
 @pytest.mark.parametrize(
@@ -130,13 +133,13 @@ def test_what_pandas_writes_is_read_as_pandas_reads_it(tmp_path: Path, rows: lis
     names = [f"col{i}" for i in range(len(rows[0]))]
     buffer = io.StringIO()
     pd.DataFrame(rows, columns=names).to_csv(buffer, index=False, lineterminator="\n")
-    expected = pd.read_csv(io.StringIO(buffer.getvalue()))
+    expected = pd.read_csv(io.StringIO(buffer.getvalue()), dtype="str", keep_default_na=False, na_values=[""])
     path = write(tmp_path / "t.csv", buffer.getvalue())
     if len(expected) == 0:
         with pytest.raises(DataError):
             read_csv(path, SETTINGS)
         return
-    frame = read_csv(path, SETTINGS)
+    frame, _ = read_csv(path, SETTINGS)
     assert list(frame.columns) == names
     assert_frame_equal(frame, expected)
 
@@ -146,8 +149,48 @@ def test_what_pandas_writes_is_read_as_pandas_reads_it(tmp_path: Path, rows: lis
 def test_any_bytes_are_a_table_within_the_limits_or_a_data_error(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "t.csv", content)
     with suppress(DataError):  # which is what a table that cannot be read ends in, and nothing else
-        frame = read_csv(path, SMALL)
+        frame, _ = read_csv(path, SMALL)
         assert 1 <= len(frame) <= SMALL.max_rows
         assert 1 <= frame.shape[1] <= SMALL.max_columns
         assert frame.columns.is_unique
         assert all(isinstance(name, str) for name in frame.columns)
+
+
+def test_every_value_stays_the_text_that_it_is(tmp_path: Path) -> None:
+    frame, layout = read_csv(write(tmp_path / "t.csv", "zip,n,word\n01234,1.50,NA\n99,,None\n"), SETTINGS)
+    assert layout == CsvLayout()
+    assert frame.fillna("").to_numpy().tolist() == [["01234", "1.50", "NA"], ["99", "", "None"]]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;"])
+def test_the_separator_line_of_a_spreadsheet_is_followed(tmp_path: Path, first: str) -> None:
+    path = write(tmp_path / "t.csv", f"{first}\r\na;b\r\n1,5;x\r\n2;y\r\n")
+    frame, layout = read_csv(path, SETTINGS)
+    assert layout == CsvLayout(separator=";", skipped_lines=1)
+    assert frame.to_dict("list") == {"a": ["1,5", "2"], "b": ["x", "y"]}
+    with pytest.raises(DataError, match="line 3 of the CSV file has 1 field"):
+        read_csv(write(tmp_path / "u.csv", "sep=;\na;b\n1\n"), SETTINGS)
+
+
+def test_the_job_names_separator_and_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "größe:b\nä:1\nö:2\n".encode("windows-1252"))
+    csv = Csv.model_validate({"separator": ":", "encoding": "windows-1252"})
+    frame, layout = read_csv(path, SETTINGS, csv)
+    assert frame.to_dict("list") == {"größe": ["ä", "ö"], "b": ["1", "2"]}
+    assert layout == CsvLayout(separator=":", encoding="windows-1252")
+    with pytest.raises(DataError, match=r"spec\.dataset\.csv\.encoding") as caught:
+        read_csv(path, SETTINGS)
+    assert caught.value.reason == "EncodingInvalid"
+    with pytest.raises(DataError, match="is not utf-16") as caught:
+        read_csv(write(tmp_path / "u.csv", b"a,b,c"), SETTINGS, Csv.model_validate({"encoding": "utf-16"}))
+    assert caught.value.reason == "EncodingInvalid"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', '[{"a": 1}, {"a": 2}]', '\n  {"a": 1}', "[[1, 2], [3, 4]]"],
+)
+def test_json_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="holds JSON, not CSV; convert it") as caught:
+        read_csv(write(tmp_path / "t.csv", text), SETTINGS)
+    assert caught.value.reason == "DatasetFormatInvalid"

@@ -114,6 +114,24 @@ def test_it_can_be_cloned_and_stand_in_a_pipeline() -> None:
     assert len(model.fit(frame, frame["flag"]).predict(frame.head(3))) == 3
 
 
+def unreadable(value: object) -> set[str]:
+    """Return the columns of the mixed table that cannot read *value*, where it is their only one."""
+    numbers = {"number", "count", "as_text", "nullable"}
+    truths = {"flag", "flag_holes"}
+    dates, spans = {"day", "stamp", "year"}, {"span"}
+    match value:
+        case "never seen":
+            return numbers | truths | dates | spans
+        case "2020-02-30":
+            return numbers | truths | dates | spans
+        case bool():
+            return {"year"}
+        case 7 | -1.5:
+            return {"year"}
+        case _:
+            return set()
+
+
 @pytest.mark.parametrize(
     "value", [None, np.nan, pd.NA, "never seen", 7, -1.5, True, "2020-02-30", float("inf"), ""]
 )
@@ -124,8 +142,14 @@ def test_one_row_of_anything_can_be_encoded(value: object) -> None:
     odd = {"day", "stamp", "span"} if isinstance(value, int | float) else set()
     names = [name for name in types if name not in odd]
     row = frame.head(1).astype(object)
-    row[names] = [[value] * len(names)]
-    check(encoder.transform(row), 1)
+    for name in names:
+        later = row.copy()
+        later[name] = pd.Series([value], dtype=object)
+        if name in unreadable(value):
+            with pytest.raises(ValueError, match=f"the column '{name}' cannot be read"):
+                encoder.transform(later)
+        else:
+            check(encoder.transform(later), 1)
 
 
 def test_values_in_other_clothes_are_the_same() -> None:
@@ -311,7 +335,17 @@ def test_any_values_can_be_encoded(data: st.DataObject, kind: FeatureType, per_c
     later = pd.DataFrame({"x": pd.Series(other, dtype=object), "z": np.arange(len(other))})
     encoder = build_encoder({"x": kind, "z": NUMERIC}, frame=frame, per_column=per_column)
     fitted = np.asarray(encoder.fit_transform(frame))
-    others = [np.asarray(encoder.transform(rows)) for rows in (later, later.head(1))]
+    others = []
+    for rows in (later, later.head(1)):
+        try:
+            others.append(np.asarray(encoder.transform(rows)))
+        except ValueError as error:
+            # Only a column of which nothing can be read is refused, and by its name.
+            assert kind is NUMERIC
+            assert "the column 'x' cannot be read" in str(error)
+            numbers = pd.to_numeric(rows["x"], errors="coerce").replace([np.inf, -np.inf], np.nan)
+            assert numbers.isna().all()
+            assert rows["x"].notna().any()
     for part in (fitted, *others):
         assert part.dtype == np.float64
         assert np.isfinite(part).all()

@@ -8,8 +8,10 @@ import pytest
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.features.columns import read_columns, read_texts
 from trainingjob_trainer.features.feature_types import infer_feature_types
 from trainingjob_trainer.features.finding import FindingKind
+from trainingjob_trainer.features.reading import Reading
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
 ROWS = 200
@@ -25,10 +27,14 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
     # Something else to learn from, so that a column may be ignored.
     frame = pd.DataFrame({"other": NUMBERS, "y": CODES})
     frame[name] = pd.Series(values) if len(values) == ROWS else pd.Series(np.resize(values, ROWS))
-    types, findings = infer_feature_types(frame, asked or {}, target="y", roles=roles)
+    columns = read_columns(frame, read_texts(frame, None, ","), asked or {}, skip="y")
+    types, findings = infer_feature_types(
+        columns.frame, asked or {}, target="y", roles=roles, readings=columns.readings
+    )
     assert "y" not in types
     assert types["other"] is NUMERIC
-    return types[name], [finding.kind for finding in findings if finding.column == name]
+    found = (*columns.findings, *findings)
+    return types[name], [finding.kind for finding in found if finding.column == name]
 
 
 @pytest.mark.parametrize(
@@ -40,10 +46,29 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
         pytest.param([Decimal("1.5"), None, Decimal(2), Decimal(7)] * 50, NUMERIC, [], id="decimals"),
         pytest.param([str(value) for value in NUMBERS], NUMERIC, [], id="numbers as text"),
         pytest.param(
-            [*map(str, NUMBERS[:195]), *["?"] * 5], NUMERIC, [FindingKind.UNREADABLE], id="question marks"
+            [*map(str, NUMBERS[:195]), *["?"] * 5], NUMERIC, [FindingKind.PLACEHOLDERS], id="question marks"
         ),
-        pytest.param([*map(str, NUMBERS[:180]), *["?"] * 20], CATEGORICAL, [], id="too many question marks"),
-        pytest.param(["007", "012", "100", "205"] * 50, CATEGORICAL, [], id="codes with leading zeros"),
+        pytest.param(
+            [*map(str, NUMBERS[:160]), *["?"] * 40],
+            NUMERIC,
+            [FindingKind.PLACEHOLDERS],
+            id="many question marks",
+        ),
+        pytest.param(
+            [*map(str, NUMBERS[:160]), *["later"] * 40],
+            NUMERIC,
+            [FindingKind.PLACEHOLDERS],
+            id="a word often",
+        ),
+        pytest.param([*map(str, NUMBERS[:90]), *["later"] * 110], CATEGORICAL, [], id="a word mostly"),
+        pytest.param(["1", "2", "3", "other"] * 50, CATEGORICAL, [], id="few numbers and a word"),
+        pytest.param(["250", "401", "996", "V45"] * 50, CATEGORICAL, [], id="codes with letters"),
+        pytest.param(
+            ["007", "012", "100", "205"] * 50,
+            CATEGORICAL,
+            [FindingKind.LEADING_ZEROS],
+            id="codes with leading zeros",
+        ),
         pytest.param(pd.to_timedelta(CODES, unit="h"), NUMERIC, [], id="durations"),
         pytest.param(WORDS[CODES], CATEGORICAL, [], id="few words"),
         pytest.param([True, False], CATEGORICAL, [], id="booleans"),
@@ -152,5 +177,5 @@ def test_columns_of_the_validation_are_no_features_unless_asked() -> None:
 def test_nothing_to_learn_from() -> None:
     frame = pd.DataFrame({"x": [1] * ROWS, "y": CODES})
     with pytest.raises(DataError) as caught:
-        infer_feature_types(frame, {}, target="y", roles={})
+        infer_feature_types(frame, {}, target="y", roles={}, readings={"x": Reading()})
     assert caught.value.reason == "NoFeatures"

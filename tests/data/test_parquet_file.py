@@ -33,7 +33,7 @@ def test_types_come_through(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
-    frame = read_parquet(tmp_path / "t.parquet", SETTINGS)
+    frame, _ = read_parquet(tmp_path / "t.parquet", SETTINGS)
     assert list(frame.columns) == list("isbctdn")
     assert frame["i"].tolist()[::2] == [1, 3]
     assert isinstance(frame["c"].dtype, pd.CategoricalDtype)
@@ -43,7 +43,7 @@ def test_types_come_through(tmp_path: Path) -> None:
 def test_the_index_that_pandas_adds_is_no_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])
     frame.to_parquet(tmp_path / "t.parquet")
-    assert list(read_parquet(tmp_path / "t.parquet", SETTINGS).columns) == ["a"]
+    assert list(read_parquet(tmp_path / "t.parquet", SETTINGS)[0].columns) == ["a"]
 
 
 def test_limits_hold_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +91,11 @@ def test_a_damaged_page(tmp_path: Path) -> None:
     data[4:40] = b"\xff" * 36
     path.write_bytes(bytes(data))
     assert refused(path).reason == "DatasetCorrupt"
+
+
+def test_a_named_index_is_a_column_like_any_other(tmp_path: Path) -> None:
+    index = pd.date_range("2024-01-01", periods=3, tz="Europe/Berlin", name="at")
+    pd.DataFrame({"a": [1, 2, 3]}, index=index).to_parquet(tmp_path / "t.parquet")
+    frame, names = read_parquet(tmp_path / "t.parquet", SETTINGS)
+    assert list(frame.columns) == ["a", "at"]
+    assert names == ("at",)

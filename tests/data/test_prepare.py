@@ -61,7 +61,7 @@ def test_a_messy_table_is_understood() -> None:
         FindingKind.IMBALANCED,
         FindingKind.INFINITE,
         FindingKind.IDENTIFIER,
-        FindingKind.UNREADABLE,
+        FindingKind.PLACEHOLDERS,
         FindingKind.CONSTANT,
         FindingKind.DUPLICATES,
     }
@@ -102,9 +102,16 @@ def test_the_schema_is_json_without_values_of_the_table() -> None:
     assert data["task"] == "classification"
     assert data["classes"] == ["no", "yes"]
     assert data["positive_label"] == "yes"
-    assert {"name": "c", "dtype": "str", "type": "categorical", "missing": 0, "categories": 2} in data[
-        "columns"
-    ]
+    column = {
+        "name": "c",
+        "dtype": "str",
+        "type": "categorical",
+        "missing": 0,
+        "categories": 2,
+        "reading": {},
+    }
+    assert column in data["columns"]
+    assert data["file"]["readWith"] == 'pd.read_csv("new-rows.csv", dtype=str, keep_default_na=False)'
     assert "alpha" not in json.dumps(data)
 
 

@@ -61,8 +61,8 @@ class CsvLayout:
 def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> tuple[pd.DataFrame, CsvLayout]:
     """Return the table in the CSV file *path* with every value as the text that it is.
 
-    Only empty fields are missing. The separator is that of *csv* or of a first line ``sep=;``, else the comma,
-    or a semicolon, a tab or a bar where the header has no comma and the first rows agree on it.
+    Only empty fields are missing. The separator is that of *csv* or of a first line ``sep=;``, else the
+    comma, or a semicolon, a tab or a bar where the header has no comma and the first rows agree on it.
 
     Raises
     ------
@@ -157,11 +157,11 @@ def _as_utf8(path: Path, encoding: str, *, limit: int) -> Path:
             chunk = file.read(CHUNK)
             try:
                 text = decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise DataError(
                     "EncodingInvalid",
-                    f"the CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error.reason}); "
-                    "name its encoding, or leave the field out for UTF-8",
+                    f"the CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error}); name "
+                    "the encoding that it has, or leave the field out for UTF-8",
                 ) from error
             size += len(text)
             if size > limit:
@@ -221,8 +221,9 @@ def _check_bom(head: bytes) -> None:
 def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         "EncodingInvalid",
-        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set spec.dataset.csv.encoding "
-        "to the one it has, such as windows-1252 (Excel), or convert it with: iconv -f WINDOWS-1252 -t UTF-8",
+        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set "
+        "spec.dataset.csv.encoding to the one it has, such as windows-1252 (Excel), or convert it with: iconv -f "
+        "WINDOWS-1252 -t UTF-8",
     )
 
 
@@ -305,8 +306,8 @@ def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> 
             if len(fields) != width:
                 raise DataError(
                     "RaggedRows",
-                    f"line {line + skipped} of the CSV file has {len(fields)} field(s), its header has {width}; "
-                    "correct the line (a separator inside a value needs quotes around the value), or set "
+                    f"line {line + skipped} of the CSV file has {len(fields)} field(s), its header has "
+                    f"{width}; correct the line (a separator inside a value needs quotes around the value), or set "
                     f"spec.dataset.csv.separator if the separator is not {layout.separator!r}",
                 )
             if rows > max_rows:

@@ -84,7 +84,8 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
         _check_pin(dataset, fetched.sha256)
         plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
-        layout, index_names = None, ()
+        layout: CsvLayout | None = None
+        index_names: tuple[str, ...] = ()
         if found is DatasetFormat.PARQUET:
             frame, index_names = read_parquet(plain, settings)
         else:

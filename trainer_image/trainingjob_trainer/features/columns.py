@@ -130,7 +130,7 @@ def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> T
     """
     csv = csv or Csv()
     missing = DEFAULT_MISSING if csv.missing_values is None else ("", *csv.missing_values)
-    looks = {name: look_at(frame[name], missing) for name in frame.columns if is_text(frame[name])}
+    looks = {str(name): look_at(frame[name], missing) for name in frame.columns if is_text(frame[name])}
     votes = [look.decimal for look in looks.values() if look.decimal and _mostly_numbers(look)]
     decimal = None
     if votes:
@@ -232,7 +232,8 @@ def _read_text(
             clock = replace(reading, clock=True)
             return seconds_of_day(present), clock, [*findings, _clock_finding(name)]
         notation = texts.notation_of(name)
-        numbers = kind is FeatureType.NUMERIC or (kind is None and _holds_numbers(look, notation))
+        asked = kind is FeatureType.NUMERIC and look.readable(notation) > 0
+        numbers = asked or (kind is None and _holds_numbers(look, notation))
         if numbers and kind is None and has_zeros(present):
             findings.append(zeros_finding(present))
         elif numbers:
@@ -390,7 +391,7 @@ def seconds_of_day(column: pd.Series) -> pd.Series:
     """Return times of the day, as objects or text, as seconds since midnight (``float64``)."""
     texts = column.astype("str")
     for pattern, value in CLOCK:
-        texts = texts.replace(pattern, value, regex=True)
+        texts = texts.str.replace(pattern, str(value), regex=True)
     return pd.to_timedelta(texts, errors="coerce").dt.total_seconds().astype("float64")
 
 

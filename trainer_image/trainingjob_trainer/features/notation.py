@@ -337,5 +337,5 @@ def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rul
 def parse_numbers(column: pd.Series, notation: Notation, missing: tuple[str, ...]) -> pd.Series:
     """Return *column* as ``float64``, missing where a text is no number in the notation."""
     for pattern, value in (missing_rule(missing), *notation.rules(), (NOT_A_NUMBER, np.nan)):
-        column = column.replace(pattern, value, regex=True)
+        column = column.replace(pattern, value, regex=True)  # type: ignore[arg-type]  # pandas takes NaN, too
     return pd.to_numeric(column, errors="coerce").astype("float64")

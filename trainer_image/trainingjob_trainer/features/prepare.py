@@ -1,7 +1,7 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,6 @@ class Prepared:
         The positive one of two classes, or None.
     feature_types
         Type of each column of ``frame``.
-    readings
-        How the raw values of each column are read.
-    target_reading
-        How those of the target are.
-    index_names
-        Columns that a frame may have as its index instead.
     schema
         The same for people and other programs.
     train_index, holdout_index
@@ -86,6 +80,12 @@ class Prepared:
         Number of folds, after they were reduced if they had to be.
     dataset_sha256
         Digest of the file.
+    readings
+        How the raw values of each column are read.
+    target_reading
+        How those of the target are.
+    index_names
+        Columns that a frame may have as its index instead.
     """
 
     frame: pd.DataFrame
@@ -95,9 +95,6 @@ class Prepared:
     classes: tuple[Any, ...] | None
     positive_label: Any
     feature_types: dict[str, FeatureType]
-    readings: dict[str, Reading]
-    target_reading: Reading
-    index_names: tuple[str, ...]
     schema: InputSchema
     train_index: np.ndarray
     holdout_index: np.ndarray
@@ -107,6 +104,9 @@ class Prepared:
     dropped_rows: int
     cv_folds: int
     dataset_sha256: str
+    readings: dict[str, Reading] = field(default_factory=dict)
+    target_reading: Reading = Reading()
+    index_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

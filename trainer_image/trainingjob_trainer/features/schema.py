@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 import pandas as pd
@@ -60,12 +61,12 @@ class FileSchema:
         Columns that pandas makes the index of a frame.
     """
 
-    format: str
-    separator: str
-    encoding: str
-    skipped_lines: int
-    missing_values: tuple[str, ...] | None
-    index: tuple[str, ...]
+    format: str = "csv"
+    separator: str = CsvLayout().separator
+    encoding: str = CsvLayout().encoding
+    skipped_lines: int = 0
+    missing_values: tuple[str, ...] | None = None
+    index: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: Table, csv: Csv | None) -> Self:
@@ -121,8 +122,6 @@ class InputSchema:
 
     Parameters
     ----------
-    file
-        How the file was read.
     columns
         The raw columns, in the order of the table.
     target
@@ -133,14 +132,16 @@ class InputSchema:
         The labels, as text, or None for regression.
     positive_label
         The positive one of two labels, as text.
+    file
+        How the file was read.
     """
 
-    file: FileSchema
     columns: tuple[ColumnSchema, ...]
     target: str
     task: str
     classes: tuple[str, ...] | None
     positive_label: str | None
+    file: FileSchema = field(default_factory=FileSchema)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -152,7 +153,9 @@ class InputSchema:
 
 
 def describe_input(
-    frame: pd.DataFrame, types: Mapping[str, FeatureType], readings: Mapping[str, Reading]
+    frame: pd.DataFrame,
+    types: Mapping[str, FeatureType],
+    readings: Mapping[str, Reading] = MappingProxyType({}),
 ) -> tuple[ColumnSchema, ...]:
     """Describe the columns of *frame*, none of whose values are kept."""
     return tuple(
@@ -162,7 +165,7 @@ def describe_input(
             type=kind.value,
             missing=int(frame[name].isna().sum()),
             categories=int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
-            reading=readings[name].to_dict(),
+            reading=readings.get(name, Reading()).to_dict(),
         )
         for name, kind in types.items()
     )

@@ -1,0 +1,303 @@
+from datetime import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainingjob_api.spec import Csv
+from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.dataset import CsvLayout
+from trainingjob_trainer.features.columns import Columns, describe_layout, read_columns, read_texts
+from trainingjob_trainer.features.encoder import build_encoder
+from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+
+ROWS = 120
+RNG = np.random.default_rng(4)
+AMOUNTS = RNG.lognormal(9, 1, ROWS).round(2)
+SIGNED = AMOUNTS * np.where(RNG.random(ROWS) < 0.3, -1, 1)
+WHOLE = RNG.integers(200, 900_000, ROWS)
+SHARES = RNG.normal(40, 10, ROWS).round(1)
+HOLES = RNG.random(ROWS) < 0.1
+
+
+def read(
+    values: Any, separator: str = ",", asked: FeatureType | None = None, csv: Csv | None = None, **others: Any
+) -> Columns:
+    frame = pd.DataFrame({"x": pd.Series(list(values)), **others})
+    if not any(isinstance(value, time) for value in values):
+        frame = frame.astype("str")
+    texts = read_texts(frame, csv, separator)
+    return read_columns(frame, texts, {} if asked is None else {"x": asked}, skip="y")
+
+
+def found(columns: Columns, kind: FindingKind) -> list[Finding]:
+    return [one for one in columns.findings if one.kind is kind and one.column == "x"]
+
+
+def swapped(text: str) -> str:
+    return text.translate(str.maketrans(",.", ".,"))
+
+
+def signed(value: float, template: str) -> str:
+    return template.format(f"{-value:,.2f}") if value < 0 else f"{value:,.2f}"
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "separator"),
+    [
+        pytest.param([f"{v:,.2f}" for v in AMOUNTS], AMOUNTS, ",", id="comma between thousands"),
+        pytest.param([f"{v:,}" for v in WHOLE], WHOLE, ",", id="comma between thousands, whole"),
+        pytest.param([swapped(f"{v:,.2f}") for v in AMOUNTS], AMOUNTS, ";", id="point between thousands"),
+        pytest.param([swapped(f"{v:.2f}") for v in AMOUNTS], AMOUNTS, ";", id="comma before the fraction"),
+        pytest.param([f"{v:,.2f}".replace(",", "'") for v in AMOUNTS], AMOUNTS, ",", id="apostrophe"),
+        pytest.param(
+            [f"{v:,.2f}".replace(",", "’") for v in AMOUNTS], AMOUNTS, ",", id="typographic apostrophe"
+        ),
+        pytest.param([f"{v:,}".replace(",", " ") for v in WHOLE], WHOLE, ",", id="space"),
+        pytest.param(
+            [swapped(f"{v:,.2f}").replace(".", "\u00a0") for v in AMOUNTS], AMOUNTS, ";", id="no-break space"
+        ),
+        pytest.param(
+            [swapped(f"{v:,.2f}").replace(".", "\u202f") for v in AMOUNTS], AMOUNTS, ";", id="narrow space"
+        ),
+        pytest.param([f"${v:,.2f}" for v in AMOUNTS], AMOUNTS, ",", id="dollars"),
+        pytest.param([f"{v:.2f} €" for v in AMOUNTS], AMOUNTS, ",", id="sign behind"),
+        pytest.param([f"{swapped(f'{v:,.2f}')} EUR" for v in AMOUNTS], AMOUNTS, ";", id="code behind"),
+        pytest.param([f"CHF {v:,.2f}".replace(",", "'") for v in AMOUNTS], AMOUNTS, ",", id="code before"),
+        pytest.param([signed(v, "({})") for v in SIGNED], SIGNED, ",", id="parentheses"),
+        pytest.param([signed(v, "{}-") for v in SIGNED], SIGNED, ",", id="minus behind"),
+        pytest.param([signed(v, "−{}") for v in SIGNED], SIGNED, ",", id="long minus"),
+        pytest.param(
+            [f"${v:,.2f}".replace("$-", "-$") for v in SIGNED], SIGNED, ",", id="minus before the sign"
+        ),
+        pytest.param([f"{v}%" for v in SHARES], SHARES, ",", id="percent"),
+        pytest.param([f"{swapped(str(v))} %" for v in SHARES], SHARES, ";", id="percent with a space"),
+        pytest.param([f"€{v}K" if v < 900 else f"€{v}M" for v in SHARES], SHARES * 1e3, ",", id="K and M"),
+        pytest.param([f" {v} " for v in AMOUNTS], AMOUNTS, ",", id="spaces around"),
+    ],
+)
+def test_notations_are_read(texts: list[str], numbers: np.ndarray, separator: str) -> None:
+    columns = read(texts, separator)
+    assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers.astype("float64"))
+    notation = columns.readings["x"].notation
+    told = found(columns, FindingKind.NUMBER_NOTATION)
+    assert bool(told) is not notation.plain
+    for one in told:
+        assert "spec.dataset.csv" in one.message
+    # What the model reads itself is the same, with or without the trainer's help.
+    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, readings=columns.readings).fit(
+        columns.frame
+    )
+    raw = pd.DataFrame({"x": texts})
+    assert np.array_equal(encoder.transform(raw), encoder.transform(columns.frame))
+
+
+@pytest.mark.parametrize(
+    ("texts", "separator", "beside", "expected"),
+    [
+        # Each value with a mark has three digits behind it: what else is in the file decides.
+        pytest.param(["1.252", "847"], ";", ["2,5", "1,25"], [1252, 847], id="a comma elsewhere"),
+        pytest.param(["1.252", "847"], ";", ["2.5", "1.25"], [1.252, 847], id="a point elsewhere"),
+        pytest.param(["1.252", "2.250"], ",", ["a", "b"], [1.252, 2.25], id="fractions of a fixed length"),
+        pytest.param(
+            ["1.250", "847"], ",", ["a", "b"], [1250, 847], id="whole numbers beside, zeros at the end"
+        ),
+        pytest.param(["1.252", "8472"], ",", ["a", "b"], [1.252, 8472], id="thousands without a mark"),
+        pytest.param(["1.252", "0.847"], ";", ["2,5", "1,25"], [1.252, 0.847], id="a zero before the mark"),
+        pytest.param(["1,252", "847"], ",", ["a", "b"], [1252, 847], id="a comma between commas"),
+        pytest.param(["1,252", "2,371"], ";", ["a", "b"], [1.252, 2.371], id="a comma between semicolons"),
+        pytest.param(["1.234.567", "1.250"], ";", ["a", "b"], [1234567, 1250], id="two points"),
+    ],
+)
+def test_marks_that_could_be_either(
+    texts: list[str], separator: str, beside: list[str], expected: list[float]
+) -> None:
+    columns = read(texts * 20, separator, z=beside * 20)
+    assert columns.frame["x"].tolist()[:2] == expected
+
+
+def test_the_job_decides_over_the_file() -> None:
+    texts = ["1.252", "847.125"] * 30
+    assert read(texts).frame["x"].tolist()[:2] == [1.252, 847.125]
+    csv = Csv.model_validate({"decimal": ",", "thousands": "."})
+    assert read(texts, csv=csv).frame["x"].tolist()[:2] == [1252, 847125]
+    csv = Csv.model_validate({"thousands": "none"})
+    assert read(["1,252", "847"] * 30, csv=csv, asked=FeatureType.NUMERIC).frame["x"].isna().tolist()[:2] == [
+        True,
+        False,
+    ]
+
+
+def test_a_guess_between_two_meanings_is_a_warning() -> None:
+    (told,) = found(read(["1.250", "847", "2.370"] * 20), FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+    assert "'1.250' is 1250" in told.message
+
+
+@pytest.mark.parametrize(
+    "word", ["?", "-", ".", "n/a", "N.A.", "Unknown", "not done", "--", "refused", "#DIV/0!"]
+)
+def test_placeholders_among_numbers_are_missing(word: str) -> None:
+    texts = np.where(HOLES, word, AMOUNTS.astype(str))
+    columns = read(texts)
+    assert np.array_equal(columns.frame["x"].isna(), HOLES)
+    kind = FindingKind.MISSING_WORDS if word == "n/a" else FindingKind.PLACEHOLDERS
+    (told,) = found(columns, kind)
+    assert f"{HOLES.sum()} of {ROWS} values" in told.message
+    assert repr(word) in told.message
+    assert "spec.dataset.csv.missingValues" in told.message
+
+
+def test_the_job_lists_what_is_missing() -> None:
+    texts = np.where(HOLES, "NA", RNG.choice(["a", "b"], ROWS))
+    assert np.array_equal(read(texts).frame["x"].isna(), HOLES)
+    kept = read(texts, csv=Csv.model_validate({"missingValues": []}))
+    assert kept.frame["x"].notna().all()
+    assert not kept.findings
+    other = read(texts, csv=Csv.model_validate({"missingValues": ["a"]}))
+    assert np.array_equal(other.frame["x"].isna(), texts == "a")
+
+
+def test_what_is_no_number_and_no_placeholder_is_told_and_missing() -> None:
+    texts = [*AMOUNTS.astype(str)[:-2], "<5", "12 or 13"]
+    (told,) = found(read(texts), FindingKind.UNREADABLE)
+    assert "2 value(s)" in told.message
+    assert "'<5' (1)" in told.message
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["250", "V45", "401", "E885"] * 30,
+        ["$1", "€2", "$3", "€4"] * 30,
+        ["5%", "0.05"] * 60,
+        ["1", "2", "3+", "2"] * 30,
+        ["10-20", "20-30"] * 60,
+        ["A1", "B2"] * 60,
+        ["12B", "14K"] * 60,
+        ["1,2", "1;3"] * 60,
+    ],
+)
+def test_what_only_looks_like_numbers_stays_text(texts: list[str]) -> None:
+    columns = read(texts)
+    assert columns.frame["x"].tolist() == texts
+    assert not found(columns, FindingKind.NUMBER_NOTATION)
+
+
+def test_leading_zeros_make_codes() -> None:
+    columns = read(["01234", "99999", "00007"] * 40)
+    assert columns.frame["x"].tolist()[:3] == ["01234", "99999", "00007"]
+    (told,) = found(columns, FindingKind.LEADING_ZEROS)
+    assert "featureTypes" in told.message
+    assert read(["01234", "99999"] * 40, asked=FeatureType.NUMERIC).frame["x"].tolist()[:2] == [1234, 99999]
+    assert not found(read(["0", "0.5", "0.25"] * 40), FindingKind.LEADING_ZEROS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "written"),
+    [
+        (["250", "V45", "401"], [[250, "V45", 401.0], ["250", "V45", "401"], ["250.0", "V45", "401.0"]]),
+        (["01234", "00007", "99999"], [[1234, 7, 99999], [1234.0, 7.0, 99999.0], ["1234", "7", "99999"]]),
+        (["1.50", "2.75", "x"], [[1.5, 2.75, "x"], ["1.5", "2.75", "x"]]),
+        (["3", "1", "2"], [[3.0, 1.0, 2.0], ["3", "1", "2"], ["03", "01", "02"]]),
+    ],
+)
+def test_a_code_is_the_same_however_it_was_read(labels: list[str], written: list[list[Any]]) -> None:
+    columns = read(labels * 40, asked=FeatureType.CATEGORICAL)
+    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, readings=columns.readings)
+    encoder.fit(columns.frame)
+    expected = encoder.transform(pd.DataFrame({"x": labels}))
+    assert len(np.unique(expected, axis=0)) == 3
+    for values in written:
+        assert np.array_equal(encoder.transform(pd.DataFrame({"x": values})), expected)
+        missing = pd.DataFrame({"x": [*values, None]})
+        assert np.array_equal(encoder.transform(missing)[:3], expected)
+
+
+def test_codes_that_differ_in_zeros_alone_stay_apart() -> None:
+    labels = ["1", "01", "1.0", "250.1", "250.10"]
+    columns = read(labels * 30, asked=FeatureType.CATEGORICAL)
+    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, readings=columns.readings)
+    assert len(np.unique(encoder.fit_transform(columns.frame), axis=0)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        pytest.param(["08:30", "23:59"], [30_600, 86_340], id="minutes"),
+        pytest.param(["8:30:15", "23:59:00.5"], [30_615, 86_340.5], id="seconds"),
+        pytest.param([time(8, 30), time(23, 59, 1, 500_000)], [30_600, 86_341.5], id="objects"),
+    ],
+)
+def test_times_of_the_day_are_seconds(values: list[Any], seconds: list[float]) -> None:
+    columns = read(values * 60)
+    assert columns.frame["x"].tolist()[:2] == seconds
+    assert found(columns, FindingKind.TIME_OF_DAY)
+    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, readings=columns.readings)
+    encoder.fit(columns.frame)
+    raw = pd.DataFrame({"x": [*values, None]})
+    assert encoder.transform(raw)[:2, 0].tolist() == seconds
+    assert np.array_equal(
+        encoder.transform(columns.frame), encoder.transform(pd.DataFrame({"x": values * 60}))
+    )
+    with pytest.raises(ValueError, match="'x' cannot be read: none of its values is a time of the day"):
+        encoder.transform(pd.DataFrame({"x": ["noon", "late"]}))
+
+
+@pytest.mark.parametrize(
+    ("dates", "csv", "first", "told"),
+    [
+        (["03/04/2025", "05/06/2025"], {}, "2025-03-04", True),
+        (["03/04/2025", "05/06/2025"], {"dayFirst": True}, "2025-04-03", False),
+        (["03/04/2025", "05/06/2025"], {"dayFirst": False}, "2025-03-04", False),
+        (["03/04/2025", "25/06/2025"], {}, "2025-04-03", False),
+        (["03/25/2025", "05/06/2025"], {}, "2025-03-25", False),
+        (["2025-03-04", "2025-05-06"], {}, "2025-03-04", False),
+    ],
+)
+def test_day_and_month(dates: list[str], csv: dict[str, Any], first: str, told: bool) -> None:
+    columns = read(dates * 30, csv=Csv.model_validate(csv))
+    assert columns.readings["x"].date is not None
+    encoder = build_encoder({"x": FeatureType.DATETIME}, frame=columns.frame, readings=columns.readings)
+    month, day = encoder.fit_transform(columns.frame)[0, 1:3]
+    assert f"2025-{month:02.0f}-{day:02.0f}" == first
+    assert bool(found(columns, FindingKind.DATE_ORDER)) is told
+
+
+def test_dates_that_leave_it_open_follow_the_others() -> None:
+    columns = read(["03/04/2025", "05/06/2025"] * 30, z=["25/12/2024", "31/01/2025"] * 30)
+    assert columns.readings["x"].date is not None
+    assert columns.readings["x"].date.format == "%d/%m/%Y"
+    assert "the day is read first" in found(columns, FindingKind.DATE_ORDER)[0].message
+
+
+def test_the_layout_is_told_where_it_is_not_the_usual_one() -> None:
+    frame = pd.DataFrame({"x": ["1,5", "2,25"] * 20}, dtype="str")
+    texts = read_texts(frame, None, ";")
+    (told,) = describe_layout(CsvLayout(separator=";"), texts)
+    assert "';' between the fields (spec.dataset.csv.separator)" in told.message
+    assert "a comma before the fraction" in told.message
+    assert describe_layout(CsvLayout(), read_texts(frame.replace(",", ".", regex=True), None, ",")) == ()
+    said = Csv.model_validate({"separator": ";", "decimal": ","})
+    assert describe_layout(CsvLayout(separator=";"), read_texts(frame, said, ";")) == ()
+
+
+@given(
+    numbers=st.lists(
+        st.integers(-(10**9), 10**9).map(lambda n: n / 100), min_size=8, max_size=30, unique=True
+    ),
+    marks=st.sampled_from([(".", ","), (",", "."), (",", " "), (".", "'"), (".", "")]),
+    symbol=st.sampled_from(["", "$", "€", " EUR", "%"]),
+)
+def test_what_is_written_is_read_back(numbers: list[float], marks: tuple[str, str], symbol: str) -> None:
+    decimal, thousands = marks
+
+    def write(value: float) -> str:
+        text = f"{value:,.2f}".replace(",", "\0").replace(".", decimal).replace("\0", thousands)
+        return f"{text}{symbol}"
+
+    columns = read([write(value) for value in numbers], ";" if decimal == "," else ",")
+    assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers)
