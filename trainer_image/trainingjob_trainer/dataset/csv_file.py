@@ -222,8 +222,8 @@ def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         "EncodingInvalid",
         f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set "
-        "spec.dataset.csv.encoding to the one it has, such as windows-1252 (Excel), or convert it with: iconv -f "
-        "WINDOWS-1252 -t UTF-8",
+        "spec.dataset.csv.encoding to the one it has, such as windows-1252 (Excel), or convert it with: "
+        "iconv -f WINDOWS-1252 -t UTF-8",
     )
 
 
@@ -307,8 +307,8 @@ def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> 
                 raise DataError(
                     "RaggedRows",
                     f"line {line + skipped} of the CSV file has {len(fields)} field(s), its header has "
-                    f"{width}; correct the line (a separator inside a value needs quotes around the value), or set "
-                    f"spec.dataset.csv.separator if the separator is not {layout.separator!r}",
+                    f"{width}; correct the line (a separator inside a value needs quotes around the value), "
+                    f"or set spec.dataset.csv.separator if the separator is not {layout.separator!r}",
                 )
             if rows > max_rows:
                 break

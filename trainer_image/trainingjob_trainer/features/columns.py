@@ -111,7 +111,7 @@ def is_text(column: pd.Series) -> bool:
 def quoted(values: pd.Series) -> str:
     """Return the most frequent of some texts, quoted, and how many rows have each."""
     counts = values.astype("str").value_counts()
-    shown = [f"{text[:_SHOWN_CHARACTERS]!r} ({count:,})" for text, count in counts.head(_SHOWN).items()]
+    shown = [f"{str(text)[:_SHOWN_CHARACTERS]!r} ({count:,})" for text, count in counts.head(_SHOWN).items()]
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return f"{', '.join(shown)}{more}"
 
@@ -261,7 +261,7 @@ def _holds_numbers(look: Look, notation: Notation) -> bool:
         and all(count >= _LEAST_ROWS for count in others.values())
         and not any(character.isdigit() for text in others for character in text)
     )
-    return words and numbers >= _HALF * present and look.values >= _LEAST_VALUES
+    return words and numbers >= _HALF * present and look.distinct >= _LEAST_VALUES
 
 
 def without_missing(column: pd.Series, missing: tuple[str, ...]) -> pd.Series:
@@ -327,8 +327,8 @@ def read_numbers_of(
             findings.append(_placeholder_finding(column, placeholders))
     if len(words):
         message = (
-            f"{len(words):,} value(s) cannot be read as numeric and count as missing: {quoted(words)}; set the "
-            "type in spec.featureTypes if it is another"
+            f"{len(words):,} value(s) cannot be read as numeric and count as missing: {quoted(words)}; set "
+            "the type in spec.featureTypes if it is another"
         )
         findings.append(Finding(FindingKind.UNREADABLE, Severity.WARNING, name, message))
     look = texts.looks[name]
@@ -356,8 +356,9 @@ def _notation_finding(
     marked = present[numbers.notna() & ~present.str.fullmatch(r"\s*\d+\s*").fillna(value=True)]
     example = marked if len(marked) else present[numbers.notna()]
     how = notation.describe() or "a point before the fraction"
+    text, number = str(example.iloc[0]).strip(), numbers[example.index[0]]
     message = (
-        f"numbers are read with {how}: {str(example.iloc[0]).strip()!r} is {numbers[example.index[0]]:.10g}; if "
+        f"numbers are read with {how}: {text!r} is {number:.10g}; if "
         "this is wrong, set spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
     )
     severity = Severity.WARNING if guessed else Severity.INFO
@@ -366,9 +367,10 @@ def _notation_finding(
 
 def _placeholder_finding(column: pd.Series, placeholders: pd.Series) -> Finding:
     message = (
-        f"{len(placeholders):,} of {len(column):,} values ({len(placeholders) / len(column):.1%}) stand among "
-        f"numbers and count as missing: {quoted(placeholders)}; list the texts that are missing in "
-        "spec.dataset.csv.missingValues, or set the type to categorical in spec.featureTypes, if they say more"
+        f"{len(placeholders):,} of {len(column):,} values ({len(placeholders) / len(column):.1%}) stand "
+        f"among numbers and count as missing: {quoted(placeholders)}; list the texts that are missing in "
+        "spec.dataset.csv.missingValues, or set the type to categorical in spec.featureTypes, if they say "
+        "more"
     )
     return Finding(FindingKind.PLACEHOLDERS, Severity.WARNING, str(column.name), message)
 

@@ -204,7 +204,7 @@ def _durations(rules: Sequence[Rule]) -> list[Step]:
         *read,
         ("unit", call(pd.DataFrame.astype, dtype="timedelta64[us]")),
         *_ticks(),
-        ("seconds", call(pd.DataFrame.div, other=1e6)),
+        ("seconds", call(pd.DataFrame.div, other=1e6)),  # type: ignore[misc]  # of pandas-stubs
         ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
     ]
 
@@ -248,7 +248,7 @@ def _dates(reading: DateReading, column: pd.Series) -> list[Step]:
         ("unit", call(pd.DataFrame.astype, dtype="datetime64[us, UTC]")),
         *_ticks(),
         ("since", call(pd.DataFrame.sub, other=float(first.normalize().value // 1000))),
-        ("days", call(pd.DataFrame.div, other=_DAY)),
+        ("days", call(pd.DataFrame.div, other=_DAY)),  # type: ignore[misc]  # as above
         ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
     ]
     return [

@@ -148,13 +148,19 @@ class Look:
         the mark that may be either.
     tokens
         Rows by text, for what is no number.
-    values
-        Different numbers.
+    distinct
+        Different texts of numbers.
+    signs, scales
+        Whether there are minus signs in unusual places, and K, M or B.
+    long, short
+        Whether there are whole numbers without a mark of at least four digits, and of fewer.
+    ends_in_zero
+        Whether a number whose mark may be either ends in zero.
     """
 
     written: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
-    values: int = 0
+    distinct: int = 0
     signs: bool = False
     scales: bool = False
     long: bool = False
@@ -167,7 +173,7 @@ class Look:
 
     @property
     def open(self) -> bool:
-        """Whether each mark may stand between thousands or before the fraction, and whole numbers stand beside."""
+        """Whether each mark may stand between thousands or before the fraction, beside whole numbers."""
         either = bool(self.rows(3, ".") or self.rows(3, ","))
         return either and self.short and not self.long and self.decimal is None
 
@@ -226,7 +232,7 @@ def _add(look: Look, text: str, count: int) -> None:
         look.tokens[text] += count
         return
     look.written[(next(iter(symbols), ""), *marks)] += count
-    look.values += 1
+    look.distinct += 1
     signs = (found["sign"], found["inner"])
     spaced = bool(found["sign"] or found["inner"]) and not re.match(r"[+-][\d.,]", text) and not symbols
     look.signs |= bool(found["open"] or found["trailing"] or "−" in signs or spaced)
@@ -321,14 +327,14 @@ def _by_either(look: Look, of_file: str | None, *, comma_separated: bool) -> str
         return mark
     if of_file is not None:
         return of_file
-    # Fractions that are cut to what they need do not end in zero; those of a fixed length leave no whole numbers.
+    # Fractions cut to what they need do not end in zero; those of a fixed length leave no whole numbers.
     if look.short and look.ends_in_zero:
         return other
     return "." if mark == "." or comma_separated else mark
 
 
 def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
-    """Return the rule for the texts that are missing, with all known *placeholders* or without; empty ones are."""
+    """Return the rule for the empty text, those that are missing and, if asked, all known *placeholders*."""
     words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if placeholders else ""
     texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
     return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan

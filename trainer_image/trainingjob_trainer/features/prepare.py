@@ -1,6 +1,5 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,7 +104,7 @@ class Prepared:
     cv_folds: int
     dataset_sha256: str
     readings: dict[str, Reading] = field(default_factory=dict)
-    target_reading: Reading = Reading()
+    target_reading: Reading = field(default_factory=Reading)
     index_names: tuple[str, ...] = ()
 
 
@@ -141,8 +140,8 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     target_name = run.target_column
     find_column(table.frame, target_name, "spec.targetColumn", "TargetColumnMissing")
     roles = _roles(run)
-    for name, field in roles.items():
-        find_column(table.frame, name, field, "ValidationColumnMissing")
+    for name, role in roles.items():
+        find_column(table.frame, name, role, "ValidationColumnMissing")
     columns, target_reading = _read(table, run)
     rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
@@ -173,8 +172,13 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         readings={name: columns.readings[name] for name in used},
         target_reading=target_reading,
         index_names=tuple(name for name in table.index_names if name in used),
-        schema=_schema(
-            features, used, goal, task, target_name, columns.readings, FileSchema.of(table, run.dataset.csv)
+        schema=InputSchema(
+            columns=describe_input(features, used, columns.readings),
+            target=target_name,
+            task=task.value,
+            classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),
+            positive_label=None if goal.positive_label is None else str(goal.positive_label),
+            file=FileSchema.of(table, run.dataset.csv),
         ),
         train_index=split.train,
         holdout_index=split.holdout,
@@ -299,22 +303,3 @@ def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     codes[missing] = codes.max() + 1
     message = f"{int(missing.sum()):,} rows have no group and are kept together as one"
     return codes, (Finding(FindingKind.ROWS_WITHOUT_GROUP, Severity.WARNING, str(column.name), message),)
-
-
-def _schema(
-    frame: pd.DataFrame,
-    types: dict[str, FeatureType],
-    goal: _Target,
-    task: Task,
-    target: str,
-    readings: Mapping[str, Reading],
-    file: FileSchema,
-) -> InputSchema:
-    return InputSchema(
-        file=file,
-        columns=describe_input(frame, types, readings),
-        target=target,
-        task=task.value,
-        classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),
-        positive_label=None if goal.positive_label is None else str(goal.positive_label),
-    )

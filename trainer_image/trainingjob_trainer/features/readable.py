@@ -26,7 +26,7 @@ def call(function: Callable[..., object], **arguments: object) -> FunctionTransf
 def check_numbers(message: str, *, fractions: str = "") -> Step:
     """Return a step that gives back a frame of numbers as it is.
 
-    It raises ``ValueError`` for a column in which every value is missing or infinite, and one at least infinite.
+    It raises ``ValueError`` for a column that holds infinite and missing values alone, and not only missing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a column's raw values are read: decided once, followed in training, by the model and by ``pipeline.py``."""
+"""How a column's raw values are read: decided once, followed by training, model and ``pipeline.py``."""
 
 import re
 from dataclasses import dataclass

@@ -119,7 +119,7 @@ def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Se
     readable = look.readable(notation)
     among = sum(look.written.values()) + sum(look.tokens.values()) - look.placeholders
     numbers = wanted is Task.REGRESSION or (
-        readable >= NUMBERS * among and look.values > _FEW_VALUES and not has_zeros(present)
+        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not has_zeros(present)
     )
     if wanted is not Task.CLASSIFICATION and readable and numbers:
         return _as_numbers(column, present, texts, notation)
@@ -136,9 +136,10 @@ def _as_numbers(
         listed = ", ".join(repr(text) for text in unknown.value_counts().index[:_SHOWN])
         raise DataError(
             "TargetNotNumeric",
-            f"spec.targetColumn: {len(unknown):,} of {len(column):,} values of {column.name!r} are no numbers: "
-            f"{quoted(unknown)}; correct or empty them, or leave these rows out with "
-            f"spec.dataset.csv.missingValues: [{listed}]; if they are labels, set spec.task to classification",
+            f"spec.targetColumn: {len(unknown):,} of {len(column):,} values of {column.name!r} are no "
+            f"numbers: {quoted(unknown)}; correct or empty them, or leave these rows out with "
+            f"spec.dataset.csv.missingValues: [{listed}]; if they are labels, set spec.task to "
+            "classification",
         )
     return values, reading, findings
 
@@ -173,11 +174,12 @@ def _as_labels(
 
 def _word_finding(column: pd.Series, words: pd.Series, *, labels: bool) -> Finding:
     message = (
-        f"{quoted(words)} often stand(s) for a missing value and is a label here, since it is frequent; to leave "
-        "these rows out, list it in spec.dataset.csv.missingValues"
+        f"read as a label, since it is frequent, though it may mean a missing value: {quoted(words)}; to "
+        "leave these rows out, list it in spec.dataset.csv.missingValues"
         if labels
-        else f"{len(words):,} rows have no target but a word for a missing value: {quoted(words)}; if it is a "
-        "label, list the texts that are missing without it in spec.dataset.csv.missingValues ([] for none)"
+        else f"{len(words):,} rows are left out, as their target is a word for a missing value: {quoted(words)}; "
+        "if it is a label, list the texts that are missing without it in spec.dataset.csv.missingValues ([] "
+        "for none)"
     )
     return Finding(FindingKind.LABEL_WORDS, Severity.WARNING, str(column.name), message)
 
@@ -192,7 +194,10 @@ def _similar_labels(labels: pd.Series) -> list[Finding]:
     if not groups:
         return []
     shown = "; ".join(" and ".join(repr(str(label)) for label in group) for group in groups[:_SHOWN])
-    message = f"labels differ only in spaces or case and count as different ones: {shown}; write them alike in the table if they are one"
+    message = (
+        f"labels differ only in spaces or case and count as different ones: {shown}; write them alike in the "
+        "table if they are one"
+    )
     return [Finding(FindingKind.SIMILAR_LABELS, Severity.WARNING, str(labels.name), message)]
 
 

@@ -113,8 +113,8 @@ def _target(prepared: Prepared) -> str:
     numbers = kind in "iuf"
     rules = [reading.missing_rule, *(reading.notation.rules() if numbers else ())]
     lines = "".join(
-        f"    ({pattern!r}, {_NAN if value != value else repr(value)}),\n" for pattern, value in rules
-    )  # noqa: PLR0124 - NaN is not equal to itself
+        f"    ({pattern!r}, {repr(value) if isinstance(value, str) else _NAN}),\n" for pattern, value in rules
+    )
     target = TARGETS["bool" if kind == "b" else "number" if numbers else "text"]
     return TARGET_RULES.format(rules=lines) + target.format(dtype=str(prepared.target.dtype))
 
