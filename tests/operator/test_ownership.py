@@ -12,6 +12,7 @@ from support.fake_kubernetes.operation import SETTINGS
 from trainingjob_api import Phase, reasons
 from trainingjob_operator.applying import Applier
 from trainingjob_operator.desired import build, build_dask
+from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
 from trainingjob_operator.names import Child, DaskPart, Owner
 from trainingjob_operator.resolution import plan
@@ -164,7 +165,9 @@ def test_a_job_that_was_replaced_after_the_look_is_not_suspended(store, cluster,
     client, gate = gateway(store)
     path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/churn-trainer"
     new = copy.deepcopy(replace_behind(client, store, path, raw, raw))
-    asyncio.run(gate.suspend(owner_of(cluster), Suspension(suspend=True)))
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate.suspend(owner_of(cluster), Suspension(suspend=True)))
+    assert caught.value.conflict, "the next look tells what has the name now"
     assert cluster.child(Child.JOB) == new
 
 

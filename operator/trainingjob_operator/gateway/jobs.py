@@ -148,7 +148,13 @@ class Gateway:
                 raise
 
     async def suspend(self, owner: Owner, change: Suspension) -> None:
-        """Suspend or resume the Job of *owner*; one that is gone, or another's, is left alone."""
+        """Suspend or resume the Job of *owner*; one that is gone, or another's, is left alone.
+
+        Raises
+        ------
+        ApiFault
+            With status 409 if another object has taken the name since it was read.
+        """
         raw = await self._own(owner, Child.JOB)
         if raw is None:
             return
@@ -159,8 +165,7 @@ class Gateway:
         try:
             await self._api.call("PATCH", _path(owner, Child.JOB), body=body, content=MERGE_PATCH)
         except ApiFault as fault:
-            # 409: another object has the name by now.
-            if not (fault.not_found or fault.conflict):
+            if not fault.not_found:
                 raise
 
     async def write_status(self, owner: Owner, change: Mapping[str, Any], version: str) -> str | None:
