@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from support.fake_kubernetes import Cluster, DirectClient, Fault
+from support.fake_kubernetes import Cluster, DirectClient, Fault, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
@@ -77,3 +77,31 @@ def test_no_answer_is_a_fault_with_its_kind(store, error):
     with pytest.raises(ApiFault, match=type(error).__name__) as caught:
         asyncio.run(gate(store, Fault(error)).read_job("a", "b"))
     assert caught.value.status == 0
+
+
+def test_a_status_is_not_written_over_a_version_that_was_not_seen(store, cluster):
+    cluster.submit()
+    owner, seen = Owner("churn", NAMESPACE, cluster.job["metadata"]["uid"]), cluster.job["metadata"]
+    version = seen["resourceVersion"]
+    new = asyncio.run(gate(store).write_status(owner, {"phase": "Searching"}, version))
+    assert new == cluster.job["metadata"]["resourceVersion"] != version
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store).write_status(owner, {"phase": "Failed"}, version))
+    assert caught.value.conflict
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_only_the_jobs_own_pods_and_events_are_read(store):
+    ours, theirs = Cluster(store, "churn"), Cluster(store, "other")
+    for one in (ours, theirs):
+        one.submit()
+        Operation(store, name=one.name).settle()
+    theirs.run_pod()
+    for one, message in ((ours, "no room for ours"), (theirs, "no room for theirs")):
+        involved = {"uid": one.child(Child.JOB)["metadata"]["uid"]}
+        event = {"metadata": {"name": message.replace(" ", "-")}, "involvedObject": involved}
+        one._make("events", event | {"reason": "FailedCreate", "message": message})
+    owner = Owner("churn", NAMESPACE, ours.job["metadata"]["uid"])
+    found = asyncio.run(gate(store).snapshot(owner, access=False))
+    assert found.pods == ()
+    assert found.failed_creates == ("no room for ours",)

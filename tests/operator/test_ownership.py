@@ -243,7 +243,9 @@ def test_a_dask_cluster_that_was_replaced_after_the_look_is_not_deleted(store, b
     client, gate = gateway(store)
     path = f"/apis/kubernetes.dask.org/v1/namespaces/{NAMESPACE}/daskclusters"
     replace_behind(client, store, path, raw, {"items": [raw]})
-    asyncio.run(gate.dask.delete(DaskPart.CLUSTER, owner_of(begun)))
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate.dask.delete(DaskPart.CLUSTER, owner_of(begun)))
+    assert caught.value.conflict
     assert ("DELETE", f"{path}/{raw['metadata']['name']}") in client.requests
     assert "deletionTimestamp" not in dask.cluster["metadata"]
 
@@ -256,7 +258,7 @@ def test_every_delete_of_what_the_operator_may_read_names_the_uid(store, begun, 
 
     async def record(method, url, **kwargs):
         if method == "DELETE":
-            told.append((url.split("/")[-2], kwargs["body"].get("preconditions")))
+            told.append((url.split("/")[-2], kwargs["body"]))
         return await call(method, url, **kwargs)
 
     operation.client.call_api = record
@@ -270,6 +272,11 @@ def test_every_delete_of_what_the_operator_may_read_names_the_uid(store, begun, 
     begun.change(ttlSecondsAfterFinished=1)
     begun.later(10)
     operation.settle()
-    wanted = {plural: {"uid": uid} for plural, uid in uids.items()}
-    assert {plural: seen for plural, seen in told if plural not in {"secrets", "networkpolicies"}} == wanted
-    assert {plural for plural, _ in told} == {"jobs", "daskclusters", "networkpolicies", "secrets"}
+    wanted = {"jobs": "Background", "daskclusters": "Foreground"}
+    for plural, uid in uids.items():
+        assert (plural, {"propagationPolicy": wanted[plural], "preconditions": {"uid": uid}}) in told
+    foreground = {"propagationPolicy": "Foreground"}
+    assert [one for one in told if one[0] not in uids] == [
+        ("networkpolicies", foreground),
+        ("secrets", foreground),
+    ]

@@ -93,6 +93,11 @@ class DaskGateway:
         Secret and NetworkPolicy may not be read: their name alone, which has the job's uid in it, tells whose
         they are. Where the operator may not, or the kind is not known, it has made none: the end of a job is
         not held up by that.
+
+        Raises
+        ------
+        ApiFault
+            With status 409 if another DaskCluster has taken the name since it was read.
         """
         path = path_of(part.api_version, part.plural, owner.namespace, dask_name(owner))
         options: dict[str, Any] = {"propagationPolicy": "Foreground"}
@@ -106,8 +111,7 @@ class DaskGateway:
         except ApiFault as fault:
             if fault.status == HTTPStatus.FORBIDDEN:
                 _log.warning("%s/%s: %s", owner.namespace, owner.name, fault)
-            # 409: another object has the name by now.
-            elif not (fault.not_found or fault.conflict):
+            elif not fault.not_found:
                 raise
 
     async def _cluster(self, owner: Owner) -> dict[str, Any] | None:
