@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from support.data_runs import SETTINGS
-from support.loopback import Answer, certificate, serving
-from trainingjob_trainer.dataset.addresses import is_private, is_public, resolve
+from support.loopback import Answer, certificate, serving, tunnelling
+from trainingjob_trainer.dataset.addresses import CheckedTransport, is_private, is_public, resolve
 from trainingjob_trainer.dataset.https_source import https_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
@@ -206,6 +206,68 @@ def test_a_proxy_gets_only_hosts_that_may_be_asked(monkeypatch: pytest.MonkeyPat
             pass
         thread.join()
     assert lines == [b"CONNECT data.example:443 HTTP/1.1"]
+
+
+def test_a_proxy_does_not_stand_in_for_the_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("data.example", tmp_path / "server.pem")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda _: Answer(body=b"x"), pem) as server, tunnelling(server) as (proxy, lines):
+        monkeypatch.setenv("https_proxy", proxy)
+
+        def through_proxy() -> bytes:
+            retry, uri = RetryPolicy(attempts=1), "https://data.example/t.csv"
+            with https_chunks(uri, ALLOWED, lookup=lambda _: [V4], retry=retry) as chunks:
+                return b"".join(chunks)
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert through_proxy() == b"x"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate("data.example", tmp_path / "other.pem")))
+        with pytest.raises(RunFailed):
+            through_proxy()
+    assert lines == [b"CONNECT data.example:443 HTTP/1.1"] * 2
+    assert len(server.asked) == 1
+
+
+def test_a_host_that_the_environment_exempts_is_asked_without_the_proxy(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.uri)
+        monkeypatch.setenv("no_proxy", "data.example")
+        assert download(port, "data.example") == f"data.example:{port}".encode()
+    assert proxy.asked == []
+
+
+def test_a_connection_to_one_host_is_not_used_for_another_at_the_same_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("data.example", tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    transport = CheckedTransport(allow_private=True, network=None, resolve=lambda _: ["127.0.0.1"])
+    with (
+        serving(lambda _: Answer(body=b"x"), pem, keeps_connections=True) as server,
+        httpx.Client(transport=transport) as client,
+    ):
+        assert client.get(f"https://data.example:{server.port}/").content == b"x"
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.get(f"https://other.example:{server.port}/")
+    assert len(server.asked) == 1
+
+
+def test_a_name_with_many_addresses_is_tried_at_the_first_few() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        raise httpx.ConnectError("no route")
+
+    many = [f"8.8.8.{number}" for number in range(1, 40)]
+    with pytest.raises(RunFailed):
+        get(lambda _: many, handler)
+    assert asked == many[:8] * 3
 
 
 def test_the_setting_is_off_and_read_from_the_environment() -> None:

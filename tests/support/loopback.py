@@ -2,10 +2,12 @@
 
 import datetime as dt
 import ipaddress
+import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -37,8 +39,11 @@ class Answer(NamedTuple):
 class Server(ThreadingHTTPServer):
     """Answers every request with `answer`, and keeps them all in `asked`."""
 
-    def __init__(self, answer: Callable[[Asked], Answer], pem: Path | None) -> None:
+    def __init__(
+        self, answer: Callable[[Asked], Answer], pem: Path | None, *, keeps_connections: bool
+    ) -> None:
         self.answer = answer
+        self.keeps_connections = keeps_connections
         self.asked: list[Asked] = []
         super().__init__((HOST, 0), _Handler)
         self.scheme = "http" if pem is None else "https"
@@ -58,6 +63,10 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.protocol_version = "HTTP/1.1" if self.server.keeps_connections else "HTTP/1.0"
 
     def _reply(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -79,10 +88,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(
-    answer: Callable[[Asked], Answer] = lambda _: Answer(), pem: Path | None = None
+    answer: Callable[[Asked], Answer] = lambda _: Answer(),
+    pem: Path | None = None,
+    *,
+    keeps_connections: bool = False,
 ) -> Iterator[Server]:
     """Serve, with TLS if *pem* holds a key and its certificate."""
-    with Server(answer, pem) as server:
+    with Server(answer, pem, keeps_connections=keeps_connections) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -121,3 +133,42 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+@contextmanager
+def tunnelling(target: Server) -> Iterator[tuple[str, list[bytes]]]:
+    """Be a proxy to *target*, whatever it is asked for; yield its address and the requests."""
+    lines: list[bytes] = []
+
+    class Tunnel(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            lines.append(self.rfile.readline().strip())
+            while self.rfile.readline().strip():
+                pass
+            with socket.create_connection((HOST, target.port)) as there:
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(there, self.connection), daemon=True)
+                back.start()
+                _pump(self.connection, there)
+                back.join(10)
+
+    class Proxy(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Proxy((HOST, 0), Tunnel) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://{HOST}:{proxy.server_address[1]}", lines
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
