@@ -1,6 +1,7 @@
 """The client's edges: pages, preconditions, what counts as done."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -105,3 +106,53 @@ def test_only_the_jobs_own_pods_and_events_are_read(store):
     found = asyncio.run(gate(store).snapshot(owner, access=False))
     assert found.pods == ()
     assert found.failed_creates == ("no room for ours",)
+
+
+def test_the_servers_words_are_bounded(store):
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store, Fault(422, message="x" * 100_000)).read_job("a", "b"))
+    assert len(caught.value.message) <= 500
+
+
+def test_a_stale_look_writes_no_status(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    before = copy.deepcopy(cluster.job)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    path = f"/apis/automl.trainingjob.dev/v1alpha1/namespaces/{NAMESPACE}/trainingjobs/churn"
+    operation.client.stale[path] = before
+    operation.look()
+    assert [fault.conflict for fault in operation.faults_met] == [True]
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_what_is_told_of_a_job_that_is_gone_is_not_counted(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.client.faults.append(Fault(404, method="PATCH", plural="trainingjobs/status"))
+    operation.look()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 0
+    operation.settle()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 1
+    operation.start()
+    operation.settle()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 0, "nor after a restart"
+
+
+def test_the_event_of_an_own_write_is_no_news(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    operation.settle()
+    version = cluster.job["metadata"]["resourceVersion"]
+    assert operation.reconciler.is_echo(operation.key, version)
+    cluster.change(suspend=True)
+    assert not operation.reconciler.is_echo(operation.key, cluster.job["metadata"]["resourceVersion"])
+    assert not operation.reconciler.is_echo(operation.key, None)

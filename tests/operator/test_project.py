@@ -251,3 +251,37 @@ def test_every_turn_reads_as_it_should():
 def test_before_the_first_touch_is_never_current():
     raw = {"metadata": {"generation": 1}}
     assert kstatus(raw) == "InProgress"
+
+
+def test_lists_of_a_report_are_cut_to_what_the_definition_takes():
+    artifacts = [
+        {"name": f"{number}", "uri": "s3://b/x", "sha256": "a" * 64, "sizeBytes": 9} for number in range(32)
+    ]
+    steps = [{"from": "dask", "to": "local", "reason": f"R{number}", "time": NOW} for number in range(8)]
+    rows = [LeaderboardEntry(rank=number, pipeline="p", score="0.5") for number in range(1, 101)]
+    front = [ParetoPoint(score="0.5", complexity="1", pipeline="p") for _ in range(100)]
+    report = Report(
+        job_uid="u",
+        leaderboard=tuple(rows),
+        pareto_front=tuple(front),
+        artifacts=tuple(artifacts),
+        fallbacks=tuple(steps),
+    )
+    old = TrainingJobStatus(
+        fallbacks=tuple(
+            {"from": "local", "to": "none", "reason": f"O{number}", "time": NOW} for number in range(4)
+        )
+    )
+    found = project(replace(SUBJECT, status=old), Observed(report=report), STEP, NOW)
+    lists = (found.artifacts, found.fallbacks, found.leaderboard, found.pareto_front)
+    assert [len(one) for one in lists] == [16, 8, 10, 20]
+    assert project(replace(SUBJECT, status=found), Observed(report=report), STEP, NOW) == found
+
+
+def test_artifacts_are_uploaded_only_once_the_job_has_succeeded():
+    artifact = {"name": "model.joblib", "uri": "s3://b/x", "sha256": "a" * 64, "sizeBytes": 9}
+    seen = Observed(report=Report(job_uid="u", artifacts=(artifact,)))
+    for phase, expected in ((Phase.SAVING, "False"), (Phase.FAILED, "False"), (Phase.SUCCEEDED, "True")):
+        step = replace(STEP, phase=phase, ended=NOW if phase.terminal else None)
+        conditions = {one.type: one.status for one in project(SUBJECT, seen, step, NOW).conditions}
+        assert conditions["ArtifactsUploaded"] == expected
