@@ -149,6 +149,18 @@ TROUBLES = [
     pytest.param(
         SUBJECT, made(pods=(RUNNING_POD,), obstacle=CONFLICT), SEARCHING, id="conflict-stops-no-run"
     ),
+    pytest.param(
+        SUBJECT,
+        made(pods=(RUNNING_POD,), obstacle=CONFLICT, missing=(Child.ROLE,)),
+        SEARCHING,
+        id="nothing-is-made-beside-a-conflict",
+    ),
+    pytest.param(
+        SUBJECT,
+        made(pods=(RUNNING_POD,), plan=None, missing=(Child.RUN,)),
+        SEARCHING,
+        id="nothing-is-made-without-a-plan",
+    ),
 ]
 
 FAILURES = [

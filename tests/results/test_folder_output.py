@@ -309,3 +309,15 @@ def test_a_document_that_is_no_manifest_is_not_trusted(change):
     assert Manifest.from_bytes(json.dumps(good).encode()).entries == ()
     with pytest.raises(RunFailed, match="cannot be trusted"):
         Manifest.from_bytes(json.dumps(good | change).encode())
+
+
+def test_a_file_of_another_size_is_not_read_to_find_that_it_differs(tmp_path, made, monkeypatch):
+    output = FolderOutput(tmp_path / "out")
+    output.publish(made, "churn", UID)
+    (output.path("churn", UID) / "leaderboard.json").write_text("{" + " " * 1000 + "}")
+    read = []
+    monkeypatch.setattr("trainingjob_trainer.storage.manifest.sha256_of", read.append)
+    with pytest.raises(RunFailed) as caught:
+        verify_folder(output.path("churn", UID))
+    assert caught.value.reason == "ArtifactMismatch"
+    assert read == []
