@@ -1,7 +1,12 @@
-"""How often, how long and with which pauses what fails is tried again."""
+"""What is tried again, how often, how long and with which pauses."""
+
+from types import SimpleNamespace
 
 import pytest
+from minio.error import InvalidResponseError, S3Error, ServerError
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from trainingjob_trainer.storage.errors import brief, may_pass
 from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
 
@@ -47,3 +52,29 @@ def test_other_failures_and_results_end_it_at_once() -> None:
     with pytest.raises(ZeroDivisionError):
         time.policy().call(lambda: 1 // 0)
     assert time.pauses == []
+
+
+def s3_error(code: str, status: int) -> S3Error:
+    return S3Error(SimpleNamespace(status=status), code, "secret", "secret", "id", "host")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "passes", "words"),
+    [
+        (s3_error("SlowDown", 503), True, "SlowDown"),
+        (s3_error("Unheard", 500), True, "Unheard"),
+        (s3_error("Unheard", 429), True, "Unheard"),
+        (s3_error("Unheard", 408), True, "Unheard"),
+        (s3_error("NotImplemented", 501), False, "NotImplemented"),
+        (s3_error("NoSuchKey", 404), False, "NoSuchKey"),
+        (InvalidResponseError(502, "text/html", "secret"), True, "InvalidResponseError"),
+        (InvalidResponseError(501, "text/html", "secret"), False, "InvalidResponseError"),
+        (InvalidResponseError(307, "text/html", "secret"), False, "InvalidResponseError"),
+        (ServerError("secret", 503), True, "HTTP status 503"),
+        (MaxRetryError(None, "secret", NewConnectionError(None, "secret")), True, "NewConnectionError"),  # type: ignore[arg-type]
+        (TimeoutError("secret"), True, "TimeoutError"),
+    ],
+)
+def test_what_may_pass_and_what_is_said_of_it(error: Exception, passes: bool, words: str) -> None:
+    assert may_pass(error) is passes
+    assert brief(error) == words
