@@ -122,9 +122,9 @@ def test_what_is_believed_never_goes_back(order):
         verdict = check(
             report(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}"), pods=(), watermark=mark
         )
-        if verdict.report is not None:
-            assert mark is None or verdict.watermark >= mark
-            mark = verdict.watermark
+        new = mark is None or (attempt, sequence) >= (mark.attempt, mark.sequence)
+        assert (verdict.report is not None) is new, "what is newer is believed, and nothing else"
+        mark = verdict.watermark or mark
 
 
 def told_of(cluster, operation):
