@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,17 @@ def test_a_file_of_another_size_is_not_read_to_find_that_it_differs(tmp_path, ma
         verify_folder(output.path("churn", UID))
     assert caught.value.reason == "ArtifactMismatch"
     assert read == []
+
+
+def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
+    with (tmp_path / "manifest.json").open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RunFailed) as caught:
+            verify_folder(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason == "ManifestInvalid"
+    assert most < 8 * 1024 * 1024
