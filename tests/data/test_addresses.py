@@ -1,21 +1,15 @@
-import datetime as dt
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from support.data_runs import SETTINGS
-from trainingjob_trainer.dataset.addresses import is_private, is_public, resolve
+from support.loopback import Answer, certificate, serving, tunnelling
+from trainingjob_trainer.dataset.addresses import CheckedTransport, is_private, is_public, resolve
 from trainingjob_trainer.dataset.https_source import https_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
@@ -155,18 +149,6 @@ def test_a_name_that_does_not_resolve_counts_as_an_outage(answer: Exception | li
     assert asked == ["data.example"] * 3
 
 
-class Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = self.headers["Host"].encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Serve https on this machine, with a certificate for data.example alone that is trusted."""
@@ -174,38 +156,8 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-def certificate(name: str, path: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + built.public_bytes(serialization.Encoding.PEM))
-    return path
+    with serving(lambda asked: Answer(body=asked.headers["host"].encode()), pem) as server:
+        yield server.port
 
 
 def download(port: int, host: str, settings: TrainerSettings = INSIDE) -> bytes:
@@ -254,6 +206,68 @@ def test_a_proxy_gets_only_hosts_that_may_be_asked(monkeypatch: pytest.MonkeyPat
             pass
         thread.join()
     assert lines == [b"CONNECT data.example:443 HTTP/1.1"]
+
+
+def test_a_proxy_does_not_stand_in_for_the_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("data.example", tmp_path / "server.pem")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda _: Answer(body=b"x"), pem) as server, tunnelling(server) as (proxy, lines):
+        monkeypatch.setenv("https_proxy", proxy)
+
+        def through_proxy() -> bytes:
+            retry, uri = RetryPolicy(attempts=1), "https://data.example/t.csv"
+            with https_chunks(uri, ALLOWED, lookup=lambda _: [V4], retry=retry) as chunks:
+                return b"".join(chunks)
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert through_proxy() == b"x"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate("data.example", tmp_path / "other.pem")))
+        with pytest.raises(RunFailed):
+            through_proxy()
+    assert lines == [b"CONNECT data.example:443 HTTP/1.1"] * 2
+    assert len(server.asked) == 1
+
+
+def test_a_host_that_the_environment_exempts_is_asked_without_the_proxy(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.uri)
+        monkeypatch.setenv("no_proxy", "data.example")
+        assert download(port, "data.example") == f"data.example:{port}".encode()
+    assert proxy.asked == []
+
+
+def test_a_connection_to_one_host_is_not_used_for_another_at_the_same_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("data.example", tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    transport = CheckedTransport(allow_private=True, network=None, resolve=lambda _: ["127.0.0.1"])
+    with (
+        serving(lambda _: Answer(body=b"x"), pem, keeps_connections=True) as server,
+        httpx.Client(transport=transport) as client,
+    ):
+        assert client.get(f"https://data.example:{server.port}/").content == b"x"
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.get(f"https://other.example:{server.port}/")
+    assert len(server.asked) == 1
+
+
+def test_a_name_with_many_addresses_is_tried_at_the_first_few() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        raise httpx.ConnectError("no route")
+
+    many = [f"8.8.8.{number}" for number in range(1, 40)]
+    with pytest.raises(RunFailed):
+        get(lambda _: many, handler)
+    assert asked == many[:8] * 3
 
 
 def test_the_setting_is_off_and_read_from_the_environment() -> None:

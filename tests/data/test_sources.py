@@ -85,6 +85,7 @@ def test_addresses_that_no_source_has(uri: str) -> None:
 
 def test_signatures_stay_out_of_what_people_see() -> None:
     assert public_uri(URI) == "https://data.example/t.csv"
+    assert public_uri("https://data.example/t.csv#verysecret") == "https://data.example/t.csv"
     assert public_uri("s3://bucket/a?b") == "s3://bucket/a?b"
 
 
@@ -214,6 +215,51 @@ def test_https_connection_that_breaks_is_worth_another_attempt_of_the_run() -> N
     error = failure(lambda: fetch_https(lambda _: httpx.Response(200, stream=Broken())))
     assert isinstance(error, RunFailed)
     assert error.reason == "DatasetUnreachable"
+
+
+def test_every_step_of_a_download_has_a_time_out() -> None:
+    found = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        found.append(request.extensions["timeout"])
+        return httpx.Response(200, stream=httpx.ByteStream(b"x"))
+
+    fetch_https(handler, replace(ALLOWED, https_timeout_seconds=7.0))
+    assert found == [dict.fromkeys(("connect", "read", "write", "pool"), 7.0)]
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["read", "given up"])
+def test_https_responses_are_closed(breaks: bool) -> None:
+    class Body(httpx.SyncByteStream):
+        closed = False
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"x"
+
+        def close(self) -> None:
+            self.closed = True
+
+    body = Body()
+    network = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+    opened = https_chunks(URI, ALLOWED, transport=network, lookup=lambda _: PUBLIC, retry=quick())
+    if breaks:
+        with pytest.raises(SpecInvalid), opened:
+            raise SpecInvalid("Mine", "mine")
+    else:
+        with opened as chunks:
+            assert b"".join(chunks) == b"x"
+    assert body.closed
+
+
+def test_redirects_without_end_are_not_followed() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(302, headers={"Location": f"/{len(asked)}"})
+
+    assert failure(lambda: fetch_https(handler)).reason == "DatasetUnreachable"
+    assert len(asked) == 6
 
 
 class FakeClient:

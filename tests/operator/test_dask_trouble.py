@@ -284,3 +284,35 @@ def test_many_jobs_one_after_the_other_leave_nothing_behind(store):
         dask.let_go()
         cluster.remove()
     assert {plural for plural, *_ in store.objects} == {"events"}
+
+
+@pytest.mark.parametrize("part", list(DaskPart), ids=lambda part: part.kind)
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, dask, part, status):
+    operation = Operation(store, Fault(status, method="DELETE", plural=part.plural, times=99))
+    cluster.submit(parallelMode="distributed")
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.look()
+    assert operation.faults_met == []
+    assert cluster.status["phase"] == "Succeeded"
+    assert {one["kind"] for one in dask.parts()} == {part.kind}
+
+
+def test_a_part_that_the_server_fails_to_delete_is_deleted_before_the_end_is_told(store, cluster, dask):
+    operation = Operation(store, *(Fault(503, method="DELETE", plural=part.plural) for part in DaskPart))
+    cluster.submit(parallelMode="distributed")
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    while dask.parts():
+        assert cluster.status["phase"] != "Succeeded"
+        operation.look()
+    assert len(operation.faults_met) == 3
+    operation.settle()
+    assert cluster.status["phase"] == "Succeeded"

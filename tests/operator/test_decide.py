@@ -90,6 +90,10 @@ COURSE = [
     ),
     pytest.param(SUBJECT, made(job=COMPLETE, report=FINAL), SUCCESS, id="complete"),
     pytest.param(SUBJECT, made(job=COMPLETE), LAST_WORD, id="complete-unreported"),
+    pytest.param(SUBJECT, made(job=COMPLETE, report=REPORT), LAST_WORD, id="complete-without-a-last-word"),
+    pytest.param(SUBJECT, made(job=COMPLETE, report=BROKEN), LAST_WORD, id="complete-and-told-of-a-failure"),
+    pytest.param(SUBJECT, replace(NOTHING, report=REPORT), MAKING, id="job-gone-in-mid-run"),
+    pytest.param(SUBJECT, replace(NOTHING, report=BROKEN), MAKING, id="job-gone-between-attempts"),
     pytest.param(
         SUBJECT, replace(NOTHING, report=FINAL), replace(SUCCESS, ended=NOW), id="job-gone-model-there"
     ),
@@ -144,6 +148,18 @@ TROUBLES = [
     ),
     pytest.param(
         SUBJECT, made(pods=(RUNNING_POD,), obstacle=CONFLICT), SEARCHING, id="conflict-stops-no-run"
+    ),
+    pytest.param(
+        SUBJECT,
+        made(pods=(RUNNING_POD,), obstacle=CONFLICT, missing=(Child.ROLE,)),
+        SEARCHING,
+        id="nothing-is-made-beside-a-conflict",
+    ),
+    pytest.param(
+        SUBJECT,
+        made(pods=(RUNNING_POD,), plan=None, missing=(Child.RUN,)),
+        SEARCHING,
+        id="nothing-is-made-without-a-plan",
     ),
 ]
 
@@ -206,6 +222,12 @@ FAILURES = [
     ),
     pytest.param(
         SUBJECT, made(job=failed("DeadlineExceeded"), report=FINAL), SUCCESS, id="deadline-after-the-model"
+    ),
+    pytest.param(
+        SUBJECT,
+        made(job=failed("DeadlineExceeded"), report=FINAL.model_copy(update={"final": False})),
+        failure("DeadlineExceeded", "activeDeadlineSeconds (1000 s) have passed"),
+        id="deadline-before-the-last-word",
     ),
     pytest.param(
         STARTED,

@@ -1,10 +1,11 @@
 """The client's edges: pages, preconditions, what counts as done."""
 
 import asyncio
+import copy
 
 import pytest
 
-from support.fake_kubernetes import Cluster, DirectClient, Fault
+from support.fake_kubernetes import Cluster, DirectClient, Fault, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
@@ -77,3 +78,81 @@ def test_no_answer_is_a_fault_with_its_kind(store, error):
     with pytest.raises(ApiFault, match=type(error).__name__) as caught:
         asyncio.run(gate(store, Fault(error)).read_job("a", "b"))
     assert caught.value.status == 0
+
+
+def test_a_status_is_not_written_over_a_version_that_was_not_seen(store, cluster):
+    cluster.submit()
+    owner, seen = Owner("churn", NAMESPACE, cluster.job["metadata"]["uid"]), cluster.job["metadata"]
+    version = seen["resourceVersion"]
+    new = asyncio.run(gate(store).write_status(owner, {"phase": "Searching"}, version))
+    assert new == cluster.job["metadata"]["resourceVersion"] != version
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store).write_status(owner, {"phase": "Failed"}, version))
+    assert caught.value.conflict
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_only_the_jobs_own_pods_and_events_are_read(store):
+    ours, theirs = Cluster(store, "churn"), Cluster(store, "other")
+    for one in (ours, theirs):
+        one.submit()
+        Operation(store, name=one.name).settle()
+    theirs.run_pod()
+    for one, message in ((ours, "no room for ours"), (theirs, "no room for theirs")):
+        involved = {"uid": one.child(Child.JOB)["metadata"]["uid"]}
+        event = {"metadata": {"name": message.replace(" ", "-")}, "involvedObject": involved}
+        one._make("events", event | {"reason": "FailedCreate", "message": message})
+    owner = Owner("churn", NAMESPACE, ours.job["metadata"]["uid"])
+    found = asyncio.run(gate(store).snapshot(owner, access=False))
+    assert found.pods == ()
+    assert found.failed_creates == ("no room for ours",)
+
+
+def test_the_servers_words_are_bounded(store):
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store, Fault(422, message="x" * 100_000)).read_job("a", "b"))
+    assert len(caught.value.message) <= 500
+
+
+def test_a_stale_look_writes_no_status(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    before = copy.deepcopy(cluster.job)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    path = f"/apis/automl.trainingjob.dev/v1alpha1/namespaces/{NAMESPACE}/trainingjobs/churn"
+    operation.client.stale[path] = before
+    operation.look()
+    assert [fault.conflict for fault in operation.faults_met] == [True]
+    assert cluster.status["phase"] == "Searching"
+
+
+def test_what_is_told_of_a_job_that_is_gone_is_not_counted(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.client.faults.append(Fault(404, method="PATCH", plural="trainingjobs/status"))
+    operation.look()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 0
+    operation.settle()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 1
+    operation.start()
+    operation.settle()
+    assert operation.value("training_jobs_finished_total", phase="Succeeded") == 0, "nor after a restart"
+
+
+def test_the_event_of_an_own_write_is_no_news(store, cluster):
+    cluster.submit()
+    operation = Operation(store)
+    operation.settle()
+    version = cluster.job["metadata"]["resourceVersion"]
+    assert operation.reconciler.is_echo(operation.key, version)
+    cluster.change(suspend=True)
+    assert not operation.reconciler.is_echo(operation.key, cluster.job["metadata"]["resourceVersion"])
+    assert not operation.reconciler.is_echo(operation.key, None)

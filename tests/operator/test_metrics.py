@@ -106,3 +106,30 @@ def test_steps_down_from_parallel_evaluation(metrics, step, counted):
     fallback = Fallback(from_=step[0], to=step[1], reason="Why", time=NOW)
     metrics.changed(TrainingJobStatus(), TrainingJobStatus(fallbacks=(fallback,)))
     assert value(metrics, "tpot_parallel_fallbacks_total", reason="Why") == counted
+
+
+@pytest.mark.parametrize(("elapsed", "overruns"), [(1050, 0), (1051, 1)])
+def test_the_grace_grows_with_the_budget(metrics, elapsed, overruns):
+    resolved = Resolved(metric="f1", automl_enabled=True, time_left_seconds=1000)
+    end = status(Phase.SUCCEEDED, minutes=2, progress=Progress(elapsed_seconds=elapsed), resolved=resolved)
+    metrics.changed(status(), end)
+    assert value(metrics, "training_budget_overruns_total") == overruns
+
+
+def test_a_step_down_is_counted_once_however_often_it_is_told(metrics):
+    first = Fallback(from_="dask", to="local", reason="SchedulerLost", time=NOW)
+    second = Fallback(from_="local", to="none", reason="OutOfMemory", time=NOW)
+    one, both = TrainingJobStatus(fallbacks=(first,)), TrainingJobStatus(fallbacks=(first, second))
+    metrics.changed(TrainingJobStatus(), one)
+    metrics.changed(one, both)
+    metrics.changed(both, both)
+    assert value(metrics, "tpot_parallel_fallbacks_total", reason="SchedulerLost") == 1
+    assert value(metrics, "tpot_parallel_fallbacks_total", reason="OutOfMemory") == 1
+
+
+def test_a_job_that_failed_has_no_duration(metrics):
+    metrics.changed(status(), status(Phase.FAILED, minutes=2))
+    assert value(metrics, "training_jobs_finished_total", phase="Failed") == 1
+    assert not any(
+        value(metrics, "training_duration_seconds_count", mode=mode) for mode in ("tpot", "baseline")
+    )

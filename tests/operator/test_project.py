@@ -251,3 +251,67 @@ def test_every_turn_reads_as_it_should():
 def test_before_the_first_touch_is_never_current():
     raw = {"metadata": {"generation": 1}}
     assert kstatus(raw) == "InProgress"
+
+
+def test_lists_of_a_report_are_cut_to_what_the_definition_takes():
+    artifacts = [
+        {"name": f"{number}", "uri": "s3://b/x", "sha256": "a" * 64, "sizeBytes": 9} for number in range(32)
+    ]
+    steps = [{"from": "dask", "to": "local", "reason": f"R{number}", "time": NOW} for number in range(8)]
+    rows = [LeaderboardEntry(rank=number, pipeline="p", score="0.5") for number in range(1, 101)]
+    front = [ParetoPoint(score="0.5", complexity="1", pipeline="p") for _ in range(100)]
+    report = Report(
+        job_uid="u",
+        leaderboard=tuple(rows),
+        pareto_front=tuple(front),
+        artifacts=tuple(artifacts),
+        fallbacks=tuple(steps),
+    )
+    old = TrainingJobStatus(
+        fallbacks=tuple(
+            {"from": "local", "to": "none", "reason": f"O{number}", "time": NOW} for number in range(4)
+        )
+    )
+    found = project(replace(SUBJECT, status=old), Observed(report=report), STEP, NOW)
+    lists = (found.artifacts, found.fallbacks, found.leaderboard, found.pareto_front)
+    assert [len(one) for one in lists] == [16, 8, 10, 20]
+    assert project(replace(SUBJECT, status=found), Observed(report=report), STEP, NOW) == found
+
+
+def test_artifacts_are_uploaded_only_once_the_job_has_succeeded():
+    artifact = {"name": "model.joblib", "uri": "s3://b/x", "sha256": "a" * 64, "sizeBytes": 9}
+    seen = Observed(report=Report(job_uid="u", artifacts=(artifact,)))
+    for phase, expected in ((Phase.SAVING, "False"), (Phase.FAILED, "False"), (Phase.SUCCEEDED, "True")):
+        step = replace(STEP, phase=phase, ended=NOW if phase.terminal else None)
+        conditions = {one.type: one.status for one in project(SUBJECT, seen, step, NOW).conditions}
+        assert conditions["ArtifactsUploaded"] == expected
+
+
+def test_what_has_ended_stays_as_it_was_whatever_is_seen_later():
+    step_down = {"from": "dask", "to": "local", "reason": "SchedulerLost", "time": NOW}
+    report = Report(job_uid="u", model_source="tpot", fallbacks=(step_down,), progress=Progress(generation=7))
+    end = replace(STEP, phase=Phase.SUCCEEDED, ended=NOW)
+    old = project(SUBJECT, Observed(report=report, begun=NOW), end, NOW)
+    told = {one.type: one for one in old.conditions}
+    assert (told["Degraded"].status, told["ArtifactsUploaded"].status) == ("True", "True")
+    other = Report(
+        job_uid="u", model_source="baseline", fallbacks=(step_down,), progress=Progress(generation=9)
+    )
+    later = NOW + timedelta(hours=1)
+    for seen in (Observed(), Observed(report=other, begun=later, pods=(PodSeen(uid="p", created=later),))):
+        assert project(replace(SUBJECT, status=old), seen, end, later) == old
+
+
+def test_a_start_stays_although_the_fence_is_made_again():
+    old = project(SUBJECT, Observed(begun=NOW), STEP, NOW)
+    later = NOW + timedelta(hours=1)
+    assert project(replace(SUBJECT, status=old), Observed(begun=later), STEP, later).start_time == NOW
+
+
+def test_a_step_down_is_kept_once_in_the_order_in_which_it_became_known():
+    steps = [{"from": "dask", "to": "local", "reason": reason, "time": NOW} for reason in ("A", "B")]
+    first = project(SUBJECT, Observed(report=Report(job_uid="u", fallbacks=(steps[1],))), STEP, NOW)
+    both = Observed(report=Report(job_uid="u", fallbacks=tuple(steps)))
+    second = project(replace(SUBJECT, status=first), both, STEP, NOW)
+    assert [one.reason for one in second.fallbacks] == ["B", "A"]
+    assert project(replace(SUBJECT, status=second), both, STEP, NOW) == second

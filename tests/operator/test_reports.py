@@ -122,9 +122,9 @@ def test_what_is_believed_never_goes_back(order):
         verdict = check(
             report(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}"), pods=(), watermark=mark
         )
-        if verdict.report is not None:
-            assert mark is None or verdict.watermark >= mark
-            mark = verdict.watermark
+        new = mark is None or (attempt, sequence) >= (mark.attempt, mark.sequence)
+        assert (verdict.report is not None) is new, "what is newer is believed, and nothing else"
+        mark = verdict.watermark or mark
 
 
 def told_of(cluster, operation):
@@ -213,3 +213,39 @@ def test_an_event_that_was_not_taken_is_posted_again(store, cluster):
 def test_every_kind_is_a_label_from_the_start(operation):
     text = generate_latest(operation.metrics.registry).decode()
     assert all(f'trainingjob_reports_refused_total{{reason="{kind}"}} 0.0' in text for kind in RefusalKind)
+
+
+def test_what_is_said_of_a_refused_report_is_bounded():
+    rows = [{f"field-{number}": 1} for number in range(500)]
+    message = check(json.dumps({"jobUid": UID, "leaderboard": rows})).refused.message
+    assert "leaderboard" in message
+    assert len(message) <= 500
+
+
+def test_after_the_end_a_report_tells_nothing(cluster, operation):
+    operation.run_to_success(cluster)
+    cluster.report(raw="nonsense")
+    operation.settle()
+    assert told_of(cluster, operation) == (0, {"Malformed": 0, "Stale": 0})
+
+
+def test_a_report_does_not_say_which_image_runs(cluster, operation, running):
+    cluster.report(resolved={"image": "evil:1", "sources": {"metric": "spec"}, "metric": "f1", "cvFolds": 3})
+    operation.settle()
+    resolved = cluster.status["resolved"]
+    assert (resolved["image"], resolved["metric"]) == ("registry.example/trainer:1", "f1")
+    assert "budget.timeLeftSeconds" in resolved["sources"]
+
+
+def test_a_namesake_is_not_held_to_the_numbers_of_the_job_before(cluster, operation, running):
+    cluster.report(attempt=7, sequence=70)
+    operation.settle()
+    cluster.remove()
+    cluster.attempt = cluster.sequence = cluster.pod_number = 0
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_progress(1)
+    operation.settle()
+    assert told_of(cluster, operation) == (0, {"Malformed": 0, "Stale": 0})
+    assert cluster.status["progress"]["generation"] == 1

@@ -118,3 +118,31 @@ def test_classes(label, operator_class, expected):
 @pytest.mark.parametrize(("uri", "claim"), [("pvc://a/b/c", "a"), ("pvc://a", "a"), ("s3://a/b", None)])
 def test_claims(uri, claim):
     assert claim_of(uri) == claim
+
+
+def test_https_is_off_unless_the_installation_allows_it():
+    spec = {"dataset": {"uri": "https://data.example/x.csv"}}
+    with pytest.raises(Refused, match=r"https:// datasets are not allowed here") as caught:
+        plan(job(**spec), SETTINGS)
+    assert caught.value.reason == "NotAllowed"
+    assert plan(job(**spec), Settings(trainer_image="t", allow_https=True))
+
+
+@pytest.mark.parametrize("field", ["dataset", "output"])
+def test_files_of_a_machine_are_for_local_runs(field):
+    with pytest.raises(Refused, match=f"spec.{field}.uri: file://") as caught:
+        plan(job(**{field: {"uri": "file://x"}}), SETTINGS)
+    assert caught.value.reason == "SpecInvalid"
+
+
+def test_the_jobs_own_secret_and_endpoint_come_before_the_defaults():
+    settings = Settings(
+        trainer_image="t", output_uri="s3://all", output_endpoint="https://m", output_secret="k"
+    )
+    own = {"endpoint": "https://own", "credentialsSecretRef": {"name": "own"}}
+    output = plan(job(output=own), settings).run.output
+    assert (output.uri, output.endpoint, output.credentials_secret_ref.name) == (
+        "s3://all",
+        "https://own",
+        "own",
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,92 @@ def test_state_objects_are_small(tmp_path, monkeypatch):
     with pytest.raises(RunFailed) as caught:
         state.put("journal", tmp_path / "journal")
     assert caught.value.reason == "StateNotSaved"
+
+
+def test_a_state_object_in_a_folder_is_read_to_a_bound_only(tmp_path, monkeypatch):
+    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    (tmp_path / "journal").write_bytes(b"one")
+    state.put("journal", tmp_path / "journal")
+    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
+    with pytest.raises(RunFailed) as caught:
+        state.get("journal", tmp_path / "copy")
+    assert caught.value.reason == "StateNotRead"
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_copy_that_differs_from_its_digest_is_published_to_nobody(tmp_path, made, monkeypatch):
+    def flip(source, target):
+        target.write_bytes(bytes(byte ^ 1 for byte in source.read_bytes()))
+
+    monkeypatch.setattr("shutil.copyfile", flip)
+    with pytest.raises(RunFailed) as caught:
+        FolderOutput(tmp_path / "out").publish(made, "churn", UID)
+    assert caught.value.reason == "ArtifactMismatch"
+    assert not (tmp_path / "out" / "churn" / "latest.json").exists()
+
+
+def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, made, monkeypatch):
+    def break_off(source, target):
+        target.write_bytes(source.read_bytes()[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", break_off)
+    output = FolderOutput(tmp_path / "out")
+    with pytest.raises(RunFailed):
+        output.publish(made, "churn", UID)
+    assert all(one.name.startswith(".") for one in output.path("churn", UID).iterdir())
+
+
+def test_publishing_again_replaces_what_was_exchanged(tmp_path, made):
+    output = FolderOutput(tmp_path / "out")
+    output.publish(made, "churn", UID)
+    (output.path("churn", UID) / "model.joblib").write_bytes(b"MODEL")
+    output.publish(made, "churn", UID)
+    assert (output.path("churn", UID) / "model.joblib").read_bytes() == b"model"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "Latest"},
+        {"artifacts": {}},
+        {
+            "artifacts": [
+                {"name": f"{number}.json", "sizeBytes": 1, "sha256": "a" * 64} for number in range(201)
+            ]
+        },
+        {"artifacts": [{"name": "a.json", "sizeBytes": 1, "sha256": "a" * 64}] * 2},
+    ],
+    ids=["kind", "no-list", "too-many", "twice"],
+)
+def test_a_document_that_is_no_manifest_is_not_trusted(change):
+    good = {"kind": "Manifest", "job": {"name": "x", "uid8": "y"}, "artifacts": []}
+    assert Manifest.from_bytes(json.dumps(good).encode()).entries == ()
+    with pytest.raises(RunFailed, match="cannot be trusted"):
+        Manifest.from_bytes(json.dumps(good | change).encode())
+
+
+def test_a_file_of_another_size_is_not_read_to_find_that_it_differs(tmp_path, made, monkeypatch):
+    output = FolderOutput(tmp_path / "out")
+    output.publish(made, "churn", UID)
+    (output.path("churn", UID) / "leaderboard.json").write_text("{" + " " * 1000 + "}")
+    read = []
+    monkeypatch.setattr("trainingjob_trainer.storage.manifest.sha256_of", read.append)
+    with pytest.raises(RunFailed) as caught:
+        verify_folder(output.path("churn", UID))
+    assert caught.value.reason == "ArtifactMismatch"
+    assert read == []
+
+
+def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
+    with (tmp_path / "manifest.json").open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RunFailed) as caught:
+            verify_folder(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason == "ManifestInvalid"
+    assert most < 8 * 1024 * 1024

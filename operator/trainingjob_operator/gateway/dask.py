@@ -16,6 +16,7 @@ from trainingjob_operator.names import (
     DaskPart,
     Owner,
     dask_name,
+    owned_by,
 )
 from trainingjob_operator.observe import DaskSnapshot
 
@@ -57,19 +58,14 @@ class DaskGateway:
         """
         if question is None:
             return None
-        kind, name = DaskPart.CLUSTER, dask_name(owner)
-        path = path_of(kind.api_version, kind.plural, owner.namespace)
         try:
-            # As a list, since that there is none is another answer than that there is no such kind.
-            page = await self._api.call("GET", path, query={"labelSelector": f"{UID_LABEL}={owner.uid}"})
+            cluster = await self._cluster(owner)
         except ApiFault as fault:
             if fault.not_found:
                 return DaskSnapshot(installed=False)
             if fault.status == HTTPStatus.FORBIDDEN:
                 return DaskSnapshot(unreadable=fault.message)
             raise
-        found = (one for one in page.get("items") or () if one["metadata"]["name"] == name)
-        cluster = next(found, None)
         if cluster is None or question is DaskQuestion.EXISTENCE:
             return DaskSnapshot(cluster=cluster)
         deployments, pods = await asyncio.gather(
@@ -92,19 +88,41 @@ class DaskGateway:
         return True
 
     async def delete(self, part: DaskPart, owner: Owner) -> None:
-        """Delete a part, with all that it owns first; one that is gone is gone.
+        """Delete a part, with all that it owns first; one that is gone, or another's, is left alone.
 
-        Where the operator may not, or the kind is not known, it has made none: the end of a job is not
-        held up by that.
+        Secret and NetworkPolicy may not be read: their name alone, which has the job's uid in it, tells whose
+        they are. Where the operator may not, or the kind is not known, it has made none: the end of a job is
+        not held up by that.
+
+        Raises
+        ------
+        ApiFault
+            With status 409 if another DaskCluster has taken the name since it was read.
         """
         path = path_of(part.api_version, part.plural, owner.namespace, dask_name(owner))
+        options: dict[str, Any] = {"propagationPolicy": "Foreground"}
         try:
-            await self._api.call("DELETE", path, body={"propagationPolicy": "Foreground"})
+            if part is DaskPart.CLUSTER:
+                raw = await self._cluster(owner)
+                if raw is None or not owned_by(raw, owner.uid):
+                    return
+                options["preconditions"] = {"uid": raw["metadata"]["uid"]}
+            await self._api.call("DELETE", path, body=options)
         except ApiFault as fault:
             if fault.status == HTTPStatus.FORBIDDEN:
                 _log.warning("%s/%s: %s", owner.namespace, owner.name, fault)
             elif not fault.not_found:
                 raise
+
+    async def _cluster(self, owner: Owner) -> dict[str, Any] | None:
+        """Return the DaskCluster with the name of the one of *owner*, whoever made it.
+
+        List rather than get: distinguishes 'none' from 'kind not installed', which is a fault (404).
+        """
+        kind, name = DaskPart.CLUSTER, dask_name(owner)
+        path = path_of(kind.api_version, kind.plural, owner.namespace)
+        page = await self._api.call("GET", path, query={"labelSelector": f"{UID_LABEL}={owner.uid}"})
+        return next((one for one in page.get("items") or () if one["metadata"]["name"] == name), None)
 
     async def _of_cluster(
         self, api_version: str, plural: str, owner: Owner

@@ -15,7 +15,7 @@ from trainingjob_api import API_VERSION, PLURAL
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway.dask import DaskGateway, DaskQuestion
 from trainingjob_operator.gateway.transport import Transport, path_of
-from trainingjob_operator.names import TRAINER_SELECTOR, UID_LABEL, Child, Owner, child_name
+from trainingjob_operator.names import TRAINER_SELECTOR, UID_LABEL, Child, Owner, child_name, owned_by
 from trainingjob_operator.observe import Snapshot
 from trainingjob_operator.step import Suspension
 
@@ -136,33 +136,34 @@ class Gateway:
 
     async def delete(self, child: Child, owner: Owner) -> None:
         """Delete a child of *owner* and its pods; one that is gone, or another's, is left alone."""
-        path = path_of(child.api_version, child.plural, owner.namespace, child_name(owner.name, child.suffix))
-        raw = await self._api.read(path)
+        raw = await self._own(owner, child)
         if raw is None:
             return
-        options = {
-            "propagationPolicy": "Background",
-            "preconditions": {"uid": raw["metadata"]["uid"]},
-        }
-        references = raw["metadata"].get("ownerReferences") or []
-        if not any(one.get("uid") == owner.uid for one in references):
-            return
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": raw["metadata"]["uid"]}}
         try:
-            await self._api.call("DELETE", path, body=options)
+            await self._api.call("DELETE", _path(owner, child), body=options)
         except ApiFault as fault:
             # 409: another object has the name by now.
             if not (fault.not_found or fault.conflict):
                 raise
 
     async def suspend(self, owner: Owner, change: Suspension) -> None:
-        """Suspend or resume the Job of *owner*; one that is gone is left alone."""
+        """Suspend or resume the Job of *owner*; one that is gone, or another's, is left alone.
+
+        Raises
+        ------
+        ApiFault
+            With status 409 if another object has taken the name since it was read.
+        """
+        raw = await self._own(owner, Child.JOB)
+        if raw is None:
+            return
         spec: dict[str, Any] = {"suspend": change.suspend}
         if change.deadline_seconds is not None:
             spec["activeDeadlineSeconds"] = change.deadline_seconds
-        name = child_name(owner.name, Child.JOB.suffix)
-        path = path_of(Child.JOB.api_version, Child.JOB.plural, owner.namespace, name)
+        body = {"metadata": {"uid": raw["metadata"]["uid"]}, "spec": spec}
         try:
-            await self._api.call("PATCH", path, body={"spec": spec}, content=MERGE_PATCH)
+            await self._api.call("PATCH", _path(owner, Child.JOB), body=body, content=MERGE_PATCH)
         except ApiFault as fault:
             if not fault.not_found:
                 raise
@@ -206,8 +207,12 @@ class Gateway:
                 raise
 
     async def _child(self, owner: Owner, child: Child) -> dict[str, Any] | None:
-        name = child_name(owner.name, child.suffix)
-        return await self._api.read(path_of(child.api_version, child.plural, owner.namespace, name))
+        return await self._api.read(_path(owner, child))
+
+    async def _own(self, owner: Owner, child: Child) -> dict[str, Any] | None:
+        """Return a child that *owner* controls; ``None`` if the name is free or another's."""
+        raw = await self._child(owner, child)
+        return raw if raw is not None and owned_by(raw, owner.uid) else None
 
     async def _pods(self, owner: Owner) -> tuple[dict[str, Any], ...]:
         query = {"labelSelector": f"{TRAINER_SELECTOR},{UID_LABEL}={owner.uid}", "limit": str(PAGE_SIZE)}
@@ -227,3 +232,8 @@ class Gateway:
         page = await self._api.call("GET", path_of("v1", "events", owner.namespace), query=query)
         events = sorted(page.get("items") or (), key=lambda one: str(one.get("lastTimestamp") or ""))
         return tuple(str(one.get("message") or "") for one in events)
+
+
+def _path(owner: Owner, child: Child) -> str:
+    name = child_name(owner.name, child.suffix)
+    return path_of(child.api_version, child.plural, owner.namespace, name)

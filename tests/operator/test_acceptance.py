@@ -1,0 +1,41 @@
+"""Whether a model is good enough, and what the conditions say of it."""
+
+import pytest
+
+from support.acceptance import each_row
+from trainingjob_api import Acceptance
+from trainingjob_operator.acceptance import judge
+
+
+@each_row
+def test_the_operators_judgement(asked, best, met, reason):
+    found = judge(asked, best)
+    assert (found.accepted, found.reason) == (met is not False, reason)
+
+
+@pytest.mark.parametrize("asked", [Acceptance(min_score=0.0), Acceptance(must_beat_baseline=True)])
+def test_no_model_meets_nothing(asked):
+    found = judge(asked, None)
+    assert (found.accepted, found.reason) == (False, "NoHoldoutScore")
+
+
+@each_row
+def test_conditions_follow_the_judgement(  # noqa: PLR0917  # fixtures and a case
+    cluster, operation, asked, best, met, reason
+):
+    spec = {} if asked is None else {"acceptance": asked.model_dump(by_alias=True, exclude_none=True)}
+    cluster.submit(**spec)
+    operation.settle()
+    cluster.run_pod()
+    cluster.report_success(best=best.model_dump(by_alias=True, exclude_none=True))
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.settle()
+    good = "False" if met is False else "True"
+    assert (cluster.status["phase"], cluster.condition("Complete")["status"]) == ("Succeeded", "True")
+    assert (cluster.condition("AcceptanceMet")["status"], cluster.condition("AcceptanceMet")["reason"]) == (
+        good,
+        reason,
+    )
+    assert cluster.condition("Ready")["status"] == good
+    assert cluster.condition("Stalled")["status"] == ("True" if met is False else "False")
