@@ -64,6 +64,18 @@ def test_copies_are_found_among_rounded_numbers_missing_values_and_text() -> Non
     assert sets(make_sample("breast_cancer").frame.sample(800, replace=True, random_state=0)) is not None
 
 
+@pytest.mark.parametrize(("categories", "copies"), [(40, False), (400, True)])
+def test_equal_rows_are_copies_if_chance_explains_no_tenth_of_them(categories: int, copies: bool) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.integers(0, categories, 300) for name in "ab"})
+    frame["c"], frame["y"] = rng.integers(0, 2, 300), rng.integers(0, 2, 300)
+    twice = pd.concat([frame, frame], ignore_index=True)
+    chance = len(twice) / categories**2  # that a row agrees with another one in the columns that differ most
+    assert (chance <= 0.1 * 0.5) is copies
+    assert chance < 0.5, "there are more equal rows than by chance in either table"
+    assert (sets(twice) is not None) is copies
+
+
 def test_a_table_of_one_different_row_or_one_column_is_left_alone() -> None:
     assert sets(pd.DataFrame({"a": [1, 1], "y": [2, 2]})) is None
     assert sets(pd.DataFrame({"y": [0.1, 0.2, 0.2]})) is None

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trainingjob_trainer.errors import DataError
@@ -102,13 +102,37 @@ def test_too_few_rows(rows: int) -> None:
 def test_a_group_is_never_on_both_sides(classify: bool, groups: list[int], seed: int) -> None:
     of_row = np.array(groups)
     codes = classes_of(np.arange(len(groups)) % 2) if classify else None
-    if len(set(groups)) < 6:
-        return
+    # A class that few groups have may not be there to be learnt, which is refused.
+    assume(len(set(groups)) >= 6)
+    assume(not classify or min(len(set(groups[::2])), len(set(groups[1::2]))) >= 4)
     split = split_by_group(of_row, codes, seed=seed, **USUAL)
     check(split, len(groups))
     assert not set(of_row[split.train]) & set(of_row[split.holdout])
     for fit, score in split.folds:
         assert not set(of_row[fit]) & set(of_row[score])
+
+
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_class_of_one_group_cannot_be_learnt_and_scored(alone: int) -> None:
+    groups = np.arange(120) % 8 + 1
+    groups[alone::2] = 0
+    with pytest.raises(DataError) as caught:
+        split_by_group(groups, classes_of(np.arange(120) % 2), seed=0, **USUAL)
+    assert caught.value.reason in {"ClassTooSmall", "FoldsSingleClass"}
+
+
+@pytest.mark.parametrize("classify", [True, False])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_the_group_holdout_has_about_its_share_and_follows_the_seed(classify: bool, fraction: float) -> None:
+    groups = np.arange(2000) % 100
+    codes = classes_of(np.arange(2000) // 100 % 2) if classify else None
+
+    def held(seed: int) -> list[int]:
+        return list(split_by_group(groups, codes, fraction=fraction, folds=5, seed=seed).holdout)
+
+    assert len(held(0)) == pytest.approx(fraction * 2000, rel=0.2)
+    assert held(0) == held(0)
+    assert held(0) != held(1)
 
 
 def test_few_groups_reduce_the_folds_and_two_are_too_few() -> None:

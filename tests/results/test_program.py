@@ -90,6 +90,38 @@ def test_the_program_gives_the_score_of_the_run(tmp_path, capsys, task, spec):
     assert run_program(outcome, path, capsys) == pytest.approx(outcome.holdout_score, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("task", "spec"),
+    [
+        ("binary", {"randomState": 3}),
+        ("classes", {"validation": {"holdoutFraction": 0.35}}),
+        ("regression", {"randomState": 9}),
+    ],
+)
+def test_the_program_sets_the_rows_of_the_run_aside(tmp_path, task, spec):
+    path, run, prepared = written(tmp_path, task, **spec)
+    model = Ridge() if task == "regression" else LogisticRegression()
+    space = {"__name__": "pipeline"}
+    exec(compile(program_of(finished(run, prepared, model)), "pipeline.py", "exec"), space)
+    rows, target = space["target_of"](space["read_table"](str(path)))
+    train, test = space["split"](rows, target)
+    assert list(test) == list(prepared.holdout_index)
+    assert list(train) == list(prepared.train_index)
+    assert list(target) == list(prepared.target)
+
+
+def test_the_score_of_the_program_is_measured_and_not_repeated(tmp_path, capsys):
+    path, run, prepared = written(tmp_path, "binary")
+    outcome = finished(run, prepared, LogisticRegression())
+    told = changed(outcome, holdout_score=0.123)
+    assert run_program(told, path, capsys) == pytest.approx(outcome.holdout_score, rel=1e-4)
+    frame = pd.read_csv(path)
+    rng = np.random.default_rng(0)
+    frame["the target"] = rng.permutation(frame["the target"].to_numpy())
+    frame.to_csv(path, index=False)
+    assert run_program(outcome, path, capsys) < outcome.holdout_score - 0.1
+
+
 def test_whole_groups_are_set_aside(tmp_path, capsys):
     path, run, prepared = written(
         tmp_path, "binary", separator=";", validation={"groupColumn": "family", "strategy": "group"}

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_a_table_becomes_a_verified_model(runs: Runs) -> None:
     )
     assert used.returncode == 0, used.stderr
     assert set(json.loads(used.stdout.replace("'", '"'))) <= {"yes", "no"}
+    program = [
+        sys.executable,
+        "-I",
+        "-W",
+        "ignore",
+        str(home / "pipeline.py"),
+        str(runs.folder / "people.csv"),
+    ]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    again = re.search(r"hold-out score: (\S+) \(in the run: (\S+)\)", printed)
+    assert again, printed
+    told = float(document["best"]["holdoutScore"])
+    assert [float(score) for score in again.groups()] == pytest.approx([told, told], abs=1e-5)
+    assert "480 rows for training, 120 set aside" in printed
     model = joblib.load(home / "model.joblib")
     fresh = mixed_table(400, seed=1)
     assert accuracy_score(fresh["left"], model.predict(fresh.drop(columns="left"))) > 0.75

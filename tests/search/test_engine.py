@@ -1,6 +1,5 @@
 """The engine with TPOT's own individuals: determinism, resume, limits."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -204,34 +203,40 @@ def test_a_resumed_search_repeats_nothing_and_ends_in_the_same_board(
     assert len(path.read_text().splitlines()) == 1 + len(reference.candidates)
 
 
+# What dies of something else has ample time, so that it does not matter how busy the machine is.
+LIMITS = {Outcome.TIMEOUT: 10.0, Outcome.KILLED: 200.0}
+CAUSES = {
+    Outcome.TIMEOUT: "took longer than 10 s and had to be killed",
+    Outcome.KILLED: "out of memory or a crash of native code",
+}
+
+
+@pytest.mark.parametrize(
+    ("deeds", "outcome"),
+    [({1: "sleep", 3: "hold"}, Outcome.TIMEOUT), ({2: "allocate", 5: "crash"}, Outcome.KILLED)],
+    ids=["slow", "deadly"],
+)
 def test_bad_pipelines_cost_their_limit_and_nothing_else(
-    workers: Workers, ref: StoreRef, tmp_path: Path
+    workers: Workers, ref: StoreRef, tmp_path: Path, deeds: dict[int, str], outcome: Outcome
 ) -> None:
-    limit = 3.0
-    deeds = {1: "sleep", 2: "hold", 4: "allocate", 5: "crash"}
-    started = time.monotonic()
-    result, clock = search(
+    result, _ = search(
         TaskPool(workers),
         ref,
         tmp_path / "journal.jsonl",
         space=Mixed(deeds),
         generations=2,
-        population=10,
-        seconds=120,
-        limit=limit,
+        population=8,
+        seconds=10_000,
+        limit=LIMITS[outcome],
     )
-    outcomes = {c.key: c.outcome for c in result.candidates if c.key in deeds.values()}
-    assert outcomes == {
-        "sleep": Outcome.TIMEOUT,
-        "hold": Outcome.TIMEOUT,
-        "allocate": Outcome.KILLED,
-        "crash": Outcome.KILLED,
-    }
+    assert result.stopped_by == "generations"
+    bad = {c.key: c for c in result.candidates if c.key in deeds.values()}
+    assert {key: c.outcome for key, c in bad.items()} == dict.fromkeys(deeds.values(), outcome)
+    assert all(CAUSES[outcome] in (c.error or "") for c in bad.values())
     healthy = [c for c in result.candidates if c.key not in deeds.values()]
-    assert len(healthy) == 16
-    assert sum(c.outcome is Outcome.OK for c in healthy) >= 15
-    assert time.monotonic() - started < 120
-    assert clock.remaining > 0
+    assert len(healthy) == 14
+    assert sum(c.outcome is Outcome.OK for c in healthy) >= 13
+    assert all(c.outcome in (Outcome.OK, Outcome.INVALID) for c in healthy), "nobody else is blamed"
 
 
 def test_time_ends_the_search_with_what_there_is(workers: Workers, ref: StoreRef, tmp_path: Path) -> None:

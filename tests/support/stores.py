@@ -1,22 +1,34 @@
 """A small table as workers see it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import StandardScaler
 
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import encode_fold
 
 
-def small_store(folder: Path, *, rows: int = 150, folds: int = 2) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds encoded already."""
-    X, y = make_classification(rows, 5, n_informative=3, random_state=0)
+def small_store(
+    folder: Path,
+    *,
+    rows: int = 150,
+    folds: int = 2,
+    metric: str = "accuracy",
+    encoder: Any = None,
+    named: bool = False,
+) -> StoreRef:
+    """Write a numeric two-class table of five columns, its folds encoded already.
+
+    The encoder learns from the rows that it is fitted on, so that it shows which rows these were.
+    """
+    X, y = make_classification(rows, 5, n_informative=3, weights=[0.6], random_state=0)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
     holdout = rows // 5
@@ -26,10 +38,10 @@ def small_store(folder: Path, *, rows: int = 150, folds: int = 2) -> StoreRef:
         folds=tuple((train[a], train[b]) for a, b in split.split(train, y[train])),
         train_index=train,
         holdout_index=np.arange(holdout),
-        scorer=get_scorer("accuracy"),
-        encoder=FunctionTransformer(np.asarray),
+        scorer=get_scorer(metric),
+        encoder=encoder or StandardScaler(),
     )
-    ref = write_store(folder, frame, work, named=False)
+    ref = write_store(folder, frame, work, named=named)
     for fold in range(folds):
         encode_fold(ref, fold)
     return ref

@@ -55,6 +55,8 @@ _BINARY = frozenset(
     }
 )
 _MULTICLASS = frozenset({"top_k_accuracy"})
+_NO_POSITIVE_LABEL = frozenset({"neg_negative_likelihood_ratio", "positive_likelihood_ratio"})
+"""Scorers for two classes that cannot be told the positive label: they take the second one for it."""
 _LOWEST_TARGET = {
     # The least value of the target that the scorer is defined for, and whether it may be reached.
     "neg_mean_squared_log_error": (-1.0, False),
@@ -184,6 +186,13 @@ def resolve_metric(
     asked = metric_task(name)
     if asked is not task or not _fits_classes(name, classes):
         raise _does_not_fit(name, asked, task, classes)
+    if name in _NO_POSITIVE_LABEL and classes is not None and positive_label == classes[0]:
+        raise SpecInvalid(
+            "MetricDoesNotFit",
+            f"spec.metric: {name!r} always takes {str(classes[1])!r} for the positive label, which is "
+            f"{str(positive_label)!r} here; set spec.positiveLabel, or choose another metric, such as "
+            "'balanced_accuracy'",
+        )
     if target is not None and name in _LOWEST_TARGET:
         _check_range(name, target)
     return Metric(name=name, scorer=_scorer(name, classes, positive_label))
