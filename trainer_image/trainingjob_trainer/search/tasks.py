@@ -18,6 +18,7 @@ from sklearn.base import clone
 
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
+from trainingjob_trainer.search.sampling import fold_rows
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
 from trainingjob_trainer.search.taskkit import (
     MIN_USEFUL_SECONDS,
@@ -44,8 +45,10 @@ class Evaluation:
         about the pipeline.
     fold_scores
         A score a fold, as far as it came.
-    fit_seconds
-        Mean seconds of a fit.
+    train_rows, test_rows
+        As in `Candidate`.
+    fit_seconds, score_seconds
+        Mean seconds of a fit, and of scoring it.
     complexity
         KiB of the first fold's fitted pipeline, pickled.
     error
@@ -54,7 +57,10 @@ class Evaluation:
 
     outcome: Outcome | None
     fold_scores: tuple[float, ...] = ()
+    train_rows: int | None = None
+    test_rows: int | None = None
     fit_seconds: float = 0.0
+    score_seconds: float = 0.0
     complexity: float | None = None
     error: str | None = None
 
@@ -121,18 +127,23 @@ def evaluate(
     if seconds < min(MIN_USEFUL_SECONDS, limit.seconds):
         return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
     scores: list[float] = []
-    took: list[float] = []
+    fits: list[float] = []
+    scorings: list[float] = []
+    rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
     error: str | None = None
     end = time.monotonic() + seconds
     try:
         with time_limit(seconds), quiet():
+            rows = fold_rows(load_work(ref).folds)
             for fold in range(ref.folds):
                 if time.monotonic() > end:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
+                started = time.monotonic()
                 score, fit_seconds, fitted = _score_fold(builder(pipeline), ref, fold)
                 scores.append(score)
-                took.append(fit_seconds)
+                fits.append(fit_seconds)
+                scorings.append(time.monotonic() - started - fit_seconds)
                 if not np.isfinite(score):
                     error = f"the score of fold {fold + 1} is not a finite number"
                     break
@@ -148,7 +159,10 @@ def evaluate(
     return Evaluation(
         outcome=outcome,
         fold_scores=finite,
-        fit_seconds=float(np.mean(took)) if took else 0.0,
+        train_rows=rows[0],
+        test_rows=rows[1],
+        fit_seconds=float(np.mean(fits)) if fits else 0.0,
+        score_seconds=float(np.mean(scorings)) if scorings else 0.0,
         complexity=complexity,
         error=error,
     )
