@@ -71,16 +71,18 @@ def bootstrap_interval(
     None is returned for fewer than five rows or groups, a `point` that is not finite, or if fewer than 100
     draws or half of them could be scored.
     """
-    members = _members(len(truth), groups)
-    if len(members) < _FEWEST_UNITS or not np.isfinite(point):
+    members = None if groups is None else _members(groups)
+    units = len(truth) if members is None else len(members)
+    if units < _FEWEST_UNITS or not np.isfinite(point):
         return None
     several = bool((truth != truth[0]).any())
-    drawn = max(_FEWEST_UNITS, round(len(members) * min(1.0, _MOST_ROWS / len(truth))))
+    drawn = max(_FEWEST_UNITS, round(units * min(1.0, _MOST_ROWS / len(truth))))
     rng = np.random.default_rng([random_state, _SEED])
     end = time.monotonic() + seconds_limit
     draws: list[float | None] = []
     while len(draws) < resamples and (not draws or time.monotonic() < end):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), drawn)])
+        picked = rng.integers(0, units, drawn)
+        rows = picked if members is None else np.concatenate([members[i] for i in picked])
         some = truth[rows]
         alike = several and bool((some == some[0]).all())
         draws.append(None if alike else _scored(score, rows, some))
@@ -89,14 +91,12 @@ def bootstrap_interval(
         return None
     tail = (1 - CONFIDENCE) / 2
     bounds = np.quantile(scores, [tail, 1 - tail])
-    low, high = point + (bounds - point) * np.sqrt(drawn / len(members))
+    low, high = point + (bounds - point) * np.sqrt(drawn / units)
     return Interval(float(low), float(high))
 
 
-def _members(rows: int, groups: NDArray[Any] | None) -> list[NDArray[np.intp]]:
-    """Return the rows of each unit that is drawn."""
-    if groups is None:
-        return list(np.arange(rows).reshape(-1, 1))
+def _members(groups: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Return the rows of each group."""
     _, codes = np.unique(groups, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(np.bincount(codes))[:-1])
