@@ -54,7 +54,7 @@ def test_every_metric_has_an_interval(kind: str, name: str) -> None:
     asked = Recorder(model)
     point = float(scorer(asked, x[120:], y[120:]))
     assert point == pytest.approx(float(scorer(model, x[120:], y[120:])))
-    score = replay(model, asked.responses_, scorer)
+    score = replay(asked.responses_, scorer, classes)
     assert score(np.arange(120), y[120:]) == pytest.approx(point)
     if not math.isfinite(point):  # a ratio that divides by nothing
         assert bootstrap_interval(score, y[120:], point) is None
@@ -72,7 +72,7 @@ def test_a_model_without_probabilities_is_scored_by_its_decision() -> None:
     asked = Recorder(model)
     point = float(scorer(asked, x[120:], y[120:]))
     assert set(asked.responses_) == {"decision_function"}
-    assert bootstrap_interval(replay(model, asked.responses_, scorer), y[120:], point) is not None
+    assert bootstrap_interval(replay(asked.responses_, scorer, classes), y[120:], point) is not None
 
 
 def test_a_model_is_asked_once_by_each_method() -> None:

@@ -9,27 +9,32 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import FunctionTransformer
 
+from trainingjob_trainer.search.sampling import sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import encode_fold
 
 
-def small_store(folder: Path, *, rows: int = 150, folds: int = 2) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds encoded already."""
+def small_store(folder: Path, *, rows: int = 150, folds: int = 2, cap: int | None = None) -> StoreRef:
+    """Write a numeric two-class table of five columns, its folds, cut to `cap` rows, encoded already."""
     X, y = make_classification(rows, 5, n_informative=3, random_state=0)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
     holdout = rows // 5
     train = np.arange(holdout, rows)
+    target = np.where(y == 1, "yes", "no").astype(object)
+    whole = tuple((train[a], train[b]) for a, b in split.split(train, y[train]))
     work = WorkData(
-        target=np.where(y == 1, "yes", "no").astype(object),
-        folds=tuple((train[a], train[b]) for a, b in split.split(train, y[train])),
+        target=target,
+        folds=whole
+        if cap is None
+        else sample_folds(whole, target, cap=cap, stratify=True, latest=False, random_state=0),
         train_index=train,
         holdout_index=np.arange(holdout),
         scorer=get_scorer("accuracy"),
         encoder=FunctionTransformer(np.asarray),
     )
-    ref = write_store(folder, frame, work, named=False)
+    ref = write_store(folder, frame, work, named=False, whole=None if cap is None else whole)
     for fold in range(folds):
         encode_fold(ref, fold)
     return ref

@@ -70,6 +70,11 @@ class Candidate:
     error: str | None = None
     elapsed_seconds: float = 0.0
 
+    @property
+    def fold_seconds(self) -> float:
+        """Seconds of one fit and the two predictions of a final fit, at a fold's number of rows."""
+        return self.fit_seconds + 2 * self.score_seconds
+
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
         return {

@@ -1,11 +1,11 @@
 """What a scorer asked of a model, recorded: it scores other draws of the rows without another prediction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, get_tags
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 __all__ = ["Recorder", "replay"]
 
@@ -45,33 +45,31 @@ class Recorder:
         return _named(ask, name)
 
 
-class _Replay(BaseEstimator):  # type: ignore[misc]
-    """A fitted model whose rows are positions in what was recorded."""
+class _Classifier(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose rows are positions in what was recorded."""
 
-    def __init__(self, tags: Any, classes: NDArray[Any] | None) -> None:
-        self._tags = tags
-        if classes is not None:
-            self.classes_ = classes
 
-    def __sklearn_tags__(self) -> Any:
-        return self._tags
+class _Regressor(RegressorMixin, BaseEstimator):
+    """A fitted regressor whose rows are positions in what was recorded."""
 
 
 def replay(
-    model: Any, responses: Responses, scorer: Any
+    responses: Responses, scorer: Any, classes: Sequence[Any] | None
 ) -> Callable[[NDArray[np.intp], NDArray[Any]], float]:
     """Return ``score(rows, truth)``, the score of some of the recorded rows.
 
     Parameters
     ----------
-    model
-        The fitted estimator that was recorded; its kind and classes are taken from it.
     responses
         Of a `Recorder`.
     scorer
         scikit-learn scorer.
+    classes
+        The model's classes in its order; None for a regressor.
     """
-    stand_in = _Replay(get_tags(model), getattr(model, "classes_", None))
+    stand_in: Any = _Regressor() if classes is None else _Classifier()
+    if classes is not None:
+        stand_in.classes_ = np.asarray(classes)
     for name, recorded in responses.items():
         setattr(stand_in, name, _named(recorded.__getitem__, name))
     return lambda rows, truth: float(scorer(stand_in, rows, truth))

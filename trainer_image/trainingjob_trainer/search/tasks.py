@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from trainingjob_trainer.search.candidate import Outcome
@@ -29,7 +30,7 @@ from trainingjob_trainer.search.taskkit import (
 )
 from trainingjob_trainer.search_space.pipeline_spec import build
 
-__all__ = ["Builder", "Evaluation", "encode_fold", "encode_within", "evaluate", "pickled_kib"]
+__all__ = ["Builder", "Evaluation", "encode_fold", "encode_rows", "encode_within", "evaluate", "pickled_kib"]
 
 _COMPLEXITY_CAP = 1 << 32
 
@@ -88,19 +89,24 @@ def encode_fold(ref: StoreRef, fold: int) -> int:
     int
         How many columns the encoder made.
     """
-    work, frame = load_work(ref), load_frame(ref)
-    train, test = work.folds[fold]
-    encoder = clone(work.encoder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
-        encoded_test = encoder.transform(frame.iloc[test])
+    train, test = load_work(ref).folds[fold]
+    encoded, encoded_test = encode_rows(ref, train, test)
     train_path, test_path, names_path = fold_paths(ref, fold)
     np.save(train_path, np.asarray(encoded, dtype=np.float64), allow_pickle=False)
     np.save(test_path, np.asarray(encoded_test, dtype=np.float64), allow_pickle=False)
     if ref.named:
         names_path.write_text(json.dumps([str(name) for name in encoded.columns]))
     return int(encoded.shape[1])
+
+
+def encode_rows(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> tuple[Any, Any]:
+    """Return training and test rows as an encoder makes them that is fitted on the training rows."""
+    work, frame = load_work(ref), load_frame(ref)
+    encoder = clone(work.encoder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
+        return encoded, encoder.transform(frame.iloc[test])
 
 
 Builder = Callable[[dict[str, Any]], Any]
