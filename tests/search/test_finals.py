@@ -119,7 +119,8 @@ def test_both_fits_are_waited_for_where_one_worker_makes_them() -> None:
 def test_the_reserve_is_never_less_than_both_fits_take() -> None:
     final = finals(ratio=2.0, budget=40)
     assert final.reserve(8.0) > final.least(8.0) == 34.0
-    assert final.reserve(0.5) == pytest.approx(1.5 * final.expected(0.5) + 1.5)
+    fold = final.expected(0.5) - final.expected(0.0)
+    assert final.reserve(0.5) == pytest.approx(1.2 * 2 + 1.5 * fold + 1.5)
     assert final.reserve(5.0) < 1.5 * final.expected(5.0)
 
 

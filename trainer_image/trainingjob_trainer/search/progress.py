@@ -8,6 +8,7 @@ GROWTH = 1.3
 """Power of the number of rows by which the time of a fit is expected to grow."""
 
 _SAFETY = 1.5
+_MEASURED_SAFETY = 1.2
 _OVERHEAD_SECONDS = 1.5
 _MAX_SHARE = 0.4
 
@@ -104,11 +105,13 @@ class FinalFits:
         return self.rounds * self.estimate.seconds(fold_seconds)
 
     def reserve(self, fold_seconds: float) -> float:
-        """Return the seconds to keep: half as much again as expected.
+        """Return the seconds to keep: a fifth more than was measured, and half more than is expected beyond.
 
         That is at most 40 % of the budget, since the growth is a guess, but never less than both fits take.
         """
-        kept = min(_SAFETY * self.expected(fold_seconds), _MAX_SHARE * self.budget_seconds)
+        measured, expected = self.expected(0.0), self.expected(fold_seconds)
+        kept = _MEASURED_SAFETY * measured + _SAFETY * (expected - measured)
+        kept = min(kept, _MAX_SHARE * self.budget_seconds)
         return max(kept, self.least(fold_seconds)) + _OVERHEAD_SECONDS
 
     def useful_evaluation(self, remaining_seconds: float, folds: int) -> float:
