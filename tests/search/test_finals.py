@@ -212,6 +212,7 @@ def test_finalists_are_the_best_three_beside_the_baseline() -> None:
 
 def test_there_are_fewer_finalists_if_they_take_too_long() -> None:
     ranked = [candidate(1, 0.9), candidate(2, 0.8, seconds=9.0)]
+    assert plan().seconds([]) == 0.0
     assert plan().seconds(ranked[:1]) == pytest.approx(1.5 * 5 * 3)
     assert [one.number for one in plan(budget_seconds=100).choose(ranked)] == [1]
     assert plan().choose(ranked, seconds=22.0) == []

@@ -68,8 +68,8 @@ def verdict(summary: Mapping[str, Any]) -> dict[str, str]:
             text = "The search was switched off for this job, so the baseline was fitted and saved."
         elif missed:
             text = (
-                f"{_pipelines(len(missed))} scored better in cross-validation but could not be fitted, so the "
-                "baseline was saved; the reasons are given below."
+                f"{_pipelines(len(missed))} scored better in cross-validation but could not be fitted, so "
+                "the baseline was saved; the reasons are given below."
             )
         elif summary["fallbacks"]:
             text = "The search gave no model, so the baseline was saved; the reason is given below."

@@ -71,7 +71,9 @@ class FinalistPlan:
     budget_seconds: float
 
     def seconds(self, finalists: Sequence[Candidate]) -> float:
-        """Return the seconds to keep for these finalists and the baseline."""
+        """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
+        if not finalists:
+            return 0.0
         growth = float(self.ratio**GROWTH)
         fits = sum(one.fold_seconds * growth for one in (self.baseline, *finalists))
         return _SAFETY * math.ceil(self.folds / max(self.workers, 1)) * (self.encode_seconds + fits)

@@ -33,6 +33,8 @@ from trainingjob_trainer.search_space.pipeline_spec import build
 __all__ = ["Builder", "Evaluation", "encode_fold", "encode_rows", "encode_within", "evaluate", "pickled_kib"]
 
 _COMPLEXITY_CAP = 1 << 32
+_HOPELESS = 1.5
+"""An evaluation ends after its first fold if all folds would take this many times its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,8 @@ def evaluate(
     ref
         Where the folds are.
     limit
-        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process.
+        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process. An
+        evaluation that cannot keep it ends after its first fold.
     builder
         Makes an estimator of `pipeline`.
     """
@@ -138,7 +141,8 @@ def evaluate(
     rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
     error: str | None = None
-    end = time.monotonic() + seconds
+    began = time.monotonic()
+    end = began + seconds
     try:
         with time_limit(seconds), quiet():
             rows = fold_rows(load_work(ref).folds)
@@ -155,6 +159,8 @@ def evaluate(
                     break
                 if complexity is None:
                     complexity = pickled_kib(fitted)
+                if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
+                    raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
         outcome: Outcome | None = Outcome.OK if error is None else Outcome.INVALID
     except LimitExceeded:
         outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
