@@ -197,8 +197,8 @@ DUMMY = step("baseline", "dummy", "BaselineFailed")
                 "fallbacks": (BASELINE,),
                 "best": SCORES.model_copy(update={"score": "0.871", "not_fitted": (MISSED,)}),
             },
-            "Model source: baseline, since what the search found better could not be fitted; fallback: tpot → "
-            "baseline (NoPipelineFitted: all of them failed).",
+            "Model source: baseline, since what the search found better could not be fitted; fallback: "
+            "tpot → baseline (NoPipelineFitted: all of them failed).",
             id="baseline, for want of time",
         ),
         pytest.param(

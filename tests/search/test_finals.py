@@ -113,15 +113,16 @@ def ship(pool: Fits, ranked: list[Candidate], final: FinalFits) -> tuple[int, li
 
 
 def test_both_fits_are_waited_for_where_one_worker_makes_them() -> None:
-    assert finals(workers=1, ratio=2.0).least(3.0) == 2 * finals(workers=2, ratio=2.0).least(3.0) == 14.0
+    assert finals(workers=1, ratio=32.0).least(3.0) == 2 * finals(workers=2, ratio=32.0).least(3.0) == 26.0
 
 
 def test_the_reserve_is_never_less_than_both_fits_take() -> None:
-    final = finals(ratio=2.0, budget=40)
-    assert final.reserve(8.0) > final.least(8.0) == 34.0
-    fold = final.expected(0.5) - final.expected(0.0)
-    assert final.reserve(0.5) == pytest.approx(1.2 * 2 + 1.5 * fold + 1.5)
-    assert final.reserve(5.0) < 1.5 * final.expected(5.0)
+    final = finals(ratio=32.0, budget=40)
+    assert final.reserve(4.0) > final.least(4.0) == 34.0
+    assert final.reserve(0.5) == 17.5 < final.expected(0.5)
+    ample = finals(ratio=2.0)
+    fold = ample.expected(0.5) - ample.expected(0.0)
+    assert ample.reserve(0.5) == pytest.approx(1.2 * 2 + 1.5 * fold + 1.5)
 
 
 def test_an_evaluation_leaves_time_for_the_fits_of_its_pipeline() -> None:

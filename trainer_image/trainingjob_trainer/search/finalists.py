@@ -14,7 +14,6 @@ from trainingjob_trainer.search.candidate import Candidate, rank
 from trainingjob_trainer.search.fitting import run_tasks
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
-from trainingjob_trainer.search.progress import GROWTH
 from trainingjob_trainer.search.sampling import fold_rows
 from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work
 from trainingjob_trainer.search.taskkit import TaskLimit, let_the_last_answer_go, quiet
@@ -74,8 +73,7 @@ class FinalistPlan:
         """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
         if not finalists:
             return 0.0
-        growth = float(self.ratio**GROWTH)
-        fits = sum(one.fold_seconds * growth for one in (self.baseline, *finalists))
+        fits = sum(one.fold_seconds * self.ratio for one in (self.baseline, *finalists))
         return _SAFETY * math.ceil(self.folds / max(self.workers, 1)) * (self.encode_seconds + fits)
 
     def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> list[Candidate]:

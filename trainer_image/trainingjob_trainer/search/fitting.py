@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.25
 _MOST_ATTEMPTS = 5
 _MOST_REASONS = 10
 _NEXT_SHARE = 0.5
-_NEXT_SAFETY = 1.25
+_NEXT_SAFETY = 1.5
 _ALIKE = 0.5
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -275,7 +275,7 @@ def fit_best(
 
 def _time_for_the_next(later: Sequence[Candidate], final: FinalFits, left: float) -> float:
     """Return the seconds to keep for the best of the later candidates that needs half of what is left."""
-    needs = (_NEXT_SAFETY * final.expected(one.fold_seconds) for one in later)
+    needs = (_NEXT_SAFETY * final.least(one.fold_seconds) for one in later)
     return next((need for need in needs if need <= _NEXT_SHARE * left), 0.0)
 
 
