@@ -16,6 +16,7 @@ from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
 from trainingjob_trainer.report import render_from_folder, write_artifacts
+from trainingjob_trainer.report.html import _searched_baseline
 from trainingjob_trainer.report.words import duration, number, size_text, verdict
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.storage import FolderOutput
@@ -283,6 +284,15 @@ def test_the_page_shows_rows_intervals_and_what_could_not_be_fitted(folder):
     assert "64,000" in text
     assert "16,000" in text
     assert "The finalists were scored on all rows of the folds" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "rows", "shown"), [("a", 64_000, 0.5), ("b", 8_000, 0.6), ("b", 64_000, None)]
+)
+def test_the_baseline_in_a_picture_is_scored_on_the_rows_of_the_others(key, rows, shown):
+    data = {"timeline": {"evaluations": [{"key": "a", "score": 0.5}, {"key": "c", "score": None}]}}
+    summary = {"baseline": {"key": key, "score": 0.6, "trainRows": rows}}
+    assert _searched_baseline({"points": [{"trainRows": 8_000}]}, summary, data) == shown
 
 
 def test_a_folder_of_an_earlier_version_is_drawn(folder):

@@ -17,7 +17,7 @@ from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search_space import describe
 from trainingjob_trainer.supervisor import final as module
 from trainingjob_trainer.supervisor.board import shipped_best
-from trainingjob_trainer.supervisor.final import Final, FinalStage, lost_with_their_process
+from trainingjob_trainer.supervisor.final import Final, FinalStage, lost_with_their_process, on_the_same_rows
 from trainingjob_trainer.supervisor.outcomes import Rung, Searched, Trained
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)
@@ -145,6 +145,18 @@ def test_a_finalist_that_wins_on_all_rows_ships(unfittable: set[str]) -> None:
 def test_folds_that_are_whole_need_no_finalists() -> None:
     assert stage(Told()).plan is None
     assert stage(Told()).finalists(searched(FIRST)) == ()
+
+
+def test_what_ships_and_the_baseline_are_scored_on_the_same_rows() -> None:
+    whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65))
+    best, baseline = on_the_same_rows(Rung(candidate=FIRST, fitted=fitted()), BASELINE, whole)
+    assert (best.candidate, baseline.candidate) == (whole[1], whole[0])
+    next_best = Rung(candidate=SECOND, fitted=fitted())
+    assert on_the_same_rows(next_best, BASELINE, whole) == (next_best, BASELINE)
+    best, baseline = on_the_same_rows(BASELINE, BASELINE, whole)
+    assert best is baseline
+    assert best.candidate is whole[0]
+    assert on_the_same_rows(next_best, BASELINE, ()) == (next_best, BASELINE)
 
 
 def trained(source: ModelSource, **changes: Any) -> Trained:

@@ -180,8 +180,8 @@ def _print_scores(console: Console, result: RunResult) -> None:
         style = "green" if gain.startswith("+") else "yellow" if gain.startswith("-") else ""
         table.add_row(name, Text(new or "-", "bold"), old or "-", Text(gain, style))
     console.print(table)
-    for line in measured(best):
-        _print_line(console, line, "dim")
+    for text in measured(best):
+        _print_line(console, text, "dim")
     _print_line(console, Text.assemble(("Best pipeline: ", "bold"), plain(best.pipeline)))
     if result.accepted is not None:
         word, style = ("met", "green") if result.accepted else ("NOT met", "bold red")

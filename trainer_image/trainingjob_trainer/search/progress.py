@@ -120,5 +120,5 @@ class FinalFits:
     def useful_evaluation(self, remaining_seconds: float, folds: int) -> float:
         """Return the seconds after which an evaluation is too slow for its pipeline to be fitted in time."""
         free = remaining_seconds - self.least(0.0) - _OVERHEAD_SECONDS
-        growth = self.estimate.ratio**_LEAST_GROWTH
+        growth = float(self.estimate.ratio**_LEAST_GROWTH)
         return max(0.0, free) * folds / (folds + self.rounds * growth)

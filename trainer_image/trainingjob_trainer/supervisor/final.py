@@ -1,7 +1,7 @@
 """The end of a run on the clock: the finalists on all rows, then the fit of the model that ships."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.search.candidate import Candidate
@@ -15,7 +15,7 @@ from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_wo
 from trainingjob_trainer.search_space import summarize
 from trainingjob_trainer.supervisor.outcomes import Rung, Searched, Trained
 
-__all__ = ["Final", "FinalStage", "lost_with_their_process", "told_not_fitted"]
+__all__ = ["Final", "FinalStage", "lost_with_their_process", "on_the_same_rows", "told_not_fitted"]
 
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
@@ -135,6 +135,17 @@ class FinalStage:
     def _remaining(self) -> float:
         left = self.clock.remaining + _ALLOWED_OVERRUN_SHARE * overrun_allowance(self.clock.budget_seconds)
         return min(left, _SIGNAL_SECONDS) if self.should_stop() else left
+
+
+def on_the_same_rows(best: Rung, baseline: Rung, finalists: Sequence[Candidate]) -> tuple[Rung, Rung]:
+    """Return what ships and the baseline, both with their scores on all rows if what ships has one."""
+    whole = {one.key: one for one in finalists}
+    if best.candidate.key not in whole:
+        return best, baseline
+    known = replace(baseline, candidate=whole[baseline.candidate.key])
+    if best.candidate.key == baseline.candidate.key:
+        return known, known
+    return replace(best, candidate=whole[best.candidate.key]), known
 
 
 def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> tuple[NotFitted, ...]:

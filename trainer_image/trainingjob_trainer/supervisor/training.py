@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +24,7 @@ from trainingjob_trainer.search.tasks import encode_within
 from trainingjob_trainer.supervisor.baselining import BaselineFitter
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import ClusterSearch, Instead, Joining
-from trainingjob_trainer.supervisor.final import Final, FinalStage, told_not_fitted
+from trainingjob_trainer.supervisor.final import Final, FinalStage, on_the_same_rows, told_not_fitted
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
@@ -243,14 +242,10 @@ class Trainer:
     def _result(
         self, made: Final, baseline: Rung, searched: Searched, finalists: tuple[Candidate, ...] = ()
     ) -> Trained:
-        whole = {one.key: one for one in finalists}
-
-        def on_all_rows(rung: Rung) -> Rung:
-            return replace(rung, candidate=whole.get(rung.candidate.key, rung.candidate))
-
+        best, baseline = on_the_same_rows(made.best, baseline, finalists)
         return Trained(
-            best=on_all_rows(made.best),
-            baseline=on_all_rows(baseline),
+            best=best,
+            baseline=baseline,
             source=made.source,
             searched=searched,
             seconds=self._seconds | {"total": round(self._clock.elapsed, 3)},
