@@ -208,16 +208,40 @@ def plan(**changes: Any) -> FinalistPlan:
 def test_finalists_are_the_best_three_beside_the_baseline() -> None:
     ranked = [candidate(n, 1 - n / 10) for n in (1, 2)] + [candidate(0, 0.5, key="base")]
     ranked += [candidate(n, 1 - n / 10) for n in (6, 7)]
-    assert [one.number for one in plan().choose(ranked)] == [1, 2, 6]
+    best, folds = plan().choose(ranked)
+    assert [one.number for one in best] == [1, 2, 6]
+    assert folds == 5
 
 
-def test_there_are_fewer_finalists_if_they_take_too_long() -> None:
-    ranked = [candidate(1, 0.9), candidate(2, 0.8, seconds=9.0)]
-    assert plan().seconds([]) == 0.0
-    assert plan().seconds(ranked[:1]) == pytest.approx(1.5 * 5 * 3)
-    assert [one.number for one in plan(budget_seconds=100).choose(ranked)] == [1]
-    assert plan().choose(ranked, seconds=22.0) == []
-    assert plan(workers=5, budget_seconds=100).choose(ranked) == ranked
+def test_a_pipeline_that_was_evaluated_twice_is_one_finalist() -> None:
+    again = candidate(9, 0.85, key="key-1")
+    best, _ = plan().choose([candidate(1, 0.9), again, candidate(2, 0.8)])
+    assert [one.number for one in best] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        (1000.0, ([1, 2, 3], 5)),
+        (1.5 * 5 * 6, ([1, 2], 5)),
+        (1.5 * 5 * 6 - 1, ([1, 2], 4)),
+        (1.5 * 3 * 6, ([1, 2], 3)),
+        (1.5 * 2 * 6, ([1, 2], 2)),
+        (1.5 * 2 * 6 - 1, ([1], 2)),
+        (1.5 * 2 * 4, ([1], 2)),
+        (1.5 * 2 * 4 - 1, ([], 0)),
+    ],
+)
+def test_fewer_folds_and_finalists_take_less_time(seconds: float, chosen: tuple[list[int], int]) -> None:
+    ranked = [candidate(1, 0.9, seconds=2.0), candidate(2, 0.8, seconds=2.0), candidate(3, 0.7, seconds=9.0)]
+    for found in (plan().choose(ranked, seconds), plan(budget_seconds=4 * seconds).choose(ranked)):
+        assert ([one.number for one in found[0]], found[1]) == chosen
+
+
+def test_folds_that_are_scored_at_the_same_time_take_the_time_of_one() -> None:
+    some = [candidate(1, 0.9)]
+    assert plan().seconds(some, 5) == 5 * plan(workers=5).seconds(some, 5) == 1.5 * 5 * 3.0
+    assert plan().seconds([], 5) == plan().reserve([]) == 0.0
 
 
 def test_those_scored_on_all_rows_go_before_the_others() -> None:
@@ -252,7 +276,7 @@ def test_a_search_score_says_on_how_many_rows_it_was_measured(ref: StoreRef) -> 
 
 def test_finalists_are_scored_on_whole_folds(ref: StoreRef) -> None:
     finalists = [candidate(-1, 0.5, pipeline=LINEAR), candidate(1, 0.6, pipeline=LINEAR)]
-    found = score_finalists(InlinePool(), finalists, ref, seconds=60, tick=lambda: None)
+    found = score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None)
     assert [one.number for one in found] == [-1, 1]
     assert (found[0].train_rows, found[0].test_rows) == fold_rows(load_whole_folds(ref)) == (160, 160)
     one = score_whole_fold([LINEAR], ref, 0, no_limit())[0]
@@ -261,9 +285,16 @@ def test_finalists_are_scored_on_whole_folds(ref: StoreRef) -> None:
     assert found[1].score == pytest.approx(sum(found[1].fold_scores) / 2)
 
 
+def test_the_last_folds_are_scored_if_there_is_no_time_for_all(ref: StoreRef) -> None:
+    finalists = [candidate(-1, 0.5, pipeline=LINEAR), candidate(1, 0.6, pipeline=LINEAR)]
+    every = score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None)
+    last = score_finalists(InlinePool(), finalists, ref, folds=1, seconds=60, tick=lambda: None)
+    assert last[1].fold_scores == every[1].fold_scores[1:]
+
+
 def test_a_finalist_that_fails_on_all_rows_is_none(ref: StoreRef) -> None:
     finalists = [candidate(n, 0.5, pipeline=p) for n, p in ((-1, LINEAR), (1, BROKEN), (2, LINEAR))]
-    found = score_finalists(InlinePool(), finalists, ref, seconds=60, tick=lambda: None)
+    found = score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None)
     assert [one.number for one in found] == [-1, 2]
 
 
@@ -272,12 +303,12 @@ def test_scores_on_different_rows_are_not_compared(ref: StoreRef, broken: int) -
     pipelines = [LINEAR, LINEAR]
     pipelines[broken] = BROKEN
     finalists = [candidate(n - 1, 0.5, pipeline=p) for n, p in enumerate(pipelines)]
-    assert score_finalists(InlinePool(), finalists, ref, seconds=60, tick=lambda: None) == []
+    assert score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None) == []
 
 
 def test_no_time_means_no_finalists(ref: StoreRef) -> None:
     finalists = [candidate(-1, 0.5, pipeline=LINEAR), candidate(1, 0.6, pipeline=LINEAR)]
-    assert score_finalists(InlinePool(), finalists, ref, seconds=0.0, tick=lambda: None) == []
+    assert score_finalists(InlinePool(), finalists, ref, folds=2, seconds=0.0, tick=lambda: None) == []
 
 
 def test_a_fit_takes_from_the_table_to_the_dump(ref: StoreRef) -> None:

@@ -219,7 +219,7 @@ class SearchEngine:
         """
         kept = self._final.reserve(0.0 if self._ships is None else self._ships.fold_seconds)
         if self._plan is not None:
-            kept += self._plan.seconds(self._plan.choose(self._finalists))
+            kept += self._plan.reserve(self._finalists)
         return kept
 
     @property

@@ -31,6 +31,7 @@ __all__ = [
 
 MOST_FINALISTS = 3
 """Pipelines that are scored on all rows, beside the baseline."""
+_FEWEST_FOLDS = 2
 _SHARE = 0.25
 _SAFETY = 1.5
 
@@ -69,15 +70,17 @@ class FinalistPlan:
     workers: int
     budget_seconds: float
 
-    def seconds(self, finalists: Sequence[Candidate]) -> float:
+    def seconds(self, finalists: Sequence[Candidate], folds: int) -> float:
         """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
         if not finalists:
             return 0.0
         fits = sum(one.fold_seconds * self.ratio for one in (self.baseline, *finalists))
-        return _SAFETY * math.ceil(self.folds / max(self.workers, 1)) * (self.encode_seconds + fits)
+        return _SAFETY * math.ceil(folds / max(self.workers, 1)) * (self.encode_seconds + fits)
 
-    def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> list[Candidate]:
-        """Return as many of the best as can be scored in `seconds` and in the share of the budget.
+    def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> tuple[list[Candidate], int]:
+        """Return as many of the best, and as many folds, as there is time and share of the budget for.
+
+        Two finalists on two folds are better than one on all: with one there is nothing to choose.
 
         Parameters
         ----------
@@ -86,18 +89,19 @@ class FinalistPlan:
         seconds
             That are left.
         """
-        keys = {self.baseline.key}
-        best: list[Candidate] = []
-        for candidate in ranked:
-            if len(best) == MOST_FINALISTS:
-                break
-            if candidate.key not in keys:
-                keys.add(candidate.key)
-                best.append(candidate)
+        best = list({one.key: one for one in reversed(ranked) if one.key != self.baseline.key}.values())
+        best = best[: -MOST_FINALISTS - 1 : -1]
         limit = min(seconds, _SHARE * self.budget_seconds)
-        while best and self.seconds(best) > limit:
-            best.pop()
-        return best
+        folds = range(self.folds, min(_FEWEST_FOLDS, self.folds) - 1, -1)
+        sizes = [(size, k) for k in folds for size in range(len(best), 1, -1)] + [(1, k) for k in folds]
+        for size, k in sizes:
+            if best and self.seconds(best[:size], k) <= limit:
+                return best[:size], k
+        return [], 0
+
+    def reserve(self, ranked: Sequence[Candidate]) -> float:
+        """Return the seconds to keep while the search goes on."""
+        return self.seconds(*self.choose(ranked))
 
 
 def score_whole_fold(
@@ -133,6 +137,7 @@ def score_finalists(
     finalists: Sequence[Candidate],
     ref: StoreRef,
     *,
+    folds: int,
     seconds: float,
     tick: Callable[[], None],
 ) -> list[Candidate]:
@@ -146,6 +151,8 @@ def score_finalists(
         The baseline first, then the best first.
     ref
         On which table.
+    folds
+        How many of the folds, the last ones: where time orders the rows they learn from the most.
     seconds
         For all of it.
     tick
@@ -154,23 +161,24 @@ def score_finalists(
     Returns
     -------
     list of Candidate
-        Those that were scored on every fold; empty unless the baseline is among them with another one, since
-        scores on different rows cannot be compared.
+        Those that were scored on each of these folds; empty unless the baseline is among them with another
+        one, since scores on different rows cannot be compared.
     """
     pipelines = [one.pipeline for one in finalists]
     calls: dict[str, Any] = {
-        f"fold {fold}": (score_whole_fold, (pipelines, ref, fold)) for fold in range(ref.folds)
+        f"fold {fold}": (score_whole_fold, (pipelines, ref, fold))
+        for fold in range(ref.folds - folds, ref.folds)
     }
     done = run_tasks(pool, calls, seconds=seconds, tick=tick)
-    folds = [done[name].value for name in calls]
-    if not all(isinstance(fold, list) for fold in folds):
+    values = [done[name].value for name in calls]
+    if not all(isinstance(value, list) for value in values):
         return []
-    train_rows, test_rows = fold_rows(load_whole_folds(ref))
+    train_rows, test_rows = fold_rows(load_whole_folds(ref)[-folds:])
     out: list[Candidate] = []
     for position, candidate in enumerate(finalists):
-        scores = [fold[position] if position < len(fold) else None for fold in folds]
+        scores = [value[position] if position < len(value) else None for value in values]
         whole = [one for one in scores if one is not None and np.isfinite(one.score)]
-        if len(whole) < len(folds):
+        if len(whole) < folds:
             if position == 0:
                 return []
             continue

@@ -94,10 +94,12 @@ class FinalStage:
         if plan is None or self.should_stop() or not searched.ranked:
             return ()
         left = self.clock.remaining - self._fits.reserve(searched.ranked[0].fold_seconds)
-        best = plan.choose(searched.ranked, left)
+        best, folds = plan.choose(searched.ranked, left)
         if not best:
             return ()
-        found = score_finalists(self.pool, [plan.baseline, *best], self.ref, seconds=left, tick=self.tick)
+        found = score_finalists(
+            self.pool, [plan.baseline, *best], self.ref, folds=folds, seconds=left, tick=self.tick
+        )
         if not found:
             self.warn(
                 "The finalists could not be scored on all rows of the folds; their scores are those of the "
