@@ -38,6 +38,7 @@ __all__ = [
     "Condition",
     "Fallback",
     "LeaderboardEntry",
+    "NotFitted",
     "ParetoPoint",
     "Progress",
     "Resolved",
@@ -47,6 +48,9 @@ __all__ = [
 
 MAX_STATUS_BYTES = 32 * 1024
 """Size that the status, as JSON in UTF-8, stays under."""
+
+_TRAIN_ROWS = "Most rows that a fold of the cross-validation learned from."
+_TEST_ROWS = "Most rows that a fold of the cross-validation was scored on."
 
 ShortKey = Annotated[str, StringConstraints(max_length=64)]
 SourceWord = Annotated[str, StringConstraints(max_length=32)]
@@ -94,15 +98,38 @@ class Progress(StatusModel):
     updated_at: Timestamp | None = Field(default=None, description="When these numbers were taken.")
 
 
+class NotFitted(StatusModel):
+    """A pipeline that scored better than the one that ships, and could not be fitted."""
+
+    pipeline: PipelineText = Field(description="The pipeline in one line.")
+    score: Score | None = Field(default=None, description="Its cross-validated score.")
+    reason: Annotated[str, StringConstraints(max_length=300)] = Field(
+        description="Why it could not be fitted, for people."
+    )
+
+
 class Best(StatusModel):
     """The best pipeline until now, beside the baseline."""
 
     pipeline: PipelineText = Field(description="The pipeline in one line.")
     score: Score | None = Field(default=None, description="Its cross-validated score.")
+    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
+    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
     holdout_score: Score | None = Field(default=None, description="Its score on the hold-out rows.")
-    baseline_score: Score | None = Field(default=None, description="Cross-validated score of the baseline.")
+    holdout_rows: Count | None = Field(default=None, description="How many hold-out rows there are.")
+    holdout_interval: Annotated[tuple[Score, ...], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="Lower and upper bound of the hold-out score with a confidence of 95 %, by a bootstrap "
+        "over the hold-out rows, or over whole groups; unset where it cannot be taken.",
+    )
+    baseline_score: Score | None = Field(
+        default=None, description="Cross-validated score of the baseline, on the same rows."
+    )
     baseline_holdout_score: Score | None = Field(
         default=None, description="Score of the baseline on the hold-out rows."
+    )
+    not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3)] | None = Field(
+        default=None, description="Better pipelines that could not be fitted, best first."
     )
 
 
@@ -115,6 +142,8 @@ class LeaderboardEntry(StatusModel):
     score_std: Score | None = Field(
         default=None, description="Standard deviation of the score over the folds."
     )
+    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
+    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
     complexity: Score | None = Field(default=None, description="KiB of the fitted pipeline.")
     fit_seconds: Score | None = Field(default=None, description="Seconds that its evaluation took.")
     origin: ShortKey | None = Field(
@@ -129,6 +158,8 @@ class ParetoPoint(StatusModel):
     """One point of the front of score against complexity."""
 
     score: Score = Field(description="Cross-validated score.")
+    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
+    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
     complexity: Score = Field(description="KiB of the fitted pipeline.")
     pipeline: PipelineText = Field(description="The pipeline in one line.")
     key: ShortKey | None = Field(

@@ -57,6 +57,41 @@ def test_the_report_is_drawn_and_the_leaderboard_printed(front: Front, finished:
     assert lines[-1] == f"Report: {Path(name).parent / 'churn-0123abcd' / 'report.html'}"
 
 
+def test_the_scores_say_on_how_many_rows_they_were_measured(front: Front, finished: Path) -> None:
+    document = {
+        "metric": "accuracy",
+        "best": {"pipeline": BEST, "score": 0.912, "trainRows": 8000, "testRows": 2000},
+        "holdout": {"rows": 2500, "score": 0.905, "interval": {"low": 0.88, "high": 0.93}},
+    }
+    (finished / "evaluation_summary.json").write_text(json.dumps(document))
+    board = {**BOARD, "entries": [{**ENTRY, "trainRows": 8000, "testRows": 2000}]}
+    (finished / "leaderboard.json").write_text(json.dumps(board))
+    result = front("report", "runs/churn")
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[:3] == [
+        "accuracy: cross-validated 0.912, on hold-out rows 0.905",
+        "Folds: each learns from 8,000 rows and is scored on 2,000",
+        "Hold-out: 2,500 rows; 95 % interval of the score: 0.88 to 0.93",
+    ]
+    assert f"1   0.912   8,000   0.0113   14.2   0.431   {BEST}"[:60] in result.stdout
+
+
+@pytest.mark.parametrize(
+    "holdout", [{"rows": 20, "score": 0.9}, {"rows": 20, "score": None, "interval": None}]
+)
+def test_a_score_without_an_interval_is_shown(front: Front, finished: Path, holdout: dict[str, Any]) -> None:
+    document = {"best": {"pipeline": BEST, "score": 0.912}, "holdout": holdout}
+    (finished / "evaluation_summary.json").write_text(json.dumps(document))
+    result = front("report", "runs/churn")
+    assert "Hold-out: 20 rows\n" in result.stdout
+
+
+def test_a_summary_of_something_else_is_refused(front: Front, finished: Path) -> None:
+    (finished / "evaluation_summary.json").write_text("{}")
+    result = front("report", "runs/churn")
+    assert result.exit_code == 2
+
+
 def test_as_json(front: Front, finished: Path) -> None:
     document = json.loads(front("report", str(finished), "--json").stdout)
     assert (document["command"], document["report"]) == ("report", str(finished / "report.html"))

@@ -7,8 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from support.fake_run import BOARD, RESOLVED, SCORES, course, result_of
-from trainingjob_api import Fallback, LeaderboardEntry, ModelSource
+from support.fake_run import BOARD, FRONT, RESOLVED, SCORES, course, result_of
+from trainingjob_api import Fallback, LeaderboardEntry, ModelSource, NotFitted
 from trainingjob_trainer.cli.summary import print_summary, verdict
 from trainingjob_trainer.cli.view import RunView, Snapshot
 from trainingjob_trainer.events import FindingNote
@@ -97,6 +97,31 @@ def test_on_a_terminal_each_pipeline_takes_one_line_and_no_number_is_cut(home: P
     assert rows[2].endswith("…")
 
 
+def test_each_score_says_on_how_many_rows_it_was_measured(home: Path) -> None:
+    best = SCORES.model_copy(
+        update={
+            "train_rows": 8000,
+            "test_rows": 2000,
+            "holdout_rows": 20000,
+            "holdout_interval": ("0.88", "0.93"),
+        }
+    )
+    board = tuple(row.model_copy(update={"train_rows": 64000 // row.rank}) for row in BOARD)
+    front = tuple(point.model_copy(update={"train_rows": 8000}) for point in FRONT)
+    lines = summary(home, best=best, leaderboard=board, pareto_front=front).splitlines()
+    assert "Folds: each learns from 8,000 rows and is scored on 2,000" in lines
+    assert "Hold-out: 20,000 rows; 95 % interval of the score: 0.88 to 0.93" in lines
+    assert lines[lines.index("Leaderboard") + 1].split()[:3] == ["#", "score", "rows"]
+    assert lines[lines.index("Leaderboard") + 3].split()[:3] == ["1", "0.912", "64,000"]
+    assert lines[lines.index("Leaderboard") + 5].split()[:3] == ["2", "0.9", "32,000"]
+    assert lines[lines.index("Pareto front (score against size)") + 3].split()[:2] == ["0.912", "8,000"]
+
+
+def test_a_score_without_an_interval_has_its_rows(home: Path) -> None:
+    best = SCORES.model_copy(update={"holdout_rows": 12})
+    assert "Hold-out: 12 rows\n" in summary(home, best=best)
+
+
 def test_elsewhere_nothing_is_cut(home: Path) -> None:
     row = LeaderboardEntry(rank=1, pipeline="y" * 300, score="0.1")
     text = summary(home, leaderboard=(row,))
@@ -142,6 +167,7 @@ def step(source: str, target: str, reason: str, message: str = "") -> Fallback:
 
 LOCAL = step("dask", "local", "SchedulerUnavailable", "no Dask cluster could be reached")
 BASELINE = step("tpot", "baseline", "NoPipelineFitted", "all of them failed.")
+MISSED = NotFitted(pipeline="SVC", score="0.95", reason="the fit took longer than 9.0 s")
 DUMMY = step("baseline", "dummy", "BaselineFailed")
 
 
@@ -159,6 +185,26 @@ DUMMY = step("baseline", "dummy", "BaselineFailed")
             "Model source: tpot, found by the search; fallback: dask → local "
             "(SchedulerUnavailable: no Dask cluster could be reached).",
             id="search, not where it was asked",
+        ),
+        pytest.param(
+            {"best": SCORES.model_copy(update={"not_fitted": (MISSED,)})},
+            "Model source: tpot, found by the search (1 better could not be fitted); no fallback.",
+            id="next best",
+        ),
+        pytest.param(
+            {
+                "model_source": ModelSource.BASELINE,
+                "fallbacks": (BASELINE,),
+                "best": SCORES.model_copy(update={"score": "0.871", "not_fitted": (MISSED,)}),
+            },
+            "Model source: baseline, since what the search found better could not be fitted; fallback: "
+            "tpot → baseline (NoPipelineFitted: all of them failed).",
+            id="baseline, for want of time",
+        ),
+        pytest.param(
+            {"model_source": ModelSource.BASELINE},
+            "Model source: baseline, since the search found nothing better; no fallback.",
+            id="baseline, which is best",
         ),
         pytest.param(
             {"model_source": ModelSource.BASELINE, "fallbacks": (BASELINE,)},

@@ -56,6 +56,21 @@ def known(candidate: Candidate) -> bool:
     return candidate.complexity is not None and math.isfinite(candidate.complexity)
 
 
+def test_finalists_stand_before_the_others_with_their_rows():
+    searched = [make(n, 1 - n / 10, train_rows=8000, test_rows=8000) for n in range(4)]
+    whole = [make(n, score, train_rows=64000, test_rows=16000) for n, score in ((1, 0.5), (0, 0.4))]
+    rows = leaderboard(searched, 10, finalists=whole, summarize=summarize)
+    assert [(row.key, row.score, row.train_rows) for row in rows] == [
+        ("k1", "0.5", 64000),
+        ("k0", "0.4", 64000),
+        ("k2", "0.8", 8000),
+        ("k3", "0.7", 8000),
+    ]
+    assert [row.test_rows for row in rows] == [16000, 16000, 8000, 8000]
+    front = pareto_front(searched, summarize=summarize)
+    assert [(point.score, point.train_rows, point.test_rows) for point in front] == [("1", 8000, 8000)]
+
+
 @given(candidates())
 def test_board_is_sorted_finite_and_without_duplicates(found):
     board = ranked(found)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -15,6 +16,8 @@ from trainingjob_trainer.report.documents import (
     public_uri,
 )
 from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.fitting import NotFitted
+from trainingjob_trainer.search.interval import Interval
 
 GOLDEN = Path(__file__).with_name("golden")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -66,6 +69,37 @@ def test_nan_becomes_null(binary):
     validate("evaluation_summary", summary)
     assert summary["holdout"]["score"] is None
     assert summary["best"]["foldScores"] == [None, 0.5]
+
+
+def test_documents_say_what_could_not_be_fitted_and_put_finalists_first(binary):
+    best = binary.best
+    whole = candidate(best.number, 0.5, key=best.key, train_rows=1000)
+    lost = tuple(NotFitted(candidate=candidate(n, 0.9), reason="no time") for n in range(40, 60))
+    outcome = changed(binary, finalists=(whole,), not_fitted=lost)
+    board = plain(leaderboard_document(outcome, summarize))
+    validate("leaderboard", board)
+    assert [row["trainRows"] for row in board["entries"]][:2] == [1000, best.train_rows]
+    assert [row["key"] for row in board["entries"]].count(best.key) == 1
+    summary = plain(evaluation_summary(outcome, summarize))
+    validate("evaluation_summary", summary)
+    assert [one["key"] for one in summary["notFitted"]] == [f"key-{n}" for n in range(40, 50)]
+    assert summary["notFitted"][0]["reason"] == "no time"
+
+
+@pytest.mark.parametrize(
+    ("groups", "interval", "shown"),
+    [
+        (None, Interval(0.7, 0.9), {"low": 0.7, "high": 0.9, "confidence": 0.95, "resampled": "rows"}),
+        (True, Interval(0.7, 0.9), {"low": 0.7, "high": 0.9, "confidence": 0.95, "resampled": "groups"}),
+        (None, None, None),
+    ],
+)
+def test_the_interval_says_what_was_drawn(binary, groups, interval, shown):
+    prepared = SimpleNamespace(**vars(binary.prepared) | {"groups": groups})
+    outcome = changed(binary, prepared=prepared, holdout_interval=interval)
+    summary = plain(evaluation_summary(outcome, summarize))
+    validate("evaluation_summary", summary)
+    assert summary["holdout"]["interval"] == shown
 
 
 def test_no_evaluation_at_all(binary):

@@ -16,6 +16,7 @@ from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
 from trainingjob_trainer.report import render_from_folder, write_artifacts
+from trainingjob_trainer.report.html import _searched_baseline
 from trainingjob_trainer.report.words import duration, number, size_text, verdict
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.storage import FolderOutput
@@ -262,6 +263,56 @@ def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, finished):
     assert render_from_folder(folder).name == "report.redrawn.html"
 
 
+def edit(path, change):
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_the_page_shows_rows_intervals_and_what_could_not_be_fitted(folder):
+    lost = {"key": "x", "pipeline": "SVC(<b>)", "score": 0.97, "reason": "the fit took longer than 9.0 s"}
+    edit(folder / "evaluation_summary.json", lambda summary: summary.update(notFitted=[lost]))
+    edit(
+        folder / "leaderboard.json",
+        lambda board: board["entries"][0].update(trainRows=64_000, testRows=16_000),
+    )
+    text = " ".join("".join(Page(render_from_folder(folder).read_text()).text).split())
+    assert "95 % interval 0.7500 to 0.9500" in text
+    assert "SVC(<b>)" in text
+    assert "the fit took longer than 9.0 s" in text
+    assert "One pipeline scored better in cross-validation and could not be fitted" in text
+    assert "64,000" in text
+    assert "16,000" in text
+    assert "The finalists were scored on all rows of the folds" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "rows", "shown"), [("a", 64_000, 0.5), ("b", 8_000, 0.6), ("b", 64_000, None)]
+)
+def test_the_baseline_in_a_picture_is_scored_on_the_rows_of_the_others(key, rows, shown):
+    data = {"timeline": {"evaluations": [{"key": "a", "score": 0.5}, {"key": "c", "score": None}]}}
+    summary = {"baseline": {"key": key, "score": 0.6, "trainRows": rows}}
+    assert _searched_baseline({"points": [{"trainRows": 8_000}]}, summary, data) == shown
+
+
+def test_a_folder_of_an_earlier_version_is_drawn(folder):
+    def forget(summary):
+        del summary["notFitted"], summary["holdout"]["interval"]
+        for name in ("best", "baseline"):
+            del summary[name]["trainRows"], summary[name]["testRows"]
+
+    def forget_rows(document):
+        for row in document.get("entries") or document.get("points"):
+            del row["trainRows"], row["testRows"]
+
+    edit(folder / "evaluation_summary.json", forget)
+    edit(folder / "leaderboard.json", forget_rows)
+    edit(folder / "tp_pareto_front.json", forget_rows)
+    text = render_from_folder(folder).read_text()
+    assert "interval" not in text
+    assert "The finalists were scored" not in text
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -314,6 +365,13 @@ def told(*, key="a", score=0.9, base=0.8, source="tpot", **changes):
     return verdict({**summary, **changes})
 
 
+def test_a_better_pipeline_that_could_not_be_fitted_is_not_kept_quiet():
+    found = told(source="baseline", notFitted=[{}, {}], fallbacks=[{}])
+    assert found["text"].startswith("2 pipelines scored better in cross-validation but could not be fitted")
+    assert "One pipeline scored better" in told(notFitted=[{}])["text"]
+    assert "better" in told(source="baseline")["text"]
+
+
 @pytest.mark.parametrize(
     ("found", "title"),
     [
@@ -322,6 +380,8 @@ def told(*, key="a", score=0.9, base=0.8, source="tpot", **changes):
         (told(score=0.8), "The search did not beat the baseline on the hold-out rows"),
         (told(score=None), "The model comes from the search"),
         (told(source="baseline"), "The model is the baseline"),
+        (told(source="baseline", notFitted=[{}]), "The model is the baseline"),
+        (told(notFitted=[{}]), "The search beat the baseline"),
         (told(source="baseline", search={"automlEnabled": False}), "The model is the baseline"),
     ],
 )

@@ -171,6 +171,13 @@ def test_a_slow_pipeline_times_out(ref: StoreRef) -> None:
     assert "0.3 s" in (end.error or "")
 
 
+def test_an_evaluation_that_cannot_keep_its_limit_ends_after_its_first_fold(tmp_path: Path) -> None:
+    many = small_store(tmp_path, folds=10)
+    end = evaluate(SLOW, many, TaskLimit(0.3, 4e9), builder=build_with_naughty)
+    assert end.outcome is Outcome.TIMEOUT
+    assert len(end.fold_scores) <= 1
+
+
 def test_the_end_of_the_run_says_nothing_about_the_pipeline(ref: StoreRef) -> None:
     soon = TaskLimit(600, time.time() + 0.3)
     assert evaluate({"naughty": "sleep_softly"}, ref, soon, builder=build_with_naughty).outcome is None

@@ -20,6 +20,7 @@ from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
 from trainingjob_trainer.features.schema import InputSchema, describe_input
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.interval import Interval
 
 ROWS = 240
 
@@ -65,6 +66,8 @@ def candidate(number: int, score: float | None, **changes: Any) -> Candidate:
         "outcome": Outcome.OK if score is not None else Outcome.INVALID,
         "score": score,
         "fold_scores": () if score is None else tuple(score + d for d in (-0.02, 0.0, 0.01, 0.02, -0.01)),
+        "train_rows": ROWS * 3 // 5,
+        "test_rows": ROWS * 3 // 20,
         "fit_seconds": 0.1 + number / 100,
         "complexity": None if score is None else 1.5 + (number * 37 % 90),
         "error": None if score is not None else f"ValueError: {number} negative values in row {number}",
@@ -144,6 +147,7 @@ def make_outcome(task: str = "binary", **changes: Any) -> RunOutcome:
         "model_source": ModelSource.TPOT,
         "holdout_score": float(scorer(unseen, frame.iloc[holdout], target[holdout])),
         "baseline_holdout_score": 0.71,
+        "holdout_interval": Interval(0.75, 0.95),
         "holdout_extra": {} if regression else {"balanced_accuracy": 0.87},
         "holdout_model": unseen,
         "holdout_prediction": HoldoutPrediction(

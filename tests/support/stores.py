@@ -10,6 +10,7 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from trainingjob_trainer.search.sampling import sample_folds
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import encode_fold
@@ -23,8 +24,9 @@ def small_store(
     metric: str = "accuracy",
     encoder: Any = None,
     named: bool = False,
+    cap: int | None = None,
 ) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds encoded already.
+    """Write a numeric two-class table of five columns, its folds, cut to `cap` rows, encoded already.
 
     The encoder learns from the rows that it is fitted on, so that it shows which rows these were.
     """
@@ -33,15 +35,19 @@ def small_store(
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
     holdout = rows // 5
     train = np.arange(holdout, rows)
+    target = np.where(y == 1, "yes", "no").astype(object)
+    whole = tuple((train[a], train[b]) for a, b in split.split(train, y[train]))
     work = WorkData(
-        target=np.where(y == 1, "yes", "no").astype(object),
-        folds=tuple((train[a], train[b]) for a, b in split.split(train, y[train])),
+        target=target,
+        folds=whole
+        if cap is None
+        else sample_folds(whole, target, cap=cap, stratify=True, latest=False, random_state=0),
         train_index=train,
         holdout_index=np.arange(holdout),
         scorer=get_scorer(metric),
         encoder=encoder or StandardScaler(),
     )
-    ref = write_store(folder, frame, work, named=named)
+    ref = write_store(folder, frame, work, named=named, whole=None if cap is None else whole)
     for fold in range(folds):
         encode_fold(ref, fold)
     return ref

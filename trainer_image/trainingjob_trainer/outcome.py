@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trainingjob_api import Fallback, ModelSource, ResolvedRun
     from trainingjob_trainer.features import Prepared
     from trainingjob_trainer.search.candidate import Candidate
+    from trainingjob_trainer.search.fitting import NotFitted
+    from trainingjob_trainer.search.interval import Interval
 
 __all__ = ["HoldoutPrediction", "RunOutcome"]
 
@@ -69,6 +71,13 @@ class RunOutcome:
         Score of `best`, fitted without the hold-out rows, on those rows; in the metric's unit.
     baseline_holdout_score
         The same for the baseline.
+    holdout_interval
+        Of `holdout_score`, or None if it could not be taken.
+    finalists
+        The best candidates and the baseline with their scores on all rows of the folds, where the search
+        looked at some of them; `best` and `baseline` are then among them.
+    not_fitted
+        Candidates better than `best` that could not be fitted, best first.
     holdout_extra
         Further hold-out scores by name, such as ``balanced_accuracy``.
     holdout_prediction
@@ -113,6 +122,9 @@ class RunOutcome:
     journal_digest: str | None = None
     image_digest: str | None = None
     fallbacks: tuple[Fallback, ...] = ()
+    finalists: tuple[Candidate, ...] = ()
+    not_fitted: tuple[NotFitted, ...] = ()
+    holdout_interval: Interval | None = None
     holdout_extra: dict[str, float] = field(default_factory=dict)
     holdout_model: Any = None
     budget_used: dict[str, float] = field(default_factory=dict)

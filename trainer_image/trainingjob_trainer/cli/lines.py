@@ -88,7 +88,8 @@ class LineProgress:
             case Warned(message=message):
                 return [f"warning: {plain(message)}"]
             case ModelReady(model_source=source, best=best):
-                return [f"model: {source}, {best.score or '-'}, on hold-out rows {best.holdout_score or '-'}"]
+                where = "hold-out rows" if best.holdout_rows is None else f"{best.holdout_rows} hold-out rows"
+                return [f"model: {source}, {best.score or '-'}, on {where} {best.holdout_score or '-'}"]
             case _:
                 return []
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from trainingjob_api import LeaderboardEntry, format_score
+from trainingjob_api import Best, LeaderboardEntry, format_score
 from trainingjob_trainer.cli.documents import success
-from trainingjob_trainer.cli.summary import leaderboard_table
+from trainingjob_trainer.cli.summary import leaderboard_table, measured
 from trainingjob_trainer.errors import SpecInvalid
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = ["report_run", "run_folder"]
 
 _BOARD = "leaderboard.json"
 _LATEST = "latest.json"
+_SUMMARY = "evaluation_summary.json"
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -43,6 +44,8 @@ def report_run(desk: Desk, folder: Path) -> dict[str, Any]:
     if not desk.as_json:
         console = desk.console()
         if not desk.quiet:
+            for line in _scores(home):
+                console.print(Text(line), soft_wrap=True)
             console.print(
                 leaderboard_table(console, rows, title=f"Leaderboard by {board.get('metric', 'score')}")
             )
@@ -96,6 +99,8 @@ def _rows(path: Path, board: dict[str, Any]) -> list[LeaderboardEntry]:
                 pipeline=str(entry["pipeline"])[:300],
                 score=format_score(entry["score"]),
                 score_std=_score(entry.get("scoreStd")),
+                train_rows=entry.get("trainRows"),
+                test_rows=entry.get("testRows"),
                 complexity=_score(entry.get("complexityKiB")),
                 fit_seconds=_score(entry.get("fitSeconds")),
                 origin=str(entry.get("origin", ""))[:64],
@@ -105,6 +110,32 @@ def _rows(path: Path, board: dict[str, Any]) -> list[LeaderboardEntry]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise SpecInvalid("ArtifactInvalid", f"{path} is not what a run writes; run the job again") from error
+
+
+def _scores(home: Path) -> list[str]:
+    """Return what the summary says of the scores of the model, as far as it does."""
+    if not (home / _SUMMARY).is_file():
+        return []
+    summary = _read(home / _SUMMARY)
+    try:
+        best, holdout = summary["best"], summary["holdout"]
+        interval = holdout.get("interval")
+        known = Best(
+            pipeline=str(best["pipeline"])[:300],
+            train_rows=best.get("trainRows"),
+            test_rows=best.get("testRows"),
+            holdout_rows=holdout["rows"],
+            holdout_interval=None
+            if interval is None
+            else (format_score(interval["low"]), format_score(interval["high"])),
+        )
+        scores = [("cross-validated", best["score"]), ("on hold-out rows", holdout["score"])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpecInvalid(
+            "ArtifactInvalid", f"{home / _SUMMARY} is not what a run writes; run the job again"
+        ) from error
+    told = ", ".join(f"{name} {_score(value) or '-'}" for name, value in scores)
+    return [f"{summary.get('metric', 'score')}: {told}", *measured(known)]
 
 
 def _score(value: float | None) -> str | None:

@@ -14,7 +14,7 @@ from trainingjob_trainer.cli.text import about_column, change, duration, plain
 from trainingjob_trainer.cli.view import Snapshot
 from trainingjob_trainer.supervisor.result import RunResult
 
-__all__ = ["leaderboard_table", "print_summary", "verdict"]
+__all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]
 
 _MOST_WARNINGS = 12
 _MOST_POINTS = 10
@@ -53,6 +53,7 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
 def verdict(result: RunResult) -> str:
     """Return in words where the model comes from and which steps down the ladder led there."""
     disabled = result.resolved is not None and result.resolved.automl_enabled is False
+    missed = result.best.not_fitted or ()
     if any(step.to == "dummy" for step in result.fallbacks):
         source = "a dummy model that ignores the features"
     elif result.model_source is ModelSource.TPOT:
@@ -60,8 +61,14 @@ def verdict(result: RunResult) -> str:
         source = (
             "tpot, found by the search" if better else "tpot, which found nothing better than the baseline"
         )
+        if missed:
+            source += f" ({len(missed)} better could not be fitted)"
     elif disabled:
         source = "baseline, since automl is disabled"
+    elif missed:
+        source = "baseline, since what the search found better could not be fitted"
+    elif not result.fallbacks and result.leaderboard:
+        source = "baseline, since the search found nothing better"
     else:
         source = "baseline"
     if not result.fallbacks:
@@ -84,26 +91,39 @@ def leaderboard_table(console: Console, rows: Sequence[LeaderboardEntry], *, tit
     table = _table(title)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True, style="green")
-    wide = console.width >= _NARROW
+    wide, counted = console.width >= _NARROW, any(row.train_rows is not None for row in rows)
+    if counted:
+        table.add_column("rows", justify="right", no_wrap=True)
     if wide:
         for name in ("± std", "KiB", "fit s"):
             table.add_column(name, justify="right", no_wrap=True)
     table.add_column("pipeline")
     for row in rows:
+        learned = [_count(row.train_rows)] if counted else []
         extra = [_round(row.score_std), _round(row.complexity), _round(row.fit_seconds)] if wide else []
-        table.add_row(str(row.rank), row.score, *extra, _pipeline_cell(console, row.pipeline))
+        table.add_row(str(row.rank), row.score, *learned, *extra, _pipeline_cell(console, row.pipeline))
     return table
 
 
 def _front_table(console: Console, points: Sequence[ParetoPoint]) -> RenderableType:
     table = _table("Pareto front (score against size)")
     table.add_column("score", justify="right", no_wrap=True, style="green")
+    counted = any(point.train_rows is not None for point in points)
+    if counted:
+        table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("KiB", justify="right", no_wrap=True)
     table.add_column("pipeline")
     for point in points[:_MOST_POINTS]:
-        table.add_row(point.score, _round(point.complexity), _pipeline_cell(console, point.pipeline))
+        learned = [_count(point.train_rows)] if counted else []
+        size, line = _round(point.complexity), _pipeline_cell(console, point.pipeline)
+        table.add_row(point.score, *learned, size, line)
     if len(points) > _MOST_POINTS:
-        table.add_row("", "", f"and {len(points) - _MOST_POINTS} more in tp_pareto_front.json")
+        table.add_row(
+            "",
+            *([""] if counted else []),
+            "",
+            f"and {len(points) - _MOST_POINTS} more in tp_pareto_front.json",
+        )
     return table
 
 
@@ -117,6 +137,10 @@ def _pipeline_cell(console: Console, pipeline: str) -> Text:
     # A log keeps the whole pipeline; on a terminal one line each is easier to read, and files hold the rest.
     cut = console.is_terminal
     return Text(plain(pipeline), no_wrap=cut, overflow="ellipsis" if cut else "fold")
+
+
+def _count(rows: int | None) -> str:
+    return "" if rows is None else f"{rows:,}"
 
 
 def _round(score: str | None) -> str:
@@ -156,11 +180,26 @@ def _print_scores(console: Console, result: RunResult) -> None:
         style = "green" if gain.startswith("+") else "yellow" if gain.startswith("-") else ""
         table.add_row(name, Text(new or "-", "bold"), old or "-", Text(gain, style))
     console.print(table)
+    for text in measured(best):
+        _print_line(console, text, "dim")
     _print_line(console, Text.assemble(("Best pipeline: ", "bold"), plain(best.pipeline)))
     if result.accepted is not None:
         word, style = ("met", "green") if result.accepted else ("NOT met", "bold red")
         line = Text.assemble(("Acceptance: ", "bold"), (word, style), f", {plain(result.acceptance_message)}")
         _print_line(console, line)
+
+
+def measured(best: Best) -> list[str]:
+    """Return on how many rows the scores of the best pipeline were measured, and how sure they are."""
+    lines = []
+    if best.train_rows is not None and best.test_rows is not None:
+        lines.append(f"Folds: each learns from {best.train_rows:,} rows and is scored on {best.test_rows:,}")
+    if best.holdout_rows is not None:
+        text = f"Hold-out: {best.holdout_rows:,} rows"
+        if best.holdout_interval is not None:
+            text += f"; 95 % interval of the score: {' to '.join(best.holdout_interval)}"
+        lines.append(text)
+    return lines
 
 
 def _score_rows(best: Best) -> tuple[tuple[str, str | None, str | None], ...]:

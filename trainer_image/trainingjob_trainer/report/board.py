@@ -8,7 +8,7 @@ from typing import Any
 from trainingjob_api import LeaderboardEntry, ParetoPoint, format_score
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
-__all__ = ["front_of", "leaderboard", "one_line", "pareto_front", "ranked", "score_std"]
+__all__ = ["front_of", "leaderboard", "one_line", "pareto_front", "ranked", "score_std", "with_finalists"]
 
 Summarize = Callable[[dict[str, Any]], str]
 _MAX_RANK = 1_000
@@ -60,8 +60,19 @@ def score_std(candidate: Candidate) -> float | None:
     return pstdev(folds) if len(folds) > 1 else None
 
 
+def with_finalists(candidates: Iterable[Candidate], finalists: Sequence[Candidate]) -> list[Candidate]:
+    """Return the valid candidates, best first: those scored on all rows go before the others."""
+    head = ranked(finalists)
+    known = {one.key for one in head}
+    return [*head, *(one for one in ranked(candidates) if one.key not in known)]
+
+
 def leaderboard(
-    candidates: Sequence[Candidate], top_k: int, *, summarize: Summarize = one_line
+    candidates: Sequence[Candidate],
+    top_k: int,
+    *,
+    finalists: Sequence[Candidate] = (),
+    summarize: Summarize = one_line,
 ) -> list[LeaderboardEntry]:
     """Return the best pipelines, best first.
 
@@ -71,16 +82,20 @@ def leaderboard(
         What was evaluated, in any order.
     top_k
         Most rows, at least 1.
+    finalists
+        Those of them that were scored on all rows, too, with these scores.
     summarize
         Makes one line of a pipeline.
     """
-    rows = ranked(candidates)[: min(top_k, _MAX_RANK)]
+    rows = with_finalists(candidates, finalists)[: min(top_k, _MAX_RANK)]
     return [
         LeaderboardEntry(
             rank=rank,
             pipeline=summarize(row.pipeline),
             score=format_score(_number(row.score)),
             score_std=_text(score_std(row)),
+            train_rows=row.train_rows,
+            test_rows=row.test_rows,
             complexity=_text(row.complexity),
             fit_seconds=_text(row.fit_seconds),
             origin=row.origin[:64],
@@ -125,6 +140,8 @@ def pareto_front(
     return [
         ParetoPoint(
             score=format_score(_number(point.score)),
+            train_rows=point.train_rows,
+            test_rows=point.test_rows,
             complexity=format_score(_number(point.complexity)),
             pipeline=summarize(point.pipeline),
             key=point.key,

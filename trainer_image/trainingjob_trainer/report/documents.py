@@ -6,13 +6,15 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from trainingjob_trainer.outcome import RunOutcome
-from trainingjob_trainer.report.board import Summarize, front_of, one_line, ranked, score_std
+from trainingjob_trainer.report.board import Summarize, front_of, one_line, score_std, with_finalists
 from trainingjob_trainer.report.jsonfile import SCHEMA_VERSION
 from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.interval import CONFIDENCE
 
 __all__ = ["evaluation_summary", "front_document", "head", "leaderboard_document", "public_uri"]
 
 _MAX_ERRORS = 10
+_MAX_NOT_FITTED = 10
 _ERROR_CHARS = 200
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|-?\d+(\.\d+)?([eE][-+]?\d+)?")
 
@@ -39,6 +41,8 @@ def _row(candidate: Candidate, summarize: Summarize) -> dict[str, Any]:
         "score": candidate.score,
         "scoreStd": score_std(candidate),
         "foldScores": candidate.fold_scores,
+        "trainRows": candidate.train_rows,
+        "testRows": candidate.test_rows,
         "complexityKiB": candidate.complexity,
         "fitSeconds": candidate.fit_seconds,
     }
@@ -46,7 +50,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> dict[str, Any]:
 
 def leaderboard_document(outcome: RunOutcome, summarize: Summarize = one_line) -> dict[str, Any]:
     """Return ``leaderboard.json``: the ``leaderboardTopK`` best pipelines, with the means to rebuild each."""
-    rows = ranked(outcome.candidates)
+    rows = with_finalists(outcome.candidates, outcome.finalists)
     entries = [
         {"rank": rank, **_row(row, summarize), "spec": row.pipeline}
         for rank, row in enumerate(rows[: outcome.run.output.leaderboard_top_k], start=1)
@@ -78,9 +82,19 @@ def evaluation_summary(outcome: RunOutcome, summarize: Summarize = one_line) -> 
         "holdout": {
             "rows": len(prepared.holdout_index),
             "score": outcome.holdout_score,
+            "interval": _interval(outcome),
             "baselineScore": outcome.baseline_holdout_score,
             "extra": outcome.holdout_extra,
         },
+        "notFitted": [
+            {
+                "key": one.candidate.key,
+                "pipeline": summarize(one.candidate.pipeline),
+                "score": one.candidate.score,
+                "reason": one.reason,
+            }
+            for one in outcome.not_fitted[:_MAX_NOT_FITTED]
+        ],
         "evaluations": _evaluations(outcome.candidates),
         "data": _data(outcome),
         "validation": {
@@ -112,6 +126,14 @@ def evaluation_summary(outcome: RunOutcome, summarize: Summarize = one_line) -> 
             "image": outcome.image_digest,
         },
     }
+
+
+def _interval(outcome: RunOutcome) -> dict[str, Any] | None:
+    found = outcome.holdout_interval
+    if found is None:
+        return None
+    unit = "rows" if getattr(outcome.prepared, "groups", None) is None else "groups"
+    return {"low": found.low, "high": found.high, "confidence": CONFIDENCE, "resampled": unit}
 
 
 def _evaluations(candidates: tuple[Candidate, ...]) -> dict[str, Any]:

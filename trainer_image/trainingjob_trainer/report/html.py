@@ -51,12 +51,23 @@ def render_html(*, leaderboard: Document, front: Document, summary: Document, da
     )
 
 
+def _searched_baseline(front: Document, summary: Document, data: Document) -> float | None:
+    """Return the baseline's score on the rows that the search looked at, or None if it is not known."""
+    baseline = summary["baseline"]
+    for one in data["timeline"]["evaluations"]:
+        if one["key"] == baseline["key"] and one["score"] is not None:
+            return float(one["score"])
+    rows = {point.get("trainRows") for point in front["points"]}
+    score = baseline["score"]
+    return None if score is None or (rows and baseline.get("trainRows") not in rows) else float(score)
+
+
 def _pictures(front: Document, summary: Document, data: Document) -> tuple[dict[str, Markup], dict[str, str]]:
     """Return the pictures, and for those that are missing the reason, by name."""
     notes = {note["section"]: note["message"] for note in data["notes"]}
     parts: dict[str, Callable[[], Markup]] = {
         "front": lambda: plots.plot_front(dict(data), dict(front)),
-        "progress": lambda: plots.plot_progress(dict(data), summary["baseline"]["score"]),
+        "progress": lambda: plots.plot_progress(dict(data), _searched_baseline(front, summary, data)),
     }
     if summary["best"]["key"] != summary["baseline"]["key"]:
         parts["folds"] = lambda: plots.plot_folds(summary["best"], summary["baseline"])

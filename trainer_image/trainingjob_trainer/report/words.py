@@ -54,13 +54,23 @@ def size_text(kib: float | None) -> str:
     return f"{kib:.3g} KiB" if kib < _KIB else f"{kib / _KIB:.3g} MiB"
 
 
+def _pipelines(count: int) -> str:
+    return "One pipeline" if count == 1 else f"{count} pipelines"
+
+
 def verdict(summary: Mapping[str, Any]) -> dict[str, str]:
     """Return what came of the run: ``tone`` (``good`` or ``plain``), ``title`` and ``text``."""
     score, base = summary["holdout"]["score"], summary["holdout"]["baselineScore"]
     metric = summary["metric"]
+    missed = summary.get("notFitted") or []
     if summary["modelSource"] == "baseline":
         if not summary["search"]["automlEnabled"]:
             text = "The search was switched off for this job, so the baseline was fitted and saved."
+        elif missed:
+            text = (
+                f"{_pipelines(len(missed))} scored better in cross-validation but could not be fitted, so "
+                "the baseline was saved; the reasons are given below."
+            )
         elif summary["fallbacks"]:
             text = "The search gave no model, so the baseline was saved; the reason is given below."
         else:
@@ -78,6 +88,8 @@ def verdict(summary: Mapping[str, Any]) -> dict[str, str]:
     gain = score - base
     if gain > 0:
         text = f"On rows it has not seen its {metric} is {number(score)}; the baseline's is {number(base)}."
+        if missed:
+            text += f" {_pipelines(len(missed))} scored better in cross-validation and could not be fitted."
         return {"tone": "good", "title": "The search beat the baseline", "text": text}
     text = (
         f"Its pipeline won in cross-validation, but on rows it has not seen its {metric} is {number(score)} "

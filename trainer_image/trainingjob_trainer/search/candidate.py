@@ -42,8 +42,10 @@ class Candidate:
         Mean of `fold_scores`, in the metric's own unit, greater is better; None unless `outcome` is ok.
     fold_scores
         One score a fold.
-    fit_seconds
-        Mean seconds of one fit.
+    train_rows, test_rows
+        Most rows that a fold learned from and was scored on; None if unknown.
+    fit_seconds, score_seconds
+        Mean seconds of one fit, and of scoring it.
     complexity
         Size of the fitted pipeline without the shared encoder, pickled, in KiB; None if unknown.
     error
@@ -60,10 +62,18 @@ class Candidate:
     outcome: Outcome
     score: float | None = None
     fold_scores: tuple[float, ...] = ()
+    train_rows: int | None = None
+    test_rows: int | None = None
     fit_seconds: float = 0.0
+    score_seconds: float = 0.0
     complexity: float | None = None
     error: str | None = None
     elapsed_seconds: float = 0.0
+
+    @property
+    def fold_seconds(self) -> float:
+        """Seconds of one fit and the two predictions of a final fit, at a fold's number of rows."""
+        return self.fit_seconds + 2 * self.score_seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
@@ -76,7 +86,10 @@ class Candidate:
             "outcome": self.outcome.value,
             "score": self.score,
             "foldScores": list(self.fold_scores),
+            "trainRows": self.train_rows,
+            "testRows": self.test_rows,
             "fitSeconds": self.fit_seconds,
+            "scoreSeconds": self.score_seconds,
             "complexity": self.complexity,
             "error": self.error,
             "elapsedSeconds": self.elapsed_seconds,
@@ -102,7 +115,10 @@ class Candidate:
             outcome=Outcome(data["outcome"]),
             score=None if score is None else float(score),
             fold_scores=tuple(float(s) for s in data["foldScores"]),
+            train_rows=data.get("trainRows"),
+            test_rows=data.get("testRows"),
             fit_seconds=float(data["fitSeconds"]),
+            score_seconds=float(data.get("scoreSeconds", 0.0)),
             complexity=None if complexity is None else float(complexity),
             error=None if data["error"] is None else str(data["error"]),
             elapsed_seconds=float(data["elapsedSeconds"]),

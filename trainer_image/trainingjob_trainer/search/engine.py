@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.evolution import Evolution, Proposal
+from trainingjob_trainer.search.finalists import MOST_FINALISTS, FinalistPlan
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.progress import FitEstimate, SearchProgress, final_reserve
+from trainingjob_trainer.search.progress import FinalFits, FitEstimate, SearchProgress
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.task import Completion, PoolLost, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
@@ -18,6 +19,8 @@ from trainingjob_trainer.search.tasks import Evaluation, evaluate
 __all__ = ["SearchBudget", "SearchEngine", "SearchResult", "to_candidate"]
 
 _POLL_SECONDS = 0.25
+_WORTH_CUTTING_SECONDS = 5.0
+"""Below these an evaluation that is too slow to be of use is ended by the end of the search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,10 @@ def to_candidate(
         outcome=outcome,
         score=sum(scores) / len(scores) if outcome is Outcome.OK and scores else None,
         fold_scores=scores,
+        train_rows=evaluation.train_rows,
+        test_rows=evaluation.test_rows,
         fit_seconds=round(evaluation.fit_seconds, 4),
+        score_seconds=round(evaluation.score_seconds, 4),
         complexity=evaluation.complexity,
         error=evaluation.error,
         elapsed_seconds=round(elapsed_seconds, 3),
@@ -114,6 +120,8 @@ class SearchEngine:
         The limits.
     estimate
         What a full fit is expected to take.
+    plan
+        What scoring the finalists on all rows takes; None where the search looks at all rows.
     evaluator
         The task, ``evaluator(pipeline, ref, limit)``.
     on_candidate
@@ -138,6 +146,7 @@ class SearchEngine:
         clock: RunClock,
         budget: SearchBudget,
         estimate: FitEstimate,
+        plan: FinalistPlan | None = None,
         evaluator: Callable[..., Evaluation] = evaluate,
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
         on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
@@ -152,6 +161,7 @@ class SearchEngine:
         self._clock = clock
         self._budget = budget
         self._estimate = estimate
+        self._plan = plan
         self._evaluator = evaluator
         self._on_candidate = on_candidate
         self._on_tick = on_tick
@@ -161,6 +171,8 @@ class SearchEngine:
         self._proposals: dict[int, Proposal] = {}
         self._finished: dict[int, Candidate] = {}
         self._best: Candidate | None = None
+        self._ships: Candidate | None = None
+        self._finalists: list[Candidate] = []
 
     def run(self) -> SearchResult:
         """Search until the generations are done, the time is up, the space is exhausted or a signal came.
@@ -200,10 +212,20 @@ class SearchEngine:
         )
 
     def reserve(self) -> float:
-        """Return the seconds that are kept for the model that ships."""
-        fit_seconds = 0.0 if self._best is None else self._best.fit_seconds
-        return final_reserve(
-            self._estimate.seconds(fit_seconds),
+        """Return the seconds that are kept for the finalists and for the best pipeline that can be fitted.
+
+        A pipeline that was too slow to be fitted in the time that was left when it was found is not waited
+        for.
+        """
+        kept = self._final.reserve(0.0 if self._ships is None else self._ships.fold_seconds)
+        if self._plan is not None:
+            kept += self._plan.reserve(self._finalists)
+        return kept
+
+    @property
+    def _final(self) -> FinalFits:
+        return FinalFits(
+            estimate=self._estimate,
             workers=(self._fits_on or self._pool).workers,
             budget_seconds=self._clock.budget_seconds,
         )
@@ -254,8 +276,12 @@ class SearchEngine:
         self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
 
     def _call(self, proposal: Proposal) -> tuple[Callable[..., Evaluation], tuple[object, ...], TaskLimit]:
-        left = self._clock.remaining - self.reserve()
-        limit = TaskLimit(self._budget.per_run_limit_seconds, time.time() + left)
+        remaining = self._clock.remaining
+        useful = self._final.useful_evaluation(remaining, self._ref.folds)
+        seconds = self._budget.per_run_limit_seconds
+        if useful >= _WORTH_CUTTING_SECONDS:
+            seconds = min(seconds, useful)
+        limit = TaskLimit(seconds, time.time() + remaining - self.reserve())
         return self._evaluator, (proposal.pipeline, self._ref), limit
 
     def _generation(self, proposal: Proposal) -> int:
@@ -274,13 +300,28 @@ class SearchEngine:
         self._journal.append(candidate)
         self._record(candidate, known=False)
 
+    def _note(self, candidate: Candidate) -> None:
+        """Remember a candidate if it is among the best, and if it is the best that can be fitted in time."""
+        if not rank([candidate]):
+            return
+        if _better(candidate, self._best):
+            self._best = candidate
+        if _better(candidate, self._ships) and (
+            self._final.least(candidate.fold_seconds) <= self._clock.remaining
+        ):
+            self._ships = candidate
+        self._finalists = rank([*self._finalists, candidate])[: MOST_FINALISTS + 1]
+
     def _record(self, candidate: Candidate, *, known: bool) -> None:
         self._finished[candidate.number] = candidate
-        if rank([candidate]) and (self._best is None or rank([self._best, candidate])[0] is candidate):
-            self._best = candidate
+        self._note(candidate)
         while (due := self._finished.get(self._evolution.committed)) is not None:
             self._evolution.commit(due)
         self._on_candidate(candidate, known)
+
+
+def _better(candidate: Candidate, other: Candidate | None) -> bool:
+    return other is None or rank([other, candidate])[0] is candidate
 
 
 def _renumbered(known: Candidate, proposal: Proposal, generation: int) -> Candidate:

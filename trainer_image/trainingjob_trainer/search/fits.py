@@ -2,7 +2,7 @@
 
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import joblib
@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
+from trainingjob_trainer.search.replay import Recorder
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
 from trainingjob_trainer.search.taskkit import (
     MIN_USEFUL_SECONDS,
@@ -43,6 +44,8 @@ class HoldoutResult:
         The model's classes, or None.
     extra
         Further scores by name.
+    responses
+        What the scorer asked of the model, by the name of the method, for `search.replay`.
     """
 
     score: float
@@ -50,6 +53,7 @@ class HoldoutResult:
     probabilities: NDArray[np.float64] | None
     classes: tuple[Any, ...] | None
     extra: dict[str, float]
+    responses: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ class FitResult:
     outcome
         As in `Evaluation`.
     seconds
-        Of the fit.
+        From reading the table to the dump of the model, predictions included.
     model
         The joblib dump of the fitted pipeline.
     holdout
@@ -102,11 +106,11 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
             model = full_pipeline(pipeline, work.encoder)
             rows = work.train_index if holdout else np.arange(len(frame))
             model.fit(frame.iloc[rows], work.target[rows])
-            fitted = time.monotonic() - started
             result = _predict_holdout(model, ref) if holdout else None
             buffer = io.BytesIO()
             joblib.dump(model, buffer, compress=3)
-            return FitResult(outcome=Outcome.OK, seconds=fitted, model=buffer.getvalue(), holdout=result)
+            took = time.monotonic() - started
+            return FitResult(outcome=Outcome.OK, seconds=took, model=buffer.getvalue(), holdout=result)
     except LimitExceeded:
         return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
     except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason
@@ -122,18 +126,22 @@ def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
     work, frame = load_work(ref), load_frame(ref)
     rows, truth = work.holdout_index, work.target[work.holdout_index]
     x = frame.iloc[rows]
-    predicted = np.asarray(model.predict(x))
+    asked = Recorder(model)
+    score = float(work.scorer(asked, x, truth))
+    responses = dict(asked.responses_)
+    predicted = asked.predict(x)
     classes = getattr(model, "classes_", None)
     probabilities = None
     if classes is not None and hasattr(model, "predict_proba"):
-        probabilities = np.asarray(model.predict_proba(x), dtype=np.float64)
+        probabilities = np.asarray(asked.predict_proba(x), dtype=np.float64)
     extra = {}
     if classes is not None:
         extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
     return HoldoutResult(
-        score=float(work.scorer(model, x, truth)),
+        score=score,
         predicted=predicted,
         probabilities=probabilities,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),
         extra=extra,
+        responses=responses,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.fits import FitResult, HoldoutResult, fit_full
 from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.progress import FinalFits
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.task import Completion, Task
 from trainingjob_trainer.search.taskkit import TaskLimit
@@ -16,6 +17,7 @@ from trainingjob_trainer.search.taskkit import TaskLimit
 __all__ = [
     "Fitted",
     "FittingFailed",
+    "NotFitted",
     "fit_all",
     "fit_best",
     "fit_holdout",
@@ -25,14 +27,42 @@ __all__ = [
 ]
 
 _POLL_SECONDS = 0.25
-_MOST_CANDIDATES = 5
-_FIRST_SHARE = 0.7
+_MOST_ATTEMPTS = 5
+_MOST_REASONS = 10
+_NEXT_SHARE = 0.5
+_NEXT_SAFETY = 1.5
+_ALIKE = 0.5
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class FittingFailed(Exception):  # noqa: N818 - the name says what happened
-    """No candidate could be fitted in the time that was left; `str` says why, candidate by candidate."""
+    """A pipeline, or no candidate, could be fitted in the time that was left.
+
+    Parameters
+    ----------
+    message
+        Why.
+    not_fitted
+        The candidates, best first.
+    needs_seconds
+        What both fits take at least, if that is known.
+    """
+
+    def __init__(
+        self, message: str, not_fitted: tuple["NotFitted", ...] = (), *, needs_seconds: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.not_fitted = not_fitted
+        self.needs_seconds = needs_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFitted:
+    """A candidate that could not be fitted to be shipped, and why."""
+
+    candidate: Candidate
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +78,7 @@ class Fitted:
     holdout
         Scores and predictions of `holdout_model` on the hold-out rows.
     seconds
-        Of the fit on all rows.
+        Of the slower of both fits, from the table to the dump of the model.
     """
 
     model: bytes
@@ -99,9 +129,28 @@ def run_tasks(
 
 
 def fit_model(
-    pool: Pool, pipeline: dict[str, Any], ref: StoreRef, *, seconds: float, tick: Callable[[], None]
+    pool: Pool,
+    pipeline: dict[str, Any],
+    ref: StoreRef,
+    *,
+    remaining: Callable[[], float],
+    keep_seconds: float = 0.0,
+    tick: Callable[[], None],
 ) -> Fitted:
     """Fit a pipeline with and without the hold-out rows.
+
+    Parameters
+    ----------
+    pool
+        Where; one worker fits one after the other.
+    pipeline, ref
+        What, and on which table.
+    remaining
+        Returns the seconds that are left.
+    keep_seconds
+        Of these, for the next pipeline if one fit has not ended before.
+    tick
+        Called several times a second.
 
     Raises
     ------
@@ -112,7 +161,19 @@ def fit_model(
         "holdout": (fit_holdout, (pipeline, ref)),
         "all": (fit_all, (pipeline, ref)),
     }
-    return to_fitted(run_tasks(pool, calls, seconds=seconds, tick=tick))
+    if pool.workers > 1:
+        return to_fitted(run_tasks(pool, calls, seconds=remaining() - keep_seconds, tick=tick))
+    # One after the other: what the first one takes says whether there is time for the second.
+    seconds = remaining() - keep_seconds
+    first = run_tasks(pool, {"holdout": calls["holdout"]}, seconds=seconds, tick=tick)
+    took, left = _result(first, "holdout").seconds, remaining()
+    if took > left:
+        raise FittingFailed(
+            f"the fit without the hold-out rows took {took:.1f} s, and {left:.1f} s were left for the one on "
+            "all rows",
+            needs_seconds=2 * took,
+        )
+    return to_fitted(first | run_tasks(pool, {"all": calls["all"]}, seconds=left, tick=tick))
 
 
 def to_fitted(done: Mapping[str, Completion]) -> Fitted:
@@ -123,16 +184,22 @@ def to_fitted(done: Mapping[str, Completion]) -> Fitted:
     FittingFailed
         If one of them is no success.
     """
-    results: dict[str, FitResult] = {}
-    for name in ("holdout", "all"):
-        value = done[name].value
-        if not isinstance(value, FitResult) or value.outcome is not Outcome.OK:
-            raise FittingFailed(str(done[name].error or getattr(value, "error", "") or "no result"))
-        results[name] = value
-    model, part = results["all"].model, results["holdout"]
-    if model is None or part.model is None or part.holdout is None:
+    part, whole = _result(done, "holdout"), _result(done, "all")
+    if whole.model is None or part.model is None or part.holdout is None:
         raise FittingFailed("a fit came back without its model")
-    return Fitted(model=model, holdout_model=part.model, holdout=part.holdout, seconds=results["all"].seconds)
+    return Fitted(
+        model=whole.model,
+        holdout_model=part.model,
+        holdout=part.holdout,
+        seconds=max(part.seconds, whole.seconds),
+    )
+
+
+def _result(done: Mapping[str, Completion], name: str) -> FitResult:
+    value = done[name].value
+    if not isinstance(value, FitResult) or value.outcome is not Outcome.OK:
+        raise FittingFailed(str(done[name].error or getattr(value, "error", "") or "no result"))
+    return value
 
 
 def fit_best(
@@ -140,10 +207,14 @@ def fit_best(
     ranked: Sequence[Candidate],
     ref: StoreRef,
     *,
+    final: FinalFits,
     remaining: Callable[[], float],
     tick: Callable[[], None],
-) -> tuple[Candidate, Fitted]:
+) -> tuple[Candidate, Fitted, tuple[NotFitted, ...]]:
     """Fit the best candidate that can be fitted in the time that is left.
+
+    Time is kept for the next candidate that is fast enough, and what cannot be fitted in the time that is
+    left is passed over. A candidate that took longer than it should teaches how long the others take.
 
     Parameters
     ----------
@@ -153,24 +224,59 @@ def fit_best(
         Best first.
     ref
         On which table.
+    final
+        What fits are expected to take.
     remaining
         Returns the seconds that are left for this.
     tick
         Called several times a second.
+
+    Returns
+    -------
+    candidate, fitted, not_fitted
+        `not_fitted` are the better ones.
 
     Raises
     ------
     FittingFailed
         If none could be fitted.
     """
-    reasons = []
-    for position, candidate in enumerate(ranked[:_MOST_CANDIDATES]):
-        seconds = remaining() * (_FIRST_SHARE if position == 0 and len(ranked) > 1 else 1.0)
+    failed: list[NotFitted] = []
+    too_slow: list[tuple[float, float]] = []
+    attempts = 0
+    for position, candidate in enumerate(ranked):
+        left, least = remaining(), final.least(candidate.fold_seconds)
+        # What is no faster than a pipeline that has just failed is not tried in less time than that had.
+        needs = [seconds for like, seconds in too_slow if candidate.fold_seconds >= _ALIKE * like]
+        needed = max(least, *needs) if needs else least
+        if needed > left or attempts == _MOST_ATTEMPTS:
+            reason = f"the fits would take {needed:.1f} s or more, and {left:.1f} s were left"
+            failed.append(NotFitted(candidate=candidate, reason=reason))
+            continue
+        attempts += 1
+        keep = _time_for_the_next(ranked[position + 1 :], final, left)
         try:
-            return candidate, fit_model(pool, candidate.pipeline, ref, seconds=seconds, tick=tick)
+            fitted = fit_model(
+                pool,
+                candidate.pipeline,
+                ref,
+                remaining=remaining,
+                keep_seconds=keep if least / final.rounds + keep <= left else 0.0,
+                tick=tick,
+            )
         except FittingFailed as failure:
-            reasons.append(f"number {candidate.number}: {failure}")
-    raise FittingFailed("; ".join(reasons) or "there is no candidate with a score")
+            failed.append(NotFitted(candidate=candidate, reason=str(failure)))
+            too_slow.append((candidate.fold_seconds, max(failure.needs_seconds, left - remaining())))
+            continue
+        return candidate, fitted, tuple(failed[:_MOST_REASONS])
+    told = "; ".join(f"number {one.candidate.number}: {one.reason}" for one in failed[:_MOST_REASONS])
+    raise FittingFailed(told or "there is no candidate with a score", tuple(failed[:_MOST_REASONS]))
+
+
+def _time_for_the_next(later: Sequence[Candidate], final: FinalFits, left: float) -> float:
+    """Return the seconds to keep for the best of the later candidates that needs half of what is left."""
+    needs = (_NEXT_SAFETY * final.least(one.fold_seconds) for one in later)
+    return next((need for need in needs if need <= _NEXT_SHARE * left), 0.0)
 
 
 def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:

@@ -2,7 +2,8 @@
 
 Evaluating on every row of a large table would leave a short budget with a handful of pipelines, so the
 folds that candidates are scored on are capped; every candidate and the baseline see the same rows, and the
-model that ships is fitted on all of them.
+model that ships is fitted on all of them. Each score carries the number of rows that it was measured on, and
+`search.finalists` scores the best on all rows where the budget allows.
 """
 
 from typing import Any
@@ -12,7 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-__all__ = ["MAX_FOLD_ROWS", "MIN_FOLD_ROWS", "Folds", "encoded_width", "fold_row_cap", "sample_folds"]
+__all__ = [
+    "MAX_FOLD_ROWS",
+    "MIN_FOLD_ROWS",
+    "Folds",
+    "encoded_width",
+    "fold_row_cap",
+    "fold_rows",
+    "sample_folds",
+]
 
 MAX_FOLD_ROWS = 8_000
 """Most training rows of a fold."""
@@ -22,6 +31,11 @@ _MAX_CELLS = 1_000_000
 _WIDTH_ROWS = 1_000
 
 Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+
+
+def fold_rows(folds: Folds) -> tuple[int, int]:
+    """Return the most rows that a fold learns from, and the most that one is scored on."""
+    return max(len(train) for train, _ in folds), max(len(test) for _, test in folds)
 
 
 def fold_row_cap(encoded_columns: int) -> int:

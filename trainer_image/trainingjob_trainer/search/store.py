@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search.sampling import Folds
 
-__all__ = ["StoreRef", "WorkData", "fold_paths", "load_frame", "load_work", "relocate", "write_store"]
+__all__ = [
+    "StoreRef",
+    "WorkData",
+    "fold_paths",
+    "load_frame",
+    "load_whole_folds",
+    "load_work",
+    "relocate",
+    "write_store",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,8 @@ class StoreRef:
         How many folds there are.
     named
         Whether pipelines want the encoded matrix as a DataFrame with column names.
+    whole_digest
+        sha256 of the pickle of the whole folds; None where the folds are whole.
     """
 
     folder: str
@@ -66,6 +77,7 @@ class StoreRef:
     frame_digest: str
     folds: int
     named: bool
+    whole_digest: str | None = None
 
 
 _LOADED: dict[str, Any] = {}
@@ -90,8 +102,21 @@ def relocate(ref: StoreRef, folder: Path | None) -> None:
         _FOLDERS[ref.work_digest] = folder
 
 
-def write_store(folder: Path, frame: pd.DataFrame, work: WorkData, *, named: bool) -> StoreRef:
+def write_store(
+    folder: Path, frame: pd.DataFrame, work: WorkData, *, named: bool, whole: Folds | None = None
+) -> StoreRef:
     """Write the table and all that belongs to it into `folder`.
+
+    Parameters
+    ----------
+    folder
+        Is made if it is not there.
+    frame, work
+        The table and the rest.
+    named
+        As in `StoreRef`.
+    whole
+        The folds before they were cut to fewer rows; None where they were not.
 
     Returns
     -------
@@ -107,7 +132,16 @@ def write_store(folder: Path, frame: pd.DataFrame, work: WorkData, *, named: boo
         frame_digest=_dump(folder / "frame.pkl", frame),
         folds=len(work.folds),
         named=named,
+        whole_digest=None if whole is None else _dump(folder / "whole.pkl", whole),
     )
+
+
+def load_whole_folds(ref: StoreRef) -> Folds:
+    """Return the folds with all their rows; read once in a process."""
+    if ref.whole_digest is None:
+        return load_work(ref).folds
+    folds: Folds = _load(_folder(ref) / "whole.pkl", ref.whole_digest)
+    return folds
 
 
 def load_work(ref: StoreRef) -> WorkData:

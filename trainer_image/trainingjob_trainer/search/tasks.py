@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
+from trainingjob_trainer.search.sampling import fold_rows
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
 from trainingjob_trainer.search.taskkit import (
     MIN_USEFUL_SECONDS,
@@ -28,9 +30,11 @@ from trainingjob_trainer.search.taskkit import (
 )
 from trainingjob_trainer.search_space.pipeline_spec import build
 
-__all__ = ["Builder", "Evaluation", "encode_fold", "encode_within", "evaluate", "pickled_kib"]
+__all__ = ["Builder", "Evaluation", "encode_fold", "encode_rows", "encode_within", "evaluate", "pickled_kib"]
 
 _COMPLEXITY_CAP = 1 << 32
+_HOPELESS = 1.5
+"""An evaluation ends after its first fold if all folds would take this many times its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,10 @@ class Evaluation:
         about the pipeline.
     fold_scores
         A score a fold, as far as it came.
-    fit_seconds
-        Mean seconds of a fit.
+    train_rows, test_rows
+        As in `Candidate`.
+    fit_seconds, score_seconds
+        Mean seconds of a fit, and of scoring it.
     complexity
         KiB of the first fold's fitted pipeline, pickled.
     error
@@ -54,7 +60,10 @@ class Evaluation:
 
     outcome: Outcome | None
     fold_scores: tuple[float, ...] = ()
+    train_rows: int | None = None
+    test_rows: int | None = None
     fit_seconds: float = 0.0
+    score_seconds: float = 0.0
     complexity: float | None = None
     error: str | None = None
 
@@ -82,19 +91,24 @@ def encode_fold(ref: StoreRef, fold: int) -> int:
     int
         How many columns the encoder made.
     """
-    work, frame = load_work(ref), load_frame(ref)
-    train, test = work.folds[fold]
-    encoder = clone(work.encoder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
-        encoded_test = encoder.transform(frame.iloc[test])
+    train, test = load_work(ref).folds[fold]
+    encoded, encoded_test = encode_rows(ref, train, test)
     train_path, test_path, names_path = fold_paths(ref, fold)
     np.save(train_path, np.asarray(encoded, dtype=np.float64), allow_pickle=False)
     np.save(test_path, np.asarray(encoded_test, dtype=np.float64), allow_pickle=False)
     if ref.named:
         names_path.write_text(json.dumps([str(name) for name in encoded.columns]))
     return int(encoded.shape[1])
+
+
+def encode_rows(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> tuple[Any, Any]:
+    """Return training and test rows as an encoder makes them that is fitted on the training rows."""
+    work, frame = load_work(ref), load_frame(ref)
+    encoder = clone(work.encoder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
+        return encoded, encoder.transform(frame.iloc[test])
 
 
 Builder = Callable[[dict[str, Any]], Any]
@@ -112,7 +126,8 @@ def evaluate(
     ref
         Where the folds are.
     limit
-        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process.
+        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process. An
+        evaluation that cannot keep it ends after its first fold.
     builder
         Makes an estimator of `pipeline`.
     """
@@ -121,23 +136,31 @@ def evaluate(
     if seconds < min(MIN_USEFUL_SECONDS, limit.seconds):
         return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
     scores: list[float] = []
-    took: list[float] = []
+    fits: list[float] = []
+    scorings: list[float] = []
+    rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
     error: str | None = None
-    end = time.monotonic() + seconds
+    began = time.monotonic()
+    end = began + seconds
     try:
         with time_limit(seconds), quiet():
+            rows = fold_rows(load_work(ref).folds)
             for fold in range(ref.folds):
                 if time.monotonic() > end:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
+                started = time.monotonic()
                 score, fit_seconds, fitted = _score_fold(builder(pipeline), ref, fold)
                 scores.append(score)
-                took.append(fit_seconds)
+                fits.append(fit_seconds)
+                scorings.append(time.monotonic() - started - fit_seconds)
                 if not np.isfinite(score):
                     error = f"the score of fold {fold + 1} is not a finite number"
                     break
                 if complexity is None:
                     complexity = pickled_kib(fitted)
+                if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
+                    raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
         outcome: Outcome | None = Outcome.OK if error is None else Outcome.INVALID
     except LimitExceeded:
         outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
@@ -148,7 +171,10 @@ def evaluate(
     return Evaluation(
         outcome=outcome,
         fold_scores=finite,
-        fit_seconds=float(np.mean(took)) if took else 0.0,
+        train_rows=rows[0],
+        test_rows=rows[1],
+        fit_seconds=float(np.mean(fits)) if fits else 0.0,
+        score_seconds=float(np.mean(scorings)) if scorings else 0.0,
         complexity=complexity,
         error=error,
     )

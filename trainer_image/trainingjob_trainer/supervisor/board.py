@@ -1,26 +1,31 @@
 """What the child tells of the search while it goes on."""
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from trainingjob_api import Best, Progress, ResolvedRun, format_score
+from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.report import leaderboard, pareto_front
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.progress import SearchProgress
 from trainingjob_trainer.search_space import summarize
 from trainingjob_trainer.supervisor.channel import Channel
+from trainingjob_trainer.supervisor.outcomes import Trained
 
-__all__ = ["Board", "best_of", "score_text"]
+__all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]
 
 _PROGRESS_SECONDS = 1.0
 _BOARD_SECONDS = 3.0
+_MOST_POINTS = 20
+_MOST_NOT_FITTED = 3
+_REASON_CHARS = 300
 
 
 def score_text(score: float | None) -> str | None:
-    """Return a score as the contract writes it."""
-    return None if score is None else format_score(score)
+    """Return a score as the contract writes it; None if it is not a finite number."""
+    return None if score is None or not math.isfinite(score) else format_score(score)
 
 
 def best_of(
@@ -34,9 +39,48 @@ def best_of(
     return Best(
         pipeline=summarize(best.pipeline),
         score=score_text(best.score),
+        train_rows=best.train_rows,
+        test_rows=best.test_rows,
         holdout_score=score_text(holdout_score),
         baseline_score=None if baseline is None else score_text(baseline.score),
         baseline_holdout_score=score_text(baseline_holdout_score),
+    )
+
+
+def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
+    """Return the pipeline that ships beside the baseline, with all that is known of its hold-out score."""
+    interval = trained.interval
+    bounds = None if interval is None else (format_score(interval.low), format_score(interval.high))
+    not_fitted = tuple(
+        NotFitted(
+            pipeline=summarize(one.candidate.pipeline),
+            score=score_text(one.candidate.score),
+            reason=one.reason[:_REASON_CHARS],
+        )
+        for one in trained.not_fitted[:_MOST_NOT_FITTED]
+    )
+    known = best_of(
+        trained.best.candidate,
+        trained.baseline.candidate,
+        holdout_score=trained.best.fitted.holdout.score,
+        baseline_holdout_score=trained.baseline.fitted.holdout.score,
+    )
+    return known.model_copy(
+        update={
+            "holdout_rows": holdout_rows,
+            "holdout_interval": bounds,
+            "not_fitted": not_fitted or None,
+        }
+    )
+
+
+def final_board(trained: Trained, run: ResolvedRun, best: Best) -> BoardChanged:
+    """Return the leaderboard with the finalists at its head."""
+    candidates = trained.searched.candidates
+    return BoardChanged(
+        best=best,
+        leaderboard=tuple(leaderboard(candidates, run.output.leaderboard_top_k, finalists=trained.finalists)),
+        pareto_front=tuple(pareto_front(candidates, limit=_MOST_POINTS)),
     )
 
 
@@ -104,7 +148,7 @@ class Board:
             BoardChanged(
                 best=best_of(best, self._baseline, baseline_holdout_score=self._baseline_holdout_score),
                 leaderboard=tuple(board),
-                pareto_front=tuple(pareto_front(candidates)[:20]),
+                pareto_front=tuple(pareto_front(candidates, limit=_MOST_POINTS)),
             )
         )
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.fitting import Fitted
+from trainingjob_trainer.search.fitting import Fitted, NotFitted
+from trainingjob_trainer.search.interval import Interval
 
 __all__ = ["NOTHING_SEARCHED", "Rung", "Searched", "Trained"]
 
@@ -55,6 +56,13 @@ class Trained:
         Seconds of the clock by stage.
     fallbacks
         Steps down the ladder of this child.
+    finalists
+        The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
+        there was no time.
+    not_fitted
+        Better pipelines that could not be fitted, best first.
+    interval
+        Of the best model's hold-out score, or None if it could not be taken.
     """
 
     best: Rung
@@ -63,6 +71,9 @@ class Trained:
     searched: Searched
     seconds: dict[str, float]
     fallbacks: tuple[Fallback, ...]
+    finalists: tuple[Candidate, ...] = ()
+    not_fitted: tuple[NotFitted, ...] = ()
+    interval: Interval | None = None
 
 
 NOTHING_SEARCHED = Searched(candidates=(), ranked=(), stopped_by="disabled", generations=0)

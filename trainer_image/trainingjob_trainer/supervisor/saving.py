@@ -110,6 +110,9 @@ def _outcome(
         fallbacks=tuple(fallbacks),
         holdout_score=holdout.score,
         baseline_holdout_score=baseline.fitted.holdout.score,
+        finalists=trained.finalists,
+        not_fitted=trained.not_fitted,
+        holdout_interval=trained.interval,
         holdout_extra=holdout.extra,
         holdout_prediction=HoldoutPrediction(
             index=prepared.holdout_index,

@@ -12,7 +12,6 @@ from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.progress import FitEstimate
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.search_space import (
@@ -26,7 +25,8 @@ from trainingjob_trainer.search_space import (
 )
 from trainingjob_trainer.supervisor.board import Board
 from trainingjob_trainer.supervisor.channel import Channel
-from trainingjob_trainer.supervisor.outcomes import Rung, Searched
+from trainingjob_trainer.supervisor.final import FinalStage
+from trainingjob_trainer.supervisor.outcomes import Searched
 
 __all__ = ["search", "space_context", "wants_names"]
 
@@ -69,10 +69,9 @@ def search(
     journal: Journal,
     clock: RunClock,
     columns: int,
-    baseline: Rung,
+    final: FinalStage,
     channel: Channel,
     should_stop: Callable[[], bool],
-    fits_on: Pool,
     instead: Callable[[PoolLost], Pool] | None,
 ) -> Searched:
     """Search until a limit is reached.
@@ -108,7 +107,7 @@ def search(
             workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
         ),
     )
-    board = Board(channel, run, baseline.candidate, baseline.fitted.holdout.score)
+    board = Board(channel, run, final.baseline.candidate, final.baseline.fitted.holdout.score)
     engine = SearchEngine(
         evolution=evolution,
         pool=pool,
@@ -120,13 +119,12 @@ def search(
             population_size=run.budget.population_size,
             per_run_limit_seconds=float(run.budget.per_run_limit_seconds),
         ),
-        estimate=FitEstimate(
-            encode_seconds=baseline.fitted.seconds, all_rows=len(prepared.frame), fold_rows=rows
-        ),
+        estimate=final.estimate,
+        plan=final.plan,
         on_candidate=board.evaluated,
         on_tick=board.tick,
         should_stop=should_stop,
-        fits_on=fits_on,
+        fits_on=final.pool,
         instead=instead,
     )
     result = engine.run()

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import dask.system
@@ -30,9 +30,11 @@ from trainingjob_trainer.search.inline import InlinePool, Pool
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
 from trainingjob_trainer.search.pool import TaskPool
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.supervisor.board import best_of
+from trainingjob_trainer.supervisor.board import final_board, shipped_best
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import Joining
+from trainingjob_trainer.supervisor.final import lost_with_their_process
+from trainingjob_trainer.supervisor.holdout import gap_warning, holdout_interval
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.saving import package_versions, save
@@ -135,13 +137,15 @@ class Session:
             clock=self._clock,
             mode=self._mode,
             should_stop=self._stop.is_set,
+            warn=self._warn,
         )
         with self._journal(prepared) as journal:
             with self._pool(searches=trainer.searches) as (pool, named):
                 trained = trainer.train(pool, journal, named=named(prepared), joining=joining)
                 self._stop_clock()
                 self._fallbacks.extend(trained.fallbacks)
-                self._tell_model(trained)
+                trained = self._judged(prepared, trained)
+                self._tell_model(prepared, trained)
             self._channel.send(StageChanged(stage=Stage.SAVING))
             save(
                 run=self._run,
@@ -277,18 +281,26 @@ class Session:
                 )
             yield TaskPool(source), lambda prepared: wants_names(self._run, prepared)
 
-    def _tell_model(self, trained: Trained) -> None:
+    def _judged(self, prepared: Prepared, trained: Trained) -> Trained:
+        """Return the training with the interval of its hold-out score; warn if that is far from the folds.
+
+        It also has what could not be fitted, in an earlier child too.
+        """
+        best = trained.best
+        interval = holdout_interval(prepared, best.fitted, random_state=self._run.random_state)
+        self._channel.beat()
+        warning = gap_warning(best.candidate, best.fitted.holdout.score, interval)
+        if warning is not None:
+            self._warn(warning)
+        not_fitted = trained.not_fitted or lost_with_their_process(trained, self._fallbacks)
+        return replace(trained, interval=interval, not_fitted=not_fitted)
+
+    def _tell_model(self, prepared: Prepared, trained: Trained) -> None:
+        best = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
+        if trained.finalists:
+            self._channel.send(final_board(trained, self._run, best))
         self._channel.send(
-            ModelReady(
-                model_source=trained.source,
-                best=best_of(
-                    trained.best.candidate,
-                    trained.baseline.candidate,
-                    holdout_score=trained.best.fitted.holdout.score,
-                    baseline_holdout_score=trained.baseline.fitted.holdout.score,
-                ),
-                stopped_by=trained.searched.stopped_by,
-            )
+            ModelReady(model_source=trained.source, best=best, stopped_by=trained.searched.stopped_by)
         )
 
     def _stop_clock(self) -> None:

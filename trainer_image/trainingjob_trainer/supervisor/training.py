@@ -5,27 +5,26 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.events import FellBack, StageChanged, Warned
+from trainingjob_trainer.events import FellBack, StageChanged
 from trainingjob_trainer.features import Prepared, build_encoder
 from trainingjob_trainer.search.candidate import Candidate, rank
-from trainingjob_trainer.search.clock import RunClock, overrun_allowance
-from trainingjob_trainer.search.fitting import (
-    Fitted,
-    FittingFailed,
-    fit_best,
-    run_tasks,
-)
+from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.fitting import FittingFailed, run_tasks
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, sample_folds
-from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
+from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, fold_rows, sample_folds
+from trainingjob_trainer.search.store import StoreRef, WorkData, load_work, write_store
 from trainingjob_trainer.search.taskkit import describe_error
 from trainingjob_trainer.search.tasks import encode_within
 from trainingjob_trainer.supervisor.baselining import BaselineFitter
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import ClusterSearch, Instead, Joining
+from trainingjob_trainer.supervisor.final import Final, FinalStage, on_the_same_rows, told_not_fitted
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
@@ -34,8 +33,6 @@ __all__ = ["Trainer"]
 
 _ENCODE_SHARE = 0.3
 _ENCODE_SECONDS = 20.0
-_SIGNAL_SECONDS = 30.0
-_ALLOWED_OVERRUN_SHARE = 0.5
 
 
 class Trainer:
@@ -55,6 +52,8 @@ class Trainer:
         The rung to begin with.
     should_stop
         Whether a signal asks to save the best so far.
+    warn
+        Tells the user, and keeps it for the report.
     """
 
     def __init__(
@@ -67,6 +66,7 @@ class Trainer:
         clock: RunClock,
         mode: Mode,
         should_stop: Callable[[], bool],
+        warn: Callable[[str], None],
     ) -> None:
         self._run = run
         self._prepared = prepared
@@ -75,6 +75,7 @@ class Trainer:
         self._clock = clock
         self._mode = mode
         self._should_stop = should_stop
+        self._warn = warn
         self._seconds: dict[str, float] = {}
         self._fallbacks: list[Fallback] = []
 
@@ -116,20 +117,40 @@ class Trainer:
         baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
-            return self._result(baseline, baseline, ModelSource.BASELINE, searched)
+            return self._result(Final(best=baseline, source=ModelSource.BASELINE), baseline, searched)
+        final = self._final_stage(pool, ref, baseline)
         with self._workers(pool, ref, joining) as (workers, instead):
             searched = self._timed(
                 "search",
-                lambda: self._search(workers, ref, journal, columns, baseline, fits_on=pool, instead=instead),
+                lambda: self._search(workers, ref, journal, columns, final, instead=instead),
             )
         self._stage(Stage.FITTING)
+        finalists: tuple[Candidate, ...] = ()
+        if final.plan is not None and self._mode is not Mode.FINISH:
+            finalists = self._timed("finalists", lambda: final.finalists(searched))
         try:
-            candidate, fitted = self._timed("final_fit", lambda: self._fit_best(pool, ref, searched))
+            made = self._timed("final_fit", lambda: final.fit(searched, finalists))
         except FittingFailed as failure:
-            self._step_down("tpot", "baseline", "NoPipelineFitted", str(failure))
-            return self._result(baseline, baseline, ModelSource.BASELINE, searched)
-        best = Rung(candidate=candidate, fitted=fitted)
-        return self._result(best, baseline, ModelSource.TPOT, searched)
+            told = told_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
+            self._step_down("tpot", "baseline", "NoPipelineFitted", told)
+            made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
+        return self._result(made, baseline, searched, finalists)
+
+    def _final_stage(self, pool: Pool, ref: StoreRef, baseline: Rung) -> FinalStage:
+        return FinalStage(
+            pool=pool,
+            ref=ref,
+            clock=self._clock,
+            baseline=baseline,
+            estimate=FitEstimate(
+                encode_seconds=baseline.fitted.seconds,
+                all_rows=len(self._prepared.frame),
+                fold_rows=int(np.mean([len(train) for train, _ in load_work(ref).folds])),
+            ),
+            tick=self._channel.beat,
+            should_stop=self._should_stop,
+            warn=self._warn,
+        )
 
     def _encode(self, pool: Pool, *, named: bool) -> tuple[StoreRef, int]:
         """Write the table for the workers and encode every fold; return the widest fold's columns too."""
@@ -157,7 +178,8 @@ class Trainer:
             scorer=prepared.metric.scorer,
             encoder=encoder,
         )
-        ref = write_store(self._workspace.scratch / "store", prepared.frame, work, named=named)
+        whole = None if fold_rows(folds) == fold_rows(prepared.folds) else prepared.folds
+        ref = write_store(self._workspace.scratch / "store", prepared.frame, work, named=named, whole=whole)
         done = run_tasks(
             pool,
             {f"fold {fold + 1}": (encode_within, (ref, fold)) for fold in range(ref.folds)},
@@ -192,9 +214,8 @@ class Trainer:
         ref: StoreRef,
         journal: Journal,
         columns: int,
-        baseline: Rung,
+        final: FinalStage,
         *,
-        fits_on: Pool,
         instead: Instead | None,
     ) -> Searched:
         self._stage(Stage.SEARCHING)
@@ -212,36 +233,31 @@ class Trainer:
                 journal=journal,
                 clock=self._clock,
                 columns=columns,
-                baseline=baseline,
+                final=final,
                 channel=self._channel,
                 should_stop=self._should_stop,
-                fits_on=fits_on,
                 instead=instead,
             )
         except TrainingError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever stops the search, what it found can ship
             message = f"the search ended early: {describe_error(failure)}"
-            self._channel.send(Warned(message=message))
+            self._warn(message)
             return _from_journal(journal)
 
-    def _fit_best(self, pool: Pool, ref: StoreRef, searched: Searched) -> tuple[Candidate, Fitted]:
-        allowance = _ALLOWED_OVERRUN_SHARE * overrun_allowance(self._clock.budget_seconds)
-
-        def remaining() -> float:
-            left = self._clock.remaining + allowance
-            return min(left, _SIGNAL_SECONDS) if self._should_stop() else left
-
-        return fit_best(pool, searched.ranked, ref, remaining=remaining, tick=self._channel.beat)
-
-    def _result(self, best: Rung, baseline: Rung, source: ModelSource, searched: Searched) -> Trained:
+    def _result(
+        self, made: Final, baseline: Rung, searched: Searched, finalists: tuple[Candidate, ...] = ()
+    ) -> Trained:
+        best, baseline = on_the_same_rows(made.best, baseline, finalists)
         return Trained(
             best=best,
             baseline=baseline,
-            source=source,
+            source=made.source,
             searched=searched,
             seconds=self._seconds | {"total": round(self._clock.elapsed, 3)},
             fallbacks=tuple(self._fallbacks),
+            finalists=finalists,
+            not_fitted=made.not_fitted,
         )
 
     def _step_down(self, source: str, target: str, reason: str, message: str) -> None:

@@ -1,0 +1,112 @@
+"""How far a hold-out score could have come out otherwise: a bootstrap over the rows, or over whole groups."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainingjob_trainer.search.taskkit import quiet
+
+__all__ = ["CONFIDENCE", "Interval", "bootstrap_interval"]
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+
+_RESAMPLES = 300
+_MOST_ROWS = 2_000
+_SECONDS = 4.0
+_FEWEST_RESAMPLES = 100
+_FEWEST_UNITS = 5
+_SEED = 0x0B0075
+
+Score = Callable[[NDArray[np.intp], NDArray[Any]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Bounds of a score, `low` <= `high`."""
+
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    score: Score,
+    truth: NDArray[Any],
+    point: float,
+    *,
+    groups: NDArray[Any] | None = None,
+    random_state: int = 0,
+    resamples: int = _RESAMPLES,
+    seconds_limit: float = _SECONDS,
+) -> Interval | None:
+    """Return the percentile interval of a score, or None where it cannot be taken.
+
+    Rows, or whole groups, are drawn with replacement. Of more than 2,000 rows as many are drawn, and the
+    distances to `point` are scaled by the root of the share (the *m out of n* bootstrap), so that the time
+    does not grow with the table. Draws of a single class, and those that cannot be scored, are left out.
+
+    Parameters
+    ----------
+    score
+        ``score(rows, truth of these rows)``; rows are positions, which may repeat.
+    truth
+        Shape (n_rows,).
+    point
+        The score of all rows.
+    groups
+        Group of each row; None draws rows.
+    random_state
+        Seed of the draws.
+    resamples
+        Draws at most.
+    seconds_limit
+        After these no further draw is made.
+
+    Notes
+    -----
+    None is returned for fewer than five rows or groups, a `point` that is not finite, or if fewer than 100
+    draws or half of them could be scored.
+    """
+    members = None if groups is None else _members(groups)
+    units = len(truth) if members is None else len(members)
+    if units < _FEWEST_UNITS or not np.isfinite(point):
+        return None
+    several = bool((truth != truth[0]).any())
+    drawn = max(_FEWEST_UNITS, round(units * min(1.0, _MOST_ROWS / len(truth))))
+    rng = np.random.default_rng([random_state, _SEED])
+    end = time.monotonic() + seconds_limit
+    draws: list[float | None] = []
+    while len(draws) < resamples and (not draws or time.monotonic() < end):
+        picked = rng.integers(0, units, drawn)
+        rows = picked if members is None else np.concatenate([members[i] for i in picked])
+        some = truth[rows]
+        alike = several and bool((some == some[0]).all())
+        draws.append(None if alike else _scored(score, rows, some))
+    scores = [value for value in draws if value is not None]
+    if len(scores) < _FEWEST_RESAMPLES or len(scores) < len(draws) / 2:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    bounds = np.quantile(scores, [tail, 1 - tail])
+    low, high = point + (bounds - point) * np.sqrt(drawn / units)
+    return Interval(float(low), float(high))
+
+
+def _members(groups: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Return the rows of each group."""
+    _, codes = np.unique(groups, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
+
+
+def _scored(score: Score, rows: NDArray[np.intp], truth: NDArray[Any]) -> float | None:
+    """Return the score of a draw, or None if it is not defined there."""
+    try:
+        with quiet():
+            value = score(rows, truth)
+    except Exception:  # noqa: BLE001 - whatever a scorer raises, this draw has no score
+        return None
+    return value if np.isfinite(value) else None
