@@ -23,6 +23,7 @@ __all__ = [
     "ParallelMode",
     "Phase",
     "Preset",
+    "Severity",
     "Stage",
     "TaintEffect",
     "Task",
@@ -168,6 +169,13 @@ class Backend(StrEnum):
     DASK = "dask"
     LOCAL = "local"
     NONE = "none"
+
+
+class Severity(StrEnum):
+    """How much a finding matters: ``info`` says what was decided, ``warning`` asks the user to look."""
+
+    INFO = "info"
+    WARNING = "warning"
 
 
 class Stage(StrEnum):

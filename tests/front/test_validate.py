@@ -96,7 +96,7 @@ def test_the_table_is_shown_too_if_asked_for(front: Front) -> None:
         "Rows: 4029 (806 held out, 5 folds, 11 without a target left out)",
         "Search space: linear, compiled for this table",
         "[red]town [2J   categorical",
-        "warning: column 'id' looks like an identifier",
+        "warning: column 'id': looks like an identifier",
         "churn: the spec and the data are valid",
     ):
         assert line in lines

@@ -57,7 +57,7 @@ def find_imbalance(
         if metric == "accuracy"
         else "read balanced_accuracy beside the score"
     )
-    message = f"the label {rare!s} stands in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
+    message = f"the label {rare!r} stands in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
     return (Finding(FindingKind.IMBALANCED, Severity.WARNING, target, message),)
 
 
