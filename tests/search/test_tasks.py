@@ -5,12 +5,16 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from support.naughty import build_with_naughty, sleep_softly
 from support.stores import no_limit, small_store
+from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.features import resolve_metric
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.fits import fit_full
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
@@ -75,6 +79,27 @@ def test_the_fit_without_the_holdout_rows_is_scored_on_them(ref: StoreRef) -> No
     assert end.holdout.classes == ("no", "yes")
     assert end.holdout.probabilities is not None
     assert end.holdout.probabilities.shape == (len(raw), 2)
+
+
+def test_a_pipeline_that_predicts_what_the_metric_is_not_defined_for_is_invalid(tmp_path: Path) -> None:
+    target = np.exp(np.linspace(0, 6, 150))
+    scorer = resolve_metric("neg_mean_squared_log_error", Task.REGRESSION, target=target).scorer
+    ref = small_store(tmp_path, target=target, scorer=scorer)
+    line = describe(make_pipeline(StandardScaler(), LinearRegression()))
+    assert evaluate(describe(DummyRegressor()), ref, no_limit()).outcome is Outcome.OK
+    for end in (evaluate(line, ref, no_limit()), fit_full(line, ref, no_limit(), holdout=True)):
+        assert end.outcome is Outcome.INVALID
+        assert "neg_mean_squared_log_error is defined for predictions greater than -1, but" in (
+            end.error or ""
+        )
+
+
+def test_a_score_that_is_no_number_is_none_on_the_holdout_rows(tmp_path: Path) -> None:
+    one = np.full(150, "no", dtype=object)
+    one[100:] = "yes"
+    ref = small_store(tmp_path, target=one, scorer=get_scorer("roc_auc"), folds=2)
+    end = fit_full(LINEAR, ref, no_limit(), holdout=True)
+    assert (end.outcome, end.holdout is not None and end.holdout.score) == (Outcome.OK, None)
 
 
 def test_the_model_that_ships_has_seen_all_rows(ref: StoreRef) -> None:

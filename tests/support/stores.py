@@ -1,6 +1,8 @@
 """A small table as workers see it."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,8 @@ from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import encode_fold
 
 
-def small_store(folder: Path, *, rows: int = 150, folds: int = 2) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds encoded already."""
+def small_store(folder: Path, *, rows: int = 150, folds: int = 2, **changes: Any) -> StoreRef:
+    """Write a numeric two-class table of five columns, its folds encoded already, with *changes*."""
     X, y = make_classification(rows, 5, n_informative=3, random_state=0)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
@@ -29,7 +31,7 @@ def small_store(folder: Path, *, rows: int = 150, folds: int = 2) -> StoreRef:
         scorer=get_scorer("accuracy"),
         encoder=FunctionTransformer(np.asarray),
     )
-    ref = write_store(folder, frame, work, named=False)
+    ref = write_store(folder, frame, replace(work, **changes), named=False)
     for fold in range(folds):
         encode_fold(ref, fold)
     return ref

@@ -22,6 +22,7 @@ class FindingKind(StrEnum):
     LABELS_AS_TEXT = "LabelsAsText"
     POSITIVE_LABEL = "PositiveLabelChosen"
     POSITIVE_LABEL_UNUSED = "PositiveLabelUnused"
+    METRIC = "MetricQuestionable"
     IMBALANCED = "ImbalancedTarget"
     INFINITE = "InfiniteValues"
     DUPLICATES = "DuplicateRows"

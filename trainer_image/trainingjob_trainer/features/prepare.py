@@ -25,6 +25,7 @@ from trainingjob_trainer.features.split import (
     split_copies,
     split_rows,
 )
+from trainingjob_trainer.features.suitability import check_metric
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
@@ -144,7 +145,16 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
     about_target = (*([inferred] if inferred else []), *goal.findings)
     about_columns = (*infinite, *typed, *leaks)
-    found = (*lost, *about_target, *about_columns, *split.findings)
+    positive = None if goal.positive_label is None else str(goal.positive_label)
+    unsuited = check_metric(
+        goal.metric.name,
+        goal.values,
+        split,
+        classes=goal.classified,
+        positive=positive,
+        column=target_name,
+    )
+    found = (*lost, *about_target, *unsuited, *about_columns, *split.findings)
     return Prepared(
         frame=features,
         target=goal.values,

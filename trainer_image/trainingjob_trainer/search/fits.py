@@ -34,7 +34,7 @@ class HoldoutResult:
     Parameters
     ----------
     score
-        In the run's metric.
+        In the run's metric; None if that is no finite number.
     predicted
         Shape (n_holdout,).
     probabilities
@@ -45,7 +45,7 @@ class HoldoutResult:
         Further scores by name.
     """
 
-    score: float
+    score: float | None
     predicted: NDArray[Any]
     probabilities: NDArray[np.float64] | None
     classes: tuple[Any, ...] | None
@@ -130,8 +130,9 @@ def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
     extra = {}
     if classes is not None:
         extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
+    score = float(work.scorer(model, x, truth))
     return HoldoutResult(
-        score=float(work.scorer(model, x, truth)),
+        score=score if np.isfinite(score) else None,
         predicted=predicted,
         probabilities=probabilities,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),
