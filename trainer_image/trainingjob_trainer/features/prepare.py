@@ -63,6 +63,8 @@ class Prepared:
         Type of each column of ``frame``.
     schema
         The same for people and other programs.
+    row_numbers
+        Position in the file of each row of ``frame``.
     train_index, holdout_index
         Rows for search and rows set aside.
     folds
@@ -87,6 +89,7 @@ class Prepared:
     positive_label: Any
     feature_types: dict[str, FeatureType]
     schema: InputSchema
+    row_numbers: np.ndarray
     train_index: np.ndarray
     holdout_index: np.ndarray
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -164,6 +167,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         positive_label=goal.positive_label,
         feature_types=used,
         schema=_schema(features, used, goal, task, target_name),
+        row_numbers=frame.index.to_numpy(dtype=np.intp),
         train_index=split.train,
         holdout_index=split.holdout,
         folds=split.folds,
