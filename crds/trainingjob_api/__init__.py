@@ -4,7 +4,15 @@ from trainingjob_api.base import format_score
 from trainingjob_api.errors import Problem, SpecError
 from trainingjob_api.job import ObjectMeta, TrainingJob
 from trainingjob_api.loading import load_job, parse_job
-from trainingjob_api.report import Digests, Failure, Report, ReportError, dump_report, parse_report
+from trainingjob_api.report import (
+    Digests,
+    Failure,
+    FindingNote,
+    Report,
+    ReportError,
+    dump_report,
+    parse_report,
+)
 from trainingjob_api.resolve import resolve
 from trainingjob_api.resolved import (
     ResolvedBudget,
@@ -62,6 +70,7 @@ from trainingjob_api.vocabulary import (
     ParallelMode,
     Phase,
     Preset,
+    Severity,
     Stage,
     Task,
     ValidationStrategy,
@@ -95,6 +104,7 @@ __all__ = [
     "Failure",
     "Fallback",
     "FeatureType",
+    "FindingNote",
     "LeaderboardEntry",
     "ModelSource",
     "NotFitted",
@@ -119,6 +129,7 @@ __all__ = [
     "Resources",
     "SearchSpace",
     "SecretRef",
+    "Severity",
     "SpaceNode",
     "SpecError",
     "Stage",

@@ -15,13 +15,15 @@ from trainingjob_api.status import (
     Resolved,
 )
 from trainingjob_api.text import shorten
-from trainingjob_api.vocabulary import Backend, ModelSource, Stage
+from trainingjob_api.vocabulary import Backend, ModelSource, Severity, Stage
 
 __all__ = [
+    "MAX_FINDINGS",
     "MAX_REPORT_BYTES",
     "REPORT_SCHEMA_VERSION",
     "Digests",
     "Failure",
+    "FindingNote",
     "Report",
     "ReportError",
     "dump_report",
@@ -30,6 +32,7 @@ __all__ = [
 
 REPORT_SCHEMA_VERSION: Literal[1] = 1
 MAX_REPORT_BYTES = 256 * 1024
+MAX_FINDINGS = 30
 
 
 class ReportError(ValueError):
@@ -44,6 +47,17 @@ class Failure(StatusModel):
     exit_code: Annotated[StrictInt, Field(ge=1, le=255)] = Field(
         default=1, description="2: the spec or the data is wrong, no retry helps; 1: the run failed."
     )
+
+
+class FindingNote(StatusModel):
+    """Something that the user should know of the table; ``docs/data.md`` explains each kind."""
+
+    finding: ReasonWord = Field(description="Its kind, such as ConstantColumn.")
+    severity: Severity = Field(description="info or warning.")
+    column: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        default=None, description="The column that it is about, if it is about one."
+    )
+    message: Message = Field(description="The cause and what can be done.")
 
 
 class Digests(StatusModel):
@@ -95,8 +109,11 @@ class Report(StatusModel):
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=32)] = Field(
         default=(), description="Files of the run, verified."
     )
+    findings: Annotated[tuple[FindingNote, ...], Field(max_length=MAX_FINDINGS)] = Field(
+        default=(), description="What the user should know about the data, warnings first."
+    )
     warnings: Annotated[tuple[Message, ...], Field(max_length=50)] = Field(
-        default=(), description="What the user should know about data and run."
+        default=(), description="What the user should know about the run."
     )
     failure: Failure | None = Field(default=None, description="Why the run failed, if it did.")
     digests: Digests | None = Field(default=None, description="Digests that a resume and a reader go by.")

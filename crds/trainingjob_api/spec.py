@@ -75,7 +75,8 @@ class TrainingJobSpec(SpecModel):
     target_column: ColumnName = Field(description="Column to predict.")
     positive_label: Annotated[str, StringConstraints(max_length=256)] | None = Field(
         default=None,
-        description="The label that binary metrics count as positive, as text; default the rarer label.",
+        description="The label that binary metrics count as positive, as text; default 1 of 0 and 1, True of "
+        "False and True, else the rarer label.",
     )
     task: Task | None = Field(
         default=None,

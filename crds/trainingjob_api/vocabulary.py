@@ -25,6 +25,7 @@ __all__ = [
     "ParallelMode",
     "Phase",
     "Preset",
+    "Severity",
     "Stage",
     "TaintEffect",
     "Task",
@@ -205,6 +206,13 @@ class Backend(StrEnum):
     DASK = "dask"
     LOCAL = "local"
     NONE = "none"
+
+
+class Severity(StrEnum):
+    """How much a finding matters: ``info`` says what was decided, ``warning`` asks the user to look."""
+
+    INFO = "info"
+    WARNING = "warning"
 
 
 class Stage(StrEnum):

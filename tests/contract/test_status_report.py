@@ -14,12 +14,14 @@ from trainingjob_api import (
     Digests,
     Failure,
     Fallback,
+    FindingNote,
     LeaderboardEntry,
     ParetoPoint,
     Phase,
     Progress,
     Report,
     ReportError,
+    Severity,
     Stage,
     TrainingJobStatus,
     dump_report,
@@ -28,7 +30,7 @@ from trainingjob_api import (
     reasons,
     trim_status,
 )
-from trainingjob_api.report import MAX_REPORT_BYTES
+from trainingjob_api.report import MAX_FINDINGS, MAX_REPORT_BYTES
 from trainingjob_api.status import MAX_STATUS_BYTES
 
 NOW = datetime(2026, 11, 24, 19, 42, tzinfo=UTC)
@@ -137,6 +139,15 @@ def test_a_report_is_bounded_when_it_is_written():
     front = tuple(ParetoPoint(pipeline=LONG, score="1", complexity="1") for n in range(100))
     with pytest.raises(ReportError, match="a report may hold"):
         dump_report(report.model_copy(update={"leaderboard": board, "pareto_front": front}))
+
+
+def test_a_report_with_all_findings_and_warnings_of_a_run_can_be_written():
+    note = FindingNote(finding="K" * 128, severity=Severity.WARNING, column="→" * 256, message="→" * 1024)
+    report = full_report(findings=(note,) * MAX_FINDINGS, warnings=("→" * 1000,) * 20)
+    board = tuple(LeaderboardEntry(rank=n + 1, pipeline=LONG, score="1") for n in range(20))
+    front = tuple(ParetoPoint(pipeline=LONG, score="1", complexity="1") for n in range(20))
+    full = report.model_copy(update={"leaderboard": board, "pareto_front": front})
+    assert parse_report(dump_report(full)).findings == report.findings
 
 
 def test_times_are_utc_and_without_fractions():

@@ -174,7 +174,9 @@ def test_later_rows_are_scored(classify: bool) -> None:
     check(split, 100, covers=False)
     assert times[split.train].max() < times[split.holdout].min()
     assert len(split.holdout) == 20
+    assert (np.diff(split.train) > 0).all(), "as pipeline.py has them"
     for fit, score in split.folds:
+        assert (np.diff(times[fit]) > 0).all()
         assert times[fit].max() < times[score].min()
 
 

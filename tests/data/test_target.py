@@ -158,6 +158,17 @@ def test_rows_without_a_target() -> None:
         ([True, False], "true", True),
         ([True, False], "0", False),
         (["1", "0"], "1", "1"),
+        ([0, 1, 1], None, 1),
+        ([0.0, 1.0, 1.0], None, 1),
+        ([False, True, True], None, True),
+        (["0", "1", "1"], None, "1"),
+        (["0.0", "1.0", "1.0"], None, "1.0"),
+        (["False", "True", "True"], None, "True"),
+        (["FALSE", "TRUE", "TRUE"], None, "TRUE"),
+        (["false", "TRUE", "TRUE"], None, "TRUE"),
+        (["false", "1", "1"], None, "false"),
+        ([1, 2, 2], None, 1),
+        ([-1, 1, 1], None, -1),
         (["a", "b", "c"], None, None),
         (["a", "b", "c"], "a", None),
     ],
@@ -169,6 +180,20 @@ def test_the_positive_label(values: list[Any], asked: str | None, label: Any) ->
     assert bool(findings) == (
         (asked is None and label is not None) or (len(set(values)) > 2 and asked is not None)
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0, 1, 1], "the positive label is 1, as usual where the labels are 0 and 1;"),
+        ([False, True, True], "the positive label is True, as usual where the labels are False and True;"),
+        (["a b", "it's", "it's"], "the positive label is 'a b', the rarer one;"),
+        (["a", "b"], "the positive label is 'b', the later one of two that are equally frequent;"),
+    ],
+)
+def test_why_a_label_is_the_positive_one(values: list[Any], words: str) -> None:
+    _, (finding,) = choose_positive(read_labels(column(values)), None, "y")
+    assert finding.message == f"{words} set spec.positiveLabel if this is wrong"
 
 
 def test_a_positive_label_that_is_none() -> None:

@@ -114,7 +114,7 @@ def test_plain_lines_tell_stages_baseline_and_each_new_best(job: ResolvedRun) ->
         "[      4 s] stage: Loading",
         "[      8 s] stage: Preparing",
         "[     12 s] data: 4000 rows, 12 columns; classification by accuracy, 5 folds, 800 hold-out rows",
-        "[     12 s] warning: column 'id' looks like an identifier",
+        "[     12 s] warning: column 'id': looks like an identifier",
         "[     16 s] workers: 2 (local)",
         "[     20 s] stage: Baseline",
         "[     24 s] baseline: 0.871, on hold-out rows 0.88",

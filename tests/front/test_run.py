@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from support.fake_run import Front, evaluated
+from support.fake_run import FINDING, Front, evaluated
 from trainingjob_trainer.cli.jobs import local_uri
 from trainingjob_trainer.errors import DataError, RunFailed
 
@@ -141,3 +141,11 @@ def test_a_run_that_never_got_a_folder_points_to_no_log(front: Front) -> None:
     front.fake.error = RunFailed("X", "y")
     result = front("run", "job.yaml", "--output", "s3://bucket", "--work-dir", "nowhere")
     assert result.stderr.splitlines() == ["error: y", "reason: X"]
+
+
+def test_the_document_keeps_findings_apart_from_warnings(front: Front) -> None:
+    front.fake.changes = {"findings": (FINDING,), "warnings": ("the search crashed",)}
+    document = json.loads(front.run("--json").stdout)
+    (finding,) = document["findings"]
+    assert (finding["finding"], finding["severity"], finding["column"]) == ("identifier", "warning", "id")
+    assert document["warnings"] == ["the search crashed"]

@@ -8,10 +8,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from support.fake_run import BOARD, FRONT, RESOLVED, SCORES, course, result_of
-from trainingjob_api import Fallback, LeaderboardEntry, ModelSource, NotFitted
+from trainingjob_api import Fallback, FindingNote, LeaderboardEntry, ModelSource, NotFitted, Severity
 from trainingjob_trainer.cli.summary import print_summary, verdict
 from trainingjob_trainer.cli.view import RunView, Snapshot
-from trainingjob_trainer.events import FindingNote
 
 GOLDEN = """\
 warning: column 'id' looks like an identifier
@@ -142,14 +141,33 @@ def test_a_model_in_a_bucket_is_downloaded_first(home: Path) -> None:
     assert "joblib.load('model.joblib')" in text
 
 
-def test_what_was_only_decided_is_no_warning(home: Path) -> None:
-    note = FindingNote(finding="TaskInferred", severity="info", message="the task is classification")
-    console = Console(file=io.StringIO(), width=80)
-    view = RunView()
-    view.now = Snapshot(findings=(note,))
-    print_summary(console, result_of(home, warnings=("the task is classification",)), view.now)
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().startswith("note: the task is classification\n")
+def test_findings_say_how_much_they_matter_and_which_column_they_are_about(home: Path) -> None:
+    message = "the label '<b>[bold]a  b[/bold]' is rare"
+    findings = (
+        FindingNote(finding="TaskInferred", severity=Severity.INFO, column="a", message="a task was chosen"),
+        FindingNote(finding="ImbalancedTarget", severity=Severity.WARNING, column="rare", message=message),
+    )
+    lines = summary(home, findings=findings, warnings=("the search crashed",)).splitlines()
+    assert lines[:3] == [
+        "note: column 'a': a task was chosen",
+        f"warning: column 'rare': {message}",
+        "warning: the search crashed",
+    ]
+
+
+@pytest.mark.parametrize("label", ["yes", "not [b]at[/b] all", "1"])
+def test_the_positive_label_of_two_is_named(home: Path, label: str) -> None:
+    text = summary(home, resolved=RESOLVED.model_copy(update={"positive_label": label}))
+    assert f"\nPositive label: {label}\n" in text
+    assert "Positive" not in summary(home)
+
+
+def test_the_findings_that_are_not_shown_are_counted(home: Path) -> None:
+    findings = tuple(
+        FindingNote(finding="ConstantColumn", severity=Severity.INFO, message=f"note {n}") for n in range(14)
+    )
+    lines = summary(home, findings=findings, warnings=("the search crashed",)).splitlines()
+    assert lines[11:13] == ["note: note 11", "and 3 more in report.html"]
 
 
 def test_names_cannot_steer_the_terminal(home: Path) -> None:

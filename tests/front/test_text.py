@@ -4,6 +4,7 @@ from trainingjob_trainer.cli.text import (
     about_column,
     change,
     duration,
+    label_text,
     pairs,
     plain,
     redact,
@@ -20,6 +21,7 @@ from trainingjob_trainer.cli.text import (
         pytest.param("two\nlines\r\nand\ttabs", "two lines and tabs", id="lines"),
         pytest.param("abc\u202egnp.exe\u2066x", "abc gnp.exe x", id="direction of writing"),
         pytest.param("[bold]x[/bold] :smile:", "[bold]x[/bold] :smile:", id="markup stays text"),
+        pytest.param("the label 'a  b '", "the label 'a  b '", id="spaces that are part of a label"),
         pytest.param(3.5, "3.5", id="no text"),
     ],
 )
@@ -51,10 +53,32 @@ def test_counts_leave_out_what_did_not_occur() -> None:
     assert pairs({"ok": 3, "failed": 0, "timed out": 1}) == "3 ok · 1 timed out"
 
 
-def test_findings_name_their_column_once() -> None:
-    assert about_column("it is constant", "zip") == "column 'zip': it is constant"
-    assert about_column("the column zip is constant", "zip") == "the column zip is constant"
+@pytest.mark.parametrize("column", ["zip", "id", "e", "is identical", "it's"])
+def test_findings_always_name_their_column(column: str) -> None:
+    assert about_column("this is identical", column) == f"column {column!r}: this is identical"
     assert about_column("11 rows are left out", None) == "11 rows are left out"
+
+
+def test_a_name_that_could_steer_the_terminal_is_spelt_out() -> None:
+    assert about_column("is constant", "a\x1b[2Jb\n") == r"column 'a\x1b[2Jb\n': is constant"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("yes", "yes"),
+        ("not at all", "not at all"),
+        (" yes", "' yes'"),
+        ("", "''"),
+        ("a, b", "'a, b'"),
+        ("a  b", "'a  b'"),
+        ("it's", '"it\'s"'),
+        ("[bold]x[/bold]", "[bold]x[/bold]"),
+        ("a\nb", r"'a\nb'"),
+    ],
+)
+def test_labels_are_quoted_where_their_ends_would_not_show(label: str, shown: str) -> None:
+    assert label_text(label) == shown
 
 
 def test_credentials_are_found_by_their_names_and_blanked() -> None:

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from support.fake_run import FINDING, Front
-from trainingjob_api import ResolvedRun
+from trainingjob_api import ResolvedRun, Severity
 from trainingjob_trainer.cli.inspection import Inspection
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
@@ -96,7 +97,7 @@ def test_the_table_is_shown_too_if_asked_for(front: Front) -> None:
         "Rows: 4029 (806 held out, 5 folds, 11 without a target left out)",
         "Search space: linear, compiled for this table",
         "[red]town [2J   categorical",
-        "warning: column 'id' looks like an identifier",
+        "warning: column 'id': looks like an identifier",
         "churn: the spec and the data are valid",
     ):
         assert line in lines
@@ -106,7 +107,23 @@ def test_the_table_is_shown_too_if_asked_for(front: Front) -> None:
 def test_the_table_as_json(front: Front) -> None:
     front.services["inspect"] = inspect
     data = json.loads(front("validate", "job.yaml", "--data", "--json").stdout)["data"]
-    assert (data["rows"], data["classes"], data["findings"][0]["column"]) == (4029, ["no", "yes"], "id")
+    assert (data["rows"], data["classes"]) == (4029, ["no", "yes"])
+    assert data["findings"] == [
+        {
+            "finding": "identifier",
+            "severity": "warning",
+            "column": "id",
+            "message": "looks like an identifier",
+        }
+    ]
+
+
+def test_a_note_about_the_table_is_no_warning(front: Front) -> None:
+    note = FINDING.model_copy(update={"severity": Severity.INFO, "message": "[b]is[/b] 'a  b' <i>"})
+    front.services["inspect"] = lambda *_anything: replace(SEEN, findings=(note,), positive_label=" a, b")
+    text = front("validate", "job.yaml", "--data").stdout
+    assert "info: column 'id': [b]is[/b] 'a  b' <i>\n" in text
+    assert ", positive ' a, b'" in text
 
 
 def test_a_table_that_is_wrong(front: Front) -> None:

@@ -1,4 +1,4 @@
-from support.fake_run import BEST, BOARD, FINDING, course, evaluated, progress
+from support.fake_run import BEST, BOARD, course, evaluated, progress
 from trainingjob_api import Backend, Stage
 from trainingjob_trainer.cli.view import RunView
 from trainingjob_trainer.events import Progressed, Resumed, StageChanged, Warned
@@ -22,7 +22,6 @@ def test_a_view_holds_what_was_told_last() -> None:
     assert dict(seen.counts) == {"ok": 2, "invalid": 1, "killed": 0, "timeout": 0}
     assert seen.counts_text == "2 ok · 1 failed"
     assert seen.leaderboard == BOARD
-    assert seen.findings == (FINDING,)
     assert seen.baseline is not None
     assert seen.baseline.score == 0.871
     assert seen.model is not None

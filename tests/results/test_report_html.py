@@ -112,6 +112,36 @@ def test_what_users_named_is_shown_not_run(tmp_path, binary):
     assert "<img" not in files[-1].read_text()
 
 
+def named(outcome, **changes):
+    prepared = SimpleNamespace(**{**vars(outcome.prepared), **changes})
+    return changed(outcome, prepared=prepared)
+
+
+def test_labels_and_columns_come_through_as_they_are(tmp_path, binary):
+    label, column = "[bold]\"a\"  &amp; <b>'b'</b>", "id\x00 <i>[red]"
+    message = f"the label {label!r} stands in 3 rows"
+    finding = SimpleNamespace(kind="X", severity="warning", column=column, message=message)
+    outcome = named(
+        binary,
+        positive_label=label,
+        classes=("no", label),
+        findings=(finding,),
+        schema=binary.prepared.schema,
+    )
+    text, _ = made(tmp_path, outcome)
+    page = Page(text)
+    assert page.text.count(label) == 4, "headline, classes, positive class, model card"
+    assert {message, "warning", "id\N{REPLACEMENT CHARACTER} <i>[red]"} <= set(page.text)
+    summary = json.loads((tmp_path / "evaluation_summary.json").read_text())
+    assert (summary["data"]["positiveLabel"], summary["data"]["findings"][0]["column"]) == (label, column)
+
+
+@pytest.mark.parametrize(("task", "count"), [("binary", 3), ("classes", 0), ("regression", 0)])
+def test_the_page_names_the_positive_label_of_two(tmp_path, task, count):
+    text, _ = made(tmp_path, make_outcome(task))
+    assert len(re.findall(r"[Pp]ositive(:| label| label is) <code>yes</code>", text)) == count
+
+
 def test_labels_with_dollars_and_other_scripts(tmp_path):
     outcome = make_outcome("binary")
     odd = {"yes": "$yes$ 猫 \x00", "no": "no & <i>"}

@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.datasets import make_classification
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +19,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from support.naughty import Naughty, build_with_naughty, sleep_softly
 from support.stores import no_limit, small_store
+from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.features import resolve_metric
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.fits import fit_full, full_pipeline
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
@@ -217,6 +222,28 @@ def test_a_fit_ends_at_its_limit_and_does_not_begin_without_time(
     assert "0.5 s" in (late.error or "")
     never = fit_full({}, ref, TaskLimit(600, time.time() - 1), holdout=holdout)
     assert (never.outcome, never.error) == (None, "no time was left for the fit")
+
+
+def test_a_pipeline_that_predicts_what_the_metric_is_not_defined_for_is_invalid(tmp_path: Path) -> None:
+    # Linear predictions of what grows like this are far below -1.
+    target = np.exp(3 * make_classification(150, 5, n_informative=3, random_state=0)[0][:, 0])
+    scorer = resolve_metric("neg_mean_squared_log_error", Task.REGRESSION, target=target).scorer
+    ref = small_store(tmp_path, target=target, scorer=scorer)
+    line = describe(make_pipeline(StandardScaler(), LinearRegression()))
+    assert evaluate(describe(DummyRegressor()), ref, no_limit()).outcome is Outcome.OK
+    for end in (evaluate(line, ref, no_limit()), fit_full(line, ref, no_limit(), holdout=True)):
+        assert end.outcome is Outcome.INVALID
+        assert "neg_mean_squared_log_error is defined for predictions greater than -1, but" in (
+            end.error or ""
+        )
+
+
+def test_a_score_that_is_no_number_is_none_on_the_holdout_rows(tmp_path: Path) -> None:
+    one = np.full(150, "no", dtype=object)
+    one[100:] = "yes"
+    ref = small_store(tmp_path, target=one, scorer=get_scorer("roc_auc"), folds=2)
+    end = fit_full(LINEAR, ref, no_limit(), holdout=True)
+    assert (end.outcome, end.holdout is not None and end.holdout.score) == (Outcome.OK, None)
 
 
 def test_the_model_that_ships_has_seen_all_rows(ref: StoreRef) -> None:

@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 
 from support.jobs import job
-from trainingjob_api import Best, ModelSource, Report, ResolvedRun, Stage, parse_report, resolve
+from trainingjob_api import (
+    Best,
+    FindingNote,
+    ModelSource,
+    Report,
+    ResolvedRun,
+    Severity,
+    Stage,
+    parse_report,
+    resolve,
+)
+from trainingjob_api.report import MAX_FINDINGS
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import (
     DataReady,
     Event,
     Failed,
     FellBack,
-    FindingNote,
     ModelReady,
     Opened,
     Saved,
@@ -226,14 +236,27 @@ def test_a_patient_run_publishes_when_the_storage_is_back(
     assert (house.report().final, house.report().failure) == (True, None)
 
 
-def test_findings_are_warnings_that_name_their_column(house: House) -> None:
+def test_findings_keep_their_column_and_their_severity(house: House) -> None:
     def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
-        finding = FindingNote(finding="Constant", severity="info", column="zip", message="has one value")
-        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(finding,)))
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(constant,)))
         tell(Warned(message="something else"))
         return save(workspace, run, tell)
 
-    assert house(find).warnings == ("column 'zip': has one value", "something else")
+    constant = FindingNote(finding="Constant", severity=Severity.INFO, column="zip", message="has one value")
+    result = house(find)
+    assert (result.findings, result.warnings) == ((constant,), ("something else",))
+    assert (house.report().findings, house.report().warnings) == ((constant,), ("something else",))
+
+
+def test_of_many_findings_the_warnings_stay(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(*notes, last)))
+        return save(workspace, run, tell)
+
+    notes = [FindingNote(finding="A", severity=Severity.INFO, message=f"note {n}") for n in range(200)]
+    last = FindingNote(finding="B", severity=Severity.WARNING, message="a warning")
+    findings = house(find).findings
+    assert (findings[0], len(findings)) == (last, MAX_FINDINGS)
 
 
 @pytest.mark.parametrize(

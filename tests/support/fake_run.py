@@ -14,12 +14,14 @@ from trainingjob_api import (
     Artifact,
     Backend,
     Best,
+    FindingNote,
     LeaderboardEntry,
     ModelSource,
     ParetoPoint,
     Progress,
     Resolved,
     ResolvedRun,
+    Severity,
     Stage,
     Task,
 )
@@ -32,7 +34,6 @@ from trainingjob_trainer.events import (
     DataReady,
     Evaluated,
     Event,
-    FindingNote,
     ModelReady,
     Opened,
     Progressed,
@@ -111,7 +112,7 @@ def evaluated(number: int, **changes: Any) -> Evaluated:
 
 
 FINDING = FindingNote(
-    finding="identifier", severity="warning", column="id", message="column 'id' looks like an identifier"
+    finding="identifier", severity=Severity.WARNING, column="id", message="looks like an identifier"
 )
 
 
@@ -153,6 +154,7 @@ def result_of(home: Path, **changes: Any) -> RunResult:
             ),
         ),
         "fallbacks": (),
+        "findings": (),
         "warnings": (),
         "progress": progress(),
         "stopped_by": "generations",

@@ -1,5 +1,6 @@
 """A small table as workers see it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ def small_store(
     encoder: Any = None,
     named: bool = False,
     cap: int | None = None,
+    **changes: Any,
 ) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds, cut to `cap` rows, encoded already.
+    """Write a numeric two-class table of five columns, its folds, cut to `cap` rows, encoded already, with *changes*.
 
     The encoder learns from the rows that it is fitted on, so that it shows which rows these were.
     """
@@ -47,7 +49,9 @@ def small_store(
         scorer=get_scorer(metric),
         encoder=encoder or StandardScaler(),
     )
-    ref = write_store(folder, frame, work, named=named, whole=None if cap is None else whole)
+    ref = write_store(
+        folder, frame, replace(work, **changes), named=named, whole=None if cap is None else whole
+    )
     for fold in range(folds):
         encode_fold(ref, fold)
     return ref

@@ -9,6 +9,7 @@ from trainingjob_api import (
     Backend,
     Best,
     Fallback,
+    FindingNote,
     LeaderboardEntry,
     ModelSource,
     ParetoPoint,
@@ -26,7 +27,6 @@ __all__ = [
     "Event",
     "Failed",
     "FellBack",
-    "FindingNote",
     "Heartbeat",
     "ModelReady",
     "Opened",
@@ -69,15 +69,6 @@ class Heartbeat(_Event):
     beat: int
     elapsed_seconds: float
     clock_running: bool
-
-
-class FindingNote(_Event):
-    """Something that the user should know of the table."""
-
-    finding: str
-    severity: str
-    column: str | None = None
-    message: str
 
 
 class DataReady(_Event):

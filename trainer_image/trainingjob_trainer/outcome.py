@@ -102,7 +102,7 @@ class RunOutcome:
     data_digest, spec_digest, journal_digest
         sha256 in hexadecimal.
     warnings
-        What the user should know, one sentence each.
+        What the user should know of the run, one sentence each; `prepared` has the findings in the table.
     """
 
     run: ResolvedRun

@@ -64,7 +64,7 @@ POSITIVE_LABEL_UNKNOWN: Final = "PositiveLabelUnknown"
 UNKNOWN_METRIC: Final = "UnknownMetric"
 """scikit-learn has no such scorer."""
 METRIC_DOES_NOT_FIT: Final = "MetricDoesNotFit"
-"""The scorer is for another task or number of classes."""
+"""The scorer is for another task or number of classes, or not defined for the hold-out or a fold."""
 
 # Rows, folds and columns.
 

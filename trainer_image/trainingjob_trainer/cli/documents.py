@@ -51,6 +51,7 @@ def run_document(name: str, result: RunResult) -> dict[str, Any]:
         paretoFront=[_plain(one) for one in result.pareto_front],
         artifacts=[_plain(one) for one in result.artifacts],
         fallbacks=[_plain(one) for one in result.fallbacks],
+        findings=[_plain(one) for one in result.findings],
         warnings=list(result.warnings),
         progress=_plain(result.progress),
         stoppedBy=result.stopped_by,

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainingjob_api import ResolvedRun
-from trainingjob_trainer.events import FindingNote
+from trainingjob_api import FindingNote, ResolvedRun
 from trainingjob_trainer.settings import TrainerSettings
 
 __all__ = ["Inspection", "inspect_data"]
@@ -99,12 +98,7 @@ def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
         dropped_rows=prepared.dropped_rows,
         cv_folds=prepared.cv_folds,
         feature_types={name: str(kind) for name, kind in prepared.feature_types.items()},
-        findings=tuple(
-            FindingNote(
-                finding=str(one.kind), severity=str(one.severity), column=one.column, message=one.message
-            )
-            for one in prepared.findings
-        ),
+        findings=tuple(one.to_note() for one in prepared.findings),
         sha256=prepared.dataset_sha256,
         size_bytes=table.size_bytes,
         search_space=_compiled(run, prepared),

@@ -110,6 +110,6 @@ def _data(event: DataReady) -> list[str]:
     split = f"{known.cv_folds} folds, {event.holdout_rows} hold-out rows"
     lines = [f"data: {size}; {known.task} by {known.metric}, {split}"]
     shown = event.findings[:_MOST_FINDINGS]
-    lines += [f"{plain(one.severity)}: {about_column(one.message, one.column)}" for one in shown]
+    lines += [f"{one.severity}: {about_column(one.message, one.column)}" for one in shown]
     more = len(event.findings) - _MOST_FINDINGS
     return [*lines, f"and {more} more findings"] if more > 0 else lines

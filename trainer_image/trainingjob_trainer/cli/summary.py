@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint
-from trainingjob_trainer.cli.text import about_column, change, duration, plain
+from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint, Severity
+from trainingjob_trainer.cli.text import about_column, change, duration, label_text, plain
 from trainingjob_trainer.cli.view import Snapshot
 from trainingjob_trainer.supervisor.result import RunResult
 
@@ -33,7 +33,7 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
     seen
         What its events told.
     """
-    _print_warnings(console, result, seen)
+    _print_warnings(console, result)
     _print_scores(console, result)
     if result.leaderboard:
         console.print()
@@ -154,18 +154,15 @@ def _print_line(console: Console, text: str | Text, style: str = "", *, whole: b
     )
 
 
-def _print_warnings(console: Console, result: RunResult, seen: Snapshot) -> None:
-    # The result holds findings and warnings as one list of messages; more is known of the findings here.
-    known = {one.message: one for one in seen.findings}
-    for message in result.warnings[:_MOST_WARNINGS]:
-        finding = known.get(message)
-        info = finding is not None and finding.severity == "info"
-        label = ("note: ", "dim") if info else ("warning: ", "yellow")
-        text = about_column(message, None if finding is None else finding.column)
+def _print_warnings(console: Console, result: RunResult) -> None:
+    found = [(one.severity, about_column(one.message, one.column)) for one in result.findings]
+    told = [*found, *((Severity.WARNING, plain(message)) for message in result.warnings)]
+    for severity, text in told[:_MOST_WARNINGS]:
+        label = ("note: ", "dim") if severity is Severity.INFO else ("warning: ", "yellow")
         _print_line(console, Text.assemble(label, text))
-    if len(result.warnings) > _MOST_WARNINGS:
-        _print_line(console, f"and {len(result.warnings) - _MOST_WARNINGS} more in report.html")
-    if result.warnings:
+    if len(told) > _MOST_WARNINGS:
+        _print_line(console, f"and {len(told) - _MOST_WARNINGS} more in report.html")
+    if told:
         console.print()
 
 
@@ -183,6 +180,9 @@ def _print_scores(console: Console, result: RunResult) -> None:
     for text in measured(best):
         _print_line(console, text, "dim")
     _print_line(console, Text.assemble(("Best pipeline: ", "bold"), plain(best.pipeline)))
+    if result.resolved is not None and result.resolved.positive_label is not None:
+        label = label_text(result.resolved.positive_label)
+        _print_line(console, Text.assemble(("Positive label: ", "bold"), label))
     if result.accepted is not None:
         word, style = ("met", "green") if result.accepted else ("NOT met", "bold red")
         line = Text.assemble(("Acceptance: ", "bold"), (word, style), f", {plain(result.acceptance_message)}")

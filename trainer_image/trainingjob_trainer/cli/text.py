@@ -1,8 +1,19 @@
 """Words and numbers as the terminal shows them."""
 
+import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["about_column", "change", "duration", "pairs", "plain", "redact", "secrets_of", "shorten"]
+__all__ = [
+    "about_column",
+    "change",
+    "duration",
+    "label_text",
+    "pairs",
+    "plain",
+    "redact",
+    "secrets_of",
+    "shorten",
+]
 
 _MINUTE = 60
 _HOUR = 3600
@@ -15,13 +26,18 @@ def plain(text: object) -> str:
 
     Control characters, ANSI escapes and marks that turn the direction of writing become spaces.
     """
-    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+    return re.sub("\0+", " ", "".join(char if char.isprintable() else "\0" for char in str(text))).strip()
 
 
 def about_column(message: str, column: str | None) -> str:
     """Return a finding as one line that names its column."""
-    known = column is None or column in message
-    return plain(message if known else f"column {column!r}: {message}")
+    return plain(message if column is None else f"column {column!r}: {message}")
+
+
+def label_text(label: str) -> str:
+    """Return a label as it is, in quotes if it would not be read as it is without them."""
+    ambiguous = not label or not label.isprintable() or label != " ".join(label.split())
+    return repr(label) if ambiguous or any(mark in label for mark in ",'\"") else label
 
 
 def shorten(text: object, most: int) -> str:

@@ -8,10 +8,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from trainingjob_api import load_job
+from trainingjob_api import Severity, load_job
 from trainingjob_trainer.cli.documents import success
 from trainingjob_trainer.cli.jobs import resolved
-from trainingjob_trainer.cli.text import about_column, plain, shorten
+from trainingjob_trainer.cli.text import about_column, label_text, plain, shorten
 from trainingjob_trainer.cli.values import Value, values_in_force
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -84,7 +84,7 @@ def _values_table(values: Sequence[Value]) -> Table:
 
 def _print_inspection(console: Console, seen: Inspection) -> None:
     classes = "" if seen.classes is None else f", classes {_few(seen.classes)}"
-    positive = "" if seen.positive_label is None else f", positive {plain(seen.positive_label)}"
+    positive = "" if seen.positive_label is None else f", positive {label_text(seen.positive_label)}"
     dropped = f", {seen.dropped_rows} without a target left out" if seen.dropped_rows else ""
     for line in (
         f"Task: {seen.task} by {seen.metric}{classes}{positive}",
@@ -102,11 +102,12 @@ def _print_inspection(console: Console, seen: Inspection) -> None:
         table.add_row(Text(f"and {len(seen.feature_types) - _MOST_COLUMNS} more", "dim"), "")
     console.print(table)
     for one in seen.findings:
-        note = Text.assemble((f"{plain(one.severity)}: ", "yellow"), about_column(one.message, one.column))
+        style = "dim" if one.severity is Severity.INFO else "yellow"
+        note = Text.assemble((f"{one.severity}: ", style), about_column(one.message, one.column))
         console.print(note, soft_wrap=True)
 
 
 def _few(labels: Sequence[str]) -> str:
-    shown = ", ".join(shorten(label, 40) for label in labels[:_MOST_CLASSES])
+    shown = ", ".join(shorten(label_text(label), 40) for label in labels[:_MOST_CLASSES])
     more = len(labels) - _MOST_CLASSES
     return f"{shown} and {more} more" if more > 0 else shown

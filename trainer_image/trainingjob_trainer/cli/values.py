@@ -11,7 +11,7 @@ __all__ = ["Value", "values_in_force"]
 _LEFT_TO_TRAINER = {
     "metric": "accuracy, or r2 for regression",
     "nJobs": "cores - 1, at least 1, at most 8",
-    "positiveLabel": "the rarer label, if there are two",
+    "positiveLabel": "1 or True, else the rarer label, if there are two",
 }
 
 

@@ -15,7 +15,6 @@ from trainingjob_trainer.events import (
     Evaluated,
     Event,
     FellBack,
-    FindingNote,
     ModelReady,
     Progressed,
     Resumed,
@@ -45,7 +44,7 @@ class Snapshot:
         What it does now.
     clock_seconds, clock_since
         Seconds of the budget that were used at the monotonic time `clock_since`; None if the clock stands.
-    progress, resolved, findings, backend, workers, resumed, baseline, model
+    progress, resolved, backend, workers, resumed, baseline, model
         What the events of these names said last.
     awaits
         Where the address of a Dask cluster that is waited for comes from.
@@ -66,7 +65,6 @@ class Snapshot:
     clock_since: float | None = None
     progress: Progress | None = None
     resolved: Resolved | None = None
-    findings: tuple[FindingNote, ...] = ()
     backend: Backend | None = None
     workers: int | None = None
     awaits: str | None = None
@@ -119,8 +117,8 @@ class RunView:
         match event:
             case StageChanged(stage=stage):
                 self.now = self._enter(stage)
-            case DataReady(resolved=resolved, findings=findings, read_with=read_with):
-                self.now = replace(seen, resolved=resolved, findings=findings, read_with=read_with)
+            case DataReady(resolved=resolved, read_with=read_with):
+                self.now = replace(seen, resolved=resolved, read_with=read_with)
             case BackendReady() | WaitingForCluster():
                 self.now = self._workers(event)
             case Resumed(elapsed_seconds=elapsed):

@@ -23,6 +23,7 @@ _LEAK_R2 = 0.99
 _LEAVES = 64
 _SMALL_SHARE = 0.2  # of an even share, for many classes; of all rows, for two
 _MISSING_CODE = -1.0
+_ACCURACIES = frozenset({"accuracy", "f1_micro", "precision_micro", "recall_micro"})
 
 
 def without_infinities(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
@@ -52,12 +53,12 @@ def find_imbalance(
         return ()
     rare = classes[counts.index(least)]
     advice = (
-        f"accuracy is {max(counts) / total:.3g} for a model that always answers the same: read "
+        f"{metric} is {max(counts) / total:.3g} for a model that always answers the same: read "
         "balanced_accuracy beside it, or set spec.metric to balanced_accuracy or f1_macro"
-        if metric == "accuracy"
+        if metric in _ACCURACIES
         else "read balanced_accuracy beside the score"
     )
-    message = f"the label {rare!s} stands in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
+    message = f"the label {rare!r} stands in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
     return (Finding(FindingKind.IMBALANCED, Severity.WARNING, target, message),)
 
 

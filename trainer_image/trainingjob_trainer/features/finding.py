@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from trainingjob_api.report import FindingNote
+from trainingjob_api.text import shorten
+from trainingjob_api.vocabulary import Severity
+
 __all__ = ["Finding", "FindingKind", "Severity"]
 
 
-class Severity(StrEnum):
-    """``info`` says what was decided; ``warning`` asks the user to look."""
-
-    INFO = "info"
-    WARNING = "warning"
+_COLUMN_CHARS = 256
+_MESSAGE_CHARS = 1024
 
 
 class FindingKind(StrEnum):
@@ -21,6 +22,7 @@ class FindingKind(StrEnum):
     LABELS_AS_TEXT = "LabelsAsText"
     POSITIVE_LABEL = "PositiveLabelChosen"
     POSITIVE_LABEL_UNUSED = "PositiveLabelUnused"
+    METRIC = "MetricQuestionable"
     IMBALANCED = "ImbalancedTarget"
     INFINITE = "InfiniteValues"
     DUPLICATES = "DuplicateRows"
@@ -66,3 +68,12 @@ class Finding:
     severity: Severity
     column: str | None
     message: str
+
+    def to_note(self) -> FindingNote:
+        """Return it as events and reports carry it; a long name or message is cut."""
+        return FindingNote(
+            finding=self.kind.value,
+            severity=self.severity,
+            column=None if self.column is None else shorten(self.column, _COLUMN_CHARS),
+            message=shorten(self.message, _MESSAGE_CHARS),
+        )

@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.features.suitability import bounded, check_target
 
 __all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
 
@@ -57,13 +58,6 @@ _BINARY = frozenset(
 _MULTICLASS = frozenset({"top_k_accuracy"})
 _NO_POSITIVE_LABEL = frozenset({"neg_negative_likelihood_ratio", "positive_likelihood_ratio"})
 """Scorers for two classes that cannot be told the positive label: they take the second one for it."""
-_LOWEST_TARGET = {
-    # The least value of the target that the scorer is defined for, and whether it may be reached.
-    "neg_mean_squared_log_error": (-1.0, False),
-    "neg_root_mean_squared_log_error": (-1.0, False),
-    "neg_mean_poisson_deviance": (0.0, True),
-    "neg_mean_gamma_deviance": (0.0, False),
-}
 _OTHER_NAMES = {
     "acc": "accuracy",
     "auc": "roc_auc",
@@ -193,8 +187,8 @@ def resolve_metric(
             f"{str(positive_label)!r} here; set spec.positiveLabel, or choose another metric, such as "
             "'balanced_accuracy'",
         )
-    if target is not None and name in _LOWEST_TARGET:
-        _check_range(name, target)
+    if target is not None:
+        check_target(name, target)
     return Metric(name=name, scorer=_scorer(name, classes, positive_label))
 
 
@@ -227,23 +221,10 @@ def _by_likeness(name: str, candidates: Sequence[str]) -> list[str]:
     return sorted(candidates, key=unlikeness)
 
 
-def _check_range(name: str, target: np.ndarray) -> None:
-    lowest, reached = _LOWEST_TARGET[name]
-    bad = target[target < lowest] if reached else target[target <= lowest]
-    if len(bad):
-        bound = f"{'at least' if reached else 'greater than'} {lowest:g}"
-        raise DataError(
-            "TargetOutOfRange",
-            f"spec.metric: {name!r} is defined for targets {bound}, but {len(bad):,} row(s) have less, such "
-            f"as {bad.min():g}; choose another metric, such as 'neg_mean_absolute_error', or leave these "
-            "rows out",
-        )
-
-
 def _scorer(name: str, classes: Sequence[Any] | None, positive_label: Any) -> Any:
     scorer = get_scorer(name)
     if classes is None:
-        return scorer
+        return bounded(name, scorer)
     # A part of the rows need not hold every class; what a scorer cannot see in them it has to be told.
     arguments = dict(scorer._kwargs)  # noqa: SLF001
     accepted = signature(scorer._score_func).parameters  # noqa: SLF001

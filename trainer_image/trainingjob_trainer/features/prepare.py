@@ -27,6 +27,7 @@ from trainingjob_trainer.features.split import (
     split_copies,
     split_rows,
 )
+from trainingjob_trainer.features.suitability import check_metric
 from trainingjob_trainer.features.target import (
     choose_positive,
     find_column,
@@ -65,6 +66,8 @@ class Prepared:
         Type of each column of ``frame``.
     schema
         The same for people and other programs.
+    row_numbers
+        Position in the file of each row of ``frame``.
     train_index, holdout_index
         Rows for search and rows set aside.
     folds
@@ -95,6 +98,7 @@ class Prepared:
     positive_label: Any
     feature_types: dict[str, FeatureType]
     schema: InputSchema
+    row_numbers: np.ndarray
     train_index: np.ndarray
     holdout_index: np.ndarray
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -160,7 +164,16 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     about_target = (*([inferred] if inferred else []), *goal.findings)
     about_columns = (*infinite, *typed, *leaks)
     read = tuple(one for one in columns.findings if one.column in {None, target_name, *used, *roles})
-    found = (*read, *lost, *about_target, *about_columns, *split.findings)
+    positive = None if goal.positive_label is None else str(goal.positive_label)
+    unsuited = check_metric(
+        goal.metric.name,
+        goal.values,
+        split,
+        classes=goal.classified,
+        positive=positive,
+        column=target_name,
+    )
+    found = (*read, *lost, *about_target, *unsuited, *about_columns, *split.findings)
     return Prepared(
         frame=features,
         target=goal.values,
@@ -180,6 +193,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
             positive_label=None if goal.positive_label is None else str(goal.positive_label),
             file=FileSchema.of(table, run.dataset.csv),
         ),
+        row_numbers=frame.index.to_numpy(dtype=np.intp),
         train_index=split.train,
         holdout_index=split.holdout,
         folds=split.folds,

@@ -37,7 +37,7 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where each row goes; all are positions (``intp``), sorted where time does not order them."""
+    """Where each row goes; all are positions (``intp``), in time's order within folds, else ascending."""
 
     train: np.ndarray
     holdout: np.ndarray
@@ -162,7 +162,7 @@ def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float
         return _positions(train, TimeSeriesSplit(n_splits=number).split(train))
 
     parts, more = _whole_folds(parts_of, train, classes, wanted)
-    return Split(train, holdout, parts, findings + more)
+    return Split(np.sort(train), np.sort(holdout), parts, findings + more)
 
 
 def _random(rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:

@@ -39,6 +39,11 @@ _SHOWN = 5
 _FEW_VALUES = 20  # different numbers that may be labels
 _MANY_LABELS = 1_000
 _LABEL_SHARE = 0.05
+_USUAL_POSITIVE = {
+    frozenset({"0", "1"}): "1",
+    frozenset({"0.0", "1.0"}): "1.0",
+    frozenset({"false", "true"}): "true",
+}
 _NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
 
@@ -306,7 +311,7 @@ def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
 
 
 def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any, tuple[Finding, ...]]:
-    """Return the positive label of a binary target: the one *asked* for, else the rarer one.
+    """Return the positive label of a binary target: the one *asked* for, else 1 or True, else the rarer one.
 
     Returns
     -------
@@ -325,9 +330,16 @@ def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any
         return None, (Finding(FindingKind.POSITIVE_LABEL_UNUSED, Severity.WARNING, target, message),)
     if asked is not None:
         return _match_label(labels.classes, asked), ()
-    # Of two equally frequent labels the later in order, as scikit-learn has it.
-    label = labels.classes[0] if labels.counts[0] < labels.counts[1] else labels.classes[1]
-    message = f"the positive label is {label!r}, the rarer one; set spec.positiveLabel if this is wrong"
+    first, second = labels.classes
+    by_text = {str(label).casefold(): label for label in labels.classes}
+    usual = _USUAL_POSITIVE.get(frozenset(by_text))
+    if usual is not None:
+        label, why = by_text[usual], f"as usual where the labels are {first!r} and {second!r}"
+    elif labels.counts[0] == labels.counts[1]:
+        label, why = second, "the later one of two that are equally frequent"
+    else:
+        label, why = first if labels.counts[0] < labels.counts[1] else second, "the rarer one"
+    message = f"the positive label is {label!r}, {why}; set spec.positiveLabel if this is wrong"
     return label, (Finding(FindingKind.POSITIVE_LABEL, Severity.INFO, target, message),)
 
 

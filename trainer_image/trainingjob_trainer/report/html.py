@@ -1,5 +1,6 @@
 """``report.html``: one self-contained page, made of the JSON documents alone."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ __all__ = ["render_html"]
 
 Document = Mapping[str, Any]
 _NOTE_CHARS = 300
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def render_html(*, leaderboard: Document, front: Document, summary: Document, data: Document) -> str:
@@ -35,6 +37,7 @@ def render_html(*, leaderboard: Document, front: Document, summary: Document, da
         loader=PackageLoader("trainingjob_trainer.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=_without_control_characters,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -60,6 +63,11 @@ def _searched_baseline(front: Document, summary: Document, data: Document) -> fl
     rows = {point.get("trainRows") for point in front["points"]}
     score = baseline["score"]
     return None if score is None or (rows and baseline.get("trainRows") not in rows) else float(score)
+
+
+def _without_control_characters(value: Any) -> Any:
+    """Return text without the characters that no HTML page may hold; everything else stays."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
 
 
 def _pictures(front: Document, summary: Document, data: Document) -> tuple[dict[str, Markup], dict[str, str]]:

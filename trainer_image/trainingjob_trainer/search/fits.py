@@ -35,7 +35,7 @@ class HoldoutResult:
     Parameters
     ----------
     score
-        In the run's metric.
+        In the run's metric; None if that is no finite number.
     predicted
         Shape (n_holdout,).
     probabilities
@@ -48,7 +48,7 @@ class HoldoutResult:
         What the scorer asked of the model, by the name of the method, for `search.replay`.
     """
 
-    score: float
+    score: float | None
     predicted: NDArray[Any]
     probabilities: NDArray[np.float64] | None
     classes: tuple[Any, ...] | None
@@ -137,8 +137,9 @@ def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
     extra = {}
     if classes is not None:
         extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
+    score = float(work.scorer(model, x, truth))
     return HoldoutResult(
-        score=score,
+        score=score if np.isfinite(score) else None,
         predicted=predicted,
         probabilities=probabilities,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),

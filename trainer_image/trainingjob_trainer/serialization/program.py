@@ -3,11 +3,16 @@
 import json
 from typing import Any
 
-from trainingjob_api import Task, ValidationStrategy
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.serialization.source import Source, Unrenderable, source_of
-from trainingjob_trainer.serialization.splits import SPLIT_IMPORTS, SPLITS, TARGET_RULES, TARGETS
+from trainingjob_trainer.serialization.splits import (
+    SPLIT,
+    SPLIT_IMPORTS,
+    TARGET_RULES,
+    TARGETS,
+    rows_source,
+)
 
 __all__ = ["program_of"]
 
@@ -17,15 +22,15 @@ Made with the packages in requirements.txt, and needs nothing else:
 
     python pipeline.py TABLE        a CSV or Parquet file with the columns below
 
-It fits the pipeline without a hold-out part of the rows and prints its score on them.
+It fits the pipeline without the rows that the run set aside and prints its score on them.
 {note}"""
 
 {imports}
 
 TARGET = {target}
 FEATURES = {features}
-HOLDOUT_FRACTION = {fraction}
-RANDOM_STATE = {seed}
+ROWS_IN_RUN = {rows}
+SHA256_IN_RUN = {sha256}
 SCORE_IN_RUN = {score}
 
 {helpers}
@@ -40,29 +45,38 @@ def make_scorer_of_run():
 
 '''
 
-_TAIL = '''
+_READ = '''
 def read_table(path):
     """Read a Parquet file, or a CSV file that is laid out as the run's; its values stay texts."""
     if path.endswith(".parquet"):
         return pd.read_parquet(path){index}.rename(columns=str)
     return {read}
 
+'''
 
+_TAIL = '''
 def main(path):
     """Fit without the hold-out rows and print the score on them."""
-    table, target = target_of(read_table(path))
-    train, test = split(table, target)
+    table = read_table(path)
+    part = split(path, table)
+    table, target = target_of(table[part > 0])
+    part = part[part > 0]
+    if len(target) != len(part):
+        sys.exit(f"{path} is not the table of the run: rows that had a target there have none")
+    train, test = np.flatnonzero(part == 1), np.flatnonzero(part == 2)
     pipeline = make_pipeline().fit(table[FEATURES].iloc[train], target[train])
     score = make_scorer_of_run()(pipeline, table[FEATURES].iloc[test], target[test])
-    print(f"{{len(train)}} rows for training, {{len(test)}} set aside")
-    print(f"hold-out score: {{score:.6g}} (in the run: {{SCORE_IN_RUN}})")
+    print(f"{len(train)} rows for training, {len(test)} set aside")
+    print(f"hold-out score: {score:.6g} (in the run: {SCORE_IN_RUN})")
+'''
 
+_END = """
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     main(sys.argv[1])
-'''
+"""
 
 _NAN = "np.nan"
 _MODEL_FILE = 'clone(joblib.load(pathlib.Path(__file__).with_name("model.joblib")))'
@@ -82,11 +96,8 @@ def program_of(outcome: RunOutcome) -> str:
     run, prepared = outcome.run, outcome.prepared
     pipeline, imports, helpers, note = _pipeline(outcome.model)
     scorer = _scorer(prepared.metric)
-    kind, constant = _split(outcome)
     imports |= (
-        set(scorer.imports)
-        | {"import sys", "import numpy as np", "import pandas as pd"}
-        | SPLIT_IMPORTS[kind]
+        {"import sys", "import numpy as np", "import pandas as pd"} | set(scorer.imports) | SPLIT_IMPORTS
     )
     head = _HEAD.format(
         name=run.name,
@@ -94,8 +105,8 @@ def program_of(outcome: RunOutcome) -> str:
         imports=_sorted_imports(imports),
         target=json.dumps(run.target_column, ensure_ascii=False),
         features=_names(list(prepared.feature_types)),
-        fraction=run.validation.holdout_fraction,
-        seed=f"{run.random_state}{constant}",
+        rows=len(prepared.row_numbers) + prepared.dropped_rows,
+        sha256=json.dumps(prepared.dataset_sha256),
         score=None if outcome.holdout_score is None else f"{outcome.holdout_score:.6g}",
         helpers="".join(f"\n{helper}\n" for helper in helpers),
         pipeline=pipeline,
@@ -103,8 +114,8 @@ def program_of(outcome: RunOutcome) -> str:
         scorer=scorer.expression,
     )
     file = prepared.schema.file
-    tail = _TAIL.format(read=file.csv_call("path"), index=".reset_index()" if file.index else "")
-    return head + _target(prepared) + SPLITS[kind] + tail
+    read = _READ.format(read=file.csv_call("path"), index=".reset_index()" if file.index else "")
+    return head + _target(prepared) + SPLIT + read + _TAIL + rows_source(prepared) + _END
 
 
 def _target(prepared: Prepared) -> str:
@@ -149,20 +160,6 @@ def _scorer(metric: Any) -> Source:
     call += f" greater_is_better={greater}"
     call += f", **{rest[1].expression}\n    )" if arguments else "\n    )"
     return Source(("from sklearn.metrics import make_scorer", *name.imports, *rest[1].imports), call)
-
-
-def _split(outcome: RunOutcome) -> tuple[str, str]:
-    """Return the kind of split and the lines with the constants that it needs."""
-    validation = outcome.run.validation
-    match validation.strategy:
-        case ValidationStrategy.GROUP:
-            return "group", f"\nGROUP = {json.dumps(validation.group_column, ensure_ascii=False)}"
-        case ValidationStrategy.TIME:
-            return "time", f"\nTIME = {json.dumps(validation.time_column, ensure_ascii=False)}"
-        case _ if outcome.prepared.task == Task.CLASSIFICATION:
-            return "stratified", ""
-        case _:
-            return "random", ""
 
 
 def _sorted_imports(statements: set[str]) -> str:

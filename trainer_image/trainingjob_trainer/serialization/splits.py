@@ -1,6 +1,13 @@
 """The parts of ``pipeline.py`` that repeat how the run read the target and set its hold-out rows aside."""
 
-__all__ = ["SPLITS", "SPLIT_IMPORTS", "TARGETS", "TARGET_RULES"]
+import base64
+import zlib
+
+import numpy as np
+
+from trainingjob_trainer.features import Prepared
+
+__all__ = ["SPLIT", "SPLIT_IMPORTS", "TARGETS", "TARGET_RULES", "rows_source"]
 
 TARGET_RULES = '''
 # What the texts of the target become, in order; numbers and booleans stay as they are.
@@ -47,54 +54,53 @@ def target_of(table):
 }
 """Source by kind of target; that of numbers takes the dtype."""
 
-SPLITS = {
-    "stratified": '''
-def split(table, target):
-    """Set a part of the rows of each class aside, the same as in the run; return positions."""
-    codes = np.unique(target, return_inverse=True)[1]
-    shuffled = np.random.default_rng(RANDOM_STATE).permutation(len(codes))
-    by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
-    members = np.split(by_class, np.cumsum(np.bincount(codes))[:-1])
-    sizes = [min(round(HOLDOUT_FRACTION * len(rows)), max(0, len(rows) - 2)) for rows in members]
-    chosen = [rows[:size] for rows, size in zip(members, sizes)]
-    test = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(table)), test), test
+SPLIT = '''
+def split(path, table):
+    """Return what each row is in the run: left out (0), for training (1) or set aside (2)."""
+    if len(table) != ROWS_IN_RUN:
+        sys.exit(
+            f"{path} has {len(table):,} rows, the table of the run {ROWS_IN_RUN:,}: the rows that were set "
+            "aside are known by their position. To fit other rows: from pipeline import make_pipeline"
+        )
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != SHA256_IN_RUN:
+            print("note: this is another file than the run's, so that the score may differ")
+    return np.where(bits(LEFT_OUT), 0, np.where(bits(HOLDOUT), 2, 1))
 
-''',
-    "random": '''
-def split(table, target):
-    """Set a part of the rows aside, the same as in the run; return positions."""
-    size = min(max(1, round(HOLDOUT_FRACTION * len(table))), len(table))
-    test = np.sort(np.random.default_rng(RANDOM_STATE).permutation(len(table))[:size])
-    return np.setdiff1d(np.arange(len(table)), test), test
 
-''',
-    "group": '''
-def split(table, target):
-    """Set whole groups of rows aside; return positions."""
-    groups = table[GROUP].astype("str").fillna("(missing)")
-    cut = GroupShuffleSplit(n_splits=1, test_size=HOLDOUT_FRACTION, random_state=RANDOM_STATE)
-    return next(cut.split(table, groups=groups))
+def bits(text):
+    """Return one boolean a row of the table."""
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return np.unpackbits(packed, count=ROWS_IN_RUN).astype(bool)
 
-''',
-    "time": '''
-def split(table, target):
-    """Set the latest rows aside; return positions."""
-    times = table[TIME]
-    if not pd.api.types.is_numeric_dtype(times):
-        times = pd.to_datetime(times, format="mixed", errors="coerce", utc=True)
-    order = np.argsort(times.to_numpy(), kind="stable")
-    order = order[times.notna().to_numpy()[order]]
-    cut = len(order) - max(1, round(HOLDOUT_FRACTION * len(order)))
-    return order[:cut], order[cut:]
+'''
+"""Source of the function that says where each row of the table goes."""
 
-''',
-}
-"""Source by strategy."""
+SPLIT_IMPORTS = frozenset({"import base64", "import hashlib", "import zlib"})
+"""What it needs."""
 
-SPLIT_IMPORTS: dict[str, set[str]] = {
-    "stratified": set(),
-    "random": set(),
-    "group": {"from sklearn.model_selection import GroupShuffleSplit"},
-    "time": set(),
-}
+_LITERAL = """
+# One bit a row of the table, packed and compressed: the rows that were set aside, and those that were left
+# out since they have no target or no time.
+HOLDOUT = (
+{holdout}
+)
+LEFT_OUT = (
+{left_out}
+)
+"""
+_LINE = 100
+
+
+def rows_source(prepared: Prepared) -> str:
+    """Return the literals that say which rows the run set aside and which it left out."""
+    total = len(prepared.row_numbers) + prepared.dropped_rows
+    holdout, left_out = np.zeros(total, dtype=bool), np.ones(total, dtype=bool)
+    holdout[prepared.row_numbers[prepared.holdout_index]] = True
+    left_out[prepared.row_numbers] = False
+    return _LITERAL.format(holdout=_text(holdout), left_out=_text(left_out))
+
+
+def _text(mask: np.ndarray) -> str:
+    text = base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode()
+    return "\n".join(f'    "{text[start : start + _LINE]}"' for start in range(0, len(text), _LINE))

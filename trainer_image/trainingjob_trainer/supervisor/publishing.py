@@ -78,6 +78,7 @@ def result_of(
         pareto_front=tuple(state.get("pareto_front") or ()),
         artifacts=artifacts,
         fallbacks=tuple(state["fallbacks"]),
+        findings=tuple(state["findings"]),
         warnings=tuple(state["warnings"]),
         progress=state.get("progress"),
         stopped_by=reporter.stopped_by_,

@@ -15,11 +15,13 @@ from trainingjob_api import (
     Report,
     ReportError,
     ResolvedRun,
+    Severity,
     Stage,
     dump_report,
     parse_report,
 )
 from trainingjob_api import Failure as ReportedFailure
+from trainingjob_api.report import MAX_FINDINGS
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import (
     BackendReady,
@@ -29,7 +31,6 @@ from trainingjob_trainer.events import (
     Event,
     Failed,
     FellBack,
-    FindingNote,
     ModelReady,
     Progressed,
     Saved,
@@ -39,7 +40,7 @@ from trainingjob_trainer.events import (
 
 __all__ = ["Reporter", "file_sink"]
 
-_MOST_WARNINGS = 50
+_MOST_WARNINGS = 20
 _MOST_FALLBACKS = 8
 _MESSAGE_CHARS = 1000
 _OWN = frozenset(
@@ -103,6 +104,7 @@ class Reporter:
             "attempt": attempt,
             "pod_uid": pod_uid,
             "resolved": run.summary(),
+            "findings": (),
             "warnings": (),
             "fallbacks": (),
             "digests": Digests(spec=run.search_digest()),
@@ -157,12 +159,10 @@ class Reporter:
             case StageChanged(stage=stage):
                 return {"stage": stage}
             case DataReady(resolved=resolved, data_digest=digest, findings=findings):
-                notes = tuple(_note(one) for one in findings)
                 digests = self.state_["digests"].model_copy(update={"data": digest})
-                # A second child finds the same again; what was said of the first one stays.
-                said = tuple(one for one in self.state_["warnings"] if one not in notes)
-                warnings = (*said, *notes)[:_MOST_WARNINGS]
-                return {"resolved": resolved, "digests": digests, "warnings": warnings}
+                # A second child finds the same again.
+                ordered = sorted(findings, key=lambda one: one.severity is not Severity.WARNING)
+                return {"resolved": resolved, "digests": digests, "findings": tuple(ordered[:MAX_FINDINGS])}
             case BackendReady(backend=backend):
                 ready = {"dask_ready": backend is Backend.DASK} if self._wants_dask else {}
                 return {"backend": backend, **ready}
@@ -191,10 +191,3 @@ class Reporter:
     def _with_fallback(self, fallback: Fallback) -> tuple[Fallback, ...]:
         known: tuple[Fallback, ...] = self.state_["fallbacks"]
         return (*known, fallback)[-_MOST_FALLBACKS:]
-
-
-def _note(finding: FindingNote) -> str:
-    """Return a finding in one sentence that names its column."""
-    column, message = finding.column, finding.message
-    text = message if column is None or column in message else f"column {column!r}: {message}"
-    return text[:_MESSAGE_CHARS]

@@ -9,6 +9,7 @@ from trainingjob_api import (
     Artifact,
     Best,
     Fallback,
+    FindingNote,
     LeaderboardEntry,
     ModelSource,
     ParetoPoint,
@@ -81,8 +82,10 @@ class RunResult:
         What was published and verified.
     fallbacks
         Steps down the ladder, in order.
+    findings
+        What the user should know of the table, warnings first; the summary in the output has all of them.
     warnings
-        What the user should know.
+        What the user should know of the run.
     progress
         The last counts of the search; None without one.
     stopped_by
@@ -108,6 +111,7 @@ class RunResult:
     pareto_front: tuple[ParetoPoint, ...]
     artifacts: tuple[Artifact, ...]
     fallbacks: tuple[Fallback, ...]
+    findings: tuple[FindingNote, ...]
     warnings: tuple[str, ...]
     progress: Progress | None
     stopped_by: str

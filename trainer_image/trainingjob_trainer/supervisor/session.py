@@ -12,11 +12,11 @@ import dask.system
 import distributed.system
 
 from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
+from trainingjob_api.text import shorten
 from trainingjob_trainer.dataset import load_table
 from trainingjob_trainer.events import (
     BackendReady,
     DataReady,
-    FindingNote,
     ModelReady,
     Resumed,
     Saved,
@@ -45,6 +45,7 @@ __all__ = ["History", "Session", "default_jobs"]
 
 _MIB = 1024 * 1024
 _MOST_JOBS = 8
+_LABEL_CHARS = 256
 
 
 def default_jobs(memory_limit_mb: int) -> int:
@@ -190,7 +191,7 @@ class Session:
         positive = prepared.positive_label
         resolved = Resolved(
             target_column=run.target_column,
-            positive_label=None if positive is None else str(positive),
+            positive_label=None if positive is None else shorten(str(positive), _LABEL_CHARS),
             task=prepared.task,
             metric=prepared.metric.name,
             strategy=run.validation.strategy,
@@ -219,15 +220,7 @@ class Session:
                 classes=None if prepared.classes is None else len(prepared.classes),
                 read_with=prepared.schema.file.example,
                 data_digest=prepared.dataset_sha256,
-                findings=tuple(
-                    FindingNote(
-                        finding=str(one.kind),
-                        severity=str(one.severity),
-                        column=one.column,
-                        message=one.message,
-                    )
-                    for one in prepared.findings
-                ),
+                findings=tuple(one.to_note() for one in prepared.findings),
             )
         )
 
