@@ -28,9 +28,10 @@ def small_store(
     cap: int | None = None,
     **changes: Any,
 ) -> StoreRef:
-    """Write a numeric two-class table of five columns, its folds, cut to `cap` rows, encoded already, with *changes*.
+    """Write a numeric two-class table of five columns, its folds, cut to *cap* rows, encoded already.
 
-    The encoder learns from the rows that it is fitted on, so that it shows which rows these were.
+    *changes* are those of its `WorkData`. The encoder learns from the rows that it is fitted on, so that it
+    shows which rows these were.
     """
     X, y = make_classification(rows, 5, n_informative=3, weights=[0.6], random_state=0)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])

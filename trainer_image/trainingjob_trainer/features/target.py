@@ -178,14 +178,17 @@ def _as_labels(
 
 
 def _word_finding(column: pd.Series, words: pd.Series, *, labels: bool) -> Finding:
-    message = (
-        f"read as a label, since it is frequent, though it may mean a missing value: {quoted(words)}; to "
-        "leave these rows out, list it in spec.dataset.csv.missingValues"
-        if labels
-        else f"{len(words):,} rows are left out, as their target is a word for a missing value: {quoted(words)}; "
-        "if it is a label, list the texts that are missing without it in spec.dataset.csv.missingValues ([] "
-        "for none)"
-    )
+    if labels:
+        message = (
+            f"read as a label, since it is frequent, though it may mean a missing value: {quoted(words)}; to "
+            "leave these rows out, list it in spec.dataset.csv.missingValues"
+        )
+    else:
+        message = (
+            f"{len(words):,} row(s) with a word for a missing value as target are left out: {quoted(words)}; "
+            "if it is a label, list the texts that are missing without it in spec.dataset.csv.missingValues "
+            "([] for none)"
+        )
     return Finding(FindingKind.LABEL_WORDS, Severity.WARNING, str(column.name), message)
 
 
@@ -306,7 +309,7 @@ def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     if kind in {"string", "empty"}:
         return values, ()
     what = "numbers with fractions" if kind in _NUMBER_KINDS else f"of several types ({kind})"
-    message = f"the labels of {column.name!r} are {what}; they are read, and predicted, as text"
+    message = f"the labels are {what}; they are read, and predicted, as text"
     return values, (Finding(FindingKind.LABELS_AS_TEXT, Severity.WARNING, str(column.name), message),)
 
 

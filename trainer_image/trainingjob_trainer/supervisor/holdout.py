@@ -3,7 +3,6 @@
 import math
 from statistics import stdev
 
-import numpy as np
 from scipy import stats
 
 from trainingjob_trainer.features import Prepared
@@ -21,7 +20,7 @@ def holdout_interval(prepared: Prepared, fitted: Fitted, *, random_state: int) -
     Rows are drawn, or whole groups where `Prepared.groups` are kept together.
     """
     holdout, rows = fitted.holdout, prepared.holdout_index
-    if not holdout.responses:
+    if not holdout.responses or holdout.score is None:
         return None
     return bootstrap_interval(
         replay(holdout.responses, prepared.metric.scorer, holdout.classes),
@@ -32,7 +31,7 @@ def holdout_interval(prepared: Prepared, fitted: Fitted, *, random_state: int) -
     )
 
 
-def gap_warning(candidate: Candidate, holdout_score: float, interval: Interval | None) -> str | None:
+def gap_warning(candidate: Candidate, holdout_score: float | None, interval: Interval | None) -> str | None:
     """Return a warning if the hold-out score is far from the cross-validated one, else None.
 
     It is far if the cross-validated score is outside the interval, and the hold-out score is outside the
@@ -41,11 +40,11 @@ def gap_warning(candidate: Candidate, holdout_score: float, interval: Interval |
     make that range wide, ten make it narrow.
     """
     folds = candidate.fold_scores
-    if interval is None or candidate.score is None or len(folds) < 2:  # noqa: PLR2004
+    if interval is None or holdout_score is None or candidate.score is None or len(folds) < 2:  # noqa: PLR2004
         return None
     spread = stats.t.ppf((1 + CONFIDENCE) / 2, len(folds) - 1) * stdev(folds) * math.sqrt(1 + 1 / len(folds))
     inside = interval.low <= candidate.score <= interval.high
-    if inside or not np.isfinite(holdout_score) or abs(holdout_score - candidate.score) <= spread:
+    if inside or abs(holdout_score - candidate.score) <= spread:
         return None
     below = holdout_score < candidate.score
     return (
