@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.dataset import CsvLayout
-from trainingjob_trainer.features.columns import Columns, describe_layout, read_columns, read_texts
+from trainingjob_trainer.features.assumptions import describe_layout
+from trainingjob_trainer.features.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.features.encoder import build_encoder
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 
@@ -276,13 +277,14 @@ def test_dates_that_leave_it_open_follow_the_others() -> None:
 
 def test_the_layout_is_told_where_it_is_not_the_usual_one() -> None:
     frame = pd.DataFrame({"x": ["1,5", "2,25"] * 20}, dtype="str")
-    texts = read_texts(frame, None, ";")
-    (told,) = describe_layout(CsvLayout(separator=";"), texts)
+    semicolons, usual = CsvLayout(separator=";"), Csv()
+    (told,) = describe_layout(semicolons, usual, read_texts(frame, None, ";").decimal)
     assert "';' between the fields (spec.dataset.csv.separator)" in told.message
     assert "a comma before the fraction" in told.message
-    assert describe_layout(CsvLayout(), read_texts(frame.replace(",", ".", regex=True), None, ",")) == ()
+    points = frame.replace(",", ".", regex=True)
+    assert describe_layout(CsvLayout(), usual, read_texts(points, None, ",").decimal) == ()
     said = Csv.model_validate({"separator": ";", "decimal": ","})
-    assert describe_layout(CsvLayout(separator=";"), read_texts(frame, said, ";")) == ()
+    assert describe_layout(semicolons, said, ",") == ()
 
 
 @given(

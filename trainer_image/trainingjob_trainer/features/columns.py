@@ -7,9 +7,17 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.dataset import CsvLayout
-from trainingjob_trainer.features.dates import DateReading, parse_dates, read_dates_as
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.assumptions import (
+    clock_finding,
+    date_findings,
+    missing_words_finding,
+    notation_finding,
+    placeholder_finding,
+    unreadable_finding,
+    zeros_finding,
+)
+from trainingjob_trainer.features.dates import DateReading, read_dates_as
+from trainingjob_trainer.features.finding import Finding
 from trainingjob_trainer.features.notation import (
     DEFAULT_MISSING,
     PLACEHOLDERS,
@@ -26,16 +34,13 @@ __all__ = [
     "Columns",
     "Texts",
     "as_truths",
-    "describe_layout",
-    "has_zeros",
     "is_text",
-    "quoted",
+    "leading_zeros",
     "read_columns",
     "read_numbers_of",
     "read_texts",
     "seconds_of_day",
     "without_missing",
-    "zeros_finding",
 ]
 
 NUMBERS = 0.95
@@ -47,8 +52,6 @@ _MOST_TOKENS = 5
 _LEAST_ROWS = 2  # of a word that stands for a missing number
 _LEAST_VALUES = 20
 _HALF = 0.5
-_SHOWN = 3
-_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,6 @@ def is_text(column: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(column))
 
 
-def quoted(values: pd.Series) -> str:
-    """Return the most frequent of some texts, quoted, and how many rows have each."""
-    counts = values.astype("str").value_counts()
-    shown = [f"{str(text)[:_SHOWN_CHARACTERS]!r} ({count:,})" for text, count in counts.head(_SHOWN).items()]
-    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return f"{', '.join(shown)}{more}"
-
-
 def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> Texts:
     """Look at all columns of text of a table.
 
@@ -158,19 +153,6 @@ def _day_first(frame: pd.DataFrame, looks: Mapping[str, Look]) -> bool | None:
     return found.count(True) >= found.count(False) if found else None
 
 
-def describe_layout(layout: CsvLayout | None, texts: Texts) -> tuple[Finding, ...]:
-    """Report how a CSV file is laid out where that is not the usual way and the job does not say it."""
-    assumed = []
-    if layout is not None and layout.separator != "," and texts.csv.separator is None:
-        assumed.append(f"{layout.separator!r} between the fields (spec.dataset.csv.separator)")
-    if texts.decimal == "," and texts.csv.decimal is None:
-        assumed.append("a comma before the fraction of numbers (spec.dataset.csv.decimal)")
-    if not assumed:
-        return ()
-    message = f"the file is read with {' and '.join(assumed)}; set the field if this is wrong"
-    return (Finding(FindingKind.FILE_LAYOUT, Severity.INFO, None, message),)
-
-
 def read_columns(
     frame: pd.DataFrame, texts: Texts, asked: Mapping[str, FeatureType], *, skip: str
 ) -> Columns:
@@ -205,7 +187,7 @@ def read_columns(
         elif _is_clock(column):
             changed[name] = seconds_of_day(column)
             readings[name] = Reading(missing=texts.missing, clock=True)
-            findings.append(_clock_finding(name))
+            findings.append(clock_finding(name))
         else:
             readings[name] = replace(usual_reading(column), missing=texts.missing)
         reading = readings[name]
@@ -213,7 +195,7 @@ def read_columns(
             read = changed.get(name, column)
             date = _date(read, texts, asked=kind is not None)
             readings[name] = replace(reading, date=date)
-            findings += _date_findings(read, date, texts)
+            findings += date_findings(read, date, texts.csv)
     return Columns(frame.assign(**changed) if changed else frame, readings, tuple(findings))
 
 
@@ -230,12 +212,12 @@ def _read_text(
             return truths, reading, findings
         if kind is None and not look.written and present.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
             clock = replace(reading, clock=True)
-            return seconds_of_day(present), clock, [*findings, _clock_finding(name)]
+            return seconds_of_day(present), clock, [*findings, clock_finding(name)]
         notation = texts.notation_of(name)
         asked = kind is FeatureType.NUMERIC and look.readable(notation) > 0
         numbers = asked or (kind is None and _holds_numbers(look, notation))
-        if numbers and kind is None and has_zeros(present):
-            findings.append(zeros_finding(present))
+        if numbers and kind is None and leading_zeros(present).any():
+            findings.append(zeros_finding(present[leading_zeros(present)]))
         elif numbers:
             values, read, found = read_numbers_of(column, present, texts, notation)
             return values, read, [*findings, *found]
@@ -275,11 +257,7 @@ def _default_missing(column: pd.Series, present: pd.Series, texts: Texts) -> lis
     gone = gone[gone.str.strip() != ""]
     if gone.empty or texts.csv.missing_values is not None:
         return []
-    message = (
-        f"{len(gone):,} of {len(column):,} values count as missing: {quoted(gone)}; list the texts that are "
-        "missing in spec.dataset.csv.missingValues if these are values"
-    )
-    return [Finding(FindingKind.MISSING_WORDS, Severity.INFO, str(column.name), message)]
+    return [missing_words_finding(column, gone)]
 
 
 def as_truths(column: pd.Series) -> pd.Series | None:
@@ -290,9 +268,9 @@ def as_truths(column: pd.Series) -> pd.Series | None:
     return values.astype(bool) if column.notna().all() else values.where(column.notna(), None)
 
 
-def has_zeros(column: pd.Series) -> bool:
-    """Return whether some texts are digits behind a leading zero, as codes are."""
-    return bool(column.str.fullmatch(_LEADING_ZERO).fillna(value=False).any())
+def leading_zeros(column: pd.Series) -> pd.Series:
+    """Return which texts are digits behind a zero, as codes are."""
+    return column.str.fullmatch(_LEADING_ZERO).fillna(value=False).astype(bool)
 
 
 def read_numbers_of(
@@ -324,16 +302,12 @@ def read_numbers_of(
         words = words.drop(placeholders.index)
         missing = (*missing, *sorted(set(placeholders[~placeholders.str.casefold().isin(PLACEHOLDERS)])))
         if len(placeholders):
-            findings.append(_placeholder_finding(column, placeholders))
+            findings.append(placeholder_finding(column, placeholders))
     if len(words):
-        message = (
-            f"{len(words):,} value(s) cannot be read as numeric and count as missing: {quoted(words)}; set "
-            "the type in spec.featureTypes if it is another"
-        )
-        findings.append(Finding(FindingKind.UNREADABLE, Severity.WARNING, name, message))
+        findings.append(unreadable_finding(words, FeatureType.NUMERIC.value))
     look = texts.looks[name]
     if not notation.plain or (look.open and texts.csv.thousands is None):
-        findings.append(_notation_finding(present, numbers, notation, guessed=look.open))
+        findings.append(notation_finding(present, numbers, notation, guessed=look.open))
     present_numbers = numbers.dropna()
     whole = bool(len(present_numbers)) and bool((present_numbers == present_numbers.round()).all())
     reading = Reading(
@@ -349,42 +323,6 @@ def read_numbers_of(
     return numbers, reading, findings
 
 
-def _notation_finding(
-    present: pd.Series, numbers: pd.Series, notation: Notation, *, guessed: bool
-) -> Finding:
-    """Report how numbers are read; with *guessed*, the values alone could mean something else."""
-    marked = present[numbers.notna() & ~present.str.fullmatch(r"\s*\d+\s*").fillna(value=True)]
-    example = marked if len(marked) else present[numbers.notna()]
-    how = notation.describe() or "a point before the fraction"
-    text, number = str(example.iloc[0]).strip(), numbers[example.index[0]]
-    message = (
-        f"numbers are read with {how}: {text!r} is {number:.10g}; if "
-        "this is wrong, set spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
-    )
-    severity = Severity.WARNING if guessed else Severity.INFO
-    return Finding(FindingKind.NUMBER_NOTATION, severity, str(present.name), message)
-
-
-def _placeholder_finding(column: pd.Series, placeholders: pd.Series) -> Finding:
-    message = (
-        f"{len(placeholders):,} of {len(column):,} values ({len(placeholders) / len(column):.1%}) stand "
-        f"among numbers and count as missing: {quoted(placeholders)}; list the texts that are missing in "
-        "spec.dataset.csv.missingValues, or set the type to categorical in spec.featureTypes, if they say "
-        "more"
-    )
-    return Finding(FindingKind.PLACEHOLDERS, Severity.WARNING, str(column.name), message)
-
-
-def zeros_finding(column: pd.Series) -> Finding:
-    """Return what is told of a column of codes with leading zeros."""
-    zeros = column[column.str.fullmatch(_LEADING_ZERO).fillna(value=False)]
-    message = (
-        f"the column is read as text, since {len(zeros):,} value(s) begin with a zero, as codes do, such as "
-        f"{str(zeros.iloc[0]).strip()!r}; set it to numeric in spec.featureTypes if it holds quantities"
-    )
-    return Finding(FindingKind.LEADING_ZEROS, Severity.INFO, str(column.name), message)
-
-
 def _is_clock(column: pd.Series) -> bool:
     return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "time"
 
@@ -397,38 +335,9 @@ def seconds_of_day(column: pd.Series) -> pd.Series:
     return pd.to_timedelta(texts, errors="coerce").dt.total_seconds().astype("float64")
 
 
-def _clock_finding(name: str) -> Finding:
-    message = (
-        "times of the day are read as seconds since midnight; set the type in spec.featureTypes if they are "
-        "something else"
-    )
-    return Finding(FindingKind.TIME_OF_DAY, Severity.INFO, name, message)
-
-
 def _date(column: pd.Series, texts: Texts, *, asked: bool) -> DateReading | None:
     """Return how a column is read as dates, or None if nothing says that it holds some."""
     if pd.api.types.is_numeric_dtype(column) and not asked:
         return None
     reading = read_dates_as(column, day_first=texts.day_first, zone=texts.csv.time_zone)
     return reading if asked or reading.guessed else None
-
-
-def _date_findings(column: pd.Series, date: DateReading | None, texts: Texts) -> list[Finding]:
-    if date is None:
-        return []
-    name, findings = str(column.name), []
-    if date.ambiguous and texts.csv.day_first is None:
-        order = "the day" if date.day_first else "the month"
-        example = column.dropna().iloc[[0]]
-        message = (
-            f"no value tells day and month apart, so {order} is read first: {example.iloc[0]!r} is "
-            f"{parse_dates(example, date).iloc[0]:%Y-%m-%d}; set spec.dataset.csv.dayFirst if this is wrong"
-        )
-        findings.append(Finding(FindingKind.DATE_ORDER, Severity.WARNING, name, message))
-    if date.offsets and texts.csv.time_zone is None:
-        message = (
-            "the time stamps have offsets, and their hours and weekdays are taken in UTC; set "
-            "spec.dataset.csv.timeZone to those of another zone"
-        )
-        findings.append(Finding(FindingKind.TIMES_IN_UTC, Severity.INFO, name, message))
-    return findings

@@ -8,7 +8,7 @@ import pandas as pd
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.columns import quoted
+from trainingjob_trainer.features.assumptions import unreadable_finding
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.reading import Reading
@@ -142,13 +142,7 @@ def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
 def _lost(column: pd.Series, kind: FeatureType, reading: Reading) -> list[Finding]:
     """Return a finding if some values cannot be read as *kind*."""
     bad = column[column.notna() & _parsed(column, kind, reading).isna()]
-    if bad.empty:
-        return []
-    message = (
-        f"{len(bad):,} value(s) cannot be read as {kind.value} and count as missing: {quoted(bad)}; set the "
-        "type in spec.featureTypes if it is another"
-    )
-    return [Finding(FindingKind.UNREADABLE, Severity.WARNING, str(column.name), message)]
+    return [] if bad.empty else [unreadable_finding(bad, kind.value)]
 
 
 def _infer(column: pd.Series, reading: Reading) -> tuple[FeatureType, list[Finding]]:

@@ -10,8 +10,9 @@ from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.dataset import Table
 from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.features.assumptions import describe_layout
 from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
-from trainingjob_trainer.features.columns import Columns, describe_layout, read_columns, read_texts
+from trainingjob_trainer.features.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.features.copies import duplicate_rows, find_duplicates, sets_of_copies
 from trainingjob_trainer.features.dates import parse_dates
 from trainingjob_trainer.features.feature_types import infer_feature_types
@@ -212,7 +213,7 @@ def _read(table: Table, run: ResolvedRun) -> tuple[Columns, Reading]:
     metric = None if run.metric is None else metric_task(run.metric)
     target, reading, found = read_target(table.frame[name], texts, wanted=metric or run.task)
     columns = read_columns(table.frame, texts, run.feature_types, skip=name)
-    layout = describe_layout(table.csv, texts)
+    layout = describe_layout(table.csv, texts.csv, texts.decimal)
     frame = columns.frame.assign(**{name: target})
     return replace(columns, frame=frame, findings=(*layout, *found, *columns.findings)), reading
 

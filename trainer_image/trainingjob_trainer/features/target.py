@@ -9,15 +9,14 @@ import pandas as pd
 
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.features.assumptions import quoted, zeros_finding
 from trainingjob_trainer.features.columns import (
     NUMBERS,
     Texts,
     as_truths,
-    has_zeros,
-    quoted,
+    leading_zeros,
     read_numbers_of,
     without_missing,
-    zeros_finding,
 )
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.features.notation import Notation
@@ -118,13 +117,17 @@ def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Se
     if truths is not None:
         return truths, reading, []
     plain = pd.to_numeric(present, errors="coerce")
-    if plain.notna().eq(present.notna()).all() and texts.notation_of(name).plain and not has_zeros(present):
+    if (
+        plain.notna().eq(present.notna()).all()
+        and texts.notation_of(name).plain
+        and not leading_zeros(present).any()
+    ):
         return plain, reading, _dropped_words(column, present)
     look, notation = texts.looks[name], texts.notation_of(name)
     readable = look.readable(notation)
     among = sum(look.written.values()) + sum(look.tokens.values()) - look.placeholders
     numbers = wanted is Task.REGRESSION or (
-        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not has_zeros(present)
+        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not leading_zeros(present).any()
     )
     if wanted is not Task.CLASSIFICATION and readable and numbers:
         return _as_numbers(column, present, texts, notation)
@@ -171,8 +174,8 @@ def _as_labels(
             some = words[words.str.strip().isin(labels) == kept]
             if len(some):
                 findings.append(_word_finding(column, some, labels=kept))
-    if has_zeros(present):
-        findings.append(zeros_finding(present))
+    if leading_zeros(present).any():
+        findings.append(zeros_finding(present[leading_zeros(present)]))
     findings += _similar_labels(present)
     return present, Reading(missing=missing), findings
 
