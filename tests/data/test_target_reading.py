@@ -16,7 +16,10 @@ PRICES = RNG.permutation(np.arange(ROWS) * 911 + 20_000)
 
 
 def ready(target: Any, separator: str = ",", **spec: Any) -> Prepared:
-    frame = pd.DataFrame({"a": RNG.normal(size=ROWS).round(3), "y": target}).astype("str")
+    beside = pd.Series(RNG.normal(size=ROWS).round(2).astype(str))
+    if separator == ";":
+        beside = beside.str.replace(".", ",")
+    frame = pd.DataFrame({"a": beside, "y": target}).astype("str")
     table = Table(
         frame=frame,
         sha256="0" * 64,
