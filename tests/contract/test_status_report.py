@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from trainingjob_api import (
     Artifact,
@@ -16,6 +17,7 @@ from trainingjob_api import (
     Fallback,
     FindingNote,
     LeaderboardEntry,
+    NotFitted,
     ParetoPoint,
     Phase,
     Progress,
@@ -206,3 +208,32 @@ def test_scores(value, text):
 def test_no_score_is_not_a_number(value):
     with pytest.raises(ValueError, match="finite"):
         format_score(value)
+
+
+def test_the_best_has_its_rows_an_interval_and_what_could_not_be_fitted():
+    best = Best(
+        pipeline="PCA",
+        score="0.8",
+        train_rows=8000,
+        test_rows=2000,
+        holdout_rows=500,
+        holdout_interval=("0.7", "0.9"),
+        not_fitted=(NotFitted(pipeline="SVC", score="0.9", reason="the fit took longer than 9.0 s"),),
+    )
+    plain = json.loads(best.model_dump_json(by_alias=True, exclude_none=True))
+    assert plain == {
+        "pipeline": "PCA",
+        "score": "0.8",
+        "trainRows": 8000,
+        "testRows": 2000,
+        "holdoutRows": 500,
+        "holdoutInterval": ["0.7", "0.9"],
+        "notFitted": [{"pipeline": "SVC", "score": "0.9", "reason": "the fit took longer than 9.0 s"}],
+    }
+    assert Best.model_validate_json(json.dumps(plain)) == best
+
+
+@pytest.mark.parametrize("interval", [(), ("0.7",), ("0.7", "0.8", "0.9"), ("0.7", "nan"), (0.7, 0.9)])
+def test_an_interval_is_two_numbers_as_text(interval):
+    with pytest.raises(ValidationError):
+        Best(pipeline="PCA", holdout_interval=interval)

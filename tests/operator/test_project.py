@@ -10,7 +10,16 @@ import pytest
 
 from support.fake_kubernetes import Cluster, Operation, Store
 from support.fake_kubernetes.golden import check_text
-from trainingjob_api import LeaderboardEntry, ParetoPoint, Phase, Progress, Report, TrainingJobStatus
+from trainingjob_api import (
+    Best,
+    LeaderboardEntry,
+    NotFitted,
+    ParetoPoint,
+    Phase,
+    Progress,
+    Report,
+    TrainingJobStatus,
+)
 from trainingjob_api.status import MAX_STATUS_BYTES
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.names import Owner
@@ -100,6 +109,22 @@ def test_a_condition_keeps_its_time_while_its_status_stays():
         one.type: one for one in project(replace(SUBJECT, status=first), Observed(), ended, later).conditions
     }
     assert third["Failed"].last_transition_time == later
+
+
+def test_the_status_has_all_that_is_known_of_the_best():
+    missed = NotFitted(pipeline="SVC", score="0.95", reason="the fit took longer than 9.0 s")
+    best = Best(
+        pipeline="PCA",
+        score="0.9",
+        train_rows=8000,
+        holdout_score="0.8",
+        holdout_rows=500,
+        holdout_interval=("0.7", "0.9"),
+        not_fitted=(missed,),
+    )
+    report = Report(job_uid="u", best=best)
+    status = project(SUBJECT, Observed(report=report), STEP, NOW)
+    assert status.best == best
 
 
 def test_what_a_report_is_silent_about_stays():

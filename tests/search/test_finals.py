@@ -23,7 +23,7 @@ from trainingjob_trainer.search.fitting import FittingFailed, fit_all, fit_best,
 from trainingjob_trainer.search.inline import InlinePool
 from trainingjob_trainer.search.progress import FinalFits, FitEstimate
 from trainingjob_trainer.search.sampling import fold_rows
-from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work
+from trainingjob_trainer.search.store import StoreRef, load_frame, load_whole_folds, load_work
 from trainingjob_trainer.search.task import Completion, Task
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.pipeline_spec import describe
@@ -282,6 +282,9 @@ def test_finalists_are_scored_on_whole_folds(ref: StoreRef) -> None:
     one = score_whole_fold([LINEAR], ref, 0, no_limit())[0]
     assert isinstance(one, WholeScore)
     assert found[1].fold_scores[0] == one.score
+    (train, test), frame, target = load_whole_folds(ref)[0], load_frame(ref).to_numpy(), load_work(ref).target
+    known = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[train], target[train])
+    assert one.score == known.score(frame[test], target[test])
     assert found[1].score == pytest.approx(sum(found[1].fold_scores) / 2)
 
 

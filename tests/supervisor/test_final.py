@@ -132,7 +132,7 @@ def test_what_is_no_better_than_the_baseline_is_not_fitted(
 
 
 def test_a_search_without_a_score_leaves_the_baseline(unfittable: set[str]) -> None:
-    with pytest.raises(FittingFailed):
+    with pytest.raises(FittingFailed, match="no pipeline of the search was scored"):
         stage(Told()).fit(searched(), ())
 
 

@@ -16,7 +16,7 @@ from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.limits import LimitExceeded, time_limit
 from trainingjob_trainer.search.sampling import fold_rows
 from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work
-from trainingjob_trainer.search.taskkit import TaskLimit, let_the_last_answer_go, quiet
+from trainingjob_trainer.search.taskkit import MIN_USEFUL_SECONDS, TaskLimit, let_the_last_answer_go, quiet
 from trainingjob_trainer.search.tasks import encode_rows
 from trainingjob_trainer.search_space.pipeline_spec import build
 
@@ -125,7 +125,10 @@ def score_whole_fold(
     """
     let_the_last_answer_go()
     out: list[WholeScore | None] = []
-    with contextlib.suppress(LimitExceeded), time_limit(limit.effective()), quiet():
+    seconds = limit.effective()
+    if seconds < MIN_USEFUL_SECONDS:
+        return out
+    with contextlib.suppress(LimitExceeded), time_limit(seconds), quiet():
         train, test = load_whole_folds(ref)[fold]
         encoded = [_matrix(part, ref) for part in encode_rows(ref, train, test)]
         out.extend(_score(pipeline, ref, encoded, (train, test)) for pipeline in pipelines)

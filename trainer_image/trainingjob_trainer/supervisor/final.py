@@ -7,7 +7,7 @@ from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.clock import RunClock, overrun_allowance
 from trainingjob_trainer.search.finalists import FinalistPlan, contenders, score_finalists
-from trainingjob_trainer.search.fitting import NotFitted, fit_best
+from trainingjob_trainer.search.fitting import FittingFailed, NotFitted, fit_best
 from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.progress import FinalFits, FitEstimate
 from trainingjob_trainer.search.sampling import fold_rows
@@ -115,9 +115,11 @@ class FinalStage:
         FittingFailed
             If none of those that beat the baseline could be fitted, or the search found none at all.
         """
+        if not searched.ranked:
+            raise FittingFailed("no pipeline of the search was scored in the time that it had")
         baseline = self.baseline.candidate
         better = contenders(searched.ranked, baseline, finalists)
-        if not better and searched.ranked:
+        if not better:
             found = any(one.key == baseline.key for one in searched.ranked)
             return Final(best=self.baseline, source=ModelSource.TPOT if found else ModelSource.BASELINE)
         candidate, fitted, not_fitted = fit_best(
