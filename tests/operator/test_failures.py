@@ -4,6 +4,7 @@ import pytest
 
 from support.fake_kubernetes.cluster import container
 from trainingjob_operator.names import Child
+from trainingjob_operator.observe.pods import read_pod
 
 
 def test_completion_without_a_report_is_no_success(cluster, operation):
@@ -238,3 +239,18 @@ def test_a_quota_is_named_from_the_jobs_events(cluster, operation):
     )
     assert operation.settle() is not None
     assert cluster.ready == ("False", "QuotaExceeded")
+
+
+def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
+    raw = {
+        "metadata": {"uid": "p", "creationTimestamp": "2026-11-01T12:00:00Z"},
+        "status": {
+            "phase": "Failed",
+            "reason": "NodeLost",
+            "containerStatuses": [{"name": "trainer", "state": {"running": {}}}],
+        },
+    }
+    seen = read_pod(raw, {})
+    assert (seen.running, seen.finished) == (False, True)
+    raw["status"]["phase"] = "Running"
+    assert read_pod(raw, {}).running

@@ -8,7 +8,7 @@ import pytest
 from support.fake_kubernetes import Cluster, DirectClient, Fault, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.gateway import Gateway
+from trainingjob_operator.gateway import Gateway, transport
 from trainingjob_operator.gateway import jobs as gateway
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.step import Suspension
@@ -156,3 +156,12 @@ def test_the_event_of_an_own_write_is_no_news(store, cluster):
     cluster.change(suspend=True)
     assert not operation.reconciler.is_echo(operation.key, cluster.job["metadata"]["resourceVersion"])
     assert not operation.reconciler.is_echo(operation.key, None)
+
+
+def test_the_servers_wish_to_wait_is_read_from_body_and_header(store):
+    with pytest.raises(ApiFault) as caught:
+        asyncio.run(gate(store, Fault(429, retry_after=7.0)).read_job("a", "b"))
+    assert caught.value.retry_after == 7.0
+    with pytest.raises(ApiFault) as caught:
+        transport._checked(503, b"{}", "5")
+    assert caught.value.retry_after == 5.0

@@ -12,12 +12,14 @@ from support.fake_kubernetes import Cluster, Operation, Store
 from support.fake_kubernetes.golden import check_text
 from trainingjob_api import (
     Best,
+    Failure,
     LeaderboardEntry,
     NotFitted,
     ParetoPoint,
     Phase,
     Progress,
     Report,
+    Resolved,
     TrainingJobStatus,
 )
 from trainingjob_api.status import MAX_STATUS_BYTES
@@ -325,6 +327,22 @@ def test_what_has_ended_stays_as_it_was_whatever_is_seen_later():
     later = NOW + timedelta(hours=1)
     for seen in (Observed(), Observed(report=other, begun=later, pods=(PodSeen(uid="p", created=later),))):
         assert project(replace(SUBJECT, status=old), seen, end, later) == old
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
+def test_what_the_conditions_of_an_ended_job_say_of_cluster_and_artifacts_stays(phase):
+    resolved = Resolved(parallel_mode="distributed", automl_enabled=True)
+    failure = Failure(reason="UploadFailed", message="the bucket is away", exit_code=1)
+    report = Report(job_uid="u", final=True, dask_ready=True, failure=failure)
+    begun = replace(SUBJECT, status=TrainingJobStatus(resolved=resolved))
+    end = replace(STEP, phase=phase, ended=NOW)
+    old = project(begun, Observed(report=report, begun=NOW), end, NOW)
+    told = {one.type: (one.status, one.reason) for one in old.conditions}
+    assert told["DaskReady"] == ("True", "DaskReady")
+    uploaded = ("True", "Uploaded") if phase is Phase.SUCCEEDED else ("False", "UploadFailed")
+    assert told["ArtifactsUploaded"] == uploaded
+    # The report is gone, as it is once somebody has deleted its ConfigMap.
+    assert project(replace(SUBJECT, status=old), Observed(), end, NOW) == old
 
 
 def test_a_start_stays_although_the_fence_is_made_again():

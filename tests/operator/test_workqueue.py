@@ -163,3 +163,37 @@ def test_many_keys_are_all_worked_on(workers):
         assert queue.longest_seconds() == 0
 
     run(work, scenario, workers)
+
+
+def delays(*faults):
+    """Return when a key is due again after each of *faults*, one after the other."""
+
+    async def work(_):
+        fault = left.pop(0)
+        if fault is not None:
+            raise fault
+
+    async def passes():
+        queue = WorkQueue(work, workers=1, metrics=Metrics(CollectorRegistry()))
+        return [await queue._pass("a") for _ in faults]
+
+    left = list(faults)
+    return asyncio.run(passes())
+
+
+def test_the_servers_wish_to_wait_is_respected():
+    asked, longer, without = delays(
+        ApiFault(429, "busy", 30.0), ApiFault(503, "busy", 600.0), ApiFault(503, "busy")
+    )
+    assert asked == 30.0
+    assert longer == 600.0
+    assert without <= 0.8
+
+
+def test_the_back_off_doubles_to_a_minute_and_ends_with_the_faults():
+    found = delays(*[ApiFault(500, "no")] * 20, None, ApiFault(500, "no"))
+    for number, delay in enumerate(found[:20]):
+        whole = min(60.0, 0.2 * 2**number)
+        assert whole / 2 <= delay <= whole
+    assert found[20] is None
+    assert found[21] <= 0.2
