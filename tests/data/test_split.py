@@ -229,3 +229,27 @@ def test_copies_are_cut_apart_where_a_class_has_few_different_rows() -> None:
     assert split_copies(of_row, codes, seed=0, **USUAL) is None
     assert split_copies(np.where(of_row == 101, 100, of_row), codes, seed=0, **USUAL) is None
     assert split_copies(np.repeat([*range(40), 40], [1] * 40 + [10]), None, seed=0, **USUAL) is None
+
+
+@pytest.mark.parametrize("classify", [True, False])
+def test_folds_are_shuffled_by_the_seed(classify: bool) -> None:
+    codes = classes_of(np.arange(1000) % 2) if classify else None
+
+    def places(seed: int) -> list[list[int]]:
+        """Return where each fold's scored rows stand among those outside the hold-out."""
+        split = split_rows(1000, codes, seed=seed, **USUAL)
+        return [np.searchsorted(split.train, score).tolist() for _, score in split.folds]
+
+    for fold in places(0):
+        assert np.mean(fold) == pytest.approx(400, abs=80), "no fold is a stretch of the table"
+    assert places(0) == places(0)
+    assert places(0) != places(1)
+
+
+def test_fewer_folds_that_score_every_row_come_before_more_that_do_not() -> None:
+    codes = np.array([0] * 17 + [1, 0] * 41 + [0])
+    split = split_by_time(np.arange(100), classes_of(codes), **USUAL)
+    # Of five or four folds, the first one has only one class to learn from.
+    assert len(split.folds) == 3
+    assert all(len(np.unique(codes[fit])) == 2 for fit, _ in split.folds)
+    assert [finding.kind for finding in split.findings] == [FindingKind.FOLDS_REDUCED]

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.evolution import Evolution, lag_for
+from trainingjob_trainer.search.evolution import Evolution, Proposal, lag_for
 
 
 class Unreadable(Exception):  # noqa: N818
@@ -137,3 +138,100 @@ def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
 )
 def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, lag: int) -> None:
     assert lag_for(population, workers=workers) == lag
+
+
+class Family:
+    """An evolution whose breeding is written down: each child's parents, and what was known before it."""
+
+    def __init__(self, total: int, *, population: int = 8, score: Callable[[int, int], float | None]) -> None:
+        self.parents: dict[int, list[int]] = {}
+        self.population = population
+        self.space = Numbers()
+        self.evolution = Evolution(
+            self.space,
+            seeds=[("linear", 0), ("boosting", 900)],
+            population_size=population,
+            random_state=0,
+            breed=self._breed,
+            translate=translate,
+            fingerprint=lambda pipeline: str(pipeline["value"]),
+            untranslatable=Unreadable,
+        )
+        self.proposals: list[Proposal] = []
+        self.scores: list[float | None] = []
+        while self.evolution.committed < total:
+            proposal = self.evolution.propose()
+            assert proposal is not None
+            self.proposals.append(proposal)
+            end = result(proposal.number, proposal.pipeline, proposal.key)
+            value = score(proposal.number, proposal.individual)
+            outcome = Outcome.INVALID if value is None else Outcome.OK
+            self.scores.append(value)
+            self.evolution.commit(replace(end, origin=proposal.origin, outcome=outcome, score=value))
+
+    def _breed(self, parents: list[int], rng: np.random.Generator) -> int:
+        child = int(rng.integers(10**9)) + 10**6
+        self.parents[child] = parents
+        return child
+
+    def children(self) -> list[tuple[Proposal, list[int]]]:
+        """Return each child with the numbers of its parents."""
+        number = {proposal.individual: proposal.number for proposal in self.proposals}
+        return [
+            (proposal, [number[parent] for parent in self.parents[proposal.individual]])
+            for proposal in self.proposals
+            if proposal.individual in self.parents
+        ]
+
+    def ranked(self, proposal: Proposal) -> list[int]:
+        """Return what a child may know, best first and the earlier of equals first."""
+        scores = self.scores[: proposal.number - self.evolution.lag]
+        known = [place for place, score in enumerate(scores) if score is not None]
+        return sorted(known, key=lambda place: (-float(scores[place] or 0.0), place))
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        pytest.param(lambda number, _value: float(number % 17), id="any"),
+        pytest.param(lambda _number, _value: 1.0, id="all equal"),
+        pytest.param(lambda number, _value: None if number % 3 else float(number % 17), id="many fail"),
+    ],
+)
+def test_parents_are_the_best_of_what_was_known_and_never_those_that_failed(
+    score: Callable[[int, int], float | None],
+) -> None:
+    family = Family(160, score=score)
+    assert len(family.children()) > 100
+    for proposal, parents in family.children():
+        assert set(parents) <= set(family.ranked(proposal)[: family.population])
+
+
+def test_better_ones_have_more_children() -> None:
+    family = Family(400, score=lambda number, _value: float(number % 97))
+    places = [
+        family.ranked(child).index(parent) for child, parents in family.children() for parent in parents
+    ]
+    assert np.mean([place == 0 for place in places]) > 0.2, "by chance it would be one of eight"
+    assert np.mean(places) < 2.8, "by chance it would be 3.5"
+
+
+def test_a_tenth_is_new_and_a_third_of_the_rest_has_two_parents() -> None:
+    family = Family(800, score=lambda number, _value: float(number % 97))
+    children = family.children()
+    assert 1 - len(children) / 800 == pytest.approx(0.1, abs=0.04)
+    assert np.mean([len(parents) == 2 for _, parents in children]) == pytest.approx(0.35, abs=0.06)
+
+
+def test_a_child_keeps_the_origin_of_its_first_parent() -> None:
+    family = Family(120, score=lambda number, _value: float(-number))
+    origins = {proposal.number: proposal.origin for proposal in family.proposals}
+    for child, parents in family.children():
+        assert child.origin == origins[parents[0]]
+    assert {"linear", "boosting", "space"} <= {child.origin for child, _ in family.children()}
+
+
+def test_a_small_population_takes_the_first_seeds() -> None:
+    proposals = play(evolution(population=1), 3, lambda _: True)
+    assert proposals[0] == 0
+    assert 900 not in proposals

@@ -1,17 +1,20 @@
+import hashlib
+import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch, read_journal
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={"tpot": "1.1.0"})
 
 
 def candidate(number: int, **changes: object) -> Candidate:
-    fields: dict[str, object] = {
+    values: dict[str, object] = {
         "number": number,
         "key": f"k{number}",
         "origin": "space",
@@ -21,7 +24,7 @@ def candidate(number: int, **changes: object) -> Candidate:
         "score": 0.5,
         "fold_scores": (0.4, 0.6),
     }
-    return Candidate(**(fields | changes))  # type: ignore[arg-type]
+    return Candidate(**(values | changes))  # type: ignore[arg-type]
 
 
 FAILED = candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x")
@@ -88,3 +91,89 @@ def test_something_else_is_no_journal(tmp_path: Path) -> None:
 def test_a_score_that_is_no_number_never_gets_in(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl", HEADER) as journal, pytest.raises(ValueError):
         journal.append(candidate(0, score=float("nan")))
+
+
+def test_every_field_of_an_evaluation_comes_back(tmp_path: Path) -> None:
+    whole = Candidate(
+        number=7,
+        key="k",
+        origin="linear",
+        generation=3,
+        pipeline={"class": "Ridge", "params": {"alpha": 0.5}},
+        outcome=Outcome.TIMEOUT,
+        score=0.25,
+        fold_scores=(0.2, 0.3),
+        fit_seconds=1.5,
+        complexity=12.25,
+        error="took longer than 3 s",
+        elapsed_seconds=17.125,
+    )
+    plain = Candidate(number=0, key="", origin="", generation=0, pipeline={}, outcome=Outcome.OK)
+    unset = [one.name for one in fields(Candidate) if getattr(whole, one.name) == getattr(plain, one.name)]
+    assert unset == []
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, HEADER) as journal:
+        journal.append(whole)
+    assert read_journal(path)[1] == [whole]
+
+
+def test_an_evaluation_is_on_disk_and_known_when_it_has_been_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    synced: list[int] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(path.stat().st_size)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with Journal(path, HEADER) as journal:
+        for number in range(3):
+            journal.append(candidate(number))
+            assert [c.number for c in read_journal(path)[1]] == list(range(number + 1))
+            assert journal.found_[f"k{number}"] == candidate(number)
+            assert synced[-1] == path.stat().st_size, "it was whole when it was written to the disk"
+        assert len(synced) == 4
+
+
+def test_what_stands_behind_a_broken_line_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, HEADER) as journal:
+        for number in range(3):
+            journal.append(candidate(number))
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2][:-10]
+    path.write_text("\n".join(lines) + "\n")
+    with Journal(path, HEADER) as journal:
+        assert set(journal.found_) == {"k0"}
+    assert path.read_text().splitlines() == lines[:2]
+
+
+def test_a_journal_of_another_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal(path, HEADER).close()
+    path.write_text(path.read_text().replace('"schemaVersion":1', '"schemaVersion":2'))
+    with pytest.raises(JournalMismatch, match="schema version 2"):
+        Journal(path, HEADER)
+
+
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl", HEADER) as journal:
+        first = journal.digest()
+        journal.append(candidate(0))
+        assert journal.digest() != first
+        assert journal.digest() == hashlib.sha256(journal.path.read_bytes()).hexdigest()
+
+
+def test_the_best_is_the_highest_score_and_the_earlier_one_of_equals() -> None:
+    found = [
+        candidate(0, score=-0.5),
+        candidate(1, score=-0.25),
+        candidate(2, score=-0.25),
+        candidate(3, score=0.9, outcome=Outcome.KILLED),
+        candidate(4, score=None),
+    ]
+    assert [c.number for c in rank(found)] == [1, 2, 0]
+    assert [c.number for c in rank(reversed(found))] == [1, 2, 0]

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from trainingjob_trainer.events import BaselineReady, Evaluated, Event, FellBack
 from trainingjob_trainer.features import Prepared, build_encoder, prepare
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.engine import SearchBudget
 from trainingjob_trainer.search.fits import full_pipeline
 from trainingjob_trainer.search.fitting import FittingFailed
 from trainingjob_trainer.search.inline import InlinePool
@@ -46,9 +49,11 @@ def people(rows: int = 200) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     age = rng.normal(40, 12, rows)
     city = rng.choice(["Oslo", "Rome", "Bonn"], rows)
-    logit = (age - 40) / 8 + (city == "Rome") * 1.5 + rng.normal(size=rows)
-    hidden = np.where(rng.random(rows) < 0.1, np.nan, age)
-    return pd.DataFrame({"age": hidden, "city": city, "y": np.where(logit > 0.4, "yes", "no")})
+    # No linear model finds out that both the young and the old are meant.
+    logit = abs(age - 40) / 4 + (city == "Rome") * 1.5 - 2.5 + rng.normal(size=rows) / 2
+    hidden = np.where(rng.random(rows) < 0.05, np.nan, age)
+    day = pd.date_range("2026-01-01", periods=rows).strftime("%Y-%m-%d")
+    return pd.DataFrame({"age": hidden, "city": city, "day": day, "y": np.where(logit > 0.8, "yes", "no")})
 
 
 class Told:
@@ -135,6 +140,7 @@ def test_no_hold_out_row_has_decided_anything(child: Child) -> None:
 
 def test_the_best_score_ships(trained: Trained) -> None:
     assert trained.source is ModelSource.TPOT
+    assert trained.best.candidate.key != trained.baseline.candidate.key
     scores = [c.score for c in trained.searched.candidates if c.score is not None]
     assert trained.best.candidate.score == max(scores)
     assert trained.searched.stopped_by == "generations"
@@ -177,8 +183,10 @@ def test_the_baseline_is_told_with_its_scores(child: Child, trained: Trained) ->
 
 
 def test_another_attempt_evaluates_nothing_again_and_ends_the_same(child: Child, trained: Trained) -> None:
+    before = (child.folder / "journal.jsonl").read_text()
     again = Child(child.folder)
     end = again.train()
+    assert (child.folder / "journal.jsonl").read_text() == before
     assert all(one.known for one in again.of(Evaluated))
     assert [c.key for c in end.searched.candidates] == [c.key for c in trained.searched.candidates]
     assert end.best.candidate.key == trained.best.candidate.key
@@ -270,6 +278,69 @@ def test_a_signal_ends_the_search_and_the_best_so_far_ships(tmp_path: Path) -> N
     assert end.best.candidate.score == max(c.score for c in end.searched.candidates if c.score is not None)
 
 
+def test_a_signal_leaves_the_final_fit_half_a_minute(
+    child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    def ask(*_arguments: Any, remaining: Callable[[], float], **_options: Any) -> None:
+        allowed.append(remaining())
+        raise FittingFailed("asked")
+
+    monkeypatch.setattr(training, "fit_best", ask)
+    for stopped in (False, True):
+        last = Child(child.folder, mode=Mode.FINISH, stopped=stopped)
+        last.train()
+    patient, hasty = allowed
+    assert 0.9 * 3000 < patient <= 3000 * 1.05, "the budget's rest and no more than half of the overrun"
+    assert hasty == 30.0
+
+
+class Seen(Exception):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize(
+    ("mode", "lag"),
+    [({"parallelMode": "local"}, 1), ({"parallelMode": "distributed", "dask": {"workers": 4}}, 24)],
+)
+def test_the_job_decides_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: dict[str, Any], lag: int
+) -> None:
+    from trainingjob_trainer.supervisor import searching
+
+    told: dict[str, Any] = {}
+
+    def look(**options: Any) -> None:
+        told.update(options)
+        raise Seen
+
+    monkeypatch.setattr(searching, "SearchEngine", look)
+    budget = {**SPEC["budget"], "perRunLimitSeconds": 17}
+    child = Child(tmp_path, spec={**SPEC, **mode, "budget": budget})
+    child.train()  # the baseline ships, since the search found nothing
+    assert told["budget"] == SearchBudget(generations=2, population_size=3, per_run_limit_seconds=17.0)
+    estimate, rows = told["estimate"], min(len(fit) for fit, _ in child.prepared.folds)
+    assert (estimate.all_rows, estimate.fold_rows) == (200, rows)
+    assert estimate.encode_seconds > 0
+    evolution = told["evolution"]
+    assert evolution.lag == lag
+    first = evolution.propose()
+    assert first is not None
+    assert first.key == fingerprint(baseline_pipeline(child.prepared.task, 4))
+
+
+def test_another_seed_of_the_job_is_another_search(tmp_path: Path) -> None:
+    def bred(state: int) -> list[str]:
+        """Return what the search bred, without the seed that stands in each pipeline."""
+        folder = tmp_path / str(state)
+        folder.mkdir()
+        end = Child(folder, spec={**SPEC, "randomState": state}).train()
+        return [re.sub(r"'random_state': \d+", "", str(c.pipeline)) for c in end.searched.candidates]
+
+    assert bred(4) != bred(5)
+
+
 def test_a_search_that_breaks_off_ships_what_it_has_found(
     child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +373,8 @@ def test_large_folds_are_cut_for_all_and_the_model_sees_every_row(
     work = load_work(stores[0])
     for (fit, score), (all_fit, all_score) in zip(work.folds, child.prepared.folds, strict=True):
         assert len(fit) <= 42 < len(all_fit)
+        shares = [np.mean(child.prepared.target[rows] == "yes") for rows in (fit, all_fit)]
+        assert shares[0] == pytest.approx(shares[1], abs=0.015), "each class keeps its share"
         assert set(fit) <= set(all_fit)
         assert set(score) <= set(all_score)
     raw = child.prepared.frame
@@ -309,3 +382,20 @@ def test_large_folds_are_cut_for_all_and_the_model_sees_every_row(
     model = joblib.load(io.BytesIO(end.best.fitted.model))
     assert np.allclose(model.predict_proba(raw), every.predict_proba(raw))
     assert end.best.candidate.outcome is Outcome.OK
+
+
+def test_large_folds_in_time_keep_their_latest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: list[StoreRef] = []
+    write = training.write_store
+
+    def keep(*arguments: Any, **options: Any) -> StoreRef:
+        stores.append(write(*arguments, **options))
+        return stores[-1]
+
+    monkeypatch.setattr(training, "write_store", keep)
+    monkeypatch.setattr(training, "fold_row_cap", lambda _columns: 30)
+    spec = {**SPEC, "automl": {"enabled": False}, "validation": {"timeColumn": "day"}}
+    child = Child(tmp_path, spec=spec)
+    child.train()
+    for (fit, _), (all_fit, _) in zip(load_work(stores[0]).folds, child.prepared.folds, strict=True):
+        assert list(fit) == list(all_fit[-30:])
