@@ -41,9 +41,10 @@ Folder: runs/churn-0123abcd
 Model:  runs/churn-0123abcd/model.joblib
 Report: runs/churn-0123abcd/report.html
 Use it:
-    import joblib, pandas
+    import joblib
+    import pandas as pd
     model = joblib.load('runs/churn-0123abcd/model.joblib')
-    model.predict(pandas.read_csv("new-rows.csv"))
+    model.predict(pd.read_csv("new-rows.csv"))
 Model source: tpot, found by the search; no fallback.
 """
 

@@ -172,7 +172,7 @@ def test_an_evaluation_may_not_run_into_the_time_of_the_final_fit(tmp_path: Path
     search()
     allowed = search.budget - both_fits(4.0, rows=2)
     for at, limit in search.pool.limits[1:]:  # the first one is sent before a fit was timed
-        assert limit.seconds == 60.0
+        assert limit.seconds <= 60.0, "what could not be fitted afterwards ends earlier"
         assert at - started + limit.deadline - begin <= allowed + 5.0
 
 
