@@ -121,7 +121,7 @@ def unreadable(value: object) -> set[str]:
     if isinstance(value, str) and value:
         return numbers | truths | {"day", "stamp", "year", "span"}
     if isinstance(value, float) and np.isinf(value):
-        return truths
+        return truths | {"year"}
     return {"year"} if isinstance(value, int | float) and not np.isnan(value) else set()
 
 
