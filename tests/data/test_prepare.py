@@ -283,3 +283,43 @@ def test_the_document_has_every_reason_and_every_finding() -> None:
     listed = set(re.findall(r"^\| `([A-Z]\w+)`", document, re.MULTILINE))
     assert raised_reasons() | {"TargetColumnMissing", "ValidationColumnMissing"} <= listed
     assert {kind.value for kind in FindingKind} <= listed
+
+
+@pytest.mark.parametrize("beside", ["number", "list", "nothing"])
+def test_copies_are_told_by_the_columns_in_use(beside: str) -> None:
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    table["y"] = np.where(rng.random(300) < 0.2, "yes", "no")
+    rare = table[table["y"] == "yes"]
+    table = pd.concat([table, rare, rare]).sample(frac=1, random_state=0).reset_index(drop=True)
+    if beside == "number":
+        table.insert(0, "id", np.arange(len(table)))
+    if beside == "list":
+        table["tags"] = [["a"]] * len(table)
+    prepared = ready(table)
+    (told,) = [one for one in prepared.findings if one.kind is FindingKind.DUPLICATES]
+    assert "equal rows are kept on the same side of each split" in told.message
+    rows = [tuple(row) for row in prepared.frame.itertuples(index=False)]
+    sides = [(prepared.train_index, prepared.holdout_index), *prepared.folds]
+    for left, right in sides:
+        assert not {rows[i] for i in left} & {rows[i] for i in right}
+
+
+def test_how_columns_were_read_is_written_to_the_schema() -> None:
+    table = frame(
+        price=[f"{n:,}.50 €".replace(",", "'") for n in range(1000, 1000 + ROWS)],
+        at=[f"{n % 24:02d}:{n % 60:02d}" for n in range(ROWS)],
+        day=["03/04/2025", "05/06/2025"] * (ROWS // 2),
+    ).astype("str")
+    schema = ready(table).schema.to_dict()
+    readings = {column["name"]: column["reading"] for column in schema["columns"]}
+    assert readings["price"] == {"decimal": ".", "thousands": "'", "symbol": "€"}
+    assert readings["at"] == {"timeOfDay": True}
+    assert readings["day"] == {"dateFormat": "%m/%d/%Y"}
+    assert schema["file"] == {
+        "format": "csv",
+        "readWith": 'pd.read_csv("new-rows.csv", dtype=str, keep_default_na=False)',
+        "separator": ",",
+        "encoding": "utf-8",
+        "skippedLines": 0,
+    }
