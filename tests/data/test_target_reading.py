@@ -74,6 +74,11 @@ def test_unreadable_values_are_named_with_a_way_out_that_works(spec: dict[str, A
     assert np.array_equal(prepared.target, PRICES[2:])
 
 
+def test_a_word_that_is_repeated_is_no_placeholder_in_a_target() -> None:
+    with pytest.raises(DataError, match=r"spec\.dataset\.csv\.missingValues: \['sold'\]"):
+        ready(["sold", "sold", "sold", *PRICES[3:].astype(str)])
+
+
 def test_few_numbers_beside_a_word_are_labels() -> None:
     labels = np.resize(["1", "2", "3", "other"], ROWS)
     prepared = ready(labels)

@@ -274,7 +274,7 @@ def leading_zeros(column: pd.Series) -> pd.Series:
 
 
 def read_numbers_of(
-    column: pd.Series, present: pd.Series, texts: Texts, notation: Notation
+    column: pd.Series, present: pd.Series, texts: Texts, notation: Notation, *, any_words: bool = True
 ) -> tuple[pd.Series, Reading, list[Finding]]:
     """Return a column of text as numbers, how they are read, and what was assumed.
 
@@ -288,6 +288,8 @@ def read_numbers_of(
         From `read_texts`.
     notation
         Of the numbers.
+    any_words
+        Whether words that are repeated count as missing, too, and not only known placeholders.
     """
     findings: list[Finding] = []
     name = str(column.name)
@@ -298,7 +300,7 @@ def read_numbers_of(
         known = words.str.casefold().isin(PLACEHOLDERS)
         digits = words.str.contains(r"\d")
         frequent = words.map(words.value_counts()) >= _LEAST_ROWS
-        placeholders = words[known | (~digits & frequent)]
+        placeholders = words[known | (~digits & frequent & any_words)]
         words = words.drop(placeholders.index)
         missing = (*missing, *sorted(set(placeholders[~placeholders.str.casefold().isin(PLACEHOLDERS)])))
         if len(placeholders):

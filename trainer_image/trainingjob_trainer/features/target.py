@@ -137,7 +137,7 @@ def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Se
 def _as_numbers(
     column: pd.Series, present: pd.Series, texts: Texts, notation: Notation
 ) -> tuple[pd.Series, Reading, list[Finding]]:
-    values, reading, findings = read_numbers_of(column, present, texts, notation)
+    values, reading, findings = read_numbers_of(column, present, texts, notation, any_words=False)
     unreadable = present[present.notna() & values.isna()].str.strip()
     unknown = unreadable[~unreadable.str.fullmatch(reading.missing_rule[0])]
     if len(unknown):
