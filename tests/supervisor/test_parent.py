@@ -309,14 +309,17 @@ def test_the_first_signal_asks_to_save_and_the_second_one_ends_the_child(
         command = [sys.executable, "-c", PATIENT]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
             assert process.stdout is not None
-            words.append(process.stdout.readline())
-            house.on_start(process.pid)
-            os.kill(os.getpid(), signal.SIGINT)
-            words.append(process.stdout.readline())
-            if save_on_signal:
-                assert process.poll() is None
-                os.kill(os.getpid(), signal.SIGTERM)
-            assert process.wait() == -signal.SIGKILL
+            try:
+                words.append(process.stdout.readline())
+                house.on_start(process.pid)
+                os.kill(os.getpid(), signal.SIGINT)
+                words.append(process.stdout.readline())
+                if save_on_signal:
+                    assert process.poll() is None
+                    os.kill(os.getpid(), signal.SIGTERM)
+                assert process.wait(60) == -signal.SIGKILL
+            finally:
+                process.kill()
         return ChildEnd(ended=Ended.CRASHED, message="the search process was ended by signal 9")
 
     with pytest.raises(Interrupted, match="the same command continues it"):
