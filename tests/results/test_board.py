@@ -138,3 +138,31 @@ def test_limit_of_the_front_keeps_the_best():
 def test_no_deviation_below_two_folds(folds):
     rows = leaderboard([make(0, 0.5, fold_scores=folds)], 1, summarize=summarize)
     assert rows[0].score_std is None
+
+
+def test_the_front_has_no_point_that_another_one_beats_or_equals():
+    found = [
+        make(0, 0.9, 5.0),
+        make(1, 0.9, 5.0),  # the same again
+        make(2, 0.8, 5.0),  # as large, and worse
+        make(3, 0.8, 2.0),
+        make(4, 0.7, 3.0),  # larger, and worse
+        make(5, 0.8, 4.0),  # as good, and larger
+        make(6, 0.1, 1.0),
+    ]
+    assert [c.number for c in front_of(found)] == [0, 3, 6]
+
+
+def test_equal_scores_are_ordered_by_size_and_then_by_number():
+    found = [make(4, 0.9, 2.0), make(3, 0.9, 2.0), make(2, 0.9, 3.0), make(1, 0.9, None), make(0, 0.8, 1.0)]
+    assert [c.number for c in ranked(found)] == [3, 4, 2, 1, 0]
+
+
+def test_a_pipeline_that_was_evaluated_twice_has_its_better_score():
+    found = [make(0, 0.7), make(1, 0.9, key="k0"), make(2, 0.8, key="k0")]
+    assert [(c.number, c.score) for c in ranked(found)] == [(1, 0.9)]
+
+
+def test_the_deviation_is_that_of_the_folds():
+    rows = leaderboard([make(0, 0.5, fold_scores=(0.2, 0.4, 0.6, 0.8))], 1, summarize=summarize)
+    assert float(rows[0].score_std) == pytest.approx(0.05**0.5, rel=1e-5)

@@ -6,7 +6,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 
+from support.outcomes import changed, make_outcome, summarize
 from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.report.details import report_data
 from trainingjob_trainer.report.diagnostics import calibration, confusion, regression_points, roc
 from trainingjob_trainer.report.importance import permutation_importance
 
@@ -175,3 +177,77 @@ def test_a_slow_model_is_not_measured(rows):
 def test_a_score_that_is_not_finite_is_not_measured():
     with pytest.raises(ValueError, match="finite"):
         permutation_importance(None, ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0)
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "regression"])
+def test_importance_is_measured_on_the_hold_out_rows_with_the_twin_that_has_not_seen_them(task):
+    outcome = make_outcome(task)
+    prepared, held = outcome.prepared, outcome.prepared.holdout_index
+    expected = prepared.metric.scorer(outcome.holdout_model, prepared.frame.iloc[held], prepared.target[held])
+    found = report_data(outcome, seconds_limit=200.0, summarize=summarize)["importance"]
+    assert (found["rows"], found["score"], found["rowsUnseenByModel"]) == (len(held), expected, True)
+    shipped = changed(outcome, holdout_model=None)
+    assert (
+        report_data(shipped, seconds_limit=200.0, summarize=summarize)["importance"]["rowsUnseenByModel"]
+        is False
+    )
+
+
+def test_the_drop_is_the_mean_fall_of_the_score_over_shuffles_that_follow_the_seed():
+    first, again, other = (importance(random_state=state)["columns"][0] for state in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+    scores = iter([0.9, 0.5, 0.8, 0.2, 0.9, 0.9, 0.9])
+    found = permutation_importance(
+        None, ROWS, TARGET, lambda *_: next(scores), seconds_limit=200.0, random_state=0
+    )
+    assert [(c["name"], c["drop"]) for c in found["columns"]] == [
+        ("a", pytest.approx(0.4)),
+        ("b", pytest.approx(0.0)),
+    ]
+    assert found["columns"][0]["std"] == pytest.approx(np.std([0.4, 0.1, 0.7]))
+
+
+def test_a_sample_of_many_rows_keeps_each_row_beside_its_target():
+    frame = pd.DataFrame({"a": np.arange(3000.0), "b": 0.0}, index=np.arange(3000)[::-1])
+    seen = []
+
+    def score(_model, table, truth):
+        seen.append((table["a"].to_numpy(), np.asarray(truth)))
+        return 0.5
+
+    class Quick:
+        def predict(self, table):
+            return np.zeros(len(table))
+
+    permutation_importance(Quick(), frame, np.arange(3000.0), score, seconds_limit=200.0, random_state=0)
+    (untouched, truth), (shuffled, same), *_ = seen
+    assert len(truth) == 1000
+    assert np.array_equal(untouched, truth)
+    assert np.array_equal(truth, same)
+    assert not np.array_equal(shuffled, truth)
+    assert sorted(shuffled) == sorted(truth)
+
+
+def test_confusion_rows_are_true_and_columns_predicted_labels():
+    found = confusion(prediction(["a", "a", "a", "b"], ["b", "b", "a", "b"], classes=("a", "b")))
+    assert found == {"labels": ["a", "b"], "counts": [[1, 2], [0, 1]]}
+
+
+def test_errors_are_true_minus_predicted():
+    found = regression_points(prediction([3.0, 4.0, 0.0], [0.0, 0.0, 0.0]))
+    assert (found["mae"], found["rmse"]) == (pytest.approx(7 / 3), pytest.approx((25 / 3) ** 0.5))
+    assert found["residuals"]["edges"][0] == 0
+    assert found["residuals"]["edges"][-1] == 4
+    assert (list(found["actual"]), list(found["predicted"])) == ([3.0, 4.0, 0.0], [0.0] * 3)
+
+
+@pytest.mark.parametrize(("positive", "chances"), [("b", [0.9, 0.2]), ("a", [0.1, 0.8])])
+def test_calibration_follows_the_positive_label(positive, chances):
+    found = calibration(prediction(["b", "a"], ["b", "a"], [[0.1, 0.9], [0.8, 0.2]], ("a", "b")), positive)
+    truth = [1.0, 0.0] if positive == "b" else [0.0, 1.0]
+    assert found["label"] == positive
+    assert found["brier"] == pytest.approx(np.mean((np.array(chances) - truth) ** 2))
+    assert np.average(found["predicted"], weights=found["rows"]) == pytest.approx(np.mean(chances))
+    assert np.average(found["observed"], weights=found["rows"]) == pytest.approx(0.5)

@@ -1,6 +1,10 @@
 """The parent with children that are no processes: what it tells, publishes and leaves behind."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +39,7 @@ from trainingjob_trainer.events import (
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.parent import supervise
-from trainingjob_trainer.supervisor.result import RunOptions, RunResult
+from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
 from trainingjob_trainer.supervisor.workspace import Workspace
 
@@ -78,12 +82,16 @@ class House:
         self.modes: list[Mode] = []
         self.events: list[Event] = []
         self.histories: list[dict[str, Any]] = []
+        self.limits: list[float] = []
+        self.on_start: Callable[[int], None] = lambda _pid: None
 
     def __call__(self, *children: Child, **options: Any) -> RunResult:
         left = list(children)
 
-        def start(arguments: list[str], *, on_event: Callable[[Event], None], **_others: Any) -> ChildEnd:
+        def start(arguments: list[str], *, on_event: Callable[[Event], None], **others: Any) -> ChildEnd:
             home, uid, mode, history = arguments
+            self.limits.append(others["limit_seconds"])
+            self.on_start = others["on_start"]
             self.modes.append(Mode(mode))
             self.histories.append(json.loads(history))
             return left.pop(0)(Workspace(home=Path(home), uid=uid, resumed=True), self.run, on_event)
@@ -288,3 +296,57 @@ def test_two_runs_never_share_a_folder(house: House) -> None:
 
     house_again = Never(house.output.parent)
     house(run_again)
+
+
+def test_each_child_has_what_is_left_of_the_clock_and_light_models_always_some(house: House) -> None:
+    budget = float(house.run.budget.time_left_seconds)
+
+    def overrun(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        workspace.keep_used_seconds(budget + 100.0)
+        return evaluate_and_crash(workspace, run, tell)
+
+    house(overrun, save)
+    assert house.modes == [Mode.FULL, Mode.BASELINE]
+    first, second = house.limits
+    assert budget < first <= 1.05 * budget + 5
+    assert second >= budget + 100.0 + 30.0
+
+
+PATIENT = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked to save", flush=True))
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("save_on_signal", [True, False])
+def test_the_first_signal_asks_to_save_and_the_second_one_ends_the_child(
+    house: House, save_on_signal: bool
+) -> None:
+    words: list[str] = []
+
+    def interrupted(workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        workspace.journal.write_text("{}\n")
+        command = [sys.executable, "-c", PATIENT]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            assert process.stdout is not None
+            try:
+                words.append(process.stdout.readline())
+                house.on_start(process.pid)
+                os.kill(os.getpid(), signal.SIGINT)
+                words.append(process.stdout.readline())
+                if save_on_signal:
+                    assert process.poll() is None
+                    os.kill(os.getpid(), signal.SIGTERM)
+                assert process.wait(60) == -signal.SIGKILL
+            finally:
+                process.kill()
+        return ChildEnd(ended=Ended.CRASHED, message="the search process was ended by signal 9")
+
+    with pytest.raises(Interrupted, match="the same command continues it"):
+        house(interrupted, save_on_signal=save_on_signal)
+    assert words == ["ready\n", "asked to save\n" if save_on_signal else ""]
+    assert house.modes == [Mode.FULL], "no other child is started"
+    assert house(save).resumed
