@@ -69,6 +69,7 @@ def signed(value: float, template: str) -> str:
         pytest.param([f"{swapped(f'{v:,.2f}')} EUR" for v in AMOUNTS], AMOUNTS, ";", id="code behind"),
         pytest.param([f"CHF {v:,.2f}".replace(",", "'") for v in AMOUNTS], AMOUNTS, ",", id="code before"),
         pytest.param([signed(v, "({})") for v in SIGNED], SIGNED, ",", id="parentheses"),
+        pytest.param([signed(v, "$ ({})") for v in SIGNED], SIGNED, ",", id="sign before parentheses"),
         pytest.param([signed(v, "{}-") for v in SIGNED], SIGNED, ",", id="minus behind"),
         pytest.param([signed(v, "−{}") for v in SIGNED], SIGNED, ",", id="long minus"),
         pytest.param(
@@ -303,3 +304,76 @@ def test_what_is_written_is_read_back(numbers: list[float], marks: tuple[str, st
 
     columns = read([write(value) for value in numbers], ";" if decimal == "," else ",")
     assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers)
+
+
+def fitted(columns: Columns, kind: FeatureType) -> Any:
+    encoder = build_encoder({"x": kind}, frame=columns.frame[["x"]], readings=columns.readings)
+    return encoder.fit(columns.frame[["x"]])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param([f"{'$€'[i % 2]}{v:,.2f}" for i, v in enumerate(AMOUNTS)], id="two currencies"),
+        pytest.param([f"{v:.2f}{'%'[: i % 3]}" for i, v in enumerate(AMOUNTS)], id="percent sometimes"),
+    ],
+)
+def test_varied_numbers_with_uneven_signs_are_read_with_a_warning(texts: list[str]) -> None:
+    columns = read(texts)
+    assert columns.frame["x"].tolist() == AMOUNTS.tolist()
+    (told,) = found(columns, FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+    assert "nothing is converted" in told.message
+    encoder = fitted(columns, FeatureType.NUMERIC)
+    rows = pd.DataFrame({"x": texts})
+    assert np.array_equal(encoder.transform(rows), encoder.transform(columns.frame[["x"]]))
+
+
+def test_numbers_in_two_notations_are_not_read_in_one() -> None:
+    texts = [f"{v:,.2f}" if i % 3 else swapped(f"{v:,.2f}") for i, v in enumerate(AMOUNTS + 1000)]
+    assert read(texts, ";").frame["x"].tolist() == texts
+
+
+def test_thousands_of_money_with_a_point_are_a_warning() -> None:
+    texts = [f"{v:,} €".replace(",", ".") for v in WHOLE + 1000]
+    columns = read(texts, ";")
+    assert columns.frame["x"].tolist() == [v + 1000 for v in WHOLE.tolist()]
+    (told,) = found(columns, FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+    (told,) = found(read(texts, ";", z=[f"{v:.2f}" for v in AMOUNTS]), FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+
+
+LONG = ["90071992547409930", "90071992547409931", "90071992547409932"]
+
+
+def test_codes_of_many_digits_lose_none() -> None:
+    columns = read(LONG * 40)
+    assert columns.frame["x"].tolist() == LONG * 40
+    (told,) = found(columns, FindingKind.LONG_CODES)
+    assert "spec.featureTypes" in told.message
+    encoder = fitted(columns, FeatureType.CATEGORICAL)
+    expected = encoder.transform(pd.DataFrame({"x": LONG}))
+    assert len(np.unique(expected, axis=0)) == 3
+    assert np.array_equal(encoder.transform(pd.DataFrame({"x": [int(code) for code in LONG]})), expected)
+    with pytest.raises(ValueError, match=r"'x'.*digits"):
+        encoder.transform(pd.DataFrame({"x": [float(LONG[0]), None]}))
+    encoder.transform(pd.DataFrame({"x": [None]}))
+    numbers = read(LONG * 40, asked=FeatureType.NUMERIC).frame["x"]
+    assert pd.api.types.is_numeric_dtype(numbers)
+    assert not found(read(["9" * 20, *AMOUNTS.astype(str)]), FindingKind.LONG_CODES)
+
+
+def test_spaces_around_a_category_do_not_matter() -> None:
+    encoder = fitted(read([" yes", " no"] * 40), FeatureType.CATEGORICAL)
+    rows = [pd.DataFrame({"x": [f"{space}yes", f"no{space}"]}) for space in (" ", "", "  ")]
+    expected = encoder.transform(rows[0])
+    assert len(np.unique(expected, axis=0)) == 2
+    assert all(np.array_equal(encoder.transform(one), expected) for one in rows)
+    apart = fitted(read([" yes", "yes", "no"] * 40), FeatureType.CATEGORICAL)
+    assert len(np.unique(apart.transform(pd.DataFrame({"x": [" yes", "yes", "no"]})), axis=0)) == 3
+
+
+def test_words_for_infinity_among_others_are_categories() -> None:
+    texts = ["inf", "Infinity", "a", "b"] * 30
+    assert read(texts).frame["x"].tolist() == texts
