@@ -377,3 +377,43 @@ def test_spaces_around_a_category_do_not_matter() -> None:
 def test_words_for_infinity_among_others_are_categories() -> None:
     texts = ["inf", "Infinity", "a", "b"] * 30
     assert read(texts).frame["x"].tolist() == texts
+
+
+@pytest.mark.parametrize("form", ["{h}:{m:02d} {half}", "{h:02d}:{m:02d}:00{half}", "{h}:{m:02d} {dots}"])
+def test_times_with_two_halves_are_seconds(form: str) -> None:
+    minutes = [0, 30, 5 * 60, 12 * 60, 12 * 60 + 45, 23 * 60 + 59] * 20
+    texts = [
+        form.format(
+            h=(value // 60 - 1) % 12 + 1,
+            m=value % 60,
+            half="PM" if value >= 720 else "AM",
+            dots="p.m." if value >= 720 else "a.m.",
+        )
+        for value in minutes
+    ]
+    columns = read(texts)
+    assert columns.frame["x"].tolist() == [60.0 * value for value in minutes]
+    encoder = fitted(columns, FeatureType.NUMERIC)
+    rows = encoder.transform(pd.DataFrame({"x": texts[:6]}))
+    assert np.array_equal(rows, encoder.transform(columns.frame[["x"]].head(6)))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("08:30", FeatureType.NUMERIC), ("24.12.2025", FeatureType.DATETIME)]
+)
+def test_placeholders_among_times_and_dates_are_missing_when_predicting(text: str, kind: FeatureType) -> None:
+    columns = read([text, text.replace("2", "1"), "unknown", "17:45" if ":" in text else "01.02.2025"] * 30)
+    assert columns.readings["x"].clock or columns.readings["x"].date
+    encoder = fitted(columns, kind)
+    missing = encoder.transform(pd.DataFrame({"x": [None]}))
+    assert np.array_equal(encoder.transform(pd.DataFrame({"x": ["Unknown"]})), missing)
+    with pytest.raises(ValueError, match="'x' cannot be read"):
+        encoder.transform(pd.DataFrame({"x": ["soon"]}))
+
+
+@pytest.mark.parametrize("far", ["0001-01-01", "1015-03-04", "9999-12-31"])
+def test_dates_far_away_are_dates(far: str) -> None:
+    columns = read([far, "2024-05-06", "2025-03-04"] * 30)
+    encoded = fitted(columns, FeatureType.DATETIME).transform(pd.DataFrame({"x": [far, "2024-05-06"]}))
+    assert np.isfinite(encoded).all()
+    assert encoded[0, 0] == int(far[:4])

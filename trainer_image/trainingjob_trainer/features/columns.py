@@ -50,7 +50,7 @@ NUMBERS = 0.95
 _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _LEADING_ZERO = r"\s*0\d+\s*"
 _LONG_CODE = r"\s*\d{16,}\s*"
-_TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?\s*"
+_TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?(?:\s*[AaPp][.]?[Mm][.]?)?\s*"
 _MOST_TOKENS = 5
 _LEAST_ROWS = 2  # of a word that stands for a missing number
 _HALF = 0.5
@@ -196,7 +196,8 @@ def read_columns(
         if not reading.clock and kind in {None, FeatureType.DATETIME}:
             read = changed.get(name, column)
             date = _date(read, texts, asked=kind is not None)
-            readings[name] = replace(reading, date=date)
+            placeholders = reading.placeholders or (date is not None and texts.csv.missing_values is None)
+            readings[name] = replace(reading, date=date, placeholders=placeholders)
             findings += date_findings(read, date, texts.csv)
     return Columns(frame.assign(**changed) if changed else frame, readings, tuple(findings))
 
@@ -212,9 +213,12 @@ def _read_text(
         truths = as_truths(present) if kind is None else None
         if truths is not None:
             return truths, reading, findings
-        if kind is None and not look.written and present.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
-            clock = replace(reading, clock=True)
-            return seconds_of_day(present), clock, [*findings, clock_finding(name)]
+        known = replace(reading, placeholders=texts.csv.missing_values is None)
+        times = _without_known(known, present)
+        if kind is None and not look.written and times.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
+            gone = present[present.notna() & times.isna()]
+            told = [placeholder_finding(column, gone)] if len(gone) else []
+            return seconds_of_day(times), replace(known, clock=True), [*findings, *told, clock_finding(name)]
         notation = texts.notation_of(name)
         asked = kind is FeatureType.NUMERIC and look.readable(notation) > 0
         numbers = asked or (kind is None and _holds_numbers(look, notation))
@@ -256,6 +260,11 @@ def _holds_numbers(look: Look, notation: Notation) -> bool:
 def without_missing(column: pd.Series, missing: tuple[str, ...]) -> pd.Series:
     """Return a column of text with the *missing* texts missing."""
     return column.mask(column.str.strip().isin(missing))
+
+
+def _without_known(reading: Reading, column: pd.Series) -> pd.Series:
+    """Return a column of text with what is missing under *reading* missing."""
+    return column.mask(column.str.fullmatch(reading.missing_rule[0]).fillna(value=False).astype(bool))
 
 
 def _default_missing(column: pd.Series, present: pd.Series, texts: Texts) -> list[Finding]:

@@ -252,7 +252,12 @@ def _dates(reading: DateReading, column: pd.Series) -> list[Step]:
     days = [
         ("unit", call(pd.DataFrame.astype, dtype="datetime64[us, UTC]")),
         *_ticks(),
-        ("since", call(pd.DataFrame.sub, other=float(first.normalize().value // 1000))),
+        (
+            "since",
+            call(
+                pd.DataFrame.sub, other=float(first.normalize().asm8.astype("datetime64[us]").astype("int64"))
+            ),
+        ),
         ("days", call(pd.DataFrame.div, other=_DAY)),  # type: ignore[misc]  # as above
         ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
     ]

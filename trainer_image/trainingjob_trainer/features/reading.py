@@ -13,7 +13,10 @@ __all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
 
 CLOCK: tuple[Rule, ...] = (
     (r"^\s+|\s+$", ""),
-    (r"^(\d{1,2}:\d{2})$", r"\1:00"),
+    (r"^(\d{1,2}:\d{2})(?=$|\s*[AaPp])", r"\1:00"),
+    (r"^12(?=:\S*\s*[AaPp])", "0"),
+    (r"\s*[Aa][.]?[Mm][.]?$", ""),
+    (r"^(.*\d)\s*[Pp][.]?[Mm][.]?$", r"12h \1"),
     (r"^(\d+(?:[.]\d*)?)$", r"\1s"),
 )
 """The rules that write times of the day, or seconds since midnight, as durations."""
