@@ -69,6 +69,7 @@ def signed(value: float, template: str) -> str:
         pytest.param([f"{swapped(f'{v:,.2f}')} EUR" for v in AMOUNTS], AMOUNTS, ";", id="code behind"),
         pytest.param([f"CHF {v:,.2f}".replace(",", "'") for v in AMOUNTS], AMOUNTS, ",", id="code before"),
         pytest.param([signed(v, "({})") for v in SIGNED], SIGNED, ",", id="parentheses"),
+        pytest.param([signed(v, "$ ({})") for v in SIGNED], SIGNED, ",", id="sign before parentheses"),
         pytest.param([signed(v, "{}-") for v in SIGNED], SIGNED, ",", id="minus behind"),
         pytest.param([signed(v, "−{}") for v in SIGNED], SIGNED, ",", id="long minus"),
         pytest.param(
@@ -312,3 +313,116 @@ def test_what_is_written_is_read_back(numbers: list[float], marks: tuple[str, st
 
     columns = read([write(value) for value in numbers], ";" if decimal == "," else ",")
     assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers)
+
+
+def fitted(columns: Columns, kind: FeatureType) -> Any:
+    encoder = build_encoder({"x": kind}, frame=columns.frame[["x"]], readings=columns.readings)
+    return encoder.fit(columns.frame[["x"]])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param([f"{'$€'[i % 2]}{v:,.2f}" for i, v in enumerate(AMOUNTS)], id="two currencies"),
+        pytest.param([f"{v:.2f}{'%'[: i % 3]}" for i, v in enumerate(AMOUNTS)], id="percent sometimes"),
+    ],
+)
+def test_varied_numbers_with_uneven_signs_are_read_with_a_warning(texts: list[str]) -> None:
+    columns = read(texts)
+    assert columns.frame["x"].tolist() == AMOUNTS.tolist()
+    (told,) = found(columns, FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+    assert "nothing is converted" in told.message
+    encoder = fitted(columns, FeatureType.NUMERIC)
+    rows = pd.DataFrame({"x": texts})
+    assert np.array_equal(encoder.transform(rows), encoder.transform(columns.frame[["x"]]))
+
+
+def test_numbers_in_two_notations_are_not_read_in_one() -> None:
+    texts = [f"{v:,.2f}" if i % 3 else swapped(f"{v:,.2f}") for i, v in enumerate(AMOUNTS + 1000)]
+    assert read(texts, ";").frame["x"].tolist() == texts
+
+
+def test_thousands_of_money_with_a_point_are_a_warning() -> None:
+    texts = [f"{v:,} €".replace(",", ".") for v in WHOLE + 1000]
+    columns = read(texts, ";")
+    assert columns.frame["x"].tolist() == [v + 1000 for v in WHOLE.tolist()]
+    (told,) = found(columns, FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+    (told,) = found(read(texts, ";", z=[f"{v:.2f}" for v in AMOUNTS]), FindingKind.NUMBER_NOTATION)
+    assert told.severity is Severity.WARNING
+
+
+LONG = ["90071992547409930", "90071992547409931", "90071992547409932"]
+
+
+def test_codes_of_many_digits_lose_none() -> None:
+    columns = read(LONG * 40)
+    assert columns.frame["x"].tolist() == LONG * 40
+    (told,) = found(columns, FindingKind.LONG_CODES)
+    assert "spec.featureTypes" in told.message
+    encoder = fitted(columns, FeatureType.CATEGORICAL)
+    expected = encoder.transform(pd.DataFrame({"x": LONG}))
+    assert len(np.unique(expected, axis=0)) == 3
+    assert np.array_equal(encoder.transform(pd.DataFrame({"x": [int(code) for code in LONG]})), expected)
+    with pytest.raises(ValueError, match=r"'x'.*digits"):
+        encoder.transform(pd.DataFrame({"x": [float(LONG[0]), None]}))
+    encoder.transform(pd.DataFrame({"x": [None]}))
+    numbers = read(LONG * 40, asked=FeatureType.NUMERIC).frame["x"]
+    assert pd.api.types.is_numeric_dtype(numbers)
+    assert not found(read(["9" * 20, *AMOUNTS.astype(str)]), FindingKind.LONG_CODES)
+
+
+def test_spaces_around_a_category_do_not_matter() -> None:
+    encoder = fitted(read([" yes", " no"] * 40), FeatureType.CATEGORICAL)
+    rows = [pd.DataFrame({"x": [f"{space}yes", f"no{space}"]}) for space in (" ", "", "  ")]
+    expected = encoder.transform(rows[0])
+    assert len(np.unique(expected, axis=0)) == 2
+    assert all(np.array_equal(encoder.transform(one), expected) for one in rows)
+    apart = fitted(read([" yes", "yes", "no"] * 40), FeatureType.CATEGORICAL)
+    assert len(np.unique(apart.transform(pd.DataFrame({"x": [" yes", "yes", "no"]})), axis=0)) == 3
+
+
+def test_words_for_infinity_among_others_are_categories() -> None:
+    texts = ["inf", "Infinity", "a", "b"] * 30
+    assert read(texts).frame["x"].tolist() == texts
+
+
+@pytest.mark.parametrize("form", ["{h}:{m:02d} {half}", "{h:02d}:{m:02d}:00{half}", "{h}:{m:02d} {dots}"])
+def test_times_with_two_halves_are_seconds(form: str) -> None:
+    minutes = [0, 30, 5 * 60, 12 * 60, 12 * 60 + 45, 23 * 60 + 59] * 20
+    texts = [
+        form.format(
+            h=(value // 60 - 1) % 12 + 1,
+            m=value % 60,
+            half="PM" if value >= 720 else "AM",
+            dots="p.m." if value >= 720 else "a.m.",
+        )
+        for value in minutes
+    ]
+    columns = read(texts)
+    assert columns.frame["x"].tolist() == [60.0 * value for value in minutes]
+    encoder = fitted(columns, FeatureType.NUMERIC)
+    rows = encoder.transform(pd.DataFrame({"x": texts[:6]}))
+    assert np.array_equal(rows, encoder.transform(columns.frame[["x"]].head(6)))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("08:30", FeatureType.NUMERIC), ("24.12.2025", FeatureType.DATETIME)]
+)
+def test_placeholders_among_times_and_dates_are_missing_when_predicting(text: str, kind: FeatureType) -> None:
+    columns = read([text, text.replace("2", "1"), "unknown", "17:45" if ":" in text else "01.02.2025"] * 30)
+    assert columns.readings["x"].clock or columns.readings["x"].date
+    encoder = fitted(columns, kind)
+    missing = encoder.transform(pd.DataFrame({"x": [None]}))
+    assert np.array_equal(encoder.transform(pd.DataFrame({"x": ["Unknown"]})), missing)
+    with pytest.raises(ValueError, match="'x' cannot be read"):
+        encoder.transform(pd.DataFrame({"x": ["soon"]}))
+
+
+@pytest.mark.parametrize("far", ["0001-01-01", "1015-03-04", "9999-12-31"])
+def test_dates_far_away_are_dates(far: str) -> None:
+    columns = read([far, "2024-05-06", "2025-03-04"] * 30)
+    encoded = fitted(columns, FeatureType.DATETIME).transform(pd.DataFrame({"x": [far, "2024-05-06"]}))
+    assert np.isfinite(encoded).all()
+    assert encoded[0, 0] == int(far[:4])

@@ -130,6 +130,13 @@ def test_labels_with_leading_zeros_stay_text() -> None:
     assert told(prepared, FindingKind.LEADING_ZEROS)
 
 
+def test_labels_of_many_digits_lose_none() -> None:
+    labels = ["90071992547409930", "90071992547409931"]
+    prepared = ready(["", *np.resize(labels, ROWS - 1)])
+    assert prepared.classes == tuple(labels)
+    assert told(prepared, FindingKind.LONG_CODES)
+
+
 @pytest.mark.parametrize(
     ("labels", "classes"),
     [

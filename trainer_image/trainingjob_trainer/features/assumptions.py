@@ -12,6 +12,7 @@ __all__ = [
     "clock_finding",
     "date_findings",
     "describe_layout",
+    "long_codes_finding",
     "missing_words_finding",
     "notation_finding",
     "placeholder_finding",
@@ -55,15 +56,21 @@ def describe_layout(layout: CsvLayout | None, csv: Csv, decimal: str | None) -> 
     return (Finding(FindingKind.FILE_LAYOUT, Severity.INFO, None, message),)
 
 
-def notation_finding(present: pd.Series, numbers: pd.Series, notation: Notation, *, guessed: bool) -> Finding:
-    """Report how numbers are read; with *guessed*, the values alone could mean something else."""
+def notation_finding(
+    present: pd.Series, numbers: pd.Series, notation: Notation, *, guessed: bool, uneven: bool
+) -> Finding:
+    """Report how numbers are read.
+
+    With *guessed*, the values alone could mean something else; with *uneven*, their signs differ.
+    """
     marked = present[numbers.notna() & ~present.str.fullmatch(r"\s*\d+\s*").fillna(value=True)]
     example = marked if len(marked) else present[numbers.notna()]
     how = notation.describe() or "a point before the fraction"
     text, number = str(example.iloc[0]).strip(), numbers[example.index[0]]
     message = (
-        f"numbers are read with {how}: {text!r} is {number:.10g}; if "
-        "this is wrong, set spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
+        f"numbers are read with {how}: {text!r} is {number:.10g}; "
+        f"{'not all values have the same sign, and nothing is converted; ' if uneven else ''}if this is "
+        "wrong, set spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
     )
     severity = Severity.WARNING if guessed else Severity.INFO
     return Finding(FindingKind.NUMBER_NOTATION, severity, str(present.name), message)
@@ -87,6 +94,16 @@ def zeros_finding(zeros: pd.Series) -> Finding:
         f"{str(zeros.iloc[0]).strip()!r}; set it to numeric in spec.featureTypes if it holds quantities"
     )
     return Finding(FindingKind.LEADING_ZEROS, Severity.INFO, str(zeros.name), message)
+
+
+def long_codes_finding(long: pd.Series) -> Finding:
+    """Return what is told of a column of *long* codes."""
+    message = (
+        f"the column is read as text, since {len(long):,} value(s) have so many digits that different ones "
+        f"would be the same number, such as {str(long.iloc[0]).strip()!r}; set it to numeric in "
+        "spec.featureTypes if it holds quantities"
+    )
+    return Finding(FindingKind.LONG_CODES, Severity.INFO, str(long.name), message)
 
 
 def clock_finding(name: str) -> Finding:

@@ -10,6 +10,7 @@ from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.features.assumptions import (
     clock_finding,
     date_findings,
+    long_codes_finding,
     missing_words_finding,
     notation_finding,
     placeholder_finding,
@@ -36,6 +37,7 @@ __all__ = [
     "as_truths",
     "is_text",
     "leading_zeros",
+    "long_codes",
     "read_columns",
     "read_numbers_of",
     "read_texts",
@@ -47,10 +49,10 @@ NUMBERS = 0.95
 """Share of the values that must be numbers for a column of text to hold numbers."""
 _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _LEADING_ZERO = r"\s*0\d+\s*"
-_TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?\s*"
+_LONG_CODE = r"\s*\d{16,}\s*"
+_TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?(?:\s*[AaPp][.]?[Mm][.]?)?\s*"
 _MOST_TOKENS = 5
 _LEAST_ROWS = 2  # of a word that stands for a missing number
-_LEAST_VALUES = 20
 _HALF = 0.5
 
 
@@ -194,7 +196,8 @@ def read_columns(
         if not reading.clock and kind in {None, FeatureType.DATETIME}:
             read = changed.get(name, column)
             date = _date(read, texts, asked=kind is not None)
-            readings[name] = replace(reading, date=date)
+            placeholders = reading.placeholders or (date is not None and texts.csv.missing_values is None)
+            readings[name] = replace(reading, date=date, placeholders=placeholders)
             findings += date_findings(read, date, texts.csv)
     return Columns(frame.assign(**changed) if changed else frame, readings, tuple(findings))
 
@@ -210,19 +213,26 @@ def _read_text(
         truths = as_truths(present) if kind is None else None
         if truths is not None:
             return truths, reading, findings
-        if kind is None and not look.written and present.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
-            clock = replace(reading, clock=True)
-            return seconds_of_day(present), clock, [*findings, clock_finding(name)]
+        known = replace(reading, placeholders=texts.csv.missing_values is None)
+        times = _without_known(known, present)
+        if kind is None and not look.written and times.dropna().str.fullmatch(_TIME).mean() >= NUMBERS:
+            gone = present[present.notna() & times.isna()]
+            told = [placeholder_finding(column, gone)] if len(gone) else []
+            return seconds_of_day(times), replace(known, clock=True), [*findings, *told, clock_finding(name)]
         notation = texts.notation_of(name)
         asked = kind is FeatureType.NUMERIC and look.readable(notation) > 0
         numbers = asked or (kind is None and _holds_numbers(look, notation))
+        long = long_codes(present)
         if numbers and kind is None and leading_zeros(present).any():
             findings.append(zeros_finding(present[leading_zeros(present)]))
+        elif numbers and kind is None and long.any():
+            findings.append(long_codes_finding(present[long]))
         elif numbers:
             values, read, found = read_numbers_of(column, present, texts, notation)
             return values, read, [*findings, *found]
     if kind in {None, FeatureType.CATEGORICAL}:
-        reading = replace(reading, labels=label_rules(present.dropna().drop_duplicates()))
+        labels = label_rules(present.dropna().drop_duplicates())
+        reading = replace(reading, labels=labels, long=bool(long_codes(present).any()))
     return present, reading, findings
 
 
@@ -243,12 +253,18 @@ def _holds_numbers(look: Look, notation: Notation) -> bool:
         and all(count >= _LEAST_ROWS for count in others.values())
         and not any(character.isdigit() for text in others for character in text)
     )
-    return words and numbers >= _HALF * present and look.distinct >= _LEAST_VALUES
+    written = numbers >= NUMBERS * sum(look.written.values())
+    return words and written and numbers >= _HALF * present and look.varied
 
 
 def without_missing(column: pd.Series, missing: tuple[str, ...]) -> pd.Series:
     """Return a column of text with the *missing* texts missing."""
     return column.mask(column.str.strip().isin(missing))
+
+
+def _without_known(reading: Reading, column: pd.Series) -> pd.Series:
+    """Return a column of text with what is missing under *reading* missing."""
+    return column.mask(column.str.fullmatch(reading.missing_rule[0]).fillna(value=False).astype(bool))
 
 
 def _default_missing(column: pd.Series, present: pd.Series, texts: Texts) -> list[Finding]:
@@ -271,6 +287,13 @@ def as_truths(column: pd.Series) -> pd.Series | None:
 def leading_zeros(column: pd.Series) -> pd.Series:
     """Return which texts are digits behind a zero, as codes are."""
     return column.str.fullmatch(_LEADING_ZERO).fillna(value=False).astype(bool)
+
+
+def long_codes(column: pd.Series) -> pd.Series:
+    """Return which texts are codes of so many digits that different ones would be the same float."""
+    long = column.str.fullmatch(_LONG_CODE).fillna(value=False).astype(bool)
+    codes = column[long].str.strip().drop_duplicates()
+    return long & (codes.astype("float64").nunique() < len(codes))
 
 
 def read_numbers_of(
@@ -309,7 +332,8 @@ def read_numbers_of(
         findings.append(unreadable_finding(words, FeatureType.NUMERIC.value))
     look = texts.looks[name]
     if not notation.plain or (look.open and texts.csv.thousands is None):
-        findings.append(notation_finding(present, numbers, notation, guessed=look.open))
+        guessed = look.open or look.uneven
+        findings.append(notation_finding(present, numbers, notation, guessed=guessed, uneven=look.uneven))
     present_numbers = numbers.dropna()
     whole = bool(len(present_numbers)) and bool((present_numbers == present_numbers.round()).all())
     reading = Reading(

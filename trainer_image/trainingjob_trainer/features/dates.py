@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_string_dtype
 
@@ -105,7 +106,7 @@ def read_dates_as(
 
 
 def _numeric(column: pd.Series) -> DateReading:
-    values = column.dropna().astype("float64").abs()
+    values = column.astype("float64").abs().replace(np.inf, np.nan).dropna()
     if values.empty:
         return DateReading()
     widths = values.astype("int64").astype("str").str.len().unique()

@@ -47,6 +47,11 @@ _FRACTIONS = (
     "the column {!r} holds fractions, where the table had whole numbers with a point between thousands: "
     "whatever has read these rows has taken 1.234 for a fraction; read new rows as input_schema.json says"
 )
+_ROUNDED = (
+    "the column {!r} holds rounded numbers in place of codes of so many digits that some are lost; read new "
+    "rows as input_schema.json says"
+)
+_POWER = r"^-?\d(?:[.]\d+)?e[+]\d+$"
 _TRUTHS = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
 
 
@@ -118,7 +123,7 @@ def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list
     together: dict[tuple[Treatment, Reading], list[str]] = {}
     alone = []
     for position, (name, (treatment, reading)) in enumerate(plan.items()):
-        if treatment.kind in {"text", "date", "many", "clock", "duration"}:
+        if reading.long or treatment.kind in {"text", "date", "many", "clock", "duration"}:
             part = _part(treatment, reading, [name], frame)
             alone.append((f"{treatment.kind}-{position}", part, [name]))
         else:
@@ -247,7 +252,12 @@ def _dates(reading: DateReading, column: pd.Series) -> list[Step]:
     days = [
         ("unit", call(pd.DataFrame.astype, dtype="datetime64[us, UTC]")),
         *_ticks(),
-        ("since", call(pd.DataFrame.sub, other=float(first.normalize().value // 1000))),
+        (
+            "since",
+            call(
+                pd.DataFrame.sub, other=float(first.normalize().asm8.astype("datetime64[us]").astype("int64"))
+            ),
+        ),
         ("days", call(pd.DataFrame.div, other=_DAY)),  # type: ignore[misc]  # as above
         ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
     ]
@@ -269,8 +279,11 @@ def _resolution(dates: pd.Series) -> str | None:
 
 
 def _labels(reading: Reading) -> list[Step]:
+    text = ("text", call(pd.DataFrame.astype, dtype="str"))
+    rounded = ("rounded", call(pd.DataFrame.replace, to_replace=_POWER, value=np.nan, regex=True))
     return [
-        ("text", call(pd.DataFrame.astype, dtype="str")),
+        *([check_column([text, rounded], _ROUNDED)] if reading.long else []),
+        text,
         *_replacements(reading.labels),
         ("missing", call(pd.DataFrame.fillna, value=_MISSING)),
     ]

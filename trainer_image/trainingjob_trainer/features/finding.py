@@ -35,6 +35,7 @@ class FindingKind(StrEnum):
     PLACEHOLDERS = "PlaceholdersMissing"
     MISSING_WORDS = "MissingWords"
     LEADING_ZEROS = "LeadingZeros"
+    LONG_CODES = "LongCodes"
     TIME_OF_DAY = "TimeOfDay"
     DATE_ORDER = "DateOrderAssumed"
     TIMES_IN_UTC = "TimesInUtc"

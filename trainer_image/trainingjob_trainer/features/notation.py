@@ -9,6 +9,7 @@ import pandas as pd
 
 __all__ = [
     "DEFAULT_MISSING",
+    "LEAST_VALUES",
     "NOT_A_NUMBER",
     "PLACEHOLDERS",
     "PLAIN",
@@ -51,7 +52,7 @@ _CODES = (
 )
 _CURRENCY = rf"(?:[A-Z]{{0,2}}[$]|[¢£¤¥฿₠-₿￠￡￥￦]|{_CODES})"
 _WRITTEN = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[+\-−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+\-−])?\s*"
+    rf"(?:(?P<outer>{_CURRENCY})\s*(?=\())?(?P<open>\()?\s*(?P<sign>[+\-−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+\-−])?\s*"
     rf"(?P<body>\d[\d.,{_SPACES}{_APOSTROPHES}]*|[.,]\d+)(?P<power>[eE][+-]?\d+)?\s*"
     rf"(?P<scale>[KkMB])?\s*(?P<after>{_CURRENCY}|[%‰])?\s*(?P<close>\))?(?P<trailing>[-−])?"
 )
@@ -60,6 +61,8 @@ _GROUP = {",": ",", ".": "[.]", "'": f"[{_APOSTROPHES}]", " ": f"[{_SPACES}]"}
 _SAMPLE = 20_000  # rows
 _PERCENT = frozenset("%‰")
 _LONG = 4  # digits without a mark that no column with marks between thousands has
+LEAST_VALUES = 20
+"""Different numbers from which a column is no list of categories."""
 _GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
 
 
@@ -73,8 +76,8 @@ class Notation:
         ``.`` or ``,``.
     thousands
         ``.``, ``,``, an apostrophe, a space (of any kind), or nothing.
-    symbol
-        Currency or percent sign that is left out.
+    symbols
+        Currency or percent signs that are left out.
     signs
         Whether some negative numbers stand in parentheses, have the minus behind them, or a long minus.
     scaled
@@ -83,7 +86,7 @@ class Notation:
 
     decimal: str = "."
     thousands: str = ""
-    symbol: str = ""
+    symbols: tuple[str, ...] = ()
     signs: bool = False
     scaled: bool = False
 
@@ -97,8 +100,7 @@ class Notation:
         if self.plain:
             return []
         rules: list[Rule] = [(r"^\s+|\s+$", "")]
-        if self.symbol:
-            rules.append((rf"\s*{re.escape(self.symbol)}\s*", ""))
+        rules += [(rf"\s*{re.escape(symbol)}\s*", "") for symbol in self.symbols]
         if self.signs:
             rules += [
                 (r"^\((.*)\)$", r"-\1"),
@@ -124,8 +126,7 @@ class Notation:
             words.append(f"{marks[self.thousands]} between thousands")
         if self.decimal == "," or self.thousands:
             words.append(f"{marks[self.decimal]} before the fraction")
-        if self.symbol:
-            words.append(f"the sign {self.symbol} left out")
+        words += [f"the sign {symbol} left out" for symbol in self.symbols]
         if self.signs:
             words.append("parentheses or a minus behind the number for negative ones")
         if self.scaled:
@@ -173,9 +174,14 @@ class Look:
 
     @property
     def open(self) -> bool:
-        """Whether each mark may stand between thousands or before the fraction, beside whole numbers."""
+        """Whether each mark may stand between thousands or before the fraction, and neither is usual."""
         either = bool(self.rows(3, ".") or self.rows(3, ","))
-        return either and self.short and not self.long and self.decimal is None
+        return either and (self.short or self.money) and not self.long and self.decimal is None
+
+    @property
+    def money(self) -> bool:
+        """Whether there are amounts with a currency and three digits behind a point."""
+        return any(key[0] and key[0] not in _PERCENT and key[3] == "." for key in self.written)
 
     @property
     def decimal(self) -> str | None:
@@ -185,17 +191,28 @@ class Look:
         return None if point == comma == 0 else "." if point >= comma else ","
 
     @property
+    def varied(self) -> bool:
+        """Whether there are more different numbers than categories would have."""
+        return self.distinct >= LEAST_VALUES
+
+    @property
+    def uneven(self) -> bool:
+        """Whether values have different symbols, or only some of them a percent sign."""
+        symbols = {key[0] for key in self.written}
+        return len(symbols - {""}) > 1 or ("" in symbols and bool(symbols & _PERCENT))
+
+    @property
     def placeholders(self) -> int:
         """Rows with a text that stands for a missing number everywhere."""
         return sum(count for text, count in self.tokens.items() if text.casefold() in PLACEHOLDERS)
 
     def readable(self, notation: Notation) -> int:
         """Return the rows that can be read in a notation."""
-        optional = notation.symbol not in _PERCENT
+        optional = self.varied or not _PERCENT.intersection(notation.symbols)
         return sum(
             count
             for (symbol, thousands, decimal, either), count in self.written.items()
-            if (symbol == notation.symbol or (optional and not symbol))
+            if (symbol in notation.symbols or ((optional or not notation.symbols) and not symbol))
             and thousands in {"", notation.thousands}
             and decimal in {"", notation.decimal}
             and either in {"", notation.thousands, notation.decimal}
@@ -227,7 +244,7 @@ def _add(look: Look, text: str, count: int) -> None:
     if found is None or marks is None or bool(found["open"]) != bool(found["close"]):
         look.tokens[text] += count
         return
-    symbols = {sign for sign in (found["before"], found["after"]) if sign}
+    symbols = {found[place] for place in ("outer", "before", "after") if found[place]}
     if len(symbols) > 1 or (found["scale"] and not symbols - _PERCENT):
         look.tokens[text] += count
         return
@@ -301,15 +318,15 @@ def choose_notation(
     for key, count in look.written.items():
         symbols[key[0]] += count
     currencies = [symbol for symbol in symbols if symbol and symbol not in _PERCENT]
-    symbol = max(currencies, key=symbols.__getitem__, default="") or max(
-        symbols, key=symbols.__getitem__, default=""
-    )
+    symbol = max(currencies or symbols, key=symbols.__getitem__, default="")
+    # Where numbers vary, an amount in another currency says more than none; it is told.
+    several = tuple(currencies) if look.varied and len(currencies) > 1 else (symbol,)
     thousands = "" if thousands == chosen else thousands
     uses_comma = chosen == "," and bool(look.rows(2, ",") or look.rows(3, ","))
     return Notation(
         decimal="," if uses_comma or thousands == "." else ".",
         thousands=thousands,
-        symbol=symbol,
+        symbols=tuple(sorted(filter(None, several), key=len, reverse=True)),
         signs=look.signs,
         scaled=look.scales,
     )
@@ -328,7 +345,7 @@ def _by_either(look: Look, of_file: str | None, *, comma_separated: bool) -> str
     if of_file is not None:
         return of_file
     # Fractions cut to what they need do not end in zero; those of a fixed length leave no whole numbers.
-    if look.short and look.ends_in_zero:
+    if (look.short and look.ends_in_zero) or (look.money and not comma_separated):
         return other
     return "." if mark == "." or comma_separated else mark
 

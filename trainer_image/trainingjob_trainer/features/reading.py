@@ -13,13 +13,17 @@ __all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
 
 CLOCK: tuple[Rule, ...] = (
     (r"^\s+|\s+$", ""),
-    (r"^(\d{1,2}:\d{2})$", r"\1:00"),
+    (r"^(\d{1,2}:\d{2})(?=$|\s*[AaPp])", r"\1:00"),
+    (r"^12(?=:\S*\s*[AaPp])", "0"),
+    (r"\s*[Aa][.]?[Mm][.]?$", ""),
+    (r"^(.*\d)\s*[Pp][.]?[Mm][.]?$", r"12h \1"),
     (r"^(\d+(?:[.]\d*)?)$", r"\1s"),
 )
 """The rules that write times of the day, or seconds since midnight, as durations."""
 
 _NUMBER_LIKE = re.compile(r"[+-]?\d+(?:[.]\d+)?")
 # As different readers of a file write one and the same code: 250 and 250.0, 01234 and 1234, 1.50 and 1.5.
+_SPACES: Rule = (r"^\s+|\s+$", "")
 _LABEL_RULES: tuple[Rule, ...] = (
     (r"^(-?\d+)[.]0+$", r"\1"),
     (r"^(-?)0+(?=\d+$)", r"\1"),
@@ -45,6 +49,8 @@ class Reading:
         Rules that make one label of what different readers make of it.
     date
         How dates are read; None if the column holds none.
+    long
+        Whether the labels are numbers of more digits than a float holds, so that a float has lost some.
     whole
         Whether all values were whole numbers with a point between thousands, so that one with a fraction has
         been misread before it came here.
@@ -56,6 +62,7 @@ class Reading:
     clock: bool = False
     labels: tuple[Rule, ...] = ()
     date: DateReading | None = None
+    long: bool = False
     whole: bool = False
 
     @property
@@ -71,7 +78,7 @@ class Reading:
             data |= {
                 "decimal": notation.decimal,
                 "thousands": notation.thousands or None,
-                "symbol": notation.symbol or None,
+                "symbol": " ".join(notation.symbols) or None,
             }
         if set(self.missing) - set(DEFAULT_MISSING):
             data["missingValues"] = [text for text in self.missing if text not in DEFAULT_MISSING]
@@ -95,13 +102,12 @@ def usual_reading(column: pd.Series) -> Reading:
 def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
     """Return the rules under which different *labels* (distinct values) stay different.
 
-    Without a label that looks like a number there are none.
+    Those for numbers are left out where no label looks like one.
     """
     texts = labels.astype("str")
-    if not texts.str.fullmatch(_NUMBER_LIKE.pattern).any():
-        return ()
+    numbers = bool(texts.str.strip().str.fullmatch(_NUMBER_LIKE.pattern).any())
     chosen: list[Rule] = []
-    for pattern, value in _LABEL_RULES:
+    for pattern, value in (_SPACES, *(_LABEL_RULES if numbers else ())):
         changed = texts.str.replace(pattern, str(value), regex=True)
         if changed.nunique() == texts.nunique():
             chosen.append((pattern, value))

@@ -9,12 +9,13 @@ import pandas as pd
 
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.assumptions import quoted, zeros_finding
+from trainingjob_trainer.features.assumptions import long_codes_finding, quoted, zeros_finding
 from trainingjob_trainer.features.columns import (
     NUMBERS,
     Texts,
     as_truths,
     leading_zeros,
+    long_codes,
     read_numbers_of,
     without_missing,
 )
@@ -116,18 +117,15 @@ def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Se
     truths = as_truths(present)
     if truths is not None:
         return truths, reading, []
+    codes = bool(leading_zeros(present).any() or long_codes(present).any())
     plain = pd.to_numeric(present, errors="coerce")
-    if (
-        plain.notna().eq(present.notna()).all()
-        and texts.notation_of(name).plain
-        and not leading_zeros(present).any()
-    ):
+    if plain.notna().eq(present.notna()).all() and texts.notation_of(name).plain and not codes:
         return plain, reading, _dropped_words(column, present)
     look, notation = texts.looks[name], texts.notation_of(name)
     readable = look.readable(notation)
     among = sum(look.written.values()) + sum(look.tokens.values()) - look.placeholders
     numbers = wanted is Task.REGRESSION or (
-        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not leading_zeros(present).any()
+        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not codes
     )
     if wanted is not Task.CLASSIFICATION and readable and numbers:
         return _as_numbers(column, present, texts, notation)
@@ -176,6 +174,9 @@ def _as_labels(
                 findings.append(_word_finding(column, some, labels=kept))
     if leading_zeros(present).any():
         findings.append(zeros_finding(present[leading_zeros(present)]))
+    long = long_codes(present)
+    if long.any():
+        findings.append(long_codes_finding(present[long]))
     findings += _similar_labels(present)
     return present, Reading(missing=missing), findings
 
