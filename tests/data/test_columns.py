@@ -426,3 +426,13 @@ def test_dates_far_away_are_dates(far: str) -> None:
     encoded = fitted(columns, FeatureType.DATETIME).transform(pd.DataFrame({"x": [far, "2024-05-06"]}))
     assert np.isfinite(encoded).all()
     assert encoded[0, 0] == int(far[:4])
+
+
+def test_integers_of_many_digits_are_codes() -> None:
+    frame = pd.DataFrame({"x": [int(code) for code in LONG] * 40, "small": range(120)})
+    columns = read_columns(frame, read_texts(frame, None, None), {}, skip="y")
+    assert columns.frame["x"].tolist() == LONG * 40
+    assert columns.frame["small"].tolist() == list(range(120))
+    assert found(columns, FindingKind.LONG_CODES)
+    encoder = fitted(columns, FeatureType.CATEGORICAL)
+    assert len(np.unique(encoder.transform(frame[["x"]]), axis=0)) == 3

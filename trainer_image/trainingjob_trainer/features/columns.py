@@ -49,6 +49,7 @@ NUMBERS = 0.95
 """Share of the values that must be numbers for a column of text to hold numbers."""
 _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _LEADING_ZERO = r"\s*0\d+\s*"
+_EXACT = 2**53  # from which floats skip integers
 _LONG_CODE = r"\s*\d{16,}\s*"
 _TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?(?:\s*[AaPp][.]?[Mm][.]?)?\s*"
 _MOST_TOKENS = 5
@@ -190,6 +191,10 @@ def read_columns(
             changed[name] = seconds_of_day(column)
             readings[name] = Reading(missing=texts.missing, clock=True)
             findings.append(clock_finding(name))
+        elif kind is None and pd.api.types.is_integer_dtype(column) and long_codes(_digits(column)).any():
+            changed[name] = _digits(column)
+            readings[name] = replace(usual_reading(changed[name]), missing=texts.missing, long=True)
+            findings.append(long_codes_finding(changed[name]))
         else:
             readings[name] = replace(usual_reading(column), missing=texts.missing)
         reading = readings[name]
@@ -296,6 +301,11 @@ def long_codes(column: pd.Series) -> pd.Series:
     return long & (codes.astype("float64").nunique() < len(codes))
 
 
+def _digits(column: pd.Series) -> pd.Series:
+    """Return a column of integers as text if some are too large for a float, else without values."""
+    return column.astype("str") if bool((column >= _EXACT).any()) else column.head(0).astype("str")
+
+
 def read_numbers_of(
     column: pd.Series, present: pd.Series, texts: Texts, notation: Notation, *, any_words: bool = True
 ) -> tuple[pd.Series, Reading, list[Finding]]:
@@ -342,7 +352,7 @@ def read_numbers_of(
         notation=notation,
         whole=whole and notation.thousands == ".",
     )
-    if whole and notation.plain and numbers.notna().all() and bool((numbers.abs() < 2**53).all()):
+    if whole and notation.plain and numbers.notna().all() and bool((numbers.abs() < _EXACT).all()):
         numbers = (
             pd.to_numeric(present).astype("int64") if not present.str.contains("[.eE]").any() else numbers
         )
