@@ -249,15 +249,6 @@ def test_times_of_the_day_are_seconds(values: list[Any], seconds: list[float]) -
         encoder.transform(pd.DataFrame({"x": ["noon", "late"]}))
 
 
-def test_times_with_am_and_pm_have_their_hours() -> None:
-    columns = read(["8:30 AM", "11:05 PM", "12:15 AM"] * 40)
-    encoder = build_encoder({"x": FeatureType.DATETIME}, frame=columns.frame, readings=columns.readings)
-    hours = encoder.fit_transform(columns.frame)
-    names = [str(name) for name in encoder.get_feature_names_out()]
-    hour = next(i for i, name in enumerate(names) if name.endswith("_hour"))
-    assert hours[:3, hour].tolist() == [8, 23, 0]
-
-
 @pytest.mark.parametrize(
     ("dates", "csv", "first", "told"),
     [

@@ -9,7 +9,7 @@ import pandas as pd
 
 from support.data_runs import run_for, table_of
 from trainingjob_api import ResolvedRun
-from trainingjob_trainer.events import Event
+from trainingjob_trainer.events import Event, Warned
 from trainingjob_trainer.features import Prepared, build_encoder, prepare
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.clock import RunClock
@@ -79,6 +79,7 @@ class Child:
                 clock=self.clock,
                 mode=self.mode,
                 should_stop=lambda: self.stopped,
+                warn=lambda message: self.told.send(Warned(message=message)),
             ).train(InlinePool(), journal, named=False)
 
     def whole(self, candidate: Candidate) -> Any:

@@ -21,7 +21,6 @@ _DAYS = (
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_TIMES_ALONE = ("%I:%M %p", "%I:%M:%S %p")
 _ISO = "ISO8601"
 _OFFSET = r"[+-]\d{2}:?\d{2}$"
 _DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
@@ -148,7 +147,6 @@ def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
 
 def _candidates(example: str) -> Iterator[str]:
     """Yield the formats that could fit, by the separators and words in *example*."""
-    yield from _TIMES_ALONE
     for day, time in product(_DAYS, _TIMES):
         if (":" in time) == (":" in example) and all(mark in example for mark in "/.-," if mark in day):
             yield day + time

@@ -44,7 +44,7 @@ def gap_warning(candidate: Candidate, holdout_score: float | None, interval: Int
         return None
     spread = stats.t.ppf((1 + CONFIDENCE) / 2, len(folds) - 1) * stdev(folds) * math.sqrt(1 + 1 / len(folds))
     inside = interval.low <= candidate.score <= interval.high
-    if inside or abs(holdout_score - candidate.score) <= spread:
+    if inside or not math.isfinite(holdout_score) or abs(holdout_score - candidate.score) <= spread:
         return None
     below = holdout_score < candidate.score
     return (
