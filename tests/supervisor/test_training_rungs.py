@@ -15,7 +15,7 @@ from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Evaluated, Event, FellBack
 from trainingjob_trainer.search.fitting import FittingFailed
-from trainingjob_trainer.supervisor import training
+from trainingjob_trainer.supervisor import final
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import Trained
 
@@ -69,7 +69,7 @@ def nothing_fits(*_arguments: object, **_options: object) -> None:
 def test_where_no_pipeline_can_be_fitted_the_baseline_ships_and_it_is_said(
     child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "fit_best", nothing_fits)
+    monkeypatch.setattr(final, "fit_best", nothing_fits)
     fallen = Child(child.folder, mode=Mode.FINISH)
     end = fallen.train()
     assert end.best is end.baseline
@@ -125,7 +125,7 @@ def test_a_signal_leaves_the_final_fit_half_a_minute(
         allowed.append(remaining())
         raise FittingFailed("asked")
 
-    monkeypatch.setattr(training, "fit_best", ask)
+    monkeypatch.setattr(final, "fit_best", ask)
     for stopped in (False, True):
         last = Child(child.folder, mode=Mode.FINISH, stopped=stopped)
         last.train()
