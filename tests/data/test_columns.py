@@ -427,3 +427,50 @@ def test_integers_of_many_digits_are_codes() -> None:
     assert found(columns, FindingKind.LONG_CODES)
     encoder = fitted(columns, FeatureType.CATEGORICAL)
     assert len(np.unique(encoder.transform(frame[["x"]]), axis=0)) == 3
+
+
+def test_whole_numbers_with_points_refuse_fractions() -> None:
+    texts = [f"{value:,}".replace(",", ".") for value in WHOLE]
+    columns = read(texts, ";", z=[f"{value:.2f}".replace(".", ",") for value in AMOUNTS])
+    encoder = fitted(columns, FeatureType.NUMERIC)
+    with pytest.raises(ValueError, match="'x' holds fractions"):
+        encoder.transform(pd.DataFrame({"x": [1.252, 12.5]}))
+    fractions = fitted(read([swapped(f"{v:,.2f}") for v in AMOUNTS], ";"), FeatureType.NUMERIC)
+    fractions.transform(pd.DataFrame({"x": [1.252, 12.5]}))
+
+
+@pytest.mark.parametrize("text", ["?", " ? ", "Not Done", " NA ", ""])
+def test_placeholders_are_missing_when_predicting(text: str) -> None:
+    encoder = fitted(read(np.where(HOLES, "?", AMOUNTS.astype(str))), FeatureType.NUMERIC)
+    missing = encoder.transform(pd.DataFrame({"x": [None]}))
+    assert np.array_equal(encoder.transform(pd.DataFrame({"x": [text]})), missing)
+
+
+def test_marks_that_stand_before_no_group_of_three_make_no_number() -> None:
+    columns = read([*(f"{v:,.2f}" for v in AMOUNTS), "12,34", "1,2,3"])
+    assert columns.frame["x"].isna().tolist() == [False] * ROWS + [True, True]
+    (told,) = found(columns, FindingKind.UNREADABLE)
+    assert "'12,34' (1)" in told.message
+
+
+@pytest.mark.parametrize("texts", [["08:30", "17:45"], ["24.12.2025", "01.02.2025"]])
+def test_a_column_of_which_no_time_or_date_can_be_read_is_refused(texts: list[str]) -> None:
+    columns = read(texts * 60)
+    kind = FeatureType.NUMERIC if columns.readings["x"].clock else FeatureType.DATETIME
+    encoder = fitted(columns, kind)
+    with pytest.raises(ValueError, match="'x' cannot be read"):
+        encoder.transform(pd.DataFrame({"x": ["soon", "later"]}))
+    encoder.transform(pd.DataFrame({"x": ["soon", texts[0]]}))
+
+
+def test_words_that_stand_once_stand_for_no_missing_number() -> None:
+    texts = [*AMOUNTS[:60].astype(str), "red", "green", "blue", "grey"]
+    assert read(texts).frame["x"].tolist() == texts
+
+
+def test_each_column_of_rounded_codes_is_refused_beside_others() -> None:
+    columns = read(LONG * 40, z=LONG * 40)
+    types = dict.fromkeys(["x", "z"], FeatureType.CATEGORICAL)
+    encoder = build_encoder(types, frame=columns.frame, readings=columns.readings).fit(columns.frame)
+    with pytest.raises(ValueError, match=r"'x'.*digits"):
+        encoder.transform(pd.DataFrame({"x": [float(LONG[0])], "z": [None]}))
