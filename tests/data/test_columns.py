@@ -121,6 +121,17 @@ def test_marks_that_could_be_either(
     assert columns.frame["x"].tolist()[:2] == expected
 
 
+def test_a_stray_value_does_not_decide_for_a_column() -> None:
+    columns = read(["12,34", "847", *["1,234", "5,678"] * 50])
+    assert columns.frame["x"].isna().tolist() == [True, *[False] * 101]
+    assert columns.frame["x"].tolist()[1:4] == [847, 1234, 5678]
+    (told,) = found(columns, FindingKind.UNREADABLE)
+    assert "'12,34' (1)" in told.message
+    # What a part of the values gives away does decide.
+    mixed = read(["12,34", "847", *["1,234", "5,67"] * 50], ";")
+    assert mixed.frame["x"].tolist()[:4] == [12.34, 847, 1.234, 5.67]
+
+
 def test_the_job_decides_over_the_file() -> None:
     texts = ["1.252", "847.125"] * 30
     assert read(texts).frame["x"].tolist()[:2] == [1.252, 847.125]

@@ -59,6 +59,7 @@ _WRITTEN = re.compile(
 _MARKS = re.compile(r"[., ']")
 _GROUP = {",": ",", ".": "[.]", "'": f"[{_APOSTROPHES}]", " ": f"[{_SPACES}]"}
 _SAMPLE = 20_000  # rows
+_STRAY = 0.02  # share of the rows whose mark may be either
 _PERCENT = frozenset("%‰")
 _LONG = 4  # digits without a mark that no column with marks between thousands has
 LEAST_VALUES = 20
@@ -185,10 +186,13 @@ class Look:
 
     @property
     def decimal(self) -> str | None:
-        """The mark before the fraction that the column itself gives away."""
+        """The mark before the fraction that the column itself gives away; a stray value does not."""
         point = self.rows(2, ".") + self.rows(1, ",")
         comma = self.rows(2, ",") + self.rows(1, ".")
-        return None if point == comma == 0 else "." if point >= comma else ","
+        either = self.rows(3, ".") + self.rows(3, ",")
+        if point + comma <= _STRAY * either:
+            return None
+        return "." if point >= comma else ","
 
     @property
     def varied(self) -> bool:
