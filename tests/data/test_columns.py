@@ -14,6 +14,7 @@ from trainingjob_trainer.features.assumptions import describe_layout
 from trainingjob_trainer.features.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.features.encoder import build_encoder
 from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.features.notation import DEFAULT_MISSING
 
 ROWS = 120
 RNG = np.random.default_rng(4)
@@ -485,3 +486,28 @@ def test_each_column_of_rounded_codes_is_refused_beside_others() -> None:
     encoder = build_encoder(types, frame=columns.frame, readings=columns.readings).fit(columns.frame)
     with pytest.raises(ValueError, match=r"'x'.*digits"):
         encoder.transform(pd.DataFrame({"x": [float(LONG[0])], "z": [None]}))
+
+
+@given(
+    texts=st.lists(
+        st.one_of(
+            st.integers(-(10**6), 10**6).map(str),
+            st.floats(-1e6, 1e6, allow_nan=False).map(repr),
+            st.floats(-1e3, 1e3, allow_nan=False).map(lambda value: f"{value:.3f}"),
+            st.sampled_from(["", "007", "1e5", "+4", ".5", "5.", " 6", "NA"]),
+        ),
+        min_size=4,
+        max_size=40,
+    )
+)
+def test_plain_numbers_are_those_that_a_closer_look_finds(texts: list[str]) -> None:
+    values = [text or None for text in texts]
+    quick = read(values)
+    # Where the job lists what is missing, each column is looked at closely.
+    close = read(values, csv=Csv.model_validate({"missingValues": [*DEFAULT_MISSING[1:18], "?"]}))
+    if pd.api.types.is_numeric_dtype(quick.frame["x"]) and pd.api.types.is_numeric_dtype(close.frame["x"]):
+        assert np.array_equal(
+            quick.frame["x"].astype("float64"), close.frame["x"].astype("float64"), equal_nan=True
+        )
+    else:
+        assert quick.frame["x"].dtype == close.frame["x"].dtype

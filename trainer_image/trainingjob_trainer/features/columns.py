@@ -26,7 +26,9 @@ from trainingjob_trainer.features.notation import (
     Notation,
     choose_notation,
     look_at,
+    look_at_plain,
     parse_numbers,
+    plain_numbers,
 )
 from trainingjob_trainer.features.reading import CLOCK, Reading, label_rules, usual_reading
 
@@ -75,6 +77,8 @@ class Texts:
         What the job or the other columns say of dates that leave it open.
     looks
         What each column of text looks like.
+    plain
+        The columns of nothing but numbers of Python's notation.
     """
 
     csv: Csv
@@ -83,6 +87,7 @@ class Texts:
     comma_separated: bool
     day_first: bool | None
     looks: Mapping[str, Look]
+    plain: Mapping[str, pd.Series]
 
     def notation_of(self, name: str) -> Notation:
         """Return the notation of a column's numbers."""
@@ -128,7 +133,14 @@ def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> T
     """
     csv = csv or Csv()
     missing = DEFAULT_MISSING if csv.missing_values is None else ("", *csv.missing_values)
-    looks = {str(name): look_at(frame[name], missing) for name in frame.columns if is_text(frame[name])}
+    names = [str(name) for name in frame.columns if is_text(frame[name])]
+    plain: dict[str, pd.Series] = {}
+    if (csv.decimal, csv.thousands, csv.missing_values) == (None, None, None):
+        read = {name: plain_numbers(frame[name]) for name in names}
+        plain = {name: numbers for name, numbers in read.items() if numbers is not None}
+    looks = {
+        name: look_at_plain(plain[name]) if name in plain else look_at(frame[name], missing) for name in names
+    }
     votes = [look.decimal for look in looks.values() if look.decimal and _mostly_numbers(look)]
     decimal = None
     if votes:
@@ -140,6 +152,7 @@ def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> T
         comma_separated=separator == ",",
         day_first=_day_first(frame, looks) if csv.day_first is None else csv.day_first,
         looks=looks,
+        plain=plain,
     )
 
 
@@ -211,6 +224,8 @@ def _read_text(
     column: pd.Series, texts: Texts, kind: FeatureType | None
 ) -> tuple[pd.Series, Reading, list[Finding]]:
     name, look = str(column.name), texts.looks[str(column.name)]
+    if name in texts.plain and kind in {None, FeatureType.NUMERIC}:
+        return texts.plain[name], Reading(missing=texts.missing, placeholders=True), []
     present = without_missing(column, texts.missing)
     reading = Reading(missing=texts.missing)
     findings = _default_missing(column, present, texts)

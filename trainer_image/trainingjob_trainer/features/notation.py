@@ -18,8 +18,10 @@ __all__ = [
     "Rule",
     "choose_notation",
     "look_at",
+    "look_at_plain",
     "missing_rule",
     "parse_numbers",
+    "plain_numbers",
 ]
 
 DEFAULT_MISSING = (
@@ -58,6 +60,8 @@ _WRITTEN = re.compile(
 )
 _MARKS = re.compile(r"[., ']")
 _GROUP = {",": ",", ".": "[.]", "'": f"[{_APOSTROPHES}]", " ": f"[{_SPACES}]"}
+_NOT_PLAIN = r"^[+-]?0\d|\d{16}|[^\d.eE+-]"
+_EITHER = r"[+-]?[1-9]\d{0,2}[.]\d{3}"
 _SAMPLE = 20_000  # rows
 _STRAY = 0.02  # share of the rows whose mark may be either
 _PERCENT = frozenset("%‰")
@@ -238,6 +242,28 @@ def look_at(values: pd.Series, missing: tuple[str, ...]) -> Look:
     look = Look()
     for text, count in sample[~sample.isin(missing)].value_counts().items():
         _add(look, str(text), int(count))
+    return look
+
+
+def plain_numbers(column: pd.Series) -> pd.Series | None:
+    """Return a column of text as numbers if all are of Python's notation and none could mean anything else.
+
+    Most columns of most tables are such, and this takes a small part of the time of a closer look. Zeros at
+    the beginning, long codes, spaces, and points that nearly all have three digits behind them ask for one.
+    """
+    numbers = pd.to_numeric(column, errors="coerce")
+    if not numbers.notna().eq(column.notna()).all() or column.str.contains(_NOT_PLAIN).any():
+        return None
+    points = int(column.str.contains(".", regex=False).sum())
+    either = int(column.str.fullmatch(_EITHER).sum()) if points else 0
+    return None if either and points - either <= _STRAY * either else numbers
+
+
+def look_at_plain(numbers: pd.Series) -> Look:
+    """Return the look of a column that `plain_numbers` has read."""
+    mark = "." if pd.api.types.is_float_dtype(numbers) and (numbers != numbers.round()).any() else ""
+    look = Look(written=Counter({("", "", mark, ""): len(numbers)}), distinct=int(numbers.nunique()))
+    look.long = True
     return look
 
 
