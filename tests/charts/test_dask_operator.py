@@ -128,3 +128,20 @@ def test_its_pod_is_restricted_too():
 def test_arguments_and_rights_beside_ours_are_refused(values):
     with pytest.raises(helm.HelmError, match=r"kopfArgs must be empty and rbac\.create false"):
         rendered(OPERATOR, ON | {"dask-kubernetes-operator": values})
+
+
+def test_an_upgrade_that_turns_it_on_says_first_what_installs_its_definitions():
+    with helm.Chart.load(str(OPERATOR)) as chart:
+        options = {"name": "trainingjob-operator", "namespace": "trainingjob-system", "is_upgrade": True}
+        with pytest.raises(helm.HelmError, match=r"helm show crds .* \| kubectl apply --server-side -f -"):
+            chart.render(ON, **options)
+        assert chart.render({}, **options)
+    definitions = [one for one in yaml.safe_load_all(helm.show(str(OPERATOR), output_format="crds")) if one]
+    assert {one["spec"]["names"]["kind"] for one in definitions} >= {"DaskCluster", "DaskWorkerGroup"}
+
+
+def test_its_user_has_a_name():
+    """Kopf asks for one, and without a line in /etc/passwd only the environment has it."""
+    deployment = named("Deployment", "trainingjob-operator-dask-operator", manifests(OPERATOR, ON))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "USER", "value": "dask-operator"} in container["env"]

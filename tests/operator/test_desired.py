@@ -220,11 +220,12 @@ def resources(**spec):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        pytest.param({}, ("2", "3", "3840Mi", "7680Mi"), id="default"),
-        pytest.param({"nJobs": 4, "memoryLimitMb": 1024}, ("4", "5", "2816Mi", "5632Mi"), id="n-jobs"),
-        pytest.param({"parallelMode": "none"}, ("1", "2", "2304Mi", "4608Mi"), id="none"),
-        pytest.param({"parallelMode": "distributed", "nJobs": 8}, ("1", "2", "2304Mi", "4608Mi"), id="dask"),
-        pytest.param({"automl": {"enabled": False}}, ("1", "2", "2304Mi", "4608Mi"), id="baseline"),
+        # A machine of two cores has about one to give beside a control plane.
+        pytest.param({}, ("1000m", "3", "3840Mi", "7680Mi"), id="default"),
+        pytest.param({"nJobs": 4, "memoryLimitMb": 1024}, ("2000m", "5", "2816Mi", "5632Mi"), id="n-jobs"),
+        pytest.param({"parallelMode": "none"}, ("500m", "2", "2304Mi", "4608Mi"), id="none"),
+        pytest.param({"parallelMode": "distributed", "nJobs": 8}, ("500m", "2", "2304Mi", "4608Mi"), id="dask"),
+        pytest.param({"automl": {"enabled": False}}, ("500m", "2", "2304Mi", "4608Mi"), id="baseline"),
         pytest.param(
             {"trainer": {"resources": {"limits": {"cpu": "500m"}}}},
             ("500m", "500m", "3840Mi", "7680Mi"),
@@ -232,17 +233,17 @@ def resources(**spec):
         ),
         pytest.param(
             {"trainer": {"resources": {"requests": {"memory": "9Gi"}}}},
-            ("2", "3", "9Gi", "9Gi"),
+            ("1000m", "3", "9Gi", "9Gi"),
             id="a request above the limit raises it",
         ),
         pytest.param(
             {"trainer": {"resources": {"requests": {"memory": "1Gi"}}}},
-            ("2", "3", "1Gi", "7680Mi"),
+            ("1000m", "3", "1Gi", "7680Mi"),
             id="a request below the limit leaves it to the workers",
         ),
         pytest.param(
             {"trainer": {"resources": {"requests": {"memory": "8053063680"}}}},
-            ("2", "3", "8053063680", "7680Mi"),
+            ("1000m", "3", "8053063680", "7680Mi"),
             id="a request in bytes at the limit leaves it",
         ),
         pytest.param(

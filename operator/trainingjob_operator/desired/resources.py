@@ -33,7 +33,8 @@ def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
 
     One core for each worker (they are single-threaded) and one for parent and search. A worker is
     killed at ``memoryLimitMb``; the container's limit leaves headroom above all of them, so that the
-    kernel never kills the wrong process. Half of it is requested: workers seldom use all they may.
+    kernel never kills the wrong process. Half of both is requested: workers seldom use all they may,
+    and a first job has to fit a machine of two cores beside what runs there already.
     A request that the spec names alone leaves the limit to the workers unless it is above it; a lone
     limit is the request, too, as in Kubernetes.
     """
@@ -42,7 +43,7 @@ def build_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
     return _merged(
         run.trainer.resources,
         limits={"cpu": str(workers + 1), "memory": f"{memory}Mi"},
-        requests={"cpu": str(workers), "memory": f"{memory // 2}Mi"},
+        requests={"cpu": f"{workers * 500}m", "memory": f"{memory // 2}Mi"},
     )
 
 
