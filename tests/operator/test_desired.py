@@ -224,7 +224,9 @@ def resources(**spec):
         pytest.param({}, ("1000m", "3", "3840Mi", "7680Mi"), id="default"),
         pytest.param({"nJobs": 4, "memoryLimitMb": 1024}, ("2000m", "5", "2816Mi", "5632Mi"), id="n-jobs"),
         pytest.param({"parallelMode": "none"}, ("500m", "2", "2304Mi", "4608Mi"), id="none"),
-        pytest.param({"parallelMode": "distributed", "nJobs": 8}, ("500m", "2", "2304Mi", "4608Mi"), id="dask"),
+        pytest.param(
+            {"parallelMode": "distributed", "nJobs": 8}, ("500m", "2", "2304Mi", "4608Mi"), id="dask"
+        ),
         pytest.param({"automl": {"enabled": False}}, ("500m", "2", "2304Mi", "4608Mi"), id="baseline"),
         pytest.param(
             {"trainer": {"resources": {"limits": {"cpu": "500m"}}}},
