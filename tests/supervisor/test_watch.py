@@ -72,6 +72,16 @@ def test_events_and_the_clock_come_through(tmp_path: Path) -> None:
     assert end.elapsed_seconds == 3.5
 
 
+def test_a_listener_that_is_slow_is_no_hang_of_the_child(tmp_path: Path) -> None:
+    class Slow(list[Event]):
+        def append(self, event: Event) -> None:
+            if not self:
+                time.sleep(PATIENCE.silence + 0.5)
+            super().append(event)
+
+    assert watch("save", tmp_path / "log", events=Slow()).ended is Ended.SAVED
+
+
 def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
     pids: list[int] = []
     end = watch_child(

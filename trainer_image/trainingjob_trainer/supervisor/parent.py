@@ -174,7 +174,7 @@ class _Supervision:
     def leave(self) -> None:
         """Bring the mirror up to date before a run ends without a model."""
         if self.mirror is not None:
-            self.mirror.push(now=True)
+            self.mirror.flush()
 
     def train(self) -> None:
         """Start children, down the ladder, until one has saved a model.

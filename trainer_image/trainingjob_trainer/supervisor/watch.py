@@ -233,8 +233,16 @@ def _read(
             return None
         if watch.saved or watch.failure is not None:
             return None
-        if (complaint := watch.complaint()) is not None:
+        if (complaint := watch.complaint()) is not None and not (
+            complaint[0] is Ended.HUNG and _holds_more(reader)
+        ):
             return complaint
+
+
+def _holds_more(reader: int) -> bool:
+    """Whether the child has sent what was not read yet: then it was this process that was slow."""
+    ready, _, _ = select.select([reader], [], [], 0.0)
+    return bool(ready)
 
 
 def _end(process: subprocess.Popen[bytes], *, patient: bool) -> None:
