@@ -57,13 +57,18 @@ class Search:
     """A search whose evaluations end as they are told to, on a clock that stands meanwhile."""
 
     def __init__(
-        self, folder: Path, *evaluations: Evaluation, plan: FinalistPlan | None = None, limit: float = 60.0
+        self,
+        folder: Path,
+        *evaluations: Evaluation,
+        plan: FinalistPlan | None = None,
+        limit: float = 60.0,
+        used: float = 0.0,
     ) -> None:
         self.time = Clock()
         self.limits: list[float] = []
         self.reserves: list[float] = []
         self._evaluations = list(evaluations)
-        clock = RunClock(100.0, now=self.time)
+        self.clock = clock = RunClock(100.0, now=self.time, used_before=used)
         clock.start()
         with Journal(folder / "journal.jsonl", HEADER) as journal:
             self.engine = SearchEngine(
@@ -143,3 +148,50 @@ def test_finalists_that_would_take_too_long_are_not_waited_for(tmp_path: Path) -
     kept = Search(tmp_path, *evaluations, plan=plan(encode_seconds=30.0)).reserves
     (tmp_path / "journal.jsonl").unlink()
     assert kept == Search(tmp_path, *evaluations).reserves
+
+
+JOURNALLED = (scored(0.5, 1.0), scored(0.9, 4.0), scored(0.7, 1.0))
+
+
+@pytest.mark.parametrize("attempts", [1, 2], ids=["once", "twice"])
+def test_an_attempt_whose_time_is_up_has_the_evaluations_of_the_last_one_and_time_to_fit_the_best(
+    tmp_path: Path, attempts: int
+) -> None:
+    first = Search(tmp_path, *JOURNALLED)
+    for _ in range(attempts):
+        again = Search(tmp_path, *JOURNALLED, scored(0.99, 1.0), used=100.0)
+        assert again.result.candidates == first.result.candidates
+        assert (again.result.stopped_by, again.limits) == ("time", [])
+        assert again.clock.remaining == pytest.approx(again.engine.reserve())
+        assert again.engine.reserve() == pytest.approx(1.2 * 4 + 1.5 + 1.5 * 2 * 4.0)
+
+
+def test_what_was_evaluated_behind_an_unfinished_one_counts_too(tmp_path: Path) -> None:
+    Search(tmp_path, *JOURNALLED)
+    path = tmp_path / "journal.jsonl"
+    header, first, best, third = path.read_text().splitlines(keepends=True)
+    path.write_text(
+        header + first + best.replace("key-1", "key-x").replace('"number":1', '"number":7') + third
+    )
+    again = Search(tmp_path, *JOURNALLED, used=100.0)
+    assert [one.key for one in again.result.candidates] == ["key-0", "key-x", "key-2"]
+    assert again.engine.progress().evaluated == 3
+    assert again.engine.reserve() == pytest.approx(1.2 * 4 + 1.5 + 1.5 * 2 * 4.0)
+
+
+def test_no_attempt_is_given_more_than_the_budget(tmp_path: Path) -> None:
+    Search(tmp_path, scored(0.5, 1.0), scored(0.9, 10.0))
+    path = tmp_path / "journal.jsonl"
+    path.write_text(
+        path.read_text()
+        .replace('"fitSeconds":10.0', '"fitSeconds":1e9')
+        .replace('"elapsedSeconds":0.0', '"elapsedSeconds":-1e12')
+    )
+    assert Search(tmp_path, scored(0.5, 1.0), used=100.0).clock.remaining == 100.0
+
+
+def test_time_that_is_left_is_searched(tmp_path: Path) -> None:
+    Search(tmp_path, *JOURNALLED)
+    again = Search(tmp_path, *JOURNALLED, scored(0.99, 1.0), used=50.0)
+    assert (again.result.stopped_by, len(again.limits)) == ("generations", 1)
+    assert again.clock.remaining == 50.0

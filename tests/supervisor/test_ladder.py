@@ -35,11 +35,14 @@ def test_the_number_of_children_is_bounded() -> None:
     [
         (Ended.CRASHED, 10, [FULL, FINISH, BASELINE, DUMMY]),
         (Ended.HUNG, 10, [FULL, FINISH, BASELINE, DUMMY]),
-        (Ended.CRASHED, 100, [BASELINE, DUMMY]),
+        (Ended.CRASHED, 100, [FINISH, BASELINE, DUMMY]),
+        (Ended.HUNG, 104, [FINISH, BASELINE, DUMMY]),
         (Ended.OVERRAN, 50, [BASELINE, DUMMY]),
     ],
 )
-def test_without_time_only_the_light_models_are_left(ended: Ended, used: float, left: list[Mode]) -> None:
+def test_without_time_nothing_is_searched_and_what_took_too_long_is_not_tried_again(
+    ended: Ended, used: float, left: list[Mode]
+) -> None:
     assert rungs_left(run(), [FULL, FINISH, BASELINE, DUMMY], end(ended), used_seconds=used) == left
 
 

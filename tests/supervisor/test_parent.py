@@ -303,7 +303,8 @@ def test_each_child_has_what_is_left_of_the_clock_and_light_models_always_some(h
 
     def overrun(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
         workspace.keep_used_seconds(budget + 100.0)
-        return evaluate_and_crash(workspace, run, tell)
+        evaluate_and_crash(workspace, run, tell)
+        return ChildEnd(ended=Ended.OVERRAN, message="the search process was not done in time")
 
     house(overrun, save)
     assert house.modes == [Mode.FULL, Mode.BASELINE]

@@ -14,6 +14,7 @@ from trainingjob_api import ModelSource
 from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Evaluated, Event, FellBack
+from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.fitting import FittingFailed
 from trainingjob_trainer.supervisor import final
 from trainingjob_trainer.supervisor.mode import Mode
@@ -28,6 +29,30 @@ def test_another_attempt_evaluates_nothing_again_and_ends_the_same(child: Child,
     assert all(one.known for one in again.of(Evaluated))
     assert [c.key for c in end.searched.candidates] == [c.key for c in trained.searched.candidates]
     assert end.best.candidate.key == trained.best.candidate.key
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
+def test_an_attempt_that_has_no_time_left_ships_the_best_of_the_journal(
+    child: Child, trained: Trained, mode: Mode
+) -> None:
+    late = Child(child.folder, mode=mode)
+    late.clock = RunClock(3000.0, used_before=3000.0)
+    end = late.train()
+    assert (end.source, end.best.candidate.key) == (ModelSource.TPOT, trained.best.candidate.key)
+    assert {c.key for c in end.searched.candidates} >= {c.key for c in trained.searched.candidates}
+    assert (end.fallbacks, late.clock.elapsed <= 3000.0) == ((), True)
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
+def test_with_nothing_in_the_journal_and_no_time_the_baseline_ships_and_it_is_said(
+    tmp_path: Path, mode: Mode
+) -> None:
+    late = Child(tmp_path, mode=mode)
+    late.clock = RunClock(3000.0, used_before=3000.0)
+    end = late.train()
+    assert (end.source, end.best is end.baseline) == (ModelSource.BASELINE, True)
+    assert [(one.to, one.reason) for one in end.fallbacks] == [("baseline", "NoPipelineFitted")]
+    assert "no pipeline of the search was scored" in end.fallbacks[0].message
 
 
 def test_a_child_that_only_finishes_fits_the_best_of_the_journal(child: Child, trained: Trained) -> None:

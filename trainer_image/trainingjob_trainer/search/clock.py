@@ -52,6 +52,11 @@ class RunClock:
         if self._stopped is None:
             self._stopped = self._now()
 
+    def leave(self, seconds: float) -> None:
+        """Give back what earlier attempts used until `seconds` are left, at most the whole budget."""
+        short = min(seconds, self.budget_seconds) - (self.budget_seconds - self.elapsed)
+        self.used_before -= max(0.0, short)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let the clock stand while the run waits for something that is not its own work."""

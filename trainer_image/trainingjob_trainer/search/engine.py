@@ -173,6 +173,8 @@ class SearchEngine:
         self._best: Candidate | None = None
         self._ships: Candidate | None = None
         self._finalists: list[Candidate] = []
+        self._held: Proposal | None = None
+        self._unplaced: dict[str, Candidate] = {}
 
     def run(self) -> SearchResult:
         """Search until the generations are done, the time is up, the space is exhausted or a signal came.
@@ -182,6 +184,7 @@ class SearchEngine:
         PoolLost
             If the workers are gone for good, and there are no others.
         """
+        self._replay()
         while (stopped_by := self._stopped_by()) is None:
             try:
                 self._fill()
@@ -193,14 +196,14 @@ class SearchEngine:
         self._pool.drop()
         self._on_tick(self.progress())
         return SearchResult(
-            candidates=tuple(self._finished[number] for number in sorted(self._finished)),
+            candidates=tuple(self._known()),
             stopped_by=stopped_by,
             generations=self._evolution.committed // self._budget.population_size,
         )
 
     def progress(self) -> SearchProgress:
         """Return how far the search has come."""
-        outcomes = [c.outcome for c in self._finished.values()]
+        outcomes = [c.outcome for c in self._known()]
         return SearchProgress(
             generation=self._evolution.committed // self._budget.population_size,
             evaluated=len(outcomes),
@@ -236,7 +239,8 @@ class SearchEngine:
             raise lost
         self._pool = self._instead(lost)
         for number in sorted(self._proposals.keys() - self._finished.keys()):
-            self._submit(self._proposals[number])
+            if self._proposals[number] is not self._held:
+                self._submit(self._proposals[number])
 
     def _stopped_by(self) -> str | None:
         evolution = self._evolution
@@ -250,27 +254,53 @@ class SearchEngine:
             return "time"
         return None
 
-    def _can_fill(self) -> bool:
+    def _replay(self) -> None:
+        """Take up what earlier attempts evaluated, off the clock, and keep the time to fit the best of it."""
+        earlier = {key: one for key, one in self._journal.found_.items() if one.number >= 0}
+        if not earlier:
+            return
+        with self._clock.paused():
+            while self._held is None and self._can_propose() and not self._should_stop():
+                self._propose()
+                self._on_tick(self.progress())
+        placed = {one.key for one in self._finished.values()}
+        self._unplaced = {key: one for key, one in earlier.items() if key not in placed}
+        for one in self._unplaced.values():
+            self._note(one)
+        self._clock.leave(self.reserve())
+
+    def _known(self) -> list[Candidate]:
+        """Return every evaluation, those last that came behind one that an earlier attempt did not finish."""
+        return [*(self._finished[number] for number in sorted(self._finished)), *self._unplaced.values()]
+
+    def _can_propose(self) -> bool:
         evolution = self._evolution
-        return (
-            evolution.proposed < self._budget.evaluations
-            and evolution.can_propose()
-            and self._pool.free() > 0
-        )
+        return evolution.proposed < self._budget.evaluations and evolution.can_propose()
+
+    def _can_fill(self) -> bool:
+        return (self._held is not None or self._can_propose()) and self._pool.free() > 0
 
     def _fill(self) -> None:
         """Propose and submit one pipeline, or take its result from the journal."""
         if not self._can_fill():
             return
+        if self._held is None:
+            self._propose()
+        if self._held is not None:
+            proposal, self._held = self._held, None
+            self._submit(proposal)
+
+    def _propose(self) -> None:
+        """Propose one pipeline; it is held for submission unless its result is in the journal."""
         proposal = self._evolution.propose()
         if proposal is None:
             return
         self._proposals[proposal.number] = proposal
         known = self._journal.found_.get(proposal.key)
-        if known is not None:
+        if known is None:
+            self._held = proposal
+        else:
             self._record(_renumbered(known, proposal, self._generation(proposal)), known=True)
-            return
-        self._submit(proposal)
 
     def _submit(self, proposal: Proposal) -> None:
         self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
@@ -306,15 +336,16 @@ class SearchEngine:
             return
         if _better(candidate, self._best):
             self._best = candidate
-        if _better(candidate, self._ships) and (
-            self._final.least(candidate.fold_seconds) <= self._clock.remaining
-        ):
+        # That of its own attempt: what could be fitted then still can be.
+        left = self._clock.budget_seconds - candidate.elapsed_seconds
+        if _better(candidate, self._ships) and self._final.least(candidate.fold_seconds) <= left:
             self._ships = candidate
         self._finalists = rank([*self._finalists, candidate])[: MOST_FINALISTS + 1]
 
     def _record(self, candidate: Candidate, *, known: bool) -> None:
         self._finished[candidate.number] = candidate
-        self._note(candidate)
+        if self._unplaced.pop(candidate.key, None) is None:
+            self._note(candidate)
         while (due := self._finished.get(self._evolution.committed)) is not None:
             self._evolution.commit(due)
         self._on_candidate(candidate, known)

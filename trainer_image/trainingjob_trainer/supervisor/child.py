@@ -44,7 +44,9 @@ def main(arguments: list[str]) -> int:
     home, uid, mode, history_text = arguments
     workspace = Workspace(home=Path(home), uid=uid, resumed=True)
     run = ResolvedRun.model_validate_json(workspace.run_file.read_text())
-    clock = RunClock(run.budget.time_left_seconds, used_before=workspace.used_seconds())
+    budget = run.budget.time_left_seconds
+    # An earlier attempt's overrun is not this one's.
+    clock = RunClock(budget, used_before=min(workspace.used_seconds(), budget))
     channel = Channel(
         int(os.environ[EVENT_FD_VARIABLE]),
         clock=lambda: (clock.elapsed, clock.running),

@@ -88,6 +88,10 @@ class FinalStage:
             budget_seconds=self.clock.budget_seconds,
         )
 
+    def reserve(self, searched: Searched) -> float:
+        """Return the seconds that fitting the best of a search takes; 0 if it has none."""
+        return self._fits.reserve(searched.ranked[0].fold_seconds) if searched.ranked else 0.0
+
     def finalists(self, searched: Searched) -> tuple[Candidate, ...]:
         """Return the baseline and the best with their scores on all rows; none if there is no time."""
         plan = self.plan

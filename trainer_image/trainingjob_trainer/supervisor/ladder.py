@@ -52,10 +52,12 @@ def rungs_left(run: ResolvedRun, ladder: Sequence[Mode], end: ChildEnd, *, used_
     end
         How it ended.
     used_seconds
-        The clock; once the budget is used up, only the light models are left.
+        The clock; once the budget is used up nothing is searched any more, but the best of the journal is
+        still fitted, unless that is what took too long.
     """
-    spent = end.ended is Ended.OVERRAN or used_seconds >= run.budget.time_left_seconds
-    return [mode for mode in ladder if mode in INLINE or not spent]
+    spent = used_seconds >= run.budget.time_left_seconds
+    fits = end.ended is not Ended.OVERRAN
+    return [mode for mode in ladder if mode in INLINE or (fits and (mode is Mode.FINISH or not spent))]
 
 
 def clock_limit(run: ResolvedRun, mode: Mode, used_seconds: float) -> float:

@@ -1,7 +1,8 @@
 """The child's work on the clock: encode, fit the baseline, search, fit the model that ships."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, fol
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work, write_store
 from trainingjob_trainer.search.taskkit import describe_error
 from trainingjob_trainer.search.tasks import encode_within
-from trainingjob_trainer.supervisor.baselining import BaselineFitter
+from trainingjob_trainer.supervisor.baselining import BASELINE_NUMBER, BaselineFitter
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import ClusterSearch, Instead, Joining
 from trainingjob_trainer.supervisor.final import Final, FinalStage, on_the_same_rows, told_not_fitted
@@ -105,7 +106,6 @@ class Trainer:
         """
         self._clock.start()
         self._stage(Stage.BASELINE)
-        ref, columns = self._encode(pool, named=named)
         fitter = BaselineFitter(
             run=self._run,
             prepared=self._prepared,
@@ -114,7 +114,11 @@ class Trainer:
             mode=self._mode,
             step_down=self._step_down,
         )
-        baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
+        # What an earlier attempt was charged for is not charged again.
+        again = any(one.number != BASELINE_NUMBER for one in journal.found_.values())
+        with self._clock.paused() if again else nullcontext():
+            ref, columns = self._encode(pool, named=named)
+            baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
             return self._result(Final(best=baseline, source=ModelSource.BASELINE), baseline, searched)
@@ -220,7 +224,9 @@ class Trainer:
     ) -> Searched:
         self._stage(Stage.SEARCHING)
         if self._mode is Mode.FINISH:
-            return _from_journal(journal)
+            searched = _from_journal(journal)
+            self._clock.leave(final.reserve(searched))
+            return searched
         # TPOT takes seconds to import, and a run without a search has no use for it.
         from trainingjob_trainer.supervisor.searching import search  # noqa: PLC0415
 
@@ -243,7 +249,9 @@ class Trainer:
         except Exception as failure:  # noqa: BLE001 - whatever stops the search, what it found can ship
             message = f"the search ended early: {describe_error(failure)}"
             self._warn(message)
-            return _from_journal(journal)
+            searched = _from_journal(journal)
+            self._clock.leave(final.reserve(searched))
+            return searched
 
     def _result(
         self, made: Final, baseline: Rung, searched: Searched, finalists: tuple[Candidate, ...] = ()
@@ -291,4 +299,6 @@ class Trainer:
 def _from_journal(journal: Journal) -> Searched:
     """Return what earlier attempts evaluated, without searching any further."""
     found = sorted(journal.found_.values(), key=lambda c: c.number)
+    if all(one.number == BASELINE_NUMBER for one in found):
+        return replace(NOTHING_SEARCHED, stopped_by="restarted")
     return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)
