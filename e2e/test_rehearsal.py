@@ -101,7 +101,9 @@ def stage(cluster, bucket, environment, prefix, operator):
 def identity(run):
     """Return what a change of releases must leave as it is."""
     core = run.cluster.core
-    fence = core.read_namespaced_config_map(f"{run.name}-run", run.namespace)
+    mine = f"automl.trainingjob.dev/job-uid={run.uid}"
+    maps = core.list_namespaced_config_map(run.namespace, label_selector=mine).items
+    [fence] = [one for one in maps if one.metadata.name.endswith("-run")]
     return {
         "job": run.job["metadata"]["uid"],
         "template": run.job["spec"]["template"],

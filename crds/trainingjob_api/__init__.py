@@ -21,6 +21,7 @@ from trainingjob_api.resolved import (
     ResolvedRun,
     ResolvedSearchSpace,
     ResolvedValidation,
+    plan_digest,
 )
 from trainingjob_api.scheduling import ObjectRef, Resources, SecretRef, Toleration
 from trainingjob_api.search_space import SpaceNode, dump_tree, parse_tree
@@ -148,6 +149,7 @@ __all__ = [
     "parse_job",
     "parse_report",
     "parse_tree",
+    "plan_digest",
     "resolve",
     "trim_status",
 ]

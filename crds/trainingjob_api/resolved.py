@@ -20,7 +20,10 @@ __all__ = [
     "ResolvedRun",
     "ResolvedSearchSpace",
     "ResolvedValidation",
+    "plan_digest",
 ]
+
+_PLAN_DOMAIN = "trainingjob-plan-v1"
 
 
 class ResolvedValidation(SpecModel):
@@ -162,3 +165,18 @@ class ResolvedRun(SpecModel):
             search_digest=self.search_digest(),
             sources=self.sources,
         )
+
+
+def plan_digest(text: str, image: str) -> str:
+    """Return the SHA-256 over a plan.
+
+    Parameters
+    ----------
+    text
+        The resolved run, byte for byte as its ConfigMap holds it.
+    image
+        Image of the trainer.
+    """
+    # An image's name has no zero byte, so that no two plans give one text.
+    content = f"{_PLAN_DOMAIN}\0{image}\0{text}"
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()

@@ -30,6 +30,7 @@ __all__ = [
     "dask_name",
     "labels",
     "metadata",
+    "name_of",
     "owned_by",
 ]
 
@@ -58,6 +59,7 @@ MAX_CLUSTER_NAME = 53
 """The Dask operator takes no longer ones: it makes the name of a Service of them."""
 
 _HASH_LENGTH = 10
+_UID_HASH_LENGTH = 8
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -79,6 +81,9 @@ class Child(Enum):
         self.plural = plural
         self.api_version = api_version
         self.suffix = suffix
+
+
+_PER_UID = frozenset({Child.RUN, Child.REPORT})
 
 
 class DaskPart(Enum):
@@ -147,7 +152,21 @@ def dask_name(owner: Owner) -> str:
 
     It is made from the uid, too: no job ever has the cluster or the certificates of a namesake before it.
     """
-    return child_name(owner.name, f"-{hashlib.sha256(owner.uid.encode()).hexdigest()[:8]}", MAX_CLUSTER_NAME)
+    return child_name(owner.name, _uid_mark(owner), MAX_CLUSTER_NAME)
+
+
+def name_of(owner: Owner, child: Child) -> str:
+    """Return the name of *child*.
+
+    The ConfigMaps carry the uid, too. A kubelet serves the object that it knows under a name for as long as
+    the pod of an earlier job uses it: a job that is deleted and created again would run the old plan.
+    """
+    mark = _uid_mark(owner) if child in _PER_UID else ""
+    return child_name(owner.name, mark + child.suffix)
+
+
+def _uid_mark(owner: Owner) -> str:
+    return f"-{hashlib.sha256(owner.uid.encode()).hexdigest()[:_UID_HASH_LENGTH]}"
 
 
 def dask_metadata(owner: Owner) -> dict[str, Any]:
@@ -158,7 +177,7 @@ def dask_metadata(owner: Owner) -> dict[str, Any]:
 
 def metadata(owner: Owner, child: Child) -> dict[str, Any]:
     """Return the metadata of a child: name, labels, and the owner that takes it away when it goes."""
-    return _metadata(owner, child_name(owner.name, child.suffix))
+    return _metadata(owner, name_of(owner, child))
 
 
 def _metadata(owner: Owner, name: str) -> dict[str, Any]:

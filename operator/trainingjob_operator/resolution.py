@@ -1,8 +1,9 @@
 """From a job and the operator's settings to its plan: what runs, with which image.
 
-The plan is made once for each uid of a resource and kept in the immutable ConfigMap ``<job>-run``.
+The plan is made once for each uid of a resource and kept in the immutable ConfigMap ``<job>-<uid hash>-run``.
 """
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from trainingjob_api import (
     SecretRef,
     SpecError,
     TrainingJob,
+    plan_digest,
     reasons,
     resolve,
 )
@@ -31,10 +33,29 @@ _SCHEMES = "s3:// or pvc://"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is in force for a job."""
+    """What is in force for a job.
+
+    Parameters
+    ----------
+    run, image
+        What runs.
+    written
+        The text that *run* was read from, if it was: another release may write it differently.
+    """
 
     run: ResolvedRun
     image: str
+    written: str | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The run as its ConfigMap holds it."""
+        return self.written or self.run.model_dump_json(by_alias=True)
+
+    @property
+    def digest(self) -> str:
+        """What this plan is known by."""
+        return plan_digest(self.text, self.image)
 
 
 def minds(settings: Settings, labels: dict[str, str]) -> bool:

@@ -17,7 +17,7 @@ from trainingjob_api.crd import build_crd
 from trainingjob_operator.desired.role import build_role
 from trainingjob_operator.desired.role_binding import build_role_binding
 from trainingjob_operator.desired.service_account import build_service_account
-from trainingjob_operator.names import Owner
+from trainingjob_operator.names import Child, Owner, name_of
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.settings import Settings
 
@@ -194,7 +194,7 @@ def test_a_jobs_account_may_write_its_report_and_nothing_else(api, namespaces):
     account = f"{TEAM_B}:churn-trainer"
     found = eventually(lambda: rules_of(account, TEAM_B), "the Role is not in force")
     assert set(found) == documented("job")
-    assert set(found.values()) == {("churn-report",)}
+    assert set(found.values()) == {(name_of(owner, Child.REPORT),)}
     assert not rules_of(account, TEAM_A)
 
 

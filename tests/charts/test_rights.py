@@ -7,7 +7,7 @@ import pytest
 from support.charts import CASES, OPERATOR, ROOT, documented, manifests, named, rights
 from trainingjob_operator import names
 from trainingjob_operator.desired.role import build_role
-from trainingjob_operator.names import Owner
+from trainingjob_operator.names import Child, Owner, name_of
 
 ROLE = "trainingjob-system:trainingjob-operator"
 
@@ -46,7 +46,7 @@ def test_those_of_helm_test(case):
 def test_those_of_a_job():
     (rule,) = build_role(Owner("churn", "team", "uid"), None, None)["rules"]
     assert rights([rule]) == documented("job")
-    assert rule["resourceNames"] == ["churn-report"]
+    assert rule["resourceNames"] == [name_of(Owner("churn", "team", "uid"), Child.REPORT)]
 
 
 def test_each_part_of_a_dask_cluster_can_be_made_and_deleted():

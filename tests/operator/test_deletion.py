@@ -33,20 +33,21 @@ def test_a_job_that_is_being_deleted_gets_no_children(cluster, operation):
 def test_children_of_an_earlier_job_are_waited_for(cluster, operation):
     cluster.submit()
     operation.settle()
-    old = cluster.child(Child.RUN)
+    old = cluster.child(Child.ROLE)
     cluster.remove()
     cluster.submit()
-    cluster.store.objects["configmaps", NAMESPACE, "churn-run"] = old
+    cluster.store.objects["roles", NAMESPACE, "churn-trainer"] = old
     assert operation.settle() is not None
     assert cluster.ready == ("Unknown", "WaitingForPredecessor")
-    cluster.store.delete("configmaps", NAMESPACE, "churn-run")
+    cluster.store.delete("roles", NAMESPACE, "churn-trainer")
     operation.settle()
     assert cluster.child(Child.JOB)
 
 
 def test_somebody_elses_object_is_never_touched(cluster, operation):
-    cluster._make("configmaps", {"metadata": {"name": "churn-report"}, "data": {"mine": "1"}})
     cluster.submit()
+    name = cluster.name_of(Child.REPORT)
+    cluster._make("configmaps", {"metadata": {"name": name}, "data": {"mine": "1"}})
     operation.settle()
     assert cluster.ready == ("False", "NameConflict")
     assert cluster.child(Child.JOB) is None

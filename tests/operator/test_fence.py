@@ -17,11 +17,6 @@ OTHERS = {
 }
 
 
-def lose(store, *names):
-    for plural, name in names:
-        store.delete(plural, NAMESPACE, name)
-
-
 def image_of(cluster):
     return cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["image"]
 
@@ -34,14 +29,14 @@ def begin(store, cluster, **spec):
     Operation(store).settle()
 
 
-FENCE, JOB = ("configmaps", "churn-run"), ("jobs", "churn-trainer")
+FENCE, JOB = Child.RUN, Child.JOB
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, *OTHERS.values()], ids=["same", *OTHERS])
 def test_a_fence_deleted_in_mid_run_is_made_again_as_it_was(store, cluster, settings):
     begin(store, cluster)
     before, resolved = cluster.child(Child.RUN)["data"], cluster.status["resolved"]
-    lose(store, FENCE)
+    cluster.lose(FENCE)
     Operation(store, settings=settings).settle()
     assert cluster.child(Child.RUN)["data"] == before
     assert cluster.child(Child.RUN)["immutable"] is True
@@ -54,7 +49,8 @@ def test_a_search_space_that_changed_meanwhile_changes_nothing(store, cluster):
     cluster._make("configmaps", {"metadata": {"name": "space"}, "data": {"tree": tree}})
     begin(store, cluster, searchSpace={"configMapRef": {"name": "space", "key": "tree"}})
     before = cluster.child(Child.RUN)["data"]
-    lose(store, FENCE, ("configmaps", "space"))
+    cluster.lose(FENCE)
+    store.delete("configmaps", NAMESPACE, "space")
     Operation(store).settle()
     assert cluster.child(Child.RUN)["data"] == before
 
@@ -66,7 +62,7 @@ def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
     annotations.pop(PLAN_ANNOTATION)
     if copy is not None:
         annotations[PLAN_ANNOTATION] = copy
-    lose(store, FENCE)
+    cluster.lose(FENCE)
     operation = Operation(store, settings=OTHERS["image"])
     operation.settle()
     assert cluster.child(Child.RUN) is None
@@ -81,18 +77,18 @@ def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
 def test_without_a_copy_the_next_attempt_says_what_is_missing(store, cluster):
     begin(store, cluster)
     store.get("jobs", NAMESPACE, "churn-trainer")["metadata"]["annotations"].pop(PLAN_ANNOTATION)
-    lose(store, FENCE)
+    cluster.lose(FENCE)
     cluster.end_pod(143)
     cluster.make_pod()
     Operation(store).settle()
     assert cluster.ready == ("False", "PlanLost")
-    assert "churn-run" in cluster.condition("Ready")["message"]
+    assert cluster.name_of(FENCE) in cluster.condition("Ready")["message"]
 
 
 def test_with_fence_and_job_gone_equal_settings_go_on(store, cluster):
     begin(store, cluster)
     before = cluster.child(Child.RUN)["data"]
-    lose(store, FENCE, JOB)
+    cluster.lose(FENCE, JOB)
     Operation(store).settle()
     assert cluster.child(Child.RUN)["data"] == before
     assert cluster.child(Child.JOB)
@@ -101,7 +97,7 @@ def test_with_fence_and_job_gone_equal_settings_go_on(store, cluster):
 @pytest.mark.parametrize("field", OTHERS)
 def test_with_fence_and_job_gone_other_settings_end_the_job(store, cluster, field):
     begin(store, cluster)
-    lose(store, FENCE, JOB)
+    cluster.lose(FENCE, JOB)
     Operation(store, settings=OTHERS[field]).settle()
     assert cluster.child(Child.RUN) is None
     assert cluster.child(Child.JOB) is None
@@ -116,7 +112,7 @@ def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cl
     Operation(store, settings=settings).settle()
     cluster.run_pod()
     Operation(store, settings=settings).settle()
-    lose(store, FENCE, JOB)
+    cluster.lose(FENCE, JOB)
     Operation(store, settings=settings).settle()
     assert cluster.condition("Failed")["reason"] == "PlanLost"
     assert "spec.output.uri" in cluster.condition("Failed")["message"]
@@ -125,7 +121,7 @@ def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cl
 def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
     cluster.submit()
     Operation(store).settle()
-    lose(store, FENCE, JOB)
+    cluster.lose(FENCE, JOB)
     Operation(store, settings=OTHERS["image"]).settle()
     assert image_of(cluster) == "registry.example/trainer:2"
     assert cluster.status["resolved"]["image"] == "registry.example/trainer:2"
@@ -134,7 +130,7 @@ def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
 def test_a_model_that_is_there_is_no_loss(store, cluster):
     begin(store, cluster)
     cluster.report_success()
-    lose(store, FENCE, JOB)
+    cluster.lose(FENCE, JOB)
     Operation(store, settings=OTHERS["image"]).settle()
     assert cluster.status["phase"] == "Succeeded"
 

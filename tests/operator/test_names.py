@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_operator.names import Child, Owner, child_name, labels, metadata
+from trainingjob_operator.names import Child, Owner, child_name, labels, metadata, name_of
 
 PART = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?", fullmatch=True)
 NAMES = st.lists(PART, min_size=1, max_size=4).map(".".join)
@@ -53,6 +53,12 @@ def test_short_names_stay_readable(job, expected):
 
 def test_names_that_differ_after_the_cut_differ():
     assert child_name("a" * 252 + "b", "-run") != child_name("a" * 252 + "c", "-run")
+
+
+def test_what_pods_mount_and_write_has_another_name_for_a_job_that_is_created_again():
+    names = [{child: name_of(Owner("churn", "team", uid), child) for child in Child} for uid in ("a", "b")]
+    assert {child for child in Child if names[0][child] != names[1][child]} == {Child.RUN, Child.REPORT}
+    assert all(LABEL.fullmatch(one) and len(one) <= 63 for one in names[0].values())
 
 
 def test_a_child_knows_its_job_by_its_full_name():

@@ -14,7 +14,7 @@ from trainingjob_operator.applying import Applier
 from trainingjob_operator.desired import build, build_dask
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
-from trainingjob_operator.names import Child, DaskPart, Owner
+from trainingjob_operator.names import Child, DaskPart, Owner, metadata
 from trainingjob_operator.resolution import plan
 from trainingjob_operator.step import Step, Suspension
 from trainingjob_operator.subject import read_subject
@@ -59,7 +59,7 @@ STRANGERS = {
 @pytest.mark.parametrize("owners", STRANGERS.values(), ids=list(STRANGERS))
 def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, child, owners):
     cluster.submit()
-    manifest = build(child, OTHER, planned(cluster), SETTINGS)
+    manifest = build(child, owner_of(cluster), planned(cluster), SETTINGS)
     before = copy.deepcopy(put(store, manifest, child, owners(owner_of(cluster).uid)))
     operation.settle()
     assert cluster.ready == ("False", "NameConflict")
@@ -71,7 +71,8 @@ def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, chi
 @each_child
 def test_a_child_of_an_earlier_job_of_the_name_is_waited_for(store, cluster, operation, child):
     cluster.submit()
-    put(store, build(child, OTHER, planned(cluster), SETTINGS), child)
+    earlier = metadata(OTHER, child)["ownerReferences"]
+    put(store, build(child, owner_of(cluster), planned(cluster), SETTINGS), child, earlier)
     operation.settle()
     assert cluster.ready == ("Unknown", "WaitingForPredecessor")
     assert child is Child.JOB or cluster.child(Child.JOB) is None
@@ -83,7 +84,7 @@ def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster
     # The decision saw nothing under the name: only the 409 of the creation tells.
     cluster.submit()
     owner, ours = owner_of(cluster), planned(cluster)
-    manifest = build(child, OTHER, planned(cluster, default_workers=7), SETTINGS)
+    manifest = build(child, owner, planned(cluster, default_workers=7), SETTINGS)
     before = copy.deepcopy(put(store, manifest, child, owners(owner.uid)))
     applier = Applier(Gateway(DirectClient(store), timeout_seconds=5), SETTINGS)
     step = Step(phase=Phase.PENDING, reason=reasons.CREATING_RESOURCES, ensure=tuple(Child))

@@ -299,7 +299,11 @@ def test_a_stale_read_of_a_new_job_adopts_the_fence_that_is_there(store, cluster
     real = other.client.call_api
 
     async def nothing_there(method, url, **kwargs):
-        if method == "GET" and "configmaps/churn-run" in url and "POST" not in dict(other.client.requests):
+        if (
+            method == "GET"
+            and f"configmaps/{cluster.name_of(Child.RUN)}" in url
+            and "POST" not in dict(other.client.requests)
+        ):
             other.client.requests.append(("GET", url))
             from support.fake_kubernetes.client import answer
 

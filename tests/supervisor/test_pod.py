@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from support.jobs import job
-from trainingjob_api import Report, ResolvedRun, parse_report, resolve
+from trainingjob_api import Report, ResolvedRun, parse_report, plan_digest, resolve
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import FolderState
@@ -185,6 +185,68 @@ def test_attempts_and_sequence_go_on_from_the_last_pod(  # noqa: PLR0917 - fixtu
     supervised(monkeypatch, act)
     assert run_pod({"POD_UID": "pod-2"}, run_file=run_file, reports=reports) == 0
     assert server.report().sequence == (1 if before is None else 41)
+
+
+def changed(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text)  # type: ignore[return-value]
+
+
+def of_another_job(folder: Path) -> None:
+    path = folder / "run.json"
+    path.write_text(path.read_text().replace(UID, "f" * 32))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (changed("image", "registry.example/miner"), "not the plan"),
+        (changed("run.json", "{}"), "not the plan"),
+        (lambda folder: (folder / "image").unlink(), "FileNotFoundError"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "UnicodeDecodeError"),
+    ],
+)
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_run_that_the_pod_was_not_made_for_is_refused(  # noqa: PLR0917 - fixtures and a case
+    monkeypatch: pytest.MonkeyPatch,
+    server: ApiServer,
+    reports: ReportMap,
+    run_file: Path,
+    change: Callable[[Path], None],
+    says: str,
+    digest: bool,
+) -> None:
+    supervised(monkeypatch, fail(AssertionError("it ran")))
+    environment = {"POD_UID": "pod-2", "TRAININGJOB_JOB_UID": UID}
+    if digest:
+        run_file.with_name("image").write_text("trainer:1")
+        environment["TRAININGJOB_PLAN_DIGEST"] = plan_digest(run_file.read_text(), "trainer:1")
+        change(run_file.parent)
+    else:
+        of_another_job(run_file.parent)
+        says = "of another job"
+    assert run_pod(environment, run_file=run_file, reports=reports) == 1
+    told = server.report()
+    assert (told.job_uid, told.attempt, told.pod_uid) == (UID, 1, "pod-2")
+    assert told.failure is not None
+    assert (told.failure.reason, told.failure.exit_code) == ("RunRefused", 1)
+    assert says in told.failure.message
+
+
+def test_a_run_that_cannot_be_read_is_refused(server: ApiServer, reports: ReportMap, run_file: Path) -> None:
+    run_file.write_text("{")
+    assert run_pod({"TRAININGJOB_JOB_UID": UID}, run_file=run_file, reports=reports) == 1
+    assert "cannot be read" in str(server.report().failure)
+    assert run_pod({}, run_file=run_file, reports=reports) == 1
+
+
+def test_the_run_that_the_pod_was_made_for_runs(
+    monkeypatch: pytest.MonkeyPatch, reports: ReportMap, run_file: Path
+) -> None:
+    supervised(monkeypatch, lambda *_: None)
+    run_file.with_name("image").write_text("trainer:1")
+    digest = plan_digest(run_file.read_text(), "trainer:1")
+    environment = {"TRAININGJOB_JOB_UID": UID, "TRAININGJOB_PLAN_DIGEST": digest}
+    assert run_pod(environment, run_file=run_file, reports=reports) == 0
 
 
 def test_an_api_server_that_is_down_does_not_end_a_run(

@@ -6,7 +6,7 @@ from trainingjob_operator.desired.certificates import scheduler_address, tls_env
 from trainingjob_operator.desired.parts import CONTAINER_SECURITY, placement, pod_security, scratch, volume
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.desired.resources import WORK_SIZE, build_resources
-from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, child_name, metadata
+from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, metadata, name_of
 from trainingjob_operator.resolution import Plan, claim_of, wants_cluster
 from trainingjob_operator.settings import Settings
 
@@ -33,7 +33,7 @@ def build_pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "serviceAccountName": child_name(owner.name, Child.SERVICE_ACCOUNT.suffix),
+        "serviceAccountName": name_of(owner, Child.SERVICE_ACCOUNT),
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "securityContext": pod_security(settings),
@@ -73,7 +73,9 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         "HOME": "/tmp",  # noqa: S108  # a volume of the pod's own
         "MPLCONFIGDIR": "/tmp",  # noqa: S108
         "TRAININGJOB_PVC_ROOT": CLAIMS_DIR,
-        "TRAININGJOB_REPORT_CONFIGMAP": child_name(owner.name, Child.REPORT.suffix),
+        "TRAININGJOB_JOB_UID": owner.uid,
+        "TRAININGJOB_PLAN_DIGEST": plan.digest,
+        "TRAININGJOB_REPORT_CONFIGMAP": name_of(owner, Child.REPORT),
         "TRAININGJOB_WORK_DIR": WORK_DIR,
     }
     if run.dataset.credentials_secret_ref is not None:
@@ -95,7 +97,7 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
 def _volumes(owner: Owner, plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return each volume with its mount."""
     run = plan.run
-    config = {"configMap": {"name": child_name(owner.name, Child.RUN.suffix)}}
+    config = {"configMap": {"name": name_of(owner, Child.RUN)}}
     found = [
         volume("run", RUN_DIR, config, read_only=True),
         scratch("work", WORK_DIR, WORK_SIZE),

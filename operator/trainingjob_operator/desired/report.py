@@ -1,4 +1,4 @@
-"""The ConfigMap ``<job>-report``: made empty by the operator, written by the trainer alone."""
+"""The ConfigMap ``<job>-<uid hash>-report``: made empty by the operator, written by the trainer alone."""
 
 from typing import Any
 

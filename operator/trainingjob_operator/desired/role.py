@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainingjob_operator.names import Child, Owner, child_name, metadata
+from trainingjob_operator.names import Child, Owner, metadata, name_of
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
@@ -19,7 +19,7 @@ def build_role(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
             {
                 "apiGroups": [""],
                 "resources": [Child.REPORT.plural],
-                "resourceNames": [child_name(owner.name, Child.REPORT.suffix)],
+                "resourceNames": [name_of(owner, Child.REPORT)],
                 "verbs": ["get", "patch"],
             }
         ],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainingjob_operator.names import Child, Owner, child_name, metadata
+from trainingjob_operator.names import Child, Owner, metadata, name_of
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
@@ -18,12 +18,12 @@ def build_role_binding(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": Child.ROLE.kind,
-            "name": child_name(owner.name, Child.ROLE.suffix),
+            "name": name_of(owner, Child.ROLE),
         },
         "subjects": [
             {
                 "kind": Child.SERVICE_ACCOUNT.kind,
-                "name": child_name(owner.name, Child.SERVICE_ACCOUNT.suffix),
+                "name": name_of(owner, Child.SERVICE_ACCOUNT),
                 "namespace": owner.namespace,
             }
         ],

@@ -1,4 +1,4 @@
-"""The ConfigMap ``<job>-run``: what is in force, and the fence against beginning a job twice.
+"""The ConfigMap ``<job>-<uid hash>-run``: what is in force, and the fence against beginning a job twice.
 
 The Job carries the plan once more, so that a fence that somebody deletes is made again as it was.
 """
@@ -27,14 +27,13 @@ def build_run(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
         "kind": Child.RUN.kind,
         "metadata": metadata(owner, Child.RUN),
         "immutable": True,
-        "data": {RUN_KEY: plan.run.model_dump_json(by_alias=True), IMAGE_KEY: plan.image},
+        "data": {RUN_KEY: plan.text, IMAGE_KEY: plan.image},
     }
 
 
 def plan_annotation(plan: Plan) -> dict[str, str]:
     """Return the annotation of the Job that holds the plan, empty if it would be too large."""
-    text = plan.run.model_dump_json(by_alias=True)
-    return {PLAN_ANNOTATION: text} if len(text.encode()) <= MAX_COPY_BYTES else {}
+    return {PLAN_ANNOTATION: plan.text} if len(plan.text.encode()) <= MAX_COPY_BYTES else {}
 
 
 def read_run(raw: dict[str, Any]) -> Plan | None:
@@ -53,6 +52,7 @@ def read_copy(raw: dict[str, Any]) -> Plan | None:
 
 def _plan(text: str | None, image: str | None) -> Plan | None:
     try:
-        return Plan(run=ResolvedRun.model_validate_json(text), image=image) if text and image else None
+        run = ResolvedRun.model_validate_json(text) if text and image else None
     except ValidationError:
         return None
+    return Plan(run=run, image=image, written=text) if run is not None and image else None

@@ -15,7 +15,7 @@ from trainingjob_api import API_VERSION, PLURAL
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway.dask import DaskGateway, DaskQuestion
 from trainingjob_operator.gateway.transport import Transport, path_of
-from trainingjob_operator.names import TRAINER_SELECTOR, UID_LABEL, Child, Owner, child_name, owned_by
+from trainingjob_operator.names import TRAINER_SELECTOR, UID_LABEL, Child, Owner, name_of, owned_by
 from trainingjob_operator.observe import Snapshot
 from trainingjob_operator.step import Suspension
 
@@ -235,5 +235,4 @@ class Gateway:
 
 
 def _path(owner: Owner, child: Child) -> str:
-    name = child_name(owner.name, child.suffix)
-    return path_of(child.api_version, child.plural, owner.namespace, name)
+    return path_of(child.api_version, child.plural, owner.namespace, name_of(owner, child))

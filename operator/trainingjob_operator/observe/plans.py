@@ -9,7 +9,7 @@ from typing import Any
 from trainingjob_api import Resolved, reasons
 from trainingjob_operator.desired import read_copy, read_run
 from trainingjob_operator.errors import Refused
-from trainingjob_operator.names import Child, child_name
+from trainingjob_operator.names import Child, name_of
 from trainingjob_operator.observe.observed import Obstacle
 from trainingjob_operator.resolution import Plan, plan
 from trainingjob_operator.settings import Settings
@@ -48,7 +48,7 @@ def find_plan(
         What a job that has not begun is resolved with.
     """
     fence, job = owned.get(Child.RUN), owned.get(Child.JOB)
-    name = child_name(subject.owner.name, Child.RUN.suffix)
+    name = name_of(subject.owner, Child.RUN)
     if fence is not None:
         text = f"ConfigMap {name} was written by another version and cannot be read; create the job anew"
         found = read_run(fence)

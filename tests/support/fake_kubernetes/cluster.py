@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 
-from trainingjob_operator.names import Child, child_name
+from trainingjob_operator.names import Child, Owner, name_of
 
 ROOTS = {
     "trainingjobs": "/apis/automl.trainingjob.dev/v1alpha1",
@@ -25,6 +25,7 @@ class Cluster:
         self.attempt = 0
         self.sequence = 0
         self.pod_number = 0
+        self.uid = ""
 
     # The user.
 
@@ -68,8 +69,23 @@ class Cluster:
         condition = self.condition("Ready")
         return condition["status"], condition["reason"]
 
+    @property
+    def owner(self):
+        """The job as its children refer to it; the last one, where there is none."""
+        job = self.store.objects.get(("trainingjobs", NAMESPACE, self.name))
+        self.uid = job["metadata"]["uid"] if job else self.uid
+        return Owner(self.name, NAMESPACE, self.uid)
+
+    def name_of(self, child):
+        return name_of(self.owner, child)
+
     def child(self, child):
-        return self.store.objects.get((child.plural, NAMESPACE, child_name(self.name, child.suffix)))
+        return self.store.objects.get((child.plural, NAMESPACE, self.name_of(child)))
+
+    def lose(self, *children):
+        """Delete children by hand."""
+        for child in children:
+            self.store.delete(child.plural, NAMESPACE, self.name_of(child))
 
     def events(self, reason=None):
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural == "events"]
@@ -121,12 +137,12 @@ class Cluster:
         self.pod_status(phase=phase, containerStatuses=[container(terminated=state)])
 
     def pod_status(self, number=None, **status):
-        trainer = child_name(self.name, Child.JOB.suffix)
+        trainer = self.name_of(Child.JOB)
         name = f"{trainer}-{number or self.pod_number}"
         self.store.patch("pods", NAMESPACE, name, {"status": status}, sub="status")
 
     def job_status(self, **status):
-        name = child_name(self.name, Child.JOB.suffix)
+        name = self.name_of(Child.JOB)
         self.store.patch("jobs", NAMESPACE, name, {"status": status}, sub="status")
 
     def end_job(self, kind, reason="", message=""):
@@ -159,7 +175,7 @@ class Cluster:
             "writtenAt": self.store.stamp(),
         } | fields
         data = {"report.json": raw if raw is not None else json.dumps(body)}
-        name = child_name(self.name, Child.REPORT.suffix)
+        name = self.name_of(Child.REPORT)
         self.store.patch("configmaps", NAMESPACE, name, {"data": data})
 
     def report_progress(self, generation=1, **fields):

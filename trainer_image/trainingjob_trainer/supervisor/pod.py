@@ -7,11 +7,13 @@ to stop, and what has been evaluated is kept for the next one.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+from pydantic import ValidationError
 
-from trainingjob_api import Failure, Report, ResolvedRun, Stage
+from trainingjob_api import Failure, Report, ResolvedRun, Stage, plan_digest
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import Event
 from trainingjob_trainer.settings import TrainerSettings
@@ -23,6 +25,8 @@ __all__ = ["EXIT_STOPPED", "RUN_FILE", "run_pod"]
 
 EXIT_STOPPED = 143
 RUN_FILE = Path("/etc/trainingjob/run.json")
+_UID = "TRAININGJOB_JOB_UID"
+_DIGEST = "TRAININGJOB_PLAN_DIGEST"
 _WORK_DIR = "/var/run/trainingjob/work"
 _REPORT_SECONDS = 15.0
 _LAST_WORD_SECONDS = 60.0
@@ -46,7 +50,7 @@ def run_pod(
     environment
         The pod's environment.
     run_file
-        The resolved job.
+        The resolved job; its image is in a file beside it.
     reports
         Where the report is; by default what the environment names.
     on_event
@@ -58,7 +62,6 @@ def run_pod(
         The exit status.
     """
     reports = reports or ReportMap.from_environment(environment)
-    run = ResolvedRun.model_validate_json(run_file.read_text())
     before = reports.read()
     writer = _Writer(reports, before)
     options = RunOptions(
@@ -70,15 +73,52 @@ def run_pod(
         report_seconds=_REPORT_SECONDS,
         upload_patience_seconds=_UPLOAD_PATIENCE_SECONDS,
     )
+    uid = environment.get(_UID, "")
     try:
+        run = _read_run(run_file, environment)
+        uid = run.uid or uid
         settings = TrainerSettings.from_environment(environment)
         supervise(run, options, settings, on_event, sink=writer.write)
     except Interrupted:
         return EXIT_STOPPED
     except TrainingError as error:
-        writer.last_word(run, options, error)
+        writer.last_word(uid, options, error)
         return error.exit_code
     return 0
+
+
+def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
+    """Return the mounted run, if this pod was made for it.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``RunRefused`` if it is of another job, is not the plan that the operator recorded, or
+        cannot be read. The pod's environment says which it has to be: unlike a ConfigMap, the template of a
+        Job never changes.
+    """
+    uid, digest = environment.get(_UID), environment.get(_DIGEST)
+    try:
+        text = path.read_bytes().decode()
+        image = path.with_name("image").read_bytes().decode() if digest else ""
+        if digest and plan_digest(text, image) != digest:
+            raise _refused("is not the plan that status.plan.digest of the job records")
+        run = ResolvedRun.model_validate_json(text)
+    except ValidationError as error:
+        raise _refused(f"cannot be read ({error.error_count()} fields do not fit)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(f"cannot be read ({type(error).__name__})") from None
+    if uid and run.uid != uid:
+        raise _refused("is of another job")
+    return run
+
+
+def _refused(why: str) -> RunFailed:
+    return RunFailed(
+        "RunRefused",
+        f"the run that is mounted at {RUN_FILE.parent} {why}; delete the ConfigMap that holds it, and the "
+        "operator makes it again",
+    )
 
 
 def _attempt(before: Report | None, pod_uid: str | None) -> int:
@@ -115,18 +155,22 @@ class _Writer:
             else:
                 return
 
-    def last_word(self, run: ResolvedRun, options: RunOptions, error: TrainingError) -> None:
+    def last_word(self, uid: str, options: RunOptions, error: TrainingError) -> None:
         """Report a failure that came before the run had a report of its own."""
         if self._last is not None and self._last.failure is not None:
+            return
+        log.error("%s: %s", error.reason, error.message)
+        if not uid:
             return
         failure = Failure(reason=error.reason, message=error.message[:1000], exit_code=error.exit_code)
         self.write(
             Report(
-                job_uid=run.uid or "",
+                job_uid=uid,
                 attempt=options.attempt,
                 pod_uid=options.pod_uid,
                 final=True,
                 stage=Stage.STARTING,
+                written_at=datetime.now(UTC),
                 failure=failure,
             )
         )
