@@ -76,6 +76,8 @@ class Applier:
             await self._gateway.suspend(owner, step.suspension)
         for child in step.remove:
             await self._gateway.delete(child, owner)
+        for pod in step.remove_pods:
+            await self._gateway.delete_pod(owner.namespace, pod)
         if makes_dask and plan is not None and refused is None:
             refused = await self._make_dask(owner, plan, (DaskPart.CLUSTER,))
         if step.cluster.change in {DaskChange.REMOVE, DaskChange.CLEAR}:

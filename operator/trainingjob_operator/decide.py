@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from trainingjob_api import Phase, Stage, reasons
 from trainingjob_operator import outcome
 from trainingjob_operator.decide_dask import decide_dask
+from trainingjob_operator.leftovers import LEFTOVER_SECONDS, end_of_life, leftovers
 from trainingjob_operator.names import Child
-from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, TrainerJob, Trouble
+from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step, Suspension
 from trainingjob_operator.subject import Subject
 
@@ -36,6 +37,9 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
         The time, aware.
     """
     step = _course(subject, seen, now)
+    remove, wait = leftovers(subject, seen, now)
+    due = (one for one in (step.again_after, wait) if one is not None)
+    step = replace(step, remove_pods=remove, again_after=min(due, default=None))
     return replace(step, cluster=decide_dask(subject, seen, step, now)) if step.write else step
 
 
@@ -59,13 +63,7 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
     if seen.obstacle is not None:
         return _blocked(seen.obstacle, seen)
     if seen.job is None:
-        return Step(
-            phase=Phase.PENDING,
-            reason=reasons.CREATING_RESOURCES,
-            message="the trainer's resources are being made",
-            ensure=seen.missing,
-            again_after=PENDING_RECHECK_SECONDS,
-        )
+        return _without_job(seen)
     if seen.job.suspended:
         return Step(
             phase=Phase.PENDING,
@@ -89,18 +87,40 @@ def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
     step = Step(phase=phase, reason=reason, message=message)
     if seen.job is None:
         return step
+    due = end_of_life(subject, seen)
     if seen.job.outcome is JobOutcome.OPEN:
-        return Step(phase=phase, reason=reason, message=message, remove=(Child.JOB,))
-    ttl = subject.ttl_seconds
-    if ttl is None and seen.plan is not None:
-        ttl = seen.plan.run.ttl_seconds_after_finished
-    ended = subject.status.completion_time
-    if ttl is None or ended is None:
+        due = subject.status.completion_time or now
+        if phase is Phase.SUCCEEDED and all(pod.exit_code is not None for pod in seen.pods):
+            # A container beside the trainer may still end by itself: then pod and log stay for their time.
+            due += timedelta(seconds=LEFTOVER_SECONDS)
+    if due is None:
         return step
-    left = (ended + timedelta(seconds=ttl) - now).total_seconds()
-    if left > 0:
-        return Step(phase=phase, reason=reason, message=message, again_after=left)
-    return Step(phase=phase, reason=reason, message=message, remove=(Child.JOB,))
+    left = (due - now).total_seconds()
+    return replace(step, again_after=left) if left > 0 else replace(step, remove=(Child.JOB,))
+
+
+def _without_job(seen: Observed) -> Step:
+    """Make what is missing; the Job only when no trainer of an earlier Job is left."""
+    pod = next((one for one in reversed(seen.pods) if one.working), None)
+    if pod is None:
+        return Step(
+            phase=Phase.PENDING,
+            reason=reasons.CREATING_RESOURCES,
+            message="the trainer's resources are being made",
+            ensure=seen.missing,
+            again_after=PENDING_RECHECK_SECONDS,
+        )
+    ensure = tuple(child for child in seen.missing if child is not Child.JOB)
+    if pod.running and not pod.going:
+        text = f"the trainer is at work in pod {pod.name}, whose Job was deleted; a new Job waits for its end"
+        return replace(_at_work(pod, seen, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
+    return Step(
+        phase=Phase.PENDING,
+        reason=reasons.WAITING_FOR_PREDECESSOR,
+        message=f"pod {pod.name} of the Job before is still going away; the next Job waits for its end",
+        ensure=ensure,
+        again_after=PENDING_RECHECK_SECONDS,
+    )
 
 
 def _suspended(seen: Observed, now: datetime) -> Step:
@@ -152,19 +172,14 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
     ensure = seen.missing if seen.plan is not None and seen.obstacle is None else ()
     pod = seen.active_pod
     if pod is not None and pod.running:
-        report = seen.report
-        saving = report is not None and report.pod_uid == pod.uid and report.stage in _SAVING
-        return Step(
-            phase=Phase.SAVING if saving else Phase.SEARCHING,
-            reason=reasons.SAVING if saving else reasons.SEARCHING,
-            message="the model is found; artifacts are being saved" if saving else "the trainer is at work",
-            ensure=ensure,
-        )
+        return replace(_at_work(pod, seen), ensure=ensure)
     if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
-    dead = pod is not None and pod.exit_code is not None
-    trouble = outcome.last_cause(seen) if dead else (pod.trouble if pod is not None else None) or seen.waiting
+    if pod is not None and pod.exit_code is not None:
+        trouble = _dead(pod, outcome.last_cause(seen))
+    else:
+        trouble = (pod.trouble if pod is not None else None) or seen.waiting
     if trouble is None and seen.obstacle is not None:
         trouble = Trouble(seen.obstacle.reason, seen.obstacle.message)
     if trouble is not None:
@@ -186,4 +201,24 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
         ensure=ensure,
         trouble=last is not None,
         again_after=PENDING_RECHECK_SECONDS,
+    )
+
+
+def _at_work(pod: PodSeen, seen: Observed, text: str = "the trainer is at work") -> Step:
+    """Follow the report of a pod that runs."""
+    report = seen.report
+    if report is not None and report.pod_uid == pod.uid and report.stage in _SAVING:
+        text = "the model is found; artifacts are being saved"
+        return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=text)
+    return Step(phase=Phase.SEARCHING, reason=reasons.SEARCHING, message=text)
+
+
+def _dead(pod: PodSeen, cause: Trouble | None) -> Trouble | None:
+    """Name the containers for which the next attempt waits."""
+    if cause is None or not pod.beside:
+        return cause
+    return Trouble(
+        cause.reason,
+        f"{cause.message}; the next attempt waits for container {', '.join(pod.beside)} of pod {pod.name}, "
+        f"which still runs; the pod is deleted {LEFTOVER_SECONDS:.0f} s after the trainer's end",
     )

@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainingjob_api import API_VERSION, GROUP, KIND
 
@@ -25,9 +25,11 @@ __all__ = [
     "Child",
     "DaskPart",
     "Owner",
+    "PodKey",
     "child_name",
     "dask_metadata",
     "dask_name",
+    "job_label",
     "labels",
     "metadata",
     "name_of",
@@ -111,6 +113,13 @@ class Owner:
     uid: str
 
 
+class PodKey(NamedTuple):
+    """Which pod; the uid tells it from a later one of its name."""
+
+    name: str
+    uid: str
+
+
 def child_name(job: str, suffix: str, limit: int = MAX_NAME) -> str:
     """Return the name of a child: ``<job><suffix>``, or cut and told apart by a hash.
 
@@ -142,9 +151,14 @@ def labels(owner: Owner) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "trainingjob",
         "app.kubernetes.io/managed-by": MANAGED_BY,
-        JOB_LABEL: owner.name if len(owner.name) <= MAX_NAME else child_name(owner.name, ""),
+        JOB_LABEL: job_label(owner.name),
         UID_LABEL: owner.uid,
     }
+
+
+def job_label(job: str) -> str:
+    """Return the value of the label that all children of jobs of this name have."""
+    return job if len(job) <= MAX_NAME else child_name(job, "")
 
 
 def dask_name(owner: Owner) -> str:

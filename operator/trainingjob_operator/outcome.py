@@ -34,7 +34,7 @@ def ending(subject: Subject, seen: Observed, now: datetime) -> Step | None:
         case TrainerJob(outcome=JobOutcome.FAILED) as job:
             return _job_failed(job, subject, seen, now)
         case TrainerJob():
-            return None
+            return _before_its_job(seen, now)
         case None:
             return _without_job(subject, seen, now)
 
@@ -73,6 +73,15 @@ def _complete(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     detail = f" ({seen.report_refused.message})" if seen.report_refused else ""
     message = f"the trainer ended without a final report that can be believed{detail}; create the job anew"
     return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
+
+
+def _before_its_job(seen: Observed, now: datetime) -> Step | None:
+    """End a job whose trainer is done although its Job will not say so: its pod goes on, or is an orphan."""
+    report = seen.report
+    pod = next((one for one in seen.pods if report is not None and one.uid == report.pod_uid), None)
+    if pod is None or pod.exit_code != 0 or not _succeeded(report):
+        return None
+    return _success(report, pod.ended or now) if pod.beside or pod.orphan else None
 
 
 def _job_failed(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:

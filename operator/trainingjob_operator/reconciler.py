@@ -14,7 +14,7 @@ from trainingjob_operator.events import Note, build_event, notes, refusal_note
 from trainingjob_operator.gateway import DaskQuestion, Gateway
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.metrics import Metrics
-from trainingjob_operator.observe import DaskSeen, Observed, Refusal, Watermark, observe
+from trainingjob_operator.observe import DaskSeen, Observed, Refusal, Watermark, observe, strays
 from trainingjob_operator.project import project
 from trainingjob_operator.resolution import minds, space_reference
 from trainingjob_operator.settings import Settings
@@ -95,6 +95,8 @@ class Reconciler:
         raw = await self._gateway.read_job(*key)
         if raw is None or not minds(self._settings, (raw["metadata"].get("labels") or {})):
             self._forget(key)
+            if raw is None:
+                await self._remove_strays(key)
             return None
         subject = read_subject(raw)
         memory = self._memory.get(key)
@@ -103,6 +105,11 @@ class Reconciler:
             self._memory[key] = _Memory(subject.owner.uid)
         self._metrics.seen(subject.owner.uid, *key, subject.status)
         return await self._advance(key, subject)
+
+    async def _remove_strays(self, key: JobKey) -> None:
+        """Remove the pods that a job which is gone has left; its Job's deletion has orphaned them."""
+        for pod in strays(await self._gateway.pods(*key)):
+            await self._gateway.delete_pod(key.namespace, pod)
 
     async def _advance(self, key: JobKey, subject: Subject) -> float | None:
         seen = await self._observe(key, subject)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from trainingjob_api import Phase
-from trainingjob_operator.names import Child
+from trainingjob_operator.names import Child, PodKey
 
 __all__ = ["ClusterStep", "DaskChange", "Step", "Suspension"]
 
@@ -70,6 +70,8 @@ class Step:
         Children to make, in this order.
     remove
         Children to remove.
+    remove_pods
+        Pods to remove that neither the Job nor anything else removes.
     suspension
         A change of the Job.
     settled
@@ -91,6 +93,7 @@ class Step:
     message: str = ""
     ensure: tuple[Child, ...] = ()
     remove: tuple[Child, ...] = ()
+    remove_pods: tuple[PodKey, ...] = ()
     suspension: Suspension | None = None
     settled: bool = True
     trouble: bool = False

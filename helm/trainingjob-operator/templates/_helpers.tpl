@@ -93,7 +93,7 @@ app.kubernetes.io/part-of: trainingjob
   verbs: [get, create]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]

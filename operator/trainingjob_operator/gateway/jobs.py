@@ -5,6 +5,7 @@ and a status is written only over the version it was made from.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,11 +16,23 @@ from trainingjob_api import API_VERSION, PLURAL
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway.dask import DaskGateway, DaskQuestion
 from trainingjob_operator.gateway.transport import Transport, path_of
-from trainingjob_operator.names import TRAINER_SELECTOR, UID_LABEL, Child, Owner, name_of, owned_by
+from trainingjob_operator.names import (
+    JOB_LABEL,
+    TRAINER_SELECTOR,
+    UID_LABEL,
+    Child,
+    Owner,
+    PodKey,
+    job_label,
+    name_of,
+    owned_by,
+)
 from trainingjob_operator.observe import Snapshot
 from trainingjob_operator.step import Suspension
 
 __all__ = ["Gateway"]
+
+_log = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 100
 """Jobs in one answer of a list: a status may have 32 KiB."""
@@ -97,17 +110,20 @@ class Gateway:
         wanted = (*_ALWAYS, *(_ACCESS if access else ()))
         found, pods, text, cluster = await asyncio.gather(
             asyncio.gather(*(self._child(owner, child) for child in wanted)),
-            self._pods(owner),
+            self.pods(owner.namespace, owner.name),
             self._space(owner, space),
             self.dask.snapshot(owner, dask),
         )
         objects = {child: raw for child, raw in zip(wanted, found, strict=True) if raw is not None}
         job = objects.get(Child.JOB)
+        namesakes = tuple(one for one in pods if _uid(one) != owner.uid)
+        pods = tuple(one for one in pods if _uid(one) == owner.uid)
         waits = job is not None and not pods and not (job.get("status") or {}).get("conditions")
         return Snapshot(
             objects=objects,
             access_read=access,
             pods=pods,
+            namesakes=namesakes,
             dask=cluster,
             failed_creates=await self._failed_creates(owner, job) if waits and job is not None else (),
             space_text=text,
@@ -145,6 +161,29 @@ class Gateway:
         except ApiFault as fault:
             # 409: another object has the name by now.
             if not (fault.not_found or fault.conflict):
+                raise
+
+    async def pods(self, namespace: str, name: str) -> tuple[dict[str, Any], ...]:
+        """Return the trainer's pods of all jobs that have, or had, a name."""
+        query = {
+            "labelSelector": f"{TRAINER_SELECTOR},{JOB_LABEL}={job_label(name)}",
+            "limit": str(PAGE_SIZE),
+        }
+        page = await self._api.call("GET", path_of("v1", "pods", namespace), query=query)
+        return tuple(page.get("items") or ())
+
+    async def delete_pod(self, namespace: str, pod: PodKey) -> None:
+        """Delete a pod, with its grace period; one that is gone is gone.
+
+        Where the operator may not, the job is not held up: its status names the pod.
+        """
+        options = {"preconditions": {"uid": pod.uid}}
+        try:
+            await self._api.call("DELETE", path_of("v1", "pods", namespace, pod.name), body=options)
+        except ApiFault as fault:
+            if fault.refusal:
+                _log.warning("pod %s/%s is not deleted: %s", namespace, pod.name, fault)
+            elif not (fault.not_found or fault.conflict):
                 raise
 
     async def suspend(self, owner: Owner, change: Suspension) -> None:
@@ -214,11 +253,6 @@ class Gateway:
         raw = await self._child(owner, child)
         return raw if raw is not None and owned_by(raw, owner.uid) else None
 
-    async def _pods(self, owner: Owner) -> tuple[dict[str, Any], ...]:
-        query = {"labelSelector": f"{TRAINER_SELECTOR},{UID_LABEL}={owner.uid}", "limit": str(PAGE_SIZE)}
-        page = await self._api.call("GET", path_of("v1", "pods", owner.namespace), query=query)
-        return tuple(page.get("items") or ())
-
     async def _space(self, owner: Owner, space: tuple[str, str] | None) -> str | None:
         if space is None:
             return None
@@ -232,6 +266,12 @@ class Gateway:
         page = await self._api.call("GET", path_of("v1", "events", owner.namespace), query=query)
         events = sorted(page.get("items") or (), key=lambda one: str(one.get("lastTimestamp") or ""))
         return tuple(str(one.get("message") or "") for one in events)
+
+
+def _uid(pod: dict[str, Any]) -> str | None:
+    """Return the uid of the job that a pod is of."""
+    uid = (pod["metadata"].get("labels") or {}).get(UID_LABEL)
+    return uid if isinstance(uid, str) else None
 
 
 def _path(owner: Owner, child: Child) -> str:

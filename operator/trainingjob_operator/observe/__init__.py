@@ -14,6 +14,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
     Trouble,
 )
+from trainingjob_operator.observe.pods import strays
 from trainingjob_operator.observe.reading import foreign_obstacle, observe
 from trainingjob_operator.observe.reports import Watermark, check_report
 
@@ -34,4 +35,5 @@ __all__ = [
     "dask_refusal",
     "foreign_obstacle",
     "observe",
+    "strays",
 ]

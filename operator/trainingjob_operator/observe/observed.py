@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from trainingjob_api import Fallback, Report
-from trainingjob_operator.names import Child
+from trainingjob_operator.names import Child, PodKey
 from trainingjob_operator.resolution import Plan
 
 __all__ = [
@@ -61,6 +61,8 @@ class Snapshot:
         Whether ServiceAccount, Role and RoleBinding were looked for at all.
     pods
         The trainer's pods: those with the job's uid as a label.
+    namesakes
+        Those of other jobs that had the same name.
     dask
         What there is of its Dask cluster; ``None`` where it was not looked for.
     failed_creates
@@ -72,6 +74,7 @@ class Snapshot:
     objects: Mapping[Child, dict[str, Any]] = field(default_factory=dict)
     access_read: bool = True
     pods: tuple[dict[str, Any], ...] = ()
+    namesakes: tuple[dict[str, Any], ...] = ()
     dask: DaskSnapshot | None = None
     failed_creates: tuple[str, ...] = ()
     space_text: str | None = None
@@ -218,6 +221,12 @@ class PodSeen:
         Its name and its node's.
     started, ended
         When its container did.
+    orphan
+        Whether no Job controls it: its Job was deleted without its pods.
+    going
+        Whether its deletion was asked for.
+    beside
+        Containers that still run although the trainer has ended.
     """
 
     uid: str
@@ -230,6 +239,14 @@ class PodSeen:
     started: datetime | None = None
     ended: datetime | None = None
     trouble: Trouble | None = None
+    orphan: bool = False
+    going: bool = False
+    beside: tuple[str, ...] = ()
+
+    @property
+    def working(self) -> bool:
+        """Whether the trainer has not ended, whatever runs beside it."""
+        return not self.finished and self.exit_code is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +263,8 @@ class Observed:
         Children that do not exist, in the order of creation.
     job, pods, report
         The trainer's Job, its pods (oldest first), and the last report that is worth believing.
+    strays
+        Pods of jobs that are gone, which nothing else removes.
     report_refused
         Why the report that is there is not believed.
     waiting
@@ -261,6 +280,7 @@ class Observed:
     missing: tuple[Child, ...] = tuple(Child)
     job: TrainerJob | None = None
     pods: tuple[PodSeen, ...] = ()
+    strays: tuple[PodKey, ...] = ()
     report: Report | None = None
     report_refused: Refusal | None = None
     waiting: Trouble | None = None

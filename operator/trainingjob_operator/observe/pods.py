@@ -1,13 +1,14 @@
 """Pods and what is wrong with them: each cause has one reason and one way out."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from trainingjob_api import ResolvedRun, reasons
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.pod import CONTAINER
+from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe.observed import PodSeen, Trouble
 from trainingjob_operator.subject import read_time
 
@@ -15,9 +16,11 @@ __all__ = [
     "cannot_start",
     "container_status",
     "exit_words",
+    "is_orphan",
     "read_pod",
     "secrets_of",
     "short",
+    "strays",
     "unscheduled",
     "waiting_for_pod",
 ]
@@ -67,7 +70,30 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         started=read_time((state.get("running") or {}).get("startedAt")),
         ended=read_time(ended.get("finishedAt")) if ended else None,
         trouble=_trouble(status, state, secrets),
+        orphan=is_orphan(raw),
+        going=meta.get("deletionTimestamp") is not None,
+        beside=_beside(status) if ended else (),
     )
+
+
+def is_orphan(raw: dict[str, Any]) -> bool:
+    """Return whether no Job controls a pod: its Job was deleted with ``--cascade=orphan``."""
+    return not any(one.get("controller") for one in raw["metadata"].get("ownerReferences") or [])
+
+
+def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
+    """Return those of *pods*, whose jobs are gone, that nothing else removes."""
+    return tuple(
+        PodKey(one["metadata"]["name"], one["metadata"]["uid"])
+        for one in pods
+        if is_orphan(one) and one["metadata"].get("deletionTimestamp") is None
+    )
+
+
+def _beside(status: dict[str, Any]) -> tuple[str, ...]:
+    """Return the containers that run beside the trainer and have not ended (a mesh, a policy adds them)."""
+    others = (one for one in status.get("containerStatuses") or [] if one.get("name") != CONTAINER)
+    return tuple(sorted(str(one.get("name")) for one in others if "running" in (one.get("state") or {})))
 
 
 def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:

@@ -17,7 +17,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
 )
 from trainingjob_operator.observe.plans import find_plan
-from trainingjob_operator.observe.pods import read_pod, secrets_of, waiting_for_pod
+from trainingjob_operator.observe.pods import read_pod, secrets_of, strays, waiting_for_pod
 from trainingjob_operator.observe.reports import Watermark, check_report
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
@@ -60,6 +60,7 @@ def observe(
         missing=tuple(child for child in looked_for if child not in owned),
         job=job,
         pods=pods,
+        strays=strays(snapshot.namesakes),
         report=verdict.report,
         report_refused=verdict.refused,
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,

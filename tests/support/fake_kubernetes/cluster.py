@@ -121,6 +121,10 @@ class Cluster:
         self.pod_status(**(status or {"phase": "Pending"}))
         return pod["metadata"]["uid"]
 
+    def orphan_pods(self):
+        """Delete the Job as ``kubectl delete job --cascade=orphan`` does."""
+        self.store.delete("jobs", NAMESPACE, self.name_of(Child.JOB), propagationPolicy="Orphan")
+
     def run_pod(self):
         """Make a pod that runs; a new attempt of the trainer."""
         self.attempt += 1

@@ -1,0 +1,58 @@
+"""Which pods the operator removes itself, and when: those that no Job ends or takes away."""
+
+from datetime import datetime, timedelta
+
+from trainingjob_operator.names import PodKey
+from trainingjob_operator.observe import Observed, PodSeen
+from trainingjob_operator.subject import Subject
+
+__all__ = ["LEFTOVER_SECONDS", "end_of_life", "leftovers"]
+
+LEFTOVER_SECONDS = 30.0
+"""How long a container may run on after the trainer beside it has ended."""
+
+
+def leftovers(subject: Subject, seen: Observed, now: datetime) -> tuple[tuple[PodKey, ...], float | None]:
+    """Return the pods to remove now, and after how many seconds the next one is due.
+
+    Parameters
+    ----------
+    subject, seen
+        The job, and what is there.
+    now
+        The time, aware.
+    """
+    if subject.deleting:
+        return (), None
+    remove, waits = list(seen.strays), list[float]()
+    for pod in seen.pods:
+        due = None if pod.going else _due(subject, seen, pod, now)
+        if due is None:
+            continue
+        if due > now:
+            waits.append((due - now).total_seconds())
+        else:
+            remove.append(PodKey(pod.name, pod.uid))
+    return tuple(remove), min(waits, default=None)
+
+
+def end_of_life(subject: Subject, seen: Observed) -> datetime | None:
+    """Return when pods and Job of a job that has ended are removed; ``None``: never."""
+    ttl, ended = subject.ttl_seconds, subject.status.completion_time
+    if ttl is None and seen.plan is not None:
+        ttl = seen.plan.run.ttl_seconds_after_finished
+    return None if ttl is None or ended is None else ended + timedelta(seconds=ttl)
+
+
+def _due(subject: Subject, seen: Observed, pod: PodSeen, now: datetime) -> datetime | None:
+    """Return when *pod* is to be removed; ``None``: it ends by itself, or its Job removes it."""
+    if pod.finished:
+        return end_of_life(subject, seen) if pod.orphan and subject.ended else None
+    if not pod.working:
+        alone = (pod.ended or pod.created) + timedelta(seconds=LEFTOVER_SECONDS)
+        return alone if pod.beside or pod.orphan else None
+    if not pod.orphan:
+        return None
+    # One that is at work is waited for; one that never started, or has a successor, is in the way.
+    unwanted = subject.ended or subject.suspend or seen.job is not None or not pod.running
+    return now if unwanted else None
