@@ -21,7 +21,7 @@ __all__ = ["ROLES", "CertificateSet", "Role", "make"]
 Role = Literal["scheduler", "worker", "client"]
 ROLES: tuple[Role, ...] = ("scheduler", "worker", "client")
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
-_SLACK = timedelta(minutes=5)
+_SLACK = timedelta(hours=1)
 _SIGN_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,

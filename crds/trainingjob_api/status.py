@@ -78,6 +78,9 @@ class Fallback(StatusModel):
     to: SourceWord = Field(description="What is used since: local or baseline.")
     reason: ReasonWord = Field(description="PascalCase word that says why, such as SchedulerLost.")
     time: Timestamp = Field(description="When it happened.")
+    attempt: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Number of the attempt that took it."
+    )
     message: Annotated[str, StringConstraints(max_length=300)] = Field(
         default="", description="What happened, for people."
     )

@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import kopf
@@ -29,10 +29,6 @@ _log = logging.getLogger(__name__)
 FIRST_LIST_RETRY_SECONDS = 2.0
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Service:
     """One operator.
 
@@ -43,17 +39,17 @@ class Service:
     client
         The client for the API server; closed by the caller.
     clock
-        Returns the time, aware.
+        Returns the time, aware; the API server's by default.
     """
 
     def __init__(
-        self, settings: Settings, client: ApiClient, *, clock: Callable[[], datetime] = _now
+        self, settings: Settings, client: ApiClient, *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._settings = settings
         self.metrics = Metrics(CollectorRegistry(), job_label=settings.job_label)
         self.health = Health(time.monotonic)
         self.gateway = Gateway(client, timeout_seconds=settings.request_timeout_seconds)
-        self.reconciler = Reconciler(self.gateway, settings, self.metrics, clock)
+        self.reconciler = Reconciler(self.gateway, settings, self.metrics, clock or self.gateway.now)
         self.queue: WorkQueue[JobKey] = WorkQueue(
             self.reconciler.reconcile, workers=settings.workers, metrics=self.metrics
         )

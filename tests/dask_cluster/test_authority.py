@@ -103,7 +103,7 @@ def test_certificates_end_with_what_they_are_for(made: CertificateSet, role: str
     certificate = load(made, role)
     assert certificate.not_valid_after_utc == made.expires.replace(microsecond=0)
     lasts = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    assert VALID < lasts <= VALID + timedelta(minutes=10), "clocks that differ by minutes do no harm"
+    assert VALID + timedelta(minutes=30) < lasts <= VALID + timedelta(hours=2), "clocks may differ"
     if role != "ca":
         as_client(made, made.expires - timedelta(minutes=1)).verify(certificate, [])
         with pytest.raises(VerificationError):

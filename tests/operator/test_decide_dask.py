@@ -62,15 +62,18 @@ JOB = TrainerJob(deadline_seconds=1000, started=BEGUN)
 POD = PodSeen(uid="p2", created=BEGUN, started=BEGUN, running=True)
 PENDING = replace(POD, running=False, started=None)
 DEAD = PodSeen(uid="p1", created=BEGUN - timedelta(seconds=60), finished=True, exit_code=1)
-REPORT = Report(job_uid="u", pod_uid="p2", stage=Stage.SEARCHING, written_at=NOW)
+REPORT = Report(job_uid="u", pod_uid="p2", attempt=2, stage=Stage.SEARCHING, written_at=NOW)
 READY = REPORT.model_copy(update={"dask_ready": True})
-OF_THE_DEAD = READY.model_copy(update={"pod_uid": "p1"})
-LOST = Fallback(**{"from": "dask"}, to="local", reason="SchedulerLost", time=NOW)
+OF_THE_DEAD = READY.model_copy(update={"pod_uid": "p1", "attempt": 1})
+# The clock of the trainer's node is behind.
+LOST = Fallback(
+    **{"from": "dask"}, to="local", reason="SchedulerLost", time=NOW - timedelta(minutes=10), attempt=2
+)
 LEFT = READY.model_copy(update={"dask_ready": False, "fallbacks": (LOST,)})
-BEFORE = LOST.model_copy(update={"time": BEGUN - timedelta(seconds=20)})
+BEFORE = LOST.model_copy(update={"time": NOW + timedelta(minutes=10), "attempt": 1})
 LEFT_BEFORE = REPORT.model_copy(update={"fallbacks": (BEFORE,)})
 UPLOADING = LEFT_BEFORE.model_copy(update={"stage": Stage.UPLOADING})
-BY_THE_DEAD = LEFT.model_copy(update={"pod_uid": "p1", "fallbacks": (BEFORE,)})
+BY_THE_DEAD = LEFT.model_copy(update={"pod_uid": "p1", "attempt": 1, "fallbacks": (BEFORE,)})
 FINAL = READY.model_copy(update={"final": True, "stage": Stage.FINISHED})
 
 NONE = DaskSeen()

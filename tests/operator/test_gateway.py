@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -71,6 +73,20 @@ def test_a_status_is_not_written_to_a_namesake(store, cluster):
         asyncio.run(gate(store).write_status(Owner("churn", NAMESPACE, "old"), {"phase": "Failed"}, ""))
     assert caught.value.conflict
     assert cluster.status == {}
+
+
+@pytest.mark.parametrize(("ahead", "counted"), [(600, 600), (-600, -600), (2, 0)])
+def test_the_servers_clock_is_the_one_in_force(store, caplog, ahead, counted):
+    client = DirectClient(store)
+    one = Gateway(client, timeout_seconds=5)
+    for _ in range(3):
+        client.headers["Date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+        asyncio.run(one.read_job("a", "b"))
+    assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
+    assert len(caplog.records) == bool(counted), "said once"
+    client.headers["Date"] = "yesterday"
+    asyncio.run(one.read_job("a", "b"))
+    assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), TimeoutError()], ids=repr)

@@ -3,8 +3,8 @@
 STEP = {"from": "dask", "to": "local", "reason": "SchedulerUnavailable", "message": "no cluster was found"}
 
 
-def fell_back(store, reason="SchedulerUnavailable"):
-    return STEP | {"reason": reason, "time": store.stamp()}
+def fell_back(store, reason="SchedulerUnavailable", attempt=1):
+    return STEP | {"reason": reason, "time": store.stamp(), "attempt": attempt}
 
 
 def said(cluster):

@@ -7,6 +7,7 @@ and a status is written only over the version it was made from.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -60,6 +61,10 @@ class Gateway:
     def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
         self._api = Transport(client, timeout_seconds=timeout_seconds)
         self.dask = DaskGateway(self._api)
+
+    def now(self) -> datetime:
+        """Return the API server's time."""
+        return self._api.now()
 
     async def read_job(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Return the TrainingJob, ``None`` if there is none."""

@@ -1,7 +1,10 @@
 """One call to the API server: plain objects in and out, one kind of error, always a time-out."""
 
 import json
+import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,6 +19,10 @@ from trainingjob_operator.errors import ApiFault, OperatorError
 __all__ = ["Transport", "connect", "path_of"]
 
 MAX_ANSWER_TEXT: Final = 500
+MOST_SKEW: Final = timedelta(seconds=5)
+"""Clocks that differ by less count as equal: the header of an answer has whole seconds."""
+
+_log = logging.getLogger(__name__)
 
 
 async def connect() -> ApiClient:
@@ -51,6 +58,11 @@ class Transport:
     def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
         self._client = client
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._skew = timedelta()
+
+    def now(self) -> datetime:
+        """Return the API server's time: what it says of its objects is compared with it."""
+        return datetime.now(UTC) + self._skew
 
     async def read(self, path: str) -> dict[str, Any] | None:
         """Return an object, ``None`` if it does not exist."""
@@ -87,7 +99,22 @@ class Transport:
         except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
             # A time-out is an OSError. Its text may be empty, its kind never is.
             raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
+        self._compare(answer.headers.get("Date"))
         return _checked(answer.status, data, answer.headers.get("Retry-After"))
+
+    def _compare(self, date: str | None) -> None:
+        """Learn how far the server's clock is from this one, and say so when that changes."""
+        try:
+            found = parsedate_to_datetime(date or "") - datetime.now(UTC)
+        except (TypeError, ValueError):
+            return
+        skew = timedelta() if abs(found) < MOST_SKEW else found
+        if abs(skew - self._skew) >= MOST_SKEW:
+            _log.warning(
+                "the API server's clock is %.0f s ahead of this one; that one is in force",
+                skew.total_seconds(),
+            )
+            self._skew = skew
 
 
 def path_of(api_version: str, plural: str, namespace: str | None, name: str = "") -> str:

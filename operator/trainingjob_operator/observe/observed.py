@@ -312,7 +312,7 @@ class Observed:
         report = self.current_report
         if report is None:
             return None
-        pod = next((one for one in self.pods if one.uid == report.pod_uid), None)
-        # Reports carry the steps of earlier attempts on; each attempt begins at the top of the ladder.
+        # Reports carry the steps of earlier attempts on; each attempt begins at the top of the ladder. Times
+        # do not tell them apart: the clocks of nodes differ.
         steps = [one for one in report.fallbacks if one.from_ == "dask"]
-        return next((one for one in reversed(steps) if pod is None or one.time >= pod.created), None)
+        return next((one for one in reversed(steps) if one.attempt in {None, report.attempt}), None)

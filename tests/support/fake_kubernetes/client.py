@@ -49,6 +49,8 @@ class DirectClient:
         self.requests = []
         self.stale = {}
         """Paths that are answered from the past: an API server's cache may lag."""
+        self.headers = {}
+        """Of each answer that is not a fault."""
 
     async def param_serialize(self, method, path, query_params=(), header_params=None, auth_settings=()):
         query = "&".join(f"{name}={value}" for name, value in query_params or ())
@@ -69,7 +71,7 @@ class DirectClient:
         status, data = self.store.handle(method, parts.path, query, body, header_params["Content-Type"])
         if fault is not None:
             return self._fail(fault)
-        return answer(status, data)
+        return answer(status, data, self.headers)
 
     @staticmethod
     def _fail(fault):
@@ -79,8 +81,8 @@ class DirectClient:
         return answer(fault.error, failure(fault.error, fault.message, **details))
 
 
-def answer(status, data):
+def answer(status, data, headers=None):
     async def read():
         return json.dumps(data).encode()
 
-    return SimpleNamespace(status=status, headers={}, response=SimpleNamespace(read=read))
+    return SimpleNamespace(status=status, headers=headers or {}, response=SimpleNamespace(read=read))

@@ -190,4 +190,5 @@ class Reporter:
 
     def _with_fallback(self, fallback: Fallback) -> tuple[Fallback, ...]:
         known: tuple[Fallback, ...] = self.state_["fallbacks"]
-        return (*known, fallback)[-_MOST_FALLBACKS:]
+        numbered = fallback.model_copy(update={"attempt": self.state_["attempt"]})
+        return (*known, numbered)[-_MOST_FALLBACKS:]
