@@ -63,6 +63,9 @@ class Settings:
         Host names that S3 endpoints and ``https://`` datasets may have; empty means any.
     allow_https
         Whether ``https://`` datasets are read at all.
+    ca_config_map
+        ConfigMap of the job's own namespace whose key ``ca.crt`` holds the authorities that a trainer
+        trusts instead of the public ones.
     default_workers
         Workers that a pod is sized for when ``nJobs`` is unset.
     run_as_user
@@ -93,6 +96,7 @@ class Settings:
     output_secret: str | None = None
     allowed_endpoints: tuple[str, ...] = ()
     allow_https: bool = False
+    ca_config_map: str | None = None
     default_workers: int = 2
     run_as_user: int = 65532
     resync_seconds: float = 300.0
@@ -130,6 +134,7 @@ class Settings:
             output_secret=read.text("TRAININGJOB_OUTPUT_SECRET"),
             allowed_endpoints=read.words("TRAININGJOB_ALLOWED_ENDPOINTS"),
             allow_https=read.flag("TRAININGJOB_ALLOW_HTTPS", default=False),
+            ca_config_map=read.text("TRAININGJOB_CA_CONFIG_MAP"),
             default_workers=read.whole("TRAININGJOB_DEFAULT_WORKERS", 2, low=1, high=256),
             run_as_user=read.whole("TRAININGJOB_RUN_AS_USER", 65532, low=0, high=2**31 - 1),
             resync_seconds=read.number("TRAININGJOB_RESYNC_SECONDS", 300.0, low=1.0, high=86_400.0),

@@ -1,6 +1,7 @@
 """Each builder against a golden file, and the rules that hold for all of them."""
 
 import json
+from dataclasses import replace
 from importlib.metadata import files
 from pathlib import Path
 
@@ -277,3 +278,15 @@ def test_resources_follow_the_workers(spec, expected):
 )
 def test_quantities_are_compared_by_what_they_mean(small, large):
     assert amount(small) < amount(large)
+
+
+def test_an_authority_of_the_company_is_mounted_from_the_jobs_namespace():
+    settings = replace(SETTINGS, ca_config_map="company-ca")
+    spec = build(Child.JOB, OWNER, planned(SMALL), settings)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "ca"]
+    (source,) = [one["configMap"] for one in spec["volumes"] if one["name"] == "ca"]
+    assert source == {"name": "company-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}, "not optional"
+    assert mount["readOnly"]
+    named = next(one["value"] for one in container["env"] if one["name"] == "SSL_CERT_FILE")
+    assert named == f"{mount['mountPath']}/ca.crt"

@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {
     "s3": {
         "endpoint": "https://minio.example",
         "allowedEndpoints": ["minio.example", "S3.example"],
+        "caConfigMap": "company-ca",
         "region": "eu-west-1",
         "allowHttps": True,
         "allowPrivateHttps": True,

@@ -12,6 +12,7 @@
   (list "AWS_ENDPOINT_URL" .Values.s3.endpoint)
   (list "AWS_REGION" .Values.s3.region)
   (list "TRAININGJOB_ALLOWED_ENDPOINTS" (join "," .Values.s3.allowedEndpoints | lower))
+  (list "TRAININGJOB_CA_CONFIG_MAP" .Values.s3.caConfigMap)
   (list "TRAININGJOB_ALLOW_HTTPS" .Values.s3.allowHttps)
   (list "TRAININGJOB_ALLOW_PRIVATE_HTTPS" .Values.s3.allowPrivateHttps)
   (list "TRAININGJOB_S3_TIMEOUT_SECONDS" .Values.s3.timeoutSeconds)

@@ -22,6 +22,8 @@ WORK_DIR = f"{STATE_DIR}/work"
 CLAIMS_DIR = f"{STATE_DIR}/claims"
 DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/dataset-credentials"
 OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/output-credentials"
+CA_DIR = "/etc/trainingjob-ca"
+CA_KEY = "ca.crt"
 CREDENTIAL_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 TMP_SIZE = "2Gi"
 
@@ -38,7 +40,7 @@ def build_pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str
         "enableServiceLinks": False,
         "securityContext": pod_security(settings),
         "containers": [_container(owner, plan, settings)],
-        "volumes": [one for one, _ in _volumes(owner, plan)],
+        "volumes": [one for one, _ in _volumes(owner, plan, settings)],
         **placement(trainer, trainer.node_selector, trainer.tolerations),
     }
     return {
@@ -60,7 +62,7 @@ def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "securityContext": CONTAINER_SECURITY,
         # The last lines say why a trainer died that could not report it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [mount for _, mount in _volumes(owner, plan)],
+        "volumeMounts": [mount for _, mount in _volumes(owner, plan, settings)],
     }
     if settings.image_pull_policy:
         container["imagePullPolicy"] = settings.image_pull_policy
@@ -82,6 +84,8 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         values["TRAININGJOB_CREDENTIALS_DIR"] = DATASET_CREDENTIALS_DIR
     if run.output.credentials_secret_ref is not None:
         values["TRAININGJOB_OUTPUT_CREDENTIALS_DIR"] = OUTPUT_CREDENTIALS_DIR
+    if settings.ca_config_map:
+        values["SSL_CERT_FILE"] = f"{CA_DIR}/{CA_KEY}"
     if wants_cluster(plan):
         values |= tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
     fields = {"POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
@@ -94,7 +98,7 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
     ]
 
 
-def _volumes(owner: Owner, plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return each volume with its mount."""
     run = plan.run
     config = {"configMap": {"name": name_of(owner, Child.RUN)}}
@@ -109,6 +113,9 @@ def _volumes(owner: Owner, plan: Plan) -> list[tuple[dict[str, Any], dict[str, A
     ):
         if reference is not None:
             found.append(volume(name, path, _secret(reference.name), read_only=True))
+    if settings.ca_config_map:
+        authorities = {"name": settings.ca_config_map, "items": [{"key": CA_KEY, "path": CA_KEY}]}
+        found.append(volume("ca", CA_DIR, {"configMap": authorities}, read_only=True))
     source, goal = claim_of(run.dataset.uri), claim_of(run.output.uri)
     for number, claim in enumerate(dict.fromkeys(one for one in (source, goal) if one)):
         claimed = {"persistentVolumeClaim": {"claimName": claim}}
