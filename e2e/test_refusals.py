@@ -1,6 +1,7 @@
 """What is wrong is said once, with its reason, and not tried again."""
 
 import pytest
+from e2e.kit.bucket import SECRET
 from e2e.kit.jobs import START_SECONDS
 
 
@@ -37,10 +38,26 @@ def test_a_spec_that_cannot_work_makes_no_pod(start, cluster, namespace):
     assert cluster.children(namespace, run.uid) == []
 
 
-def test_a_secret_that_is_not_there_is_said_by_the_trainer(start):
-    run = start("no-secret", output={"credentialsSecretRef": {"name": "nowhere"}})
-    message = failed(run, "CredentialsMissing")
-    assert "credentialsSecretRef" in message
+def test_a_secret_that_comes_after_the_job_is_waited_for(start, cluster, namespace):
+    run = start("late-secret", output={"credentialsSecretRef": {"name": "late"}})
+    run.eventually(
+        lambda: run.condition("Ready").get("reason") == "CredentialsMissing", "the Secret is not named", 60
+    )
+    message = run.condition("Ready")["message"]
+    assert "Secret late" in message
+    assert "spec.output.credentialsSecretRef" in message
+    assert run.phase == "Pending"
+    keys = cluster.core.read_namespaced_secret(SECRET, namespace).data
+    body = {"metadata": {"name": "late"}, "data": {"AWS_ACCESS_KEY_ID": keys["AWS_ACCESS_KEY_ID"]}}
+    cluster.core.create_namespaced_secret(namespace, body)
+    run.eventually(
+        lambda: "key: AWS_SECRET_ACCESS_KEY" in run.condition("Ready").get("message", ""),
+        "the key is not named",
+        150,
+    )
+    cluster.core.patch_namespaced_secret("late", namespace, {"data": keys})
+    run.reach("Succeeded")
+    assert run.status["attempts"] == 1
     assert len(run.pods) == 1
 
 

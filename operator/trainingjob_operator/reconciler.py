@@ -143,7 +143,9 @@ class Reconciler:
         active = not subject.ended and not subject.suspend and not subject.deleting
         space = space_reference(subject.job) if subject.job is not None and active else None
         dask = _dask_question(subject, self._settings)
-        snapshot = await self._gateway.snapshot(subject.owner, access=active, space=space, dask=dask)
+        snapshot = await self._gateway.snapshot(
+            subject.owner, access=active, now=self._clock(), space=space, dask=dask
+        )
         memory = self._memory[key]
         seen = observe(subject, snapshot, self._settings, memory.watermark)
         if seen.report is not None:

@@ -197,14 +197,17 @@ def test_one_claim_for_both_is_mounted_once_and_writable():
     assert mounts == [{"name": "claim-0", "mountPath": f"{CLAIMS_DIR}/tables"}]
 
 
-def test_every_key_of_a_secret_that_the_trainer_reads_is_there_and_none_has_to_be():
-    secrets = [one["secret"] for one in pod(LARGE)["volumes"] if "secret" in one]
-    assert len(secrets) == 2
-    for secret in secrets:
-        # Optional covers the keys, too: a Secret without a session token mounts without one.
-        assert secret["optional"] is True
-        assert {one["key"]: one["path"] for one in secret["items"]} == {
-            name: name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+def test_the_kubelet_waits_for_two_keys_of_a_secret_and_not_for_a_session_token():
+    volumes = [one["projected"] for one in pod(LARGE)["volumes"] if "projected" in one]
+    assert len(volumes) == 2
+    for volume in volumes:
+        asked = {
+            one["secret"].get("optional", False): [item["key"] for item in one["secret"]["items"]]
+            for one in volume["sources"]
+        }
+        assert asked == {
+            False: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            True: ["AWS_SESSION_TOKEN"],
         }
 
 

@@ -119,7 +119,7 @@ def test_only_the_jobs_own_pods_and_events_are_read(store):
         event = {"metadata": {"name": message.replace(" ", "-")}, "involvedObject": involved}
         one._make("events", event | {"reason": "FailedCreate", "message": message})
     owner = Owner("churn", NAMESPACE, ours.job["metadata"]["uid"])
-    found = asyncio.run(gate(store).snapshot(owner, access=False))
+    found = asyncio.run(gate(store).snapshot(owner, access=False, now=store.now))
     assert found.pods == ()
     assert found.failed_creates == ("no room for ours",)
 

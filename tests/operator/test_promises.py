@@ -107,16 +107,21 @@ def test_the_plan_and_the_certificates_do_not_change():
     assert "data" not in made(Child.REPORT), "the report is the trainer's to write"
 
 
-def test_secrets_are_optional_read_only_and_two_keys_and_a_token_of_each():
+def test_secrets_are_read_only_and_two_keys_and_a_token_of_each():
     _, spec = pods()["trainer"]
-    secrets = {one["name"]: one["secret"] for one in spec["volumes"] if "secret" in one}
+    secrets = {
+        one["name"]: one.get("projected") or one["secret"]
+        for one in spec["volumes"]
+        if one.keys() & {"projected", "secret"}
+    }
     mounts = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
     assert set(secrets) == {"dataset-credentials", "output-credentials", "dask-tls"}
+    assert secrets["dask-tls"]["optional"] is True, "a job does without a cluster"
     for name, secret in secrets.items():
-        assert secret["optional"] is True
         assert mounts[name]["readOnly"] is True
         assert secret["defaultMode"] & 0o007 == 0, "no other user of the node's may read them"
-        assert len(secret["items"]) == 3
+        sources = [one["secret"] for one in secret.get("sources", [])] or [secret]
+        assert sum(len(one["items"]) for one in sources) == 3
     assert not any(
         "valueFrom" in one and "secretKeyRef" in one["valueFrom"] for one in spec["containers"][0]["env"]
     )

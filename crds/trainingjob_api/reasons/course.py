@@ -49,6 +49,8 @@ CLAIM_NOT_FOUND: Final = "ClaimNotFound"
 """A persistent volume claim that the spec names does not exist."""
 SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105  # a reason, no secret
 """A Secret that the spec names does not exist."""
+VOLUME_NOT_MOUNTED: Final = "VolumeNotMounted"
+"""A volume of the pod cannot be mounted; the message has the kubelet's words."""
 CONFIG_MAP_NOT_FOUND: Final = "ConfigMapNotFound"
 """The ConfigMap, or its key, that ``searchSpace.configMapRef`` names does not exist."""
 TRAINER_EVICTED: Final = "TrainerEvicted"

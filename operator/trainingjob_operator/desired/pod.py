@@ -10,7 +10,15 @@ from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, m
 from trainingjob_operator.resolution import Plan, claim_of, wants_cluster
 from trainingjob_operator.settings import Settings
 
-__all__ = ["CONTAINER", "GRACE_SECONDS", "REPORT_KEY", "build_pod_template"]
+__all__ = [
+    "CONTAINER",
+    "DATASET_CREDENTIALS",
+    "GRACE_SECONDS",
+    "OUTPUT_CREDENTIALS",
+    "REPORT_KEY",
+    "REQUIRED_KEYS",
+    "build_pod_template",
+]
 
 CONTAINER = "trainer"
 GRACE_SECONDS = 60
@@ -20,11 +28,14 @@ RUN_DIR = "/etc/trainingjob"
 STATE_DIR = "/var/run/trainingjob"
 WORK_DIR = f"{STATE_DIR}/work"
 CLAIMS_DIR = f"{STATE_DIR}/claims"
-DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/dataset-credentials"
-OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/output-credentials"
 CA_DIR = "/etc/trainingjob-ca"
 CA_KEY = "ca.crt"
-CREDENTIAL_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+DATASET_CREDENTIALS, OUTPUT_CREDENTIALS = "dataset-credentials", "output-credentials"
+"""Names of volumes."""
+DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/{DATASET_CREDENTIALS}"
+OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/{OUTPUT_CREDENTIALS}"
+REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
 TMP_SIZE = "2Gi"
 
 
@@ -108,8 +119,8 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[tuple[dict[st
         scratch("tmp", "/tmp", TMP_SIZE),  # noqa: S108
     ]
     for name, path, reference in (
-        ("dataset-credentials", DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
-        ("output-credentials", OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),
+        (DATASET_CREDENTIALS, DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
+        (OUTPUT_CREDENTIALS, OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),
     ):
         if reference is not None:
             found.append(volume(name, path, _secret(reference.name), read_only=True))
@@ -126,7 +137,14 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[tuple[dict[st
 
 
 def _secret(name: str) -> dict[str, Any]:
-    # Optional, keys included: what is missing becomes the trainer's clear error instead of a pod that never
-    # starts, and a session token is seldom there.
-    keys = [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
-    return {"secret": {"secretName": name, "optional": True, "defaultMode": 0o440, "items": keys}}
+    # Two keys have to be there: a Secret may come later than the job, and the kubelet waits for it. A session
+    # token is seldom there, and "optional" holds for a whole source.
+    sources = [
+        {"secret": {"name": name, "items": _items(REQUIRED_KEYS)}},
+        {"secret": {"name": name, "optional": True, "items": _items(OPTIONAL_KEYS)}},
+    ]
+    return {"projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def _items(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"key": key, "path": key} for key in keys]

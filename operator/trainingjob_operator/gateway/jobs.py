@@ -28,7 +28,7 @@ from trainingjob_operator.names import (
     name_of,
     owned_by,
 )
-from trainingjob_operator.observe import Snapshot
+from trainingjob_operator.observe import Snapshot, mounts_since
 from trainingjob_operator.step import Suspension
 
 __all__ = ["Gateway"]
@@ -38,6 +38,9 @@ _log = logging.getLogger(__name__)
 PAGE_SIZE: Final = 100
 """Jobs in one answer of a list: a status may have 32 KiB."""
 MERGE_PATCH: Final = "application/merge-patch+json"
+MOUNT_SECONDS: Final = 5.0
+"""Volumes are usually mounted by then: a pod that starts costs no look at its events."""
+_MOUNT_EVENTS: Final = ("FailedMount", "FailedAttachVolume")
 _ACCESS = (Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING)
 _ALWAYS = (Child.RUN, Child.REPORT, Child.JOB)
 
@@ -96,6 +99,7 @@ class Gateway:
         owner: Owner,
         *,
         access: bool,
+        now: datetime,
         space: tuple[str, str] | None = None,
         dask: DaskQuestion | None = None,
     ) -> Snapshot:
@@ -107,6 +111,8 @@ class Gateway:
             The job.
         access
             Whether to look for ServiceAccount, Role and RoleBinding, too.
+        now
+            The time: a pod that has been mounting its volumes for some seconds is asked why.
         space
             Name and key of the ConfigMap with the search space, if it is wanted.
         dask
@@ -130,7 +136,12 @@ class Gateway:
             pods=pods,
             namesakes=namesakes,
             dask=cluster,
-            failed_creates=await self._failed_creates(owner, job) if waits and job is not None else (),
+            failed_creates=await self._events(job, "FailedCreate") if waits and job is not None else (),
+            failed_mounts={
+                one["metadata"]["uid"]: await self._events(one, *_MOUNT_EVENTS)
+                for one in pods
+                if mounts_since(one, now) >= MOUNT_SECONDS
+            },
             space_text=text,
         )
 
@@ -265,12 +276,14 @@ class Gateway:
         text = ((raw or {}).get("data") or {}).get(space[1])
         return text if isinstance(text, str) else None
 
-    async def _failed_creates(self, owner: Owner, job: dict[str, Any]) -> tuple[str, ...]:
-        selector = f"involvedObject.uid={job['metadata']['uid']},reason=FailedCreate"
-        query = {"fieldSelector": selector, "limit": str(PAGE_SIZE)}
-        page = await self._api.call("GET", path_of("v1", "events", owner.namespace), query=query)
-        events = sorted(page.get("items") or (), key=lambda one: str(one.get("lastTimestamp") or ""))
-        return tuple(str(one.get("message") or "") for one in events)
+    async def _events(self, raw: dict[str, Any], *wanted: str) -> tuple[str, ...]:
+        """Return the messages of an object's events with one of the reasons, the newest last."""
+        meta = raw["metadata"]
+        query = {"fieldSelector": f"involvedObject.uid={meta['uid']}", "limit": str(PAGE_SIZE)}
+        page = await self._api.call("GET", path_of("v1", "events", meta["namespace"]), query=query)
+        found = [one for one in page.get("items") or () if one.get("reason") in wanted]
+        found.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
+        return tuple(str(one.get("message") or "") for one in found)
 
 
 def _uid(pod: dict[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
     Trouble,
 )
-from trainingjob_operator.observe.pods import strays
+from trainingjob_operator.observe.pods import mounts_since, strays
 from trainingjob_operator.observe.reading import foreign_obstacle, observe
 from trainingjob_operator.observe.reports import Watermark, check_report
 
@@ -34,6 +34,7 @@ __all__ = [
     "check_report",
     "dask_refusal",
     "foreign_obstacle",
+    "mounts_since",
     "observe",
     "strays",
 ]

@@ -67,6 +67,8 @@ class Snapshot:
         What there is of its Dask cluster; ``None`` where it was not looked for.
     failed_creates
         Messages of the Job's ``FailedCreate`` events, the newest last.
+    failed_mounts
+        Messages of events about volumes, the newest last, for each pod by its uid that waits for them.
     space_text
         The search space that the spec refers to, where it was asked for and exists.
     """
@@ -77,6 +79,7 @@ class Snapshot:
     namesakes: tuple[dict[str, Any], ...] = ()
     dask: DaskSnapshot | None = None
     failed_creates: tuple[str, ...] = ()
+    failed_mounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     space_text: str | None = None
 
 

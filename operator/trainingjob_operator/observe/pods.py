@@ -7,16 +7,23 @@ from typing import Any
 
 from trainingjob_api import ResolvedRun, reasons
 from trainingjob_api.text import shorten
-from trainingjob_operator.desired.pod import CONTAINER
+from trainingjob_operator.desired.pod import (
+    CONTAINER,
+    DATASET_CREDENTIALS,
+    OUTPUT_CREDENTIALS,
+    REQUIRED_KEYS,
+)
 from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe.observed import PodSeen, Trouble
 from trainingjob_operator.subject import read_time
 
 __all__ = [
+    "cannot_mount",
     "cannot_start",
     "container_status",
     "exit_words",
     "is_orphan",
+    "mounts_since",
     "read_pod",
     "secrets_of",
     "short",
@@ -33,6 +40,8 @@ _IMAGE_WORDS = frozenset(
 )
 _CONFIG_WORDS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MISSING_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
+_VOLUME = re.compile(r'for volume "([^"]+)" : (.*)', re.DOTALL)
+_MISSING_KEY = "non-existent secret key"
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
 
 
@@ -74,6 +83,48 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         going=meta.get("deletionTimestamp") is not None,
         beside=_beside(status) if ended else (),
     )
+
+
+def mounts_since(raw: dict[str, Any], now: datetime) -> float:
+    """Return for how many seconds a pod has been mounting its volumes; 0 if it does not."""
+    status = raw.get("status") or {}
+    ready = _condition(status, "PodReadyToStartContainers") or {}
+    word = ((container_status(status, CONTAINER).get("state") or {}).get("waiting") or {}).get("reason")
+    placed = status.get("phase") == "Pending" and (raw.get("spec") or {}).get("nodeName")
+    if not placed or ready.get("status") == "True" or word not in {None, "ContainerCreating"}:
+        return 0.0
+    since = read_time(status.get("startTime")) or read_time(raw["metadata"].get("creationTimestamp"))
+    return (now - since).total_seconds() if since is not None else 0.0
+
+
+def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Trouble | None:
+    """Return why the volumes of a pod cannot be mounted, from its events, the newest last."""
+    if not messages:
+        return None
+    # That volumes are still waited for comes in between, and says less.
+    found = next((match for one in reversed(messages) if (match := _VOLUME.search(one))), None)
+    volume, detail = found.groups() if found else ("", messages[-1])
+    claim = _MISSING_CLAIM.search(detail)
+    if claim:
+        return _no_claim(claim.group(1))
+    if run is not None and (_MISSING_SECRET.search(detail) or _MISSING_KEY in detail):
+        asked = {
+            DATASET_CREDENTIALS: ("spec.dataset.credentialsSecretRef", run.dataset.credentials_secret_ref),
+            OUTPUT_CREDENTIALS: ("spec.output.credentialsSecretRef", run.output.credentials_secret_ref),
+        }
+        field, secret = asked.get(volume, ("", None))
+        if secret is not None:
+            return Trouble(
+                reasons.CREDENTIALS_MISSING,
+                f"the trainer's pod waits for Secret {secret.name}, which {field} names, with the keys "
+                f"{' and '.join(REQUIRED_KEYS)} ({short(detail)}); create it or add what is missing",
+            )
+    what = f"volume {volume}" if volume else "a volume"
+    return Trouble(reasons.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod is not mounted: {short(detail)}")
+
+
+def _no_claim(name: str) -> Trouble:
+    return Trouble(reasons.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {name}; create it")
 
 
 def is_orphan(raw: dict[str, Any]) -> bool:
@@ -191,9 +242,7 @@ def unscheduled(status: dict[str, Any], who: str) -> Trouble | None:
     text = str(scheduled.get("message") or "")
     missing = _MISSING_CLAIM.search(text)
     if missing:
-        return Trouble(
-            reasons.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {missing.group(1)}; create it"
-        )
+        return _no_claim(missing.group(1))
     if scheduled.get("reason") != "Unschedulable":
         return None
     return Trouble(reasons.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}")

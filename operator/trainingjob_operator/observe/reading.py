@@ -1,9 +1,10 @@
 """From raw objects to :class:`Observed`; nothing else of the operator reads them."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from trainingjob_api import KIND, reasons
+from trainingjob_api import KIND, ResolvedRun, reasons
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.names import Child, owned_by
@@ -17,7 +18,7 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
 )
 from trainingjob_operator.observe.plans import find_plan
-from trainingjob_operator.observe.pods import read_pod, secrets_of, strays, waiting_for_pod
+from trainingjob_operator.observe.pods import cannot_mount, read_pod, secrets_of, strays, waiting_for_pod
 from trainingjob_operator.observe.reports import Watermark, check_report
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
@@ -48,8 +49,9 @@ def observe(
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
     in_force, refusal = find_plan(subject, owned, settings, snapshot.space_text)
-    secrets = secrets_of(in_force.run if in_force is not None else None)
-    pods = tuple(sorted((read_pod(raw, secrets) for raw in snapshot.pods), key=_age))
+    run = in_force.run if in_force is not None else None
+    secrets = secrets_of(run)
+    pods = tuple(sorted((_pod(raw, secrets, snapshot, run) for raw in snapshot.pods), key=_age))
     text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
     verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
@@ -92,6 +94,14 @@ def foreign_obstacle(job: str, child: Child, raw: dict[str, Any]) -> Obstacle:
         f"{child.kind} {meta['name']} exists and belongs to somebody else; delete or rename it, "
         "or give the job another name",
     )
+
+
+def _pod(
+    raw: dict[str, Any], secrets: dict[str, str], snapshot: Snapshot, run: ResolvedRun | None
+) -> PodSeen:
+    pod = read_pod(raw, secrets)
+    trouble = pod.trouble or cannot_mount(snapshot.failed_mounts.get(pod.uid, ()), run)
+    return replace(pod, trouble=trouble)
 
 
 def _age(pod: PodSeen) -> tuple[datetime, bool, str]:
