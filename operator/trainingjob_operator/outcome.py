@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from trainingjob_api import ConditionType, Phase, Report, TrainingJobStatus, reasons
-from trainingjob_operator.observe import JobOutcome, Observed, TrainerJob, Trouble
+from trainingjob_operator.observe import JobOutcome, Observed, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
 
@@ -45,7 +45,7 @@ def last_cause(seen: Observed) -> Trouble | None:
     if report is not None and report.failure is not None:
         pod = next((one for one in seen.pods if one.uid == report.pod_uid), None)
         if pod is not None and pod.exit_code is not None and pod.trouble is not None:
-            return Trouble(report.failure.reason, report.failure.message)
+            return _of_memory(pod) or Trouble(report.failure.reason, report.failure.message)
     return seen.last_trouble
 
 
@@ -146,8 +146,14 @@ def _cause(seen: Observed) -> Trouble | None:
     """Return what the last pod died of: its own words if it had any, else what Kubernetes saw."""
     report, pod = seen.report, seen.pods[-1] if seen.pods else None
     if report is not None and report.failure is not None and (pod is None or report.pod_uid == pod.uid):
-        return Trouble(report.failure.reason, report.failure.message)
+        return _of_memory(pod) or Trouble(report.failure.reason, report.failure.message)
     return seen.last_trouble or seen.waiting
+
+
+def _of_memory(pod: PodSeen | None) -> Trouble | None:
+    """Return that a pod was killed for its memory: what its trainer says then is only what came of that."""
+    trouble = pod.trouble if pod is not None else None
+    return trouble if trouble is not None and trouble.reason == reasons.OUT_OF_MEMORY else None
 
 
 def _deadline_text(subject: Subject, seen: Observed, cause: Trouble | None) -> str:

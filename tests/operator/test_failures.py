@@ -79,22 +79,36 @@ def test_attempts_run_out(cluster, operation):
     assert cluster.status["attempts"] == 2
 
 
-def killed(cluster, operation, reason):
+def killed(cluster, operation, reason, code=137, told=None):
     """Let the trainer be killed with no attempt left, as the kubelet tells it; return the attempt."""
     cluster.submit(backoffLimit=0)
     operation.settle()
     cluster.run_pod()
-    cluster.end_pod(137, reason=reason)
+    if told is not None:
+        cluster.report_failure(told, "the search process was ended by signal 9")
+    cluster.end_pod(code, reason=reason)
     cluster.end_job("Failed", "BackoffLimitExceeded")
     operation.settle()
     [attempt] = cluster.status["attemptHistory"]
     return attempt
 
 
-def test_memory_is_named(cluster, operation):
-    attempt = killed(cluster, operation, "OOMKilled")
-    assert "OutOfMemory" in cluster.condition("Failed")["message"]
-    assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", 137)
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        pytest.param(137, None, id="container"),
+        # Some runtimes say so of a container in which a child was killed, too.
+        pytest.param(1, "NoModel", id="child"),
+    ],
+)
+def test_memory_is_named_with_the_limit_and_the_fields(cluster, operation, code, told):
+    attempt = killed(cluster, operation, "OOMKilled", code, told)
+    message = cluster.condition("Failed")["message"]
+    limit = cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert f"OutOfMemory: the trainer was killed for its memory (limit {limit['memory']})" in message
+    assert "raise spec.memoryLimitMb or spec.trainer.resources.limits.memory" in message
+    assert "NoModel" not in message
+    assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", code)
 
 
 def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):

@@ -103,6 +103,7 @@ def test_a_distributed_run_goes_on_locally_where_it_may(
         (Ended.STRANDED, "SchedulerLost"),
         (Ended.HUNG, "TrainerHung"),
         (Ended.CRASHED, "TrainerCrashed"),
+        (Ended.OUT_OF_MEMORY, "OutOfMemory"),
     ],
 )
 def test_leaving_the_cluster_is_a_step_down(ended: Ended, reason: str) -> None:

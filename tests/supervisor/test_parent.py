@@ -351,3 +351,17 @@ def test_the_first_signal_asks_to_save_and_the_second_one_ends_the_child(
     assert words == ["ready\n", "asked to save\n" if save_on_signal else ""]
     assert house.modes == [Mode.FULL], "no other child is started"
     assert house(save).resumed
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"), [(Ended.OUT_OF_MEMORY, "OutOfMemory"), (Ended.CRASHED, "NoModel")]
+)
+def test_a_run_whose_children_are_killed_for_their_memory_says_so(
+    house: House, ended: Ended, reason: str
+) -> None:
+    def starve(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        return ChildEnd(ended=ended, message="the search process was killed")
+
+    with pytest.raises(RunFailed, match="was killed") as caught:
+        house(*[starve] * 5)
+    assert caught.value.reason == reason

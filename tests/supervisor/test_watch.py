@@ -1,6 +1,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -8,12 +9,21 @@ import pytest
 
 from support.dask_processes import wait_until
 from trainingjob_trainer.events import Event, Heartbeat, StageChanged
+from trainingjob_trainer.supervisor.memory import CONTAINER, MemoryGroup
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 
 PATIENCE = Patience(silence=3.0, still=3.0, before=20.0, after=20.0)
 
 
-def watch(behaviour: str, log: Path, *, inline: bool = False, events: list[Event] | None = None) -> ChildEnd:
+def watch(
+    behaviour: str,
+    log: Path,
+    *,
+    inline: bool = False,
+    events: list[Event] | None = None,
+    on_start: Callable[[int], None] = lambda _pid: None,
+    memory: MemoryGroup = CONTAINER,
+) -> ChildEnd:
     taken: list[Event] = [] if events is None else events
     return watch_child(
         [behaviour],
@@ -23,8 +33,9 @@ def watch(behaviour: str, log: Path, *, inline: bool = False, events: list[Event
         inline=inline,
         patience=PATIENCE,
         on_event=taken.append,
-        on_start=lambda _pid: None,
+        on_start=on_start,
         module="support.children",
+        memory=memory,
     )
 
 
@@ -34,6 +45,7 @@ def watch(behaviour: str, log: Path, *, inline: bool = False, events: list[Event
         ("save", Ended.SAVED, ""),
         ("fail", Ended.FAILED, "there is no column 'y'"),
         ("crash", Ended.CRASHED, "signal 11"),
+        ("killed", Ended.CRASHED, "signal 9"),
         ("leave", Ended.CRASHED, "status 3"),
         ("silent", Ended.HUNG, "no sign of life"),
         ("still", Ended.HUNG, "no progress"),
@@ -45,6 +57,41 @@ def test_each_end_is_told_from_the_others(tmp_path: Path, behaviour: str, ended:
     end = watch(behaviour, tmp_path / "log")
     assert end.ended is ended
     assert words in end.message
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("behaviour", "kills", "ended"),
+    [
+        ("killed", 1, Ended.OUT_OF_MEMORY),
+        ("killed", 0, Ended.CRASHED),
+        ("crash", 1, Ended.CRASHED),
+        ("save", 1, Ended.SAVED),
+    ],
+)
+def test_a_kill_for_memory_is_told_from_another(
+    tmp_path: Path, behaviour: str, kills: int, ended: Ended, version: int
+) -> None:
+    (tmp_path / "memory").mkdir()
+    events, limit, no_limit = {
+        1: ("memory/memory.oom_control", "memory/memory.limit_in_bytes", str(2**63 - 4096)),
+        2: ("memory.events", "memory.max", "max"),
+    }[version]
+    (tmp_path / limit).write_text(f"{3 * 1024**3}\n")
+
+    def count(number: int) -> None:
+        (tmp_path / events).write_text(f"low 0\noom 9\noom_kill {number}\noom_group_kill 7\n")
+
+    count(3)
+    group = MemoryGroup(tmp_path)
+    end = watch(behaviour, tmp_path / "log", on_start=lambda _pid: count(3 + kills), memory=group)
+    assert end.ended is ended
+    if ended is Ended.OUT_OF_MEMORY:
+        assert "limit 3072 MiB" in end.message
+        assert "spec.memoryLimitMb" in end.message
+        assert "spec.trainer.resources.limits.memory" in end.message
+    (tmp_path / limit).write_text(f"{no_limit}\n")
+    assert group.limit_text() == ""
 
 
 def test_a_busy_main_thread_is_no_hang_where_there_are_no_workers(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def behave(behaviour: str) -> int:
         case "fail":
             send(Failed(reason="TargetColumnMissing", message="there is no column 'y'", exit_code=2))
             return 2
-        case "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
+        case "crash" | "killed":
+            os.kill(os.getpid(), signal.SIGSEGV if behaviour == "crash" else signal.SIGKILL)
         case "leave":
             return 3
         case "silent":

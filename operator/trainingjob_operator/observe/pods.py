@@ -68,6 +68,7 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
     state: dict[str, Any] = container_status(status, CONTAINER).get("state") or {}
     ended = state.get("terminated")
     finished = status.get("phase") in {"Succeeded", "Failed"}
+    limit = _memory_limit(raw)
     return PodSeen(
         uid=meta["uid"],
         name=str(meta.get("name") or ""),
@@ -78,7 +79,7 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         exit_code=ended.get("exitCode") if ended else None,
         started=read_time((state.get("running") or {}).get("startedAt")),
         ended=read_time(ended.get("finishedAt")) if ended else None,
-        trouble=_trouble(status, state, secrets),
+        trouble=_trouble(status, state, secrets, limit),
         orphan=is_orphan(raw),
         going=meta.get("deletionTimestamp") is not None,
         beside=_beside(status) if ended else (),
@@ -167,11 +168,21 @@ def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
     return next(found, {})
 
 
-def _trouble(status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str]) -> Trouble | None:
+def _memory_limit(raw: dict[str, Any]) -> str:
+    """Return the trainer's limit in words, empty if it has none."""
+    containers = (raw.get("spec") or {}).get("containers") or []
+    trainer: dict[str, Any] = next((one for one in containers if one.get("name") == CONTAINER), {})
+    limit = ((trainer.get("resources") or {}).get("limits") or {}).get("memory")
+    return f" (limit {limit})" if limit else ""
+
+
+def _trouble(
+    status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str], limit: str
+) -> Trouble | None:
     """Return the cause, the most telling one first."""
     return (
         _evicted(status)
-        or _ended(state.get("terminated"))
+        or _ended(state.get("terminated"), limit)
         or cannot_start(state.get("waiting"), secrets, "the trainer")
         or unscheduled(status, "the trainer")
     )
@@ -190,14 +201,14 @@ def _evicted(status: dict[str, Any]) -> Trouble | None:
     )
 
 
-def _ended(ended: dict[str, Any] | None) -> Trouble | None:
+def _ended(ended: dict[str, Any] | None, limit: str) -> Trouble | None:
     if not ended or ended.get("exitCode") == 0:
         return None
     if ended.get("reason") == "OOMKilled":
         return Trouble(
             reasons.OUT_OF_MEMORY,
-            "the trainer was killed for its memory; raise memoryLimitMb or trainer.resources.limits.memory, "
-            "or lower nJobs",
+            f"the trainer was killed for its memory{limit}; raise spec.memoryLimitMb or "
+            "spec.trainer.resources.limits.memory, or lower spec.nJobs",
         )
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:

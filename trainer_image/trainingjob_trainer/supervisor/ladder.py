@@ -25,6 +25,7 @@ _NO_SEARCH = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
 _DISTRIBUTED = (Mode.FULL, Mode.LOCAL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
 _REASONS = {
     Ended.CRASHED: "TrainerCrashed",
+    Ended.OUT_OF_MEMORY: "OutOfMemory",
     Ended.HUNG: "TrainerHung",
     Ended.OVERRAN: "BudgetOverrun",
     Ended.STRANDED: "SchedulerLost",

@@ -202,7 +202,8 @@ class _Supervision:
         if self.interrupts:
             raise Interrupted("Interrupted", "a signal ended the run; the same command continues it")
         message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
-        raise RunFailed("NoModel", f"{message}no model was saved")
+        starved = end is not None and end.ended is Ended.OUT_OF_MEMORY
+        raise RunFailed("OutOfMemory" if starved else "NoModel", f"{message}no model was saved")
 
     def publish(self, output: Output) -> RunResult:
         """Publish what a child has saved.

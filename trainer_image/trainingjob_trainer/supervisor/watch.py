@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from trainingjob_api import Stage
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Saved, StageChanged, decode_event
 from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
+from trainingjob_trainer.supervisor.memory import CONTAINER, MemoryGroup
 
 __all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
 
@@ -31,6 +32,8 @@ class Ended(StrEnum):
     FAILED = "failed"
     """It told why."""
     CRASHED = "crashed"
+    OUT_OF_MEMORY = "out of memory"
+    """The kernel killed it for its memory."""
     HUNG = "hung"
     OVERRAN = "overran"
     STRANDED = "stranded"
@@ -150,6 +153,7 @@ def watch_child(
     on_start: Callable[[int], None],
     stranded: Callable[[], str | None] = lambda: None,
     module: str = _CHILD,
+    memory: MemoryGroup = CONTAINER,
 ) -> ChildEnd:
     """Run a child to its end.
 
@@ -175,7 +179,10 @@ def watch_child(
         Asked several times a second; returns why the child must be ended for the loss of its cluster.
     module
         The child's entry point.
+    memory
+        Where the kernel counts whom it kills.
     """
+    kills = memory.kills()
     reader, writer = os.pipe()
     command = [sys.executable, "-m", module, *arguments]
     with log.open("ab") as output:
@@ -204,7 +211,15 @@ def watch_child(
     finally:
         os.close(reader)
         _end(process, patient=False)
-    return _verdict(process, watch, complaint)
+    end = _verdict(process, watch, complaint)
+    killed = end.ended is Ended.CRASHED and process.returncode == -signal.SIGKILL
+    if killed and complaint is None and memory.kills() > kills:
+        text = (
+            f"the search process was killed for its memory{memory.limit_text()}; raise spec.memoryLimitMb or "
+            "spec.trainer.resources.limits.memory, or lower spec.nJobs"
+        )
+        return replace(end, ended=Ended.OUT_OF_MEMORY, message=text)
+    return end
 
 
 def _read(
