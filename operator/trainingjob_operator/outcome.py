@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from trainingjob_api import ConditionType, Phase, Report, TrainingJobStatus, reasons
+from trainingjob_api import AttemptOutcome, ConditionType, Phase, Report, TrainingJobStatus, reasons
+from trainingjob_operator.names import Child
 from trainingjob_operator.observe import JobOutcome, Observed, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
@@ -13,6 +14,10 @@ REPORT_GRACE_SECONDS = 20.0
 """A read may be older than the Job's end: the last report is waited for this long."""
 REPORT_RECHECK_SECONDS = 2.0
 EXIT_INVALID = 2
+MAX_RUNS = 2
+"""How often a trainer may end well without a report."""
+_DONE = frozenset({AttemptOutcome.SUCCEEDED, AttemptOutcome.REMOVED})
+"""A pod of a complete Job that went unseen ended well, too."""
 _ORDINARY = frozenset(
     {
         reasons.PENDING,
@@ -30,7 +35,7 @@ def ending(subject: Subject, seen: Observed, now: datetime) -> Step | None:
     """Return the terminal step, or the wait for the last report; ``None`` while the job goes on."""
     match seen.job:
         case TrainerJob(outcome=JobOutcome.COMPLETE) as job:
-            return _complete(job, seen, now)
+            return _complete(job, subject, seen, now)
         case TrainerJob(outcome=JobOutcome.FAILED) as job:
             return _job_failed(job, subject, seen, now)
         case TrainerJob():
@@ -58,21 +63,48 @@ def latched(status: TrainingJobStatus) -> tuple[str, str]:
     return (reasons.SUCCEEDED, "") if status.phase is Phase.SUCCEEDED else (reasons.TRAINER_CRASHED, "")
 
 
-def _complete(job: TrainerJob, seen: Observed, now: datetime) -> Step:
-    """Believe a Job that is complete only with a final report: its artifacts are verified."""
+def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:
+    """Believe a Job that is complete only with a final report: its artifacts are verified.
+
+    Where the report is gone the Job runs once more: a trainer that finds its model published reports it.
+    """
     report = seen.report
     if _succeeded(report):
         return _success(report, job.ended or now)
-    if job.ended is not None and now < job.ended + timedelta(seconds=REPORT_GRACE_SECONDS):
+    late = job.ended is None or now >= job.ended + timedelta(seconds=REPORT_GRACE_SECONDS)
+    closed = {one.pod_uid: one.outcome for one in subject.status.attempt_history or () if one.outcome}
+    # What became of the pods is remembered before they go with their Job.
+    if not late or not closed.keys() >= {pod.uid for pod in seen.pods}:
         return Step(
             phase=Phase.SAVING,
             reason=reasons.SAVING,
             message="the trainer has ended; its last report is being read",
             again_after=REPORT_RECHECK_SECONDS,
         )
+    if sum(one in _DONE for one in closed.values()) < MAX_RUNS and seen.plan is not None:
+        return Step(
+            phase=Phase.SAVING,
+            reason=reasons.SAVING,
+            message="the trainer has ended and its last report is lost; its Job runs once more for it",
+            ensure=tuple(child for child in seen.missing if child is not Child.JOB),
+            remove=(Child.JOB,),
+            again_after=REPORT_RECHECK_SECONDS,
+        )
     detail = f" ({seen.report_refused.message})" if seen.report_refused else ""
-    message = f"the trainer ended without a final report that can be believed{detail}; create the job anew"
+    message = (
+        f"the trainer ended without a final report that can be believed{detail}; {_place(subject, seen)}"
+    )
     return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
+
+
+def _place(subject: Subject, seen: Observed) -> str:
+    """Say where the model is, if there is one."""
+    uri = seen.plan.run.output.uri.rstrip("/") if seen.plan is not None else "spec.output.uri"
+    owner = subject.owner
+    return (
+        f"a model that was published is in {uri}/{owner.name}-{owner.uid[:8]}/, its digests in manifest.json "
+        "there; create the job anew for another one"
+    )
 
 
 def _before_its_job(seen: Observed, now: datetime) -> Step | None:
@@ -118,6 +150,10 @@ def _without_job(subject: Subject, seen: Observed, now: datetime) -> Step | None
     if obstacle is not None and obstacle.final:
         return _failure(obstacle.reason, obstacle.message, now)
     start, plan = subject.status.start_time, seen.plan
+    history = subject.status.attempt_history
+    if history and history[-1].outcome is AttemptOutcome.SUCCEEDED:
+        # It runs once more for its report, with a deadline of its own.
+        return None
     if subject.suspend or start is None or plan is None:
         return None
     if now < start + timedelta(seconds=plan.run.active_deadline_seconds):

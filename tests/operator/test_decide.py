@@ -45,11 +45,29 @@ from support.decisions import (
     made,
     trouble,
 )
-from trainingjob_api import Condition, Phase, Stage, TrainingJobStatus
+from trainingjob_api import Attempt, Condition, Phase, Stage, TrainingJobStatus
 from trainingjob_operator.decide import decide
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import Obstacle, Refusal, Trouble
 from trainingjob_operator.step import Step, Suspension
+
+UNREPORTED = replace(COMPLETE, ended=NOW - timedelta(seconds=30))
+ONCE_MORE = Step(
+    phase=Phase.SAVING,
+    reason="Saving",
+    message="the trainer has ended and its last report is lost; its Job runs once more for it",
+    remove=(Child.JOB,),
+    again_after=2.0,
+)
+
+
+def tried(*outcomes):
+    attempts = tuple(
+        Attempt(number=number, pod_uid=f"p{number}", start_time=BEGUN, outcome=one)
+        for number, one in enumerate(outcomes, 1)
+    )
+    return replace(SUBJECT, status=TrainingJobStatus(attempt_history=attempts))
+
 
 COURSE = [
     pytest.param(SUBJECT, NOTHING, MAKING, id="new"),
@@ -241,18 +259,42 @@ FAILURES = [
     ),
     pytest.param(replace(STARTED, suspend=True), NOTHING, SETTLED, id="no-deadline-while-suspended"),
     pytest.param(
-        SUBJECT,
-        made(
-            job=replace(COMPLETE, ended=NOW - timedelta(seconds=30)),
-            report_refused=Refusal("OtherJob", "of another job"),
-        ),
+        tried("Succeeded", "Removed"),
+        made(job=UNREPORTED, report_refused=Refusal("OtherJob", "of another job")),
         failure(
             "TrainerCrashed",
-            "the trainer ended without a final report that can be believed (of another job); "
-            "create the job anew",
-            NOW - timedelta(seconds=30),
+            "the trainer ended without a final report that can be believed (of another job); a model that "
+            "was published is in s3://models/churn-u/, its digests in manifest.json there; create the job anew "
+            "for another one",
+            UNREPORTED.ended,
         ),
         id="complete-never-reported",
+    ),
+    pytest.param(
+        tried("Failed", "Succeeded"), made(job=UNREPORTED), ONCE_MORE, id="complete-and-report-lost"
+    ),
+    pytest.param(
+        tried("Removed"),
+        made(job=UNREPORTED, missing=(Child.REPORT,)),
+        replace(ONCE_MORE, ensure=(Child.REPORT,)),
+        id="complete-report-and-pod-gone",
+    ),
+    pytest.param(
+        SUBJECT, made(job=UNREPORTED, pods=(DONE_POD,)), LAST_WORD, id="complete-and-pod-not-remembered"
+    ),
+    pytest.param(
+        tried("Succeeded"), made(job=COMPLETE, report=FINAL), SUCCESS, id="complete-and-reported-again"
+    ),
+    pytest.param(
+        replace(
+            STARTED,
+            status=STARTED.status.model_copy(
+                update={"attempt_history": tried("Succeeded").status.attempt_history}
+            ),
+        ),
+        NOTHING,
+        MAKING,
+        id="no-deadline-between-the-two-runs",
     ),
 ]
 

@@ -2,22 +2,69 @@
 
 import pytest
 
-from support.fake_kubernetes.cluster import container
+from support.fake_kubernetes.cluster import NAMESPACE, container
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe.pods import read_pod
 
 
-def test_completion_without_a_report_is_no_success(cluster, operation):
+def end_without_a_report(cluster, operation):
+    """Let a trainer end well, its last report lost; return the uid of its Job."""
+    operation.settle()
+    uid = cluster.child(Child.JOB)["metadata"]["uid"]
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.store.delete("configmaps", NAMESPACE, cluster.name_of(Child.REPORT))
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    due = operation.settle()
+    assert cluster.status["phase"] == "Saving"
+    for _ in range(20):
+        cluster.later(due or 0)
+        due = operation.settle()
+    return uid
+
+
+def test_a_trainer_whose_last_report_is_lost_reports_again(cluster, operation):
+    cluster.submit()
+    first = end_without_a_report(cluster, operation)
+    assert cluster.child(Child.JOB)["metadata"]["uid"] != first
+    assert cluster.child(Child.REPORT)
+    cluster.run_pod()
+    cluster.report_success()
+    cluster.end_pod(0)
+    cluster.end_job("Complete")
+    operation.settle()
+    assert cluster.status["phase"] == "Succeeded"
+    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Succeeded", "Succeeded"]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_trainer_that_ends_twice_without_a_report_is_no_success(cluster, operation, restarts):
+    cluster.submit()
+    end_without_a_report(cluster, operation)
+    if restarts:
+        operation.start()
+    end_without_a_report(cluster, operation)
+    failed = cluster.condition("Failed")
+    assert (cluster.status["phase"], failed["reason"]) == ("Failed", "TrainerCrashed")
+    uid = cluster.job["metadata"]["uid"]
+    assert f"s3://models/churn-{uid[:8]}/, its digests in manifest.json" in failed["message"]
+    assert cluster.status["attempts"] == 2
+
+
+def test_an_operator_that_was_away_at_the_end_remembers_the_pod_before_it_runs_again(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
     cluster.end_pod(0)
     cluster.end_job("Complete")
-    assert operation.settle() is not None
-    assert cluster.status["phase"] == "Saving"
-    cluster.later(60)
+    cluster.later(3600)
+    operation.look()
+    assert cluster.child(Child.JOB)["status"].get("conditions")
     operation.settle()
-    assert (cluster.status["phase"], cluster.condition("Failed")["reason"]) == ("Failed", "TrainerCrashed")
+    operation.settle()
+    assert not cluster.child(Child.JOB).get("status")
+    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Succeeded"]
 
 
 def test_wrong_data_fails_once_with_the_trainers_reason(cluster, operation):
