@@ -134,7 +134,7 @@ def search(
         fingerprint=lambda spec: spec["naughty"] if "naughty" in spec else fingerprint(spec),
         untranslatable=Untranslatable,
     )
-    with Journal(path, HEADER) as journal:
+    with Journal(path, HEADER, check=lambda _candidate: None) as journal:  # naughty ones are not bred
         engine = SearchEngine(
             evolution=evolution,
             pool=pool,

@@ -1,7 +1,9 @@
 import hashlib
+import json
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,17 +11,27 @@ from hypothesis import strategies as st
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch, read_journal
+from trainingjob_trainer.search_space import fingerprint
+from trainingjob_trainer.search_space.pipeline_spec import leaf
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={"tpot": "1.1.0"})
+
+
+def pipeline(number: int) -> dict[str, Any]:
+    return leaf("Ridge", alpha=number + 0.5)
+
+
+def key(number: int) -> str:
+    return fingerprint(pipeline(number))
 
 
 def candidate(number: int, **changes: object) -> Candidate:
     values: dict[str, object] = {
         "number": number,
-        "key": f"k{number}",
+        "key": key(number),
         "origin": "space",
         "generation": 1,
-        "pipeline": {"type": "PCA", "params": {"n_components": 0.5}},
+        "pipeline": pipeline(number),
         "outcome": Outcome.OK,
         "score": 0.5,
         "fold_scores": (0.4, 0.6),
@@ -39,8 +51,8 @@ def test_what_was_appended_is_found_again(tmp_path: Path) -> None:
         )
     with Journal(path, HEADER) as journal:
         assert journal.found_ == {
-            "k0": candidate(0),
-            "k1": FAILED,
+            key(0): candidate(0),
+            key(1): FAILED,
         }
 
 
@@ -57,7 +69,7 @@ def test_a_line_cut_off_by_a_crash_is_dropped_and_the_rest_kept(
     with path.open("r+b") as file:
         file.truncate(max(whole, end - cut))
     with Journal(path, HEADER) as journal:
-        assert set(journal.found_) == {"k0"}
+        assert set(journal.found_) == {key(0)}
         journal.append(candidate(2))
     _, candidates, _ = read_journal(path)
     assert [c.number for c in candidates] == [0, 2]
@@ -96,10 +108,10 @@ def test_a_score_that_is_no_number_never_gets_in(tmp_path: Path) -> None:
 def test_every_field_of_an_evaluation_comes_back(tmp_path: Path) -> None:
     whole = Candidate(
         number=7,
-        key="k",
+        key=key(0),
         origin="linear",
         generation=3,
-        pipeline={"class": "Ridge", "params": {"alpha": 0.5}},
+        pipeline=pipeline(0),
         outcome=Outcome.TIMEOUT,
         score=0.25,
         fold_scores=(0.2, 0.3),
@@ -136,7 +148,7 @@ def test_an_evaluation_is_on_disk_and_known_when_it_has_been_added(
         for number in range(3):
             journal.append(candidate(number))
             assert [c.number for c in read_journal(path)[1]] == list(range(number + 1))
-            assert journal.found_[f"k{number}"] == candidate(number)
+            assert journal.found_[key(number)] == candidate(number)
             assert synced[-1] == path.stat().st_size, "it was whole when it was written to the disk"
         assert len(synced) == 4
 
@@ -150,8 +162,68 @@ def test_what_stands_behind_a_broken_line_is_dropped(tmp_path: Path) -> None:
     lines[2] = lines[2][:-10]
     path.write_text("\n".join(lines) + "\n")
     with Journal(path, HEADER) as journal:
-        assert set(journal.found_) == {"k0"}
+        assert set(journal.found_) == {key(0)}
+        assert journal.dropped_ == 2
     assert path.read_text().splitlines() == lines[:2]
+
+
+EVIL = leaf("FeatureAgglomeration", memory="cache")
+UNLIKE = {"pipeline": pipeline(8), "key": key(7)}
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"pipeline": EVIL, "key": fingerprint(EVIL)},
+        {"pipeline": {"class": "os.system"}, "key": fingerprint({"class": "os.system"})},
+        {"pipeline": leaf("Ridge", alpha=1.0), "key": fingerprint(leaf("Ridge", alpha=1.0))},
+        UNLIKE,
+        {"pipeline": []},
+        {"score": None},
+        {"score": 0.75},
+        {"score": "0.5"},
+        {"score": 2.0, "foldScores": [2.0, 2.0]},
+        {"score": 1e308, "foldScores": [1e308, 1e308]},
+        {"score": float("nan"), "foldScores": [float("nan")]},
+        {"score": float("inf"), "foldScores": [float("inf")]},
+        {"foldScores": []},
+        {"fitSeconds": -1},
+        {"elapsedSeconds": float("inf")},
+        {"number": 10**30},
+        {"number": -2},
+        {"number": 0.5},
+        {"generation": True},
+        {"trainRows": "80"},
+        {"origin": "\ud800"},
+        {"error": "x" * 2000},
+        {"error": {"a": 1}},
+    ],
+    ids=lambda forged: next(iter(forged)) + "-" + str(next(iter(forged.values())))[:20],
+)
+def test_a_line_that_no_search_of_this_run_wrote_is_left_out(tmp_path: Path, forged: dict[str, Any]) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, HEADER) as journal:
+        journal.append(candidate(0))
+    with path.open("a") as file:
+        file.write(json.dumps(candidate(1).to_json() | forged) + "\n")
+    with Journal(path, HEADER, highest_score=1.0) as journal:
+        assert set(journal.found_) == {key(0)}
+        assert journal.dropped_ == 1
+
+
+@pytest.mark.parametrize("line", ["[" * DEEP, '{"a":' * DEEP, "1" * DEEP, "[" * DEEP + "]" * DEEP])
+def test_text_without_end_is_no_line_and_no_header(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, HEADER) as journal:
+        journal.append(candidate(0))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with Journal(path, HEADER) as journal:
+        assert set(journal.found_) == {key(0)}
+    path.write_text(line + "\n")
+    with pytest.raises(JournalMismatch, match="no readable header"):
+        Journal(path, HEADER)
 
 
 def test_a_journal_of_another_schema_is_refused(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
+from trainingjob_api.search_space import ChoiceValues
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space import build, describe
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, entry
+from trainingjob_trainer.search_space.hyperparameters import hyperparameter_space
 from trainingjob_trainer.search_space.pipeline_spec import PASSTHROUGH, leaf
 from trainingjob_trainer.search_space.repairs import finish, repair
 from trainingjob_trainer.search_space.widths import Width
@@ -75,6 +77,38 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         entry("LogisticRegresion")
 
 
+ODD = {
+    "a path": "/tmp/evil.joblib",  # noqa: S108 - nothing is written there
+    "an import name": "os.system",
+    "a function": {"$function": "numpy.sum"},
+    "an estimator": {"$estimator": leaf("StandardScaler")},
+    "a dictionary": {"$dict": {"location": "/tmp/evil"}},  # noqa: S108
+}
+DATA = {"fill_value", "missing_values"}
+"""What a SimpleImputer writes into a table or looks for in it: a string is data there."""
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_no_parameter_takes_a_path_a_callable_or_an_import(name):
+    found = CATALOGUE[name]
+    needed = {found.slot: {"$estimator": leaf("DecisionTreeClassifier")}} if found.slot else {}
+    for parameter in sorted(found.parameters):
+        if parameter == "transformer":
+            continue  # a nested description like any other
+        for what, odd in ODD.items():
+            function = what == "a function" and parameter in {"func", "pooling_func", "score_func"}
+            nested = what == "an estimator" and parameter == found.slot
+            if function or nested or (parameter in DATA and isinstance(odd, str)):
+                continue
+            with pytest.raises(SpecInvalid):
+                build(leaf(name, **{**needed, parameter: odd}))
+            if isinstance(odd, str):
+                with pytest.raises(SpecInvalid):
+                    hyperparameter_space(found, {parameter: odd})
+                with pytest.raises(SpecInvalid):
+                    hyperparameter_space(found, {parameter: ChoiceValues(choice=(odd,))})
+
+
 def test_a_tree_can_set_no_threads_seeds_or_callables():
     reserved = {
         "n_jobs",
@@ -86,6 +120,8 @@ def test_a_tree_can_set_no_threads_seeds_or_callables():
         "kw_args",
         "callbacks",
         "device",
+        "inverse_func",
+        "memory",
     }
     for found in CATALOGUE.values():
         assert not found.hyperparameters & reserved, found.name

@@ -22,7 +22,7 @@ from xgboost import XGBClassifier
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space import build, describe, fingerprint, summarize, to_code
-from trainingjob_trainer.search_space.pipeline_spec import leaf
+from trainingjob_trainer.search_space.pipeline_spec import PASSTHROUGH, leaf
 from trainingjob_trainer.search_space.values import FUNCTIONS, decode_value, encode_value
 
 NESTED = [
@@ -32,7 +32,7 @@ NESTED = [
     FeatureUnion([("keep", "passthrough"), ("scale", RobustScaler(quantile_range=(5.0, 95.0)))]),
     ColumnTransformer([("set", "passthrough", make_column_selector(pattern="^c(?:1|3)__"))]),
     VotingClassifier([("xgb", XGBClassifier(n_estimators=5, missing=np.nan))], voting="soft"),
-    XGBClassifier(base_score=0.5, missing=-math.inf),
+    XGBClassifier(learning_rate=0.5, max_depth=3),
     RFE(ExtraTreesClassifier(n_estimators=7), step=0.5),
     SelectFromModel(Ridge(), threshold=-np.inf, max_features=1),
     SelectPercentile(f_regression, percentile=30),
@@ -128,6 +128,25 @@ TAMPERED = [
     ({"class": "Pipeline", "steps": [{"class": "Ridge"}], "memory": "/tmp"}, "UnknownValue"),  # noqa: S108
     ({"class": "VotingClassifier", "voting": "loud", "members": [{"class": "Ridge"}]}, "UnknownValue"),
     ({"class": "ColumnTransformer", "members": [{"pattern": 3}]}, "UnknownValue"),
+    (
+        {"class": "ColumnTransformer", "members": [{"pattern": "(c+)+$", "estimator": PASSTHROUGH}]},
+        "UnknownValue",
+    ),
+    (leaf("FeatureAgglomeration", memory="cache"), "UnknownHyperparameter"),
+    (leaf("FunctionTransformer", kw_args={"$dict": {"out": 1}}), "UnknownValue"),
+    (leaf("FunctionTransformer", inverse_func={"$function": "numpy.sum"}), "UnknownHyperparameter"),
+    (leaf("GradientBoostingRegressor", init={"$estimator": leaf("Ridge")}), "UnknownValue"),
+    (leaf("HistGradientBoostingRegressor", scoring={"$function": "numpy.sum"}), "UnknownValue"),
+    (leaf("LGBMClassifier", boosting_type="gbdt forcedsplits_filename=x"), "InvalidHyperparameter"),
+    (leaf("LGBMClassifier", forcedsplits_filename="x"), "UnknownHyperparameter"),
+    (leaf("RFE", estimator={"$estimator": leaf("Ridge")}, importance_getter="a.b"), "UnknownValue"),
+    (leaf("RFE", estimator="Ridge"), "UnknownValue"),
+    (leaf("Ridge", alpha=[[[[[1]]]]]), "UnknownValue"),
+    (leaf("Ridge", random_state=-1), "UnknownValue"),
+    (leaf("SVC", kernel="precomputed.py"), "InvalidHyperparameter"),
+    (leaf("Ridge", n_jobs=64), "UnknownHyperparameter"),
+    (leaf("KNeighborsRegressor", n_jobs=64), "UnknownValue"),
+    (leaf("XGBClassifier", callbacks=["x"]), "UnknownHyperparameter"),
     ({"class": 3}, "UnknownValue"),
     ({}, "UnknownValue"),
 ]

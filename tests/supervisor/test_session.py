@@ -11,15 +11,28 @@ import pytest
 from support.data_runs import run_for
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.events import Event, Resumed, Warned
+from trainingjob_trainer.features.metric import Metric
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search_space import fingerprint
+from trainingjob_trainer.search_space.pipeline_spec import leaf
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor import session
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.session import History, Session
 from trainingjob_trainer.supervisor.workspace import Workspace
 
-ONE = Candidate(number=0, key="k", origin="space", generation=1, pipeline={}, outcome=Outcome.OK, score=0.5)
+RIDGE = leaf("Ridge")
+ONE = Candidate(
+    number=0,
+    key=fingerprint(RIDGE),
+    origin="space",
+    generation=1,
+    pipeline=RIDGE,
+    outcome=Outcome.OK,
+    score=0.5,
+    fold_scores=(0.5,),
+)
 
 
 class Attempt:
@@ -41,7 +54,8 @@ class Attempt:
             stop=threading.Event(),
             environment={},
         )
-        with self.session._journal(SimpleNamespace(dataset_sha256=data)) as journal:  # type: ignore[arg-type]
+        prepared = SimpleNamespace(dataset_sha256=data, metric=Metric(name="accuracy", scorer=None))
+        with self.session._journal(prepared) as journal:  # type: ignore[arg-type]
             self.found = dict(journal.found_)
             journal.append(ONE)
 
@@ -49,9 +63,18 @@ class Attempt:
 def test_an_attempt_goes_on_with_its_journal_and_what_is_left_of_the_budget(tmp_path: Path) -> None:
     Attempt(tmp_path, run_for(), used=0.0)
     again = Attempt(tmp_path, run_for())
-    assert again.found == {"k": ONE}
+    assert again.found == {ONE.key: ONE}
     assert again.events == [Resumed(evaluations=1, elapsed_seconds=40.0)]
     assert again.clock.remaining == 60.0
+
+
+def test_lines_that_are_left_out_are_told(tmp_path: Path) -> None:
+    first = Attempt(tmp_path, run_for(), used=0.0)
+    with first.workspace.journal.open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    again = Attempt(tmp_path, run_for())
+    assert again.found == {ONE.key: ONE}
+    assert [type(event) for event in again.events] == [Warned, Resumed]
 
 
 @pytest.mark.parametrize(

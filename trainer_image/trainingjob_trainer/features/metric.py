@@ -1,5 +1,6 @@
 """Which of scikit-learn's scorers fit, and the scorer with the right labels in it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -98,6 +99,13 @@ class Metric:
 
     name: str
     scorer: Any
+
+    @property
+    def highest(self) -> float:
+        """The highest score that there can be."""
+        if self.name == "positive_likelihood_ratio":
+            return math.inf
+        return 0.0 if self.name.startswith("neg_") else 1.0
 
 
 def metric_task(name: str) -> Task:

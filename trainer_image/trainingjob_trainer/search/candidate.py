@@ -1,11 +1,18 @@
 """What is known of one evaluated pipeline."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
 __all__ = ["Candidate", "Outcome", "rank"]
+
+T = TypeVar("T")
+
+_MOST = 10**9
+_MOST_CHARS = 1000
 
 
 class Outcome(StrEnum):
@@ -102,27 +109,57 @@ class Candidate:
         Raises
         ------
         KeyError, ValueError, TypeError
-            If `data` is something else.
+            If `data` is something else, or holds numbers that no evaluation gives.
         """
-        score = data["score"]
-        complexity = data["complexity"]
-        return cls(
-            number=int(data["number"]),
-            key=str(data["key"]),
-            origin=str(data["origin"]),
-            generation=int(data["generation"]),
+        error = data["error"]
+        candidate = cls(
+            number=_whole(data["number"], least=-1),
+            key=_text(data["key"]),
+            origin=_text(data["origin"]),
+            generation=_whole(data["generation"]),
             pipeline=dict(data["pipeline"]),
             outcome=Outcome(data["outcome"]),
-            score=None if score is None else float(score),
-            fold_scores=tuple(float(s) for s in data["foldScores"]),
-            train_rows=data.get("trainRows"),
-            test_rows=data.get("testRows"),
-            fit_seconds=float(data["fitSeconds"]),
-            score_seconds=float(data.get("scoreSeconds", 0.0)),
-            complexity=None if complexity is None else float(complexity),
-            error=None if data["error"] is None else str(data["error"]),
-            elapsed_seconds=float(data["elapsedSeconds"]),
+            score=_maybe(_finite, data["score"]),
+            fold_scores=tuple(_finite(score) for score in data["foldScores"]),
+            train_rows=_maybe(_whole, data.get("trainRows")),
+            test_rows=_maybe(_whole, data.get("testRows")),
+            fit_seconds=_finite(data["fitSeconds"], least=0.0),
+            score_seconds=_finite(data.get("scoreSeconds", 0.0), least=0.0),
+            complexity=_maybe(partial(_finite, least=0.0), data["complexity"]),
+            error=_maybe(_text, error),
+            elapsed_seconds=_finite(data["elapsedSeconds"], least=0.0),
         )
+        scores, score = candidate.fold_scores, candidate.score
+        if candidate.outcome is Outcome.OK and (
+            score is None or not scores or not math.isclose(score, sum(scores) / len(scores), rel_tol=1e-9)
+        ):
+            raise ValueError("the score is not the mean of the folds")
+        return candidate
+
+
+def _finite(value: Any, *, least: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a number is wanted")
+    number = float(value)
+    if not (math.isfinite(number) and number >= least):
+        raise ValueError("the number is out of range")
+    return number
+
+
+def _whole(value: Any, *, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= _MOST:
+        raise ValueError("the whole number is out of range")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MOST_CHARS:
+        raise ValueError("a short text is wanted")
+    return value
+
+
+def _maybe(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.clock import RunClock
@@ -356,9 +356,10 @@ def _better(candidate: Candidate, other: Candidate | None) -> bool:
 
 
 def _renumbered(known: Candidate, proposal: Proposal, generation: int) -> Candidate:
-    data = known.to_json() | {
-        "number": proposal.number,
-        "origin": proposal.origin,
-        "generation": generation,
-    }
-    return Candidate.from_json(data)
+    return replace(
+        known,
+        number=proposal.number,
+        origin=proposal.origin,
+        generation=generation,
+        pipeline=proposal.pipeline,
+    )

@@ -2,24 +2,29 @@
 
 A resumed run breeds the same sequence of pipelines again, since breeding depends on the seed and on earlier
 results alone, and takes from the journal what has been evaluated. So the journal holds results as JSON and
-nothing that would have to be unpickled.
+nothing that would have to be unpickled, and only pipelines that a search can breed are taken from it.
 """
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search_space.pipeline_spec import build, describe, fingerprint
 
-__all__ = ["Journal", "JournalHeader", "JournalMismatch", "read_journal"]
+__all__ = ["Journal", "JournalHeader", "JournalMismatch", "check_bred", "read_journal"]
 
 SCHEMA_VERSION = 1
 _MAX_LINE = 1024 * 1024
+_MAX_LINES = 100_000
+_ROUNDING = 1e-6
 
 
 class JournalMismatch(Exception):  # noqa: N818 - the name says what was found
@@ -45,13 +50,40 @@ class JournalHeader:
     versions: Mapping[str, str]
 
 
-def read_journal(path: Path) -> tuple[JournalHeader, list[Candidate], int]:
-    """Read a journal as far as it is whole.
+def check_bred(candidate: Candidate) -> None:
+    """Refuse a candidate whose pipeline no search breeds, or which goes by the name of another.
+
+    Raises
+    ------
+    SpecInvalid, ValueError
+        A journal may come from a bucket, so its pipelines are not to be trusted.
+    """
+    if fingerprint(describe(build(candidate.pipeline))) != candidate.key:
+        raise ValueError("the pipeline is not the one that the key names")
+
+
+def read_journal(
+    path: Path,
+    *,
+    check: Callable[[Candidate], None] = check_bred,
+    highest_score: float = math.inf,
+) -> tuple[JournalHeader, list[Candidate], int]:
+    """Read a journal as far as it is whole and its own run's.
+
+    Parameters
+    ----------
+    path
+        The file.
+    check
+        Raises for a candidate that the run cannot have written.
+    highest_score
+        What the metric gives at most.
 
     Returns
     -------
     header, candidates, size
-        `size` is the length in bytes of the whole part: a line that was cut off by a crash is not counted.
+        `size` is the length in bytes of the part that was read: a line that was cut off by a crash is not
+        counted, nor is any line from the first one on that is not an evaluation of this run.
 
     Raises
     ------
@@ -63,23 +95,35 @@ def read_journal(path: Path) -> tuple[JournalHeader, list[Candidate], int]:
     try:
         first = json.loads(lines[0])
         if first["schemaVersion"] != SCHEMA_VERSION:
-            raise JournalMismatch(f"the journal has schema version {first['schemaVersion']}")
+            raise JournalMismatch(f"the journal has schema version {first['schemaVersion']!s:.20}")
         header = JournalHeader(
             search_digest=first["search_digest"],
             data_digest=first["data_digest"],
             versions=dict(first["versions"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise JournalMismatch("the journal has no readable header") from error
     size = len(lines[0]) + 1
     candidates = []
-    for line in lines[1:-1]:
+    for line in lines[1:-1][:_MAX_LINES]:
         try:
-            candidates.append(Candidate.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
+            candidate = _candidate(line)
+            check(candidate)
+            if max((*candidate.fold_scores, candidate.score or -math.inf)) > highest_score + _ROUNDING:
+                break
+        except (SpecInvalid, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             break
+        candidates.append(candidate)
         size += len(line) + 1
     return header, candidates, size
+
+
+def _candidate(line: bytes) -> Candidate:
+    if len(line) > _MAX_LINE:
+        raise ValueError("the line is too long")
+    data = json.loads(line)
+    json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate could not be written anywhere else
+    return Candidate.from_json(data)
 
 
 class Journal:
@@ -91,11 +135,15 @@ class Journal:
         The file; made with its header if it is not there.
     header
         What the run is about.
+    check, highest_score
+        As for `read_journal`.
 
     Attributes
     ----------
     found_ : dict of str to Candidate
         What has been evaluated, by earlier attempts too, by fingerprint.
+    dropped_ : int
+        Whole lines that were cut off, since one of them is not an evaluation of this run.
 
     Raises
     ------
@@ -103,26 +151,36 @@ class Journal:
         If the file belongs to another run.
     """
 
-    def __init__(self, path: Path, header: JournalHeader) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: JournalHeader,
+        *,
+        check: Callable[[Candidate], None] = check_bred,
+        highest_score: float = math.inf,
+    ) -> None:
         self.path = path
         self.header = header
+        self.dropped_ = 0
         self.found_: dict[str, Candidate] = {}
         fresh = not path.exists() or path.stat().st_size == 0
         if not fresh:
-            self._adopt()
+            self._adopt(check, highest_score)
         self._file = path.open("ab")
         if fresh:
             self._write(
                 {"schemaVersion": SCHEMA_VERSION, **asdict(header), "versions": dict(header.versions)}
             )
 
-    def _adopt(self) -> None:
-        found, candidates, size = read_journal(self.path)
+    def _adopt(self, check: Callable[[Candidate], None], highest_score: float) -> None:
+        found, candidates, size = read_journal(self.path, check=check, highest_score=highest_score)
         for name in ("search_digest", "data_digest", "versions"):
             if getattr(found, name) != getattr(self.header, name):
                 raise JournalMismatch(f"the journal was written with another {name.replace('_', ' ')}")
         self.found_ = {candidate.key: candidate for candidate in candidates}
         with self.path.open("r+b") as file:
+            file.seek(size)
+            self.dropped_ = file.read().count(b"\n")
             file.truncate(size)
 
     def append(self, candidate: Candidate) -> None:

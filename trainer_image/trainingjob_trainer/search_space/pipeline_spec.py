@@ -7,6 +7,7 @@ from their defaults are written. `build` looks every name up in the allow-list.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +16,8 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.catalogue import defaults, entry, nearest
+from trainingjob_trainer.search_space.catalogue import defaults, entry
+from trainingjob_trainer.search_space.parameter_checks import check_described
 from trainingjob_trainer.search_space.values import decode_value, encode_value
 
 __all__ = ["PASSTHROUGH", "PipelineSpec", "build", "changed", "describe", "fingerprint", "leaf", "step_names"]
@@ -27,6 +29,8 @@ PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}
 
 _COMPOSITES: Final = {"Pipeline", "FeatureUnion", "ColumnTransformer", "VotingClassifier"}
 _MAX_DEPTH: Final = 40
+_FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
+"""The encoded columns of some raw ones; any other pattern could take for ever to match."""
 
 
 def leaf(name: str, **params: Any) -> PipelineSpec:
@@ -163,20 +167,24 @@ def _build_leaf(name: str, params: Any, depth: int) -> Any:
     found = entry(name)
     if not isinstance(params, dict):
         raise SpecInvalid("UnknownValue", f"The parameters of {name} are not an object.")
-    for given in params:
-        if given not in found.parameters:
-            raise SpecInvalid(
-                "UnknownHyperparameter",
-                f"{name} has no parameter {given!r:.80}. {nearest(str(given), found.parameters)}",
-            )
-    return found.cls(
+    check_described(found, params)
+    made = found.cls(
         **{key: decode_value(item, lambda s: _build(s, depth + 1)) for key, item in params.items()}
     )
+    if hasattr(made, "_parameter_constraints"):
+        try:
+            made._validate_params()  # noqa: SLF001 - fit() would call it too, after the first use of some
+        except (ValueError, TypeError) as error:
+            cause = " ".join(str(error).split())
+            raise SpecInvalid("InvalidHyperparameter", f"{name} is refused: {cause:.300}") from error
+    return made
 
 
 def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]:
     match member:
-        case {"pattern": str(pattern), "estimator": dict(spec), **rest} if not rest:
+        case {"pattern": str(pattern), "estimator": dict(spec), **rest} if (
+            not rest and _FEATURE_SET.fullmatch(pattern)
+        ):
             return f"columns-{number}", _build(spec, depth + 1), make_column_selector(pattern=pattern)
     raise SpecInvalid("UnknownValue", "A ColumnTransformer's member needs a pattern and an estimator.")
 

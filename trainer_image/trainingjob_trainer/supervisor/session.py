@@ -238,13 +238,19 @@ class Session:
             data_digest=prepared.dataset_sha256,
             versions=package_versions(),
         )
+        highest = prepared.metric.highest
         try:
-            journal = Journal(path, header)
+            journal = Journal(path, header, highest_score=highest)
         except JournalMismatch as mismatch:
             path.rename(path.with_name(f"journal-{datetime.now(UTC):%Y%m%dT%H%M%S}.jsonl"))
             self._clock.used_before = 0.0
             self._warn(f"The earlier attempt cannot be continued, since {mismatch}; the search begins anew.")
-            journal = Journal(path, header)
+            journal = Journal(path, header, highest_score=highest)
+        if journal.dropped_:
+            self._warn(
+                f"The last {journal.dropped_} lines of the earlier attempt's journal are left out: the first "
+                "of them is damaged or is not an evaluation of this job. They are evaluated again."
+            )
         if journal.found_:
             self._channel.send(
                 Resumed(evaluations=len(journal.found_), elapsed_seconds=self._clock.used_before)
