@@ -264,8 +264,8 @@ FAILURES = [
         failure(
             "TrainerCrashed",
             "the trainer ended without a final report that can be believed (of another job); a model that "
-            "was published is in s3://models/churn-u/, its digests in manifest.json there; create the job anew "
-            "for another one",
+            "was published is in s3://models/churn-u/, its digests in manifest.json there; create the job "
+            "anew for another one",
             UNREPORTED.ended,
         ),
         id="complete-never-reported",
