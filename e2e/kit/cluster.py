@@ -71,11 +71,20 @@ class Cluster:
         self.networking = client.NetworkingV1Api(self._client)
         self.rbac = client.RbacAuthorizationV1Api(self._client)
         self.custom = client.CustomObjectsApi(self._client)
+        self.scheduling = client.SchedulingV1Api(self._client)
         self.extensions = client.ApiextensionsV1Api(self._client)
 
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
+
+    def answers(self) -> bool:
+        """Return whether the API server does."""
+        try:
+            self.core.list_node(_request_timeout=5)
+        except Exception:  # noqa: BLE001  # refused, reset, not ready: each in a way of its own
+            return False
+        return True
 
     def plain(self, found: Any) -> Any:
         """Return an object of the library as the API server wrote it."""

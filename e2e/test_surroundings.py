@@ -1,0 +1,156 @@
+"""What happens around a run: its node is wanted by others, its disk is small, the API server restarts."""
+
+import os
+import shlex
+import subprocess
+
+import pytest
+from e2e.kit.installation import Installation
+from e2e.kit.jobs import START_SECONDS, Run, output_of
+from e2e.kit.tls import tls_in_front
+from e2e.kit.waiting import eventually
+
+CLASSES = {"e2e-low": -10, "e2e-high": 100_000}
+
+
+@pytest.fixture
+def classes(cluster):
+    for name, value in CLASSES.items():
+        cluster.scheduling.create_priority_class({"metadata": {"name": name}, "value": value})
+    yield
+    for name in CLASSES:
+        cluster.scheduling.delete_priority_class(name)
+
+
+def cores(quantity):
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def free_cores(cluster, node):
+    """Return the cores of *node* that no pod has asked for."""
+    pods = cluster.plain(cluster.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}"))
+    asked = sum(
+        cores(container.get("resources", {}).get("requests", {}).get("cpu", "0"))
+        for pod in pods["items"]
+        if pod["status"]["phase"] in {"Pending", "Running"}
+        for container in pod["spec"]["containers"]
+    )
+    return cores(cluster.plain(cluster.core.read_node(node))["status"]["allocatable"]["cpu"]) - asked
+
+
+def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, namespace, bucket, classes):
+    resources = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+    run = start(
+        "preempted",
+        budget={"timeLeftSeconds": 45},
+        backoffLimit=0,
+        trainer={"priorityClassName": "e2e-low", "resources": resources},
+    )
+    run.reach_search()
+    before = len(run.journal())
+    (pod,) = run.pods
+    node, image = pod["spec"]["nodeName"], pod["spec"]["containers"][0]["image"]
+    wanted = free_cores(cluster, node) + 0.5
+    urgent = {
+        "metadata": {"name": "urgent"},
+        "spec": {
+            "priorityClassName": "e2e-high",
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": pod["spec"]["securityContext"],
+            "containers": [
+                {
+                    "name": "sleep",
+                    "image": image,
+                    "imagePullPolicy": pod["spec"]["containers"][0]["imagePullPolicy"],
+                    "command": ["sleep", "infinity"],
+                    "resources": {"requests": {"cpu": f"{int(wanted * 1000)}m"}},
+                    "securityContext": pod["spec"]["containers"][0]["securityContext"],
+                }
+            ],
+        },
+    }
+    cluster.core.create_namespaced_pod(namespace, urgent)
+    try:
+        run.eventually(
+            lambda: [one for one in run.outcomes if one == "Evicted"], "it is not pushed out", START_SECONDS
+        )
+        run.eventually(
+            lambda: run.condition("Ready").get("reason") == "Unschedulable",
+            "nobody says that there is no room",
+            START_SECONDS,
+        )
+    finally:
+        cluster.core.delete_namespaced_pod("urgent", namespace)
+    status = run.reach("Succeeded")
+    assert run.outcomes == ["Evicted", "Succeeded"]
+    assert status["modelSource"] == "tpot"
+    summary = bucket.document(f"{run.folder}evaluation_summary.json")
+    assert summary["evaluations"]["total"] >= before - 1
+
+
+def test_a_trainer_whose_disk_is_too_small_ends_and_says_so(start):
+    small = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2", "ephemeral-storage": "1Mi"}}
+    run = start("small-disk", trainer={"resources": small}, budget={"timeLeftSeconds": 60}, backoffLimit=1)
+    status = run.reach("Failed", 600)
+    failed = run.condition("Failed")
+    assert "ephemeral" in failed["message"], status
+    assert "spec.trainer.resources" in failed["message"], status
+    assert status["attempts"] <= 2, "an eviction for its own use is no accident"
+
+
+@pytest.fixture
+def strict_release(cluster, namespace, environment, prefix):
+    """A second release, of a class of its own, whose trainers trust one authority alone."""
+    made = Installation(
+        cluster,
+        cluster.make_namespace(f"{prefix}-authority"),
+        [namespace],
+        environment,
+        operatorClass="authority",
+        s3={"caConfigMap": "company-ca"},
+    )
+    made.install(definition=False)
+    yield made
+    made.uninstall()
+    cluster.delete_namespace(made.namespace)
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, bucket, strict_release, tmp_path):
+    if bucket.server is None:
+        pytest.skip("the S3 server is not the tests' own to put TLS in front of")
+    labels = {"automl.trainingjob.dev/operator-class": "authority"}
+    with tls_in_front(bucket.endpoint, tmp_path) as (endpoint, authority):
+        output = output_of(bucket, namespace) | {"endpoint": endpoint}
+        run = Run(cluster, namespace, bucket, "authority", {"output": output}, labels=labels)
+        run.eventually(
+            lambda: "company-ca" in run.condition("Ready").get("message", ""),
+            "nobody says which ConfigMap is missing",
+            START_SECONDS,
+        )
+        made = {"metadata": {"name": "company-ca"}, "data": {"ca.crt": authority}}
+        cluster.core.create_namespaced_config_map(namespace, made)
+        assert run.reach("Succeeded")["artifacts"]
+    run.delete()
+    run.gone()
+
+
+def test_a_restart_of_the_api_server_costs_no_attempt(start, cluster, operator):
+    command = os.environ.get("E2E_RESTART_API_SERVER")
+    if not command:
+        pytest.skip("E2E_RESTART_API_SERVER names no command that restarts the API server")
+    run = start("restarted", budget={"timeLeftSeconds": 60})
+    run.reach_search()
+    subprocess.run(shlex.split(command), check=True, timeout=120)
+    eventually(cluster.answers, "the API server does not come back", 120)
+    before = run.status["progress"]["elapsedSeconds"]
+    run.eventually(
+        lambda: run.status["progress"]["elapsedSeconds"] > before or run.phase != "Searching",
+        "reports come no longer",
+        120,
+    )
+    status = run.reach("Succeeded")
+    assert status["attempts"] == 1
+    assert run.outcomes == ["Succeeded"]
+    assert len(run.pods) == 1
