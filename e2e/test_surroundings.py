@@ -90,7 +90,7 @@ def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, nam
 
 
 def test_a_trainer_whose_disk_is_too_small_ends_and_says_so(start):
-    small = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2", "ephemeral-storage": "1Mi"}}
+    small = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2", "ephemeral-storage": "8Ki"}}
     run = start("small-disk", trainer={"resources": small}, budget={"timeLeftSeconds": 60}, backoffLimit=1)
     status = run.reach("Failed", 600)
     failed = run.condition("Failed")
