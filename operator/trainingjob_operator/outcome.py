@@ -39,7 +39,7 @@ def ending(subject: Subject, seen: Observed, now: datetime) -> Step | None:
         case TrainerJob(outcome=JobOutcome.FAILED) as job:
             return _job_failed(job, subject, seen, now)
         case TrainerJob():
-            return _before_its_job(seen, now)
+            return _before_its_job(seen, now) or _out_of_storage(seen, now)
         case None:
             return _without_job(subject, seen, now)
 
@@ -114,6 +114,16 @@ def _before_its_job(seen: Observed, now: datetime) -> Step | None:
     if pod is None or pod.exit_code != 0 or not _succeeded(report):
         return None
     return _success(report, pod.ended or now) if pod.beside or pod.orphan else None
+
+
+def _out_of_storage(seen: Observed, now: datetime) -> Step | None:
+    """End a job whose pods fill their disks: for the Job each of these evictions is an accident, for ever."""
+    evicted = [one.trouble for one in seen.pods if one.finished and one.trouble is not None]
+    full = [one for one in evicted if one.reason == reasons.OUT_OF_STORAGE]
+    if seen.plan is None or len(full) <= seen.plan.run.backoff_limit:
+        return None
+    text = f"the trainer failed more often than backoffLimit allows ({len(full)} attempts); the last time: "
+    return _failure(reasons.OUT_OF_STORAGE, text + full[-1].message, now)
 
 
 def _job_failed(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:

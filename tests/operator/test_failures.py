@@ -163,6 +163,37 @@ def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operatio
     assert "137 (it was killed, most often for its memory)" in attempt["message"]
 
 
+@pytest.mark.parametrize(
+    ("message", "its_own"),
+    [
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 8Ki.", True),
+        ('Container trainer exceeded its local ephemeral storage limit "8Ki".', True),
+        ('Usage of EmptyDir volume "work" exceeds the limit "20Gi".', True),
+        ("The node was low on resource: ephemeral-storage. Container trainer was using 9Gi.", False),
+        ("The node was low on resource: memory.", False),
+    ],
+)
+def test_only_an_eviction_for_its_own_storage_is_a_failure(cluster, operation, message, its_own):
+    cluster.submit(backoffLimit=1)
+    operation.settle()
+    for _ in range(3):
+        if cluster.status.get("phase") == "Failed":
+            break
+        cluster.run_pod()
+        operation.settle()
+        disruption = {"type": "DisruptionTarget", "status": "True", "message": message}
+        cluster.pod_status(phase="Failed", reason="Evicted", conditions=[disruption])
+        operation.settle()
+    if not its_own:
+        assert (cluster.status["phase"], cluster.ready[1]) == ("Pending", "TrainerEvicted")
+        return
+    failed = cluster.condition("Failed")
+    assert (cluster.status["attempts"], failed["reason"]) == (2, "OutOfStorage")
+    assert "spec.trainer.resources.limits" in failed["message"]
+    assert message.split('"')[0].rstrip(".") in failed["message"]
+    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Failed", "Failed"]
+
+
 def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
     cluster.submit()
     operation.settle()

@@ -59,6 +59,8 @@ TRAINER_CRASHED: Final = "TrainerCrashed"
 """The trainer ended without a final report."""
 OUT_OF_MEMORY: Final = "OutOfMemory"
 """A container was killed for its memory."""
+OUT_OF_STORAGE: Final = "OutOfStorage"
+"""The trainer's pod was evicted for more local storage than it may use; it is counted as a failure."""
 REPORT_REFUSED: Final = "ReportRefused"
 """A report of the trainer is not believed (an event); the status keeps what it had."""
 

@@ -40,6 +40,8 @@ _IMAGE_WORDS = frozenset(
 )
 _CONFIG_WORDS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MISSING_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
+_OWN_STORAGE = re.compile(r"exceed(s|ed) (the|its) (total |local ephemeral storage )?limit")
+"""Of an eviction for what the pod itself has written; a node that is full says otherwise."""
 _VOLUME = re.compile(r'for volume "([^"]+)" : (.*)', re.DOTALL)
 _MISSING_KEY = "non-existent secret key"
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
@@ -195,6 +197,12 @@ def _evicted(status: dict[str, Any]) -> Trouble | None:
     ):
         return None
     detail = (disrupted or {}).get("message") or status.get("message") or "its node asked it to go"
+    if _OWN_STORAGE.search(detail):
+        return Trouble(
+            reasons.OUT_OF_STORAGE,
+            f"the trainer's pod was evicted for its own storage: {short(detail)}; raise ephemeral-storage in "
+            "spec.trainer.resources.limits, or make the table smaller",
+        )
     return Trouble(
         reasons.TRAINER_EVICTED,
         f"the trainer's pod was evicted, which is not counted as a failure: {short(detail)}",
