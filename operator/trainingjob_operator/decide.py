@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from trainingjob_api import Phase, Stage, reasons
 from trainingjob_operator import outcome
 from trainingjob_operator.decide_dask import decide_dask
-from trainingjob_operator.leftovers import LEFTOVER_SECONDS, end_of_life, leftovers
+from trainingjob_operator.leftovers import LEFTOVER_SECONDS, SILENCE_SECONDS, end_of_life, leftovers
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step, Suspension
@@ -21,6 +21,7 @@ __all__ = ["decide"]
 PENDING_RECHECK_SECONDS = 10.0
 """A Job that makes no pod says so in events only, which are not watched."""
 OBSTACLE_RECHECK_SECONDS = 15.0
+MAX_SILENCE_RECHECK_SECONDS = 300.0
 _SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})
 
 
@@ -61,9 +62,9 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
     if subject.suspend:
         return _suspended(seen, now)
     if seen.obstacle is not None:
-        return _blocked(seen.obstacle, seen)
+        return _blocked(seen.obstacle, seen, now)
     if seen.job is None:
-        return _without_job(seen)
+        return _without_job(seen, now)
     if seen.job.suspended:
         return Step(
             phase=Phase.PENDING,
@@ -72,7 +73,7 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
             suspension=Suspension(suspend=False),
             again_after=PENDING_RECHECK_SECONDS,
         )
-    return _under_way(seen.job, seen)
+    return _under_way(seen.job, seen, now)
 
 
 def _failing(job: TrainerJob, seen: Observed) -> bool:
@@ -99,7 +100,7 @@ def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
     return replace(step, again_after=left) if left > 0 else replace(step, remove=(Child.JOB,))
 
 
-def _without_job(seen: Observed) -> Step:
+def _without_job(seen: Observed, now: datetime) -> Step:
     """Make what is missing; the Job only when no trainer of an earlier Job is left."""
     pod = next((one for one in reversed(seen.pods) if one.working), None)
     if pod is None:
@@ -113,7 +114,7 @@ def _without_job(seen: Observed) -> Step:
     ensure = tuple(child for child in seen.missing if child is not Child.JOB)
     if pod.running and not pod.going:
         text = f"the trainer is at work in pod {pod.name}, whose Job was deleted; a new Job waits for its end"
-        return replace(_at_work(pod, seen, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
+        return replace(_at_work(pod, seen, now, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
     return Step(
         phase=Phase.PENDING,
         reason=reasons.WAITING_FOR_PREDECESSOR,
@@ -154,10 +155,10 @@ def _deadline_left(job: TrainerJob, now: datetime) -> int | None:
     return max(1, job.deadline_seconds - max(0, int((now - job.started).total_seconds())))
 
 
-def _blocked(obstacle: Obstacle, seen: Observed) -> Step:
+def _blocked(obstacle: Obstacle, seen: Observed, now: datetime) -> Step:
     """Say what is in the way; a run that is under way is not stopped by it."""
     if seen.job is not None and not seen.job.suspended:
-        return _under_way(seen.job, seen)
+        return _under_way(seen.job, seen, now)
     return Step(
         phase=Phase.PENDING,
         reason=obstacle.reason,
@@ -167,12 +168,12 @@ def _blocked(obstacle: Obstacle, seen: Observed) -> Step:
     )
 
 
-def _under_way(job: TrainerJob, seen: Observed) -> Step:
+def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     """Follow the pod; replace a child that somebody removed."""
     ensure = seen.missing if seen.plan is not None and seen.obstacle is None else ()
     pod = seen.active_pod
     if pod is not None and pod.running:
-        return replace(_at_work(pod, seen), ensure=ensure)
+        return replace(_at_work(pod, seen, now), ensure=ensure)
     if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
@@ -204,13 +205,19 @@ def _under_way(job: TrainerJob, seen: Observed) -> Step:
     )
 
 
-def _at_work(pod: PodSeen, seen: Observed, text: str = "the trainer is at work") -> Step:
-    """Follow the report of a pod that runs."""
-    report = seen.report
+def _at_work(pod: PodSeen, seen: Observed, now: datetime, text: str = "the trainer is at work") -> Step:
+    """Follow the report of a pod that runs; look again if none comes, the more seldom the longer it lasts."""
+    report, silence = seen.report, seen.silence(pod, now)
+    step = Step(phase=Phase.SEARCHING, reason=reasons.SEARCHING, message=text)
     if report is not None and report.pod_uid == pod.uid and report.stage in _SAVING:
         text = "the model is found; artifacts are being saved"
-        return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=text)
-    return Step(phase=Phase.SEARCHING, reason=reasons.SEARCHING, message=text)
+        step = Step(phase=Phase.SAVING, reason=reasons.SAVING, message=text)
+    if silence < SILENCE_SECONDS:
+        return replace(step, again_after=SILENCE_SECONDS - silence)
+    step = replace(step, again_after=min(silence, MAX_SILENCE_RECHECK_SECONDS))
+    if not seen.access_problem:
+        return step
+    return replace(step, reason=reasons.FORBIDDEN, message=seen.access_problem, trouble=True)
 
 
 def _dead(pod: PodSeen, cause: Trouble | None) -> Trouble | None:

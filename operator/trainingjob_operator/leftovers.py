@@ -6,10 +6,13 @@ from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe import Observed, PodSeen
 from trainingjob_operator.subject import Subject
 
-__all__ = ["LEFTOVER_SECONDS", "end_of_life", "leftovers"]
+__all__ = ["LEFTOVER_SECONDS", "SILENCE_SECONDS", "end_of_life", "leftovers"]
 
 LEFTOVER_SECONDS = 30.0
 """How long a container may run on after the trainer beside it has ended."""
+
+SILENCE_SECONDS = 45.0
+"""A trainer reports every 15 s: three that do not come mean that something keeps it from reporting."""
 
 
 def leftovers(subject: Subject, seen: Observed, now: datetime) -> tuple[tuple[PodKey, ...], float | None]:
@@ -52,7 +55,13 @@ def _due(subject: Subject, seen: Observed, pod: PodSeen, now: datetime) -> datet
         alone = (pod.ended or pod.created) + timedelta(seconds=LEFTOVER_SECONDS)
         return alone if pod.beside or pod.orphan else None
     if not pod.orphan:
-        return None
+        return now if _is_mute(seen, pod, now) else None
     # One that is at work is waited for; one that never started, or has a successor, is in the way.
     unwanted = subject.ended or subject.suspend or seen.job is not None or not pod.running
     return now if unwanted else None
+
+
+def _is_mute(seen: Observed, pod: PodSeen, now: datetime) -> bool:
+    """Return whether a pod has the token of a ServiceAccount that was deleted: no repair gives it another."""
+    renewed = seen.account_made is not None and seen.account_made > pod.created
+    return renewed and pod.running and seen.silence(pod, now) >= SILENCE_SECONDS

@@ -47,6 +47,9 @@ class _Memory:
     written_version: str = ""
     written_at: datetime | None = None
     refusal: str = ""
+    heard: tuple[str | None, int] | None = None
+    """Pod and sequence of the last report."""
+    heard_at: datetime | None = None
 
 
 class Reconciler:
@@ -152,7 +155,15 @@ class Reconciler:
             report = seen.report
             mark = Watermark(report.attempt, report.sequence, report.pod_uid or "")
             self._memory[key] = replace(memory, watermark=mark)
-        return seen
+        return replace(seen, heard_at=self._listen(key, seen))
+
+    def _listen(self, key: JobKey, seen: Observed) -> datetime | None:
+        """Return when the report has changed last."""
+        memory, report = self._memory[key], seen.report
+        heard = (report.pod_uid, report.sequence) if report is not None else None
+        if memory.heard_at is None or heard != memory.heard:
+            memory = self._memory[key] = replace(memory, heard=heard, heard_at=self._clock())
+        return memory.heard_at
 
     async def _tell(
         self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime

@@ -197,7 +197,9 @@ def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operat
     for number in range(20):
         progress = {"generation": 2 + number, "updatedAt": cluster.store.stamp()}
         cluster.report(progress=progress, backend="local")
-        assert (operation.look() or 0) <= 10
+        due = operation.look()
+        behind = cluster.status["progress"]["generation"] != progress["generation"]
+        assert due <= 10 or not behind
         cluster.later(1)
     writes = [one for one in cluster.store.writes if one[1] == "trainingjobs/status"]
     assert len(writes) - before <= 2

@@ -84,8 +84,17 @@ WAITING = Step(
     message="the trainer's pod has not started yet",
     again_after=10.0,
 )
-SEARCHING = Step(phase=Phase.SEARCHING, reason="Searching", message="the trainer is at work")
-SAVING = Step(phase=Phase.SAVING, reason="Saving", message="the model is found; artifacts are being saved")
+QUIET = 300.0
+"""Nothing has been heard since the pod began."""
+SEARCHING = Step(
+    phase=Phase.SEARCHING, reason="Searching", message="the trainer is at work", again_after=QUIET
+)
+SAVING = Step(
+    phase=Phase.SAVING,
+    reason="Saving",
+    message="the model is found; artifacts are being saved",
+    again_after=QUIET,
+)
 COMPLETING = Step(
     phase=Phase.SAVING, reason="Saving", message="the trainer has ended; its Job is being completed"
 )

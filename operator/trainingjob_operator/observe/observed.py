@@ -276,6 +276,12 @@ class Observed:
         Why something cannot be made.
     dask
         The Dask cluster; ``None`` where it was not looked for.
+    heard_at
+        When the report has changed last, by the operator's clock.
+    account_made
+        When the trainer's ServiceAccount was made.
+    access_problem
+        What was changed about the trainer's access to its report.
     """
 
     plan: Plan | None = None
@@ -289,6 +295,14 @@ class Observed:
     waiting: Trouble | None = None
     obstacle: Obstacle | None = None
     dask: DaskSeen | None = None
+    heard_at: datetime | None = None
+    account_made: datetime | None = None
+    access_problem: str = ""
+
+    def silence(self, pod: PodSeen, now: datetime) -> float:
+        """Return for how many seconds a pod that runs has not reported anything new."""
+        since = max(one for one in (self.heard_at, pod.started, pod.created) if one is not None)
+        return max(0.0, (now - since).total_seconds())
 
     @property
     def active_pod(self) -> PodSeen | None:

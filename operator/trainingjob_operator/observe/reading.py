@@ -8,6 +8,7 @@ from trainingjob_api import KIND, ResolvedRun, reasons
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.names import Child, owned_by
+from trainingjob_operator.observe.access import access_problem
 from trainingjob_operator.observe.dask import read_dask
 from trainingjob_operator.observe.observed import (
     JobOutcome,
@@ -68,6 +69,8 @@ def observe(
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
         obstacle=obstacle or refusal,
         dask=read_dask(subject.owner, snapshot.dask, secrets) if snapshot.dask is not None else None,
+        account_made=_created(owned.get(Child.SERVICE_ACCOUNT)),
+        access_problem=access_problem(subject.owner, owned),
     )
 
 
