@@ -1,11 +1,13 @@
 """The error of the contract: everything that is wrong with a spec, at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from dataclasses import dataclass
 
 __all__ = ["Problem", "SpecError"]
 
 MAX_PROBLEMS = 20
+"""Problems in one error; whoever corrects these sees the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,16 @@ class SpecError(ValueError):
     field, message, hint
         The first problem, see :class:`Problem`.
     problems
-        All of them, where there are several.
+        The problems, where there are several; equal ones count once, and none is asked for beyond the bound.
+    more
+        Whether there are more than *problems* holds.
 
     Attributes
     ----------
     problems
-        Every problem, in the order of the file.
+        The problems in the order of the file, at most 20.
+    more
+        Whether there are more than these.
     """
 
     reason = "SpecInvalid"
@@ -58,22 +64,31 @@ class SpecError(ValueError):
         hint: str | None = None,
         *,
         problems: Iterable[Problem] = (),
+        more: bool = False,
     ) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems) or (Problem(field, message, hint),)
+        found = tuple(islice(_unique(problems), MAX_PROBLEMS + 1)) or (Problem(field, message, hint),)
+        self.problems: tuple[Problem, ...] = found[:MAX_PROBLEMS]
+        self.more = more or len(found) > MAX_PROBLEMS
         first = self.problems[0]
         self.field, self.message, self.hint = first.field, first.message, first.hint
         super().__init__(self._text())
 
     def _text(self) -> str:
-        lines = [str(problem) for problem in self.problems[:MAX_PROBLEMS]]
-        if len(self.problems) > MAX_PROBLEMS:
-            lines.append(f"and {len(self.problems) - MAX_PROBLEMS} more")
-        return "\n".join(lines)
+        lines = [str(problem) for problem in self.problems]
+        return "\n".join([*lines, "and more"] if self.more else lines)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Let the error cross a process boundary whole."""
-        return _rebuild, (self.problems,)
+        return _rebuild, (self.problems, self.more)
 
 
-def _rebuild(problems: tuple[Problem, ...]) -> SpecError:
-    return SpecError(problems=problems)
+def _rebuild(problems: tuple[Problem, ...], more: bool) -> SpecError:  # noqa: FBT001
+    return SpecError(problems=problems, more=more)
+
+
+def _unique(problems: Iterable[Problem]) -> Iterator[Problem]:
+    seen: set[Problem] = set()
+    for problem in problems:
+        if problem not in seen:
+            seen.add(problem)
+            yield problem

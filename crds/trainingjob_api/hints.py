@@ -63,10 +63,10 @@ def nearest(word: str, names: Sequence[str]) -> str | None:
     return by_plain[found[0]] if found else None
 
 
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Problem]:
-    """Return the problems of *error*, raised while *model* was validated, in the order of the fields."""
-    problems = [_problem(item, model, prefix) for item in error.errors(include_url=False)]
-    return list(dict.fromkeys(problems))
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[Problem]:
+    """Yield the problems of *error*, raised while *model* was validated, in the order of the fields."""
+    for item in error.errors(include_url=False):
+        yield _problem(item, model, prefix)
 
 
 def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
@@ -111,7 +111,7 @@ def wrong_type(field: str, wanted: str, value: Any) -> Problem:
     found = "nothing (null)" if value is None else got.get(type(value), "something else")
     hint = None
     if wanted == "text" and isinstance(value, bool | int | float):
-        hint = f'put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
+        hint = f'put it in quotes: "{_digits(value)}"'
     elif wanted in {"a number", "a whole number", "true or false"} and isinstance(value, str):
         hint = "write it without quotes"
     elif isinstance(value, float) and wanted == "a whole number":
@@ -119,6 +119,14 @@ def wrong_type(field: str, wanted: str, value: Any) -> Problem:
     elif value is None:
         hint = "give it a value or leave it out"
     return Problem(field, f"must be {wanted}, not {found}", hint)
+
+
+def _digits(value: bool | float) -> str:  # noqa: FBT001
+    """Return a number or truth value as YAML has it."""
+    try:
+        return shorten(str(value).lower() if isinstance(value, bool) else str(value), 60)
+    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+        return "…"
 
 
 def _enum(field: str, value: Any, enum: type[StrEnum] | None) -> Problem:

@@ -74,6 +74,7 @@ class Digests(StatusModel):
     )
 
 
+# Lists stop at their first bad item: pydantic makes its list of errors in one call that nothing interrupts.
 class Report(StatusModel):
     """One state of a run; a later one has a higher sequence and replaces it."""
 
@@ -95,24 +96,24 @@ class Report(StatusModel):
         default=None, description="Whether the Dask cluster answers with a worker."
     )
     model_source: ModelSource | None = Field(default=None, description="Where the model comes from.")
-    fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8)] = Field(
+    fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8, fail_fast=True)] = Field(
         default=(), description="Steps down the ladder, in order."
     )
     progress: Progress | None = Field(default=None, description="How far the search is.")
     best: Best | None = Field(default=None, description="The best pipeline until now.")
-    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=100)] = Field(
+    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=100, fail_fast=True)] = Field(
         default=(), description="The best pipelines."
     )
-    pareto_front: Annotated[tuple[ParetoPoint, ...], Field(max_length=100)] = Field(
+    pareto_front: Annotated[tuple[ParetoPoint, ...], Field(max_length=100, fail_fast=True)] = Field(
         default=(), description="Score against complexity."
     )
-    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=32)] = Field(
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=32, fail_fast=True)] = Field(
         default=(), description="Files of the run, verified."
     )
-    findings: Annotated[tuple[FindingNote, ...], Field(max_length=MAX_FINDINGS)] = Field(
+    findings: Annotated[tuple[FindingNote, ...], Field(max_length=MAX_FINDINGS, fail_fast=True)] = Field(
         default=(), description="What the user should know about the data, warnings first."
     )
-    warnings: Annotated[tuple[Message, ...], Field(max_length=50)] = Field(
+    warnings: Annotated[tuple[Message, ...], Field(max_length=50, fail_fast=True)] = Field(
         default=(), description="What the user should know about the run."
     )
     failure: Failure | None = Field(default=None, description="Why the run failed, if it did.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trainingjob_api.errors import Problem, SpecError
+from trainingjob_api.errors import MAX_PROBLEMS, Problem, SpecError
 from trainingjob_api.hints import PYDANTIC_TYPES, nearest, path_text, plain_message, wrong_type
 from trainingjob_api.space_nodes import (
     ChoiceNode,
@@ -56,6 +56,9 @@ MAX_TREE_DEPTH = 12
 MAX_TREE_NODES = 500
 _MAX_VALUES = 20_000
 _MAX_NESTING = 64
+_MAX_KEYS = 64
+_MAX_ERRORS = 10 * MAX_PROBLEMS
+"""Errors of pydantic that are read: comparing them takes the square of their number."""
 
 _NODES: dict[str, Any] = {
     "sequential": SequentialNode,
@@ -96,8 +99,8 @@ def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpac
     try:
         node = _ADAPTER.validate_python(tree, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = (_problem(item, tree, field) for item in _own_errors(error, tree))
-        raise SpecError(problems=dict.fromkeys(problems)) from None
+        problems = (_problem(item, tree, field) for item in _own_errors(error))
+        raise SpecError(problems=problems, more=error.error_count() > _MAX_ERRORS) from None
     for number, (depth, _) in enumerate(walk(node), start=1):
         if depth > MAX_TREE_DEPTH:
             raise SpecError(field, f"the search space is deeper than {MAX_TREE_DEPTH} nodes", "flatten it")
@@ -136,35 +139,21 @@ def _check_raw(tree: Any, field: str) -> None:
         if depth > _MAX_NESTING or count > _MAX_VALUES:
             raise SpecError(field, f"the search space is nested deeper than {_MAX_NESTING} or too large")
         if isinstance(value, Mapping):
+            if len(value) > _MAX_KEYS:
+                raise SpecError(field, f"a mapping of the search space has more than {_MAX_KEYS} keys")
             stack.extend((each, depth + 1) for each in value.values())
         elif isinstance(value, list | tuple):
             stack.extend((each, depth + 1) for each in value)
 
 
-def _own_errors(error: ValidationError, tree: Any) -> Iterator[Any]:
-    """Yield one error a place: without what only follows from another one.
-
-    A list is too short where pydantic dropped its bad items, and a value that may be of several types
-    has an error for each of them.
-    """
-    items = error.errors(include_url=False)
-    by_place: dict[tuple[Any, ...], Any] = {}
+def _own_errors(error: ValidationError) -> Iterator[Any]:
+    """Yield the errors without those of lists that are too short because their items are bad."""
+    items = error.errors(include_url=False)[:_MAX_ERRORS]
     for item in items:
         loc = item["loc"]
         below = any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in items)
-        if item["type"] == "too_short" and below:
-            continue
-        path, _ = _own_path(loc, tree, keep_last=item["type"] == "missing")
-        first = by_place.setdefault(tuple(path), item)
-        if first is item or item["type"] not in {*PYDANTIC_TYPES, "finite_number"}:
-            continue
-        if item["type"] == "finite_number":
-            by_place[tuple(path)] = item
-        elif first["type"] in PYDANTIC_TYPES:
-            numbers = loc[-2:-1] and loc[-2] in {"low", "high"}
-            wanted = "a number" if numbers else "true, false, a number, text or null"
-            by_place[tuple(path)] = {**first, "type": "union", "msg": f"must be {wanted}"}
-    yield from by_place.values()
+        if not (item["type"] == "too_short" and below):
+            yield item
 
 
 def _problem(item: Any, tree: Any, field: str) -> Problem:

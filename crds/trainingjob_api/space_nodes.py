@@ -40,16 +40,40 @@ __all__ = [
     "children",
 ]
 
-Scalar: TypeAlias = (
-    StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, StringConstraints(max_length=256)] | None
-)
+# One error for each bad value: a plain union has one for each of its members, and errors cost far more than
+# values do.
+_Int = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1), Tag("#int")]
+_Float = Annotated[StrictFloat, Tag("#float")]
+_KINDS = {bool: "#bool", int: "#int", float: "#float", str: "#text", type(None): "#null"}
+
+
+def _kind(value: Any) -> str | None:
+    return _KINDS.get(type(value))
+
+
+Number: TypeAlias = Annotated[
+    _Int | _Float,
+    Discriminator(_kind, custom_error_type="no_number", custom_error_message="must be a number"),
+]
+Scalar: TypeAlias = Annotated[
+    Annotated[StrictBool, Tag("#bool")]
+    | _Int
+    | _Float
+    | Annotated[StrictStr, StringConstraints(max_length=256), Tag("#text")]
+    | Annotated[None, Tag("#null")],
+    Discriminator(
+        _kind,
+        custom_error_type="no_scalar",
+        custom_error_message="must be true, false, a number, text or null",
+    ),
+]
 
 
 class Range(SpecModel):
     """A numeric hyperparameter between two bounds, both included."""
 
-    low: StrictInt | StrictFloat = Field(description="Lower bound.")
-    high: StrictInt | StrictFloat = Field(description="Upper bound, above the lower one.")
+    low: Number = Field(description="Lower bound.")
+    high: Number = Field(description="Upper bound, above the lower one.")
     log: StrictBool = Field(default=False, description="Whether it is drawn on a logarithmic scale.")
     int_: StrictBool | None = Field(
         default=None, alias="int", description="Whether it is a whole number; default if both bounds are."
@@ -76,7 +100,7 @@ class Range(SpecModel):
 class ChoiceValues(SpecModel):
     """A hyperparameter that takes one of several values."""
 
-    choice: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64)] = Field(
+    choice: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64, fail_fast=True)] = Field(
         description="The values."
     )
 
@@ -169,7 +193,7 @@ class FeatureSetsNode(SpecModel):
     sets: Annotated[
         dict[
             Annotated[str, StringConstraints(min_length=1, max_length=64)],
-            Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=1_000)],
+            Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=1_000, fail_fast=True)],
         ],
         Field(min_length=1, max_length=64),
     ] = Field(description="Columns by the name of the set.")

@@ -1,5 +1,6 @@
 """Which search space is in force: that of the spec, of ``TPOT__CONFIG_DICT``, or the default."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def resolve_space(
     return ResolvedSearchSpace(preset=Preset.LINEAR.value, source="default"), "default"
 
 
+@functools.lru_cache(maxsize=32)
 def _tree(text: str, name: str, source: str) -> ResolvedSearchSpace:
+    """Return the tree of a text; an operator asks for the same one in each pass until a run begins."""
     return ResolvedSearchSpace(tree=dump_tree(parse_tree(text, field=name)), source=source)
 
 

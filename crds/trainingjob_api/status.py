@@ -131,7 +131,7 @@ class Best(StatusModel):
     baseline_holdout_score: Score | None = Field(
         default=None, description="Score of the baseline on the hold-out rows."
     )
-    not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3)] | None = Field(
+    not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3, fail_fast=True)] | None = Field(
         default=None, description="Better pipelines that could not be fitted, best first."
     )
 

@@ -28,6 +28,24 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Bound depth and size while the text is read: what comes after the bound is not looked at."""
+        self._nodes += 1
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
+        if self._nodes > MAX_NODES:
+            raise _TooMuch(f"holds more than {MAX_NODES} values")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         keys: set[str] = set()
         pairs = []
@@ -48,7 +66,8 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    # One way to match each text: a second one makes the time quadratic, with the interpreter's lock held.
+    re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
 
@@ -80,8 +99,7 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
     if len(text) > max_bytes or len(text.encode(errors="replace")) > max_bytes:
         raise SpecError(field, f"{what} is larger than {max_bytes // 1024} KiB")
     try:
-        _check_events(text, what, field)
-        return _construct(text)
+        return _construct(text, what, field)
     except SpecError:
         raise
     except _TooMuch as error:
@@ -104,34 +122,17 @@ class _TooMuch(Exception):  # noqa: N818  # private, never shown as a name
     """The document is beyond a bound."""
 
 
-def _check_events(text: str, what: str, field: str) -> None:
-    """Bound depth, size and documents before anything recursive looks at the text."""
-    depth = nodes = documents = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise SpecError(
-                    field, f"{what} holds several YAML documents (---)", "keep one TrainingJob in a file"
-                )
-        elif isinstance(event, yaml.NodeEvent):
-            nodes += 1
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
-        if nodes > MAX_NODES:
-            raise _TooMuch(f"holds more than {MAX_NODES} values")
-
-
-def _construct(text: str) -> Any:
+def _construct(text: str, what: str, field: str) -> Any:
     loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
+        loader.get_event()
+        if loader.check_event(yaml.StreamEndEvent):
             return None
+        node = loader.compose_document()
+        if not loader.check_event(yaml.StreamEndEvent):
+            raise SpecError(
+                field, f"{what} holds several YAML documents (---)", "keep one TrainingJob in a file"
+            )
         _check_expansion(node)
         return loader.construct_document(node)
     finally:

@@ -106,7 +106,8 @@ def _spec(error: object) -> Trouble:
     reason = str(getattr(error, "reason", "SpecInvalid"))
     if len(problems) == 1:
         return Trouble(reason=reason, message=str(first), exit_code=WRONG, hint=first.hint, problems=problems)
-    message = f"there are {len(problems)} problems"
+    more = "more than " if getattr(error, "more", False) else ""
+    message = f"there are {more}{len(problems)} problems"
     return Trouble(reason=reason, message=message, exit_code=WRONG, problems=problems)
 
 
