@@ -1,8 +1,8 @@
 """The error of the contract: everything that is wrong with a spec, at once."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from dataclasses import dataclass
+from itertools import islice
 
 __all__ = ["Problem", "SpecError"]
 

@@ -125,7 +125,7 @@ class _TooMuch(Exception):  # noqa: N818  # private, never shown as a name
 def _construct(text: str, what: str, field: str) -> Any:
     loader = _Loader(text)
     try:
-        loader.get_event()
+        loader.get_event()  # type: ignore[no-untyped-call]
         if loader.check_event(yaml.StreamEndEvent):
             return None
         node = loader.compose_document()
@@ -139,10 +139,10 @@ def _construct(text: str, what: str, field: str) -> Any:
         loader.dispose()
 
 
-def _check_expansion(root: yaml.Node) -> None:
+def _check_expansion(root: yaml.Node | None) -> None:
     """Count nodes as if every alias were written out, and refuse aliases that hold themselves."""
     nodes = 0
-    stack: list[tuple[yaml.Node, int]] = [(root, 1)]
+    stack: list[tuple[Any, int]] = [(root, 1)]
     while stack:
         node, depth = stack.pop()
         nodes += 1

@@ -88,7 +88,7 @@ def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
     step = Step(phase=phase, reason=reason, message=message)
     if seen.job is None:
         return step
-    due = end_of_life(subject, seen)
+    due = end_of_life(subject)
     if seen.job.outcome is JobOutcome.OPEN:
         due = subject.status.completion_time or now
         if phase is Phase.SUCCEEDED and all(pod.exit_code is not None for pod in seen.pods):

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from trainingjob_api.resolve import DEFAULT_TTL_SECONDS
 from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe import Observed, PodSeen
 from trainingjob_operator.subject import Subject
@@ -39,18 +40,17 @@ def leftovers(subject: Subject, seen: Observed, now: datetime) -> tuple[tuple[Po
     return tuple(remove), min(waits, default=None)
 
 
-def end_of_life(subject: Subject, seen: Observed) -> datetime | None:
+def end_of_life(subject: Subject) -> datetime | None:
     """Return when pods and Job of a job that has ended are removed; ``None``: never."""
     ttl, ended = subject.ttl_seconds, subject.status.completion_time
-    if ttl is None and seen.plan is not None:
-        ttl = seen.plan.run.ttl_seconds_after_finished
-    return None if ttl is None or ended is None else ended + timedelta(seconds=ttl)
+    ttl = DEFAULT_TTL_SECONDS if ttl is None else ttl
+    return None if ended is None else ended + timedelta(seconds=ttl)
 
 
 def _due(subject: Subject, seen: Observed, pod: PodSeen, now: datetime) -> datetime | None:
     """Return when *pod* is to be removed; ``None``: it ends by itself, or its Job removes it."""
     if pod.finished:
-        return end_of_life(subject, seen) if pod.orphan and subject.ended else None
+        return end_of_life(subject) if pod.orphan and subject.ended else None
     if not pod.working:
         alone = (pod.ended or pod.created) + timedelta(seconds=LEFTOVER_SECONDS)
         return alone if pod.beside or pod.orphan else None

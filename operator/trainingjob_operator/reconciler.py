@@ -1,10 +1,13 @@
 """One pass over one job: read, observe, decide, apply, tell."""
 
+import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from trainingjob_api import ConditionType, ParallelMode, TrainingJobStatus
 from trainingjob_operator.applying import Applier
@@ -19,15 +22,22 @@ from trainingjob_operator.project import project
 from trainingjob_operator.resolution import minds, space_reference
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.step import DaskChange, Step
-from trainingjob_operator.subject import Subject, read_subject
+from trainingjob_operator.subject import Subject, parse_spec, read_subject
 
 __all__ = ["JobKey", "Reconciler"]
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PARALLEL_MODE = "TPOT_PARALLEL_MODE"
 PROGRESS_SECONDS = 10.0
 """Between two writes that tell of progress only. A trainer reports every 15 s; its word is no promise."""
+MAX_SPECS = 256
+"""Parsed specs that are remembered."""
+MAX_READERS = 2
+"""Threads that read what users write. With more of them the loop would wait longer for its turn."""
+_READERS = ThreadPoolExecutor(MAX_READERS, "reader")
 _PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront"})
 
 
@@ -76,6 +86,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._memory: dict[JobKey, _Memory] = {}
+        self._parse_spec = lru_cache(MAX_SPECS)(parse_spec)
 
     def is_echo(self, key: JobKey, version: str | None) -> bool:
         """Return whether *version* is the one that this process has written itself."""
@@ -101,7 +112,7 @@ class Reconciler:
             if raw is None:
                 await self._remove_strays(key)
             return None
-        subject = read_subject(raw)
+        subject = await _apart(read_subject, raw, self._parse_spec)
         memory = self._memory.get(key)
         if memory is None or memory.uid != subject.owner.uid:
             self._forget(key)
@@ -150,7 +161,7 @@ class Reconciler:
             subject.owner, access=active, now=self._clock(), space=space, dask=dask
         )
         memory = self._memory[key]
-        seen = observe(subject, snapshot, self._settings, memory.watermark)
+        seen = await _apart(observe, subject, snapshot, self._settings, memory.watermark)
         if seen.report is not None:
             report = seen.report
             mark = Watermark(report.attempt, report.sequence, report.pod_uid or "")
@@ -169,10 +180,7 @@ class Reconciler:
         self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime
     ) -> float | None:
         """Post events, write the status if it says anything new, count; return when to come back, if ever."""
-        status = project(subject, seen, step, now)
-        change = merge_patch(
-            subject.raw_status, status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        )
+        status, change = await _apart(_change, subject, seen, step, now)
         if not change:
             return None
         written = self._memory[key].written_at
@@ -214,6 +222,20 @@ class Reconciler:
         memory = self._memory.pop(key, None)
         if memory is not None:
             self._metrics.gone(memory.uid)
+
+
+async def _apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call *function* in a thread: what users write may take seconds to read, and watches must not wait."""
+    return await asyncio.get_running_loop().run_in_executor(_READERS, partial(function, *args, **kwargs))
+
+
+def _change(
+    subject: Subject, seen: Observed, step: Step, now: datetime
+) -> tuple[TrainingJobStatus, dict[str, Any]]:
+    """Return the status that the job should have, and the patch that makes it so."""
+    status = project(subject, seen, step, now)
+    new = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return status, merge_patch(subject.raw_status, new)
 
 
 def _dask_question(subject: Subject, settings: Settings) -> DaskQuestion | None:

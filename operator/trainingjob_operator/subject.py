@@ -1,15 +1,47 @@
 """A TrainingJob as the operator reads it: parsed once, at the edge, whatever state it is in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
-from trainingjob_api import Acceptance, Phase, SpecError, TrainingJob, TrainingJobStatus, parse_job
+from trainingjob_api import (
+    Acceptance,
+    Phase,
+    SpecError,
+    TrainingJob,
+    TrainingJobSpec,
+    TrainingJobStatus,
+    parse_job,
+)
+from trainingjob_api.base import StatusModel
+from trainingjob_api.job import ObjectMeta
+from trainingjob_api.spec import MUTABLE_FIELDS
 from trainingjob_operator.names import Owner
 
-__all__ = ["Subject", "read_subject", "read_time"]
+__all__ = ["ParsedSpec", "SpecSource", "Subject", "parse_spec", "read_subject", "read_time"]
+
+ParsedSpec: TypeAlias = tuple[TrainingJob | None, str | None]
+"""The job or ``None``, and why it cannot be read."""
+
+
+_CHANGEABLE: dict[str, Any] = {
+    name: (info.annotation, info)
+    for name, info in TrainingJobSpec.model_fields.items()
+    if info.alias in MUTABLE_FIELDS
+}
+_Changeable = create_model("_Changeable", __base__=StatusModel, **_CHANGEABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecSource:
+    """An object of the API server, equal to another one if the spec is the same version of the same job's."""
+
+    uid: str
+    generation: int
+    raw: dict[str, Any] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +65,7 @@ class Subject:
     suspend, acceptance, ttl_seconds
         The fields of the spec that may change after creation.
     job
-        The job; ``None`` if its spec cannot be read, then *problem* says why.
+        The job; ``None`` if it has ended, or its spec cannot be read, then *problem* says why.
     status
         What the status says; empty for a new job.
     raw_status
@@ -60,17 +92,38 @@ class Subject:
         return self.status.phase is not None and self.status.phase.terminal
 
 
-def read_subject(raw: dict[str, Any]) -> Subject:
-    """Return the subject that *raw*, an object of the API server, is."""
-    meta = raw["metadata"]
-    raw_status = raw.get("status") or {}
-    job, problem = None, None
+def parse_spec(source: SpecSource) -> ParsedSpec:
+    """Return the job, or why its spec cannot be read."""
     try:
         # The status is read apart: one that is damaged must not hide the spec.
-        job = parse_job({key: value for key, value in raw.items() if key != "status"})
+        return parse_job({key: value for key, value in source.raw.items() if key != "status"}), None
     except SpecError as error:
-        problem = str(error)
-    spec = job.spec if job is not None else None
+        return None, str(error)
+
+
+def read_subject(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec] = parse_spec) -> Subject:
+    """Return the subject that *raw*, an object of the API server, is.
+
+    Parameters
+    ----------
+    raw
+        The object. Of a job that has ended only the fields that may still change are read.
+    parse
+        Parses a spec; a caller that reads a job again and again remembers what came of it.
+    """
+    meta = raw["metadata"]
+    raw_status = raw.get("status") or {}
+    status = _status(raw_status)
+    job, problem = None, None
+    if status.phase is not None and status.phase.terminal:
+        changeable = _changeable(raw.get("spec"))
+    else:
+        job, problem = parse(SpecSource(meta["uid"], meta.get("generation", 1), raw))
+        changeable = job.spec if job is not None else None
+    if job is not None:
+        # Labels change without a new generation.
+        meta_now = ObjectMeta.model_validate(meta, by_alias=True, by_name=False)
+        job = job.model_copy(update={"metadata": meta_now})
     return Subject(
         owner=Owner(meta["name"], meta["namespace"], meta["uid"]),
         generation=meta.get("generation", 1),
@@ -78,14 +131,22 @@ def read_subject(raw: dict[str, Any]) -> Subject:
         created=read_time(meta.get("creationTimestamp")) or datetime.now(UTC),
         deleting=meta.get("deletionTimestamp") is not None,
         labels=meta.get("labels") or {},
-        suspend=bool(spec and spec.suspend),
-        acceptance=spec.acceptance if spec is not None else None,
-        ttl_seconds=spec.ttl_seconds_after_finished if spec is not None else None,
+        suspend=bool(changeable and changeable.suspend),
+        acceptance=changeable.acceptance if changeable is not None else None,
+        ttl_seconds=changeable.ttl_seconds_after_finished if changeable is not None else None,
         job=job,
         problem=problem,
-        status=_status(raw_status),
+        status=status,
         raw_status=raw_status,
     )
+
+
+def _changeable(spec: Any) -> Any:
+    """Return the fields of a spec that may change after creation, ``None`` if one of them is wrong."""
+    try:
+        return _Changeable.model_validate(spec, by_alias=True, by_name=False)
+    except ValidationError:
+        return None
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -76,7 +76,8 @@ def test_a_long_list_of_problems_is_cut():
     error = SpecError(problems=[Problem(f"f{number}", "is wrong") for number in range(30)])
     assert str(error).count("\n") == 20
     assert str(error).endswith("\nand more")
-    assert error.more and len(error.problems) == 20
+    assert error.more
+    assert len(error.problems) == 20
 
 
 @pytest.mark.parametrize(

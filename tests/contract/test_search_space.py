@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 
-from trainingjob_api import SpecError, dump_tree, parse_tree
+from support.jobs import job
+from trainingjob_api import SpecError, dump_tree, parse_job, parse_tree
 from trainingjob_api.search_space import MAX_TREE_DEPTH, MAX_TREE_NODES, GraphNode, walk
 
 EVERY_KIND = """
@@ -157,3 +160,63 @@ def test_a_tree_that_holds_itself_is_refused():
     tree = {"type": "dynamicUnion"}
     tree["member"] = tree
     assert "nested deeper than" in refused(tree)
+
+
+def calls(text):
+    """Return how many Python functions are called until *text* is refused."""
+    count = 0
+
+    def profile(_frame, event, _arg):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        with pytest.raises(SpecError) as caught:
+            parse_tree(text)
+    finally:
+        sys.setprofile(None)
+    return count, caught.value
+
+
+ESTIMATOR = "{type: estimator, name: A, hyperparameters: {"
+
+
+@pytest.mark.parametrize(
+    ("before", "item", "after"),
+    [
+        pytest.param("{type: choice, options: [", "[]", "]}", id="options"),
+        pytest.param("{type: choice, options: [", "{type: choise}", "]}", id="types"),
+        pytest.param(ESTIMATOR + "a: {choice: [", "[]", "]}}}", id="choice"),
+        pytest.param("{type: choice, options: [" * 10, "[]", "]}" * 10, id="deep"),
+        pytest.param("{type: choice, options: [", "{type: estimator, name: A.b, x: 1}", "]}", id="fields"),
+    ],
+)
+def test_the_work_is_linear_in_the_text_and_problems_are_few(before, item, after):
+    (some, _), (twice, error) = (calls(before + ",".join([item] * count) + after) for count in (1_000, 2_000))
+    assert twice < 2.5 * some
+    assert len(error.problems) <= 20
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["1" * 65_000 + "x", "1." + "1" * 65_000 + "x", "1_" * 32_000 + "x"])
+def test_no_pattern_of_a_number_goes_back_and_forth(text):
+    # One call of a regular expression holds the interpreter's lock: these took minutes, not milliseconds.
+    with pytest.raises(SpecError):
+        parse_tree(text)
+
+
+@pytest.mark.parametrize("number", ["1" + ":1" * 20_000, "0x" + "f" * 60_000, "9" * 400, "-" + "9" * 400])
+@pytest.mark.parametrize(
+    "place", ["a: {low: 0, high: %s}", "a: {low: %s, high: 0}", "a: %s", "a: {choice: [%s]}"]
+)
+def test_whole_numbers_are_bounded(place, number):
+    with pytest.raises(SpecError):
+        parse_tree(ESTIMATOR + place % number + "}}")
+
+
+def test_a_number_where_text_belongs_may_have_any_size():
+    raw = job().model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["targetColumn"] = 16**60_000
+    with pytest.raises(SpecError, match="must be text"):
+        parse_job(raw)

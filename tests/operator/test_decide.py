@@ -334,7 +334,7 @@ AFTERWARDS = [
         ended_subject(ago=100),
         made(job=COMPLETE),
         replace(LATCHED, remove=(Child.JOB,)),
-        id="ttl-of-the-plan",
+        id="ttl",
     ),
     pytest.param(
         ended_subject(ttl_seconds=5),

@@ -62,13 +62,13 @@ def made(**fields):
     return replace(MADE, **fields)
 
 
-def ended_subject(phase=Phase.SUCCEEDED, ago=10, **fields):
+def ended_subject(phase=Phase.SUCCEEDED, ago=10, ttl_seconds=100, **fields):
     kind = "Complete" if phase is Phase.SUCCEEDED else "Failed"
     condition = Condition(type=kind, status="True", last_transition_time=NOW, reason="Why", message="said")
     status = TrainingJobStatus(
         phase=phase, conditions=(condition,), completion_time=NOW - timedelta(seconds=ago)
     )
-    return replace(SUBJECT, status=status, **fields)
+    return replace(SUBJECT, status=status, ttl_seconds=ttl_seconds, **fields)
 
 
 MAKING = Step(

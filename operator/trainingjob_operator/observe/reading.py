@@ -49,11 +49,13 @@ def observe(
     uid = subject.owner.uid
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
-    in_force, refusal = find_plan(subject, owned, settings, snapshot.space_text)
+    # What has ended keeps its status: nothing is read for it that could change it, or cost time.
+    ended = subject.ended
+    in_force, refusal = (None, None) if ended else find_plan(subject, owned, settings, snapshot.space_text)
     run = in_force.run if in_force is not None else None
     secrets = secrets_of(run)
     pods = tuple(sorted((_pod(raw, secrets, snapshot, run) for raw in snapshot.pods), key=_age))
-    text = (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
+    text = None if ended else (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
     verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
     looked_for = [child for child in Child if snapshot.access_read or child not in _ACCESS]
