@@ -1,9 +1,8 @@
 """Checks across fields, on the spec alone and on the values in force."""
 
-import re
-
 from trainingjob_api.errors import Problem
 from trainingjob_api.spec import Output, SearchSpace, TrainingJobSpec, Validation
+from trainingjob_api.uris import parse_uri
 from trainingjob_api.vocabulary import Task, ValidationStrategy
 
 __all__ = ["check_deadline", "check_spec"]
@@ -66,12 +65,14 @@ def _check_columns(spec: TrainingJobSpec) -> list[Problem]:
 
 def _check_paths(spec: TrainingJobSpec) -> list[Problem]:
     output = spec.output or Output()
-    return [
-        Problem(field, "the path must not hold '..'", "write the path without it")
-        for field, uri in (("spec.dataset.uri", spec.dataset.uri), ("spec.output.uri", output.uri))
-        # A local path is the user's own; a path in a bucket or a claim must stay inside it.
-        if uri is not None and not uri.startswith("file://") and re.search(r"(^|/)\.\.(/|$)", uri)
-    ]
+    problems = []
+    for field, uri in (("spec.dataset.uri", spec.dataset.uri), ("spec.output.uri", output.uri)):
+        try:
+            parse_uri(uri or "file://")
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            problems.append(Problem(field, message, hint or None))
+    return problems
 
 
 def _check_validation(validation: Validation) -> list[Problem]:

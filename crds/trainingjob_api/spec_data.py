@@ -6,12 +6,11 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt, StringConstraint
 
 from trainingjob_api.base import Bool, ColumnName, Digest, SpecModel, UriOrigin, rules
 from trainingjob_api.scheduling import SecretRef
-from trainingjob_api.uris import DatasetUri, OutputUri
+from trainingjob_api.uris import DatasetUri, OutputUri, uri_rules
 from trainingjob_api.vocabulary import DatasetFormat, DecimalMark, Encoding, ThousandsMark, ValidationStrategy
 
 __all__ = ["Acceptance", "Csv", "Dataset", "Output", "Validation"]
 
-_DOTS = "(^|/)[.][.](/|$)"
 _LOCAL_ONLY = "file:// is for local runs (trainingjob run) only; use s3:// or pvc://"
 
 
@@ -73,7 +72,7 @@ class Dataset(SpecModel):
                 "!self.uri.startsWith('file://')",
                 "file:// is for local runs (trainingjob run) only; use s3://, pvc://, https:// or sample://",
             ),
-            (f"!self.uri.matches('{_DOTS}')", "the path must not hold '..'"),
+            *uri_rules("self.uri"),
         )
     )
 
@@ -156,7 +155,7 @@ class Output(SpecModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("!has(self.uri) || !self.uri.startsWith('file://')", _LOCAL_ONLY),
-            (f"!has(self.uri) || !self.uri.matches('{_DOTS}')", "the path must not hold '..'"),
+            *((f"!has(self.uri) || {rule}", message) for rule, message in uri_rules("self.uri")),
         )
     )
 

@@ -1,6 +1,11 @@
-"""Addresses of datasets and outputs: their forms, and the types that hold them."""
+"""Addresses of datasets and outputs: their forms, their types, and the one way to take them apart.
 
-from typing import Annotated
+A path is what it says: nothing in ``s3://`` and ``pvc://`` is decoded, so that a rule about the beginning of
+an address holds for the object or file behind it.
+"""
+
+import re
+from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
@@ -11,6 +16,9 @@ __all__ = [
     "OUTPUT_URI_PATTERN",
     "DatasetUri",
     "OutputUri",
+    "Place",
+    "parse_uri",
+    "uri_rules",
 ]
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
@@ -29,3 +37,47 @@ OUTPUT_URI_PATTERN = rf"^(s3://{_BUCKET}(/{_PATH})?/?|pvc://{_CLAIM}(/{_PATH})?/
 
 DatasetUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=DATASET_URI_PATTERN)]
 OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=OUTPUT_URI_PATTERN)]
+
+_DOTS = "(^|/)[.][.](/|$)"
+_ESCAPES = "^https://[^?#]*%(2[eEfF]|5[cC])|^s3://.*%(2[eEfF]|5[cC])|^pvc://.*%[0-9A-Fa-f]{2}"
+_FORBIDDEN = (
+    (_DOTS, "the path must not hold '..'", "write the path without it"),
+    (
+        _ESCAPES,
+        "the path must not hold escaped dots or slashes, and in pvc:// no escapes such as %20 at all",
+        "write the characters themselves",
+    ),
+)
+
+
+class Place(NamedTuple):
+    """An address, taken apart: a bucket, claim or host, and what is below it without the slash between."""
+
+    scheme: str
+    root: str
+    path: str
+
+
+def parse_uri(uri: str) -> Place:
+    """Return the parts of an address.
+
+    Raises
+    ------
+    ValueError
+        If it has no scheme, or a path in a bucket, a claim or on a host that may leave its folder.
+    """
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        raise ValueError("the address has no scheme such as s3://")
+    # A local path is the user's own.
+    if scheme != "file":
+        for pattern, message, hint in _FORBIDDEN:
+            if re.search(pattern, uri):
+                raise ValueError(f"{message}; {hint}")
+    root, _, path = rest.partition("/")
+    return Place(scheme, root, path)
+
+
+def uri_rules(field: str) -> tuple[tuple[str, str], ...]:
+    """Return the CEL rules that *field*, such as ``self.uri``, is taken apart by, each with its message."""
+    return tuple((f"!{field}.matches('{pattern}')", message) for pattern, message, _ in _FORBIDDEN)

@@ -21,6 +21,7 @@ from trainingjob_api import (
     resolve,
 )
 from trainingjob_api.resolve import DEFAULT_CONFIG_MAP_KEY
+from trainingjob_api.uris import parse_uri
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
 from trainingjob_operator.settings import STABLE, Settings
@@ -126,8 +127,8 @@ def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) ->
 
 def claim_of(uri: str) -> str | None:
     """Return the claim of a ``pvc://claim/path`` address, ``None`` for any other."""
-    scheme, _, rest = uri.partition("://")
-    return rest.split("/", 1)[0] if scheme == "pvc" else None
+    place = parse_uri(uri)
+    return place.root if place.scheme == "pvc" else None
 
 
 def wants_cluster(plan: Plan) -> bool:

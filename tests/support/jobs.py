@@ -150,6 +150,10 @@ BAD = [
         {"dataset": {"uri": "https://user:pw@host/x"}}, "spec.dataset.uri", id="credentials in an address"
     ),
     pytest.param({"dataset": {"uri": "pvc://claim/../x"}}, "spec.dataset", id="dots"),
+    pytest.param({"dataset": {"uri": "pvc://claim/a/%2e%2e/x"}}, "spec.dataset", id="escaped dots"),
+    pytest.param({"dataset": {"uri": "pvc://claim/a%20b"}}, "spec.dataset", id="escape in a claim"),
+    pytest.param({"dataset": {"uri": "s3://data/a%2Fb"}}, "spec.dataset", id="escaped slash"),
+    pytest.param({"dataset": {"uri": "https://data.example/a%5C..%5Cb"}}, "spec.dataset", id="backslash"),
     pytest.param({"dataset": {"uri": "pvc://claim/x/.."}}, "spec.dataset", id="dots at the end"),
     pytest.param({"dataset": {"uri": "s3://data/" + "x" * 1100}}, "spec.dataset.uri", id="long uri"),
     pytest.param({"dataset": {"uri": "s3://data/a\nb"}}, "spec.dataset.uri", id="line break"),
@@ -216,6 +220,7 @@ BAD = [
     ),
     pytest.param({"output": {"uri": "https://host/x"}}, "spec.output.uri", id="output over https"),
     pytest.param({"output": {"uri": "s3://models/../x"}}, "spec.output", id="dots in output"),
+    pytest.param({"output": {"uri": "pvc://claim/%2e%2e"}}, "spec.output", id="escapes in output"),
     pytest.param({"output": {"leaderboardTopK": 0}}, "spec.output.leaderboardTopK", id="no board"),
     pytest.param({"acceptance": {"minScore": "0.8"}}, "spec.acceptance.minScore", id="score as text"),
     pytest.param({"randomState": -1}, "spec.randomState", id="seed"),

@@ -7,6 +7,7 @@ from typing import Any
 from minio.error import S3Error
 
 from trainingjob_api.spec import Dataset
+from trainingjob_api.uris import parse_uri
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
@@ -55,7 +56,7 @@ def s3_chunks(
     RunFailed
         ``DatasetUnreachable`` if the storage is away, or the connection breaks on the way.
     """
-    bucket, _, key = dataset.uri.removeprefix("s3://").partition("/")
+    _, bucket, key = parse_uri(dataset.uri)
     if not bucket or not key:
         raise SpecInvalid("DatasetUriInvalid", "spec.dataset.uri must be s3://bucket/key; correct it")
     endpoint = endpoint_of(dataset.endpoint, settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from trainingjob_api.spec import Dataset
+from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.dataset.https_source import https_chunks
 from trainingjob_trainer.dataset.s3_source import s3_chunks
@@ -30,12 +31,15 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
     DataError
         On entry or while iterating, if the file cannot be had.
     """
-    scheme, mark, rest = dataset.uri.partition("://")
-    match scheme if mark else "":
+    try:
+        place = parse_uri(dataset.uri)
+    except ValueError as error:
+        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}") from error
+    match place.scheme:
         case "file":
-            return _file_chunks(Path(unquote(rest)), dataset.uri)
+            return _file_chunks(Path(unquote(dataset.uri.removeprefix("file://"))), dataset.uri)
         case "pvc":
-            return _file_chunks(_claim_path(rest, settings.pvc_root), dataset.uri)
+            return _file_chunks(_claim_path(place, settings.pvc_root), dataset.uri)
         case "s3":
             return s3_chunks(dataset, settings)
         case "https":
@@ -49,10 +53,10 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
             )
 
 
-def _claim_path(rest: str, root: Path) -> Path:
-    claim, _, inside = rest.partition("/")
+def _claim_path(place: Place, root: Path) -> Path:
+    claim, inside = place.root, place.path.lstrip("/")
     base = (root / claim).resolve()
-    path = (base / unquote(inside)).resolve()
+    path = (base / inside).resolve()
     if not claim or not inside or base.parent != root.resolve() or not path.is_relative_to(base):
         raise SpecInvalid(
             "DatasetUriInvalid",

@@ -1,11 +1,12 @@
 """Opening the output that ``spec.output`` names."""
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
 from trainingjob_api import Artifact
+from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.client import endpoint_of, s3_client
@@ -92,18 +93,21 @@ def open_output(
     SpecInvalid
         With reason ``InvalidOutput`` if the URI is of another kind; as `s3_client` for S3.
     """
-    scheme, rest = uri.split("://", 1) if "://" in uri else ("", uri)
-    match scheme:
-        case "":
-            return FolderOutput(Path(rest))
+    if "://" not in uri:
+        return FolderOutput(Path(uri))
+    try:
+        place = parse_uri(uri)
+    except ValueError as error:
+        raise _invalid(uri, str(error)) from error
+    match place.scheme:
         case "file":
-            return FolderOutput(Path(unquote(rest)))
+            return FolderOutput(Path(unquote(uri.removeprefix("file://"))))
         case "pvc":
-            claim, path = _two_parts(uri, rest, "pvc://claim/path")
+            claim, path = _two_parts(uri, place, "pvc://claim/path")
             mount = settings.pvc_root / claim
             return FolderOutput(mount / path, uri=uri, mount=mount)
         case "s3":
-            bucket, prefix = _two_parts(uri, rest, "s3://bucket/prefix")
+            bucket, prefix = _two_parts(uri, place, "s3://bucket/prefix")
             if not _BUCKET.fullmatch(bucket):
                 raise _invalid(
                     uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
@@ -114,11 +118,10 @@ def open_output(
             raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
 
 
-def _two_parts(uri: str, rest: str, shape: str) -> tuple[str, str]:
-    """Split ``first/rest``; no part of the rest may climb out of it."""
-    first, _, path = rest.partition("/")
-    path = path.strip("/")
-    if not first or "@" in first or first.startswith(".") or ".." in PurePosixPath(path).parts:
+def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:
+    """Return bucket or claim, and the path below it without slashes at its ends."""
+    first, path = place.root, place.path.strip("/")
+    if not first or "@" in first or first.startswith("."):
         raise _invalid(uri, f"it must look like {shape}")
     return first, path
 

@@ -1,0 +1,102 @@
+"""The admission rules about places against the parser of addresses: what is admitted is below a place."""
+
+import posixpath
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from support.charts import OPERATOR, manifests, named
+from trainingjob_api.crd import build_crd
+from trainingjob_api.uris import DatasetUri, OutputUri, parse_uri
+
+PLACES = ["s3://shared/team-a", "pvc://shared/team-a/", "pvc://own", "https://files.example/team-a"]
+FIELDS = {"dataset": DatasetUri, "output": OutputUri}
+# Hosts of https:// addresses are the business of the rule about endpoints.
+beginnings = st.sampled_from(
+    [*PLACES, "s3://shared", "pvc://shared", "pvc://own2", "s3://shared/team-ab", "https://other.example"]
+)
+parts = st.sampled_from(
+    [
+        *("..", ".", "...", "", "team-a", "team-b", "x.csv", "%2e%2e", "%2E.", ".%2e", "..%2f", "%2F", "%5c"),
+        *("%25", "%252e", "a%20b", "?", "?a=b", "#", "\\", "é", "\u2025", " "),
+    ]
+)
+slashes = st.sampled_from(["/", "//", "%2f", "%2F", "\\", ""])
+addresses = st.builds(
+    lambda first, rest: first + "".join(slash + part for slash, part in rest),
+    beginnings,
+    st.lists(st.tuples(slashes, parts), max_size=5),
+)
+
+
+@pytest.fixture(scope="module")
+def admitted():
+    """Return a function that tells whether definition and policy admit an address as one field."""
+    cel = pytest.importorskip("cel_expr_python.cel", reason="cel-expr-python carries CEL")
+    environment = cel.NewEnv(variables={"object": cel.Type.DYN, "self": cel.Type.DYN})
+    admission = {"enabled": True, "datasets": PLACES, "outputs": PLACES[:3]}
+    documents = manifests(OPERATOR, {"admission": admission})
+    policy = named("ValidatingAdmissionPolicy", "trainingjob-places", documents)
+    schema = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema = schema["properties"]["spec"]["properties"]
+    rules = {
+        field: [
+            *(environment.compile(one["rule"]) for one in schema[field]["x-kubernetes-validations"]),
+            *(
+                environment.compile(one["expression"])
+                for one in policy["spec"]["validations"]
+                if f"object.spec.{field}.uri" in one["expression"]
+            ),
+        ]
+        for field in FIELDS
+    }
+
+    def check(field, uri):
+        try:
+            TypeAdapter(FIELDS[field]).validate_python(uri)
+        except ValidationError:
+            return False
+        data = {"self": {"uri": uri}, "object": {"spec": {field: {"uri": uri}}}}
+        return all(rule.eval(data=data).value() for rule in rules[field])
+
+    return check
+
+
+def below(uri, place):
+    """Tell whether an address, with all its escapes decoded as a careless server would, is below a place."""
+
+    def parts(text):
+        scheme, root, path = parse_uri(text)
+        path = path.partition("?")[0].partition("#")[0] if scheme == "https" else path
+        plain = re.sub("%2[eE]", ".", re.sub("%2[fF]|%5[cC]", "/", path))
+        return scheme, root, posixpath.normpath(f"/{plain}")
+
+    (scheme, root, path), (wanted, top, folder) = parts(uri), parts(place)
+    return (scheme, root) == (wanted, top) and f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@given(addresses)
+@example("pvc://shared/team-a/%2e%2e/team-b/x")
+@example("pvc://shared/team-a/..%2fteam-b/x")
+@example("s3://shared/team-a/%2E%2e/team-b/x")
+@example("https://files.example/team-a/%2e%2e%5cteam-b")
+def test_what_is_admitted_is_below_one_of_the_places(admitted, field, uri):
+    if admitted(field, uri):
+        assert any(below(uri, place) for place in PLACES)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pvc://shared/team-a/x y.csv",
+        "s3://shared/team-a/a%20b",
+        "https://files.example/team-a/x?k=a%2Fb",
+        "pvc://own/x",
+    ],
+)
+def test_plain_addresses_below_a_place_are_admitted(admitted, uri):
+    assert admitted("dataset", uri)
