@@ -6,7 +6,8 @@ import pytest
 
 from support.played_workers import LIMIT, Clock, Cluster, results, started, task
 from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.task import Completion, PoolLost
+from trainingjob_trainer.search.task import Completion, PoolLost, Task
+from trainingjob_trainer.search.taskkit import TaskLimit
 
 
 @pytest.fixture
@@ -42,6 +43,16 @@ def test_a_local_worker_dies_of_its_first_task_and_of_no_other(clock: Clock) -> 
     assert pool.poll(0) == []
     cluster.sent["b"][0].finish()
     assert results(pool.poll(0)) == {2: (4, pytest.approx(time.time() + 5, abs=60))}
+
+
+def test_a_task_that_the_deadline_ended_is_not_blamed_for_its_workers_death(clock: Clock) -> None:
+    cluster = Cluster("a")
+    cluster.remote = False
+    pool = TaskPool(cluster)
+    pool.submit(Task(tag=1, call=lambda: (started, (), TaskLimit(LIMIT, time.time() - 1))))
+    cluster.kill("a")
+    (end,) = pool.poll(0)
+    assert (end.killed, end.timed_out, end.cut_off) == (True, False, True)
 
 
 def test_a_minute_without_any_worker_is_a_loss(clock: Clock) -> None:

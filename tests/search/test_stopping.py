@@ -79,15 +79,22 @@ class Searching:
     all_rows: int = 1000
     fold_rows: int = 500
     fits: Callable[[float], float] = lambda _number: 4.0
+    cuts: int = 0
     clock: Clock = field(default_factory=Clock)
     told: list[SearchProgress] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.first: dict[str, Any] | None = None
         self.pool = Timed(self.clock, self.workers)
         self.run_clock = RunClock(self.budget, now=self.clock)
 
     def evaluate(self, pipeline: dict[str, Any], _ref: StoreRef, _limit: TaskLimit) -> Evaluation:
         number = len(self.pool.limits) - 1
+        if self.first is None:
+            self.first = pipeline
+        if pipeline == self.first and self.cuts:
+            self.cuts -= 1
+            return Evaluation(outcome=None, error="the run's time was up")
         return Evaluation(outcome=Outcome.OK, fold_scores=(-number,), fit_seconds=self.fits(number))
 
     def __call__(self, *, generations: int = 1000, population: int = 4) -> SearchResult:
@@ -119,6 +126,18 @@ class Searching:
                 on_tick=self.told.append,
                 fits_on=None if self.fits_on is None else Timed(self.clock, self.fits_on),
             ).run()
+
+
+@pytest.mark.parametrize(("cuts", "outcome"), [(1, Outcome.OK), (2, Outcome.OK), (1000, Outcome.TIMEOUT)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_evaluation_that_the_clock_cuts_off_does_not_stop_the_search(
+    tmp_path: Path, workers: int, cuts: int, outcome: Outcome
+) -> None:
+    search = Searching(tmp_path, workers=workers, cuts=cuts, budget=4000.0)
+    result = search(generations=3)
+    assert result.stopped_by == "generations"
+    assert [one.number for one in result.candidates] == list(range(12))
+    assert [one.outcome for one in result.candidates] == [outcome, *[Outcome.OK] * 11]
 
 
 def both_fits(fit_seconds: float, *, rows: float, encode_seconds: float = 1.0, workers: int = 1) -> float:

@@ -1,6 +1,7 @@
 """The search itself: propose, evaluate, journal, commit, until a limit is reached."""
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,14 @@ from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.progress import FinalFits, FitEstimate, SearchProgress
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.task import Completion, PoolLost, Task
-from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.taskkit import MIN_USEFUL_SECONDS, TaskLimit
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
 
 __all__ = ["SearchBudget", "SearchEngine", "SearchResult", "to_candidate"]
 
 _POLL_SECONDS = 0.25
+_MOST_CUTS = 3
+"""A pipeline that the run's clock cut off as often counts as too slow."""
 _WORTH_CUTTING_SECONDS = 5.0
 """Below these an evaluation that is too slow to be of use is ended by the end of the search."""
 
@@ -72,6 +75,8 @@ def to_candidate(
 ) -> Candidate | None:
     """Return what a finished task says of a proposal, or None if the run's end cut it short."""
     value = completion.value
+    if completion.cut_off:
+        return None
     if isinstance(value, Evaluation):
         if value.outcome is None:
             return None
@@ -170,6 +175,8 @@ class SearchEngine:
         self._instead = instead
         self._proposals: dict[int, Proposal] = {}
         self._finished: dict[int, Candidate] = {}
+        self._cut_off: deque[Proposal] = deque()
+        self._cuts: Counter[int] = Counter()
         self._best: Candidate | None = None
         self._ships: Candidate | None = None
         self._finalists: list[Candidate] = []
@@ -188,7 +195,7 @@ class SearchEngine:
         while (stopped_by := self._stopped_by()) is None:
             try:
                 self._fill()
-                for completion in self._pool.poll(0.0 if self._can_fill() else _POLL_SECONDS):
+                for completion in self._pool.poll(0.0 if self._has_work() else _POLL_SECONDS):
                     self._take(completion)
             except PoolLost as lost:
                 self._move(lost)
@@ -238,6 +245,7 @@ class SearchEngine:
         if self._instead is None:
             raise lost
         self._pool = self._instead(lost)
+        self._cut_off.clear()
         for number in sorted(self._proposals.keys() - self._finished.keys()):
             if self._proposals[number] is not self._held:
                 self._submit(self._proposals[number])
@@ -280,8 +288,23 @@ class SearchEngine:
     def _can_fill(self) -> bool:
         return (self._held is not None or self._can_propose()) and self._pool.free() > 0
 
+    def _has_work(self) -> bool:
+        return self._can_repeat() or self._can_fill()
+
+    def _can_repeat(self) -> bool:
+        """Whether there is a pipeline that was cut off, and time to evaluate it after all.
+
+        The time kept for the final fits shrinks when a quicker pipeline takes the lead, and the clock may
+        have stood; without this one's result the sequence would come to a halt.
+        """
+        left = self._clock.remaining - self.reserve()
+        return bool(self._cut_off) and left >= MIN_USEFUL_SECONDS and self._pool.free() > 0
+
     def _fill(self) -> None:
-        """Propose and submit one pipeline, or take its result from the journal."""
+        """Submit one pipeline that was cut off, or propose one and submit it or take its result."""
+        if self._can_repeat():
+            self._submit(self._cut_off.popleft())
+            return
         if not self._can_fill():
             return
         if self._held is None:
@@ -319,16 +342,27 @@ class SearchEngine:
 
     def _take(self, completion: Completion) -> None:
         proposal = self._proposals[completion.tag]
-        candidate = to_candidate(
+        if proposal.number in self._finished:
+            return
+        candidate = self._candidate(proposal, completion)
+        if candidate is None:
+            self._cuts[proposal.number] += 1
+            if self._cuts[proposal.number] < _MOST_CUTS:
+                self._cut_off.append(proposal)
+                return
+            late = Evaluation(outcome=Outcome.TIMEOUT, error="cut off by the run's clock again and again")
+            candidate = self._candidate(proposal, Completion(tag=completion.tag, value=late))
+        if candidate is not None:
+            self._journal.append(candidate)
+            self._record(candidate, known=False)
+
+    def _candidate(self, proposal: Proposal, completion: Completion) -> Candidate | None:
+        return to_candidate(
             proposal,
             completion,
             generation=self._generation(proposal),
             elapsed_seconds=self._clock.elapsed,
         )
-        if candidate is None:
-            return
-        self._journal.append(candidate)
-        self._record(candidate, known=False)
 
     def _note(self, candidate: Candidate) -> None:
         """Remember a candidate if it is among the best, and if it is the best that can be fitted in time."""

@@ -176,7 +176,7 @@ class TaskPool:
         function, arguments, limit = task.call()
         if self._source.remote:
             limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
-        task.limit_seconds = limit.seconds
+        task.limit_seconds, task.deadline = limit.seconds, limit.deadline
         if not line.tasks:
             line.head_since = time.monotonic()
         line.tasks.append(task)
@@ -266,12 +266,15 @@ class TaskPool:
     def _dead(self, task: Task, ran: float, why: str) -> Completion:
         self._release(task)
         timed_out = ran >= task.limit_seconds
+        cut_off = not timed_out and time.time() >= task.deadline
         error = (
             f"took longer than {task.limit_seconds:g} s and had to be killed"
             if timed_out
             else f"{why} after {ran:.1f} s: out of memory or a crash of native code"
         )
-        return Completion(tag=task.tag, killed=True, timed_out=timed_out, error=error, seconds=ran)
+        return Completion(
+            tag=task.tag, killed=True, timed_out=timed_out, cut_off=cut_off, error=error, seconds=ran
+        )
 
     def _look_after(self) -> list[Completion]:
         """Find workers that vanished without a word and tasks that outlive every limit."""

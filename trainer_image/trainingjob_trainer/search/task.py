@@ -1,5 +1,6 @@
 """A task of the search, how it ends, and what a pool needs of a cluster."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class Task:
     suspected: bool = False
     not_before: float = 0.0
     limit_seconds: float = 0.0
+    deadline: float = math.inf
     future: Future | None = None
 
     @property
@@ -93,6 +95,8 @@ class Completion:
         Whether the task took its worker with it.
     timed_out
         With `killed`: whether it had run for as long as its limit.
+    cut_off
+        With `killed`: whether it was ended at its deadline, before its own limit.
     error
         One line, where there is no value.
     seconds
@@ -103,6 +107,7 @@ class Completion:
     value: Any = None
     killed: bool = False
     timed_out: bool = False
+    cut_off: bool = False
     error: str | None = None
     seconds: float = 0.0
 
