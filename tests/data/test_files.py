@@ -127,3 +127,13 @@ def test_other_formats_are_named(tmp_path: Path, head: bytes, asked: DatasetForm
 )
 def test_sizes_are_readable(size: int, text: str) -> None:
     assert human(size) == text
+
+
+def test_gzip_members_without_content_are_bounded(tmp_path: Path) -> None:
+    empty = gzip.compress(b"")
+    few = write(tmp_path / "few", empty * 999 + gzip.compress(b"a,b\n"))
+    assert inflate(few, tmp_path / "plain", limit=100).read_bytes() == b"a,b\n"
+    many = write(tmp_path / "many", empty * 1001)
+    with pytest.raises(DataError, match="1001 members") as caught:
+        inflate(many, tmp_path / "bomb", limit=100)
+    assert caught.value.reason == "DatasetCorrupt"

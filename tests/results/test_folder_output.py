@@ -17,6 +17,7 @@ from trainingjob_trainer.storage import (
     sha256_of,
     verify_folder,
 )
+from trainingjob_trainer.storage import folder as folder_module
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 UID = "8d1f0a52"
@@ -336,3 +337,19 @@ def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
         tracemalloc.stop()
     assert caught.value.reason == "ManifestInvalid"
     assert most < 8 * 1024 * 1024
+
+
+def test_two_runs_at_once_do_not_share_an_unfinished_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, settle = tmp_path / "latest.json", folder_module._settle
+
+    def interrupted(partial: Path, goal: Path) -> None:
+        monkeypatch.setattr(folder_module, "_settle", settle)
+        folder_module._write(goal, b"of the other run")
+        settle(partial, goal)
+
+    monkeypatch.setattr(folder_module, "_settle", interrupted)
+    folder_module._write(target, b"of this run")
+    assert target.read_bytes() == b"of this run"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,5 +1,6 @@
 """The parent with children that are no processes: what it tells, publishes and leaves behind."""
 
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ from trainingjob_trainer.events import (
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.parent import supervise
+from trainingjob_trainer.supervisor.reporter import file_sink
 from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
 from trainingjob_trainer.supervisor.workspace import Workspace
@@ -89,12 +91,13 @@ class House:
         left = list(children)
 
         def start(arguments: list[str], *, on_event: Callable[[Event], None], **others: Any) -> ChildEnd:
-            home, uid, mode, history = arguments
+            home, uid, mode = arguments
             self.limits.append(others["limit_seconds"])
             self.on_start = others["on_start"]
             self.modes.append(Mode(mode))
-            self.histories.append(json.loads(history))
-            return left.pop(0)(Workspace(home=Path(home), uid=uid, resumed=True), self.run, on_event)
+            workspace = Workspace(home=Path(home), uid=uid, resumed=True)
+            self.histories.append(json.loads(workspace.history_file.read_text()))
+            return left.pop(0)(workspace, self.run, on_event)
 
         try:
             return supervise(
@@ -365,3 +368,27 @@ def test_a_run_whose_children_are_killed_for_their_memory_says_so(
     with pytest.raises(RunFailed, match="was killed") as caught:
         house(*[starve] * 5)
     assert caught.value.reason == reason
+
+
+def no_space(*_arguments: Any, **_options: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_with_its_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainingjob_trainer.supervisor.parent.write_json", no_space)
+    with pytest.raises(
+        RunFailed, match=r"churn-.* \(No space left on device\)"
+    ) as caught:
+        house()
+    assert caught.value.reason == "WorkFolderUnusable"
+
+
+def test_a_report_that_finds_no_room_is_written_later_unless_it_is_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = file_sink(tmp_path / "report.json")
+    monkeypatch.setattr(Path, "write_text", no_space)
+    report = Report(job_uid="u", attempt=1, sequence=1, stage=Stage.SEARCHING)
+    write(report)
+    with pytest.raises(RunFailed, match="free space there"):
+        write(report.model_copy(update={"final": True, "stage": Stage.FINISHED}))

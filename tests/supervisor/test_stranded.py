@@ -66,7 +66,7 @@ class Children:
         return parse_report(path.read_text())
 
     def _start(self, arguments: list[str], *, on_event: Callable[[Event], None], **how: Any) -> ChildEnd:
-        home, uid, mode, history = arguments
+        home, uid, mode = arguments
         workspace = Workspace(home=Path(home), uid=uid, resumed=True)
         self.modes.append(Mode(mode))
         if len(self.modes) == 1:
@@ -75,7 +75,7 @@ class Children:
             return watch_child(
                 ["stuck", self._scheduler], on_event=on_event, **{**how, "module": "support.children"}
             )
-        assert json.loads(history)["fallbacks"][0]["reason"] == "SchedulerLost"
+        assert json.loads(workspace.history_file.read_text())["fallbacks"][0]["reason"] == "SchedulerLost"
         self.journals.append(workspace.journal.read_text())
         on_event(ModelReady(model_source=ModelSource.TPOT, best=BEST, stopped_by="time"))
         workspace.artifacts.mkdir(parents=True)

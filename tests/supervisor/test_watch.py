@@ -1,5 +1,7 @@
+import errno
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,9 @@ import pytest
 
 from support.dask_processes import wait_until
 from trainingjob_trainer.events import Event, Heartbeat, StageChanged
+from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.memory import CONTAINER, MemoryGroup
+from trainingjob_trainer.supervisor.safe_path import with_safe_path
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
 
 PATIENCE = Patience(silence=3.0, still=3.0, before=20.0, after=20.0)
@@ -156,3 +160,29 @@ def lives_in(process: psutil.Process, group: int) -> bool:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ProcessLookupError):
         return False
+
+
+def test_a_full_disk_does_not_end_the_heartbeat() -> None:
+    asked = threading.Semaphore(0)
+
+    def full(_elapsed: float) -> None:
+        asked.release()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    reader, writer = os.pipe()
+    channel = Channel(writer, clock=lambda: (1.0, True), on_beat=full)
+    try:
+        assert all(asked.acquire(timeout=60) for _ in range(2))
+    finally:
+        channel.close()
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [({}, None), ({"PYTHONPATH": "."}, None), ({"PYTHONPATH": "/a::b:/c"}, "/a:/c")],
+)
+def test_a_child_imports_nothing_from_the_current_folder(given: dict[str, str], kept: str | None) -> None:
+    safe = with_safe_path({"HOME": "/h", **given})
+    assert (safe["PYTHONSAFEPATH"], safe["HOME"], safe.get("PYTHONPATH")) == ("1", "/h", kept)

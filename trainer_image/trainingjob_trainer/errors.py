@@ -11,9 +11,14 @@ An outage of something that the run needs is a `RunFailed`, since a later attemp
 outage looks like a mistake, as with a host name that does not resolve, it counts as an outage.
 """
 
-from typing import ClassVar
+import errno
+from pathlib import Path
+from typing import ClassVar, Final
 
-__all__ = ["DataError", "RunFailed", "SpecInvalid", "TrainingError"]
+FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What the system says of a disk that takes no more."""
+
+__all__ = ["FULL_DISK", "DataError", "RunFailed", "SpecInvalid", "TrainingError", "folder_unusable"]
 
 
 class TrainingError(Exception):
@@ -53,3 +58,12 @@ class DataError(TrainingError):
 
 class RunFailed(TrainingError):  # noqa: N818 - the reason of a condition reads like this
     """The run could not end in a model that was saved."""
+
+
+def folder_unusable(folder: Path, error: OSError) -> RunFailed:
+    """Return the error of a run whose own folder cannot be written to."""
+    return RunFailed(
+        "WorkFolderUnusable",
+        f"{folder} cannot be written to ({error.strerror}); free space there, change its permissions or "
+        "choose another folder. What was evaluated is kept, and the same command continues the run",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from enum import StrEnum
 from importlib import metadata
@@ -15,6 +16,7 @@ import typer
 from trainingjob_trainer.cli import cluster_app, dask_app
 from trainingjob_trainer.cli.options import Debug, File, Json, Quiet, Set, desk_of
 from trainingjob_trainer.cli.services import Services
+from trainingjob_trainer.supervisor.safe_path import with_safe_path
 
 __all__ = ["app", "main"]
 
@@ -199,6 +201,9 @@ def version() -> None:
 def main() -> None:
     """Run the command line; the console script ``trainingjob``."""
     _forgive_encodings()
+    # Workers are started from this process too, by libraries that pass its environment on.
+    os.environ.update(with_safe_path(os.environ))
+    sys.path[:] = [entry for entry in sys.path if entry and entry != "."]
     app(prog_name="trainingjob")
 
 

@@ -154,5 +154,5 @@ def _explain(error: Any, what: str, namespace: str) -> NoReturn:
 def _message(body: Any) -> str:
     try:
         return str(json.loads(body)["message"])
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, RecursionError):
         return str(body or "")[:300]

@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_BYTES:
             raise SpecInvalid("ArtifactInvalid", f"{path} is too large to be what a run writes")
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpecInvalid("ArtifactInvalid", f"{path} cannot be read as JSON; run the job again") from error
     if not isinstance(data, dict):
         raise SpecInvalid("ArtifactInvalid", f"{path} is not what a run writes; run the job again")

@@ -18,6 +18,10 @@ CHUNK = 1 << 20
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
+_PIECE = 16 * 1024
+_FREE_MEMBERS = 1000
+_MEMBER_BYTES = 1024
+"""Of content that a gzip member has on average, beyond the first thousand; tools give each 64 KiB or more."""
 _GZIP_WINDOW = 31  # zlib's largest window, plus 16 for a gzip header and its checksum
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive (or an Excel workbook)",
@@ -148,8 +152,10 @@ def _members(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of all gzip members, in chunks of at most ``CHUNK`` bytes."""
     member = zlib.decompressobj(_GZIP_WINDOW)
     begun = False
-    for block in blocks:
-        rest = block
+    members = size = 0
+    # What follows a member is copied for the next one, so a short piece keeps many short ones cheap.
+    for piece in (block[at : at + _PIECE] for block in blocks for at in range(0, len(block), _PIECE)):
+        rest = piece
         while rest:
             if not begun:
                 # Tools that write whole tape blocks pad the end with zeros.
@@ -164,11 +170,19 @@ def _members(blocks: Iterable[bytes]) -> Iterator[bytes]:
                     "DatasetCorrupt", f"the gzip file is damaged ({error}); upload it again"
                 ) from error
             if chunk:
+                size += len(chunk)
                 yield chunk
             rest = member.unconsumed_tail
             if member.eof:
                 rest = member.unused_data
                 member, begun = zlib.decompressobj(_GZIP_WINDOW), False
+                members += 1
+                if members > _FREE_MEMBERS + size // _MEMBER_BYTES:
+                    raise DataError(
+                        "DatasetCorrupt",
+                        f"the gzip file has {members} members for {human(size)} of content; "
+                        "compress it as one",
+                    )
     if begun:
         raise DataError("DatasetCorrupt", "the gzip file ends too early; upload it again")
 

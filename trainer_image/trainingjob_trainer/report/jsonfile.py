@@ -93,7 +93,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {_MAX_BYTES} bytes")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is no JSON object")  # noqa: TRY004 - the content is wrong, not a type
     return content

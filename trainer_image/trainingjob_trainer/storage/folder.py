@@ -3,9 +3,12 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 
 from trainingjob_api import Artifact
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
@@ -123,15 +126,24 @@ def _copy(source: Path, target: Path, entry: ManifestEntry) -> None:
     """Copy a file unless it is there already; it appears under its name only when it is complete."""
     if target.is_file() and target.stat().st_size == entry.size_bytes and sha256_of(target) == entry.sha256:
         return
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, partial)
-    _settle(partial, target)
+    with _partial(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def _write(target: Path, raw: bytes) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_bytes(raw)
-    _settle(partial, target)
+    with _partial(target) as partial:
+        partial.write_bytes(raw)
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """Give a file its name once it is written; two runs that write the same one do not meet."""
+    partial = target.with_name(f".{target.name}.{token_hex(8)}.partial")
+    try:
+        yield partial
+        _settle(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _settle(partial: Path, target: Path) -> None:

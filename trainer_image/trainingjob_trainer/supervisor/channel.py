@@ -1,5 +1,6 @@
 """The child's end of the pipe to its parent."""
 
+import contextlib
 import os
 import threading
 import time
@@ -63,7 +64,9 @@ class Channel:
             elapsed, running = self._clock()
             self._write(Heartbeat(beat=self._beat, elapsed_seconds=elapsed, clock_running=running))
             if running:
-                self._on_beat(elapsed)
+                # A full disk must not end the heartbeat: the next second may have room again.
+                with contextlib.suppress(OSError):
+                    self._on_beat(elapsed)
 
     def _write(self, event: Event) -> None:
         data = encode_event(event)

@@ -1,8 +1,9 @@
-"""Entry point of the child: ``python -m trainingjob_trainer.supervisor.child HOME UID MODE HISTORY``.
+"""Entry point of the child: ``python -m trainingjob_trainer.supervisor.child HOME UID MODE``.
 
 It prints nothing: events go to the pipe whose number is in the environment, everything else to the log.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     Parameters
     ----------
     arguments
-        The run's folder, its uid, the mode and the history as JSON.
+        The run's folder, its uid and the mode; the history is in a file of the folder.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     """
     # The heavy imports stay inside: worker processes import this module again as their main module.
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
-    from trainingjob_trainer.errors import TrainingError  # noqa: PLC0415
+    from trainingjob_trainer.errors import FULL_DISK, TrainingError, folder_unusable  # noqa: PLC0415
     from trainingjob_trainer.events import Failed  # noqa: PLC0415
     from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     from trainingjob_trainer.supervisor.session import History, Session  # noqa: PLC0415
     from trainingjob_trainer.supervisor.workspace import Workspace  # noqa: PLC0415
 
-    home, uid, mode, history_text = arguments
+    home, uid, mode = arguments
     workspace = Workspace(home=Path(home), uid=uid, resumed=True)
     run = ResolvedRun.model_validate_json(workspace.run_file.read_text())
     budget = run.budget.time_left_seconds
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
         clock=lambda: (clock.elapsed, clock.running),
         on_beat=workspace.keep_used_seconds,
     )
-    told: dict[str, Any] = json.loads(history_text)
+    told: dict[str, Any] = json.loads(workspace.history_file.read_text())
     history = History(
         started_at=datetime.fromisoformat(told["startedAt"]),
         fallbacks=tuple(Fallback.model_validate(one) for one in told["fallbacks"]),
@@ -74,9 +75,16 @@ def main(arguments: list[str]) -> int:
     except TrainingError as error:
         channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
         return error.exit_code
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        full = folder_unusable(workspace.home, error)
+        channel.send(Failed(reason=full.reason, message=full.message, exit_code=full.exit_code))
+        return full.exit_code
     finally:
         if clock.running:
-            workspace.keep_used_seconds(clock.elapsed)
+            with contextlib.suppress(OSError):
+                workspace.keep_used_seconds(clock.elapsed)
         channel.close()
     return 0
 

@@ -5,7 +5,6 @@ further down the ladder each time; so the number of children is bounded.
 """
 
 import contextlib
-import json
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ from types import FrameType
 from urllib.parse import unquote
 
 from trainingjob_api import Report, ResolvedRun, Stage
-from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.errors import FULL_DISK, RunFailed, SpecInvalid, TrainingError, folder_unusable
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
@@ -30,7 +29,7 @@ from trainingjob_trainer.supervisor.publishing import result_of, upload
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
 from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
-from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
+from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace, write_json
 
 __all__ = ["run_root", "supervise"]
 
@@ -92,8 +91,10 @@ def supervise(
         settings=settings,
     )
     output.check()
-    workspace = open_workspace(run_root(run, options), run, fresh=options.fresh)
-    with workspace.locked():
+    root = run_root(run, options)
+    with _full_disk(root):
+        workspace = open_workspace(root, run, fresh=options.fresh)
+    with _full_disk(workspace.home), workspace.locked():
         reporter = Reporter(
             run,
             uid=workspace.uid,
@@ -131,6 +132,17 @@ def supervise(
             if not workspace.saved and (isinstance(error, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
             raise
+
+
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """Say which folder is full, or cannot be written to, where no one else does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise folder_unusable(folder, error) from error
 
 
 @dataclass(slots=True, kw_only=True)
@@ -276,9 +288,10 @@ class _Supervision:
         def started(pid: int) -> None:
             self.child = pid
 
+        write_json(self.workspace.history_file, history)
         try:
             return self.start(
-                [str(self.workspace.home), self.workspace.uid, mode.value, json.dumps(history)],
+                [str(self.workspace.home), self.workspace.uid, mode.value],
                 environment=self.options.environment or os.environ,
                 log=self.workspace.log_file,
                 limit_seconds=clock_limit(self.run, mode, self.workspace.used_seconds()),

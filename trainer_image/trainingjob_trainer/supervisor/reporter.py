@@ -22,7 +22,7 @@ from trainingjob_api import (
 )
 from trainingjob_api import Failure as ReportedFailure
 from trainingjob_api.report import MAX_FINDINGS
-from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.errors import RunFailed, folder_unusable
 from trainingjob_trainer.events import (
     BackendReady,
     BaselineReady,
@@ -53,8 +53,13 @@ def file_sink(path: Path) -> Callable[[Report], None]:
 
     def write(report: Report) -> None:
         partial = path.with_name(path.name + ".tmp")
-        partial.write_text(dump_report(report))
-        partial.replace(path)
+        try:
+            partial.write_text(dump_report(report))
+            partial.replace(path)
+        except OSError as error:
+            # A later report holds more than this one, unless this is the last one of a model that stands.
+            if report.final and report.failure is None:
+                raise folder_unusable(path.parent, error) from error
 
     return write
 

@@ -16,6 +16,7 @@ from trainingjob_api import Stage
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Saved, StageChanged, decode_event
 from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
 from trainingjob_trainer.supervisor.memory import CONTAINER, MemoryGroup
+from trainingjob_trainer.supervisor.safe_path import with_safe_path
 
 __all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
 
@@ -184,7 +185,7 @@ def watch_child(
     """
     kills = memory.kills()
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -192,7 +193,7 @@ def watch_child(
             stdout=output,
             stderr=output,
             env={
-                **environment,
+                **with_safe_path(environment),
                 EVENT_FD_VARIABLE: str(writer),
                 "PYTHONHASHSEED": "0",
                 "PYTHONUNBUFFERED": "1",

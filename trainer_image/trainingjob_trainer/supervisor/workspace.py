@@ -31,7 +31,7 @@ def write_json(path: Path, data: Any) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -78,6 +78,11 @@ class Workspace:
     def run_file(self) -> Path:
         """The resolved job."""
         return self.work / "run.json"
+
+    @property
+    def history_file(self) -> Path:
+        """What earlier children have to say to the next one: it has no bound, as a command line has."""
+        return self.work / "history.json"
 
     @property
     def report_file(self) -> Path:

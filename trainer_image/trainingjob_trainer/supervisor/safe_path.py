@@ -1,0 +1,20 @@
+"""Where Python may import from: not from the current folder, which may hold a user's ``pandas.py``."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["with_safe_path"]
+
+
+def with_safe_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which Python, and all that it starts, imports nothing from the current folder.
+
+    Parameters
+    ----------
+    environment
+        Of which relative entries of ``PYTHONPATH`` are left out.
+    """
+    safe = {**environment, "PYTHONSAFEPATH": "1"}
+    entries = [one for one in safe.pop("PYTHONPATH", "").split(os.pathsep) if Path(one).is_absolute()]
+    return safe | ({"PYTHONPATH": os.pathsep.join(entries)} if entries else {})
