@@ -376,9 +376,7 @@ def no_space(*_arguments: Any, **_options: Any) -> Any:
 
 def test_a_full_disk_is_told_with_its_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainingjob_trainer.supervisor.parent.write_json", no_space)
-    with pytest.raises(
-        RunFailed, match=r"churn-.* \(No space left on device\)"
-    ) as caught:
+    with pytest.raises(RunFailed, match=r"churn-.* \(No space left on device\)") as caught:
         house()
     assert caught.value.reason == "WorkFolderUnusable"
 
