@@ -9,10 +9,11 @@ import pytest
 
 from support.data_runs import SETTINGS
 from support.loopback import Answer, certificate, serving, tunnelling
-from trainingjob_trainer.dataset.addresses import CheckedTransport, is_private, is_public, resolve
+from trainingjob_trainer.dataset.addresses import CheckedTransport
 from trainingjob_trainer.dataset.https_source import https_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.addresses import is_private, is_public, resolve
 from trainingjob_trainer.storage.retry import RetryPolicy
 
 ALLOWED = replace(SETTINGS, allow_https=True)
@@ -20,10 +21,12 @@ INSIDE = replace(ALLOWED, allow_private_https=True)
 URI = "https://data.example/t.csv"
 V4, V6 = "8.8.8.8", "2001:4860:4860::8888"
 
-PRIVATE = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "::1", "fd00:ec2::254"]
+PRIVATE = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "::1", "fd00::254"]
 PRIVATE += ["::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1"]
 NEVER = ["169.254.169.254", "0.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.0.192"]
 NEVER += ["192.0.2.1", "::", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "::ffff:169.254.169.254"]
+NEVER += ["fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "::ffff:100.100.100.200"]
+NEVER += ["168.63.129.16", "64:ff9b::a83f:8110", "2002:a83f:8110::"]
 NEVER += ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::a9fe:a9fe", "2001:db8::1", "64:ff9b:1::1"]
 
 

@@ -7,17 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
+from urllib3.exceptions import MaxRetryError
 
 from support.loopback import HOST, Answer, certificate, serving
 from trainingjob_api.spec import Dataset
 from trainingjob_trainer.dataset.s3_source import s3_chunks
-from trainingjob_trainer.errors import TrainingError
+from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import RetryPolicy, S3Output, s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from minio import Minio
 
 UID = "8d1f0a52"
 ONCE = RetryPolicy(attempts=1)
@@ -148,3 +152,104 @@ def test_a_credential_is_read_to_a_bound_only(settings: TrainerSettings) -> None
     (settings.credentials_dir / "AWS_ACCESS_KEY_ID").write_text("a" * 1_000_000)
     client = s3_client(f"http://{HOST}", settings.credentials_dir, settings, field="spec.output")
     assert len(client._provider.retrieve().access_key) == 16 * 1024
+
+
+INSIDE = ["169.254.169.254", "fe80::1", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"]
+INSIDE += ["64:ff9b::a9fe:a9fe", "::a9fe:a9fe", "2002:a9fe:a9fe::1", "168.63.129.16", "0.0.0.1"]
+
+
+def never(address: str) -> Callable[..., socket.socket]:
+    def connect(asked: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        raise AssertionError(f"{asked} was connected to for {address}")
+
+    return connect
+
+
+@each_call
+@pytest.mark.parametrize("address", INSIDE)
+def test_no_connection_goes_to_a_metadata_service_whatever_name_it_has(
+    call: Callable[..., object], address: str, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", never(address))
+    monkeypatch.setitem(s3_client.__kwdefaults__, "lookup", lambda _: ["8.8.8.8", address])
+    with pytest.raises(SpecInvalid) as caught:
+        call("http://minio.example", settings)
+    assert caught.value.reason == "AddressNotAllowed"
+    assert "minio.example" in caught.value.message
+    assert address not in caught.value.message, "what the name server inside says is nobody's business"
+
+
+@pytest.mark.parametrize(
+    "host", ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "[fe80::1]"]
+)
+def test_no_spelling_of_an_address_hides_it(
+    host: str, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", never(host))
+    with pytest.raises(SpecInvalid) as caught:
+        read_dataset(f"http://{host}", settings)
+    assert caught.value.reason == "AddressNotAllowed"
+
+
+def client_of(endpoint: str, settings: TrainerSettings, answers: list[str]) -> Minio:
+    return s3_client(
+        endpoint, settings.credentials_dir, settings, field="spec.dataset", lookup=lambda _: [answers.pop(0)]
+    )
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(settings: TrainerSettings) -> None:
+    answers = [HOST, "169.254.169.254"]
+    with serving(lambda _: Answer(body=b"x")) as server:
+        client = client_of(f"http://minio.example:{server.port}", settings, answers)
+        assert client.get_object("bucket", "t.csv").data == b"x"
+        with pytest.raises(SpecInvalid):
+            client.get_object("bucket", "t.csv")
+    assert [asked.headers["host"] for asked in server.asked] == [f"minio.example:{server.port}"]
+
+
+def test_the_certificate_is_that_of_the_name(
+    settings: TrainerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("minio.example", tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    with serving(lambda _: Answer(body=b"x"), pem) as server:
+        client = client_of(f"https://minio.example:{server.port}", settings, [HOST])
+        assert client.get_object("bucket", "t.csv").data == b"x"
+        with pytest.raises(MaxRetryError, match="CERTIFICATE_VERIFY_FAILED"):
+            client_of(f"https://other.example:{server.port}", settings, [HOST]).get_object("bucket", "t.csv")
+
+
+def test_private_endpoints_are_open_unless_an_administrator_closes_them(settings: TrainerSettings) -> None:
+    closed = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS": "false"})
+    assert TrainerSettings.from_environment({}).allow_private_endpoints
+    with serving(lambda _: Answer(body=b"x")) as server:
+        assert read_dataset(server.uri, settings) == b"x"
+        with pytest.raises(SpecInvalid, match="TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS"):
+            read_dataset(server.uri, replace(closed, credentials_dir=settings.credentials_dir))
+    assert len(server.asked) == 1
+
+
+BODIES = [
+    "<Error><Code>inner-secret</Code><Message>inner-secret</Message><Resource>inner-secret</Resource></Error>",
+    "<Error><Code>AccessDenied</Code><Message>inner-secret</Message></Error>",
+    "<inner-secret",
+    '{"token": "inner-secret"}',
+    "<LocationConstraint>inner-secret</LocationConstraint>",
+]
+
+
+@each_call
+@pytest.mark.parametrize("kind", ["application/xml", "text/html", ""])
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 418, 500])
+@pytest.mark.parametrize("body", BODIES, ids=["code", "message", "broken", "json", "region"])
+def test_no_message_holds_what_an_endpoint_answers(
+    call: Callable[..., object], body: str, status: int, kind: str, settings: TrainerSettings
+) -> None:
+    headers = {"Content-Type": kind, "X-Amz-Bucket-Region": "inner-secret"}
+    with serving(lambda _: Answer(status, headers, body.encode())) as server:
+        message = ""
+        try:
+            call(server.uri, settings)
+        except TrainingError as error:
+            message = error.message
+    assert "inner-secret" not in message

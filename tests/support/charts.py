@@ -42,6 +42,7 @@ FULL: dict[str, Any] = {
         "caConfigMap": "company-ca",
         "region": "eu-west-1",
         "allowHttps": True,
+        "allowPrivateEndpoints": False,
         "allowPrivateHttps": True,
     },
     "metrics": {

@@ -32,6 +32,8 @@ class TrainerSettings:
         Whether ``https://`` datasets are read at all.
     allow_private_https
         Whether the hosts of ``https://`` datasets may have addresses of this machine and of private networks.
+    allow_private_endpoints
+        Whether S3 endpoints may have such addresses.
     https_timeout_seconds
         Time-out of each network operation of an ``https://`` download.
     allowed_endpoints
@@ -54,6 +56,7 @@ class TrainerSettings:
     max_columns: int = 10_000
     allow_https: bool = False
     allow_private_https: bool = False
+    allow_private_endpoints: bool = True
     https_timeout_seconds: float = 30.0
     allowed_endpoints: tuple[str, ...] = ()
     credentials_dir: Path | None = None
@@ -71,6 +74,7 @@ class TrainerSettings:
         environment
             ``TRAININGJOB_MAX_BYTES``, ``TRAININGJOB_MAX_DECOMPRESSED_BYTES``, ``TRAININGJOB_MAX_ROWS``,
             ``TRAININGJOB_MAX_COLUMNS``, ``TRAININGJOB_ALLOW_HTTPS``, ``TRAININGJOB_ALLOW_PRIVATE_HTTPS``,
+            ``TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS``,
             ``TRAININGJOB_HTTPS_TIMEOUT_SECONDS``, ``TRAININGJOB_ALLOWED_ENDPOINTS`` (comma-separated),
             ``TRAININGJOB_CREDENTIALS_DIR``,
             ``TRAININGJOB_OUTPUT_CREDENTIALS_DIR``, ``AWS_ENDPOINT_URL`` or ``S3_ENDPOINT``,
@@ -93,6 +97,9 @@ class TrainerSettings:
             allow_https=_flag(environment, "TRAININGJOB_ALLOW_HTTPS", default=base.allow_https),
             allow_private_https=_flag(
                 environment, "TRAININGJOB_ALLOW_PRIVATE_HTTPS", default=base.allow_private_https
+            ),
+            allow_private_endpoints=_flag(
+                environment, "TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS", default=base.allow_private_endpoints
             ),
             https_timeout_seconds=float(
                 _whole(environment, "TRAININGJOB_HTTPS_TIMEOUT_SECONDS", int(base.https_timeout_seconds))

@@ -14,6 +14,7 @@
   (list "TRAININGJOB_ALLOWED_ENDPOINTS" (join "," .Values.s3.allowedEndpoints | lower))
   (list "TRAININGJOB_CA_CONFIG_MAP" .Values.s3.caConfigMap)
   (list "TRAININGJOB_ALLOW_HTTPS" .Values.s3.allowHttps)
+  (list "TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS" .Values.s3.allowPrivateEndpoints)
   (list "TRAININGJOB_ALLOW_PRIVATE_HTTPS" .Values.s3.allowPrivateHttps)
   (list "TRAININGJOB_S3_TIMEOUT_SECONDS" .Values.s3.timeoutSeconds)
   (list "TRAININGJOB_HTTPS_TIMEOUT_SECONDS" .Values.s3.httpsTimeoutSeconds)

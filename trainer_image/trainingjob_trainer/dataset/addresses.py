@@ -1,66 +1,14 @@
-"""Which addresses an ``https://`` dataset may have, and connections to just those that were checked."""
+"""Connections of ``https://`` datasets, to just the addresses that were checked."""
 
-import ipaddress
-import socket
 import urllib.request
-from collections.abc import Callable, Sequence
 
 import httpx
 
 from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
 from trainingjob_trainer.storage.retry import Again
 
-__all__ = ["CheckedTransport", "Resolve", "is_private", "is_public", "resolve"]
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolve = Callable[[str], Sequence[str]]
-"""From a host name or a written address to its addresses, in order of preference; raises `OSError`."""
-
-_MOST_ADDRESSES = 8
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 behind NAT64, RFC 6052
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is handed out so far, RFC 4291
-_LOCAL = ipaddress.IPv6Network("fc00::/7")  # RFC 4193
-_PROTOCOL = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; a cloud has its metadata here
-_PRIVATE = tuple(
-    ipaddress.IPv4Network(network)
-    for network in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-)
-
-
-def resolve(host: str) -> tuple[str, ...]:
-    """Return the addresses that the system's resolver has for *host*, each once."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def is_public(text: str) -> bool:
-    """Tell whether an address is of the internet, whatever notation it hides in."""
-    address = _unwrapped(text)
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast and address not in _PROTOCOL
-    # 6to4 reaches any IPv4 address, where it reaches anything at all.
-    return address in _UNICAST and address.is_global and address.sixtofour is None
-
-
-def is_private(text: str) -> bool:
-    """Tell whether an address is of this machine or of a private network.
-
-    Link-local addresses, where clouds hand out their credentials, are neither private nor public.
-    """
-    address = _unwrapped(text)
-    if isinstance(address, ipaddress.IPv4Address):
-        return any(address in network for network in _PRIVATE)
-    return address.is_loopback or address in _LOCAL
-
-
-def _unwrapped(text: str) -> IPAddress:
-    """Return the IPv4 address inside an IPv6 one that stands for it."""
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _TRANSLATED:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address
+__all__ = ["CheckedTransport"]
 
 
 class CheckedTransport(httpx.BaseTransport):
@@ -122,19 +70,17 @@ class CheckedTransport(httpx.BaseTransport):
 
     def _allowed(self, host: str, *, must_resolve: bool) -> tuple[str, ...]:
         try:
-            addresses = tuple(self._resolve(host))[:_MOST_ADDRESSES]
-        except (OSError, UnicodeError):
-            addresses = ()
+            addresses = look_up(host, self._resolve, allow_private=self._allow_private)
+        except AddressRefused:
+            raise SpecInvalid(
+                "AddressNotAllowed",
+                f"spec.dataset.uri leads to the host {host}, whose address is not one of the internet; use "
+                "s3:// or pvc:// for data inside, or ask the administrator to allow hosts of private "
+                "networks (TRAININGJOB_ALLOW_PRIVATE_HTTPS=true; link-local addresses are never allowed)",
+            ) from None
         if not addresses and must_resolve:
             raise Again(f"the host name {host} does not resolve")
-        if all(is_public(one) or (self._allow_private and is_private(one)) for one in addresses):
-            return addresses
-        raise SpecInvalid(
-            "AddressNotAllowed",
-            f"spec.dataset.uri leads to the host {host}, whose address is not one of the internet; use s3:// "
-            "or pvc:// for data inside, or ask the administrator to allow hosts of private networks "
-            "(TRAININGJOB_ALLOW_PRIVATE_HTTPS=true; link-local addresses are never allowed)",
-        )
+        return addresses
 
 
 def _proxy_address() -> str | None:

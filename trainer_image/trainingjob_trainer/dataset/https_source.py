@@ -6,10 +6,11 @@ from http import HTTPStatus
 
 import httpx
 
-from trainingjob_trainer.dataset.addresses import CheckedTransport, Resolve, resolve
+from trainingjob_trainer.dataset.addresses import CheckedTransport
 from trainingjob_trainer.dataset.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.addresses import Resolve, resolve
 from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
 __all__ = ["https_chunks"]

@@ -68,13 +68,13 @@ def s3_chunks(
             "DatasetUnreachable",
             f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); if this goes on, "
             "check the endpoint and the network policy",
-        ) from error
+        ) from None
     try:
         yield response.stream(CHUNK)
     except S3_FAILURES as error:
         raise RunFailed(
             "DatasetUnreachable", f"the connection broke while {dataset.uri} was read ({brief(error)})"
-        ) from error
+        ) from None
     finally:
         response.close()
         response.release_conn()
@@ -88,7 +88,7 @@ def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
             raise DataError(
                 "DatasetNotFound",
                 f"spec.dataset.uri: bucket {bucket!r} at {endpoint} holds no object {key!r}; correct the key",
-            ) from error
+            ) from None
         failure = s3_failure(error, field="spec.dataset", bucket=bucket, endpoint=endpoint)
         if failure is not None:
             raise failure from error
@@ -97,7 +97,11 @@ def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
                 "DatasetUnreachable",
                 f"spec.dataset.uri: {endpoint} answers {brief(error)} for {key!r} in bucket {bucket!r}; "
                 "correct the address",
-            ) from error
-        raise Again(brief(error)) from error
-    except ValueError as error:  # the client checks names before it asks
-        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}; correct it") from error
+            ) from None
+        raise Again(brief(error)) from None
+    except ValueError:  # the client checks names before it asks, and what it is answered
+        raise SpecInvalid(
+            "DatasetUriInvalid",
+            f"spec.dataset.uri: bucket {bucket!r} and key {key!r} are not names that S3 takes, or {endpoint} "
+            "does not answer as S3 does; correct it",
+        ) from None

@@ -11,6 +11,8 @@ from minio import Minio
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
+from trainingjob_trainer.storage.connections import checked_pools
 
 __all__ = ["endpoint_of", "s3_client"]
 
@@ -31,6 +33,7 @@ def s3_client(
     environment: Mapping[str, str] = os.environ,
     *,
     field: str,
+    lookup: Resolve = resolve,
 ) -> Minio:
     """Return an S3 client with explicit time-outs that neither retries nor follows redirects.
 
@@ -48,6 +51,8 @@ def s3_client(
         Credentials and ``AWS_REGION``.
     field
         The part of the spec that asks, ``spec.dataset`` or ``spec.output``; errors name it.
+    lookup
+        Looks host names up.
 
     Raises
     ------
@@ -73,20 +78,42 @@ def s3_client(
         session_token=token,
         secure=secure,
         region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
-        http_client=_pool(settings.s3_timeout_seconds, environment),
+        http_client=_pool(settings, environment, field, lookup),
     )
 
 
-def _pool(timeout_seconds: float, environment: Mapping[str, str]) -> urllib3.PoolManager:
+def _pool(
+    settings: TrainerSettings, environment: Mapping[str, str], field: str, lookup: Resolve
+) -> urllib3.PoolManager:
     # Repeating is the caller's business, who knows how long it may take; a redirect could leave the
     # endpoints that are allowed.
-    return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=min(timeout_seconds, 10.0), read=timeout_seconds),
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(
+            connect=min(settings.s3_timeout_seconds, 10.0), read=settings.s3_timeout_seconds
+        ),
         retries=urllib3.Retry(total=0, redirect=0, raise_on_redirect=False),
         maxsize=4,
         cert_reqs="CERT_REQUIRED",
         ca_certs=environment.get("SSL_CERT_FILE") or certifi.where(),
     )
+
+    def allowed(host: str) -> tuple[str, ...]:
+        try:
+            return look_up(host, lookup, allow_private=settings.allow_private_endpoints)
+        except AddressRefused:
+            way = (
+                "link-local addresses and metadata services are never allowed"
+                if settings.allow_private_endpoints
+                else "ask the administrator to allow private networks (TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS)"
+            )
+            raise SpecInvalid(
+                "AddressNotAllowed",
+                f"{field}.endpoint: the host {host} has an address that S3 may not be asked at ({way}); "
+                "use another endpoint",
+            ) from None
+
+    pool.pool_classes_by_scheme = checked_pools(allowed)
+    return pool
 
 
 def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, bool]:

@@ -1,5 +1,7 @@
 """What an S3 failure means for the user; messages carry codes and names, never credentials."""
 
+from xml.etree import ElementTree as ET
+
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
@@ -7,7 +9,7 @@ from trainingjob_trainer.errors import SpecInvalid, TrainingError
 
 __all__ = ["S3_FAILURES", "brief", "s3_failure"]
 
-S3_FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError)
+S3_FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
 """Everything that the client raises when a request fails."""
 
 _REFUSED = frozenset(
@@ -28,6 +30,41 @@ _REFUSED = frozenset(
 _PASSING = frozenset(
     {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted"}
 )
+_KNOWN = (
+    _REFUSED
+    | _PASSING
+    | frozenset(
+        {
+            "BadDigest",
+            "BucketAlreadyExists",
+            "EntityTooLarge",
+            "EntityTooSmall",
+            "IncompleteBody",
+            "InvalidArgument",
+            "InvalidBucketName",
+            "InvalidDigest",
+            "InvalidObjectState",
+            "InvalidPart",
+            "InvalidRange",
+            "InvalidRequest",
+            "KeyTooLongError",
+            "MalformedXML",
+            "MethodNotAllowed",
+            "MissingContentLength",
+            "NoSuchBucket",
+            "NoSuchKey",
+            "NoSuchObject",
+            "NoSuchUpload",
+            "NotImplemented",
+            "PermanentRedirect",
+            "PreconditionFailed",
+            "QuotaExceeded",
+            "RequestTimeTooSkewed",
+            "XMinioStorageFull",
+        }
+    )
+)
+"""Codes that are shown. Any other text in their place is the answer of who knows what server."""
 _FORBIDDEN = frozenset({401, 403})
 _BUSY = frozenset({408, 429})
 _SERVER_FAULT = 500
@@ -37,7 +74,7 @@ _NOT_IMPLEMENTED = 501
 def brief(error: BaseException) -> str:
     """Return the kind of a failure in a few words, without anything the server or the user wrote."""
     if isinstance(error, S3Error):
-        return str(error.code)
+        return error.code if error.code in _KNOWN else f"HTTP status {error.response.status}"
     if isinstance(error, ServerError):
         return f"HTTP status {error.status_code}"
     if isinstance(error, MaxRetryError) and error.reason is not None:
