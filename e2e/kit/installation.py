@@ -210,9 +210,11 @@ class Installation:
         """Let Helm take over a definition that an earlier release has left, or that was applied by hand."""
         owner = {"meta.helm.sh/release-name": CRDS, "meta.helm.sh/release-namespace": self.namespace}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
+        # An empty entry makes the API server forget who has applied what: Helm refuses to take it from others.
+        nobody: list[dict[str, Any]] = [{}]
         try:
             self._cluster.extensions.patch_custom_resource_definition(
-                DEFINITION, {"metadata": {"annotations": owner, "labels": labels}}
+                DEFINITION, {"metadata": {"annotations": owner, "labels": labels, "managedFields": nobody}}
             )
         except client.ApiException as error:
             if error.status != 404:
