@@ -210,7 +210,7 @@ class Installation:
         """Let Helm take over a definition that an earlier release has left, or that was applied by hand."""
         owner = {"meta.helm.sh/release-name": CRDS, "meta.helm.sh/release-namespace": self.namespace}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
-        # An empty entry makes the API server forget who has applied what: Helm refuses to take it from others.
+        # An empty entry makes the API server forget who has applied what; Helm takes nothing from others.
         nobody: list[dict[str, Any]] = [{}]
         try:
             self._cluster.extensions.patch_custom_resource_definition(
