@@ -163,7 +163,7 @@ def few_of_a_class() -> pd.DataFrame:
 
 
 BAD = [
-    pytest.param(frame(), "why", {}, "TargetColumnMissing", "'y'", id="target missing"),
+    pytest.param(frame(), "why", {}, "TargetColumnMissing", "none of its", id="target missing"),
     pytest.param(frame(y=[None] * ROWS), "y", {}, "TargetAllMissing", "'y'", id="target empty"),
     pytest.param(frame(y=["a"] * ROWS), "y", {}, "TargetSingleClass", "label a", id="one class"),
     pytest.param(few_of_a_class(), "y", {}, "ClassTooSmall", "rare", id="class too small"),

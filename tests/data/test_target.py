@@ -1,4 +1,5 @@
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.dataset.csv_file import read_csv
 from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
 from trainingjob_trainer.features.target import (
     choose_positive,
@@ -15,6 +17,7 @@ from trainingjob_trainer.features.target import (
     usable_rows,
 )
 from trainingjob_trainer.features.task import infer_task
+from trainingjob_trainer.settings import TrainerSettings
 
 WHOLE, PARTS = list(range(20)), [i / 7 for i in range(40)]
 
@@ -209,7 +212,7 @@ def test_a_positive_label_that_is_none() -> None:
         ("Chrned", "'churned'"),
         (" churned", "'churned'"),
         ("CHURNED", "'churned'"),
-        ("zzz", "'age', 'churned'"),
+        ("zzz", "none of its 2 columns"),
     ],
 )
 def test_a_target_that_is_missing_names_the_nearest(name: str, words: str) -> None:
@@ -218,3 +221,19 @@ def test_a_target_that_is_missing_names_the_nearest(name: str, words: str) -> No
         find_column(frame, name, "spec.targetColumn", "TargetColumnMissing")
     assert caught.value.reason == "TargetColumnMissing"
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "line", ['{"token": "hidden", "x": 1}', "root:hidden:0,1", "hidden,hidden", "hidden" * 20 + ",b"]
+)
+def test_a_file_of_another_kind_is_not_read_back_through_a_missing_column(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "stored"
+    path.write_text(f"{line}\n{line}\n")
+
+    def look() -> None:
+        frame, _ = read_csv(path, TrainerSettings(), None)
+        find_column(frame, "y", "spec.targetColumn", "TargetColumnMissing")
+
+    with pytest.raises(TrainingError) as caught:
+        look()
+    assert "hidden" not in caught.value.message

@@ -24,7 +24,6 @@ __all__ = ["CsvLayout", "check_names", "check_row_count", "read_csv"]
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 20
-_SHOWN = 5
 _HEAD = 1 << 22  # characters that are looked at to understand the file
 _LINE_LIMIT = (
     1 << 24
@@ -122,10 +121,12 @@ def check_names(names: Sequence[str], limit: int) -> None:
         )
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
-        shown = ", ".join(repr(name) for name in twice[:_SHOWN])
-        more = f" and {len(twice) - _SHOWN} more" if len(twice) > _SHOWN else ""
+        # Numbers, not names: the file may be another one than a table, and its first line not for its user.
+        places = [number for number, name in enumerate(names, start=1) if name == twice[0]]
+        shown = " and ".join(f"{number:,}" for number in places[:2])
+        more = f", and so have columns of {len(twice) - 1:,} other names" if len(twice) > 1 else ""
         raise DataError(
-            "DuplicateColumns", f"columns stand in the table more than once: {shown}{more}; rename them"
+            "DuplicateColumns", f"columns {shown} of the table have the same name{more}; rename them"
         )
 
 

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _SHOWN = 5
+_LONGEST_SHOWN = 64
+_NEAR = 0.6
 _FEW_VALUES = 20  # different numbers that may be labels
 _MANY_LABELS = 1_000
 _LABEL_SHARE = 0.05
@@ -87,14 +89,18 @@ def find_column(frame: pd.DataFrame, name: str, field: str, reason: str) -> pd.S
 
 
 def nearest_columns(name: str, frame: pd.DataFrame) -> str:
-    """Return the end of a sentence that tells which columns there are, those most like *name* first."""
-    columns = [str(column) for column in frame.columns]
+    """Return the end of a sentence with the columns whose names are like *name*, and no others.
+
+    The file may be one that its user has no business with: a list of its columns would be its first line.
+    """
+    columns = [str(column) for column in frame.columns if len(str(column)) <= _LONGEST_SHOWN]
     folded = {column.strip().casefold(): column for column in reversed(columns)}
-    near = [folded[key] for key in get_close_matches(name.strip().casefold(), folded, n=3, cutoff=0.6)]
+    near = [folded[key] for key in get_close_matches(name.strip().casefold(), folded, n=3, cutoff=_NEAR)]
     if near:
         return f"did you mean {' or '.join(repr(column) for column in near)}?"
-    shown = ", ".join(repr(column) for column in columns[:_SHOWN])
-    return f"its columns are {shown}{f' and {len(columns) - _SHOWN} more' if len(columns) > _SHOWN else ''}"
+    return (
+        f"none of its {len(frame.columns):,} columns has a name like it; look at the first line of the file"
+    )
 
 
 def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Series, Reading, list[Finding]]:
