@@ -77,6 +77,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     assert row["Model"] == status["modelSource"]
     assert row["Best"] == status["best"]["score"]
     assert row["Accepted"] == "True"
+    assert row["Reason"] == "Succeeded"
     assert row["Age"]
 
     there = cluster.children(namespace, run.uid)

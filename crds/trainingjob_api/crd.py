@@ -25,6 +25,12 @@ REFERENCE_PATH = Path("docs/reference/trainingjob.md")
 _HEADER = "# Generated from crds/trainingjob_api by `make crd`; change the models, not this file.\n"
 _COLUMNS = (
     ("Phase", "string", ".status.phase", "Phase of the job."),
+    (
+        "Reason",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].reason',
+        "Why it is in this phase: the reason of Ready.",
+    ),
     ("Backend", "string", ".status.backend", "What evaluates pipelines now."),
     ("Model", "string", ".status.modelSource", "Where the model comes from."),
     ("Best", "string", ".status.best.score", "Cross-validated score of the best pipeline."),

@@ -8,7 +8,7 @@
     └── ApiFault        the API server refused or failed: tried again after a delay
 """
 
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["ApiFault", "OperatorError", "Refused", "SettingsError"]
 
@@ -55,6 +55,11 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
         The server's own words, bounded.
     retry_after
         Seconds that the server asks to wait, if it does.
+
+    Attributes
+    ----------
+    request : tuple of str
+        Method and path of the call, once they are known.
     """
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
@@ -62,6 +67,13 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.request: tuple[str, str] = ("", "")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a line of the log says of it."""
+        method, path = self.request
+        return {"method": method, "path": path, "code": self.status, "detail": self.message}
 
     @property
     def not_found(self) -> bool:

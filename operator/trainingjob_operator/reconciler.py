@@ -15,6 +15,7 @@ from trainingjob_operator.decide import decide
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.events import Note, build_event, notes, refusal_note
 from trainingjob_operator.gateway import DaskQuestion, Gateway
+from trainingjob_operator.logs import speak_of
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.metrics import Metrics
 from trainingjob_operator.observe import DaskSeen, Observed, Refusal, Watermark, observe, strays
@@ -46,6 +47,10 @@ class JobKey(NamedTuple):
 
     namespace: str
     name: str
+
+    def __str__(self) -> str:
+        """Return it as the log has it."""
+        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class Reconciler:
         ApiFault
             If the API server did not take part; the pass is to be repeated later.
         """
+        speak_of(job=str(key))
         raw = await self._gateway.read_job(*key)
         if raw is None or not minds(self._settings, (raw["metadata"].get("labels") or {})):
             self._forget(key)
@@ -113,6 +119,7 @@ class Reconciler:
                 await self._remove_strays(key)
             return None
         subject = await _apart(read_subject, raw, self._parse_spec)
+        speak_of(job=str(key), uid=subject.owner.uid, attempt=subject.status.attempts)
         memory = self._memory.get(key)
         if memory is None or memory.uid != subject.owner.uid:
             self._forget(key)
@@ -189,31 +196,31 @@ class Reconciler:
             return PROGRESS_SECONDS - since
         # Before the status: a restart in between posts them again, and their names tell that they are there.
         for note in notes(subject.status, status, seen, step):
-            await self._post(key, subject, note, now)
+            await self._post(subject, note, now)
         version = await self._gateway.write_status(subject.owner, change, subject.resource_version)
         if version is not None:
             self._remember(key, version, now)
             self._metrics.changed(subject.status, status)
             self._metrics.seen(subject.owner.uid, *key, status)
-            _report_step(key, subject.status, status, step)
+            _report_step(subject.status, status, step)
         return None
 
     async def _tell_refusal(self, key: JobKey, subject: Subject, refusal: Refusal, now: datetime) -> None:
         """Make a report that is not believed visible, once."""
         if self._memory[key].refusal == refusal.digest:
             return
-        await self._post(key, subject, refusal_note(refusal, subject.status), now)
-        _log.warning("%s/%s: report refused (%s): %s", *key, refusal.kind, refusal.message)
+        await self._post(subject, refusal_note(refusal, subject.status), now)
+        _log.warning("report refused", extra={"reason": refusal.kind, "detail": refusal.message})
         self._metrics.refusals.labels(reason=refusal.kind).inc()
         self._memory[key] = replace(self._memory[key], refusal=refusal.digest)
 
-    async def _post(self, key: JobKey, subject: Subject, note: Note, now: datetime) -> None:
+    async def _post(self, subject: Subject, note: Note, now: datetime) -> None:
         try:
             await self._gateway.post_event(build_event(subject.owner, note, now))
         except ApiFault as fault:
             if not fault.refusal:
                 raise
-            _log.warning("%s/%s: event refused: %s", *key, fault)
+            _log.warning("event refused", extra=fault.fields)
 
     def _remember(self, key: JobKey, version: str, now: datetime) -> None:
         self._memory[key] = replace(self._memory[key], written_version=version, written_at=now)
@@ -256,6 +263,6 @@ def _dask_question(subject: Subject, settings: Settings) -> DaskQuestion | None:
     return DaskQuestion.EXISTENCE if settled else DaskQuestion.HEALTH
 
 
-def _report_step(key: JobKey, old: TrainingJobStatus, new: TrainingJobStatus, step: Step) -> None:
+def _report_step(old: TrainingJobStatus, new: TrainingJobStatus, step: Step) -> None:
     if old.phase is not new.phase:
-        _log.info("%s/%s: %s (%s)", *key, new.phase, step.reason)
+        _log.info("phase changed", extra={"phase": new.phase, "reason": step.reason})

@@ -88,7 +88,7 @@ class Service:
                 await self.list_all()
                 listed = True
             except ApiFault as fault:
-                _log.warning("the list of all jobs failed: %s", fault)
+                _log.warning("list of all jobs failed", extra=fault.fields)
             await asyncio.sleep(self._settings.resync_seconds if listed else FIRST_LIST_RETRY_SECONDS)
 
     async def run(self, watch: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -115,12 +115,13 @@ class WorkQueue(Generic[Key]):
             delay = await self._work(key)
         except ApiFault as fault:
             self._metrics.errors.labels(status=str(fault.status)).inc()
-            _log.log(logging.DEBUG if fault.conflict else logging.WARNING, "%s: %s", key, fault)
+            level = logging.DEBUG if fault.conflict else logging.WARNING
+            _log.log(level, "pass failed", extra={"job": str(key), **fault.fields})
             return self._back_off(key, fault.retry_after or 0.0)
         except Exception:  # noqa: BLE001  # whatever it is
             # A defect in one job's pass must not end the others'; it is seen in log and metrics.
             self._metrics.errors.labels(status="defect").inc()
-            _log.exception("%s: the pass failed", key)
+            _log.exception("pass failed", extra={"job": str(key)})
             return self._back_off(key, FIRST_DELAY)
         self._faults.pop(key, None)
         return delay

@@ -79,7 +79,7 @@ def test_names_columns_and_subresource():
     assert "preserveUnknownFields" not in crd["spec"]
     assert VERSION["subresources"] == {"status": {}}
     columns = [column["name"] for column in VERSION["additionalPrinterColumns"]]
-    assert columns == ["Phase", "Backend", "Model", "Best", "Progress", "Accepted", "Age"]
+    assert columns == ["Phase", "Reason", "Backend", "Model", "Best", "Progress", "Accepted", "Age"]
 
 
 @pytest.mark.parametrize(("path", "schema"), NODES, ids=[path for path, _ in NODES])

@@ -1,9 +1,12 @@
 """Start-up: what is wrong with the surroundings is said in one line, with exit status 2."""
 
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -14,9 +17,21 @@ from trainingjob_operator.__main__ import main
 PATIENCE = 60
 
 
+@pytest.fixture(autouse=True)
+def log():
+    """Leave the log of the tests as it was."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
+
+
 def test_a_missing_image_is_named(capsys):
     assert main({}) == 2
-    assert "TRAININGJOB_TRAINER_IMAGE" in capsys.readouterr().err
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["event"]) == ("error", "operator does not start")
+    assert "TRAININGJOB_TRAINER_IMAGE" in line["detail"]
 
 
 def test_no_cluster_is_said(capsys, monkeypatch, tmp_path):
@@ -64,3 +79,11 @@ def test_the_process_works_and_ends_when_it_is_asked_to(tmp_path):
             _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "Traceback" not in said
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert all({"time", "level", "event"} <= line.keys() for line in lines)
+    [start] = [line for line in lines if line["event"] == "operator starts"]
+    assert (start["version"], start["scope"]) == (version("trainingjob"), "team")
+    assert (start["class"], start["image"]) == ("stable", "x")
+    managers = {agent.split("/")[0] for agent in server.agents}
+    assert f"trainingjob-operator/{version('trainingjob')}" in server.agents
+    assert not managers & {"OpenAPI-Generator"}

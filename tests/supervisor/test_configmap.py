@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -51,7 +52,11 @@ def test_the_server_of_the_accounts_authority_is_given_the_token(account: Accoun
         (account.folder / "token").write_text("rotated\n")
         reports.write(REPORT)
     assert [one.method for one in server.asked] == ["GET", "PATCH"]
-    assert {one.path for one in server.asked} == {"/api/v1/namespaces/team/configmaps/churn-report"}
+    path = "/api/v1/namespaces/team/configmaps/churn-report"
+    assert [one.path for one in server.asked] == [path, f"{path}?fieldManager=trainingjob-trainer"]
+    assert {one.headers["user-agent"] for one in server.asked} == {
+        f"trainingjob-trainer/{version('trainingjob')}"
+    }
     assert [one.headers["authorization"] for one in server.asked] == ["Bearer very-secret", "Bearer rotated"]
 
 

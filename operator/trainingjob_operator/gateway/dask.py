@@ -110,7 +110,7 @@ class DaskGateway:
             await self._api.call("DELETE", path, body=options)
         except ApiFault as fault:
             if fault.status == HTTPStatus.FORBIDDEN:
-                _log.warning("%s/%s: %s", owner.namespace, owner.name, fault)
+                _log.warning("part of the Dask cluster not deleted", extra=fault.fields)
             elif not fault.not_found:
                 raise
 

@@ -198,7 +198,7 @@ class Gateway:
             await self._api.call("DELETE", path_of("v1", "pods", namespace, pod.name), body=options)
         except ApiFault as fault:
             if fault.refusal:
-                _log.warning("pod %s/%s is not deleted: %s", namespace, pod.name, fault)
+                _log.warning("pod not deleted", extra={"pod": pod.name, **fault.fields})
             elif not (fault.not_found or fault.conflict):
                 raise
 

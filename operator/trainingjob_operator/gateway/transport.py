@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any, Final
 
 import aiohttp
@@ -15,9 +16,11 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from trainingjob_api.text import shorten
 from trainingjob_operator.errors import ApiFault, OperatorError
+from trainingjob_operator.names import MANAGED_BY
 
 __all__ = ["Transport", "connect", "path_of"]
 
+_WRITES: Final = frozenset({"POST", "PATCH"})
 MAX_ANSWER_TEXT: Final = 500
 MOST_SKEW: Final = timedelta(seconds=5)
 """Clocks that differ by less count as equal: the header of an answer has whole seconds."""
@@ -41,7 +44,9 @@ async def connect() -> ApiClient:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except ConfigException as error:
             raise OperatorError(f"no cluster: neither a service account nor a kubeconfig: {error}") from error
-    return ApiClient(configuration)
+    client = ApiClient(configuration)
+    client.user_agent = f"{MANAGED_BY}/{version('trainingjob')}"
+    return client
 
 
 class Transport:
@@ -83,12 +88,28 @@ class Transport:
         content: str = "application/json",
     ) -> dict[str, Any]:
         """Call and return the answer; every trouble becomes an :class:`ApiFault`."""
+        try:
+            return await self._call(method, path, query or {}, body, content)
+        except ApiFault as fault:
+            fault.request = (method, path)
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        content: str,
+    ) -> dict[str, Any]:
+        if method in _WRITES:
+            query = {**query, "fieldManager": MANAGED_BY}
         headers = {"Content-Type": content, "Accept": "application/json"}
         try:
             method, url, headers, _, _ = await self._client.param_serialize(
                 method,
                 path,
-                query_params=list((query or {}).items()),
+                query_params=list(query.items()),
                 header_params=headers,
                 auth_settings=["BearerToken"],
             )
@@ -110,10 +131,8 @@ class Transport:
             return
         skew = timedelta() if abs(found) < MOST_SKEW else found
         if abs(skew - self._skew) >= MOST_SKEW:
-            _log.warning(
-                "the API server's clock is %.0f s ahead of this one; that one is in force",
-                skew.total_seconds(),
-            )
+            ahead = round(skew.total_seconds())
+            _log.warning("the API server's clock is in force", extra={"aheadSeconds": ahead})
             self._skew = skew
 
 

@@ -47,6 +47,7 @@ class DirectClient:
         self.store = store
         self.faults = list(faults)
         self.requests = []
+        self.queries = []
         self.stale = {}
         """Paths that are answered from the past: an API server's cache may lag."""
         self.headers = {}
@@ -61,6 +62,7 @@ class DirectClient:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         self.requests.append((method, parts.path))
+        self.queries.append((method, query))
         _, plural, _, _, sub = parse(parts.path)
         plural = f"{plural}/{sub}" if sub else plural
         fault = next((one for one in self.faults if one.hits(method, plural)), None)

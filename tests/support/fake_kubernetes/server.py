@@ -30,6 +30,7 @@ class Server:
         self.expire = 0
         self.deaf = False
         self.watches = 0
+        self.agents = set()
         self.address = ""
         self._started = threading.Event()
 
@@ -57,6 +58,7 @@ class Server:
         await runner.cleanup()
 
     async def _answer(self, request):
+        self.agents.add(request.headers.get("User-Agent", ""))
         known = discovery(request.path)
         if known is not None:
             return web.json_response(known)

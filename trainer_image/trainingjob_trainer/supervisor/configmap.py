@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,8 @@ from trainingjob_trainer.errors import SpecInvalid
 __all__ = ["REPORT_KEY", "ReportMap"]
 
 REPORT_KEY = "report.json"
+MANAGER = "trainingjob-trainer"
+"""The name under which the API server keeps who has written what."""
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS = 10.0
 _ATTEMPTS = 4
@@ -85,6 +88,7 @@ class ReportMap:
             base_url=f"https://{shown}:{port}",
             verify=ssl.create_default_context(cafile=str(account / "ca.crt")),
             timeout=_TIMEOUT_SECONDS,
+            headers={"User-Agent": f"{MANAGER}/{version('trainingjob')}"},
             trust_env=False,
         )
         return cls(client, f"/api/v1/namespaces/{namespace}/configmaps/{name}", account=account)
@@ -112,10 +116,15 @@ class ReportMap:
 
     def _request(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:
         headers = {"Content-Type": "application/merge-patch+json"} if body is not None else {}
+        params = {"fieldManager": MANAGER} if body is not None else {}
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 response = self._client.request(
-                    method, self._path, json=body, headers={**headers, **self._account.headers()}
+                    method,
+                    self._path,
+                    params=params,
+                    json=body,
+                    headers={**headers, **self._account.headers()},
                 )
                 if response.status_code not in _PASSING or attempt == _ATTEMPTS:
                     response.raise_for_status()
