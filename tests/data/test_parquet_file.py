@@ -99,3 +99,12 @@ def test_a_named_index_is_a_column_like_any_other(tmp_path: Path) -> None:
     frame, names = read_parquet(tmp_path / "t.parquet", SETTINGS)
     assert list(frame.columns) == ["a", "at"]
     assert names == ("at",)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"no JSON", b"[1]", b'{"index_columns": 1}', b"\xff"])
+def test_a_note_of_pandas_that_is_none_names_no_index(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.table({"a": [1, 2]})
+    pq.write_table(table.replace_schema_metadata({b"pandas": text}), path)
+    frame, index = read_parquet(path, SETTINGS)
+    assert (list(frame.columns), index) == (["a"], ())

@@ -39,13 +39,18 @@ def read_parquet(path: Path, settings: TrainerSettings) -> tuple[pd.DataFrame, t
         raise DataError(
             "DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again"
         ) from error
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    # pandas parses its own note of the table even where that is to be ignored.
+    frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas(ignore_metadata=True)
     return frame, tuple(name for name in columns if name in index)
 
 
 def _index_names(file: pq.ParquetFile) -> frozenset[str]:
-    metadata = file.schema_arrow.pandas_metadata or {}
-    return frozenset(name for name in metadata.get("index_columns", ()) if isinstance(name, str))
+    try:
+        metadata = file.schema_arrow.pandas_metadata or {}
+        return frozenset(name for name in metadata.get("index_columns", ()) if isinstance(name, str))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        # What pandas writes beside the table is JSON, and here it is not: then no column is an index.
+        return frozenset()
 
 
 def _check_metadata(file: pq.ParquetFile, settings: TrainerSettings) -> list[str]:
