@@ -256,7 +256,7 @@ STARTING_TROUBLES = [
             ]
         },
         "Unschedulable",
-        "Insufficient cpu",
+        "3 Insufficient cpu.; lower spec.nJobs, spec.memoryLimitMb or spec.trainer.resources, or add nodes",
         id="unschedulable",
     ),
     pytest.param(

@@ -186,7 +186,9 @@ def _trouble(
         _evicted(status)
         or _ended(state.get("terminated"), limit)
         or cannot_start(state.get("waiting"), secrets, "the trainer")
-        or unscheduled(status, "the trainer")
+        or unscheduled(
+            status, "the trainer", "lower spec.nJobs, spec.memoryLimitMb or spec.trainer.resources"
+        )
     )
 
 
@@ -253,8 +255,8 @@ def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who
     return None
 
 
-def unscheduled(status: dict[str, Any], who: str) -> Trouble | None:
-    """Return why no node takes a pod; *who* it is of, in words."""
+def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Trouble | None:
+    """Return why no node takes a pod; *who* it is of, and what makes it smaller, in words."""
     scheduled = _condition(status, "PodScheduled")
     if not scheduled or scheduled.get("status") != "False":
         return None
@@ -264,7 +266,14 @@ def unscheduled(status: dict[str, Any], who: str) -> Trouble | None:
         return _no_claim(missing.group(1))
     if scheduled.get("reason") != "Unschedulable":
         return None
-    return Trouble(reasons.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}")
+    return Trouble(
+        reasons.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}{_smaller(text, way_out)}"
+    )
+
+
+def _smaller(text: str, way_out: str) -> str:
+    """Return which fields make a pod smaller, where it is its size that no node has left."""
+    return f"; {way_out}, or add nodes" if way_out and "Insufficient" in text else ""
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
