@@ -1,7 +1,6 @@
 """The parent with children that are no processes: what it tells, publishes and leaves behind."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -12,29 +11,15 @@ from typing import Any
 
 import pytest
 
-from support.jobs import job
-from trainingjob_api import (
-    Best,
-    FindingNote,
-    ModelSource,
-    Report,
-    ResolvedRun,
-    Severity,
-    Stage,
-    parse_report,
-    resolve,
-)
+from support.house import BEST, Child, House, evaluate_and_crash, refuse, save
+from trainingjob_api import FindingNote, ModelSource, Report, ResolvedRun, Severity, Stage
 from trainingjob_api.report import MAX_FINDINGS
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import (
     DataReady,
     Event,
-    Failed,
     FellBack,
-    ModelReady,
     Opened,
-    Saved,
-    StageChanged,
     Warned,
 )
 from trainingjob_trainer.settings import TrainerSettings
@@ -44,75 +29,6 @@ from trainingjob_trainer.supervisor.reporter import file_sink
 from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
 from trainingjob_trainer.supervisor.workspace import Workspace
-
-BEST = Best(
-    pipeline="PCA → Ridge",
-    score="0.9",
-    holdout_score="0.8",
-    baseline_score="0.7",
-    baseline_holdout_score="0.6",
-)
-Child = Callable[[Workspace, ResolvedRun, Callable[[Event], None]], ChildEnd]
-
-
-def save(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
-    tell(StageChanged(stage=Stage.SEARCHING))
-    tell(ModelReady(model_source=ModelSource.TPOT, best=BEST, stopped_by="time"))
-    workspace.artifacts.mkdir(parents=True)
-    (workspace.artifacts / "model.joblib").write_bytes(b"model")
-    workspace.set_state("saved", run)
-    tell(Saved(journal_digest="ab"))
-    return ChildEnd(ended=Ended.SAVED, message="")
-
-
-def evaluate_and_crash(workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
-    workspace.journal.write_text("{}\n")
-    return ChildEnd(ended=Ended.CRASHED, message="the search process was ended by signal 9")
-
-
-def refuse(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
-    failure = Failed(reason="TargetColumnMissing", message="there is no column 'y'", exit_code=2)
-    return ChildEnd(ended=Ended.FAILED, message=failure.message, failure=failure)
-
-
-class House:
-    """Runs a job whose children are functions, called one after the other."""
-
-    def __init__(self, folder: Path, **spec: Any) -> None:
-        self.output = folder / "runs"
-        self.run = resolve(job("churn", output={"uri": f"file://{self.output}"}, **spec), {})
-        self.modes: list[Mode] = []
-        self.events: list[Event] = []
-        self.histories: list[dict[str, Any]] = []
-        self.limits: list[float] = []
-        self.on_start: Callable[[int], None] = lambda _pid: None
-
-    def __call__(self, *children: Child, **options: Any) -> RunResult:
-        left = list(children)
-
-        def start(arguments: list[str], *, on_event: Callable[[Event], None], **others: Any) -> ChildEnd:
-            home, uid, mode = arguments
-            self.limits.append(others["limit_seconds"])
-            self.on_start = others["on_start"]
-            self.modes.append(Mode(mode))
-            workspace = Workspace(home=Path(home), uid=uid, resumed=True)
-            self.histories.append(json.loads(workspace.history_file.read_text()))
-            return left.pop(0)(workspace, self.run, on_event)
-
-        try:
-            return supervise(
-                self.run, RunOptions(**options), TrainerSettings(), self.events.append, start=start
-            )
-        finally:
-            assert not left, "a child was not called"
-
-    @property
-    def homes(self) -> list[Path]:
-        return sorted(path for path in self.output.glob("churn-*") if path.is_dir())
-
-    def report(self) -> Report:
-        (home,) = self.homes
-        return parse_report((home / ".work" / "report.json").read_text())
 
 
 @pytest.fixture
@@ -124,7 +40,11 @@ def test_a_saved_model_is_published_and_reported(house: House) -> None:
     result = house(save)
     (home,) = house.homes
     assert (home / "model.joblib").read_bytes() == b"model"
-    assert [artifact.name for artifact in result.artifacts] == ["model.joblib", "manifest.json"]
+    assert [artifact.name for artifact in result.artifacts] == [
+        "model.joblib",
+        "report.json",
+        "manifest.json",
+    ]
     assert result.best == BEST
     assert (result.model_source, result.stopped_by, result.resumed) == (ModelSource.TPOT, "time", False)
     report = house.report()
@@ -221,7 +141,11 @@ def test_a_run_that_was_saved_but_not_published_only_publishes(
     result = house()
     assert house.modes == [Mode.FULL], "no second child"
     assert result.best == BEST
-    assert [artifact.name for artifact in result.artifacts] == ["model.joblib", "manifest.json"]
+    assert [artifact.name for artifact in result.artifacts] == [
+        "model.joblib",
+        "report.json",
+        "manifest.json",
+    ]
 
 
 def test_a_patient_run_publishes_when_the_storage_is_back(

@@ -15,10 +15,24 @@ import errno
 from pathlib import Path
 from typing import ClassVar, Final
 
+__all__ = [
+    "FULL_DISK",
+    "MAY_COME",
+    "DataError",
+    "RunFailed",
+    "SpecInvalid",
+    "TrainingError",
+    "folder_unusable",
+    "once_begun",
+]
+
 FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the system says of a disk that takes no more."""
 
-__all__ = ["FULL_DISK", "DataError", "RunFailed", "SpecInvalid", "TrainingError", "folder_unusable"]
+MAY_COME = frozenset(
+    {"BucketNotFound", "ClaimNotMounted", "CredentialsMissing", "CredentialsRefused", "OutputNotWritable"}
+)
+"""Reasons that end a job which has done nothing yet. Once it has, what worked may work again."""
 
 
 class TrainingError(Exception):
@@ -67,3 +81,10 @@ def folder_unusable(folder: Path, error: OSError) -> RunFailed:
         f"{folder} cannot be written to ({error.strerror}); free space there, change its permissions or "
         "choose another folder. What was evaluated is kept, and the same command continues the run",
     )
+
+
+def once_begun(error: TrainingError) -> TrainingError:
+    """Return the error as a job meets it that has done work already: a refusal is retried by another pod."""
+    if isinstance(error, SpecInvalid) and error.reason in MAY_COME:
+        return RunFailed(error.reason, error.message)
+    return error

@@ -14,7 +14,14 @@ from trainingjob_api import Artifact
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.storage.journal_store import FolderState
 from trainingjob_trainer.storage.latest import latest_bytes
-from trainingjob_trainer.storage.manifest import Manifest, ManifestEntry, sha256_of, verify_folder
+from trainingjob_trainer.storage.manifest import (
+    MAX_DOCUMENT_BYTES,
+    Manifest,
+    ManifestEntry,
+    checked,
+    sha256_of,
+    verify_folder,
+)
 from trainingjob_trainer.storage.names import LATEST, MANIFEST, STATE, folder_name
 
 __all__ = ["FolderOutput"]
@@ -98,6 +105,15 @@ class FolderOutput:
         target = self.path(name, uid8)
         manifest = verify_folder(target)
         return self._artifacts(target.name, manifest, (target / MANIFEST).read_bytes())
+
+    def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
+        """Return a small artifact; see `Output.read`."""
+        path = self.path(name, uid8) / artifact.name
+        try:
+            with path.open("rb") as stream:
+                return checked(stream.read(MAX_DOCUMENT_BYTES + 1), artifact)
+        except OSError:
+            return checked(None, artifact)
 
     def state(self, name: str, uid8: str) -> FolderState:
         """Return the store of a run's state objects."""

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from trainingjob_api import Artifact
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.storage.names import MANIFEST, is_artifact_name
 
-__all__ = ["SCHEMA_VERSION", "Manifest", "ManifestEntry", "publishable", "sha256_of", "verify_folder"]
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "SCHEMA_VERSION",
+    "Manifest",
+    "ManifestEntry",
+    "checked",
+    "publishable",
+    "sha256_of",
+    "verify_folder",
+]
 
 SCHEMA_VERSION = "1.0"
-MAX_MANIFEST_BYTES = 256 * 1024
+MAX_MANIFEST_BYTES = MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_ENTRIES = 200
 _CHUNK = 1024 * 1024
 _DIGEST_LENGTH = 64
@@ -131,6 +141,19 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while piece := stream.read(_CHUNK):
             yield piece
+
+
+def checked(raw: bytes | None, artifact: Artifact) -> bytes:
+    """Return the content of an artifact if it is the one that its manifest lists.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``ArtifactMismatch``.
+    """
+    if raw is None or hashlib.sha256(raw).hexdigest() != artifact.sha256:
+        raise RunFailed("ArtifactMismatch", f"{artifact.uri} is not the file that {MANIFEST} lists")
+    return raw
 
 
 def publishable(folder: Path) -> list[Path]:

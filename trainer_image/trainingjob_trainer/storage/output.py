@@ -67,6 +67,15 @@ class Output(Protocol):
             ``StorageUnreachable``.
         """
 
+    def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
+        """Return a published artifact of at most 256 KiB.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``ArtifactMismatch`` if it is missing, larger or another one; ``StorageUnreachable``.
+        """
+
     def state(self, name: str, uid8: str) -> StateStore:
         """Return the store of a run's small state objects, such as the journal's mirror."""
 

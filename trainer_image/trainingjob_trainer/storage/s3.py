@@ -15,7 +15,7 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
 from trainingjob_trainer.storage.journal_store import S3State
 from trainingjob_trainer.storage.latest import latest_bytes
-from trainingjob_trainer.storage.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestEntry
+from trainingjob_trainer.storage.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestEntry, checked
 from trainingjob_trainer.storage.names import LATEST, MANIFEST, STATE, folder_name
 from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
@@ -150,6 +150,11 @@ class S3Output:
                     "ArtifactMismatch", f"s3://{self._bucket}/{key} is not the object that {MANIFEST} lists"
                 )
         return self._artifacts(base, manifest, _entry(MANIFEST, raw))
+
+    def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
+        """Return a small artifact; see `Output.read`."""
+        key = f"{self._prefix}{folder_name(name, uid8)}/{artifact.name}"
+        return checked(self._run("reading", key, lambda: self._read(key), "StorageUnreachable"), artifact)
 
     def state(self, name: str, uid8: str) -> S3State:
         """Return the store of a run's state objects."""

@@ -4,6 +4,7 @@ The journal holds results and no code, so a mirror that was tampered with can at
 must share its digests of spec and data with the run, and every pipeline in it is built over the allow-list.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -87,11 +88,12 @@ class Mirror:
         self._tell()
 
     def drop(self) -> None:
-        """Remove the copy of a run that is finished."""
+        """Remove the copy of a run that is finished; one that stays is no reason to fail."""
         # A copy that ends after this would bring the state back.
         if self._wait(self._flush_seconds):
             for key in self._files:
-                self._store.delete(key)
+                with contextlib.suppress(TrainingError, OSError):
+                    self._store.delete(key)
 
     def _begin(self) -> None:
         self._pushed = time.monotonic()

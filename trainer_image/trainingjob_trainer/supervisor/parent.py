@@ -16,8 +16,15 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
-from trainingjob_api import Report, ResolvedRun, Stage
-from trainingjob_trainer.errors import FULL_DISK, RunFailed, SpecInvalid, TrainingError, folder_unusable
+from trainingjob_api import Artifact, Report, ResolvedRun, Stage
+from trainingjob_trainer.errors import (
+    FULL_DISK,
+    RunFailed,
+    SpecInvalid,
+    TrainingError,
+    folder_unusable,
+    once_begun,
+)
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
@@ -25,7 +32,7 @@ from trainingjob_trainer.supervisor.guard import ClusterGuard
 from trainingjob_trainer.supervisor.ladder import INLINE, clock_limit, first_ladder, rungs_left, step_down
 from trainingjob_trainer.supervisor.mirror import Mirror
 from trainingjob_trainer.supervisor.mode import Mode
-from trainingjob_trainer.supervisor.publishing import result_of, upload
+from trainingjob_trainer.supervisor.publishing import find_published, insist, keep_report, result_of, upload
 from trainingjob_trainer.supervisor.reporter import Reporter, file_sink
 from trainingjob_trainer.supervisor.result import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended, Patience, watch_child
@@ -34,6 +41,7 @@ from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace, 
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
+_ACCEPTED = "Attempt {number} had published its result; it is kept, and nothing was trained again."
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
@@ -90,7 +98,17 @@ def supervise(
         credentials_dir=settings.output_credentials_dir,
         settings=settings,
     )
-    output.check()
+    begun = options.attempt > 1
+    try:
+        insist(
+            output.check,
+            patience_seconds=options.refusal_patience_seconds if begun else 0.0,
+            interrupted=lambda: False,
+        )
+    except TrainingError as error:
+        if begun:
+            raise once_begun(error) from error
+        raise
     root = run_root(run, options)
     with _full_disk(root):
         workspace = open_workspace(root, run, fresh=options.fresh)
@@ -117,21 +135,27 @@ def supervise(
         )
         try:
             with supervision.signals():
+                supervision.keep_elsewhere(output)
+                if (done := supervision.accept(output)) is not None:
+                    return done
                 if workspace.saved:
                     reporter.restore(workspace.report_file)
                 else:
-                    supervision.keep_elsewhere(output)
+                    supervision.fetch()
                     supervision.train()
                 return supervision.publish(output)
         except Interrupted:
             supervision.leave()
             raise
         except TrainingError as error:
+            failure = once_begun(error) if supervision.begun else error
             supervision.leave()
-            supervision.tell(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
-            if not workspace.saved and (isinstance(error, SpecInvalid) or not workspace.journal.exists()):
+            supervision.tell(
+                Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code)
+            )
+            if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
-            raise
+            raise failure from error
 
 
 @contextmanager
@@ -169,19 +193,42 @@ class _Supervision:
         self.reporter.take(event)
         self.listener(event)
 
-    def keep_elsewhere(self, output: Output) -> None:
-        """Mirror journal and clock in the output of a job that may be continued on another machine.
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been computed that another attempt can go on with."""
+        return self.options.attempt > 1 or self.workspace.saved or self.workspace.journal.exists()
 
-        Raises
-        ------
-        RunFailed
-            If an earlier attempt's mirror cannot be read.
-        """
+    def keep_elsewhere(self, output: Output) -> None:
+        """Mirror journal and clock in the output of a job that may be continued on another machine."""
         if self.run.uid is None:
             return
         store = output.state(self.run.name, self.workspace.uid8)
         self.mirror = Mirror(store, self.workspace, lambda message: self.tell(Warned(message=message)))
-        self.mirror.fetch()
+
+    def fetch(self) -> None:
+        """Take up an earlier attempt's mirror.
+
+        Raises
+        ------
+        RunFailed
+            If it cannot be read.
+        """
+        if self.mirror is not None:
+            self.mirror.fetch()
+
+    def accept(self, output: Output) -> RunResult | None:
+        """Return the result that an earlier attempt of the same job has published whole, or None.
+
+        That attempt ended before anybody heard of it; to train again could only make it worse.
+        """
+        if self.run.uid is None:
+            return None
+        there = find_published(output, self.run, self.workspace.uid8)
+        if there is None:
+            return None
+        self.reporter.adopt(there.report)
+        self.tell(Warned(message=_ACCEPTED.format(number=there.report.attempt)))
+        return self.end(there.artifacts)
 
     def leave(self) -> None:
         """Bring the mirror up to date before a run ends without a model."""
@@ -225,22 +272,24 @@ class _Supervision:
         TrainingError
             If the output does not take it; the artifacts are kept and the next run only publishes.
         """
-        workspace = self.workspace
         self.tell(StageChanged(stage=Stage.UPLOADING))
-        artifacts = upload(
-            output,
-            workspace,
-            self.run.name,
+        keep_report(self.workspace, self.reporter.snapshot())
+        artifacts = insist(
+            lambda: upload(output, self.workspace, self.run, self.reporter),
             patience_seconds=self.options.upload_patience_seconds,
             on_trouble=self.reporter.trouble,
             interrupted=lambda: self.interrupts > 0,
         )
+        return self.end(artifacts)
+
+    def end(self, artifacts: tuple[Artifact, ...]) -> RunResult:
+        """Report artifacts that stand, and leave nothing else behind."""
         self.reporter.finish(artifacts)
-        workspace.set_state("finished", self.run)
-        workspace.clean()
+        self.workspace.set_state("finished", self.run)
+        self.workspace.clean()
         if self.mirror is not None:
             self.mirror.drop()
-        return result_of(self.run, workspace, self.reporter, artifacts)
+        return result_of(self.run, self.workspace, self.reporter, artifacts)
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -273,7 +322,7 @@ class _Supervision:
             self.tell(Warned(message=_STOPPING))
         if self.mirror is not None:
             self.mirror.push()
-        if not isinstance(event, Heartbeat):
+        if not isinstance(event, Heartbeat | Failed):  # a failure is told when the run ends by it
             self.guard.hear(event)
             self.tell(event)
 

@@ -19,6 +19,7 @@ from trainingjob_trainer.events import Event
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.configmap import ReportMap
 from trainingjob_trainer.supervisor.parent import supervise
+from trainingjob_trainer.supervisor.publishing import REFUSAL_SECONDS
 from trainingjob_trainer.supervisor.result import Interrupted, RunOptions
 
 __all__ = ["EXIT_STOPPED", "RUN_FILE", "run_pod"]
@@ -72,6 +73,7 @@ def run_pod(
         save_on_signal=False,
         report_seconds=_REPORT_SECONDS,
         upload_patience_seconds=_UPLOAD_PATIENCE_SECONDS,
+        refusal_patience_seconds=REFUSAL_SECONDS,
     )
     uid = environment.get(_UID, "")
     try:

@@ -1,41 +1,119 @@
-"""The last step of a run: its artifacts into the output, and what its caller gets."""
+"""The last step of a run: its artifacts into the output, unless a better result of the same job is there."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from trainingjob_api import Artifact, ResolvedRun
-from trainingjob_trainer.errors import RunFailed
+from trainingjob_api import Artifact, ModelSource, Report, ReportError, ResolvedRun, dump_report, parse_report
+from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.storage import Output
 from trainingjob_trainer.supervisor.reporter import Reporter
 from trainingjob_trainer.supervisor.result import Interrupted, RunResult, accepted
-from trainingjob_trainer.supervisor.workspace import Workspace
+from trainingjob_trainer.supervisor.workspace import Workspace, write_text
 
-__all__ = ["result_of", "upload"]
+__all__ = [
+    "REFUSAL_SECONDS",
+    "Published",
+    "find_published",
+    "insist",
+    "is_better",
+    "keep_report",
+    "result_of",
+    "upload",
+]
 
+REPORT = "report.json"
+"""The report among the artifacts: what a later attempt needs to end as the one that published did."""
+
+REFUSAL_SECONDS = 180.0
+"""The kubelet takes up to 90 s to replace the files of a Secret that was rotated."""
 _PAUSE_SECONDS = 3.0
 
+T = TypeVar("T")
 
-def upload(
-    output: Output,
-    workspace: Workspace,
-    name: str,
-    *,
-    patience_seconds: float,
-    on_trouble: Callable[[str, str], None],
-    interrupted: Callable[[], bool],
-) -> tuple[Artifact, ...]:
-    """Publish, again and again while the caller is patient: nobody else has what was saved here.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What an attempt of a job has published whole: its report and its artifacts."""
+
+    report: Report
+    artifacts: tuple[Artifact, ...]
+
+
+def find_published(output: Output, run: ResolvedRun, uid8: str) -> Published | None:
+    """Return the verified result of an earlier attempt of the same job, or None if there is none.
+
+    Raises
+    ------
+    TrainingError
+        If the output does not answer or refuses to.
+    """
+    try:
+        artifacts = tuple(output.verify(run.name, uid8))
+        own = next((one for one in artifacts if one.name == REPORT), None)
+        report = None if own is None else parse_report(output.read(run.name, uid8, own).decode())
+    except RunFailed as failure:
+        if failure.reason == "StorageUnreachable":
+            raise
+        return None
+    except (ReportError, UnicodeDecodeError):
+        return None
+    if report is None or report.digests is None or report.best is None or report.model_source is None:
+        return None
+    same = report.job_uid == run.uid and report.digests.spec == run.search_digest()
+    return Published(report=report, artifacts=artifacts) if same else None
+
+
+def is_better(new: Mapping[str, Any], old: Report) -> bool:
+    """Return whether a result is to replace the published one of the same job.
+
+    A model beats a baseline. Scores count where they were measured on the same rows and in the same metric;
+    otherwise what is published stays, since it may be in use.
 
     Parameters
     ----------
-    output
-        Where to.
-    workspace
-        Holds the artifacts.
-    name
-        Of the job.
+    new
+        Fields of the report.
+    old
+        The report of the published result.
+    """
+    best, known, digests = new["best"], old.best, old.digests
+    if known is None or digests is None or new["digests"].data != digests.data:
+        return True
+    if new["model_source"] != old.model_source:
+        return bool(new["model_source"] is ModelSource.TPOT)
+    if old.resolved is None or new["resolved"].metric != old.resolved.metric:
+        return False
+    if (best.train_rows, best.test_rows) == (known.train_rows, known.test_rows):
+        return _greater(best.score, known.score)
+    if best.holdout_rows == known.holdout_rows:
+        return _greater(best.holdout_score, known.holdout_score)
+    return False
+
+
+def _greater(one: str | None, other: str | None) -> bool:
+    return one is not None and (other is None or float(one) > float(other))
+
+
+def insist(
+    action: Callable[[], T],
+    *,
+    patience_seconds: float,
+    on_trouble: Callable[[str, str], None] = lambda _reason, _message: None,
+    interrupted: Callable[[], bool],
+) -> T:
+    """Use the storage, again and again while the caller is patient.
+
+    A refusal may pass, too: rotated keys are read again for each request.
+
+    Parameters
+    ----------
+    action
+        What to do.
     patience_seconds
-        How long an output that does not take them is tried again.
+        How long an output that fails is tried again; one that refuses, 180 s at most.
     on_trouble
         Called with the reason and the message of each failure that is tried again.
     interrupted
@@ -43,22 +121,57 @@ def upload(
 
     Raises
     ------
-    RunFailed
-        If the output has not taken them in time.
+    TrainingError
+        If the output has failed all that time.
     Interrupted
         If a signal came.
     """
-    end = time.monotonic() + patience_seconds
+    begun = time.monotonic()
     while True:
         try:
-            return tuple(output.publish(workspace.artifacts, name, workspace.uid8))
-        except RunFailed as failure:
+            return action()
+        except TrainingError as failure:
+            if isinstance(failure, SpecInvalid) and failure.reason not in MAY_COME:
+                raise
             if interrupted():
                 raise Interrupted("Interrupted", f"a signal ended the upload; {failure.message}") from failure
-            if time.monotonic() >= end:
+            refused = isinstance(failure, SpecInvalid)
+            patience = min(patience_seconds, REFUSAL_SECONDS) if refused else patience_seconds
+            if time.monotonic() - begun >= patience:
                 raise
             on_trouble(failure.reason, failure.message)
             time.sleep(_PAUSE_SECONDS)
+
+
+def keep_report(workspace: Workspace, report: Report) -> None:
+    """Put the report among the artifacts, once: a repeated upload sends the same bytes."""
+    path = workspace.artifacts / REPORT
+    if not path.exists():
+        # The model counts for more than a later attempt's way out.
+        with contextlib.suppress(ReportError):
+            write_text(path, dump_report(report))
+
+
+def upload(
+    output: Output, workspace: Workspace, run: ResolvedRun, reporter: Reporter
+) -> tuple[Artifact, ...]:
+    """Publish what is saved, unless an attempt of the same job has published something as good or better.
+
+    Returns
+    -------
+    tuple of Artifact
+        What stands in the output; the reporter has the report that belongs to it.
+
+    Raises
+    ------
+    TrainingError
+        If the output does not take it.
+    """
+    there = find_published(output, run, workspace.uid8)
+    if there is None or is_better(reporter.state_, there.report):
+        return tuple(output.publish(workspace.artifacts, run.name, workspace.uid8))
+    reporter.adopt(there.report)
+    return there.artifacts
 
 
 def result_of(

@@ -140,6 +140,22 @@ class Reporter:
                 "ReportUnreadable", f"{path} cannot be read: {error}; start anew with --fresh"
             ) from error
         self._sequence = report.sequence
+        self._take_up(report)
+
+    def adopt(self, report: Report) -> None:
+        """Take up the report of the attempt whose result stands in the output."""
+        if report.pod_uid != self.state_["pod_uid"]:
+            # Where the last report was lost, that attempt is the last one known.
+            self.state_["attempt"] = max(self.state_["attempt"], report.attempt + 1)
+        self._take_up(report)
+
+    def snapshot(self) -> Report:
+        """Return the report of a run that is done but for its publication."""
+        fields = {name: value for name, value in self.state_.items() if value is not None}
+        done = {"stage": Stage.FINISHED, "final": True, "written_at": datetime.now(UTC)}
+        return Report(sequence=self._sequence, **{**fields, **done})
+
+    def _take_up(self, report: Report) -> None:
         self.state_.update({name: value for name, value in report if name not in _OWN and value is not None})
 
     def trouble(self, reason: str, message: str) -> None:

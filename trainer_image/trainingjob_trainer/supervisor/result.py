@@ -48,6 +48,8 @@ class RunOptions:
         Between two reports that differ only in progress.
     upload_patience_seconds
         How long publishing is begun again where the output does not take the artifacts.
+    refusal_patience_seconds
+        How long an attempt that is not the first waits for an output that it cannot use.
     """
 
     work_dir: Path = Path(".trainingjob")
@@ -58,6 +60,7 @@ class RunOptions:
     save_on_signal: bool = True
     report_seconds: float = 2.0
     upload_patience_seconds: float = 0.0
+    refusal_patience_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,20 @@ from trainingjob_api import ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.storage import folder_name
 
-__all__ = ["Workspace", "open_workspace", "write_json"]
+__all__ = ["Workspace", "open_workspace", "write_json", "write_text"]
 
 _UID_CHARS = 8
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of either."""
+    write_text(path, json.dumps(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as `write_json` writes JSON."""
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(data))
+    partial.write_text(text)
     partial.replace(path)
 
 
