@@ -30,7 +30,8 @@ _UID = "TRAININGJOB_JOB_UID"
 _DIGEST = "TRAININGJOB_PLAN_DIGEST"
 _WORK_DIR = "/var/run/trainingjob/work"
 _REPORT_SECONDS = 15.0
-_LAST_WORD_SECONDS = 60.0
+_LAST_WORD_SECONDS = 180.0
+"""The operator makes a deleted ConfigMap or Role again about a minute after reports fall silent."""
 _UPLOAD_PATIENCE_SECONDS = 480.0
 """Less than the grace of the default deadline. What is saved is lost with the pod."""
 
