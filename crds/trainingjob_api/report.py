@@ -18,6 +18,7 @@ from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import Backend, ModelSource, Severity, Stage
 
 __all__ = [
+    "MAX_ATTEMPT",
     "MAX_FINDINGS",
     "MAX_REPORT_BYTES",
     "REPORT_SCHEMA_VERSION",
@@ -33,6 +34,7 @@ __all__ = [
 REPORT_SCHEMA_VERSION: Literal[1] = 1
 MAX_REPORT_BYTES = 256 * 1024
 MAX_FINDINGS = 30
+MAX_ATTEMPT = 1_000_000
 
 
 class ReportError(ValueError):
@@ -80,7 +82,7 @@ class Report(StatusModel):
 
     schema_version: Literal[1] = Field(default=REPORT_SCHEMA_VERSION, description="Version of this schema.")
     job_uid: Uid = Field(description="Uid of the TrainingJob.")
-    attempt: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(
+    attempt: Annotated[StrictInt, Field(ge=1, le=MAX_ATTEMPT)] = Field(
         default=1, description="Number of the attempt."
     )
     pod_uid: Uid | None = Field(default=None, description="Uid of the trainer's pod; unset in a local run.")

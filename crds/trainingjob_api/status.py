@@ -37,9 +37,11 @@ __all__ = [
     "Best",
     "Condition",
     "Fallback",
+    "LastReport",
     "LeaderboardEntry",
     "NotFitted",
     "ParetoPoint",
+    "PlanRecord",
     "Progress",
     "Resolved",
     "TrainingJobStatus",
@@ -252,6 +254,25 @@ class Resolved(StatusModel):
     )
 
 
+class PlanRecord(StatusModel):
+    """What the operator holds everything of a run against, recorded before anything of it is made."""
+
+    digest: Digest = Field(description="SHA-256 over the resolved run and the trainer's image.")
+    report_key: Annotated[str, StringConstraints(min_length=44, max_length=44)] | None = Field(
+        default=None,
+        description="Public half of the Ed25519 key that the run signs its reports with, in base64; unset "
+        "for a job that began under a release that signed none.",
+    )
+
+
+class LastReport(StatusModel):
+    """The last report that the operator accepted; an older one never replaces it."""
+
+    attempt: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(description="Number of the attempt.")
+    sequence: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = Field(description="Number of the report.")
+    pod_uid: Uid = Field(description="Uid of the pod that wrote it.")
+
+
 class TrainingJobStatus(StatusModel):
     """What the operator saw last. Written by the operator alone."""
 
@@ -272,6 +293,10 @@ class TrainingJobStatus(StatusModel):
     attempt_history: Annotated[tuple[Attempt, ...], Field(max_length=10)] | None = Field(
         default=None, description="The last attempts, the newest last; they outlive their pods."
     )
+    plan: PlanRecord | None = Field(
+        default=None, description="What the operator holds the run's ConfigMaps and reports against."
+    )
+    last_report: LastReport | None = Field(default=None, description="The last report that was accepted.")
     resolved: Resolved | None = Field(default=None, description="The values in force.")
     backend: Backend | None = Field(
         default=None, description="What evaluates pipelines now (dask, local, none), not what was asked for."

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from trainingjob_api import reasons
-from trainingjob_operator.desired import build, build_dask, read_run
+from trainingjob_certificates.signing import ReportKey
+from trainingjob_operator.desired import build, build_dask, build_report_key, read_run
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.gateway import Gateway
 from trainingjob_operator.names import Child, DaskPart, Owner, owned_by
-from trainingjob_operator.observe import Obstacle, Trouble, dask_refusal, foreign_obstacle
+from trainingjob_operator.observe import Obstacle, Trouble, changed_plan, dask_refusal, foreign_obstacle
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.step import DaskChange, Step
@@ -25,10 +26,13 @@ class Applied:
         What is in the job's way, if anything is.
     dask
         Why no Dask cluster could be made; the job goes on.
+    report_key
+        Public half of the key that was made.
     """
 
     obstacle: Obstacle | None = None
     dask: Trouble | None = None
+    report_key: str = ""
 
 
 class _Blocked(Exception):  # noqa: N818  # ends a sequence, is no error
@@ -66,7 +70,9 @@ class Applier:
         makes_dask = step.cluster.change is DaskChange.MAKE
         refused: Trouble | None = None
         try:
-            plan = await self._make(owner, plan, [one for one in step.ensure if one is not Child.JOB])
+            if step.make_key:
+                return Applied(report_key=await self._make_key(owner))
+            await self._make(owner, plan, [one for one in step.ensure if one is not Child.JOB])
             if makes_dask and plan is not None:
                 refused = await self._make_dask(owner, plan, (DaskPart.SECRET, DaskPart.POLICY))
             await self._make(owner, plan, [one for one in step.ensure if one is Child.JOB])
@@ -87,8 +93,22 @@ class Applier:
             await self._gateway.dask.delete(DaskPart.SECRET, owner)
         return Applied(dask=refused)
 
-    async def _make(self, owner: Owner, plan: Plan | None, children: list[Child]) -> Plan | None:
-        """Make *children*; return the plan that is in force."""
+    async def _make_key(self, owner: Owner) -> str:
+        """Make the key of a run; return its public half.
+
+        The Secret is made before the status names it: a restart in between leaves a Secret that nothing uses,
+        and that goes with the job.
+        """
+        key = ReportKey.generate()
+        try:
+            await self._gateway.create_secret(build_report_key(owner, key))
+        except ApiFault as fault:
+            if fault.refusal:
+                raise _Blocked(_refused("Secret", fault)) from fault
+            raise
+        return key.public
+
+    async def _make(self, owner: Owner, plan: Plan | None, children: list[Child]) -> None:
         for child in children:
             if plan is None:
                 break
@@ -96,16 +116,15 @@ class Applier:
                 there = await self._gateway.create(child, build(child, owner, plan, self._settings))
             except ApiFault as fault:
                 if fault.refusal:
-                    raise _Blocked(_refused(child, fault)) from fault
+                    raise _Blocked(_refused(child.kind, fault)) from fault
                 raise
             if there is None:
                 continue
             if not owned_by(there, owner.uid):
                 raise _Blocked(foreign_obstacle(owner.name, child, there))
-            if child is Child.RUN:
-                # Somebody was faster (another operator, or this one before a stale read): theirs is in force.
-                plan = read_run(there) or plan
-        return plan
+            kept = read_run(there) if child is Child.RUN else plan
+            if kept is None or kept.digest != plan.digest:
+                raise _Blocked(changed_plan(there["metadata"]["name"]))
 
     async def _make_dask(self, owner: Owner, plan: Plan, parts: tuple[DaskPart, ...]) -> Trouble | None:
         for part in parts:
@@ -119,9 +138,9 @@ class Applier:
         return None
 
 
-def _refused(child: Child, fault: ApiFault) -> Obstacle:
+def _refused(kind: str, fault: ApiFault) -> Obstacle:
     quota = "exceeded quota" in fault.message
     return Obstacle(
         reasons.QUOTA_EXCEEDED if quota else reasons.FORBIDDEN,
-        f"the API server does not take the {child.kind} of this job: {fault.message}",
+        f"the API server does not take the {kind} of this job: {fault.message}",
     )

@@ -64,7 +64,7 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
     if seen.obstacle is not None:
         return _blocked(seen.obstacle, seen, now)
     if seen.job is None:
-        return _without_job(seen, now)
+        return _without_job(seen, now) if seen.committed else _recording(seen)
     if seen.job.suspended:
         return Step(
             phase=Phase.PENDING,
@@ -98,6 +98,17 @@ def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
         return step
     left = (due - now).total_seconds()
     return replace(step, again_after=left) if left > 0 else replace(step, remove=(Child.JOB,))
+
+
+def _recording(seen: Observed) -> Step:
+    """Put the plan's digest into the status before there is anything that is held against it."""
+    return Step(
+        phase=Phase.PENDING,
+        reason=reasons.CREATING_RESOURCES,
+        message="the trainer's resources are being made",
+        make_key=seen.record is None,
+        again_after=0.0,
+    )
 
 
 def _without_job(seen: Observed, now: datetime) -> Step:
@@ -170,7 +181,7 @@ def _blocked(obstacle: Obstacle, seen: Observed, now: datetime) -> Step:
 
 def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     """Follow the pod; replace a child that somebody removed."""
-    ensure = seen.missing if seen.plan is not None and seen.obstacle is None else ()
+    ensure = seen.missing if seen.committed and seen.obstacle is None else ()
     pod = seen.active_pod
     if pod is not None and pod.running:
         return replace(_at_work(pod, seen, now), ensure=ensure)

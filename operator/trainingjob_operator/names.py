@@ -30,6 +30,8 @@ __all__ = [
     "dask_metadata",
     "dask_name",
     "job_label",
+    "key_metadata",
+    "key_name",
     "labels",
     "metadata",
     "name_of",
@@ -106,11 +108,20 @@ class DaskPart(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The job as its children refer to it."""
+    """The job as its children refer to it.
+
+    Parameters
+    ----------
+    name, namespace, uid
+        Of the job.
+    legacy
+        Whether it began under a release that named its ConfigMaps without the uid and signed no reports.
+    """
 
     name: str
     namespace: str
     uid: str
+    legacy: bool = False
 
 
 class PodKey(NamedTuple):
@@ -175,8 +186,19 @@ def name_of(owner: Owner, child: Child) -> str:
     The ConfigMaps carry the uid, too. A kubelet serves the object that it knows under a name for as long as
     the pod of an earlier job uses it: a job that is deleted and created again would run the old plan.
     """
-    mark = _uid_mark(owner) if child in _PER_UID else ""
+    mark = _uid_mark(owner) if child in _PER_UID and not owner.legacy else ""
     return child_name(owner.name, mark + child.suffix)
+
+
+def key_name(owner: Owner, public: str) -> str:
+    """Return the name of the Secret with the key whose public half is *public*."""
+    digest = hashlib.sha256(f"{owner.uid}\n{public}".encode()).hexdigest()[:_HASH_LENGTH]
+    return child_name(owner.name, f"-{digest}-key")
+
+
+def key_metadata(owner: Owner, public: str) -> dict[str, Any]:
+    """Return the metadata of that Secret."""
+    return _metadata(owner, key_name(owner, public))
 
 
 def _uid_mark(owner: Owner) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from trainingjob_api import Fallback, Phase, Report, Resolved, TrainingJobStatus, trim_status
+from trainingjob_api import Fallback, LastReport, Phase, Report, Resolved, TrainingJobStatus, trim_status
 from trainingjob_operator.conditions import build_conditions
 from trainingjob_operator.history import record
 from trainingjob_operator.observe import Observed
@@ -31,7 +31,9 @@ def project(subject: Subject, seen: Observed, step: Step, now: datetime) -> Trai
         fields |= _course(subject, seen, step, now)
         if seen.report is not None:
             fields |= _told(old, seen.report)
-        fields["resolved"] = _resolved(old, seen.plan, seen.report)
+        fields["plan"] = seen.record or old.plan
+        # Values in force without a record of the plan are the mark of a job of an earlier release.
+        fields["resolved"] = _resolved(old, seen.plan if fields["plan"] is not None else None, seen.report)
     status = old.model_copy(update=fields)
     conditions = build_conditions(subject, seen, step, status, now)
     return trim_status(status.model_copy(update={"conditions": conditions}))
@@ -61,6 +63,11 @@ def _told(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
     """Return what the report says; what it is silent about stays."""
     best, board, front = report.best, report.leaderboard, report.pareto_front
     return {
+        "last_report": LastReport(
+            attempt=report.attempt, sequence=report.sequence, pod_uid=report.pod_uid or ""
+        )
+        if report.pod_uid is not None
+        else old.last_report,
         "backend": report.backend or old.backend,
         "model_source": report.model_source or old.model_source,
         "fallbacks": _fallbacks(old.fallbacks or (), report.fallbacks) or None,

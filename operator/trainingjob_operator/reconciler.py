@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from trainingjob_api import ConditionType, ParallelMode, TrainingJobStatus
+from trainingjob_api import ConditionType, ParallelMode, PlanRecord, TrainingJobStatus, reasons
 from trainingjob_operator.applying import Applier
 from trainingjob_operator.decide import decide
 from trainingjob_operator.errors import ApiFault
@@ -18,7 +18,7 @@ from trainingjob_operator.gateway import DaskQuestion, Gateway
 from trainingjob_operator.logs import speak_of
 from trainingjob_operator.merge import merge_patch
 from trainingjob_operator.metrics import Metrics
-from trainingjob_operator.observe import DaskSeen, Observed, Refusal, Watermark, observe, strays
+from trainingjob_operator.observe import DaskSeen, Observed, Obstacle, Refusal, observe, strays
 from trainingjob_operator.project import project
 from trainingjob_operator.resolution import minds, space_reference
 from trainingjob_operator.settings import Settings
@@ -39,7 +39,12 @@ MAX_SPECS = 256
 MAX_READERS = 2
 """Threads that read what users write. With more of them the loop would wait longer for its turn."""
 _READERS = ThreadPoolExecutor(MAX_READERS, "reader")
-_PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront"})
+_PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront", "lastReport"})
+_OLD_DEFINITION = Obstacle(
+    reasons.FORBIDDEN,
+    "the API server drops status.plan: the definition of TrainingJobs that is installed is of an "
+    "earlier release; install the definitions of this one (chart trainingjob-crds)",
+)
 
 
 class JobKey(NamedTuple):
@@ -58,13 +63,16 @@ class _Memory:
     """What is remembered of a job between passes; forgetting it costs a look, never a mistake."""
 
     uid: str
-    watermark: Watermark | None = None
     written_version: str = ""
     written_at: datetime | None = None
     refusal: str = ""
     heard: tuple[str | None, int] | None = None
     """Pod and sequence of the last report."""
     heard_at: datetime | None = None
+    report_key: str = ""
+    """Of the key that was made; a status that the API server does not take makes no other one."""
+    recorded_version: str = ""
+    """The version in which the status has named it."""
 
 
 class Reconciler:
@@ -133,7 +141,7 @@ class Reconciler:
             await self._gateway.delete_pod(key.namespace, pod)
 
     async def _advance(self, key: JobKey, subject: Subject) -> float | None:
-        seen = await self._observe(key, subject)
+        seen = self._with_made_key(key, subject, await self._observe(key, subject))
         now = self._clock()
         step = decide(subject, seen, now)
         try:
@@ -143,6 +151,9 @@ class Reconciler:
                 # A job without conditions counts as current for kstatus: say at once that it is not.
                 await self._tell(key, subject, seen, step, now)
             raise
+        if applied.report_key:
+            self._memory[key] = replace(self._memory[key], report_key=applied.report_key)
+            seen = self._with_made_key(key, subject, seen)
         if applied.obstacle is not None:
             seen = replace(seen, obstacle=applied.obstacle)
         elif step.ensure or step.suspension or step.cluster.change is DaskChange.MAKE:
@@ -160,6 +171,15 @@ class Reconciler:
         due = (step.again_after, step.cluster.again_after, wait, next_pass)
         return min((one for one in due if one is not None), default=None)
 
+    def _with_made_key(self, key: JobKey, subject: Subject, seen: Observed) -> Observed:
+        """Return *seen* with the key that this process has made and the status does not name yet."""
+        memory = self._memory[key]
+        if seen.record is not None or seen.plan is None or not memory.report_key:
+            return seen
+        dropped = bool(memory.recorded_version) and memory.recorded_version == subject.resource_version
+        record = PlanRecord(digest=seen.plan.digest, report_key=memory.report_key)
+        return replace(seen, record=record, obstacle=_OLD_DEFINITION if dropped else seen.obstacle)
+
     async def _observe(self, key: JobKey, subject: Subject) -> Observed:
         active = not subject.ended and not subject.suspend and not subject.deleting
         space = space_reference(subject.job) if subject.job is not None and active else None
@@ -167,12 +187,7 @@ class Reconciler:
         snapshot = await self._gateway.snapshot(
             subject.owner, access=active, now=self._clock(), space=space, dask=dask
         )
-        memory = self._memory[key]
-        seen = await _apart(observe, subject, snapshot, self._settings, memory.watermark)
-        if seen.report is not None:
-            report = seen.report
-            mark = Watermark(report.attempt, report.sequence, report.pod_uid or "")
-            self._memory[key] = replace(memory, watermark=mark)
+        seen = await _apart(observe, subject, snapshot, self._settings)
         return replace(seen, heard_at=self._listen(key, seen))
 
     def _listen(self, key: JobKey, seen: Observed) -> datetime | None:
@@ -199,7 +214,7 @@ class Reconciler:
             await self._post(subject, note, now)
         version = await self._gateway.write_status(subject.owner, change, subject.resource_version)
         if version is not None:
-            self._remember(key, version, now)
+            self._remember(key, version, now, recorded=status.plan is not None)
             self._metrics.changed(subject.status, status)
             self._metrics.seen(subject.owner.uid, *key, status)
             _report_step(subject.status, status, step)
@@ -222,8 +237,13 @@ class Reconciler:
                 raise
             _log.warning("event refused", extra=fault.fields)
 
-    def _remember(self, key: JobKey, version: str, now: datetime) -> None:
-        self._memory[key] = replace(self._memory[key], written_version=version, written_at=now)
+    def _remember(self, key: JobKey, version: str, now: datetime, *, recorded: bool) -> None:
+        self._memory[key] = replace(
+            self._memory[key],
+            written_version=version,
+            written_at=now,
+            recorded_version=version if recorded else "",
+        )
 
     def _forget(self, key: JobKey) -> None:
         memory = self._memory.pop(key, None)

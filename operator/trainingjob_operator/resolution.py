@@ -26,7 +26,16 @@ from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
 from trainingjob_operator.settings import STABLE, Settings
 
-__all__ = ["Plan", "claim_of", "in_rollout", "minds", "plan", "space_reference", "wants_cluster"]
+__all__ = [
+    "Plan",
+    "check_places",
+    "claim_of",
+    "in_rollout",
+    "minds",
+    "plan",
+    "space_reference",
+    "wants_cluster",
+]
 
 _BUCKETS = 10_000
 _SCHEMES = "s3:// or pvc://"
@@ -40,12 +49,15 @@ class Plan:
     ----------
     run, image
         What runs.
+    report_key
+        Public half of the key that reports are signed with, once there is one.
     written
         The text that *run* was read from, if it was: another release may write it differently.
     """
 
     run: ResolvedRun
     image: str
+    report_key: str | None = dataclasses.field(default=None, compare=False)
     written: str | None = dataclasses.field(default=None, compare=False)
 
     @property
@@ -121,7 +133,7 @@ def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) ->
         )
     except SpecError as error:
         raise Refused(reasons.SPEC_INVALID, str(error)) from error
-    _check_places(run, settings)
+    check_places(run, settings)
     return Plan(run=run, image=settings.trainer_image)
 
 
@@ -155,7 +167,14 @@ def _output(output: Output, settings: Settings) -> Output:
     )
 
 
-def _check_places(run: ResolvedRun, settings: Settings) -> None:
+def check_places(run: ResolvedRun, settings: Settings) -> None:
+    """Check that a run reads and writes only where this operator's settings allow it.
+
+    Raises
+    ------
+    Refused
+        If it does not.
+    """
     for field, uri in (("spec.dataset.uri", run.dataset.uri), ("spec.output.uri", run.output.uri)):
         if uri.startswith("file://"):
             raise Refused(

@@ -66,6 +66,8 @@ class Step:
     ----------
     phase, reason, message
         For the status.
+    make_key
+        Whether the key is made that the run signs its reports with; nothing else is made in the same pass.
     ensure
         Children to make, in this order.
     remove
@@ -91,6 +93,7 @@ class Step:
     phase: Phase
     reason: str
     message: str = ""
+    make_key: bool = False
     ensure: tuple[Child, ...] = ()
     remove: tuple[Child, ...] = ()
     remove_pods: tuple[PodKey, ...] = ()

@@ -10,6 +10,7 @@ from pydantic import ValidationError, create_model
 from trainingjob_api import (
     Acceptance,
     Phase,
+    PlanRecord,
     SpecError,
     TrainingJob,
     TrainingJobSpec,
@@ -125,7 +126,7 @@ def read_subject(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec] 
         meta_now = ObjectMeta.model_validate(meta, by_alias=True, by_name=False)
         job = job.model_copy(update={"metadata": meta_now})
     return Subject(
-        owner=Owner(meta["name"], meta["namespace"], meta["uid"]),
+        owner=Owner(meta["name"], meta["namespace"], meta["uid"], legacy=_is_legacy(status)),
         generation=meta.get("generation", 1),
         resource_version=meta.get("resourceVersion", ""),
         created=read_time(meta.get("creationTimestamp")) or datetime.now(UTC),
@@ -159,10 +160,22 @@ def read_time(text: str | None) -> datetime | None:
         return None
 
 
+def _is_legacy(status: TrainingJobStatus) -> bool:
+    """Return whether the job began before plans were recorded: values have been in force and no key has."""
+    return status.plan.report_key is None if status.plan is not None else status.resolved is not None
+
+
 def _status(raw: dict[str, Any]) -> TrainingJobStatus:
     try:
         return TrainingJobStatus.model_validate(raw)
     except ValidationError:
-        # What must survive is that a job has ended.
+        # What must survive is that a job has ended, and what its objects are held against.
         phase = next((one for one in Phase if one == raw.get("phase")), None)
-        return TrainingJobStatus(phase=phase)
+        return TrainingJobStatus(phase=phase, plan=_plan(raw.get("plan")))
+
+
+def _plan(raw: object) -> PlanRecord | None:
+    try:
+        return PlanRecord.model_validate(raw)
+    except ValidationError:
+        return None

@@ -175,7 +175,7 @@ TROUBLES = [
     ),
     pytest.param(
         SUBJECT,
-        made(pods=(RUNNING_POD,), plan=None, missing=(Child.RUN,)),
+        made(pods=(RUNNING_POD,), plan=None, committed=False, missing=(Child.RUN,)),
         SEARCHING,
         id="nothing-is-made-without-a-plan",
     ),

@@ -89,7 +89,15 @@ NO_KIND = DaskSeen(impossible=Trouble("DaskUnavailable", "not installed"))
 
 def seen(dask, *pods, job=JOB, report=None, in_force=PLAN, **fields):
     return Observed(
-        plan=in_force, begun=BEGUN, missing=(), job=job, pods=pods, report=report, dask=dask, **fields
+        plan=in_force,
+        committed=True,
+        begun=BEGUN,
+        missing=(),
+        job=job,
+        pods=pods,
+        report=report,
+        dask=dask,
+        **fields,
     )
 
 

@@ -80,7 +80,7 @@ def test_without_a_copy_the_next_attempt_says_what_is_missing(store, cluster):
     cluster.lose(FENCE)
     cluster.end_pod(143)
     cluster.make_pod()
-    Operation(store).settle()
+    Operation(store, settings=OTHERS["image"]).settle()
     assert cluster.ready == ("False", "PlanLost")
     assert cluster.name_of(FENCE) in cluster.condition("Ready")["message"]
 
@@ -113,16 +113,18 @@ def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cl
     cluster.run_pod()
     Operation(store, settings=settings).settle()
     cluster.lose(FENCE, JOB)
-    Operation(store, settings=settings).settle()
+    Operation(store, settings=replace(settings, output_uri="s3://other")).settle()
     assert cluster.condition("Failed")["reason"] == "PlanLost"
-    assert "spec.output.uri" in cluster.condition("Failed")["message"]
+    assert "status.plan.digest" in cluster.condition("Failed")["message"]
 
 
 def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
     cluster.submit()
     Operation(store).settle()
+    key = cluster.status["plan"]["reportKey"]
     cluster.lose(FENCE, JOB)
     Operation(store, settings=OTHERS["image"]).settle()
+    assert cluster.status["plan"]["reportKey"] == key
     assert image_of(cluster) == "registry.example/trainer:2"
     assert cluster.status["resolved"]["image"] == "registry.example/trainer:2"
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from support.fake_kubernetes import Fault, Operation
-from trainingjob_api import Progress, Report, TrainingJobStatus, dump_report
-from trainingjob_operator.observe import PodSeen, RefusalKind, Watermark, check_report
+from trainingjob_api import LastReport, Report, dump_report
+from trainingjob_certificates.signing import ReportKey
+from trainingjob_operator.observe import PodSeen, RefusalKind, check_report
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 UID = "job-uid"
@@ -22,23 +23,34 @@ def report(**fields):
     return Report(**said)
 
 
-def check(told, *, pods=(POD,), watermark=None, status=None):
+KEY, OTHER_KEY = ReportKey.generate(), ReportKey.generate()
+
+
+def check(told, *, pods=(POD,), last=None, key=KEY.public, signature=None, most=9):
     text = dump_report(told) if isinstance(told, Report) else told
-    return check_report(text, uid=UID, pods=pods, watermark=watermark, status=status or TrainingJobStatus())
+    if signature is None and text is not None:
+        signature = KEY.sign(text.encode(errors="replace").decode())
+    return check_report(text, signature, key=key, uid=UID, pods=pods, last=last, most_attempts=most)
 
 
-MARK = Watermark(2, 5, "pod-2")
-OLD_STATUS = TrainingJobStatus(progress=Progress(updated_at=NOW))
+MARK = LastReport(attempt=2, sequence=5, pod_uid="pod-2")
+NEW_POD = PodSeen(uid="pod-3", created=NOW + timedelta(seconds=1), running=True)
 
 
 @pytest.mark.parametrize(
-    ("told", "watermark", "pods"),
+    ("told", "last", "pods"),
     [
         pytest.param(report(), None, (POD,), id="first"),
         pytest.param(report(), MARK, (POD,), id="same"),
         pytest.param(report(sequence=6), MARK, (POD,), id="next"),
         pytest.param(report(attempt=3, pod_uid="pod-3", sequence=6), MARK, (POD,), id="next-attempt"),
         pytest.param(report(), None, (), id="pods-gone"),
+        pytest.param(
+            report(attempt=1, pod_uid="pod-3", sequence=1),
+            MARK,
+            (POD, NEW_POD),
+            id="new-pod-without-a-report",
+        ),
         pytest.param(
             report(attempt=1, pod_uid="pod-1", written_at=NOW - timedelta(seconds=9)),
             None,
@@ -47,15 +59,14 @@ OLD_STATUS = TrainingJobStatus(progress=Progress(updated_at=NOW))
         ),
     ],
 )
-def test_believed(told, watermark, pods):
-    verdict = check(told, watermark=watermark, pods=pods)
+def test_believed(told, last, pods):
+    verdict = check(told, last=last, pods=pods)
     assert verdict.report == told
     assert verdict.refused is None
-    assert verdict.watermark == Watermark(told.attempt, told.sequence, told.pod_uid)
 
 
 @pytest.mark.parametrize(
-    ("told", "watermark", "word", "kind"),
+    ("told", "last", "word", "kind"),
     [
         pytest.param(report(job_uid="other"), None, "another job", "OtherJob", id="job"),
         pytest.param(report(pod_uid=None), None, "no pod", "NoPod", id="no-pod"),
@@ -69,6 +80,8 @@ def test_believed(told, watermark, pods):
             "ReplacedPod",
             id="zombie",
         ),
+        pytest.param(report(written_at=None), None, "writtenAt", "Malformed", id="no-time"),
+        pytest.param(report(attempt=10), None, "attempt 10", "Implausible", id="too-many-attempts"),
         pytest.param("{", None, "json", "Malformed", id="no-json"),
         pytest.param("x" * 300_000, None, "larger", "TooLarge", id="huge"),
         pytest.param(
@@ -79,18 +92,35 @@ def test_believed(told, watermark, pods):
         ),
     ],
 )
-def test_refused(told, watermark, word, kind):
-    verdict = check(told, watermark=watermark)
+def test_refused(told, last, word, kind):
+    verdict = check(told, last=last)
     assert verdict.report is None
     assert word in verdict.refused.message
     assert verdict.refused.kind == kind
-    assert verdict.refused == check(told, watermark=watermark).refused
+    assert verdict.refused == check(told, last=last).refused
 
 
-def test_after_a_restart_the_status_stands_in_for_the_watermark():
-    old = report(progress=Progress(updated_at=NOW - timedelta(seconds=1)))
-    assert "older than the status" in check(old, status=OLD_STATUS).refused.message
-    assert check(report(progress=Progress(updated_at=NOW)), status=OLD_STATUS).report
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"signature": ""},
+        {"signature": "no base64"},
+        {"signature": OTHER_KEY.sign(dump_report(report()))},
+        {"signature": KEY.sign(dump_report(report(sequence=6)))},
+        {"key": OTHER_KEY.public},
+        {"key": ""},
+    ],
+)
+@pytest.mark.parametrize("told", [report(), report(final=True, sequence=99), "{", "[" * 100_000])
+def test_what_the_run_did_not_sign_is_refused_before_it_is_read(told, fields, monkeypatch):
+    monkeypatch.setattr("trainingjob_operator.observe.reports.parse_report", None)
+    verdict = check(told, **fields)
+    assert verdict.report is None
+    assert verdict.refused.kind == "BadSignature"
+
+
+def test_a_run_that_signs_nothing_is_not_asked_for_a_signature():
+    assert check(report(), key=None, signature="").report
 
 
 def test_there_may_be_none():
@@ -120,11 +150,12 @@ def test_what_is_believed_never_goes_back(order):
     mark = None
     for attempt, sequence in order:
         verdict = check(
-            report(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}"), pods=(), watermark=mark
+            report(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}"), pods=(), last=mark
         )
         new = mark is None or (attempt, sequence) >= (mark.attempt, mark.sequence)
         assert (verdict.report is not None) is new, "what is newer is believed, and nothing else"
-        mark = verdict.watermark or mark
+        if verdict.report is not None:
+            mark = LastReport(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}")
 
 
 def told_of(cluster, operation):

@@ -11,6 +11,7 @@ import pytest
 
 from support.jobs import job
 from trainingjob_api import Report, ResolvedRun, parse_report, plan_digest, resolve
+from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import FolderState
@@ -108,6 +109,24 @@ def test_a_report_that_is_no_report_counts_as_none(
     if text is not None:
         server.data["report.json"] = text
     assert reports.read() is None
+
+
+def test_reports_are_signed_and_only_signed_ones_are_gone_on_from(
+    server: ApiServer, reports: ReportMap, tmp_path: Path
+) -> None:
+    key = ReportKey.generate()
+    signed = ReportMap(reports._client, PATH, key=key, account=tmp_path)
+    signed.write(report(attempt=3, sequence=7))
+    assert is_signed(key.public, server.data["report.json"], server.data["report.sig"])
+    assert (signed.read() or report()).attempt == 3
+    server.data["report.json"] = server.data["report.json"].replace('"attempt":3', '"attempt":1000000')
+    assert signed.read() is None
+    del server.data["report.sig"]
+    assert signed.read() is None
+
+
+def test_the_last_number_of_an_attempt_is_not_passed() -> None:
+    assert pod_module._attempt(report(attempt=1_000_000, pod_uid="pod-1"), "pod-2") == 1_000_000
 
 
 def test_a_pod_needs_its_environment() -> None:

@@ -3,7 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from trainingjob_api import Artifact, Condition, Failure, Phase, Report, Stage, TrainingJobStatus, parse_job
+from trainingjob_api import (
+    Artifact,
+    Condition,
+    Failure,
+    Phase,
+    PlanRecord,
+    Report,
+    Stage,
+    TrainingJobStatus,
+    parse_job,
+)
 from trainingjob_operator.names import Child, Owner
 from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.resolution import plan
@@ -31,9 +41,10 @@ SUBJECT = Subject(owner=Owner("churn", "team", "u"), created=BEGUN, job=JOB)
 SUSPENDED = replace(SUBJECT, suspend=True)
 DELETED = replace(SUBJECT, deleting=True)
 
-NOTHING = Observed(plan=PLAN)
+RECORD = PlanRecord(digest=PLAN.digest, report_key="A" * 44)
+NOTHING = Observed(plan=PLAN, record=RECORD, committed=True)
 OPEN = TrainerJob(deadline_seconds=1000, started=BEGUN)
-MADE = Observed(plan=PLAN, begun=BEGUN, missing=(), job=OPEN)
+MADE = Observed(plan=PLAN, record=RECORD, committed=True, begun=BEGUN, missing=(), job=OPEN)
 PENDING_POD = PodSeen(uid="p1", created=BEGUN)
 RUNNING_POD = PodSeen(uid="p1", created=BEGUN, running=True)
 DEAD_POD = PodSeen(

@@ -103,6 +103,9 @@ app.kubernetes.io/part-of: trainingjob
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, create]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 {{- if .Values.dask.enabled }}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]

@@ -9,6 +9,7 @@ from trainingjob_operator.desired.dask_cluster import build_dask_cluster
 from trainingjob_operator.desired.job import build_job
 from trainingjob_operator.desired.network_policy import build_network_policy
 from trainingjob_operator.desired.report import build_report
+from trainingjob_operator.desired.report_key import build_report_key
 from trainingjob_operator.desired.role import build_role
 from trainingjob_operator.desired.role_binding import build_role_binding
 from trainingjob_operator.desired.run import RUN_KEY, build_run, read_copy, read_run
@@ -17,7 +18,7 @@ from trainingjob_operator.names import Child, DaskPart, Owner
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
-__all__ = ["RUN_KEY", "build", "build_dask", "read_copy", "read_run"]
+__all__ = ["RUN_KEY", "build", "build_dask", "build_report_key", "read_copy", "read_run"]
 
 _BUILDERS: dict[Child, Callable[[Owner, Plan, Settings], dict[str, Any]]] = {
     Child.RUN: build_run,

@@ -5,6 +5,7 @@ from typing import Any
 from trainingjob_operator.desired.certificates import scheduler_address, tls_environment, tls_volume
 from trainingjob_operator.desired.parts import CONTAINER_SECURITY, placement, pod_security, scratch, volume
 from trainingjob_operator.desired.report import REPORT_KEY
+from trainingjob_operator.desired.report_key import KEY_PATH, key_volume
 from trainingjob_operator.desired.resources import WORK_SIZE, build_resources
 from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, metadata, name_of
 from trainingjob_operator.resolution import Plan, claim_of, wants_cluster
@@ -91,6 +92,8 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         "TRAININGJOB_REPORT_CONFIGMAP": name_of(owner, Child.REPORT),
         "TRAININGJOB_WORK_DIR": WORK_DIR,
     }
+    if plan.report_key is not None:
+        values["TRAININGJOB_REPORT_KEY_FILE"] = KEY_PATH
     if run.dataset.credentials_secret_ref is not None:
         values["TRAININGJOB_CREDENTIALS_DIR"] = DATASET_CREDENTIALS_DIR
     if run.output.credentials_secret_ref is not None:
@@ -118,6 +121,8 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[tuple[dict[st
         scratch("work", WORK_DIR, WORK_SIZE),
         scratch("tmp", "/tmp", TMP_SIZE),  # noqa: S108
     ]
+    if plan.report_key is not None:
+        found.append(key_volume(owner, plan.report_key))
     for name, path, reference in (
         (DATASET_CREDENTIALS, DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
         (OUTPUT_CREDENTIALS, OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),

@@ -6,9 +6,10 @@ from trainingjob_operator.names import Child, Owner, metadata
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
-__all__ = ["REPORT_KEY", "build_report"]
+__all__ = ["REPORT_KEY", "SIGNATURE_KEY", "build_report"]
 
 REPORT_KEY = "report.json"
+SIGNATURE_KEY = "report.sig"
 
 
 def build_report(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:

@@ -166,6 +166,17 @@ class Gateway:
             return there
         return None
 
+    async def create_secret(self, manifest: Mapping[str, Any]) -> None:
+        """Make a Secret, which nothing of the operator ever reads.
+
+        Raises
+        ------
+        ApiFault
+            If it cannot be made.
+        """
+        path = path_of("v1", "secrets", manifest["metadata"]["namespace"])
+        await self._api.call("POST", path, body=manifest)
+
     async def delete(self, child: Child, owner: Owner) -> None:
         """Delete a child of *owner* and its pods; one that is gone, or another's, is left alone."""
         raw = await self._own(owner, child)

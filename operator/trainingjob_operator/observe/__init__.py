@@ -14,9 +14,10 @@ from trainingjob_operator.observe.observed import (
     TrainerJob,
     Trouble,
 )
+from trainingjob_operator.observe.plans import changed_plan
 from trainingjob_operator.observe.pods import mounts_since, strays
 from trainingjob_operator.observe.reading import foreign_obstacle, observe
-from trainingjob_operator.observe.reports import Watermark, check_report
+from trainingjob_operator.observe.reports import check_report
 
 __all__ = [
     "DaskSeen",
@@ -30,7 +31,7 @@ __all__ = [
     "Snapshot",
     "TrainerJob",
     "Trouble",
-    "Watermark",
+    "changed_plan",
     "check_report",
     "dask_refusal",
     "foreign_obstacle",

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from trainingjob_api import Fallback, Report
+from trainingjob_api import Fallback, PlanRecord, Report
 from trainingjob_operator.names import Child, PodKey
 from trainingjob_operator.resolution import Plan
 
@@ -144,6 +144,8 @@ class RefusalKind(StrEnum):
     MALFORMED = "Malformed"
     TOO_LARGE = "TooLarge"
     OTHER_JOB = "OtherJob"
+    BAD_SIGNATURE = "BadSignature"
+    IMPLAUSIBLE = "Implausible"
     NO_POD = "NoPod"
     STALE = "Stale"
     TWO_PODS = "TwoPods"
@@ -260,6 +262,10 @@ class Observed:
     ----------
     plan
         What is in force, or would be if the job began now; ``None`` if there is none.
+    record
+        What the status is to say of the plan; ``None`` until there is a key for the reports.
+    committed
+        Whether the status says it: children are made only then.
     begun
         When the fence was made; ``None`` if the job has not begun.
     missing
@@ -285,6 +291,8 @@ class Observed:
     """
 
     plan: Plan | None = None
+    record: PlanRecord | None = None
+    committed: bool = False
     begun: datetime | None = None
     missing: tuple[Child, ...] = tuple(Child)
     job: TrainerJob | None = None

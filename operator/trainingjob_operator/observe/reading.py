@@ -6,8 +6,8 @@ from typing import Any
 
 from trainingjob_api import KIND, ResolvedRun, reasons
 from trainingjob_api.text import shorten
-from trainingjob_operator.desired.report import REPORT_KEY
-from trainingjob_operator.names import Child, owned_by
+from trainingjob_operator.desired.report import REPORT_KEY, SIGNATURE_KEY
+from trainingjob_operator.names import Child, key_name, owned_by
 from trainingjob_operator.observe.access import access_problem
 from trainingjob_operator.observe.dask import read_dask
 from trainingjob_operator.observe.observed import (
@@ -17,10 +17,11 @@ from trainingjob_operator.observe.observed import (
     PodSeen,
     Snapshot,
     TrainerJob,
+    Trouble,
 )
-from trainingjob_operator.observe.plans import find_plan
+from trainingjob_operator.observe.plans import FoundPlan, find_plan
 from trainingjob_operator.observe.pods import cannot_mount, read_pod, secrets_of, strays, waiting_for_pod
-from trainingjob_operator.observe.reports import Watermark, check_report
+from trainingjob_operator.observe.reports import check_report, most_attempts
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject, read_time
 
@@ -30,9 +31,7 @@ MAX_MESSAGE = 500
 _ACCESS = frozenset({Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING})
 
 
-def observe(
-    subject: Subject, snapshot: Snapshot, settings: Settings, watermark: Watermark | None = None
-) -> Observed:
+def observe(subject: Subject, snapshot: Snapshot, settings: Settings) -> Observed:
     """Return what *snapshot* says about *subject*.
 
     Parameters
@@ -43,24 +42,35 @@ def observe(
         Raw objects.
     settings
         With which a job that has not begun is resolved.
-    watermark
-        The last report that was believed in this process.
     """
     uid = subject.owner.uid
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     obstacle = _foreign(subject, snapshot)
     # What has ended keeps its status: nothing is read for it that could change it, or cost time.
     ended = subject.ended
-    in_force, refusal = (None, None) if ended else find_plan(subject, owned, settings, snapshot.space_text)
-    run = in_force.run if in_force is not None else None
+    found = FoundPlan() if ended else find_plan(subject, owned, settings, snapshot.space_text)
+    run = found.plan.run if found.plan is not None else None
     secrets = secrets_of(run)
+    lost = _lost_key(subject, snapshot, found)
     pods = tuple(sorted((_pod(raw, secrets, snapshot, run) for raw in snapshot.pods), key=_age))
-    text = None if ended else (owned.get(Child.REPORT, {}).get("data") or {}).get(REPORT_KEY)
-    verdict = check_report(text, uid=uid, pods=pods, watermark=watermark, status=subject.status)
+    if lost is not None:
+        pods = tuple(one if one.running or one.finished else replace(one, trouble=lost) for one in pods)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
+    told = {} if ended else owned.get(Child.REPORT, {}).get("data") or {}
+    verdict = check_report(
+        told.get(REPORT_KEY),
+        told.get(SIGNATURE_KEY),
+        key=_report_key(subject, found),
+        uid=uid,
+        pods=pods,
+        last=subject.status.last_report,
+        most_attempts=most_attempts(subject.status, pods, job.pods_counted if job is not None else 0),
+    )
     looked_for = [child for child in Child if snapshot.access_read or child not in _ACCESS]
     return Observed(
-        plan=in_force,
+        plan=found.plan,
+        record=found.record,
+        committed=found.plan is not None and subject.status.plan == found.record is not None,
         begun=_created(owned.get(Child.RUN)),
         missing=tuple(child for child in looked_for if child not in owned),
         job=job,
@@ -69,11 +79,33 @@ def observe(
         report=verdict.report,
         report_refused=verdict.refused,
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
-        obstacle=obstacle or refusal,
+        obstacle=obstacle or found.obstacle,
         dask=read_dask(subject.owner, snapshot.dask, secrets) if snapshot.dask is not None else None,
         account_made=_created(owned.get(Child.SERVICE_ACCOUNT)),
         access_problem=access_problem(subject.owner, owned),
     )
+
+
+def _lost_key(subject: Subject, snapshot: Snapshot, found: FoundPlan) -> Trouble | None:
+    """Return that a pod does not start since the Secret with the run's key is gone."""
+    key = found.plan.report_key if found.plan is not None else None
+    if key is None:
+        return None
+    name = key_name(subject.owner, key)
+    if not any(f'"{name}" not found' in text for told in snapshot.failed_mounts.values() for text in told):
+        return None
+    return Trouble(
+        reasons.REPORT_KEY_LOST,
+        f"Secret {name} was deleted; it held the key that this run signs its reports with and cannot be made "
+        "again, so that no further attempt can start: create the job anew",
+    )
+
+
+def _report_key(subject: Subject, found: FoundPlan) -> str | None:
+    """Return the key for checking reports; ``None`` for a job that signs none, empty if none is known."""
+    if found.record is not None:
+        return found.record.report_key
+    return None if subject.owner.legacy else ""
 
 
 def _foreign(subject: Subject, snapshot: Snapshot) -> Obstacle | None:

@@ -1,68 +1,82 @@
-"""Which reports are believed: the trainer runs what users ask for, so that its word is checked."""
+"""Which reports are accepted: whoever may write ConfigMaps can write one, so that each is checked."""
 
 import hashlib
 from dataclasses import dataclass
 
-from trainingjob_api import Report, ReportError, TrainingJobStatus, parse_report
+from trainingjob_api import LastReport, Report, ReportError, TrainingJobStatus, parse_report
 from trainingjob_api.report import MAX_REPORT_BYTES
 from trainingjob_api.text import shorten
+from trainingjob_certificates.signing import is_signed
 from trainingjob_operator.observe.observed import PodSeen, Refusal, RefusalKind
 
-__all__ = ["Verdict", "Watermark", "check_report"]
+__all__ = ["Verdict", "check_report", "most_attempts"]
 
 MAX_MESSAGE = 500
+UNSEEN_ATTEMPTS = 1000
+"""Attempts that may have come and gone while no operator looked; evictions are counted by nothing else."""
 _Why = tuple[RefusalKind, str]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Watermark:
-    """The last report that was believed."""
-
-    attempt: int
-    sequence: int
-    pod_uid: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The report, if it is believed, or why not; neither where there is none."""
+    """The report, if it is accepted, or why not; neither where there is none."""
 
     report: Report | None = None
     refused: Refusal | None = None
 
-    @property
-    def watermark(self) -> Watermark | None:
-        """What the next report is held against."""
-        report = self.report
-        return None if report is None else Watermark(report.attempt, report.sequence, report.pod_uid or "")
+
+def most_attempts(status: TrainingJobStatus, pods: tuple[PodSeen, ...], counted: int) -> int:
+    """Return the highest number that an attempt can have.
+
+    Parameters
+    ----------
+    status
+        The status until now.
+    pods
+        The job's pods that exist.
+    counted
+        Pods that the Job has counted.
+    """
+    history = status.attempt_history or ()
+    known = (status.attempts or 0, len(pods), counted, *(one.number for one in history[-1:]))
+    return max(known) + UNSEEN_ATTEMPTS
 
 
 def check_report(
     text: str | None,
+    signature: str | None,
     *,
+    key: str | None,
     uid: str,
     pods: tuple[PodSeen, ...],
-    watermark: Watermark | None,
-    status: TrainingJobStatus,
+    last: LastReport | None,
+    most_attempts: int,
 ) -> Verdict:
-    """Return whether the report in *text* is believed.
+    """Return whether the report in *text* is accepted.
 
     Parameters
     ----------
-    text
-        What the ConfigMap holds; ``None`` before the first report.
+    text, signature
+        What the ConfigMap holds; no text before the first report.
+    key
+        Public half of the run's key; ``None`` for a run that signs nothing.
     uid
         The job's uid.
     pods
-        The job's pods that exist. A pod that is gone may have left the last word: the operator may
-        have been down for the whole run.
-    watermark
-        The last report believed in this process.
-    status
-        The status until now, which stands in for the watermark after a restart.
+        The job's pods that exist, oldest first. A pod that is gone may have left the last word: the operator
+        may have been down for the whole run.
+    last
+        The last report that was accepted.
+    most_attempts
+        The highest number that an attempt can have.
     """
     if text is None:
         return Verdict()
+    if len(text) > MAX_REPORT_BYTES:
+        return _refused(text, (RefusalKind.TOO_LARGE, f"the report is larger than {MAX_REPORT_BYTES} bytes"))
+    if key is not None and not is_signed(key, text, signature or ""):
+        problem = "has no signature" if not signature else "is not signed with the key of this run"
+        return _refused(text, (RefusalKind.BAD_SIGNATURE, f"the report {problem}; something else wrote it"))
     try:
         report = parse_report(text)
     except ReportError as error:
@@ -71,7 +85,8 @@ def check_report(
         return _refused(text, (kind, shorten(str(error), MAX_MESSAGE)))
     found = (
         _identity(report, uid)
-        or (_order(report, watermark) if watermark is not None else _age(report, status))
+        or _number(report, most_attempts)
+        or (_order(report, last, pods) if last is not None else None)
         or _pod(report, pods)
     )
     return _refused(text, found) if found else Verdict(report=report)
@@ -88,27 +103,34 @@ def _identity(report: Report, uid: str) -> _Why | None:
         return RefusalKind.OTHER_JOB, "the report is of another job"
     if report.pod_uid is None:
         return RefusalKind.NO_POD, "the report names no pod"
+    if report.written_at is None:
+        return RefusalKind.MALFORMED, "writtenAt: the report does not say when it was written"
     return None
 
 
-def _order(report: Report, last: Watermark) -> _Why | None:
-    if report.attempt < last.attempt:
+def _number(report: Report, most: int) -> _Why | None:
+    if report.attempt > most:
         return (
-            RefusalKind.STALE,
-            f"the report is of attempt {report.attempt}, attempt {last.attempt} has reported",
+            RefusalKind.IMPLAUSIBLE,
+            f"attempt {report.attempt} is said to be running; at most {most} can be",
         )
-    if report.attempt == last.attempt and report.pod_uid != last.pod_uid:
-        return RefusalKind.TWO_PODS, f"two pods claim to be attempt {report.attempt}"
-    if report.attempt == last.attempt and report.sequence < last.sequence:
-        return RefusalKind.STALE, f"the report has sequence {report.sequence}, {last.sequence} has been seen"
     return None
 
 
-def _age(report: Report, status: TrainingJobStatus) -> _Why | None:
-    known = status.progress.updated_at if status.progress is not None else None
-    told = report.progress.updated_at if report.progress is not None else None
-    if known is not None and told is not None and told < known:
-        return RefusalKind.STALE, "the report is older than the status"
+def _order(report: Report, last: LastReport, pods: tuple[PodSeen, ...]) -> _Why | None:
+    if report.pod_uid == last.pod_uid:
+        if report.sequence >= last.sequence and report.attempt >= last.attempt:
+            return None
+        older = f"attempt {report.attempt} and sequence {report.sequence}"
+        return RefusalKind.STALE, f"the report has {older}; {last.attempt} and {last.sequence} have been seen"
+    if pods and report.pod_uid == pods[-1].uid:
+        # The newest pod begins at 1 where the report before it was deleted.
+        return None
+    if report.attempt < last.attempt:
+        text = f"the report is of attempt {report.attempt}, attempt {last.attempt} has reported"
+        return RefusalKind.STALE, text
+    if report.attempt == last.attempt:
+        return RefusalKind.TWO_PODS, f"two pods claim to be attempt {report.attempt}"
     return None
 
 

@@ -1,8 +1,10 @@
 """What a test does to a cluster: users submit, Jobs make pods, trainers report."""
 
+import base64
 import json
 from datetime import timedelta
 
+from trainingjob_certificates.signing import ReportKey
 from trainingjob_operator.names import Child, Owner, name_of
 
 ROOTS = {
@@ -26,6 +28,7 @@ class Cluster:
         self.sequence = 0
         self.pod_number = 0
         self.uid = ""
+        self.last_key = None
 
     # The user.
 
@@ -167,6 +170,18 @@ class Cluster:
 
     # The trainer.
 
+    @property
+    def key(self):
+        """The key that its pods mount; the last one, where the job or its Secret is gone."""
+        job = self.child(Child.JOB)
+        for volume in job["spec"]["template"]["spec"]["volumes"] if job else ():
+            if volume["name"] == "report-key":
+                found = self.store.objects.get(("secrets", NAMESPACE, volume["secret"]["secretName"]))
+                if found:
+                    pem = base64.b64decode(found["data"]["report.key"])
+                    self.last_key = ReportKey.from_pem(pem)
+        return self.last_key
+
     def report(self, *, attempt=None, sequence=None, raw=None, **fields):
         self.sequence += 1
         pods = self.pods()
@@ -178,7 +193,8 @@ class Cluster:
             "stage": "Searching",
             "writtenAt": self.store.stamp(),
         } | fields
-        data = {"report.json": raw if raw is not None else json.dumps(body)}
+        text = raw if raw is not None else json.dumps(body)
+        data = {"report.json": text} | ({"report.sig": self.key.sign(text)} if self.key else {})
         name = self.name_of(Child.REPORT)
         self.store.patch("configmaps", NAMESPACE, name, {"data": data})
 

@@ -16,6 +16,7 @@ class DaskOperator:
         """Return the parts of Dask clusters that there are, those that go away aside."""
         plurals = {part.plural} if part else {one.plural for one in DaskPart}
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural in plurals]
+        found = [one for one in found if not one["metadata"]["name"].endswith("-key")]
         return [one for one in found if not one["metadata"].get("deletionTimestamp")]
 
     @property

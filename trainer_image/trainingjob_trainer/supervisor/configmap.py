@@ -11,13 +11,16 @@ from typing import Any, Self
 import httpx
 
 from trainingjob_api import Report, ReportError, dump_report, parse_report
-from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_certificates.signing import ReportKey, is_signed
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
-__all__ = ["REPORT_KEY", "ReportMap"]
+__all__ = ["REPORT_KEY", "SIGNATURE_KEY", "ReportMap"]
 
 REPORT_KEY = "report.json"
 MANAGER = "trainingjob-trainer"
 """The name under which the API server keeps who has written what."""
+SIGNATURE_KEY = "report.sig"
+_KEY_VARIABLE = "TRAININGJOB_REPORT_KEY_FILE"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS = 10.0
 _ATTEMPTS = 4
@@ -36,6 +39,19 @@ class _Account:
         return {"Authorization": f"Bearer {token}"}
 
 
+def _read_key(path: str | None) -> ReportKey | None:
+    if not path:
+        return None
+    try:
+        return ReportKey.from_pem(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunFailed(
+            "ReportKeyMissing",
+            f"the key of this run's reports cannot be read from {path} ({type(error).__name__}); "
+            "create the job anew",
+        ) from None
+
+
 class ReportMap:
     """Reads and patches the report in its ConfigMap.
 
@@ -45,6 +61,8 @@ class ReportMap:
         HTTP client whose base is the API server.
     path
         Path of the ConfigMap.
+    key
+        What reports are signed with; ``None`` where the operator asks for no signature.
     account
         Folder of the service account.
     pause_seconds
@@ -56,11 +74,13 @@ class ReportMap:
         client: httpx.Client,
         path: str,
         *,
+        key: ReportKey | None = None,
         account: Path = _ACCOUNT,
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         self._client = client
         self._path = path
+        self._key = key
         self._account = _Account(account)
         self._pause = pause_seconds
 
@@ -72,6 +92,8 @@ class ReportMap:
         ------
         SpecInvalid
             With reason ``InvalidEnvironment`` if a variable is missing.
+        RunFailed
+            With reason ``ReportKeyMissing`` if the key that it names cannot be read.
         """
         names = (
             "KUBERNETES_SERVICE_HOST",
@@ -91,13 +113,16 @@ class ReportMap:
             headers={"User-Agent": f"{MANAGER}/{version('trainingjob')}"},
             trust_env=False,
         )
-        return cls(client, f"/api/v1/namespaces/{namespace}/configmaps/{name}", account=account)
+        path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+        return cls(client, path, key=_read_key(environment.get(_KEY_VARIABLE)), account=account)
 
     def read(self) -> Report | None:
-        """Return the last report, or None if there is none that can be read."""
+        """Return the last report, or None if there is none that this run wrote and can read."""
         data = self._request("GET", None).json().get("data") or {}
         text = data.get(REPORT_KEY)
         if not text:
+            return None
+        if self._key is not None and not is_signed(self._key.public, text, data.get(SIGNATURE_KEY) or ""):
             return None
         try:
             return parse_report(text)
@@ -112,7 +137,10 @@ class ReportMap:
         httpx.HTTPError
             If the API server does not take it after some attempts.
         """
-        self._request("PATCH", {"data": {REPORT_KEY: dump_report(report)}})
+        text = dump_report(report)
+        signature = {SIGNATURE_KEY: self._key.sign(text)} if self._key is not None else {}
+        # In one request: a reader never sees a report with the signature of another.
+        self._request("PATCH", {"data": {REPORT_KEY: text, **signature}})
 
     def _request(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:
         headers = {"Content-Type": "application/merge-patch+json"} if body is not None else {}

@@ -14,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from trainingjob_api import Failure, Report, ResolvedRun, Stage, plan_digest
+from trainingjob_api.report import MAX_ATTEMPT
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import Event
 from trainingjob_trainer.settings import TrainerSettings
@@ -127,7 +128,7 @@ def _refused(why: str) -> RunFailed:
 def _attempt(before: Report | None, pod_uid: str | None) -> int:
     if before is None:
         return 1
-    return before.attempt if before.pod_uid == pod_uid else before.attempt + 1
+    return before.attempt if before.pod_uid == pod_uid else min(before.attempt + 1, MAX_ATTEMPT)
 
 
 class _Writer:
