@@ -136,6 +136,63 @@ def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, buck
     run.gone()
 
 
+SIDECAR = """Object{spec: Object.spec{containers: [Object.spec.containers{
+  name: "mesh",
+  image: object.spec.containers[0].image,
+  imagePullPolicy: object.spec.containers[0].imagePullPolicy,
+  command: ["sleep", "infinity"],
+  securityContext: Object.spec.containers.securityContext{
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: Object.spec.containers.securityContext.capabilities{drop: ["ALL"]}
+  }
+}]}}"""
+
+
+@pytest.fixture
+def mesh(cluster, namespace):
+    """What adds a container that never ends to each trainer's pod of the namespace."""
+    if not cluster.knows("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies"):
+        pytest.skip("this API server knows no MutatingAdmissionPolicy v1")
+    name = f"{namespace}-mesh"
+    pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    policy = {
+        "matchConstraints": {
+            "resourceRules": [pods],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "objectSelector": {"matchLabels": {"app.kubernetes.io/component": "trainer"}},
+        },
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": SIDECAR}}],
+    }
+    kinds = {"mutatingadmissionpolicies": policy, "mutatingadmissionpolicybindings": {"policyName": name}}
+    for plural, spec in kinds.items():
+        kind = {"mutatingadmissionpolicies": "MutatingAdmissionPolicy"}.get(
+            plural, "MutatingAdmissionPolicyBinding"
+        )
+        manifest = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind}
+        cluster.custom.create_cluster_custom_object(
+            "admissionregistration.k8s.io",
+            "v1",
+            plural,
+            manifest | {"metadata": {"name": name}, "spec": spec},
+        )
+    yield
+    for plural in kinds:
+        cluster.custom.delete_cluster_custom_object("admissionregistration.k8s.io", "v1", plural, name)
+
+
+@pytest.mark.usefixtures("mesh")
+def test_a_container_beside_the_trainer_that_does_not_end_holds_nothing_up(start):
+    run = start("beside")
+    status = run.reach("Succeeded")
+    assert {one["name"] for one in run.pods[0]["spec"]["containers"]} == {"trainer", "mesh"}
+    assert run.outcomes == ["Succeeded"]
+    assert status["artifacts"]
+    run.eventually(lambda: not run.pods, "the pod with the other container stays", 120)
+
+
 def test_a_restart_of_the_api_server_costs_no_attempt(start, cluster, operator):
     command = os.environ.get("E2E_RESTART_API_SERVER")
     if not command:

@@ -86,6 +86,14 @@ class Cluster:
             return False
         return True
 
+    def knows(self, api_version: str, plural: str) -> bool:
+        """Return whether the API server serves a kind."""
+        try:
+            answer = self.custom.get_api_resources(*api_version.split("/"))
+        except client.ApiException:
+            return False
+        return any(each.name == plural for each in answer.resources)
+
     def plain(self, found: Any) -> Any:
         """Return an object of the library as the API server wrote it."""
         return self._client.sanitize_for_serialization(found)
