@@ -298,21 +298,32 @@ def test_credentials_from_files_then_environment(tmp_path):
     assert s3_client("https://minio.example", None, SETTINGS, {}, field="spec.output")._provider is None
 
 
-@pytest.mark.parametrize("present", [{}, {"AWS_ACCESS_KEY_ID": "id"}, {"AWS_SECRET_ACCESS_KEY": "secret"}])
-def test_a_secret_without_its_keys(tmp_path, present):
+@pytest.mark.parametrize(
+    "present",
+    [
+        {},
+        {"AWS_ACCESS_KEY_ID": "id"},
+        {"AWS_SECRET_ACCESS_KEY": "secret"},
+        {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": " \n"},
+        {"AWS_ACCESS_KEY_ID": "id\nX: 1", "AWS_SECRET_ACCESS_KEY": "secret"},
+    ],
+)
+def test_a_secret_without_usable_keys_is_mounted_anew_by_another_pod(tmp_path, present):
     for name, value in present.items():
         (tmp_path / name).write_text(value)
-    with pytest.raises(SpecInvalid) as caught:
+    with pytest.raises(RunFailed) as caught:
         s3_client("https://minio.example", tmp_path, SETTINGS, {}, field="spec.output")
-    assert caught.value.reason == "CredentialsMissing"
-    assert "spec.output.credentialsSecretRef" in caught.value.message
+    assert (caught.value.reason, caught.value.exit_code) == ("CredentialsMissing", 1)
+    assert "spec.output" in caught.value.message
     assert "secret" not in caught.value.message
 
 
-def test_keys_with_a_line_break_are_refused(tmp_path):
-    environment = {"AWS_ACCESS_KEY_ID": "id\nX-Evil: 1", "AWS_SECRET_ACCESS_KEY": "secret"}
+@pytest.mark.parametrize("key", ["id\nX-Evil: 1", ""])
+def test_unusable_keys_of_the_environment_are_refused(key):
+    environment = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret"}
     with pytest.raises(SpecInvalid) as caught:
         s3_client("https://minio.example", None, SETTINGS, environment, field="spec.output")
+    assert (caught.value.reason, caught.value.exit_code) == ("CredentialsMissing", 2)
     assert "Evil" not in caught.value.message
 
 

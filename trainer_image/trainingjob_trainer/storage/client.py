@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import certifi
 import urllib3
 from minio import Minio
 
@@ -13,12 +12,11 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
 from trainingjob_trainer.storage.connections import checked_pools
+from trainingjob_trainer.storage.credentials import provider_of, trusted
 
 __all__ = ["endpoint_of", "s3_client"]
 
 _AWS = "https://s3.amazonaws.com"
-_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
-_MAX_SECRET_BYTES = 16 * 1024
 
 
 def endpoint_of(endpoint: str | None, settings: TrainerSettings) -> str:
@@ -43,8 +41,9 @@ def s3_client(
         ``https://host[:port]``; None takes that of the settings, else AWS.
     credentials_dir
         Folder with ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and, optionally,
-        ``AWS_SESSION_TOKEN`` as files; what is missing there is taken from the environment. Without any
-        credentials requests are anonymous.
+        ``AWS_SESSION_TOKEN`` as files, read anew for each request; what is missing there is taken from the
+        environment. Without a folder and keys the pod's cloud role is asked; without a role requests are
+        anonymous.
     settings
         Time-out and allowed endpoints.
     environment
@@ -58,24 +57,14 @@ def s3_client(
     ------
     SpecInvalid
         With reason ``InvalidEndpoint``, ``EndpointNotAllowed`` or ``CredentialsMissing``.
+    RunFailed
+        With reason ``CredentialsMissing`` if the folder lacks a key.
     """
     address = endpoint_of(endpoint, settings)
     host, secure = _host(address, settings, field)
-    key, secret, token = (
-        _credential(name, credentials_dir, environment, field) for name in (_KEY, _SECRET, _TOKEN)
-    )
-    if (key is None) != (secret is None) or (credentials_dir is not None and key is None):
-        missing = " and ".join(n for n, value in ((_KEY, key), (_SECRET, secret)) if value is None)
-        raise SpecInvalid(
-            "CredentialsMissing",
-            f"{missing} is neither in the Secret of {field}.credentialsSecretRef nor in the environment; "
-            "add it",
-        )
     return Minio(
         host,
-        access_key=key,
-        secret_key=secret,
-        session_token=token,
+        credentials=provider_of(credentials_dir, environment, field=field),
         secure=secure,
         region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
         http_client=_pool(settings, environment, field, lookup),
@@ -94,7 +83,7 @@ def _pool(
         retries=urllib3.Retry(total=0, redirect=0, raise_on_redirect=False),
         maxsize=4,
         cert_reqs="CERT_REQUIRED",
-        ca_certs=environment.get("SSL_CERT_FILE") or certifi.where(),
+        ca_certs=trusted(environment),
     )
 
     def allowed(host: str) -> tuple[str, ...]:
@@ -138,18 +127,3 @@ def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, boo
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return (f"{host}:{port}" if port else host), parts.scheme == "https"
-
-
-def _credential(name: str, folder: Path | None, environment: Mapping[str, str], field: str) -> str | None:
-    """Return a credential from its file, else from the environment."""
-    text = ""
-    if folder is not None and (folder / name).is_file():
-        with (folder / name).open("rb") as stream:
-            text = stream.read(_MAX_SECRET_BYTES).decode("utf-8", errors="replace").strip()
-    text = text or environment.get(name, "").strip()
-    if text and not (text.isascii() and text.isprintable()):
-        raise SpecInvalid(
-            "CredentialsMissing",
-            f"{name} of {field} holds characters that no access key has; write it again",
-        )
-    return text or None

@@ -111,7 +111,7 @@ def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) 
             "CredentialsRefused",
             f"{field}: {endpoint} refuses access to bucket {bucket!r} ({code or status}); check "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the referenced Secret or the environment, "
-            "and the rights that they have",
+            "or the role of the service account, and the rights that they have",
         )
     return None
 
