@@ -9,6 +9,7 @@ import pytest
 
 from support.house import BEST, House, evaluate_and_crash, refuse, save
 from trainingjob_api import Best, ModelSource, Report, Resolved, Stage
+from trainingjob_certificates.signing import ReportKey
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.events import DataReady, Event, ModelReady, Saved
 from trainingjob_trainer.storage import FolderOutput
@@ -105,6 +106,41 @@ def test_what_is_not_whole_is_not_accepted(house: House, spoil: Callable[[Path],
     spoil(house.homes[0])
     house(trained(ModelSource.BASELINE), sink=Writer(), attempt=2)
     assert model(house).startswith("baseline")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.joblib", b"another"),
+        ("report.json", None),
+        ("report.sig", b"YW5vdGhlcg=="),
+        ("evil.joblib", b"one more"),
+    ],
+    ids=["another model", "another report", "another signature", "one more file"],
+)
+def test_what_the_run_has_not_signed_is_not_accepted(house: House, name: str, content: bytes | None) -> None:
+    """Whoever may write to the output makes a folder that fits its manifest."""
+    key = ReportKey.generate()
+    house(trained(ModelSource.TPOT), sink=Writer(), report_key=key)
+    on_another_machine(house)
+    (home,) = house.homes
+    forged = home.parent / "forged"
+    shutil.copytree(home, forged)
+    (forged / "manifest.json").unlink()
+    text = (forged / "report.json").read_text()
+    (forged / name).write_bytes(content or text.replace('"score":"0.9"', '"score":"1.0"').encode())
+    output = FolderOutput(house.output)
+    output.publish(forged, house.run.name, UID[:8])
+    assert output.verify(house.run.name, UID[:8]), "the forged folder fits its manifest"
+    house(trained(ModelSource.TPOT, score="0.95"), sink=Writer(), attempt=2, report_key=key)
+    assert "0.95" in model(house)
+
+
+def test_what_the_run_has_signed_is_accepted(house: House) -> None:
+    key = ReportKey.generate()
+    house(trained(ModelSource.TPOT), sink=Writer(), report_key=key)
+    on_another_machine(house)
+    house(sink=Writer(), attempt=2, report_key=key)
 
 
 @pytest.mark.parametrize("change", [{"job_uid": "f" * 32}, {"digests": None}, {"best": None}])

@@ -80,7 +80,7 @@ class ReportMap:
     ) -> None:
         self._client = client
         self._path = path
-        self._key = key
+        self.key = key
         self._account = _Account(account)
         self._pause = pause_seconds
 
@@ -122,7 +122,7 @@ class ReportMap:
         text = data.get(REPORT_KEY)
         if not text:
             return None
-        if self._key is not None and not is_signed(self._key.public, text, data.get(SIGNATURE_KEY) or ""):
+        if self.key is not None and not is_signed(self.key.public, text, data.get(SIGNATURE_KEY) or ""):
             return None
         try:
             return parse_report(text)
@@ -138,7 +138,7 @@ class ReportMap:
             If the API server does not take it after some attempts.
         """
         text = dump_report(report)
-        signature = {SIGNATURE_KEY: self._key.sign(text)} if self._key is not None else {}
+        signature = {SIGNATURE_KEY: self.key.sign(text)} if self.key is not None else {}
         # In one request: a reader never sees a report with the signature of another.
         self._request("PATCH", {"data": {REPORT_KEY: text, **signature}})
 

@@ -223,7 +223,7 @@ class _Supervision:
         """
         if self.run.uid is None:
             return None
-        there = find_published(output, self.run, self.workspace.uid8)
+        there = find_published(output, self.run, self.workspace.uid8, self.options.report_key)
         if there is None:
             return None
         self.reporter.adopt(there.report)
@@ -273,9 +273,9 @@ class _Supervision:
             If the output does not take it; the artifacts are kept and the next run only publishes.
         """
         self.tell(StageChanged(stage=Stage.UPLOADING))
-        keep_report(self.workspace, self.reporter.snapshot())
+        keep_report(self.workspace, self.reporter.snapshot(), self.options.report_key)
         artifacts = insist(
-            lambda: upload(output, self.workspace, self.run, self.reporter),
+            lambda: upload(output, self.workspace, self.run, self.reporter, self.options.report_key),
             patience_seconds=self.options.upload_patience_seconds,
             on_trouble=self.reporter.trouble,
             interrupted=lambda: self.interrupts > 0,

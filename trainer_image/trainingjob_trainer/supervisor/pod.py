@@ -76,6 +76,7 @@ def run_pod(
         report_seconds=_REPORT_SECONDS,
         upload_patience_seconds=_UPLOAD_PATIENCE_SECONDS,
         refusal_patience_seconds=REFUSAL_SECONDS,
+        report_key=reports.key,
     )
     uid = environment.get(_UID, "")
     try:

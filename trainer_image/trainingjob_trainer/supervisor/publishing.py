@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trainingjob_api import Artifact, ModelSource, Report, ReportError, ResolvedRun, dump_report, parse_report
+from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.storage import Output
+from trainingjob_trainer.storage.manifest import Manifest
+from trainingjob_trainer.storage.names import MANIFEST
 from trainingjob_trainer.supervisor.reporter import Reporter
 from trainingjob_trainer.supervisor.result import Interrupted, RunResult, accepted
 from trainingjob_trainer.supervisor.workspace import Workspace, write_text
@@ -27,6 +30,9 @@ __all__ = [
 REPORT = "report.json"
 """The report among the artifacts: what a later attempt needs to end as the one that published did."""
 
+SIGNATURE = "report.sig"
+"""Who may write to the output is not the run: a later attempt accepts what the run has signed."""
+
 REFUSAL_SECONDS = 180.0
 """The kubelet takes up to 90 s to replace the files of a Secret that was rotated."""
 _PAUSE_SECONDS = 3.0
@@ -42,8 +48,17 @@ class Published:
     artifacts: tuple[Artifact, ...]
 
 
-def find_published(output: Output, run: ResolvedRun, uid8: str) -> Published | None:
+def find_published(
+    output: Output, run: ResolvedRun, uid8: str, key: ReportKey | None = None
+) -> Published | None:
     """Return the verified result of an earlier attempt of the same job, or None if there is none.
+
+    Parameters
+    ----------
+    output, run, uid8
+        Where it would be.
+    key
+        What the run signs with, in a cluster: a result that it has not signed is none.
 
     Raises
     ------
@@ -52,8 +67,12 @@ def find_published(output: Output, run: ResolvedRun, uid8: str) -> Published | N
     """
     try:
         artifacts = tuple(output.verify(run.name, uid8))
-        own = next((one for one in artifacts if one.name == REPORT), None)
-        report = None if own is None else parse_report(output.read(run.name, uid8, own).decode())
+        texts = {
+            one.name: output.read(run.name, uid8, one).decode()
+            for one in artifacts
+            if one.name in {REPORT, SIGNATURE}
+        }
+        report = parse_report(texts[REPORT]) if REPORT in texts else None
     except RunFailed as failure:
         if failure.reason == "StorageUnreachable":
             raise
@@ -62,8 +81,22 @@ def find_published(output: Output, run: ResolvedRun, uid8: str) -> Published | N
         return None
     if report is None or report.digests is None or report.best is None or report.model_source is None:
         return None
+    if key is not None:
+        digests = {one.name: one.sha256 for one in artifacts}
+        if not is_signed(key.public, _signed(texts[REPORT], digests), texts.get(SIGNATURE, "")):
+            return None
     same = report.job_uid == run.uid and report.digests.spec == run.search_digest()
     return Published(report=report, artifacts=artifacts) if same else None
+
+
+def _signed(report: str, digests: Mapping[str, str]) -> str:
+    """Return what is signed of a published result: its report, and the digests of all files beside it.
+
+    Its first line is no JSON, so that the signature is none over a report in the ConfigMap.
+    """
+    own = {REPORT, SIGNATURE, MANIFEST}
+    lines = (f"{name} {digest}" for name, digest in sorted(digests.items()) if name not in own)
+    return "\n".join(("published", *lines, report))
 
 
 def is_better(new: Mapping[str, Any], old: Report) -> bool:
@@ -143,17 +176,23 @@ def insist(
             time.sleep(_PAUSE_SECONDS)
 
 
-def keep_report(workspace: Workspace, report: Report) -> None:
-    """Put the report among the artifacts, once: a repeated upload sends the same bytes."""
+def keep_report(workspace: Workspace, report: Report, key: ReportKey | None = None) -> None:
+    """Put the report among the artifacts, signed, and once: a repeated upload sends the same bytes."""
     path = workspace.artifacts / REPORT
-    if not path.exists():
-        # The model counts for more than a later attempt's way out.
-        with contextlib.suppress(ReportError):
-            write_text(path, dump_report(report))
+    if path.exists():
+        return
+    # The model counts for more than a later attempt's way out.
+    with contextlib.suppress(ReportError):
+        text = dump_report(report)
+        if key is not None:
+            files = Manifest.of_folder(workspace.artifacts, report.job_uid, workspace.uid8).entries
+            digests = {one.name: one.sha256 for one in files}
+            write_text(workspace.artifacts / SIGNATURE, key.sign(_signed(text, digests)))
+        write_text(path, text)
 
 
 def upload(
-    output: Output, workspace: Workspace, run: ResolvedRun, reporter: Reporter
+    output: Output, workspace: Workspace, run: ResolvedRun, reporter: Reporter, key: ReportKey | None = None
 ) -> tuple[Artifact, ...]:
     """Publish what is saved, unless an attempt of the same job has published something as good or better.
 
@@ -167,7 +206,7 @@ def upload(
     TrainingError
         If the output does not take it.
     """
-    there = find_published(output, run, workspace.uid8)
+    there = find_published(output, run, workspace.uid8, key)
     if there is None or is_better(reporter.state_, there.report):
         return tuple(output.publish(workspace.artifacts, run.name, workspace.uid8))
     reporter.adopt(there.report)

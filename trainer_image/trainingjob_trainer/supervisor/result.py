@@ -16,6 +16,7 @@ from trainingjob_api import (
     Progress,
     Resolved,
 )
+from trainingjob_certificates.signing import ReportKey
 from trainingjob_trainer.errors import RunFailed
 
 __all__ = ["Interrupted", "RunOptions", "RunResult", "accepted"]
@@ -48,6 +49,8 @@ class RunOptions:
         Between two reports that differ only in progress.
     upload_patience_seconds
         How long publishing is begun again where the output does not take the artifacts.
+    report_key
+        What the run signs its published result with; None outside a cluster.
     refusal_patience_seconds
         How long an attempt that is not the first waits for an output that it cannot use.
     """
@@ -61,6 +64,7 @@ class RunOptions:
     report_seconds: float = 2.0
     upload_patience_seconds: float = 0.0
     refusal_patience_seconds: float = 0.0
+    report_key: ReportKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
