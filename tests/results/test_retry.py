@@ -62,9 +62,9 @@ def s3_error(code: str, status: int) -> S3Error:
     ("error", "passes", "words"),
     [
         (s3_error("SlowDown", 503), True, "SlowDown"),
-        (s3_error("Unheard", 500), True, "Unheard"),
-        (s3_error("Unheard", 429), True, "Unheard"),
-        (s3_error("Unheard", 408), True, "Unheard"),
+        (s3_error("Unheard", 500), True, "HTTP status 500"),
+        (s3_error("Unheard", 429), True, "HTTP status 429"),
+        (s3_error("Unheard", 408), True, "HTTP status 408"),
         (s3_error("NotImplemented", 501), False, "NotImplemented"),
         (s3_error("NoSuchKey", 404), False, "NoSuchKey"),
         (InvalidResponseError(502, "text/html", "secret"), True, "InvalidResponseError"),
