@@ -23,6 +23,8 @@ def lines():
     """Read what the log has."""
     root, stream = logging.getLogger(), io.StringIO()
     before = root.handlers[:], root.level
+    # Another test may have turned it on, and its own context of warnings has undone it since.
+    logging.captureWarnings(capture=False)
     logs.configure(stream)
     logs.speak_of()
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
