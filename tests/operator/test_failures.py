@@ -4,6 +4,7 @@ import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE, container
 from trainingjob_operator.names import Child
+from trainingjob_operator.observe import pods
 from trainingjob_operator.observe.pods import read_pod
 
 
@@ -448,3 +449,21 @@ def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
     assert (seen.running, seen.finished) == (False, True)
     raw["status"]["phase"] = "Running"
     assert read_pod(raw, {}).running
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("UnexpectedError: ValueError: x", ": UnexpectedError: ValueError: x"),
+        ('{"event": "a"}\n{"event": "failed", "reason": "R", "message": "m"}\n', ": failed: m"),
+        ("a line\nthe last line", ": the last line"),
+        ("[1]", ": [1]"),
+        ("[" * 4000, ": [[["),
+        ("", ""),
+    ],
+)
+def test_the_words_of_a_crash_are_the_last_ones(message, says):
+    found = pods._ended({"exitCode": 1, "message": message}, "")
+    assert found.reason == "TrainerCrashed"
+    assert found.message.startswith(f"the trainer ended with exit status 1{says}")
+    assert len(found.message) < 500

@@ -87,6 +87,7 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         "HOME": "/tmp",  # noqa: S108  # a volume of the pod's own
         "MPLCONFIGDIR": "/tmp",  # noqa: S108
         "TRAININGJOB_PVC_ROOT": CLAIMS_DIR,
+        "TRAININGJOB_JOB_NAME": owner.name,
         "TRAININGJOB_JOB_UID": owner.uid,
         "TRAININGJOB_PLAN_DIGEST": plan.digest,
         "TRAININGJOB_REPORT_CONFIGMAP": name_of(owner, Child.REPORT),

@@ -1,5 +1,6 @@
 """Pods and what is wrong with them: each cause has one reason and one way out."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -223,8 +224,21 @@ def _ended(ended: dict[str, Any] | None, limit: str) -> Trouble | None:
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:
         return Trouble(reasons.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
-    detail = f": {short(ended['message'])}" if ended.get("message") else ""
+    words = _last_words(ended.get("message") or "")
+    detail = f": {words}" if words else ""
     return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {exit_words(code)}{detail}")
+
+
+def _last_words(message: str) -> str:
+    """Return what a termination message says; of a trainer that was killed it is the tail of its log."""
+    *_, last = message.strip().splitlines() or [""]
+    try:
+        line = json.loads(last)
+    except (ValueError, RecursionError):
+        return short(last)
+    if not isinstance(line, dict):
+        return short(last)
+    return short(": ".join(str(line[key]) for key in ("event", "message", "detail") if line.get(key)))
 
 
 def exit_words(code: int | None) -> str:

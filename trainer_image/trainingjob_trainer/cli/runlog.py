@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -115,13 +116,19 @@ class RunLog:
     file
         Takes every entry.
     console
-        Takes all but single evaluations; None if no log is asked for.
+        Takes all but single evaluations: a stream, or a logger that has the schema of pods; None if no log
+        is asked for.
     secrets
         Never appear.
     """
 
     def __init__(
-        self, view: RunView, *, file: LateFile, console: TextIO | None = None, secrets: Iterable[str] = ()
+        self,
+        view: RunView,
+        *,
+        file: LateFile,
+        console: TextIO | logging.Logger | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._view = view
         self._file = file
@@ -129,7 +136,8 @@ class RunLog:
         self._progress_at = float("-inf")
         self._last: list[dict[str, Any]] = []
         self._to_file = self._logger(file)
-        self._to_console = None if console is None else self._logger(console)
+        is_stream = console is not None and not isinstance(console, logging.Logger)
+        self._to_console = self._logger(console) if is_stream else console
 
     def take(self, event: Event) -> None:
         """Write an event, if it is worth an entry."""
@@ -145,10 +153,6 @@ class RunLog:
             level, name, fields = entry
             self._write(level, name, **fields)
 
-    def error(self, name: str, **fields: Any) -> None:
-        """Write an error."""
-        self._write("error", name, **fields)
-
     def finish(self) -> None:
         """Write what came of the search, and close the file."""
         seen = self._view.now
@@ -162,7 +166,11 @@ class RunLog:
 
     def _write(self, level: str, name: str, **fields: Any) -> None:
         getattr(self._to_file, level)(name, **fields)
-        if self._to_console is not None and level != "debug":
+        if level == "debug" or self._to_console is None:
+            return
+        if isinstance(self._to_console, logging.Logger):
+            getattr(self._to_console, level)(name, extra={"fields": fields})
+        else:
             getattr(self._to_console, level)(name, **fields)
 
     def _logger(self, file: Any) -> Any:

@@ -45,6 +45,8 @@ def run_pod(
     run_file: Path = RUN_FILE,
     reports: ReportMap | None = None,
     on_event: Callable[[Event], None] = lambda _event: None,
+    on_attempt: Callable[[int], None] = lambda _number: None,
+    on_failure: Callable[[TrainingError], None] = lambda _error: None,
 ) -> int:
     """Run a pod's job to its end.
 
@@ -58,6 +60,10 @@ def run_pod(
         Where the report is; by default what the environment names.
     on_event
         Called with each event.
+    on_attempt
+        Called with the number of the attempt, once it is known.
+    on_failure
+        Called with why the run failed, before that is reported.
 
     Returns
     -------
@@ -78,6 +84,7 @@ def run_pod(
         refusal_patience_seconds=REFUSAL_SECONDS,
         report_key=reports.key,
     )
+    on_attempt(options.attempt)
     uid = environment.get(_UID, "")
     try:
         run = _read_run(run_file, environment)
@@ -87,6 +94,7 @@ def run_pod(
     except Interrupted:
         return EXIT_STOPPED
     except TrainingError as error:
+        on_failure(error)
         writer.last_word(uid, options, error)
         return error.exit_code
     return 0
@@ -149,7 +157,7 @@ class _Writer:
             try:
                 self._reports.write(numbered)
             except (httpx.HTTPError, OSError) as error:
-                log.warning("the report could not be written: %s", type(error).__name__)
+                log.warning("report not written", extra={"detail": type(error).__name__})
                 if time.monotonic() >= end:
                     if report.final and report.failure is None:
                         raise RunFailed(
@@ -164,7 +172,6 @@ class _Writer:
         """Report a failure that came before the run had a report of its own."""
         if self._last is not None and self._last.failure is not None:
             return
-        log.error("%s: %s", error.reason, error.message)
         if not uid:
             return
         failure = Failure(reason=error.reason, message=error.message[:1000], exit_code=error.exit_code)

@@ -1,0 +1,83 @@
+"""The log: one JSON object a line, with the same keys in operator and trainer.
+
+Keys: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event``; ``job`` (``namespace/name``), ``uid`` and
+``attempt`` where a line is about a job; whatever else a line has to say.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from trainingjob_api.text import shorten
+
+__all__ = ["MAX_TEXT", "JsonLines", "install"]
+
+MAX_TEXT = 8000
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "fields"}
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON.
+
+    What a line has beside its event are the attributes that ``extra`` adds; its ``fields``, a mapping, may
+    have names that a record's attributes have, such as ``message``.
+
+    Parameters
+    ----------
+    about
+        Returns the job's keys for a record.
+    clean
+        Returns, for a line, what takes secrets out of its texts.
+    hidden
+        Attributes of a record that are not for the log.
+    """
+
+    def __init__(
+        self,
+        about: Callable[[logging.LogRecord], Mapping[str, Any]],
+        *,
+        clean: Callable[[], Callable[[str], str]] = lambda: str,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__()
+        self._about = about
+        self._clean = clean
+        self._hidden = _PLAIN | hidden
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC)
+        head = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": shorten(record.getMessage(), MAX_TEXT),
+            **self._about(record),
+        }
+        extra = {name: value for name, value in vars(record).items() if name not in self._hidden}
+        line = {**head, **extra, **getattr(record, "fields", {}), "logger": record.name, **head}
+        if record.exc_info:
+            # Its end says what happened.
+            line["traceback"] = self.formatException(record.exc_info)[-MAX_TEXT:]
+        return json.dumps(_cleaned(line, self._clean()), default=str, ensure_ascii=False)
+
+
+def install(handler: logging.Handler, level: int = logging.INFO) -> None:
+    """Send every line of this process, those of libraries too, to *handler*."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return {key: _cleaned(one, clean) for key, one in value.items()}
+        case list() | tuple():
+            return [_cleaned(one, clean) for one in value]
+        case _:
+            return value
