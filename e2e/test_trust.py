@@ -1,4 +1,4 @@
-"""Who may write ConfigMaps changes neither what runs nor what is said of it; a name used again is another job."""
+"""Who may write ConfigMaps changes neither what runs nor what is said of it; a used name is another job."""
 
 import json
 
