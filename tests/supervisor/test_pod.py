@@ -374,3 +374,30 @@ def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
     last.push()
     last.flush()
     assert (tmp_path / ".state" / "journal.jsonl").read_text() == "header\nline\n"
+
+
+@pytest.mark.parametrize("failures", [[403, 404], [403] * 3, [503] * 5])
+def test_a_pod_waits_for_the_right_to_read_its_report(
+    server: ApiServer,
+    reports: ReportMap,
+    run_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: list[int],
+) -> None:
+    """Role and ConfigMap may be made anew just then."""
+    monkeypatch.setattr(pod_module, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(pod_module, "supervise", lambda *_, sink, **__: sink(report(final=True)))
+    server.failures = failures
+    assert run_pod({"POD_UID": "one"}, run_file=run_file, reports=reports) == 0
+    assert server.report().final
+
+
+def test_a_report_that_stays_out_of_reach_ends_the_attempt(
+    server: ApiServer, reports: ReportMap, run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_module, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(pod_module, "_FIRST_WORD_SECONDS", 0.01)
+    server.failures = [403] * 10_000
+    with pytest.raises(RunFailed, match=r"HTTP status 403.*Role") as caught:
+        run_pod({"POD_UID": "one"}, run_file=run_file, reports=reports)
+    assert (caught.value.reason, caught.value.exit_code) == ("ReportNotRead", 1)

@@ -31,6 +31,8 @@ _UID = "TRAININGJOB_JOB_UID"
 _DIGEST = "TRAININGJOB_PLAN_DIGEST"
 _WORK_DIR = "/var/run/trainingjob/work"
 _REPORT_SECONDS = 15.0
+_FIRST_WORD_SECONDS = 120.0
+_PAUSE_SECONDS = 2.0
 _LAST_WORD_SECONDS = 180.0
 """The operator makes a deleted ConfigMap or Role again about a minute after reports fall silent."""
 _UPLOAD_PATIENCE_SECONDS = 480.0
@@ -71,7 +73,7 @@ def run_pod(
         The exit status.
     """
     reports = reports or ReportMap.from_environment(environment)
-    before = reports.read()
+    before = _last_report(reports)
     writer = _Writer(reports, before)
     options = RunOptions(
         work_dir=Path(environment.get("TRAININGJOB_WORK_DIR", _WORK_DIR)),
@@ -98,6 +100,32 @@ def run_pod(
         writer.last_word(uid, options, error)
         return error.exit_code
     return 0
+
+
+def _last_report(reports: ReportMap) -> Report | None:
+    """Return the last report; wait for the right to read it, which the operator may be making anew.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``ReportNotRead`` if the API server refuses it, or does not answer, all that time.
+    """
+    end = time.monotonic() + _FIRST_WORD_SECONDS
+    while True:
+        try:
+            return reports.read()
+        except (httpx.HTTPError, OSError) as error:
+            if time.monotonic() >= end:
+                why = type(error).__name__
+                if isinstance(error, httpx.HTTPStatusError):
+                    why = f"HTTP status {error.response.status_code}"
+                raise RunFailed(
+                    "ReportNotRead",
+                    f"the API server did not show the last report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
+                    "see whether the job's Role, RoleBinding and report ConfigMap are there",
+                ) from error
+            log.warning("the last report cannot be read yet: %s", type(error).__name__)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
