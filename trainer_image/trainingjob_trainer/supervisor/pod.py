@@ -121,7 +121,7 @@ def _last_report(reports: ReportMap) -> Report | None:
                     why = f"HTTP status {error.response.status_code}"
                 raise RunFailed(
                     "ReportNotRead",
-                    f"the API server did not show the last report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
+                    f"the API server showed no last report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
                     "see whether the job's Role, RoleBinding and report ConfigMap are there",
                 ) from error
             log.warning("the last report cannot be read yet: %s", type(error).__name__)
