@@ -136,7 +136,7 @@ def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, buck
     run.gone()
 
 
-SIDECAR = """Object{spec: Object.spec{containers: [Object.spec.containers{
+SIDECAR = """[JSONPatch{op: "add", path: "/spec/containers/-", value: Object.spec.containers{
   name: "mesh",
   image: object.spec.containers[0].image,
   imagePullPolicy: object.spec.containers[0].imagePullPolicy,
@@ -146,7 +146,7 @@ SIDECAR = """Object{spec: Object.spec{containers: [Object.spec.containers{
     readOnlyRootFilesystem: true,
     capabilities: Object.spec.containers.securityContext.capabilities{drop: ["ALL"]}
   }
-}]}}"""
+}}]"""
 
 
 @pytest.fixture
@@ -164,23 +164,40 @@ def mesh(cluster, namespace):
         },
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": SIDECAR}}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": SIDECAR}}],
     }
-    kinds = {"mutatingadmissionpolicies": policy, "mutatingadmissionpolicybindings": {"policyName": name}}
-    for plural, spec in kinds.items():
-        kind = {"mutatingadmissionpolicies": "MutatingAdmissionPolicy"}.get(
-            plural, "MutatingAdmissionPolicyBinding"
-        )
-        manifest = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind}
-        cluster.custom.create_cluster_custom_object(
-            "admissionregistration.k8s.io",
-            "v1",
-            plural,
-            manifest | {"metadata": {"name": name}, "spec": spec},
-        )
+    group = ("admissionregistration.k8s.io", "v1")
+    made = {
+        "MutatingAdmissionPolicy": policy,
+        "MutatingAdmissionPolicyBinding": {"policyName": name},
+    }
+    plurals = {"MutatingAdmissionPolicy": "policies", "MutatingAdmissionPolicyBinding": "policybindings"}
+    for kind, spec in made.items():
+        manifest = {"apiVersion": "/".join(group), "kind": kind, "metadata": {"name": name}, "spec": spec}
+        cluster.custom.create_cluster_custom_object(*group, f"mutatingadmission{plurals[kind]}", manifest)
+    eventually(lambda: adds_a_container(cluster, namespace), "the policy does not come into force", 60)
     yield
-    for plural in kinds:
-        cluster.custom.delete_cluster_custom_object("admissionregistration.k8s.io", "v1", plural, name)
+    for plural in plurals.values():
+        cluster.custom.delete_cluster_custom_object(*group, f"mutatingadmission{plural}", name)
+
+
+def adds_a_container(cluster, namespace):
+    """Return whether a trainer's pod would get a second one."""
+    strict = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {"name": "trainer", "image": "none", "securityContext": strict}
+    pod = {
+        "metadata": {"name": "probe", "labels": {"app.kubernetes.io/component": "trainer"}},
+        "spec": {
+            "containers": [container],
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": strict["seccompProfile"]},
+        },
+    }
+    return len(cluster.core.create_namespaced_pod(namespace, pod, dry_run="All").spec.containers) == 2
 
 
 @pytest.mark.usefixtures("mesh")
@@ -190,7 +207,7 @@ def test_a_container_beside_the_trainer_that_does_not_end_holds_nothing_up(start
     assert {one["name"] for one in run.pods[0]["spec"]["containers"]} == {"trainer", "mesh"}
     assert run.outcomes == ["Succeeded"]
     assert status["artifacts"]
-    run.eventually(lambda: not run.pods, "the pod with the other container stays", 120)
+    run.eventually(lambda: not run.pods, "the pod with the other container stays", 240)
 
 
 def test_a_restart_of_the_api_server_costs_no_attempt(start, cluster, operator):
