@@ -22,6 +22,18 @@ def test_a_trainer_that_is_evicted_goes_on_where_it_was(start, cluster, namespac
     resumed(run, bucket, pod, len(run.journal()))
 
 
+def test_a_trainer_that_is_evicted_while_it_saves_ships_what_it_has_found(start, cluster, namespace):
+    run = start("evicted-saving", backoffLimit=0)
+    run.reach("Saving", START_SECONDS + 60)
+    (pod,) = run.pods
+    cluster.evict(namespace, pod["metadata"]["name"])
+    status = run.reach("Succeeded")
+    # The pod may have been done before it heard of it.
+    assert run.outcomes in (["Evicted", "Succeeded"], ["Succeeded"])
+    assert status["modelSource"] == "tpot"
+    assert run.conditions()["Degraded"][0] == "False"
+
+
 def resumed(run, bucket, first, before):
     """Wait for the second pod and the model; nothing was counted as a failure, and nothing done again."""
     run.eventually(
