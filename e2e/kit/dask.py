@@ -229,6 +229,8 @@ class DaskSide:
             f"{kind}/{each.metadata.name}"
             for kind, listing in listings.items()
             for each in listing(self._namespace, label_selector=selector).items
+            # The key of the run's reports stays as long as the job.
+            if not (kind == "Secret" and each.metadata.name.endswith("-key"))
         ]
         found += [f"Pod/{one.metadata.name}" for role in ("scheduler", "worker") for one in self.pods(role)]
         for plural in ("daskclusters", "daskworkergroups"):
