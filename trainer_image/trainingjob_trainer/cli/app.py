@@ -111,7 +111,7 @@ def run(
     desk = desk_of(context, "run", as_json=as_json, quiet=quiet, debug=debug)
 
     def work() -> dict[str, object]:
-        # Imported late: the contract's models and structlog take half a second that --help need not wait for.
+        # Imported late: the contract's models take half a second that --help need not wait for.
         from trainingjob_trainer.cli.running import RunRequest, run_job  # noqa: PLC0415
 
         request = RunRequest(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trainingjob_trainer.cli.pod_log import CauseFile, FollowedFile, open_log, pod_secrets
-from trainingjob_trainer.cli.runlog import LateFile, RunLog
+from trainingjob_trainer.cli.runlog import RunLog
 from trainingjob_trainer.cli.text import plain, redact
 from trainingjob_trainer.cli.trouble import explain
 from trainingjob_trainer.cli.view import RunView
@@ -52,7 +52,7 @@ class _Pod:
         self._about = about
         self._cause_file = cause_file
         self._view = RunView()
-        self._run_log = RunLog(self._view, file=LateFile(lambda: None), console=_log)
+        self._run_log = RunLog(self._view, _log)
         self._child = FollowedFile("trainingjob_trainer.child")
         self._cause: tuple[str, dict[str, Any]] | None = None
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
+from trainingjob_api.log_lines import JsonLines
 from trainingjob_trainer.cli.text import redact
 from trainingjob_trainer.events import (
     BackendReady,
@@ -26,18 +26,17 @@ from trainingjob_trainer.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from trainingjob_trainer.cli.view import RunView
 
-__all__ = ["LateFile", "RunLog"]
+__all__ = ["LateFile", "RunLog", "run_logger"]
 
 _EVERY_SECONDS = 15.0
 _MOST_FRONT_POINTS = 20
-_FIRST_KEYS = ("time", "level", "event")
 
-Fields = tuple[str, str, dict[str, Any]]
+Fields = tuple[int, str, dict[str, Any]]
 
 
 class LateFile:
@@ -106,38 +105,45 @@ class LateFile:
             self._lost = True
 
 
+def run_logger(file: LateFile, console: TextIO | None, secrets: Iterable[str]) -> logging.Logger:
+    """Return a logger of one run on this machine, known to no other.
+
+    Parameters
+    ----------
+    file
+        Takes every entry.
+    console
+        Takes all but single evaluations; None if no log is asked for.
+    secrets
+        Never appear.
+    """
+    logger = logging.Logger("trainingjob")  # noqa: LOG001 - of this run alone: two in one process do not meet
+    formatter = JsonLines(lambda _record: {}, clean=lambda: partial(redact, secrets=tuple(secrets)))
+    for stream, level in ((file, logging.DEBUG), (console, logging.INFO)):
+        if stream is not None:
+            handler = logging.StreamHandler(stream)
+            handler.setFormatter(formatter)
+            handler.setLevel(level)
+            logger.addHandler(handler)
+    return logger
+
+
 class RunLog:
-    """Writes a run's events as JSON lines.
+    """Writes a run's events to a logger.
 
     Parameters
     ----------
     view
-        What the run has told, for the entries at the end.
-    file
-        Takes every entry.
-    console
-        Takes all but single evaluations: a stream, or a logger that has the schema of pods; None if no log
-        is asked for.
-    secrets
-        Never appear.
+        What the run has reported, for the entries at the end.
+    logger
+        Takes the entries; single evaluations have level DEBUG.
     """
 
-    def __init__(
-        self,
-        view: RunView,
-        *,
-        file: LateFile,
-        console: TextIO | logging.Logger | None = None,
-        secrets: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, view: RunView, logger: logging.Logger) -> None:
         self._view = view
-        self._file = file
-        self._secrets = tuple(secrets)
+        self._logger = logger
         self._progress_at = float("-inf")
         self._last: list[dict[str, Any]] = []
-        self._to_file = self._logger(file)
-        is_stream = console is not None and not isinstance(console, logging.Logger)
-        self._to_console = self._logger(console) if is_stream else console
 
     def take(self, event: Event) -> None:
         """Write an event, if it is worth an entry."""
@@ -151,79 +157,44 @@ class RunLog:
         entry = _entry(event)
         if entry is not None:
             level, name, fields = entry
-            self._write(level, name, **fields)
+            self._write(level, name, fields)
 
     def finish(self) -> None:
-        """Write what came of the search, and close the file."""
+        """Write the result of the search."""
         seen = self._view.now
-        self._write(
-            "info", "evaluated_individuals", total=seen.evaluations, counts=dict(seen.counts), last=self._last
-        )
-        self._write("info", "leaderboard_topk", entries=[_model(row) for row in seen.leaderboard])
+        evaluated = {"total": seen.evaluations, "counts": dict(seen.counts), "last": self._last}
+        self._write(logging.INFO, "evaluated_individuals", evaluated)
+        board = [_model(row) for row in seen.leaderboard]
+        self._write(logging.INFO, "leaderboard_topk", {"entries": board})
         front = [_model(point) for point in seen.pareto_front[:_MOST_FRONT_POINTS]]
-        self._write("info", "Pareto_Front", points=front)
-        self._file.close()
+        self._write(logging.INFO, "Pareto_Front", {"points": front})
 
-    def _write(self, level: str, name: str, **fields: Any) -> None:
-        getattr(self._to_file, level)(name, **fields)
-        if level == "debug" or self._to_console is None:
-            return
-        if isinstance(self._to_console, logging.Logger):
-            getattr(self._to_console, level)(name, extra={"fields": fields})
-        else:
-            getattr(self._to_console, level)(name, **fields)
-
-    def _logger(self, file: Any) -> Any:
-        return structlog.wrap_logger(
-            structlog.WriteLogger(file),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-                self._blank,
-                structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False, allow_nan=False),
-            ],
-            wrapper_class=structlog.BoundLogger,
-        )
-
-    def _blank(self, _logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        first = {key: entry.pop(key) for key in _FIRST_KEYS if key in entry}
-        return {key: _without(value, self._secrets) for key, value in {**first, **entry}.items()}
-
-
-def _without(value: Any, secrets: tuple[str, ...]) -> Any:
-    match value:
-        case str():
-            return redact(value, secrets)
-        case dict():
-            return {key: _without(one, secrets) for key, one in value.items()}
-        case list() | tuple():
-            return [_without(one, secrets) for one in value]
-        case _:
-            return value
+    def _write(self, level: int, name: str, fields: dict[str, Any]) -> None:
+        self._logger.log(level, name, extra={"fields": fields})
 
 
 def _entry(event: Event) -> Fields | None:
     match event:
         case StageChanged():
-            return "info", "stage_changed", _model(event)
+            return logging.INFO, "stage_changed", _model(event)
         case WaitingForCluster():
-            return "info", "waiting_for_cluster", _model(event)
+            return logging.INFO, "waiting_for_cluster", _model(event)
         case DataReady() | BackendReady() | Resumed() | BaselineReady() | ModelReady() | Saved():
             return (
-                "info",
+                logging.INFO,
                 f"{event.kind}_ready" if event.kind in {"data", "backend"} else event.kind,
                 _model(event),
             )
         case Progressed(progress=progress):
-            return "info", "progress", _model(progress)
+            return logging.INFO, "progress", _model(progress)
         case Evaluated():
-            return "debug", "evaluated", _evaluation(event)
+            return logging.DEBUG, "evaluated", _evaluation(event)
         case FellBack(fallback=fallback):
-            return "warning", "fallback", _model(fallback)
+            return logging.WARNING, "fallback", _model(fallback)
         case Warned():
-            return "warning", "warning", _model(event)
+            return logging.WARNING, "warning", _model(event)
         case Failed():
-            return "error", "failed", _model(event)
+            return logging.ERROR, "failed", _model(event)
         case _:
             return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from trainingjob_api import load_job
 from trainingjob_trainer.cli.documents import run_document
 from trainingjob_trainer.cli.jobs import resolved
-from trainingjob_trainer.cli.runlog import LateFile, RunLog
+from trainingjob_trainer.cli.runlog import LateFile, RunLog, run_logger
 from trainingjob_trainer.cli.summary import print_summary, verdict
 from trainingjob_trainer.cli.text import plain, secrets_of
 from trainingjob_trainer.cli.view import RunView
@@ -85,12 +85,9 @@ def run_job(desk: Desk, request: RunRequest) -> dict[str, Any]:
     options = RunOptions(work_dir=request.work_dir, fresh=request.fresh, environment=dict(environment))
     view = RunView()
     place: dict[str, Path] = {}
-    log = RunLog(
-        view,
-        file=LateFile(lambda: place.get("log")),
-        console=sys.stderr if request.log_json else None,
-        secrets=secrets_of(environment),
-    )
+    log_file = LateFile(lambda: place.get("log"))
+    console = sys.stderr if request.log_json else None
+    log = RunLog(view, run_logger(log_file, console, secrets_of(environment)))
     with _progress(desk, run, view, log_json=request.log_json) as progress:
 
         def on_event(event: Event) -> None:
@@ -104,6 +101,7 @@ def run_job(desk: Desk, request: RunRequest) -> dict[str, Any]:
             result = desk.services.supervise(run, options, settings, on_event)
         finally:
             log.finish()
+            log_file.close()
     _print_end(desk, result, view)
     return run_document(run.name, result)
 
