@@ -14,6 +14,7 @@ __all__ = ["ApiFault", "OperatorError", "Refused", "SettingsError"]
 
 STATUS_NOT_FOUND: Final = 404
 STATUS_CONFLICT: Final = 409
+STATUS_TOO_LARGE: Final = 413
 
 
 class OperatorError(Exception):
@@ -79,6 +80,11 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
     def not_found(self) -> bool:
         """Whether the object does not exist."""
         return self.status == STATUS_NOT_FOUND
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the answer is larger than the operator reads."""
+        return self.status == STATUS_TOO_LARGE
 
     @property
     def conflict(self) -> bool:

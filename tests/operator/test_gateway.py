@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -22,11 +23,15 @@ def gate(store, *faults):
     return Gateway(DirectClient(store, *faults), timeout_seconds=5)
 
 
-def listed(one):
+def listed_raw(one):
     async def all_of_them():
-        return [raw["metadata"]["name"] async for raw in one.list_jobs(None)]
+        return [raw async for raw in one.list_jobs(None)]
 
     return asyncio.run(all_of_them())
+
+
+def listed(one):
+    return [raw["metadata"]["name"] for raw in listed_raw(one)]
 
 
 @pytest.fixture
@@ -45,6 +50,32 @@ def test_a_long_list_comes_in_pages(store, jobs):
 def test_a_list_that_grew_too_old_begins_anew(store, jobs):
     found = listed(gate(store, Fault(410, method="GET", plural="trainingjobs", at=2)))
     assert set(found) == set(jobs)
+
+
+def test_a_page_that_is_too_large_is_read_in_smaller_ones(store, jobs, monkeypatch):
+    one = gate(store)
+    page = one._api.call
+    sizes = []
+
+    async def measured(method, path, **options):
+        sizes.append(int(options["query"]["limit"]))
+        return await page(method, path, **options)
+
+    one._api.call = measured
+    largest = max(len(json.dumps(raw)) for raw in listed_raw(one))
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", largest + 500)
+    sizes.clear()
+    assert listed(one) == jobs
+    assert sizes[0] > 1
+    assert set(sizes[1:]) == {1}
+
+
+def test_an_object_that_is_too_large_is_a_fault(store, jobs, monkeypatch):
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 100)
+    with pytest.raises(ApiFault, match="more than 100"):
+        listed(gate(store))
+    with pytest.raises(ApiFault, match="more than 100"):
+        asyncio.run(gate(store).read_job(NAMESPACE, jobs[0]))
 
 
 @pytest.mark.parametrize("status", [410, 403])
@@ -84,6 +115,10 @@ def test_the_servers_clock_is_the_one_in_force(store, caplog, ahead, counted):
         asyncio.run(one.read_job("a", "b"))
     assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
     assert len(caplog.records) == bool(counted), "said once"
+    for seconds in (ahead + 2, ahead - 2, ahead):
+        client.headers["Date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+        asyncio.run(one.read_job("a", "b"))
+    assert len(caplog.records) == bool(counted), "nor again for what a slow answer differs"
     client.headers["Date"] = "yesterday"
     asyncio.run(one.read_job("a", "b"))
     assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)

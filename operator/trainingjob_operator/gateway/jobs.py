@@ -36,7 +36,9 @@ __all__ = ["Gateway"]
 _log = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 100
-"""Jobs in one answer of a list: a status may have 32 KiB."""
+"""Objects in one answer of a list: a status may have 32 KiB."""
+SMALLER: Final = 10
+"""By how much a page shrinks whose answer is too large."""
 MERGE_PATCH: Final = "application/merge-patch+json"
 MOUNT_SECONDS: Final = 5.0
 """Volumes are usually mounted by then: a pod that starts costs no look at its events."""
@@ -73,26 +75,12 @@ class Gateway:
         """Return the TrainingJob, ``None`` if there is none."""
         return await self._api.read(path_of(API_VERSION, PLURAL, namespace, name))
 
-    async def list_jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        """Yield every TrainingJob of *namespace*, or of all of them, page by page.
+    def list_jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+        """Return every TrainingJob of *namespace*, or of all of them, page by page.
 
-        A list that has grown too old on its way is begun anew, so that a job may come twice.
+        A list that expires between two pages is read again, so that a job may come twice.
         """
-        token = ""
-        while True:
-            query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
-            try:
-                page = await self._api.call("GET", path_of(API_VERSION, PLURAL, namespace), query=query)
-            except ApiFault as fault:
-                if fault.status != HTTPStatus.GONE or not token:
-                    raise
-                token = ""
-                continue
-            for item in page.get("items") or []:
-                yield item
-            token = (page.get("metadata") or {}).get("continue") or ""
-            if not token:
-                return
+        return self._items(path_of(API_VERSION, PLURAL, namespace), {})
 
     async def snapshot(
         self,
@@ -192,12 +180,8 @@ class Gateway:
 
     async def pods(self, namespace: str, name: str) -> tuple[dict[str, Any], ...]:
         """Return the trainer's pods of all jobs that have, or had, a name."""
-        query = {
-            "labelSelector": f"{TRAINER_SELECTOR},{JOB_LABEL}={job_label(name)}",
-            "limit": str(PAGE_SIZE),
-        }
-        page = await self._api.call("GET", path_of("v1", "pods", namespace), query=query)
-        return tuple(page.get("items") or ())
+        query = {"labelSelector": f"{TRAINER_SELECTOR},{JOB_LABEL}={job_label(name)}"}
+        return await self._first(path_of("v1", "pods", namespace), query)
 
     async def delete_pod(self, namespace: str, pod: PodKey) -> None:
         """Delete a pod, with its grace period; one that is gone is gone.
@@ -290,11 +274,41 @@ class Gateway:
     async def _events(self, raw: dict[str, Any], *wanted: str) -> tuple[str, ...]:
         """Return the messages of an object's events with one of the reasons, the newest last."""
         meta = raw["metadata"]
-        query = {"fieldSelector": f"involvedObject.uid={meta['uid']}", "limit": str(PAGE_SIZE)}
-        page = await self._api.call("GET", path_of("v1", "events", meta["namespace"]), query=query)
-        found = [one for one in page.get("items") or () if one.get("reason") in wanted]
-        found.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
-        return tuple(str(one.get("message") or "") for one in found)
+        query = {"fieldSelector": f"involvedObject.uid={meta['uid']}"}
+        events = await self._first(path_of("v1", "events", meta["namespace"]), query)
+        found = [event for event in events if event.get("reason") in wanted]
+        found.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return tuple(str(event.get("message") or "") for event in found)
+
+    async def _first(self, path: str, query: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+        """Return the first 100 objects of a list."""
+        found: list[dict[str, Any]] = []
+        async for item in self._items(path, query):
+            found.append(item)
+            if len(found) == PAGE_SIZE:
+                break
+        return tuple(found)
+
+    async def _items(self, path: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a list, page by page, and in smaller pages where they are large."""
+        token, limit = "", PAGE_SIZE
+        while True:
+            paging = {"limit": str(limit)} | ({"continue": token} if token else {})
+            try:
+                page = await self._api.call("GET", path, query={**query, **paging})
+            except ApiFault as fault:
+                if fault.too_large and limit > 1:
+                    limit = max(1, limit // SMALLER)
+                elif fault.status == HTTPStatus.GONE and token:
+                    token = ""
+                else:
+                    raise
+                continue
+            for item in page.get("items") or []:
+                yield item
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
 
 
 def _uid(pod: dict[str, Any]) -> str | None:

@@ -22,6 +22,8 @@ __all__ = ["Transport", "connect", "path_of"]
 
 _WRITES: Final = frozenset({"POST", "PATCH"})
 MAX_ANSWER_TEXT: Final = 500
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""An object has 1.5 MiB at most. Parsing blocks the event loop, so longer lists are read in smaller pages."""
 MOST_SKEW: Final = timedelta(seconds=5)
 """Clocks that differ by less count as equal: the header of an answer has whole seconds."""
 
@@ -105,6 +107,7 @@ class Transport:
         if method in _WRITES:
             query = {**query, "fieldManager": MANAGED_BY}
         headers = {"Content-Type": content, "Accept": "application/json"}
+        sent = datetime.now(UTC)
         try:
             method, url, headers, _, _ = await self._client.param_serialize(
                 method,
@@ -120,20 +123,26 @@ class Transport:
         except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
             # A time-out is an OSError. Its text may be empty, its kind never is.
             raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
-        self._compare(answer.headers.get("Date"))
+        self._compare(answer.headers.get("Date"), sent)
+        if len(data) > MAX_ANSWER_BYTES:
+            text = f"the answer has {len(data):,} bytes, more than {MAX_ANSWER_BYTES:,}"
+            raise ApiFault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         return _checked(answer.status, data, answer.headers.get("Retry-After"))
 
-    def _compare(self, date: str | None) -> None:
-        """Learn how far the server's clock is from this one, and say so when that changes."""
+    def _compare(self, date: str | None, sent: datetime) -> None:
+        """Learn how far the server's clock is ahead; log a change.
+
+        The server wrote *date* between *sent* and now: a skew within these bounds is as good as a new one.
+        """
         try:
-            found = parsedate_to_datetime(date or "") - datetime.now(UTC)
+            told = parsedate_to_datetime(date or "")
         except (TypeError, ValueError):
             return
-        skew = timedelta() if abs(found) < MOST_SKEW else found
-        if abs(skew - self._skew) >= MOST_SKEW:
-            ahead = round(skew.total_seconds())
-            _log.warning("the API server's clock is in force", extra={"aheadSeconds": ahead})
-            self._skew = skew
+        now = datetime.now(UTC)
+        if not told - now - MOST_SKEW < self._skew < told - sent + MOST_SKEW:
+            self._skew = told - now
+            ahead = round(self._skew.total_seconds())
+            _log.warning("clock of the API server differs; using its time", extra={"aheadSeconds": ahead})
 
 
 def path_of(api_version: str, plural: str, namespace: str | None, name: str = "") -> str:
