@@ -68,7 +68,8 @@ def _check_paths(spec: TrainingJobSpec) -> list[Problem]:
     problems = []
     for field, uri in (("spec.dataset.uri", spec.dataset.uri), ("spec.output.uri", output.uri)):
         try:
-            parse_uri(uri or "file://")
+            if uri is not None:
+                parse_uri(uri)
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             problems.append(Problem(field, message, hint or None))

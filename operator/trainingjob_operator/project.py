@@ -63,11 +63,9 @@ def _told(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
     """Return what the report says; what it is silent about stays."""
     best, board, front = report.best, report.leaderboard, report.pareto_front
     return {
-        "last_report": LastReport(
-            attempt=report.attempt, sequence=report.sequence, pod_uid=report.pod_uid or ""
-        )
-        if report.pod_uid is not None
-        else old.last_report,
+        "last_report": old.last_report
+        if report.pod_uid is None
+        else LastReport(attempt=report.attempt, sequence=report.sequence, pod_uid=report.pod_uid),
         "backend": report.backend or old.backend,
         "model_source": report.model_source or old.model_source,
         "fallbacks": _fallbacks(old.fallbacks or (), report.fallbacks) or None,
