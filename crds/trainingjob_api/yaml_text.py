@@ -31,16 +31,12 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
-        self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Bound depth and size while the text is read: what comes after the bound is not looked at."""
-        self._nodes += 1
+        """Bound the depth while the text is read: PyYAML recurses."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
-        if self._nodes > MAX_NODES:
-            raise _TooMuch(f"holds more than {MAX_NODES} values")
         try:
             return super().compose_node(parent, index)
         finally:

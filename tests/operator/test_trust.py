@@ -146,13 +146,16 @@ def test_a_forged_report_changes_nothing(cluster, operation, when, signature):
     cluster.later(60)
     operation.settle()
     # A complete Job without a report runs once more, and one that was deleted is made again.
-    assert cluster.status["phase"] == {
-        "made": "Pending",
-        "running": "Searching",
-        "complete": "Pending",
-        "failed": "Failed",
-        "without Job": "Pending",
-    }[when]
+    assert (
+        cluster.status["phase"]
+        == {
+            "made": "Pending",
+            "running": "Searching",
+            "complete": "Pending",
+            "failed": "Failed",
+            "without Job": "Pending",
+        }[when]
+    )
     assert "modelSource" not in cluster.status
     assert operation.value("trainingjob_reports_refused_total", reason="BadSignature") == 1
     [event] = cluster.events("ReportRefused")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from support.loopback import Answer, Asked, serving
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import RetryPolicy, S3Output, s3_client
+from trainingjob_trainer.storage import RetryPolicy, S3Output, credentials, s3_client
 from trainingjob_trainer.supervisor import publishing
 from trainingjob_trainer.supervisor.publishing import insist
 
@@ -84,6 +84,22 @@ def test_keys_of_a_mount_that_is_emptied_stay_the_last_good_ones(tmp_path: Path)
         assert client._provider.retrieve().secret_key == "first"
     mounted(tmp_path, "..2", "second")
     assert client._provider.retrieve().secret_key == "second"
+
+
+def test_both_keys_are_of_one_version_of_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted(tmp_path, "..1", "first")
+    client = s3_client("http://minio.example", tmp_path, TrainerSettings(), {}, field="spec.output")
+    read = credentials._value
+
+    def rotate_after(name: str, *arguments: Any) -> str:
+        value = read(name, *arguments)
+        if name == "AWS_ACCESS_KEY_ID":
+            mounted(tmp_path, "..2", "second")
+        return value
+
+    monkeypatch.setattr(credentials, "_value", rotate_after)
+    assert client._provider is not None
+    assert client._provider.retrieve().secret_key == "first"
 
 
 def assumed(number: int, seconds: int) -> Answer:

@@ -179,10 +179,17 @@ def test_a_full_disk_does_not_end_the_heartbeat() -> None:
         os.close(writer)
 
 
+def test_a_child_imports_nothing_beside_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
+    assert watch("save", tmp_path / "log").ended is Ended.SAVED
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [({}, None), ({"PYTHONPATH": "."}, None), ({"PYTHONPATH": "/a::b:/c"}, "/a:/c")],
 )
-def test_a_child_imports_nothing_from_the_current_folder(given: dict[str, str], kept: str | None) -> None:
+def test_relative_entries_of_the_path_are_left_out(given: dict[str, str], kept: str | None) -> None:
     safe = with_safe_path({"HOME": "/h", **given})
     assert (safe["PYTHONSAFEPATH"], safe["HOME"], safe.get("PYTHONPATH")) == ("1", "/h", kept)

@@ -12,21 +12,23 @@ outage looks like a mistake, as with a host name that does not resolve, it count
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
 __all__ = [
-    "FULL_DISK",
     "MAY_COME",
     "DataError",
     "RunFailed",
     "SpecInvalid",
     "TrainingError",
     "folder_unusable",
+    "naming_full_disk",
     "once_begun",
 ]
 
-FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the system says of a disk that takes no more."""
 
 MAY_COME = frozenset(
@@ -81,6 +83,17 @@ def folder_unusable(folder: Path, error: OSError) -> RunFailed:
         f"{folder} cannot be written to ({error.strerror}); free space there, change its permissions or "
         "choose another folder. What was evaluated is kept, and the same command continues the run",
     )
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Raise the error of a run whose folder is full, where a write fails for that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_DISK:
+            raise
+        raise folder_unusable(folder, error) from error
 
 
 def once_begun(error: TrainingError) -> TrainingError:

@@ -202,7 +202,9 @@ def main() -> None:
     """Run the command line; the console script ``trainingjob``."""
     _forgive_encodings()
     # Workers are started from this process too, by libraries that pass its environment on.
-    os.environ.update(with_safe_path(os.environ))
+    safe = with_safe_path(os.environ)
+    os.environ.clear()
+    os.environ.update(safe)
     sys.path[:] = [entry for entry in sys.path if entry and entry != "."]
     app(prog_name="trainingjob")
 

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     """
     # The heavy imports stay inside: worker processes import this module again as their main module.
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
-    from trainingjob_trainer.errors import FULL_DISK, TrainingError, folder_unusable  # noqa: PLC0415
+    from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415
     from trainingjob_trainer.events import Failed  # noqa: PLC0415
     from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
@@ -71,16 +71,11 @@ def main(arguments: list[str]) -> int:
         environment=os.environ,
     )
     try:
-        session.execute()
+        with naming_full_disk(workspace.home):
+            session.execute()
     except TrainingError as error:
         channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
         return error.exit_code
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        full = folder_unusable(workspace.home, error)
-        channel.send(Failed(reason=full.reason, message=full.message, exit_code=full.exit_code))
-        return full.exit_code
     finally:
         if clock.running:
             with contextlib.suppress(OSError):

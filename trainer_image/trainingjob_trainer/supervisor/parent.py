@@ -18,11 +18,10 @@ from urllib.parse import unquote
 
 from trainingjob_api import Artifact, Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import (
-    FULL_DISK,
     RunFailed,
     SpecInvalid,
     TrainingError,
-    folder_unusable,
+    naming_full_disk,
     once_begun,
 )
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
@@ -110,9 +109,9 @@ def supervise(
             raise once_begun(error) from error
         raise
     root = run_root(run, options)
-    with _full_disk(root):
+    with naming_full_disk(root):
         workspace = open_workspace(root, run, fresh=options.fresh)
-    with _full_disk(workspace.home), workspace.locked():
+    with naming_full_disk(workspace.home), workspace.locked():
         reporter = Reporter(
             run,
             uid=workspace.uid,
@@ -156,17 +155,6 @@ def supervise(
             if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
             raise failure from error
-
-
-@contextmanager
-def _full_disk(folder: Path) -> Iterator[None]:
-    """Say which folder is full, or cannot be written to, where no one else does."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        raise folder_unusable(folder, error) from error
 
 
 @dataclass(slots=True, kw_only=True)

@@ -185,7 +185,7 @@ def watch_child(
     """
     kills = memory.kills()
     reader, writer = os.pipe()
-    command = [sys.executable, "-P", "-m", module, *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
