@@ -258,10 +258,8 @@ class PlanRecord(StatusModel):
     """What the operator holds everything of a run against, recorded before anything of it is made."""
 
     digest: Digest = Field(description="SHA-256 over the resolved run and the trainer's image.")
-    report_key: Annotated[str, StringConstraints(min_length=44, max_length=44)] | None = Field(
-        default=None,
-        description="Public half of the Ed25519 key that the run signs its reports with, in base64; unset "
-        "for a job that began under a release that signed none.",
+    report_key: Annotated[str, StringConstraints(min_length=44, max_length=44)] = Field(
+        description="Public half of the Ed25519 key that the run signs its reports with, in base64."
     )
 
 

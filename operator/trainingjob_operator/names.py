@@ -108,20 +108,11 @@ class DaskPart(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The job as its children refer to it.
-
-    Parameters
-    ----------
-    name, namespace, uid
-        Of the job.
-    legacy
-        Whether it began under a release that named its ConfigMaps without the uid and signed no reports.
-    """
+    """The job as its children refer to it."""
 
     name: str
     namespace: str
     uid: str
-    legacy: bool = False
 
 
 class PodKey(NamedTuple):
@@ -186,7 +177,7 @@ def name_of(owner: Owner, child: Child) -> str:
     The ConfigMaps carry the uid, too. A kubelet serves the object that it knows under a name for as long as
     the pod of an earlier job uses it: a job that is deleted and created again would run the old plan.
     """
-    mark = _uid_mark(owner) if child in _PER_UID and not owner.legacy else ""
+    mark = _uid_mark(owner) if child in _PER_UID else ""
     return child_name(owner.name, mark + child.suffix)
 
 

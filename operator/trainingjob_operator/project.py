@@ -32,8 +32,7 @@ def project(subject: Subject, seen: Observed, step: Step, now: datetime) -> Trai
         if seen.report is not None:
             fields |= _told(old, seen.report)
         fields["plan"] = seen.record or old.plan
-        # Values in force without a record of the plan are the mark of a job of an earlier release.
-        fields["resolved"] = _resolved(old, seen.plan if fields["plan"] is not None else None, seen.report)
+        fields["resolved"] = _resolved(old, seen.plan, seen.report)
     status = old.model_copy(update=fields)
     conditions = build_conditions(subject, seen, step, status, now)
     return trim_status(status.model_copy(update={"conditions": conditions}))

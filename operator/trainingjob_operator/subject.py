@@ -126,7 +126,7 @@ def read_subject(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec] 
         meta_now = ObjectMeta.model_validate(meta, by_alias=True, by_name=False)
         job = job.model_copy(update={"metadata": meta_now})
     return Subject(
-        owner=Owner(meta["name"], meta["namespace"], meta["uid"], legacy=_is_legacy(status)),
+        owner=Owner(meta["name"], meta["namespace"], meta["uid"]),
         generation=meta.get("generation", 1),
         resource_version=meta.get("resourceVersion", ""),
         created=read_time(meta.get("creationTimestamp")) or datetime.now(UTC),
@@ -158,11 +158,6 @@ def read_time(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _is_legacy(status: TrainingJobStatus) -> bool:
-    """Return whether the job began before plans were recorded: values have been in force and no key has."""
-    return status.plan.report_key is None if status.plan is not None else status.resolved is not None
 
 
 def _status(raw: dict[str, Any]) -> TrainingJobStatus:

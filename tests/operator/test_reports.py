@@ -119,10 +119,6 @@ def test_what_the_run_did_not_sign_is_refused_before_it_is_read(told, fields, mo
     assert verdict.refused.kind == "BadSignature"
 
 
-def test_a_run_that_signs_nothing_is_not_asked_for_a_signature():
-    assert check(report(), key=None, signature="").report
-
-
 def test_there_may_be_none():
     verdict = check(None)
     assert verdict.report is None

@@ -69,27 +69,23 @@ def find_plan(
         What a job that has not begun is resolved with.
     """
     fence, job = owned.get(Child.RUN), owned.get(Child.JOB)
-    before = subject.status.plan
-    kept = read_run(fence) if fence is not None else None
-    copy = read_copy(job) if job is not None else None
-    found = next((one for one in (kept, copy) if one is not None and not _differences(subject, one)), None)
-    if fence is not None and (kept is None or found is not kept):
-        return FoundPlan(_with_key(found, before), before, changed_plan(name_of(subject.owner, Child.RUN)))
-    record = before
+    record = subject.status.plan
+    kept = _recorded(read_run(fence), record) if fence is not None else None
+    found = kept or (_recorded(read_copy(job), record) if job is not None else None)
+    if fence is not None and kept is None:
+        return FoundPlan(_with_key(found, record), record, changed_plan(name_of(subject.owner, Child.RUN)))
     if found is None:
-        begun = job is not None or bool(subject.status.attempts)
-        found, obstacle = _today(subject, settings, space_text, begun=begun, waits=job is not None)
+        found, obstacle = _today(subject, settings, space_text, has_job=job is not None)
         if found is None:
-            return FoundPlan(None, before, obstacle)
-        if before is not None:
-            record = before.model_copy(update={"digest": found.digest})
-        elif subject.owner.legacy and begun:
-            record = PlanRecord(digest=found.digest)
-    elif before is None:
-        record = PlanRecord(digest=found.digest)
-    return FoundPlan(
-        _with_key(found, before), record, None if subject.ended else _not_allowed(found, settings)
-    )
+            return FoundPlan(None, record, obstacle)
+        if record is not None:
+            record = record.model_copy(update={"digest": found.digest})
+    return FoundPlan(_with_key(found, record), record, _not_allowed(found, settings))
+
+
+def _recorded(read: Plan | None, record: PlanRecord | None) -> Plan | None:
+    """Return a plan that was read if it is the one that the status records."""
+    return read if read is not None and record is not None and read.digest == record.digest else None
 
 
 def changed_plan(name: str) -> Obstacle:
@@ -106,49 +102,31 @@ def _with_key(found: Plan | None, record: PlanRecord | None) -> Plan | None:
 
 
 def _today(
-    subject: Subject, settings: Settings, space_text: str | None, *, begun: bool, waits: bool
+    subject: Subject, settings: Settings, space_text: str | None, *, has_job: bool
 ) -> tuple[Plan | None, Obstacle | None]:
-    """Return the plan that today's settings give, unless the job has begun with another one."""
-    lost = "ConfigMap " + name_of(subject.owner, Child.RUN) + " was deleted while the job was under way, and "
+    """Return the plan of today's settings, unless the job has begun with another one."""
+    lost = f"ConfigMap {name_of(subject.owner, Child.RUN)} was deleted while the job was running, and "
     if subject.job is None:
         problem = subject.problem or "the spec cannot be read"
         return None, Obstacle(reasons.SPEC_INVALID, problem, final=True)
     try:
         found = plan(subject.job, settings, space_text)
     except Refused as refused:
-        if waits:
-            text = f"{lost}its plan cannot be made again ({refused.message}); create the job anew"
+        if has_job:
+            text = f"{lost}its plan cannot be made again ({refused.message}); recreate the job"
             return None, Obstacle(reasons.PLAN_LOST, text)
         return None, Obstacle(refused.reason, refused.message, final=refused.final)
-    different = _differences(subject, found) if begun else ()
-    output = subject.job.spec.output
-    if begun and subject.status.plan is None and (output is None or output.uri is None):
-        # Neither digest nor status say where the model was to go.
-        different = (*different, "spec.output.uri")
-    if not different:
+    status = subject.status
+    same = status.plan is not None and status.plan.digest == found.digest
+    if same or not (has_job or status.attempts):
         return found, None
-    if subject.ended:
-        return None, None
+    changed = _changes(status.resolved, found.run.summary(image=found.image)) if status.resolved else ()
     text = (
-        f"{lost}today's settings are not, or may not be, what it began with ({', '.join(different)}); create "
-        "the job anew"
+        f"{lost}today's settings are not what it began with "
+        f"({', '.join(changed or ('status.plan.digest',))}); recreate the job"
     )
     # A pod that runs has its plan already; without a Job there is nothing left to wait for.
-    return None, Obstacle(reasons.PLAN_LOST, text, final=not waits)
-
-
-def _differences(subject: Subject, found: Plan) -> tuple[str, ...]:
-    """Return in what *found* differs from what the status has recorded.
-
-    A job that has recorded nothing has begun nothing, so that whatever is read differs.
-    """
-    status = subject.status
-    if status.plan is not None and status.plan.digest == found.digest:
-        return ()
-    fields = _changes(status.resolved, found.run.summary(image=found.image)) if status.resolved else ()
-    if status.plan is None and subject.owner.legacy:
-        return fields
-    return fields or ("status.plan.digest",)
+    return None, Obstacle(reasons.PLAN_LOST, text, final=not has_job)
 
 
 def _changes(begun: Resolved, today: Resolved) -> tuple[str, ...]:

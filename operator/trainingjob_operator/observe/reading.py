@@ -60,7 +60,8 @@ def observe(subject: Subject, snapshot: Snapshot, settings: Settings) -> Observe
     verdict = check_report(
         told.get(REPORT_KEY),
         told.get(SIGNATURE_KEY),
-        key=_report_key(subject, found),
+        # Without a record nothing has been made that could report.
+        key=found.record.report_key if found.record is not None else "",
         uid=uid,
         pods=pods,
         last=subject.status.last_report,
@@ -99,13 +100,6 @@ def _lost_key(subject: Subject, snapshot: Snapshot, found: FoundPlan) -> Trouble
         f"Secret {name} was deleted; it held the key that this run signs its reports with and cannot be made "
         "again, so that no further attempt can start: create the job anew",
     )
-
-
-def _report_key(subject: Subject, found: FoundPlan) -> str | None:
-    """Return the key for checking reports; ``None`` for a job that signs none, empty if none is known."""
-    if found.record is not None:
-        return found.record.report_key
-    return None if subject.owner.legacy else ""
 
 
 def _foreign(subject: Subject, snapshot: Snapshot) -> Obstacle | None:

@@ -46,7 +46,7 @@ def check_report(
     text: str | None,
     signature: str | None,
     *,
-    key: str | None,
+    key: str,
     uid: str,
     pods: tuple[PodSeen, ...],
     last: LastReport | None,
@@ -59,7 +59,7 @@ def check_report(
     text, signature
         What the ConfigMap holds; no text before the first report.
     key
-        Public half of the run's key; ``None`` for a run that signs nothing.
+        Public half of the run's key.
     uid
         The job's uid.
     pods
@@ -74,7 +74,7 @@ def check_report(
         return Verdict()
     if len(text) > MAX_REPORT_BYTES:
         return _refused(text, (RefusalKind.TOO_LARGE, f"the report is larger than {MAX_REPORT_BYTES} bytes"))
-    if key is not None and not is_signed(key, text, signature or ""):
+    if not is_signed(key, text, signature or ""):
         problem = "has no signature" if not signature else "is not signed with the key of this run"
         return _refused(text, (RefusalKind.BAD_SIGNATURE, f"the report {problem}; something else wrote it"))
     try:
