@@ -67,10 +67,7 @@ def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
     operation.settle()
     assert cluster.child(Child.RUN) is None
     assert cluster.status["phase"] == "Searching"
-    cluster.report_success()
-    cluster.end_pod(0)
-    cluster.end_job("Complete")
-    operation.settle()
+    operation.end_in_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
 
 

@@ -40,10 +40,7 @@ def test_any_name_and_any_script_go_through_a_whole_life(store, name):
     cluster.run_pod()
     cluster.report_progress(1)
     operation.settle()
-    cluster.report_success()
-    cluster.end_pod(0)
-    cluster.end_job("Complete")
-    operation.settle()
+    operation.end_in_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
     assert cluster.status["resolved"]["targetColumn"] == "Gewünscht ✓ 目標"
     assert all(one["involvedObject"]["name"] == name for one in cluster.events())
