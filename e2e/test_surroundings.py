@@ -77,7 +77,7 @@ def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, nam
         )
         run.eventually(
             lambda: run.condition("Ready").get("reason") == "Unschedulable",
-            "nobody says that there is no room",
+            "the status does not say Unschedulable",
             START_SECONDS,
         )
     finally:
@@ -126,7 +126,7 @@ def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, buck
         run = Run(cluster, namespace, bucket, "authority", {"output": output}, labels=labels)
         run.eventually(
             lambda: "company-ca" in run.condition("Ready").get("message", ""),
-            "nobody says which ConfigMap is missing",
+            "the status does not name the missing ConfigMap",
             START_SECONDS,
         )
         made = {"metadata": {"name": "company-ca"}, "data": {"ca.crt": authority}}

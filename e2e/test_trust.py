@@ -49,7 +49,7 @@ def test_a_forged_run_is_never_run(start, cluster, namespace):
     cluster.core.delete_namespaced_pod(pod["metadata"]["name"], namespace)
     run.eventually(
         lambda: run.condition("Ready").get("reason") in {"PlanChanged", "RunRefused"},
-        "nobody says that the run is forged",
+        "the status does not say that the run is forged",
         START_SECONDS,
     )
     cluster.core.delete_namespaced_config_map(name, namespace)
@@ -72,11 +72,11 @@ def test_a_forged_report_changes_nothing(start, cluster, namespace, bucket):
     cluster.core.patch_namespaced_config_map(name, namespace, {"data": {"report.json": json.dumps(report)}})
     run.eventually(
         lambda: any(each["reason"] == "ReportRefused" for each in cluster.events(namespace, run.uid)),
-        "nobody says that a report was refused",
+        "no event says that a report was refused",
         60,
     )
     assert run.phase == "Searching"
-    # The trainer's next one replaces it, and is believed.
+    # The trainer's next report replaces it and is accepted.
     status = run.reach("Succeeded")
     assert status["artifacts"]
     assert status["attempts"] == 1

@@ -211,10 +211,10 @@ class Installation:
         owner = {"meta.helm.sh/release-name": CRDS, "meta.helm.sh/release-namespace": self.namespace}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
         # An empty entry makes the API server forget who has applied what; Helm takes nothing from others.
-        nobody: list[dict[str, Any]] = [{}]
+        no_fields: list[dict[str, Any]] = [{}]
         try:
             self._cluster.extensions.patch_custom_resource_definition(
-                DEFINITION, {"metadata": {"annotations": owner, "labels": labels, "managedFields": nobody}}
+                DEFINITION, {"metadata": {"annotations": owner, "labels": labels, "managedFields": no_fields}}
             )
         except client.ApiException as error:
             if error.status != 404:

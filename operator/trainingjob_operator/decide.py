@@ -101,7 +101,7 @@ def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:
 
 
 def _recording(seen: Observed) -> Step:
-    """Put the plan's digest into the status before there is anything that is held against it."""
+    """Record the plan's digest in the status before any child exists."""
     return Step(
         phase=Phase.PENDING,
         reason=reasons.CREATING_RESOURCES,
@@ -112,7 +112,7 @@ def _recording(seen: Observed) -> Step:
 
 
 def _without_job(seen: Observed, now: datetime) -> Step:
-    """Make what is missing; the Job only when no trainer of an earlier Job is left."""
+    """Create what is missing; the Job only when no trainer of an earlier Job is left."""
     pod = next((one for one in reversed(seen.pods) if one.working), None)
     if pod is None:
         return Step(
@@ -124,12 +124,12 @@ def _without_job(seen: Observed, now: datetime) -> Step:
         )
     ensure = tuple(child for child in seen.missing if child is not Child.JOB)
     if pod.running and not pod.going:
-        text = f"the trainer is at work in pod {pod.name}, whose Job was deleted; a new Job waits for its end"
-        return replace(_at_work(pod, seen, now, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
+        text = f"the trainer is running in pod {pod.name}, whose Job was deleted; a new Job waits for its end"
+        return replace(_running(pod, seen, now, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
     return Step(
         phase=Phase.PENDING,
         reason=reasons.WAITING_FOR_PREDECESSOR,
-        message=f"pod {pod.name} of the Job before is still going away; the next Job waits for its end",
+        message=f"pod {pod.name} of the previous Job is still terminating; the next Job waits for its end",
         ensure=ensure,
         again_after=PENDING_RECHECK_SECONDS,
     )
@@ -184,7 +184,7 @@ def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     ensure = seen.missing if seen.committed and seen.obstacle is None else ()
     pod = seen.active_pod
     if pod is not None and pod.running:
-        return replace(_at_work(pod, seen, now), ensure=ensure)
+        return replace(_running(pod, seen, now), ensure=ensure)
     if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
         return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
@@ -216,8 +216,8 @@ def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     )
 
 
-def _at_work(pod: PodSeen, seen: Observed, now: datetime, text: str = "the trainer is at work") -> Step:
-    """Follow the report of a pod that runs; look again if none comes, the more seldom the longer it lasts."""
+def _running(pod: PodSeen, seen: Observed, now: datetime, text: str = "the trainer is running") -> Step:
+    """Follow the report of a running pod; requeue if none comes, less often the longer the silence."""
     report, silence = seen.report, seen.silence(pod, now)
     step = Step(phase=Phase.SEARCHING, reason=reasons.SEARCHING, message=text)
     if report is not None and report.pod_uid == pod.uid and report.stage in _SAVING:
@@ -232,7 +232,7 @@ def _at_work(pod: PodSeen, seen: Observed, now: datetime, text: str = "the train
 
 
 def _dead(pod: PodSeen, cause: Trouble | None) -> Trouble | None:
-    """Name the containers for which the next attempt waits."""
+    """Name the containers that keep the next attempt waiting."""
     if cause is None or not pod.beside:
         return cause
     return Trouble(

@@ -72,7 +72,7 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What a line of the log says of it."""
+        """Fields for a log line."""
         method, path = self.request
         return {"method": method, "path": path, "code": self.status, "detail": self.message}
 

@@ -1,4 +1,4 @@
-"""Which pods the operator removes itself, and when: those that no Job ends or takes away."""
+"""Pods that the operator deletes itself: those that no Job ends or deletes."""
 
 from datetime import datetime, timedelta
 
@@ -10,10 +10,10 @@ from trainingjob_operator.subject import Subject
 __all__ = ["LEFTOVER_SECONDS", "SILENCE_SECONDS", "end_of_life", "leftovers"]
 
 LEFTOVER_SECONDS = 30.0
-"""How long a container may run on after the trainer beside it has ended."""
+"""How long a sidecar may run after the trainer has ended."""
 
 SILENCE_SECONDS = 45.0
-"""A trainer reports every 15 s: three that do not come mean that something keeps it from reporting."""
+"""A trainer reports every 15 s; after three missing reports something prevents them."""
 
 
 def leftovers(subject: Subject, seen: Observed, now: datetime) -> tuple[tuple[PodKey, ...], float | None]:
@@ -48,7 +48,7 @@ def end_of_life(subject: Subject) -> datetime | None:
 
 
 def _due(subject: Subject, seen: Observed, pod: PodSeen, now: datetime) -> datetime | None:
-    """Return when *pod* is to be removed; ``None``: it ends by itself, or its Job removes it."""
+    """Return when to delete *pod*; ``None`` if it ends by itself or its Job deletes it."""
     if pod.finished:
         return end_of_life(subject) if pod.orphan and subject.ended else None
     if not pod.working:
@@ -56,12 +56,12 @@ def _due(subject: Subject, seen: Observed, pod: PodSeen, now: datetime) -> datet
         return alone if pod.beside or pod.orphan else None
     if not pod.orphan:
         return now if _is_mute(seen, pod, now) else None
-    # One that is at work is waited for; one that never started, or has a successor, is in the way.
+    # A running trainer is waited for; a pod that never started, or has a successor, blocks the next attempt.
     unwanted = subject.ended or subject.suspend or seen.job is not None or not pod.running
     return now if unwanted else None
 
 
 def _is_mute(seen: Observed, pod: PodSeen, now: datetime) -> bool:
-    """Return whether a pod has the token of a ServiceAccount that was deleted: no repair gives it another."""
+    """Return whether a pod holds the token of a deleted ServiceAccount, which is never replaced."""
     renewed = seen.account_made is not None and seen.account_made > pod.created
     return renewed and pod.running and seen.silence(pod, now) >= SILENCE_SECONDS

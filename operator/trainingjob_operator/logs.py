@@ -1,4 +1,4 @@
-"""The operator's log: JSON lines that name the job of the pass at work."""
+"""The operator's log: JSON lines with the job that is being reconciled."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(_about, hidden=_KOPF))
     install(handler, level)
-    # It tells of each event of each object that it was taken; what came of it is told by the reconciler.
+    # Kopf logs each event that it handled; the reconciler logs the result.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 
 
@@ -35,7 +35,7 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _of_kopf(reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a line of Kopf's is about."""
+    """Return the object that a line of Kopf is about."""
     if not reference:
         return {}
     where = f"{reference.get('namespace')}/{reference.get('name')}"

@@ -116,7 +116,7 @@ class Owner:
 
 
 class PodKey(NamedTuple):
-    """Which pod; the uid tells it from a later one of its name."""
+    """Name and uid of a pod; the uid distinguishes it from a later pod of the same name."""
 
     name: str
     uid: str

@@ -91,9 +91,7 @@ def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) 
             again_after=REPORT_RECHECK_SECONDS,
         )
     detail = f" ({seen.report_refused.message})" if seen.report_refused else ""
-    message = (
-        f"the trainer ended without a final report that can be believed{detail}; {_place(subject, seen)}"
-    )
+    message = f"the trainer ended without a final report that was accepted{detail}; {_place(subject, seen)}"
     return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
 
 
@@ -103,12 +101,12 @@ def _place(subject: Subject, seen: Observed) -> str:
     owner = subject.owner
     return (
         f"a model that was published is in {uri}/{owner.name}-{owner.uid[:8]}/, its digests in manifest.json "
-        "there; create the job anew for another one"
+        "there; recreate the job to train another one"
     )
 
 
 def _before_its_job(seen: Observed, now: datetime) -> Step | None:
-    """End a job whose trainer is done although its Job will not say so: its pod goes on, or is an orphan."""
+    """End a job whose trainer has finished while its Job is open: beside a sidecar, or as an orphan."""
     report = seen.report
     pod = next((one for one in seen.pods if report is not None and one.uid == report.pod_uid), None)
     if pod is None or pod.exit_code != 0 or not _succeeded(report):
@@ -117,7 +115,7 @@ def _before_its_job(seen: Observed, now: datetime) -> Step | None:
 
 
 def _out_of_storage(seen: Observed, now: datetime) -> Step | None:
-    """End a job whose pods fill their disks: for the Job each of these evictions is an accident, for ever."""
+    """End a job whose pods exceed their own storage: the Job never counts such evictions as failures."""
     evicted = [one.trouble for one in seen.pods if one.finished and one.trouble is not None]
     full = [one for one in evicted if one.reason == reasons.OUT_OF_STORAGE]
     if seen.plan is None or len(full) <= seen.plan.run.backoff_limit:
@@ -198,7 +196,7 @@ def _cause(seen: Observed) -> Trouble | None:
 
 
 def _of_memory(pod: PodSeen | None) -> Trouble | None:
-    """Return that a pod was killed for its memory: what its trainer says then is only what came of that."""
+    """Return the out-of-memory kill of a pod, if any; the trainer's own failure only follows from it."""
     trouble = pod.trouble if pod is not None else None
     return trouble if trouble is not None and trouble.reason == reasons.OUT_OF_MEMORY else None
 

@@ -263,9 +263,9 @@ FAILURES = [
         made(job=UNREPORTED, report_refused=Refusal("OtherJob", "of another job")),
         failure(
             "TrainerCrashed",
-            "the trainer ended without a final report that can be believed (of another job); a model that "
-            "was published is in s3://models/churn-u/, its digests in manifest.json there; create the job "
-            "anew for another one",
+            "the trainer ended without a final report that was accepted (of another job); a model that "
+            "was published is in s3://models/churn-u/, its digests in manifest.json there; recreate the "
+            "job to train another one",
             UNREPORTED.ended,
         ),
         id="complete-never-reported",

@@ -11,7 +11,7 @@ MESH = {"name": "mesh", "state": {"running": {}}}
 
 @pytest.fixture
 def running(cluster, operation):
-    """A job whose trainer is at work."""
+    """A job whose trainer is running."""
     cluster.submit(ttlSecondsAfterFinished=100)
     operation.settle()
     cluster.run_pod()

@@ -231,7 +231,7 @@ def test_a_lost_key_is_named(cluster, operation, store):
     operation.settle()
     assert cluster.ready == ("False", "ReportKeyLost")
     assert name in cluster.condition("Ready")["message"]
-    assert "create the job anew" in cluster.condition("Ready")["message"]
+    assert "recreate the job" in cluster.condition("Ready")["message"]
 
 
 def test_an_old_definition_costs_one_key(cluster, operation, store):

@@ -98,7 +98,7 @@ WAITING = Step(
 QUIET = 300.0
 """Nothing has been heard since the pod began."""
 SEARCHING = Step(
-    phase=Phase.SEARCHING, reason="Searching", message="the trainer is at work", again_after=QUIET
+    phase=Phase.SEARCHING, reason="Searching", message="the trainer is running", again_after=QUIET
 )
 SAVING = Step(
     phase=Phase.SAVING,

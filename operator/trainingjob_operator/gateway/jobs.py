@@ -184,9 +184,9 @@ class Gateway:
         return await self._first(path_of("v1", "pods", namespace), query)
 
     async def delete_pod(self, namespace: str, pod: PodKey) -> None:
-        """Delete a pod, with its grace period; one that is gone is gone.
+        """Delete a pod with its grace period; a missing pod is no error.
 
-        Where the operator may not, the job is not held up: its status names the pod.
+        A refusal is logged and does not block the job; the status names the pod.
         """
         options = {"preconditions": {"uid": pod.uid}}
         try:

@@ -1,4 +1,4 @@
-"""Which plan is in force: one whose digest is in the status, wherever it is read from.
+"""The plan in force: the one whose digest is in the status, wherever it is read from.
 
 The operator records the digest before it makes anything. ConfigMaps can be written by others: a plan that is
 read from one counts only if it has that digest. A run that has begun keeps its plan or ends.
@@ -134,7 +134,7 @@ def _changes(begun: Resolved, today: Resolved) -> tuple[str, ...]:
 
 
 def _not_allowed(found: Plan, settings: Settings) -> Obstacle | None:
-    """Return why this operator does not allow what a plan asks for: its lists may be narrower by now."""
+    """Return why the current settings forbid a plan; allow-lists may have become narrower."""
     try:
         check_places(found.run, settings)
     except Refused as refused:

@@ -56,10 +56,10 @@ def observe(subject: Subject, snapshot: Snapshot, settings: Settings) -> Observe
     if lost is not None:
         pods = tuple(one if one.running or one.finished else replace(one, trouble=lost) for one in pods)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
-    told = {} if ended else owned.get(Child.REPORT, {}).get("data") or {}
+    data = {} if ended else owned.get(Child.REPORT, {}).get("data") or {}
     verdict = check_report(
-        told.get(REPORT_KEY),
-        told.get(SIGNATURE_KEY),
+        data.get(REPORT_KEY),
+        data.get(SIGNATURE_KEY),
         # Without a record nothing has been made that could report.
         key=found.record.report_key if found.record is not None else "",
         uid=uid,
@@ -88,17 +88,19 @@ def observe(subject: Subject, snapshot: Snapshot, settings: Settings) -> Observe
 
 
 def _lost_key(subject: Subject, snapshot: Snapshot, found: FoundPlan) -> Trouble | None:
-    """Return that a pod does not start since the Secret with the run's key is gone."""
+    """Return why a pod does not start if the Secret with the run's key is gone."""
     key = found.plan.report_key if found.plan is not None else None
     if key is None:
         return None
     name = key_name(subject.owner, key)
-    if not any(f'"{name}" not found' in text for told in snapshot.failed_mounts.values() for text in told):
+    if not any(
+        f'"{name}" not found' in text for messages in snapshot.failed_mounts.values() for text in messages
+    ):
         return None
     return Trouble(
         reasons.REPORT_KEY_LOST,
         f"Secret {name} was deleted; it held the key that this run signs its reports with and cannot be made "
-        "again, so that no further attempt can start: create the job anew",
+        "again, so no further attempt can start; recreate the job",
     )
 
 

@@ -41,7 +41,7 @@ def s3_client(
         ``https://host[:port]``; None takes that of the settings, else AWS.
     credentials_dir
         Folder with ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and, optionally,
-        ``AWS_SESSION_TOKEN`` as files, read anew for each request; what is missing there is taken from the
+        ``AWS_SESSION_TOKEN`` as files, read again for each request; what is missing there is taken from the
         environment. Without a folder and keys the pod's cloud role is asked; without a role requests are
         anonymous.
     settings

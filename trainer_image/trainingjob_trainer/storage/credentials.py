@@ -40,7 +40,7 @@ def provider_of(folder: Path | None, environment: Mapping[str, str], *, field: s
     ------
     RunFailed
         With reason ``CredentialsMissing`` if keys of a folder are missing or unusable: another pod mounts
-        the Secret anew.
+        the Secret again.
     SpecInvalid
         With that reason if those of the environment are.
     """

@@ -64,7 +64,7 @@ class Channel:
             elapsed, running = self._clock()
             self._write(Heartbeat(beat=self._beat, elapsed_seconds=elapsed, clock_running=running))
             if running:
-                # A full disk must not end the heartbeat: the next second may have room again.
+                # A full disk must not end the heartbeat: it may have space again in the next second.
                 with contextlib.suppress(OSError):
                     self._on_beat(elapsed)
 

@@ -48,7 +48,7 @@ def _read_key(path: str | None) -> ReportKey | None:
         raise RunFailed(
             "ReportKeyMissing",
             f"the key of this run's reports cannot be read from {path} ({type(error).__name__}); "
-            "create the job anew",
+            "recreate the job",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What the kernel says about the memory of the container: its limit, and whom it has killed for it."""
+"""The container's memory limit and its count of out-of-memory kills, from the control group."""
 
 from dataclasses import dataclass
 from pathlib import Path

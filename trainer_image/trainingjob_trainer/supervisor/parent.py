@@ -183,7 +183,7 @@ class _Supervision:
 
     @property
     def begun(self) -> bool:
-        """Whether anything has been computed that another attempt can go on with."""
+        """Whether anything has been computed that another attempt can resume."""
         return self.options.attempt > 1 or self.workspace.saved or self.workspace.journal.exists()
 
     def keep_elsewhere(self, output: Output) -> None:
@@ -207,7 +207,7 @@ class _Supervision:
     def accept(self, output: Output) -> RunResult | None:
         """Return the result that an earlier attempt of the same job has published whole, or None.
 
-        That attempt ended before anybody heard of it; to train again could only make it worse.
+        That attempt ended before its report arrived; training again could only make the result worse.
         """
         if self.run.uid is None:
             return None
@@ -271,7 +271,7 @@ class _Supervision:
         return self.end(artifacts)
 
     def end(self, artifacts: tuple[Artifact, ...]) -> RunResult:
-        """Report artifacts that stand, and leave nothing else behind."""
+        """Report the published artifacts and clean up."""
         self.reporter.finish(artifacts)
         self.workspace.set_state("finished", self.run)
         self.workspace.clean()
@@ -310,7 +310,7 @@ class _Supervision:
             self.tell(Warned(message=_STOPPING))
         if self.mirror is not None:
             self.mirror.push()
-        if not isinstance(event, Heartbeat | Failed):  # a failure is told when the run ends by it
+        if not isinstance(event, Heartbeat | Failed):  # reported when the run ends
             self.guard.hear(event)
             self.tell(event)
 

@@ -103,7 +103,7 @@ def run_pod(
 
 
 def _last_report(reports: ReportMap) -> Report | None:
-    """Return the last report; wait for the right to read it, which the operator may be making anew.
+    """Return the last report; wait while the operator restores the right to read it.
 
     Raises
     ------
@@ -121,10 +121,10 @@ def _last_report(reports: ReportMap) -> Report | None:
                     why = f"HTTP status {error.response.status_code}"
                 raise RunFailed(
                     "ReportNotRead",
-                    f"the API server showed no last report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
+                    f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
                     "see whether the job's Role, RoleBinding and report ConfigMap are there",
                 ) from error
-            log.warning("the last report cannot be read yet: %s", type(error).__name__)
+            log.warning("report not read", extra={"detail": type(error).__name__})
             time.sleep(_PAUSE_SECONDS)
 
 
