@@ -78,6 +78,6 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
         case dict():
             return {key: _cleaned(one, clean) for key, one in value.items()}
         case list() | tuple():
-            return [_cleaned(one, clean) for one in value]
+            return [_cleaned(item, clean) for item in value]
         case _:
             return value

@@ -72,10 +72,10 @@ class Applier:
         try:
             if step.make_key:
                 return Applied(report_key=await self._make_key(owner))
-            await self._make(owner, plan, [one for one in step.ensure if one is not Child.JOB])
+            await self._make(owner, plan, [child for child in step.ensure if child is not Child.JOB])
             if makes_dask and plan is not None:
                 refused = await self._make_dask(owner, plan, (DaskPart.SECRET, DaskPart.POLICY))
-            await self._make(owner, plan, [one for one in step.ensure if one is Child.JOB])
+            await self._make(owner, plan, [child for child in step.ensure if child is Child.JOB])
         except _Blocked as blocked:
             return Applied(blocked.obstacle, refused)
         if step.suspension is not None:

@@ -39,7 +39,7 @@ def decide(subject: Subject, seen: Observed, now: datetime) -> Step:
     """
     step = _course(subject, seen, now)
     remove, wait = leftovers(subject, seen, now)
-    due = (one for one in (step.again_after, wait) if one is not None)
+    due = (delay for delay in (step.again_after, wait) if delay is not None)
     step = replace(step, remove_pods=remove, again_after=min(due, default=None))
     return replace(step, cluster=decide_dask(subject, seen, step, now)) if step.write else step
 
@@ -113,7 +113,7 @@ def _recording(seen: Observed) -> Step:
 
 def _without_job(seen: Observed, now: datetime) -> Step:
     """Create what is missing; the Job only when no trainer of an earlier Job is left."""
-    pod = next((one for one in reversed(seen.pods) if one.working), None)
+    pod = next((candidate for candidate in reversed(seen.pods) if candidate.working), None)
     if pod is None:
         return Step(
             phase=Phase.PENDING,

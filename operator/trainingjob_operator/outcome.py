@@ -72,7 +72,11 @@ def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) 
     if _succeeded(report):
         return _success(report, job.ended or now)
     late = job.ended is None or now >= job.ended + timedelta(seconds=REPORT_GRACE_SECONDS)
-    closed = {one.pod_uid: one.outcome for one in subject.status.attempt_history or () if one.outcome}
+    closed = {
+        attempt.pod_uid: attempt.outcome
+        for attempt in subject.status.attempt_history or ()
+        if attempt.outcome
+    }
     # What became of the pods is remembered before they go with their Job.
     if not late or not closed.keys() >= {pod.uid for pod in seen.pods}:
         return Step(
@@ -81,7 +85,7 @@ def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) 
             message="the trainer has ended; its last report is being read",
             again_after=REPORT_RECHECK_SECONDS,
         )
-    if sum(one in _DONE for one in closed.values()) < MAX_RUNS and seen.plan is not None:
+    if sum(outcome in _DONE for outcome in closed.values()) < MAX_RUNS and seen.plan is not None:
         return Step(
             phase=Phase.SAVING,
             reason=reasons.SAVING,
@@ -108,7 +112,7 @@ def _place(subject: Subject, seen: Observed) -> str:
 def _before_its_job(seen: Observed, now: datetime) -> Step | None:
     """End a job whose trainer has finished while its Job is open: beside a sidecar, or as an orphan."""
     report = seen.report
-    pod = next((one for one in seen.pods if report is not None and one.uid == report.pod_uid), None)
+    pod = next((each for each in seen.pods if report is not None and each.uid == report.pod_uid), None)
     if pod is None or pod.exit_code != 0 or not _succeeded(report):
         return None
     return _success(report, pod.ended or now) if pod.beside or pod.orphan else None
@@ -116,8 +120,8 @@ def _before_its_job(seen: Observed, now: datetime) -> Step | None:
 
 def _out_of_storage(seen: Observed, now: datetime) -> Step | None:
     """End a job whose pods exceed their own storage: the Job never counts such evictions as failures."""
-    evicted = [one.trouble for one in seen.pods if one.finished and one.trouble is not None]
-    full = [one for one in evicted if one.reason == reasons.OUT_OF_STORAGE]
+    evicted = [pod.trouble for pod in seen.pods if pod.finished and pod.trouble is not None]
+    full = [trouble for trouble in evicted if trouble.reason == reasons.OUT_OF_STORAGE]
     if seen.plan is None or len(full) <= seen.plan.run.backoff_limit:
         return None
     text = f"the trainer failed more often than backoffLimit allows ({len(full)} attempts); the last time: "

@@ -19,6 +19,7 @@ __all__ = [
     "REPORT_KEY",
     "REQUIRED_KEYS",
     "build_pod_template",
+    "trainer_container",
 ]
 
 CONTAINER = "trainer"
@@ -62,6 +63,12 @@ def build_pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str
         },
         "spec": spec,
     }
+
+
+def trainer_container(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the trainer's container of a pod or a template, whatever a webhook has added; empty if none."""
+    containers: list[dict[str, Any]] = (raw.get("spec") or {}).get("containers") or []
+    return next((container for container in containers if container.get("name") == CONTAINER), {})
 
 
 def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:

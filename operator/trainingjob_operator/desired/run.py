@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainingjob_api import ResolvedRun
-from trainingjob_operator.names import PLAN_ANNOTATION, TRAINER, Child, Owner, metadata
+from trainingjob_operator.desired.pod import trainer_container
+from trainingjob_operator.names import PLAN_ANNOTATION, Child, Owner, metadata
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
@@ -45,11 +46,8 @@ def read_run(raw: dict[str, Any]) -> Plan | None:
 def read_copy(raw: dict[str, Any]) -> Plan | None:
     """Return the plan that a Job was made from, ``None`` if it cannot be read from it."""
     template = (raw.get("spec") or {}).get("template") or {}
-    containers = (template.get("spec") or {}).get("containers") or []
-    # Whatever a webhook puts beside the trainer is not what the plan says.
-    trainer: dict[str, Any] = next((one for one in containers if one.get("name") == TRAINER), {})
     annotations = raw["metadata"].get("annotations") or {}
-    return _plan(annotations.get(PLAN_ANNOTATION), trainer.get("image"))
+    return _plan(annotations.get(PLAN_ANNOTATION), trainer_container(template).get("image"))
 
 
 def _plan(text: str | None, image: str | None) -> Plan | None:

@@ -115,8 +115,8 @@ class Gateway:
         )
         objects = {child: raw for child, raw in zip(wanted, found, strict=True) if raw is not None}
         job = objects.get(Child.JOB)
-        namesakes = tuple(one for one in pods if _uid(one) != owner.uid)
-        pods = tuple(one for one in pods if _uid(one) == owner.uid)
+        namesakes = tuple(pod for pod in pods if _uid(pod) != owner.uid)
+        pods = tuple(pod for pod in pods if _uid(pod) == owner.uid)
         waits = job is not None and not pods and not (job.get("status") or {}).get("conditions")
         return Snapshot(
             objects=objects,
@@ -126,9 +126,9 @@ class Gateway:
             dask=cluster,
             failed_creates=await self._events(job, "FailedCreate") if waits and job is not None else (),
             failed_mounts={
-                one["metadata"]["uid"]: await self._events(one, *_MOUNT_EVENTS)
-                for one in pods
-                if mounts_since(one, now) >= MOUNT_SECONDS
+                pod["metadata"]["uid"]: await self._events(pod, *_MOUNT_EVENTS)
+                for pod in pods
+                if mounts_since(pod, now) >= MOUNT_SECONDS
             },
             space_text=text,
         )

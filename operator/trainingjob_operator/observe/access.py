@@ -30,8 +30,8 @@ def access_problem(owner: Owner, owned: Mapping[Child, dict[str, Any]]) -> str:
 
 
 def _grants(role: dict[str, Any], report: str) -> bool:
-    rules = [one for one in role.get("rules") or [] if _covers(one, report)]
-    return all(any({verb, "*"} & set(one.get("verbs") or []) for one in rules) for verb in _VERBS)
+    rules = [rule for rule in role.get("rules") or [] if _covers(rule, report)]
+    return all(any({verb, "*"} & set(rule.get("verbs") or []) for rule in rules) for verb in _VERBS)
 
 
 def _covers(rule: dict[str, Any], report: str) -> bool:
@@ -47,4 +47,6 @@ def _binds(binding: dict[str, Any], owner: Owner) -> bool:
     wanted = (Child.SERVICE_ACCOUNT.kind, name_of(owner, Child.SERVICE_ACCOUNT), owner.namespace)
     subjects = binding.get("subjects") or []
     # What it refers to cannot be changed.
-    return any(tuple(one.get(key) for key in ("kind", "name", "namespace")) == wanted for one in subjects)
+    return any(
+        tuple(subject.get(key) for key in ("kind", "name", "namespace")) == wanted for subject in subjects
+    )

@@ -309,7 +309,7 @@ class Observed:
 
     def silence(self, pod: PodSeen, now: datetime) -> float:
         """Return for how many seconds a pod that runs has not reported anything new."""
-        since = max(one for one in (self.heard_at, pod.started, pod.created) if one is not None)
+        since = max(time for time in (self.heard_at, pod.started, pod.created) if time is not None)
         return max(0.0, (now - since).total_seconds())
 
     @property
@@ -339,5 +339,5 @@ class Observed:
             return None
         # Reports carry the steps of earlier attempts on; each attempt begins at the top of the ladder. Times
         # do not tell them apart: the clocks of nodes differ.
-        steps = [one for one in report.fallbacks if one.from_ == "dask"]
-        return next((one for one in reversed(steps) if one.attempt in {None, report.attempt}), None)
+        steps = [step for step in report.fallbacks if step.from_ == "dask"]
+        return next((step for step in reversed(steps) if step.attempt in {None, report.attempt}), None)

@@ -13,6 +13,7 @@ from trainingjob_operator.desired.pod import (
     DATASET_CREDENTIALS,
     OUTPUT_CREDENTIALS,
     REQUIRED_KEYS,
+    trainer_container,
 )
 from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe.observed import PodSeen, Trouble
@@ -106,7 +107,7 @@ def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Trouble 
     if not messages:
         return None
     # That volumes are still waited for comes in between, and says less.
-    found = next((match for one in reversed(messages) if (match := _VOLUME.search(one))), None)
+    found = next((match for message in reversed(messages) if (match := _VOLUME.search(message))), None)
     volume, detail = found.groups() if found else ("", messages[-1])
     claim = _MISSING_CLAIM.search(detail)
     if claim:
@@ -133,22 +134,28 @@ def _no_claim(name: str) -> Trouble:
 
 def is_orphan(raw: dict[str, Any]) -> bool:
     """Return whether no Job controls a pod: its Job was deleted with ``--cascade=orphan``."""
-    return not any(one.get("controller") for one in raw["metadata"].get("ownerReferences") or [])
+    return not any(reference.get("controller") for reference in raw["metadata"].get("ownerReferences") or [])
 
 
 def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
     """Return those of *pods*, whose jobs are gone, that nothing else removes."""
     return tuple(
-        PodKey(one["metadata"]["name"], one["metadata"]["uid"])
-        for one in pods
-        if is_orphan(one) and one["metadata"].get("deletionTimestamp") is None
+        PodKey(pod["metadata"]["name"], pod["metadata"]["uid"])
+        for pod in pods
+        if is_orphan(pod) and pod["metadata"].get("deletionTimestamp") is None
     )
 
 
 def _beside(status: dict[str, Any]) -> tuple[str, ...]:
     """Return the containers that run beside the trainer and have not ended (a mesh, a policy adds them)."""
-    others = (one for one in status.get("containerStatuses") or [] if one.get("name") != CONTAINER)
-    return tuple(sorted(str(one.get("name")) for one in others if "running" in (one.get("state") or {})))
+    others = (
+        container for container in status.get("containerStatuses") or [] if container.get("name") != CONTAINER
+    )
+    return tuple(
+        sorted(
+            str(container.get("name")) for container in others if "running" in (container.get("state") or {})
+        )
+    )
 
 
 def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:
@@ -173,9 +180,7 @@ def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _memory_limit(raw: dict[str, Any]) -> str:
     """Return the trainer's limit in words, empty if it has none."""
-    containers = (raw.get("spec") or {}).get("containers") or []
-    trainer: dict[str, Any] = next((one for one in containers if one.get("name") == CONTAINER), {})
-    limit = ((trainer.get("resources") or {}).get("limits") or {}).get("memory")
+    limit = ((trainer_container(raw).get("resources") or {}).get("limits") or {}).get("memory")
     return f" (limit {limit})" if limit else ""
 
 

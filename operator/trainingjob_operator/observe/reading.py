@@ -54,7 +54,7 @@ def observe(subject: Subject, snapshot: Snapshot, settings: Settings) -> Observe
     lost = _lost_key(subject, snapshot, found)
     pods = tuple(sorted((_pod(raw, secrets, snapshot, run) for raw in snapshot.pods), key=_age))
     if lost is not None:
-        pods = tuple(one if one.running or one.finished else replace(one, trouble=lost) for one in pods)
+        pods = tuple(pod if pod.running or pod.finished else replace(pod, trouble=lost) for pod in pods)
     job = _job(owned[Child.JOB]) if Child.JOB in owned else None
     data = {} if ended else owned.get(Child.REPORT, {}).get("data") or {}
     verdict = check_report(

@@ -38,7 +38,7 @@ def most_attempts(status: TrainingJobStatus, pods: tuple[PodSeen, ...], counted:
         Pods that the Job has counted.
     """
     history = status.attempt_history or ()
-    known = (status.attempts or 0, len(pods), counted, *(one.number for one in history[-1:]))
+    known = (status.attempts or 0, len(pods), counted, *(attempt.number for attempt in history[-1:]))
     return max(known) + UNSEEN_ATTEMPTS
 
 

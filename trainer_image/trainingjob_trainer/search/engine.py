@@ -264,17 +264,17 @@ class SearchEngine:
 
     def _replay(self) -> None:
         """Take up what earlier attempts evaluated, off the clock, and keep the time to fit the best of it."""
-        earlier = {key: one for key, one in self._journal.found_.items() if one.number >= 0}
+        earlier = {key: candidate for key, candidate in self._journal.found_.items() if candidate.number >= 0}
         if not earlier:
             return
         with self._clock.paused():
             while self._held is None and self._can_propose() and not self._should_stop():
                 self._propose()
                 self._on_tick(self.progress())
-        placed = {one.key for one in self._finished.values()}
-        self._unplaced = {key: one for key, one in earlier.items() if key not in placed}
-        for one in self._unplaced.values():
-            self._note(one)
+        placed = {candidate.key for candidate in self._finished.values()}
+        self._unplaced = {key: candidate for key, candidate in earlier.items() if key not in placed}
+        for candidate in self._unplaced.values():
+            self._note(candidate)
         self._clock.leave(self.reserve())
 
     def _known(self) -> list[Candidate]:

@@ -78,7 +78,7 @@ def look_up(host: str, resolve: Resolve, *, allow_private: bool) -> tuple[str, .
         addresses = tuple(resolve(host))[:_MOST_ADDRESSES]
     except (OSError, UnicodeError):
         return ()
-    if all(is_public(one) or (allow_private and is_private(one)) for one in addresses):
+    if all(is_public(address) or (allow_private and is_private(address)) for address in addresses):
         return addresses
     raise AddressRefused(host)
 

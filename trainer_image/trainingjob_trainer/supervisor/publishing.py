@@ -68,9 +68,9 @@ def find_published(
     try:
         artifacts = tuple(output.verify(run.name, uid8))
         texts = {
-            one.name: output.read(run.name, uid8, one).decode()
-            for one in artifacts
-            if one.name in {REPORT, SIGNATURE}
+            artifact.name: output.read(run.name, uid8, artifact).decode()
+            for artifact in artifacts
+            if artifact.name in {REPORT, SIGNATURE}
         }
         report = parse_report(texts[REPORT]) if REPORT in texts else None
     except RunFailed as failure:
@@ -82,7 +82,7 @@ def find_published(
     if report is None or report.digests is None or report.best is None or report.model_source is None:
         return None
     if key is not None:
-        digests = {one.name: one.sha256 for one in artifacts}
+        digests = {artifact.name: artifact.sha256 for artifact in artifacts}
         if not is_signed(key.public, _signed(texts[REPORT], digests), texts.get(SIGNATURE, "")):
             return None
     same = report.job_uid == run.uid and report.digests.spec == run.search_digest()
@@ -186,7 +186,7 @@ def keep_report(workspace: Workspace, report: Report, key: ReportKey | None = No
         text = dump_report(report)
         if key is not None:
             files = Manifest.of_folder(workspace.artifacts, report.job_uid, workspace.uid8).entries
-            digests = {one.name: one.sha256 for one in files}
+            digests = {entry.name: entry.sha256 for entry in files}
             write_text(workspace.artifacts / SIGNATURE, key.sign(_signed(text, digests)))
         write_text(path, text)
 

@@ -16,5 +16,5 @@ def with_safe_path(environment: Mapping[str, str]) -> dict[str, str]:
         Of which relative entries of ``PYTHONPATH`` are left out.
     """
     safe = {**environment, "PYTHONSAFEPATH": "1"}
-    entries = [one for one in safe.pop("PYTHONPATH", "").split(os.pathsep) if Path(one).is_absolute()]
+    entries = [entry for entry in safe.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     return safe | ({"PYTHONPATH": os.pathsep.join(entries)} if entries else {})

@@ -115,7 +115,7 @@ class Trainer:
             step_down=self._step_down,
         )
         # What an earlier attempt was charged for is not charged again.
-        again = any(one.number != BASELINE_NUMBER for one in journal.found_.values())
+        again = any(candidate.number != BASELINE_NUMBER for candidate in journal.found_.values())
         with self._clock.paused() if again else nullcontext():
             ref, columns = self._encode(pool, named=named)
             baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
@@ -299,6 +299,6 @@ class Trainer:
 def _from_journal(journal: Journal) -> Searched:
     """Return what earlier attempts evaluated, without searching any further."""
     found = sorted(journal.found_.values(), key=lambda c: c.number)
-    if all(one.number == BASELINE_NUMBER for one in found):
+    if all(candidate.number == BASELINE_NUMBER for candidate in found):
         return replace(NOTHING_SEARCHED, stopped_by="restarted")
     return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)
