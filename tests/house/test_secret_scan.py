@@ -24,7 +24,7 @@ EXCEPTIONS = {
     "tests/operator/golden/dask_cluster.yaml": "the name of a Secret",
     "tests/operator/golden/job-large.yaml": "names of Secrets, a digest",
     "tests/operator/golden/job-small.yaml": "a digest",
-    "tests/operator/test_failures.py": "the name of a Secret",
+    "tests/operator/test_waiting_pods.py": "the name of a Secret",
     "tests/results/test_documents.py": "an address with a password, which has to be left out",
     "tests/results/test_folder_output.py": "an address with a password, which has to be left out",
     "tests/results/test_s3_credentials.py": "made-up keys of a made-up server",
