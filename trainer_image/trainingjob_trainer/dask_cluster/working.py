@@ -280,6 +280,15 @@ class _Nanny(Nanny):
         self.ending = self.ending or reason
         super().close_gracefully(reason=reason)
 
+    async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:  # noqa: ASYNC109 - inherited
+        """End the process, also one that is still starting: it would register later and block its name."""
+        process = self.process.process if self.process is not None else None
+        try:
+            await super().kill(timeout=timeout, reason=reason)
+        finally:
+            if process is not None and process.is_alive():
+                await process.kill()
+
     async def close(self, timeout: float = 5, reason: str = "") -> Any:  # noqa: ASYNC109 - inherited
         self.ending = self.ending or reason
         return await super().close(timeout=timeout, reason=reason)

@@ -1,0 +1,38 @@
+"""A worker whose process does not come up in time."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Scheduler
+from distributed.nanny import WorkerProcess
+
+from trainingjob_trainer.dask_cluster import working
+from trainingjob_trainer.dask_cluster.working import WorkerOptions
+from trainingjob_trainer.errors import RunFailed
+
+
+def test_a_process_that_starts_too_slowly_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would register later, and keep its name from the worker that follows."""
+    started: list[Any] = []
+
+    async def never_heard_of(process: WorkerProcess, *_: Any) -> None:
+        started.append(process.process)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(WorkerProcess, "_wait_until_connected", never_heard_of)
+
+    async def start() -> None:
+        async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+            options = WorkerOptions(
+                locate=lambda: scheduler.address, name="late", local_directory=tmp_path, death_seconds=1.0
+            )
+            with pytest.raises(RunFailed, match="did not take the worker"):
+                await working._start(options, scheduler.address)
+            (process,) = started
+            assert process.pid is not None
+            await process.join(timeout=30)
+            assert not process.is_alive()
+
+    asyncio.run(start())
