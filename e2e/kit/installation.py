@@ -207,18 +207,24 @@ class Installation:
         return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
     def _adopt_definition(self) -> None:
-        """Let Helm take over a definition that an earlier release has left, or that was applied by hand."""
+        """Let Helm take over the definition of an earlier release; delete one that was applied by hand."""
         owner = {"meta.helm.sh/release-name": CRDS, "meta.helm.sh/release-namespace": self.namespace}
-        labels = {"app.kubernetes.io/managed-by": "Helm"}
-        # An empty entry makes the API server forget who has applied what; Helm takes nothing from others.
-        no_fields: list[dict[str, Any]] = [{}]
+        extensions = self._cluster.extensions
         try:
-            self._cluster.extensions.patch_custom_resource_definition(
-                DEFINITION, {"metadata": {"annotations": owner, "labels": labels, "managedFields": no_fields}}
-            )
+            found = extensions.read_custom_resource_definition(DEFINITION)
+            if (found.metadata.labels or {}).get("app.kubernetes.io/managed-by") == "Helm":
+                extensions.patch_custom_resource_definition(DEFINITION, {"metadata": {"annotations": owner}})
+            else:
+                # Helm applies on the server and takes no field from another manager.
+                extensions.delete_custom_resource_definition(DEFINITION)
+                eventually(lambda: not self._defined(), f"{DEFINITION} stays", 60)
         except client.ApiException as error:
             if error.status != 404:
                 raise
+
+    def _defined(self) -> bool:
+        found = self._cluster.extensions.list_custom_resource_definition().items
+        return any(each.metadata.name == DEFINITION for each in found)
 
 
 def _restarts(pod: dict[str, Any]) -> int:
