@@ -56,9 +56,9 @@ from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.cluster import Workers, local_workers, scheduler_settings
-from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
 
 WANTED = {"plain": 0.90, "sleep": 0.85, "short": 1.15, "join": 5.0}

@@ -18,15 +18,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from tpot.evolvers import BaseEvolver
 
 from trainingjob_api import ResolvedSearchSpace, Task
+from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.dask_pool import TaskPool
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
 from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
-from trainingjob_trainer.search.taskkit import TaskLimit
 from trainingjob_trainer.search.tasks import Evaluation, encode_fold
 from trainingjob_trainer.search_space import (
     SpaceContext,

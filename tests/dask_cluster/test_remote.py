@@ -11,9 +11,8 @@ from trainingjob_trainer.dask_cluster import remote
 from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
-from trainingjob_trainer.search.shipping import TableTooLarge
-from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import PoolLost
+from trainingjob_trainer.search.pool import PoolLost
+from trainingjob_trainer.search.store import StoreRef, TableTooLarge
 
 REF = StoreRef(folder="nowhere", work_digest="a" * 64, frame_digest="b" * 64, folds=1, named=False)
 GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers={"a": "1", "b": "2"}, leaving=("c",))

@@ -16,7 +16,7 @@ from trainingjob_trainer.report.documents import (
     public_uri,
 )
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.fitting import NotFitted
+from trainingjob_trainer.search.final_fit import NotFitted
 from trainingjob_trainer.search.interval import Interval
 
 GOLDEN = Path(__file__).with_name("golden")

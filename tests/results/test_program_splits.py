@@ -17,7 +17,7 @@ import pytest
 from support.jobs import job
 from trainingjob_api import resolve
 from trainingjob_trainer.events import DataReady, decode_event
-from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.mode import Mode

@@ -1,6 +1,6 @@
 import pytest
 
-from trainingjob_trainer.search.clock import RunClock, overrun_allowance
+from trainingjob_trainer.search.budget import RunClock, overrun_allowance
 
 
 class Time:

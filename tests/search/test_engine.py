@@ -10,18 +10,16 @@ import pytest
 from support.naughty import evaluate_with_naughty
 from support.stores import small_store
 from trainingjob_api import ResolvedSearchSpace, Task
+from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchProgress
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.cluster import Workers, local_workers
+from trainingjob_trainer.search.dask_pool import TaskPool
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
 from trainingjob_trainer.search.evolution import Evolution
-from trainingjob_trainer.search.inline import InlinePool, Pool
 from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.progress import FitEstimate, SearchProgress
+from trainingjob_trainer.search.pool import Completion, InlinePool, Pool, PoolLost
+from trainingjob_trainer.search.pool import Task as PoolTask
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import Completion, PoolLost
-from trainingjob_trainer.search.task import Task as PoolTask
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space import (
     SpaceContext,

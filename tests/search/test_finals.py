@@ -10,22 +10,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from support.stores import no_limit, small_store
+from trainingjob_trainer.search.budget import FinalFits, FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.finalists import (
+from trainingjob_trainer.search.final_fit import (
     FinalistPlan,
+    FittingFailed,
     WholeScore,
     contenders,
+    fit_all,
+    fit_best,
+    fit_holdout,
     score_finalists,
     score_whole_fold,
 )
-from trainingjob_trainer.search.fits import FitResult, HoldoutResult, fit_full
-from trainingjob_trainer.search.fitting import FittingFailed, fit_all, fit_best, fit_holdout
-from trainingjob_trainer.search.inline import InlinePool
-from trainingjob_trainer.search.progress import FinalFits, FitEstimate
-from trainingjob_trainer.search.sampling import fold_rows
-from trainingjob_trainer.search.store import StoreRef, load_frame, load_whole_folds, load_work
-from trainingjob_trainer.search.task import Completion, Task
-from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search.pool import Completion, InlinePool, Task
+from trainingjob_trainer.search.store import StoreRef, fold_rows, load_frame, load_whole_folds, load_work
+from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, evaluate, fit_full
 from trainingjob_trainer.search_space.pipeline_spec import describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))

@@ -14,8 +14,7 @@ from sklearn.svm import LinearSVC
 
 from trainingjob_api import Task
 from trainingjob_trainer.features.metric import fitting_metrics, resolve_metric
-from trainingjob_trainer.search.interval import Interval, bootstrap_interval
-from trainingjob_trainer.search.replay import Recorder, replay
+from trainingjob_trainer.search.interval import Interval, Recorder, bootstrap_interval, replay
 
 ROWS = 240
 

@@ -8,9 +8,9 @@ import pytest
 
 from support.naughty import behave, misbehave
 from trainingjob_trainer.search.cluster import Workers, local_workers
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.task import Completion, Task
-from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.pool import Completion, Task
 
 pytestmark = [
     pytest.mark.slow,

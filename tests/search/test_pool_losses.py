@@ -5,9 +5,9 @@ import time
 import pytest
 
 from support.played_workers import LIMIT, Clock, Cluster, results, started, task
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.task import Completion, PoolLost, Task
-from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 
 
 @pytest.fixture

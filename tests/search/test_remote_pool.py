@@ -8,8 +8,8 @@ import pytest
 from distributed.client import FutureCancelledError
 
 from support.played_workers import LIMIT, Clock, Cluster, KilledWorker, results, started, task
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.task import PoolLost
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.pool import PoolLost
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
-from trainingjob_trainer.search.sampling import (
+from trainingjob_trainer.search.store import (
     MAX_FOLD_ROWS,
     MIN_FOLD_ROWS,
     encoded_width,

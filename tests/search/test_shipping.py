@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from support.stores import no_limit, small_store
-from trainingjob_trainer.search import shipping
+from trainingjob_trainer.search import store
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
-from trainingjob_trainer.search.store import StoreRef, fold_paths
+from trainingjob_trainer.search.store import (
+    StoreRef,
+    TablePlugin,
+    TableTooLarge,
+    fold_paths,
+    installed_versions,
+    pack_store,
+)
 from trainingjob_trainer.search.tasks import evaluate
 
 
@@ -75,7 +81,7 @@ def test_a_table_that_arrives_otherwise_than_it_was_sent_is_refused(ref: StoreRe
 
 
 def test_a_table_that_is_too_large_is_not_sent(ref: StoreRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(store, "_MAX_BYTES", 1000)
     with pytest.raises(TableTooLarge, match="MiB"):
         pack_store(ref)
 

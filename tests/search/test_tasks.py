@@ -22,10 +22,16 @@ from support.stores import no_limit, small_store
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.features import resolve_metric
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.fits import fit_full, full_pipeline
+from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
-from trainingjob_trainer.search.taskkit import TaskLimit
-from trainingjob_trainer.search.tasks import encode_fold, encode_within, evaluate, pickled_kib
+from trainingjob_trainer.search.tasks import (
+    encode_fold,
+    encode_within,
+    evaluate,
+    fit_full,
+    full_pipeline,
+    pickled_kib,
+)
 from trainingjob_trainer.search_space import build, describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
@@ -216,7 +222,7 @@ def test_the_fit_without_the_holdout_rows_is_scored_on_them(ref: StoreRef) -> No
 def test_a_fit_ends_at_its_limit_and_does_not_begin_without_time(
     ref: StoreRef, monkeypatch: pytest.MonkeyPatch, holdout: bool
 ) -> None:
-    monkeypatch.setattr("trainingjob_trainer.search.fits.build", lambda _pipeline: Naughty("sleep_softly"))
+    monkeypatch.setattr("trainingjob_trainer.search.tasks.build", lambda _pipeline: Naughty("sleep_softly"))
     late = fit_full({}, ref, TaskLimit(0.5, 4e9), holdout=holdout)
     assert (late.outcome, late.model) == (Outcome.TIMEOUT, None)
     assert "0.5 s" in (late.error or "")

@@ -9,11 +9,10 @@ import pytest
 
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BackendReady, Event, WaitingForCluster, decode_event
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.inline import InlinePool
-from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.pool import InlinePool, PoolLost
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.cluster_search import ClusterSearch
 

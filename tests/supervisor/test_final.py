@@ -7,13 +7,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.fits import HoldoutResult
-from trainingjob_trainer.search.fitting import Fitted, FittingFailed, NotFitted
-from trainingjob_trainer.search.inline import InlinePool
-from trainingjob_trainer.search.progress import FitEstimate
+from trainingjob_trainer.search.final_fit import Fitted, FittingFailed, NotFitted
+from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import HoldoutResult
 from trainingjob_trainer.search_space import describe
 from trainingjob_trainer.supervisor import final as module
 from trainingjob_trainer.supervisor.board import shipped_best

@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import get_scorer
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.fits import HoldoutResult
-from trainingjob_trainer.search.fitting import Fitted
+from trainingjob_trainer.search.final_fit import Fitted
 from trainingjob_trainer.search.interval import Interval
+from trainingjob_trainer.search.tasks import HoldoutResult
 from trainingjob_trainer.supervisor.holdout import gap_warning, holdout_interval
 
 

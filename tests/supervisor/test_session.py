@@ -12,8 +12,8 @@ from support.data_runs import run_for
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.events import Event, Resumed, Warned
 from trainingjob_trainer.features.metric import Metric
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search_space import fingerprint
 from trainingjob_trainer.search_space.pipeline_spec import leaf
 from trainingjob_trainer.settings import TrainerSettings

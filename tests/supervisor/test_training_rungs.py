@@ -14,8 +14,8 @@ from trainingjob_api import ModelSource
 from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Evaluated, Event, FellBack
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.fitting import FittingFailed
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.final_fit import FittingFailed
 from trainingjob_trainer.supervisor import final
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import Trained

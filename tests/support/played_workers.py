@@ -7,10 +7,10 @@ from typing import Any
 
 from distributed.client import ClosedClientError
 
-from trainingjob_trainer.search.packed import call_packed, pack_call
-from trainingjob_trainer.search.pool import TaskPool
-from trainingjob_trainer.search.task import Completion, PoolLost, Task
-from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.cluster import call_packed, pack_call
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 
 LIMIT = 30.0
 

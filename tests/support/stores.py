@@ -11,9 +11,8 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from trainingjob_trainer.search.sampling import sample_folds
-from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
-from trainingjob_trainer.search.taskkit import TaskLimit
+from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.store import StoreRef, WorkData, sample_folds, write_store
 from trainingjob_trainer.search.tasks import encode_fold
 
 

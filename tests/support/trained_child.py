@@ -11,11 +11,11 @@ from support.data_runs import run_for, table_of
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.events import Event, Warned
 from trainingjob_trainer.features import Prepared, build_encoder, prepare
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.fits import full_pipeline
-from trainingjob_trainer.search.inline import InlinePool
 from trainingjob_trainer.search.journal import Journal, JournalHeader
+from trainingjob_trainer.search.pool import InlinePool
+from trainingjob_trainer.search.tasks import full_pipeline
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.training import Trainer

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainingjob_api import Fallback, ModelSource, ResolvedRun
     from trainingjob_trainer.features import Prepared
     from trainingjob_trainer.search.candidate import Candidate
-    from trainingjob_trainer.search.fitting import NotFitted
+    from trainingjob_trainer.search.final_fit import NotFitted
     from trainingjob_trainer.search.interval import Interval
 
 __all__ = ["HoldoutPrediction", "RunOutcome"]

@@ -12,7 +12,7 @@ from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers, connect
 from trainingjob_trainer.dask_cluster.security import client_security
 from trainingjob_trainer.errors import TrainingError
-from trainingjob_trainer.search.task import PoolLost
+from trainingjob_trainer.search.pool import PoolLost
 
 __all__ = ["ADDRESS_VARIABLE", "Joining", "scheduler_source"]
 

@@ -6,7 +6,7 @@ Apart from what needs the search: a run's parent asks this too, and carries neit
 import time
 
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
-from trainingjob_trainer.search.task import PoolLost
+from trainingjob_trainer.search.pool import PoolLost
 
 __all__ = ["LOST_MISSES", "NO_WORKERS_SECONDS", "loss"]
 

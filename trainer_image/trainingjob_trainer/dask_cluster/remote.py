@@ -13,9 +13,14 @@ from distributed import Client, Security
 from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
 from trainingjob_trainer.dask_cluster.loss import loss
 from trainingjob_trainer.dask_cluster.probe import Probe
-from trainingjob_trainer.search.shipping import TablePlugin, TableTooLarge, installed_versions, pack_store
-from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import PoolLost
+from trainingjob_trainer.search.pool import PoolLost
+from trainingjob_trainer.search.store import (
+    StoreRef,
+    TablePlugin,
+    TableTooLarge,
+    installed_versions,
+    pack_store,
+)
 
 __all__ = ["RemoteWorkers", "connect"]
 

@@ -22,8 +22,7 @@ from trainingjob_trainer.dask_cluster.departure import DRAINED, IDLE, Departure
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.signals import StopSignal, stop_signals
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.search.cluster import scheduler_settings
-from trainingjob_trainer.search.preload import MODULES
+from trainingjob_trainer.search.cluster import MODULES, scheduler_settings
 
 __all__ = ["WorkerOptions", "default_name", "serve_worker"]
 

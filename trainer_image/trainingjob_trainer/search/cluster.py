@@ -1,7 +1,9 @@
-"""The workers of a local run: single-threaded processes under a nanny, with a memory limit each."""
+"""Dask workers: those of a local run, and what every worker and scheduler of a search needs."""
 
+import importlib
 import logging
-from collections.abc import Collection, Iterator, Mapping
+import pickle
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,17 @@ import dask
 from distributed import Client, LocalCluster, Security
 from distributed.utils import get_mp_context
 
-from trainingjob_trainer.search.preload import MODULES
+__all__ = [
+    "MODULES",
+    "Workers",
+    "call_packed",
+    "dask_setup",
+    "local_workers",
+    "pack_call",
+    "scheduler_settings",
+]
 
-__all__ = ["Workers", "local_workers", "scheduler_settings"]
-
-_PRELOAD = "trainingjob_trainer.search.preload"
+_PRELOAD = "trainingjob_trainer.search.cluster"
 _START_SECONDS = 120
 # Dask's own setting also lowers MALLOC_TRIM_THRESHOLD_, which makes gradient boosting take twice the time:
 # each small array that is freed goes back to the kernel and is faulted in anew.
@@ -149,3 +157,37 @@ def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterato
                 client.close(timeout=_CLOSE_SECONDS)
         finally:
             cluster.close(timeout=_CLOSE_SECONDS)
+
+
+def pack_call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+    """Return a call as bytes; the function is named by its module."""
+    return pickle.dumps((function, arguments), protocol=5)
+
+
+def call_packed(packed: bytes) -> Any:
+    """Make the call; runs on a worker, which takes code from its scheduler in any case."""
+    function, arguments = pickle.loads(packed)
+    return function(*arguments)
+
+
+MODULES = (
+    "lightgbm",
+    "pandas",
+    "scipy.stats",
+    "sklearn.calibration",
+    "sklearn.ensemble",
+    "sklearn.kernel_approximation",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.neural_network",
+    "sklearn.pipeline",
+    "skrub",
+    "trainingjob_trainer.search.tasks",
+    "xgboost",
+)
+
+
+def dask_setup(_worker: object) -> None:
+    """Import what tasks need; called by ``distributed`` in each new worker process."""
+    for name in MODULES:
+        importlib.import_module(name)

@@ -5,16 +5,14 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from trainingjob_trainer.search.budget import FinalFits, FitEstimate, RunClock, SearchProgress
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
-from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.evolution import Evolution, Proposal
-from trainingjob_trainer.search.finalists import MOST_FINALISTS, FinalistPlan
-from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.final_fit import MOST_FINALISTS, FinalistPlan
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.progress import FinalFits, FitEstimate, SearchProgress
+from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
+from trainingjob_trainer.search.pool import Completion, Pool, PoolLost, Task
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import Completion, PoolLost, Task
-from trainingjob_trainer.search.taskkit import MIN_USEFUL_SECONDS, TaskLimit
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
 
 __all__ = ["SearchBudget", "SearchEngine", "SearchResult", "to_candidate"]

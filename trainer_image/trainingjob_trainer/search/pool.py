@@ -1,317 +1,232 @@
-"""Tasks on workers, two a worker: one that runs and one that waits, so that no worker is ever idle.
+"""What the search needs of a place where tasks run, and the one that runs them in this process."""
 
-Each task is bound to one worker. A single-threaded worker runs its tasks in the order of submission, so when
-it dies the first unfinished one is the one that killed it; those behind it are healthy and are submitted
-again. Stock schedulers blame them all.
-"""
-
-import itertools
 import math
-import queue
-import secrets
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from statistics import median
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from distributed import Future
-from distributed.client import ClosedClientError, FutureCancelledError
+from distributed import Client, Future
+from distributed.client import FutureCancelledError
 
-from trainingjob_trainer.search.packed import call_packed, pack_call
-from trainingjob_trainer.search.task import Answer, Completion, Line, PoolLost, Task, WorkerSource, answer_of
-from trainingjob_trainer.search.taskkit import describe_error
+from trainingjob_trainer.search.limits import TaskLimit, describe_error
 
-__all__ = ["TaskPool"]
+__all__ = [
+    "Answer",
+    "Completion",
+    "InlinePool",
+    "Line",
+    "Pool",
+    "PoolLost",
+    "Task",
+    "WorkerSource",
+    "answer_of",
+]
 
-DEPTH = 2
-"""Most tasks a worker: one runs, one waits."""
-_SHORT_SECONDS = 0.25
-_LOOK_BACK = 25
-_MAX_INNOCENT_DEATHS = 3
-_BACKSTOP_SECONDS = 10.0
-_VANISHED_SECONDS = 5.0
-_GONE_SECONDS = 60.0
-_SETTLE_SECONDS = 2.5
-_DROPPED = object()
+_ANSWER_SECONDS = 10.0
+_FETCH_SECONDS = 5.0
 
 
-class TaskPool:
-    """Submits tasks to workers and collects what comes of them.
+class PoolLost(Exception):  # noqa: N818 - the name says what happened
+    """The workers are gone for good.
 
     Parameters
     ----------
-    source
-        The cluster.
+    reason
+        As a fallback has it, such as ``SchedulerLost``.
+    message
+        In words.
     """
 
-    def __init__(self, source: WorkerSource) -> None:
-        self._source = source
-        self._lines: dict[str, Line] = {}
-        self._waiting: deque[Task] = deque()
-        self._gone: dict[str, str] = {}
-        self._done: queue.SimpleQueue[tuple[str, Task, Future, Answer]] = queue.SimpleQueue()
-        self._empty_since: float | None = None
-        self._lost: PoolLost | None = None
-        self._took: deque[float] = deque(maxlen=_LOOK_BACK)
-        self._serial = itertools.count()
-        self._nonce = secrets.token_hex(4)
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class WorkerSource(Protocol):
+    """What the pool needs of a cluster."""
 
     @property
-    def in_flight(self) -> int:
-        """Tasks that are running or waiting."""
-        return len(self._waiting) + sum(len(line.tasks) for line in self._lines.values())
+    def client(self) -> Client:
+        """A connected client."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers have clocks of their own and may go for reasons of their own."""
+
+    def live(self) -> Mapping[str, str]:
+        """Return the workers that take tasks now: address, and what no other process has had there."""
+
+    def leaving(self) -> Collection[str]:
+        """Return the addresses of the workers that finish what they do and take no more."""
+
+    def check(self) -> None:
+        """Raise `PoolLost` if the cluster is lost."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """A function to call on a worker.
+
+    Parameters
+    ----------
+    tag
+        What the caller knows it by.
+    call
+        Makes the function, its arguments and its limit in seconds, at the time of submission.
+    """
+
+    tag: Any
+    call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
+    deaths: int = 0
+    suspected: bool = False
+    not_before: float = 0.0
+    limit_seconds: float = 0.0
+    deadline: float = math.inf
+    future: Future | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the function has returned, though its value may not be here yet."""
+        return self.future is not None and self.future.status == "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How a task ended.
+
+    Parameters
+    ----------
+    tag
+        The task's.
+    value
+        What the function returned, if it did.
+    killed
+        Whether the task took its worker with it.
+    timed_out
+        With `killed`: whether it had run for as long as its limit.
+    cut_off
+        With `killed`: whether it was ended at its deadline, before its own limit.
+    error
+        One line, where there is no value.
+    seconds
+        From the time at which the task was first in its worker's line.
+    """
+
+    tag: Any
+    value: Any = None
+    killed: bool = False
+    timed_out: bool = False
+    cut_off: bool = False
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Line:
+    """The tasks of one worker, in order; the first one is running.
+
+    A port is soon given to another process, so an address alone does not say which worker it is.
+    """
+
+    tasks: deque[Task] = field(default_factory=deque)
+    worker: str | None = None
+    head_since: float = 0.0
+    missing_since: float | None = None
+    drained: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a future that is done has to say.
+
+    Parameters
+    ----------
+    value
+        What the function returned.
+    error
+        Why there is none.
+    vanished
+        Whether the value was there and is lost: its worker died before it was fetched.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    vanished: bool = False
+
+
+def answer_of(future: Future) -> Answer:
+    """Ask a future that is done; takes seconds where scheduler or worker have just gone."""
+    if future.status == "finished":
+        try:
+            return Answer(value=future.result(timeout=_FETCH_SECONDS))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the value did not come
+            return Answer(error=error, vanished=True)
+    try:
+        told = future.exception(timeout=_ANSWER_SECONDS)
+    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
+        return Answer(error=failure)
+    lost = FutureCancelledError(future.key, "lost")
+    return Answer(error=told if isinstance(told, BaseException) else lost)
+
+
+class Pool(Protocol):
+    """Where tasks run."""
 
     @property
     def workers(self) -> int:
         """Workers that take tasks now."""
-        return len(self._source.live())
 
     def free(self) -> int:
         """Return how many more tasks can be submitted without waiting."""
-        self._place()
-        if self._waiting:
-            return 0
-        depth = self._depth()
-        return sum(max(0, depth - len(self._line(address).tasks)) for address in self._takers())
 
     def submit(self, task: Task) -> None:
-        """Take a task; it goes to the worker with the shortest line, or waits for a place."""
-        self._waiting.append(task)
-        self._place()
+        """Take a task."""
 
     def poll(self, timeout: float) -> list[Completion]:
-        """Return what has ended, waiting at most `timeout` seconds for the first.
-
-        Raises
-        ------
-        PoolLost
-            If the cluster is lost, or no worker has been there for a minute.
-        """
-        if self._lost is not None:
-            raise self._lost
-        self._source.check()
-        out: list[Completion] = []
-        try:
-            self._collect(out, timeout)
-            out.extend(self._look_after())
-            self._place()
-        except PoolLost as lost:
-            # What has come before the loss is not lost with it.
-            self._lost = lost
-            if not out:
-                raise
-        return [completion for completion in out if completion.tag is not _DROPPED]
-
-    def _collect(self, out: list[Completion], timeout: float) -> None:
-        block = True
-        while True:
-            try:
-                address, task, future, answer = self._done.get(
-                    block=block, timeout=timeout if block else None
-                )
-            except queue.Empty:
-                break
-            block = False
-            if task.future is future:
-                out.extend(self._settle(address, task, answer))
+        """Return what has ended."""
 
     def drop(self) -> None:
-        """Forget every task.
+        """Forget every task."""
 
-        What runs cannot be stopped: it ends at its limit, and keeps its place in its worker's line until
-        then, so that a task behind it is not blamed for what it does.
-        """
-        self._waiting.clear()
-        for line in self._lines.values():
-            for task in list(line.tasks)[1:]:
-                self._release(task)
-                line.tasks.remove(task)
-            for task in line.tasks:
-                task.tag = _DROPPED
 
-    def _line(self, address: str) -> Line:
-        return self._lines.setdefault(address, Line())
+class InlinePool:
+    """Runs each task when it is submitted.
 
-    def _place(self) -> None:
-        now, live = time.monotonic(), self._takers()
-        for task in [one for one in self._waiting if one.not_before <= now] if live else ():
-            address = min(live, key=lambda one: len(self._line(one).tasks))
-            line = self._line(address)
-            if len(line.tasks) >= self._depth():
-                return
-            self._waiting.remove(task)
-            if line.worker != live[address]:
-                line = self._lines[address] = Line(worker=live[address])
-            self._send(task, address, line)
+    A task that outlives its limit takes this process with it; the parent then steps down the ladder.
 
-    def _depth(self) -> int:
-        """Return how many tasks a worker's line may have.
+    Parameters
+    ----------
+    beat
+        Called around each task.
+    """
 
-        A second one saves the round trip between two tasks, which is nothing beside a long one; and behind
-        a very long one it would wait while other workers have nothing to do.
-        """
-        return DEPTH if not self._took or median(self._took) < _SHORT_SECONDS else 1
+    workers = 1
 
-    def _takers(self) -> Mapping[str, str]:
-        """Return the workers that take tasks; a remote one that died may be listed for a while longer."""
-        live = self._source.live()
-        self._gone = {
-            address: worker for address, worker in self._gone.items() if live.get(address) == worker
-        }
-        return {
-            address: worker
-            for address, worker in live.items()
-            if address not in self._gone and not self._replaced(address, live)
-        }
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+        self._beat = beat
+        self._done: list[Completion] = []
 
-    def _replaced(self, address: str, live: Mapping[str, str]) -> bool:
-        """Whether tasks were sent to another worker than the one that is at its address now."""
-        line = self._lines.get(address)
-        return line is not None and bool(line.tasks) and live.get(address, line.worker) != line.worker
+    def free(self) -> int:
+        """Return 1 unless a result waits to be taken."""
+        return 0 if self._done else 1
 
-    def _send(self, task: Task, address: str, line: Line) -> None:
+    def submit(self, task: Task) -> None:
+        """Run a task to its end."""
         function, arguments, limit = task.call()
-        if self._source.remote:
-            limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
-        task.limit_seconds, task.deadline = limit.seconds, limit.deadline
-        if not line.tasks:
-            line.head_since = time.monotonic()
-        line.tasks.append(task)
-        name = function.__name__
-        arguments = (*arguments, limit)
-        if self._source.remote:
-            function, arguments = call_packed, (pack_call(function, arguments),)
-        future = self._submit(
-            function,
-            *arguments,
-            key=f"{name}-{next(self._serial)}-{self._nonce}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
-        task.future = future
-        # Callbacks have a thread of their own, so that a value which does not come holds up no other thing.
-        future.add_done_callback(lambda done: self._done.put((address, task, done, answer_of(done))))
-
-    def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
+        self._beat()
         try:
-            return self._source.client.submit(function, *arguments, **how)
-        except ClosedClientError as error:
-            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed") from error
+            completion = Completion(tag=task.tag, value=function(*arguments, limit))
+        except Exception as error:  # noqa: BLE001 - as on a worker: the caller sees the error of the task
+            completion = Completion(tag=task.tag, error=describe_error(error))
+        self._beat()
+        self._done.append(completion)
 
-    def _settle(self, address: str, task: Task, answer: Answer) -> list[Completion]:
-        line, error = self._line(address), answer.error
-        if answer.vanished:
-            if task in line.tasks:
-                line.tasks.remove(task)
-            return self._again(task)
-        if error is None:
-            return [self._end(line, task, value=answer.value)]
-        if self._source.remote and isinstance(error, FutureCancelledError):
-            # A client that loses its scheduler cancels every future: nobody's worker died of anything.
-            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
-        if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
-            return self._bury(address, "the worker died")
-        return [self._end(line, task, error=describe_error(error))]
+    def poll(self, timeout: float) -> list[Completion]:  # noqa: ARG002 - nothing is ever under way
+        """Return what has been run since the last call."""
+        done, self._done = self._done, []
+        return done
 
-    def _end(self, line: Line, task: Task, **outcome: Any) -> Completion:
-        seconds = time.monotonic() - line.head_since
-        self._took.append(seconds)
-        if task in line.tasks:
-            line.tasks.remove(task)
-        line.head_since = time.monotonic()
-        self._release(task)
-        return Completion(tag=task.tag, seconds=seconds, **outcome)
-
-    def _bury(self, address: str, why: str) -> list[Completion]:
-        """End the task that its worker died of, and let those behind it wait for another worker."""
-        line = self._lines.pop(address, None)
-        if line is not None and line.worker is not None and self._source.remote:
-            self._gone[address] = line.worker
-        # A task that is done was not running, even if its value has not been fetched yet.
-        undone = [] if line is None else [one for one in line.tasks if not one.done]
-        if line is None or not undone:
-            return []
-        guilty, *innocent = undone
-        ran = time.monotonic() - line.head_since
-        out: list[Completion] = []
-        if line.drained:
-            innocent = [guilty, *innocent]
-        elif self._source.remote and not guilty.suspected and ran < guilty.limit_seconds:
-            # Remote workers are evicted too; a pipeline that kills its worker does it again.
-            guilty.suspected = True
-            innocent = [guilty, *innocent]
-        else:
-            out.append(self._dead(guilty, ran, why))
-        for task in reversed(innocent):
-            out.extend(self._again(task))
-        return out
-
-    def _again(self, task: Task) -> list[Completion]:
-        """Let a task whose worker died of another one wait for a place, a bounded number of times."""
-        self._release(task)
-        if self._source.remote:
-            # Where many workers go at once, the next one is sent to a worker that is still there after it.
-            task.not_before = time.monotonic() + _SETTLE_SECONDS
-        task.deaths += 1
-        if task.deaths > _MAX_INNOCENT_DEATHS:
-            return [Completion(tag=task.tag, killed=True, error="its workers died again and again")]
-        self._waiting.appendleft(task)
-        return []
-
-    def _dead(self, task: Task, ran: float, why: str) -> Completion:
-        self._release(task)
-        timed_out = ran >= task.limit_seconds
-        cut_off = not timed_out and time.time() >= task.deadline
-        error = (
-            f"took longer than {task.limit_seconds:g} s and had to be killed"
-            if timed_out
-            else f"{why} after {ran:.1f} s: out of memory or a crash of native code"
-        )
-        return Completion(
-            tag=task.tag, killed=True, timed_out=timed_out, cut_off=cut_off, error=error, seconds=ran
-        )
-
-    def _look_after(self) -> list[Completion]:
-        """Find workers that vanished without a word and tasks that outlive every limit."""
-        now = time.monotonic()
-        live, leaving = self._source.live(), set(self._source.leaving())
-        self._empty_since = None if live else self._empty_since or now
-        if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
-            raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
-        out: list[Completion] = []
-        for address, line in list(self._lines.items()):
-            line.drained = line.drained or address in leaving
-            there = address in live or address in leaving
-            line.missing_since = None if there else line.missing_since or now
-            missing = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
-            vanished = missing or self._replaced(address, live)
-            if not line.tasks:
-                if vanished:
-                    del self._lines[address]
-                continue
-            if vanished:
-                out.extend(self._bury(address, "the worker vanished"))
-            elif now - line.head_since > line.tasks[0].limit_seconds + _BACKSTOP_SECONDS:
-                out.extend(self._bury(address, "the worker did not answer"))
-                self._restart(address)
-        return out
-
-    def _restart(self, address: str) -> None:
-        """Ask for a worker's restart without waiting for it: the scheduler itself may not answer."""
-        threading.Thread(
-            target=self._source.client.restart_workers,
-            args=([address],),
-            kwargs={"timeout": _BACKSTOP_SECONDS, "raise_for_error": False},
-            daemon=True,
-        ).start()
-
-    @staticmethod
-    def _release(task: Task) -> None:
-        future, task.future = task.future, None
-        if future is not None:
-            future.cancel()
+    def drop(self) -> None:
+        """Forget what has been run."""
+        self._done = []

@@ -1,31 +1,47 @@
-"""What workers need of the table: written once into the run's scratch folder, read with its digest checked.
-
-A task carries a `StoreRef` of a few hundred bytes instead of the table. What is read back as a pickle was
-written by the same run into a folder of its own, and its digest travels with the task.
-"""
+"""The table as workers see it: capped folds, files with digests, and the plugin that ships them."""
 
 import hashlib
+import io
 import pickle
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from distributed.diagnostics.plugin import WorkerPlugin
 from numpy.typing import NDArray
-
-from trainingjob_trainer.search.sampling import Folds
+from sklearn.base import clone
 
 __all__ = [
+    "MAX_FOLD_ROWS",
+    "MIN_FOLD_ROWS",
+    "PACKAGES",
+    "Folds",
     "StoreRef",
+    "TablePlugin",
+    "TableTooLarge",
     "WorkData",
+    "encoded_width",
     "fold_paths",
+    "fold_row_cap",
+    "fold_rows",
+    "installed_versions",
     "load_frame",
     "load_whole_folds",
     "load_work",
+    "pack_store",
     "relocate",
+    "sample_folds",
     "write_store",
 ]
+
+Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,3 +196,206 @@ def _load(path: Path, digest: str) -> Any:
             raise ValueError(f"{path.name} is not the file that the run wrote: its digest differs")
         _LOADED[digest] = pickle.loads(raw)
     return _LOADED[digest]
+
+
+MAX_FOLD_ROWS = 8_000
+"""Most training rows of a fold."""
+MIN_FOLD_ROWS = 2_000
+"""A fold is never cut below this many training rows."""
+_MAX_CELLS = 1_000_000
+_WIDTH_ROWS = 1_000
+
+
+def fold_rows(folds: Folds) -> tuple[int, int]:
+    """Return the most rows that a fold learns from, and the most that one is scored on."""
+    return max(len(train) for train, _ in folds), max(len(test) for _, test in folds)
+
+
+def fold_row_cap(encoded_columns: int) -> int:
+    """Return the most training rows of a fold for a table with that many encoded columns."""
+    return int(np.clip(_MAX_CELLS // max(encoded_columns, 1), MIN_FOLD_ROWS, MAX_FOLD_ROWS))
+
+
+def encoded_width(
+    encoder: Any, frame: pd.DataFrame, target: NDArray[np.generic], rows: NDArray[np.intp]
+) -> int:
+    """Return about how many columns an encoder makes, from its fit on some of the rows.
+
+    Parameters
+    ----------
+    encoder
+        Unfitted transformer of the raw table.
+    frame, target
+        The table and its target.
+    rows
+        Training rows, as positions; evenly spread ones of them are looked at.
+    """
+    some = rows[:: max(1, len(rows) // _WIDTH_ROWS)]
+    return int(clone(encoder).fit_transform(frame.iloc[some], target[some]).shape[1])
+
+
+def sample_folds(
+    folds: Folds, target: NDArray[np.generic], *, cap: int, stratify: bool, latest: bool, random_state: int
+) -> Folds:
+    """Cut each fold to at most `cap` training rows and as many test rows.
+
+    Parameters
+    ----------
+    folds
+        Pairs of training and test rows, as positions in the table.
+    target
+        One value a row of the table, shape (n_rows,).
+    cap
+        Most rows of either part.
+    stratify
+        Whether each class keeps its share, with at least two rows where it has them.
+    latest
+        Whether the last rows of a training part are kept, as time validation wants it.
+    random_state
+        Seed of the draw.
+
+    Returns
+    -------
+    tuple of pairs of arrays
+        In the order of the folds; row numbers ascend within each part.
+    """
+    rng = np.random.default_rng([random_state, 0x0F01D5])
+    out = []
+    for train, test in folds:
+        kept = (
+            train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+        )
+        out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
+    return tuple(out)
+
+
+def _draw(
+    rows: NDArray[np.intp], target: NDArray[np.generic], cap: int, rng: np.random.Generator, *, stratify: bool
+) -> NDArray[np.intp]:
+    if len(rows) <= cap:
+        return rows
+    if not stratify:
+        return np.sort(rng.choice(rows, cap, replace=False))
+    _, codes = np.unique(target[rows], return_inverse=True)
+    picked = []
+    for code in range(int(codes.max()) + 1):
+        members = rows[codes == code]
+        size = min(len(members), max(2, round(cap * len(members) / len(rows))))
+        picked.append(rng.choice(members, size, replace=False))
+    return np.sort(np.concatenate(picked))
+
+
+PACKAGES = (
+    "dask",
+    "distributed",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "skrub",
+    "trainingjob",
+    "xgboost",
+)
+"""Packages whose versions decide what a pipeline scores, or whether it can be sent at all."""
+_MAX_BYTES = 1024**3
+_LEVEL = 1
+
+
+class TableTooLarge(Exception):  # noqa: N818 - the name says what was found
+    """The encoded folds are larger than what is sent through a scheduler."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and `PACKAGES` here; a package that is not there has an empty one."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": python} | {name: _version(name) for name in PACKAGES}
+
+
+def pack_store(ref: StoreRef) -> bytes:
+    """Return what evaluations read of a store, as a ZIP archive.
+
+    Raises
+    ------
+    TableTooLarge
+        If that is more than 1 GiB.
+    """
+    paths = [path for path in _paths(ref) if path.exists()]
+    size = sum(path.stat().st_size for path in paths)
+    if size > _MAX_BYTES:
+        raise TableTooLarge(f"the encoded folds take {size / 1024**2:.0f} MiB, over the limit of 1024 MiB")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    return buffer.getvalue()
+
+
+class TablePlugin(WorkerPlugin):
+    """Puts a store's files into a worker's own folder.
+
+    Parameters
+    ----------
+    ref
+        The store.
+    payload
+        Of `pack_store`.
+    versions
+        Of `installed_versions` where the search runs.
+    """
+
+    idempotent = True
+
+    def __init__(self, ref: StoreRef, payload: bytes, versions: Mapping[str, str]) -> None:
+        self.name = f"trainingjob-table-{ref.work_digest[:16]}"
+        self._ref = ref
+        self._payload = payload
+        self._digest = hashlib.sha256(payload).hexdigest()
+        self._versions = dict(versions)
+        self._folder: Path | None = None
+
+    def setup(self, worker: Any) -> None:
+        """Unpack the files; called by ``distributed`` before the worker takes tasks.
+
+        Raises
+        ------
+        RuntimeError
+            If the worker has other versions of packages, or the archive is not what was sent.
+        """
+        here = installed_versions()
+        other = [
+            f"{name} {here[name] or 'missing'} instead of {wanted}"
+            for name, wanted in self._versions.items()
+            if here.get(name, "") != wanted
+        ]
+        if other:
+            raise RuntimeError(f"VersionMismatch: this worker has {', '.join(other)}")
+        if hashlib.sha256(self._payload).hexdigest() != self._digest:
+            raise RuntimeError("the table did not arrive as it was sent: its digest differs")
+        folder = Path(worker.local_directory) / self.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with zipfile.ZipFile(io.BytesIO(self._payload)) as archive:
+            for path in _paths(self._ref):
+                if path.name in archive.namelist():
+                    (folder / path.name).write_bytes(archive.read(path.name))
+        relocate(self._ref, folder)
+        self._folder = folder
+        self._payload = b""
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002 - the form of a plugin
+        """Remove the files; called when the search has ended."""
+        relocate(self._ref, None)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _paths(ref: StoreRef) -> list[Path]:
+    folds = [path for fold in range(ref.folds) for path in fold_paths(ref, fold)]
+    return [folds[0].parent / "work.pkl", *folds]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -8,11 +8,11 @@ from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BaselineReady
 from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.fitting import FittingFailed, fit_all, fit_holdout, run_tasks, to_fitted
-from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.final_fit import FittingFailed, fit_all, fit_holdout, run_tasks, to_fitted
 from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import Pool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
 from trainingjob_trainer.search_space import fingerprint, summarize

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.report import leaderboard, pareto_front
+from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.progress import SearchProgress
 from trainingjob_trainer.search_space import summarize
 from trainingjob_trainer.supervisor.channel import Channel
 from trainingjob_trainer.supervisor.outcomes import Trained

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
     from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415
     from trainingjob_trainer.events import Failed  # noqa: PLC0415
-    from trainingjob_trainer.search.clock import RunClock  # noqa: PLC0415
+    from trainingjob_trainer.search.budget import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
     from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE, Channel  # noqa: PLC0415
     from trainingjob_trainer.supervisor.mode import Mode  # noqa: PLC0415

@@ -8,11 +8,10 @@ from trainingjob_api import Backend
 from trainingjob_trainer.dask_cluster.joining import Joining
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.events import BackendReady, WaitingForCluster
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.inline import Pool
-from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.supervisor.channel import Channel
 
 __all__ = ["ClusterSearch", "Instead", "Joining"]

@@ -4,14 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.search.budget import FinalFits, FitEstimate, RunClock, overrun_allowance
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.clock import RunClock, overrun_allowance
-from trainingjob_trainer.search.finalists import FinalistPlan, contenders, score_finalists
-from trainingjob_trainer.search.fitting import FittingFailed, NotFitted, fit_best
-from trainingjob_trainer.search.inline import Pool
-from trainingjob_trainer.search.progress import FinalFits, FitEstimate
-from trainingjob_trainer.search.sampling import fold_rows
-from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work
+from trainingjob_trainer.search.final_fit import (
+    FinalistPlan,
+    FittingFailed,
+    NotFitted,
+    contenders,
+    fit_best,
+    score_finalists,
+)
+from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
 from trainingjob_trainer.search_space import summarize
 from trainingjob_trainer.supervisor.outcomes import Rung, Searched, Trained
 

@@ -7,9 +7,8 @@ from scipy import stats
 
 from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.fitting import Fitted
-from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval
-from trainingjob_trainer.search.replay import replay
+from trainingjob_trainer.search.final_fit import Fitted
+from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay
 
 __all__ = ["gap_warning", "holdout_interval"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainingjob_api import Fallback, ParallelMode, ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import FellBack, Warned
-from trainingjob_trainer.search.clock import overrun_allowance
+from trainingjob_trainer.search.budget import overrun_allowance
 from trainingjob_trainer.supervisor.mode import Mode
 from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.fitting import Fitted, NotFitted
+from trainingjob_trainer.search.final_fit import Fitted, NotFitted
 from trainingjob_trainer.search.interval import Interval
 
 __all__ = ["NOTHING_SEARCHED", "Rung", "Searched", "Trained"]

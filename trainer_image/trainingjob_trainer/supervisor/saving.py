@@ -16,7 +16,7 @@ from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.report import write_artifacts
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.taskkit import describe_error
+from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.supervisor.outcomes import Trained
 from trainingjob_trainer.supervisor.workspace import Workspace
 

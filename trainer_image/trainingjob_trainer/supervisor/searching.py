@@ -6,14 +6,13 @@ import numpy as np
 
 from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import rank
-from trainingjob_trainer.search.clock import RunClock
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
-from trainingjob_trainer.search.inline import Pool
 from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
-from trainingjob_trainer.search.task import PoolLost
 from trainingjob_trainer.search_space import (
     SpaceContext,
     Untranslatable,

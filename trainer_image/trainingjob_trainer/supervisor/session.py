@@ -24,11 +24,11 @@ from trainingjob_trainer.events import (
     Warned,
 )
 from trainingjob_trainer.features import Prepared, prepare
-from trainingjob_trainer.search.clock import RunClock
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.cluster import local_workers
-from trainingjob_trainer.search.inline import InlinePool, Pool
+from trainingjob_trainer.search.dask_pool import TaskPool
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
-from trainingjob_trainer.search.pool import TaskPool
+from trainingjob_trainer.search.pool import InlinePool, Pool
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.supervisor.board import final_board, shipped_best
 from trainingjob_trainer.supervisor.channel import Channel

@@ -12,15 +12,22 @@ from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import FellBack, StageChanged
 from trainingjob_trainer.features import Prepared, build_encoder
+from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, rank
-from trainingjob_trainer.search.clock import RunClock
-from trainingjob_trainer.search.fitting import FittingFailed, run_tasks
-from trainingjob_trainer.search.inline import Pool
+from trainingjob_trainer.search.final_fit import FittingFailed, run_tasks
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.progress import FitEstimate
-from trainingjob_trainer.search.sampling import encoded_width, fold_row_cap, fold_rows, sample_folds
-from trainingjob_trainer.search.store import StoreRef, WorkData, load_work, write_store
-from trainingjob_trainer.search.taskkit import describe_error
+from trainingjob_trainer.search.limits import describe_error
+from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.store import (
+    StoreRef,
+    WorkData,
+    encoded_width,
+    fold_row_cap,
+    fold_rows,
+    load_work,
+    sample_folds,
+    write_store,
+)
 from trainingjob_trainer.search.tasks import encode_within
 from trainingjob_trainer.supervisor.baselining import BASELINE_NUMBER, BaselineFitter
 from trainingjob_trainer.supervisor.channel import Channel

@@ -1,0 +1,317 @@
+"""Tasks on workers, two a worker: one that runs and one that waits, so that no worker is ever idle.
+
+Each task is bound to one worker. A single-threaded worker runs its tasks in the order of submission, so when
+it dies the first unfinished one is the one that killed it; those behind it are healthy and are submitted
+again. Stock schedulers blame them all.
+"""
+
+import itertools
+import math
+import queue
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from distributed import Future
+from distributed.client import ClosedClientError, FutureCancelledError
+
+from trainingjob_trainer.search.cluster import call_packed, pack_call
+from trainingjob_trainer.search.limits import describe_error
+from trainingjob_trainer.search.pool import Answer, Completion, Line, PoolLost, Task, WorkerSource, answer_of
+
+__all__ = ["TaskPool"]
+
+DEPTH = 2
+"""Most tasks a worker: one runs, one waits."""
+_SHORT_SECONDS = 0.25
+_LOOK_BACK = 25
+_MAX_INNOCENT_DEATHS = 3
+_BACKSTOP_SECONDS = 10.0
+_VANISHED_SECONDS = 5.0
+_GONE_SECONDS = 60.0
+_SETTLE_SECONDS = 2.5
+_DROPPED = object()
+
+
+class TaskPool:
+    """Submits tasks to workers and collects what comes of them.
+
+    Parameters
+    ----------
+    source
+        The cluster.
+    """
+
+    def __init__(self, source: WorkerSource) -> None:
+        self._source = source
+        self._lines: dict[str, Line] = {}
+        self._waiting: deque[Task] = deque()
+        self._gone: dict[str, str] = {}
+        self._done: queue.SimpleQueue[tuple[str, Task, Future, Answer]] = queue.SimpleQueue()
+        self._empty_since: float | None = None
+        self._lost: PoolLost | None = None
+        self._took: deque[float] = deque(maxlen=_LOOK_BACK)
+        self._serial = itertools.count()
+        self._nonce = secrets.token_hex(4)
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that are running or waiting."""
+        return len(self._waiting) + sum(len(line.tasks) for line in self._lines.values())
+
+    @property
+    def workers(self) -> int:
+        """Workers that take tasks now."""
+        return len(self._source.live())
+
+    def free(self) -> int:
+        """Return how many more tasks can be submitted without waiting."""
+        self._place()
+        if self._waiting:
+            return 0
+        depth = self._depth()
+        return sum(max(0, depth - len(self._line(address).tasks)) for address in self._takers())
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it goes to the worker with the shortest line, or waits for a place."""
+        self._waiting.append(task)
+        self._place()
+
+    def poll(self, timeout: float) -> list[Completion]:
+        """Return what has ended, waiting at most `timeout` seconds for the first.
+
+        Raises
+        ------
+        PoolLost
+            If the cluster is lost, or no worker has been there for a minute.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._source.check()
+        out: list[Completion] = []
+        try:
+            self._collect(out, timeout)
+            out.extend(self._look_after())
+            self._place()
+        except PoolLost as lost:
+            # What has come before the loss is not lost with it.
+            self._lost = lost
+            if not out:
+                raise
+        return [completion for completion in out if completion.tag is not _DROPPED]
+
+    def _collect(self, out: list[Completion], timeout: float) -> None:
+        block = True
+        while True:
+            try:
+                address, task, future, answer = self._done.get(
+                    block=block, timeout=timeout if block else None
+                )
+            except queue.Empty:
+                break
+            block = False
+            if task.future is future:
+                out.extend(self._settle(address, task, answer))
+
+    def drop(self) -> None:
+        """Forget every task.
+
+        What runs cannot be stopped: it ends at its limit, and keeps its place in its worker's line until
+        then, so that a task behind it is not blamed for what it does.
+        """
+        self._waiting.clear()
+        for line in self._lines.values():
+            for task in list(line.tasks)[1:]:
+                self._release(task)
+                line.tasks.remove(task)
+            for task in line.tasks:
+                task.tag = _DROPPED
+
+    def _line(self, address: str) -> Line:
+        return self._lines.setdefault(address, Line())
+
+    def _place(self) -> None:
+        now, live = time.monotonic(), self._takers()
+        for task in [one for one in self._waiting if one.not_before <= now] if live else ():
+            address = min(live, key=lambda one: len(self._line(one).tasks))
+            line = self._line(address)
+            if len(line.tasks) >= self._depth():
+                return
+            self._waiting.remove(task)
+            if line.worker != live[address]:
+                line = self._lines[address] = Line(worker=live[address])
+            self._send(task, address, line)
+
+    def _depth(self) -> int:
+        """Return how many tasks a worker's line may have.
+
+        A second one saves the round trip between two tasks, which is nothing beside a long one; and behind
+        a very long one it would wait while other workers have nothing to do.
+        """
+        return DEPTH if not self._took or median(self._took) < _SHORT_SECONDS else 1
+
+    def _takers(self) -> Mapping[str, str]:
+        """Return the workers that take tasks; a remote one that died may be listed for a while longer."""
+        live = self._source.live()
+        self._gone = {
+            address: worker for address, worker in self._gone.items() if live.get(address) == worker
+        }
+        return {
+            address: worker
+            for address, worker in live.items()
+            if address not in self._gone and not self._replaced(address, live)
+        }
+
+    def _replaced(self, address: str, live: Mapping[str, str]) -> bool:
+        """Whether tasks were sent to another worker than the one that is at its address now."""
+        line = self._lines.get(address)
+        return line is not None and bool(line.tasks) and live.get(address, line.worker) != line.worker
+
+    def _send(self, task: Task, address: str, line: Line) -> None:
+        function, arguments, limit = task.call()
+        if self._source.remote:
+            limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
+        task.limit_seconds, task.deadline = limit.seconds, limit.deadline
+        if not line.tasks:
+            line.head_since = time.monotonic()
+        line.tasks.append(task)
+        name = function.__name__
+        arguments = (*arguments, limit)
+        if self._source.remote:
+            function, arguments = call_packed, (pack_call(function, arguments),)
+        future = self._submit(
+            function,
+            *arguments,
+            key=f"{name}-{next(self._serial)}-{self._nonce}",
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        task.future = future
+        # Callbacks have a thread of their own, so that a value which does not come holds up no other thing.
+        future.add_done_callback(lambda done: self._done.put((address, task, done, answer_of(done))))
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
+        try:
+            return self._source.client.submit(function, *arguments, **how)
+        except ClosedClientError as error:
+            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed") from error
+
+    def _settle(self, address: str, task: Task, answer: Answer) -> list[Completion]:
+        line, error = self._line(address), answer.error
+        if answer.vanished:
+            if task in line.tasks:
+                line.tasks.remove(task)
+            return self._again(task)
+        if error is None:
+            return [self._end(line, task, value=answer.value)]
+        if self._source.remote and isinstance(error, FutureCancelledError):
+            # A client that loses its scheduler cancels every future: nobody's worker died of anything.
+            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
+        if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
+            return self._bury(address, "the worker died")
+        return [self._end(line, task, error=describe_error(error))]
+
+    def _end(self, line: Line, task: Task, **outcome: Any) -> Completion:
+        seconds = time.monotonic() - line.head_since
+        self._took.append(seconds)
+        if task in line.tasks:
+            line.tasks.remove(task)
+        line.head_since = time.monotonic()
+        self._release(task)
+        return Completion(tag=task.tag, seconds=seconds, **outcome)
+
+    def _bury(self, address: str, why: str) -> list[Completion]:
+        """End the task that its worker died of, and let those behind it wait for another worker."""
+        line = self._lines.pop(address, None)
+        if line is not None and line.worker is not None and self._source.remote:
+            self._gone[address] = line.worker
+        # A task that is done was not running, even if its value has not been fetched yet.
+        undone = [] if line is None else [one for one in line.tasks if not one.done]
+        if line is None or not undone:
+            return []
+        guilty, *innocent = undone
+        ran = time.monotonic() - line.head_since
+        out: list[Completion] = []
+        if line.drained:
+            innocent = [guilty, *innocent]
+        elif self._source.remote and not guilty.suspected and ran < guilty.limit_seconds:
+            # Remote workers are evicted too; a pipeline that kills its worker does it again.
+            guilty.suspected = True
+            innocent = [guilty, *innocent]
+        else:
+            out.append(self._dead(guilty, ran, why))
+        for task in reversed(innocent):
+            out.extend(self._again(task))
+        return out
+
+    def _again(self, task: Task) -> list[Completion]:
+        """Let a task whose worker died of another one wait for a place, a bounded number of times."""
+        self._release(task)
+        if self._source.remote:
+            # Where many workers go at once, the next one is sent to a worker that is still there after it.
+            task.not_before = time.monotonic() + _SETTLE_SECONDS
+        task.deaths += 1
+        if task.deaths > _MAX_INNOCENT_DEATHS:
+            return [Completion(tag=task.tag, killed=True, error="its workers died again and again")]
+        self._waiting.appendleft(task)
+        return []
+
+    def _dead(self, task: Task, ran: float, why: str) -> Completion:
+        self._release(task)
+        timed_out = ran >= task.limit_seconds
+        cut_off = not timed_out and time.time() >= task.deadline
+        error = (
+            f"took longer than {task.limit_seconds:g} s and had to be killed"
+            if timed_out
+            else f"{why} after {ran:.1f} s: out of memory or a crash of native code"
+        )
+        return Completion(
+            tag=task.tag, killed=True, timed_out=timed_out, cut_off=cut_off, error=error, seconds=ran
+        )
+
+    def _look_after(self) -> list[Completion]:
+        """Find workers that vanished without a word and tasks that outlive every limit."""
+        now = time.monotonic()
+        live, leaving = self._source.live(), set(self._source.leaving())
+        self._empty_since = None if live else self._empty_since or now
+        if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
+            raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
+        out: list[Completion] = []
+        for address, line in list(self._lines.items()):
+            line.drained = line.drained or address in leaving
+            there = address in live or address in leaving
+            line.missing_since = None if there else line.missing_since or now
+            missing = line.missing_since is not None and now - line.missing_since > _VANISHED_SECONDS
+            vanished = missing or self._replaced(address, live)
+            if not line.tasks:
+                if vanished:
+                    del self._lines[address]
+                continue
+            if vanished:
+                out.extend(self._bury(address, "the worker vanished"))
+            elif now - line.head_since > line.tasks[0].limit_seconds + _BACKSTOP_SECONDS:
+                out.extend(self._bury(address, "the worker did not answer"))
+                self._restart(address)
+        return out
+
+    def _restart(self, address: str) -> None:
+        """Ask for a worker's restart without waiting for it: the scheduler itself may not answer."""
+        threading.Thread(
+            target=self._source.client.restart_workers,
+            args=([address],),
+            kwargs={"timeout": _BACKSTOP_SECONDS, "raise_for_error": False},
+            daemon=True,
+        ).start()
+
+    @staticmethod
+    def _release(task: Task) -> None:
+        future, task.future = task.future, None
+        if future is not None:
+            future.cancel()
