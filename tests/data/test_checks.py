@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.dataset import make_sample
-from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
-from trainingjob_trainer.features.finding import FindingKind, Severity
+from trainingjob_trainer.data.checks import find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.data.finding import FindingKind, Severity
+from trainingjob_trainer.data.samples import make_sample
 
 RNG = np.random.default_rng(0)
 ROWS = 600

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.dataset import CsvLayout
-from trainingjob_trainer.features.assumptions import describe_layout
-from trainingjob_trainer.features.columns import Columns, read_columns, read_texts
-from trainingjob_trainer.features.encoder import build_encoder
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.notation import DEFAULT_MISSING
+from trainingjob_trainer.data.assumptions import describe_layout
+from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
+from trainingjob_trainer.data.csv_file import CsvLayout
+from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.notation import DEFAULT_MISSING
 
 ROWS = 120
 RNG = np.random.default_rng(4)

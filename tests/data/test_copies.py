@@ -4,10 +4,10 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from support.data_runs import run_for, table_of
-from trainingjob_trainer.dataset import make_sample
-from trainingjob_trainer.features import Prepared, prepare
-from trainingjob_trainer.features.copies import duplicate_rows, find_duplicates, sets_of_copies
-from trainingjob_trainer.features.finding import FindingKind
+from trainingjob_trainer.data.copies import duplicate_rows, find_duplicates, sets_of_copies
+from trainingjob_trainer.data.finding import FindingKind
+from trainingjob_trainer.data.prepare import Prepared, prepare
+from trainingjob_trainer.data.samples import make_sample
 
 
 def sets(frame: pd.DataFrame) -> np.ndarray | None:

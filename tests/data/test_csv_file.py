@@ -12,10 +12,10 @@ from pandas.testing import assert_frame_equal
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Csv
-from trainingjob_trainer.dataset import csv_file
-from trainingjob_trainer.dataset.csv_file import CsvLayout, read_csv
+from trainingjob_trainer.data import csv_file
+from trainingjob_trainer.data.columns import read_columns, read_texts
+from trainingjob_trainer.data.csv_file import CsvLayout, read_csv
 from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.columns import read_columns, read_texts
 
 SMALL = replace(SETTINGS, max_rows=5, max_columns=3)
 

@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainingjob_trainer.features.dates import guess_date_format, parse_dates, read_dates_as
+from trainingjob_trainer.data.dates import guess_date_format, parse_dates, read_dates_as
 
 DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
 

@@ -18,12 +18,13 @@ from sklearn.pipeline import make_pipeline
 
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.dataset import make_sample
-from trainingjob_trainer.features import build_encoder, prepare
-from trainingjob_trainer.features.dates import read_dates_as
-from trainingjob_trainer.features.notation import Notation
-from trainingjob_trainer.features.reading import Reading
-from trainingjob_trainer.features.widths import plan_widths
+from trainingjob_trainer.data.dates import read_dates_as
+from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.notation import Notation
+from trainingjob_trainer.data.prepare import prepare
+from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.samples import make_sample
+from trainingjob_trainer.data.widths import plan_widths
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_equal_input_gives_an_equal_encoder_in_another_process(tmp_path: Path) -
     script = (
         "import json, sys, numpy as np, pandas as pd\n"
         "from trainingjob_api.vocabulary import FeatureType\n"
-        "from trainingjob_trainer.features import build_encoder\n"
+        "from trainingjob_trainer.data.encoder import build_encoder\n"
         "types = {name: FeatureType(kind) for name, kind in json.loads(sys.argv[2]).items()}\n"
         "frame = pd.read_pickle(sys.argv[1] + '/frame.pkl')\n"
         "matrix = build_encoder(types, frame=frame).fit_transform(frame)\n"

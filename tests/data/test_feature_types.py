@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.columns import read_columns, read_texts
+from trainingjob_trainer.data.feature_types import infer_feature_types
+from trainingjob_trainer.data.finding import FindingKind
+from trainingjob_trainer.data.reading import Reading
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.columns import read_columns, read_texts
-from trainingjob_trainer.features.feature_types import infer_feature_types
-from trainingjob_trainer.features.finding import FindingKind
-from trainingjob_trainer.features.reading import Reading
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
 ROWS = 200

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from support.data_runs import write
 from trainingjob_api.vocabulary import DatasetFormat
-from trainingjob_trainer.dataset import files
-from trainingjob_trainer.dataset.files import fetch, human, inflate, sniff
+from trainingjob_trainer.data import files
+from trainingjob_trainer.data.files import fetch, human, inflate, sniff
 from trainingjob_trainer.errors import DataError, RunFailed
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Dataset
-from trainingjob_trainer.dataset import SAMPLES, Table, load_table, make_sample
+from trainingjob_trainer.data.load import Table, load_table
+from trainingjob_trainer.data.samples import SAMPLES, make_sample
 from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 

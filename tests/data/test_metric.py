@@ -10,9 +10,8 @@ from sklearn.metrics import f1_score, get_scorer, get_scorer_names, recall_score
 from sklearn.tree import DecisionTreeRegressor
 
 from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.data.metric import fitting_metrics, metric_task, resolve_metric
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features import fitting_metrics, resolve_metric
-from trainingjob_trainer.features.metric import metric_task
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3))

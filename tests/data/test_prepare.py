@@ -11,9 +11,11 @@ import pytest
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType, Task
 from trainingjob_trainer import dataset, features
-from trainingjob_trainer.dataset import Table, make_sample
+from trainingjob_trainer.data.finding import FindingKind, Severity
+from trainingjob_trainer.data.load import Table
+from trainingjob_trainer.data.prepare import Prepared, prepare
+from trainingjob_trainer.data.samples import make_sample
 from trainingjob_trainer.errors import TrainingError
-from trainingjob_trainer.features import FindingKind, Prepared, Severity, prepare
 
 ROWS = 200
 RNG = np.random.default_rng(0)

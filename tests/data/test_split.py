@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.finding import FindingKind
-from trainingjob_trainer.features.split import (
+from trainingjob_trainer.data.finding import FindingKind
+from trainingjob_trainer.data.split import (
     Classes,
     Split,
     split_by_group,
@@ -15,6 +14,7 @@ from trainingjob_trainer.features.split import (
     split_copies,
     split_rows,
 )
+from trainingjob_trainer.errors import DataError
 
 USUAL: dict[str, Any] = {"fraction": 0.2, "folds": 5}
 

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.dataset.csv_file import read_csv
-from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
-from trainingjob_trainer.features.target import (
+from trainingjob_trainer.data.csv_file import read_csv
+from trainingjob_trainer.data.target import (
     choose_positive,
     find_column,
     read_labels,
     read_numbers,
     usable_rows,
 )
-from trainingjob_trainer.features.task import infer_task
+from trainingjob_trainer.data.task import infer_task
+from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 
 WHOLE, PARTS = list(range(20)), [i / 7 for i in range(40)]

@@ -16,8 +16,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from support.outcomes import changed, make_outcome, table
 from trainingjob_api import parse_job, resolve
-from trainingjob_trainer.dataset import load_table
-from trainingjob_trainer.features import build_encoder, prepare
+from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.load import load_table
+from trainingjob_trainer.data.prepare import prepare
 from trainingjob_trainer.serialization import program_of, save_model
 from trainingjob_trainer.settings import TrainerSettings
 

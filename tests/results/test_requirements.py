@@ -174,7 +174,7 @@ def test_a_model_loads_without_this_project(tmp_path):
 
     from support.outcomes import table
     from trainingjob_api import FeatureType
-    from trainingjob_trainer.features import build_encoder
+    from trainingjob_trainer.data.encoder import build_encoder
 
     frame, target = table("binary")
     types = {"size": FeatureType.NUMERIC, "area": FeatureType.CATEGORICAL, "noise": FeatureType.NUMERIC}

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from trainingjob_api import Task
-from trainingjob_trainer.features.metric import fitting_metrics, resolve_metric
+from trainingjob_trainer.data.metric import fitting_metrics, resolve_metric
 from trainingjob_trainer.search.interval import Interval, Recorder, bootstrap_interval, replay
 
 ROWS = 240

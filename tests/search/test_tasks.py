@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from support.naughty import Naughty, build_with_naughty, sleep_softly
 from support.stores import no_limit, small_store
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.features import resolve_metric
+from trainingjob_trainer.data.metric import resolve_metric
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work

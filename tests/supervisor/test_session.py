@@ -10,8 +10,8 @@ import pytest
 
 from support.data_runs import run_for
 from trainingjob_api import ResolvedRun
+from trainingjob_trainer.data.metric import Metric
 from trainingjob_trainer.events import Event, Resumed, Warned
-from trainingjob_trainer.features.metric import Metric
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search_space import fingerprint

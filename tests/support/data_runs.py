@@ -8,7 +8,7 @@ import pandas as pd
 from support.jobs import job
 from trainingjob_api.resolve import resolve
 from trainingjob_api.resolved import ResolvedRun
-from trainingjob_trainer.dataset import Table
+from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.settings import TrainerSettings
 
 SETTINGS = TrainerSettings()

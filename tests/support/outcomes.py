@@ -17,8 +17,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
-from trainingjob_trainer.features.reading import Reading
-from trainingjob_trainer.features.schema import InputSchema, describe_input
+from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.schema import InputSchema, describe_input
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import Interval

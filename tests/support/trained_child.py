@@ -9,8 +9,9 @@ import pandas as pd
 
 from support.data_runs import run_for, table_of
 from trainingjob_api import ResolvedRun
+from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import Event, Warned
-from trainingjob_trainer.features import Prepared, build_encoder, prepare
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.journal import Journal, JournalHeader

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from trainingjob_api import Fallback, ModelSource, ResolvedRun
-    from trainingjob_trainer.features import Prepared
+    from trainingjob_trainer.data.prepare import Prepared
     from trainingjob_trainer.search.candidate import Candidate
     from trainingjob_trainer.search.final_fit import NotFitted
     from trainingjob_trainer.search.interval import Interval

@@ -81,8 +81,8 @@ def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
     SpecInvalid
         If the dataset cannot be read, or the search space is wrong.
     """
-    from trainingjob_trainer.dataset import load_table  # noqa: PLC0415 - pandas takes long to import
-    from trainingjob_trainer.features import prepare  # noqa: PLC0415 - as above
+    from trainingjob_trainer.data.load import load_table  # noqa: PLC0415 - pandas takes long to import
+    from trainingjob_trainer.data.prepare import prepare  # noqa: PLC0415 - as above
 
     with tempfile.TemporaryDirectory(prefix="trainingjob-") as scratch:
         table = load_table(run.dataset, settings=settings, scratch=Path(scratch))

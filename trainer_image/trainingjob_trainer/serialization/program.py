@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.serialization.source import Source, Unrenderable, source_of
 from trainingjob_trainer.serialization.splits import (

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.data.prepare import Prepared
 
 __all__ = ["SPLIT", "SPLIT_IMPORTS", "TARGETS", "TARGET_RULES", "rows_source"]
 

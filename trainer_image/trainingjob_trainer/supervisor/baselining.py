@@ -5,9 +5,9 @@ from typing import Any
 
 from trainingjob_api import ResolvedRun
 from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BaselineReady
-from trainingjob_trainer.features import Prepared
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.final_fit import FittingFailed, fit_all, fit_holdout, run_tasks, to_fitted

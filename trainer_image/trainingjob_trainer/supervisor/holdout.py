@@ -5,7 +5,7 @@ from statistics import stdev
 
 from scipy import stats
 
-from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.final_fit import Fitted
 from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay

@@ -12,7 +12,7 @@ from typing import Any
 import joblib
 
 from trainingjob_api import Fallback, ResolvedRun
-from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.report import write_artifacts
 from trainingjob_trainer.search.journal import Journal

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trainingjob_api import ParallelMode, ResolvedRun
-from trainingjob_trainer.features import Prepared
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import rank
 from trainingjob_trainer.search.engine import SearchBudget, SearchEngine

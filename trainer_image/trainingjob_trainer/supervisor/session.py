@@ -13,7 +13,8 @@ import distributed.system
 
 from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
 from trainingjob_api.text import shorten
-from trainingjob_trainer.dataset import load_table
+from trainingjob_trainer.data.load import load_table
+from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import (
     BackendReady,
     DataReady,
@@ -23,7 +24,6 @@ from trainingjob_trainer.events import (
     StageChanged,
     Warned,
 )
-from trainingjob_trainer.features import Prepared, prepare
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.cluster import local_workers
 from trainingjob_trainer.search.dask_pool import TaskPool

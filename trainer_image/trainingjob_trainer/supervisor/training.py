@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
+from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import FellBack, StageChanged
-from trainingjob_trainer.features import Prepared, build_encoder
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, rank
 from trainingjob_trainer.search.final_fit import FittingFailed, run_tasks

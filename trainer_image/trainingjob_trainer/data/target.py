@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.assumptions import long_codes_finding, quoted, zeros_finding
-from trainingjob_trainer.features.columns import (
+from trainingjob_trainer.data.assumptions import long_codes_finding, quoted, zeros_finding
+from trainingjob_trainer.data.columns import (
     NUMBERS,
     Texts,
     as_truths,
@@ -19,9 +18,10 @@ from trainingjob_trainer.features.columns import (
     read_numbers_of,
     without_missing,
 )
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.notation import Notation
-from trainingjob_trainer.features.reading import Reading
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.notation import Notation
+from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.errors import DataError, SpecInvalid
 
 __all__ = [
     "Labels",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from sklearn import datasets
 
-from trainingjob_trainer.dataset.messy import messy_churn, messy_prices
+from trainingjob_trainer.data.messy import messy_churn, messy_prices
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["SAMPLES", "Sample", "make_sample"]

@@ -14,8 +14,8 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
 
 __all__ = ["Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
 

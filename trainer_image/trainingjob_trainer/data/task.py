@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.metric import metric_task
+from trainingjob_trainer.data.target import is_whole
 from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.metric import metric_task
-from trainingjob_trainer.features.target import is_whole
 
 __all__ = ["infer_task"]
 

@@ -8,7 +8,7 @@ from minio.error import S3Error
 
 from trainingjob_api.spec import Dataset
 from trainingjob_api.uris import parse_uri
-from trainingjob_trainer.dataset.files import CHUNK
+from trainingjob_trainer.data.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.client import endpoint_of, s3_client

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_string_dtype
 
-from trainingjob_trainer.features.notation import PLACEHOLDERS
+from trainingjob_trainer.data.notation import PLACEHOLDERS
 
 __all__ = ["DateReading", "guess_date_format", "parse_dates", "read_dates_as"]
 

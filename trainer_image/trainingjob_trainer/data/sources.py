@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 from trainingjob_api.spec import Dataset
 from trainingjob_api.uris import Place, parse_uri
-from trainingjob_trainer.dataset.files import CHUNK
-from trainingjob_trainer.dataset.https_source import https_chunks
-from trainingjob_trainer.dataset.s3_source import s3_chunks
+from trainingjob_trainer.data.files import CHUNK
+from trainingjob_trainer.data.https_source import https_chunks
+from trainingjob_trainer.data.s3_source import s3_chunks
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -20,11 +20,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from skrub import DatetimeEncoder
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.features.dates import DateReading, parse_dates, read_dates_as
-from trainingjob_trainer.features.notation import NOT_A_NUMBER, PLAIN, Rule
-from trainingjob_trainer.features.readable import call, check_column, check_numbers
-from trainingjob_trainer.features.reading import CLOCK, Reading, usual_reading
-from trainingjob_trainer.features.widths import Treatment, plan_widths
+from trainingjob_trainer.data.dates import DateReading, parse_dates, read_dates_as
+from trainingjob_trainer.data.notation import NOT_A_NUMBER, PLAIN, Rule
+from trainingjob_trainer.data.readable import call, check_column, check_numbers
+from trainingjob_trainer.data.reading import CLOCK, Reading, usual_reading
+from trainingjob_trainer.data.widths import Treatment, plan_widths
 
 __all__ = ["build_encoder"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.data.suitability import bounded, check_target
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.features.suitability import bounded, check_target
 
 __all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
 

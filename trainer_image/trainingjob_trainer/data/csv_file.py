@@ -16,7 +16,7 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import Encoding
-from trainingjob_trainer.dataset.files import CHUNK, new_file, too_large
+from trainingjob_trainer.data.files import CHUNK, new_file, too_large
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from trainingjob_trainer.features.dates import DateReading
-from trainingjob_trainer.features.notation import DEFAULT_MISSING, PLAIN, Notation, Rule, missing_rule
+from trainingjob_trainer.data.dates import DateReading
+from trainingjob_trainer.data.notation import DEFAULT_MISSING, PLAIN, Notation, Rule, missing_rule
 
 __all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
 

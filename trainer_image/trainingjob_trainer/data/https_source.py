@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 import httpx
 
-from trainingjob_trainer.dataset.addresses import CheckedTransport
-from trainingjob_trainer.dataset.files import CHUNK
+from trainingjob_trainer.data.addresses import CheckedTransport
+from trainingjob_trainer.data.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.addresses import Resolve, resolve

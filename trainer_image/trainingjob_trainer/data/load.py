@@ -8,11 +8,11 @@ import pandas as pd
 
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
-from trainingjob_trainer.dataset.csv_file import CsvLayout, read_csv
-from trainingjob_trainer.dataset.files import fetch, inflate, sniff
-from trainingjob_trainer.dataset.parquet_file import read_parquet
-from trainingjob_trainer.dataset.samples import make_sample
-from trainingjob_trainer.dataset.sources import open_source, public_uri
+from trainingjob_trainer.data.csv_file import CsvLayout, read_csv
+from trainingjob_trainer.data.files import fetch, inflate, sniff
+from trainingjob_trainer.data.parquet_file import read_parquet
+from trainingjob_trainer.data.samples import make_sample
+from trainingjob_trainer.data.sources import open_source, public_uri
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.dataset import CsvLayout, Table
-from trainingjob_trainer.features.reading import Reading
+from trainingjob_trainer.data.csv_file import CsvLayout
+from trainingjob_trainer.data.load import Table
+from trainingjob_trainer.data.reading import Reading
 
 __all__ = ["ColumnSchema", "FileSchema", "InputSchema", "describe_input"]
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.features.assumptions import (
+from trainingjob_trainer.data.assumptions import (
     clock_finding,
     date_findings,
     long_codes_finding,
@@ -17,9 +17,9 @@ from trainingjob_trainer.features.assumptions import (
     unreadable_finding,
     zeros_finding,
 )
-from trainingjob_trainer.features.dates import DateReading, read_dates_as
-from trainingjob_trainer.features.finding import Finding
-from trainingjob_trainer.features.notation import (
+from trainingjob_trainer.data.dates import DateReading, read_dates_as
+from trainingjob_trainer.data.finding import Finding
+from trainingjob_trainer.data.notation import (
     DEFAULT_MISSING,
     PLACEHOLDERS,
     Look,
@@ -30,7 +30,7 @@ from trainingjob_trainer.features.notation import (
     parse_numbers,
     plain_numbers,
 )
-from trainingjob_trainer.features.reading import CLOCK, Reading, label_rules, usual_reading
+from trainingjob_trainer.data.reading import CLOCK, Reading, label_rules, usual_reading
 
 __all__ = [
     "NUMBERS",

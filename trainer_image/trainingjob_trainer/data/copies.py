@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 
 __all__ = ["duplicate_rows", "find_duplicates", "sets_of_copies"]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.assumptions import unreadable_finding
+from trainingjob_trainer.data.dates import parse_dates
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.target import nearest_columns
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.assumptions import unreadable_finding
-from trainingjob_trainer.features.dates import parse_dates
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.reading import Reading
-from trainingjob_trainer.features.target import nearest_columns
 
 __all__ = ["FeatureColumns", "infer_feature_types"]
 

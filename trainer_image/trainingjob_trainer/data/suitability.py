@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.split import Classes, Split
 
 __all__ = ["BoundedScorer", "bounded", "check_metric", "check_target"]
 

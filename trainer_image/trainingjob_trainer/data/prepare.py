@@ -8,19 +8,18 @@ import pandas as pd
 
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
-from trainingjob_trainer.dataset import Table
-from trainingjob_trainer.errors import DataError
-from trainingjob_trainer.features.assumptions import describe_layout
-from trainingjob_trainer.features.checks import find_imbalance, find_leaks, without_infinities
-from trainingjob_trainer.features.columns import Columns, read_columns, read_texts
-from trainingjob_trainer.features.copies import duplicate_rows, find_duplicates, sets_of_copies
-from trainingjob_trainer.features.dates import parse_dates
-from trainingjob_trainer.features.feature_types import infer_feature_types
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.metric import Metric, metric_task, resolve_metric
-from trainingjob_trainer.features.reading import Reading
-from trainingjob_trainer.features.schema import FileSchema, InputSchema, describe_input
-from trainingjob_trainer.features.split import (
+from trainingjob_trainer.data.assumptions import describe_layout
+from trainingjob_trainer.data.checks import find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
+from trainingjob_trainer.data.copies import duplicate_rows, find_duplicates, sets_of_copies
+from trainingjob_trainer.data.dates import parse_dates
+from trainingjob_trainer.data.feature_types import infer_feature_types
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.load import Table
+from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
+from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.schema import FileSchema, InputSchema, describe_input
+from trainingjob_trainer.data.split import (
     Classes,
     Split,
     split_by_group,
@@ -28,8 +27,8 @@ from trainingjob_trainer.features.split import (
     split_copies,
     split_rows,
 )
-from trainingjob_trainer.features.suitability import check_metric
-from trainingjob_trainer.features.target import (
+from trainingjob_trainer.data.suitability import check_metric
+from trainingjob_trainer.data.target import (
     choose_positive,
     find_column,
     read_labels,
@@ -37,7 +36,8 @@ from trainingjob_trainer.features.target import (
     read_target,
     usable_rows,
 )
-from trainingjob_trainer.features.task import infer_task
+from trainingjob_trainer.data.task import infer_task
+from trainingjob_trainer.errors import DataError
 
 __all__ = ["Prepared", "prepare"]
 

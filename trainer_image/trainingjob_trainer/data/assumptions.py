@@ -3,10 +3,10 @@
 import pandas as pd
 
 from trainingjob_api.spec import Csv
-from trainingjob_trainer.dataset import CsvLayout
-from trainingjob_trainer.features.dates import DateReading, parse_dates
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.features.notation import Notation
+from trainingjob_trainer.data.csv_file import CsvLayout
+from trainingjob_trainer.data.dates import DateReading, parse_dates
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.notation import Notation
 
 __all__ = [
     "clock_finding",

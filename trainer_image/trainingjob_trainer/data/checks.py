@@ -9,8 +9,8 @@ from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.features.dates import parse_dates
-from trainingjob_trainer.features.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.dates import parse_dates
+from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 
 __all__ = ["find_imbalance", "find_leaks", "without_infinities"]
 

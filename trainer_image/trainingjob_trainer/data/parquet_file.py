@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainingjob_trainer.dataset.csv_file import check_names, check_row_count
-from trainingjob_trainer.dataset.files import human
+from trainingjob_trainer.data.csv_file import check_names, check_row_count
+from trainingjob_trainer.data.files import human
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 

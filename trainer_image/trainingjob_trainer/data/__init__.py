@@ -1,0 +1,1 @@
+"""From the address of a table to features, target, metric, splits and the encoder of raw rows."""
