@@ -4,6 +4,7 @@ from trainingjob_api.base import format_score
 from trainingjob_api.errors import Problem, SpecError
 from trainingjob_api.job import ObjectMeta, TrainingJob
 from trainingjob_api.loading import load_job, parse_job
+from trainingjob_api.reasons import Reason
 from trainingjob_api.report import (
     Digests,
     Failure,
@@ -122,6 +123,7 @@ __all__ = [
     "Preset",
     "Problem",
     "Progress",
+    "Reason",
     "Report",
     "ReportError",
     "Resolved",

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from trainingjob_api.reasons import Reason
+
 __all__ = ["Problem", "SpecError"]
 
 MAX_PROBLEMS = 20
@@ -55,7 +57,7 @@ class SpecError(ValueError):
         Whether there are more than these.
     """
 
-    reason = "SpecInvalid"
+    reason = Reason.SPEC_INVALID
 
     def __init__(
         self,

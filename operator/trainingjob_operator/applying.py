@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainingjob_api import reasons
+from trainingjob_api import Reason
 from trainingjob_certificates.signing import ReportKey
 from trainingjob_operator.desired import build, build_dask, build_report_key, read_run
 from trainingjob_operator.errors import ApiFault
@@ -141,6 +141,6 @@ class Applier:
 def _refused(kind: str, fault: ApiFault) -> Obstacle:
     quota = "exceeded quota" in fault.message
     return Obstacle(
-        reasons.QUOTA_EXCEEDED if quota else reasons.FORBIDDEN,
+        Reason.QUOTA_EXCEEDED if quota else Reason.FORBIDDEN,
         f"the API server does not take the {kind} of this job: {fault.message}",
     )

@@ -10,9 +10,9 @@ from trainingjob_api import (
     ConditionType,
     ParallelMode,
     Phase,
+    Reason,
     Stage,
     TrainingJobStatus,
-    reasons,
 )
 from trainingjob_api.text import shorten
 from trainingjob_operator.acceptance import judge
@@ -26,15 +26,15 @@ MAX_MESSAGE = 1000
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 DASK_CAUSES = frozenset(
     {
-        reasons.DASK_CRASHED,
-        reasons.DASK_UNAVAILABLE,
-        reasons.FORBIDDEN,
-        reasons.IMAGE_UNAVAILABLE,
-        reasons.NAME_CONFLICT,
-        reasons.OUT_OF_MEMORY,
-        reasons.QUOTA_EXCEEDED,
-        reasons.SECRET_NOT_FOUND,
-        reasons.UNSCHEDULABLE,
+        Reason.DASK_CRASHED,
+        Reason.DASK_UNAVAILABLE,
+        Reason.FORBIDDEN,
+        Reason.IMAGE_UNAVAILABLE,
+        Reason.NAME_CONFLICT,
+        Reason.OUT_OF_MEMORY,
+        Reason.QUOTA_EXCEEDED,
+        Reason.SECRET_NOT_FOUND,
+        Reason.UNSCHEDULABLE,
     }
 )
 """Why a Dask cluster does not come up, as the operator sees it."""
@@ -103,7 +103,7 @@ def _course(subject: Subject, step: Step, status: TrainingJobStatus) -> Iterator
         met = _flag(succeeded and verdict.accepted)
         yield _Said(ConditionType.ACCEPTANCE_MET, met, verdict.reason, verdict.message)
     else:
-        yield _Said(ConditionType.ACCEPTANCE_MET, UNKNOWN, reasons.PENDING, "known when the run has ended")
+        yield _Said(ConditionType.ACCEPTANCE_MET, UNKNOWN, Reason.PENDING, "known when the run has ended")
 
 
 def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # what it turns into a word
@@ -119,7 +119,7 @@ def _dask_and_artifacts(
         text = f"{last.from_} → {last.to}" + (f": {last.message}" if last.message else "")
         yield _Said(ConditionType.DEGRADED, TRUE, last.reason, text)
     else:
-        yield _Said(ConditionType.DEGRADED, FALSE, reasons.AS_REQUESTED)
+        yield _Said(ConditionType.DEGRADED, FALSE, Reason.AS_REQUESTED)
     yield _dask(before.get(ConditionType.DASK_READY), seen, step, status)
     yield _artifacts(seen, step)
 
@@ -127,11 +127,11 @@ def _dask_and_artifacts(
 def _dask(old: Condition | None, seen: Observed, step: Step, status: TrainingJobStatus) -> _Said:
     kind, resolved = ConditionType.DASK_READY, status.resolved
     if resolved is None or resolved.parallel_mode is not ParallelMode.DISTRIBUTED:
-        return _Said(kind, FALSE, reasons.NOT_REQUESTED)
+        return _Said(kind, FALSE, Reason.NOT_REQUESTED)
     if not resolved.automl_enabled:
-        return _Said(kind, FALSE, reasons.NOT_REQUESTED, "the baseline needs no Dask cluster")
+        return _Said(kind, FALSE, Reason.NOT_REQUESTED, "the baseline needs no Dask cluster")
     if step.phase is Phase.SUSPENDED:
-        return _Said(kind, FALSE, reasons.SUSPENDED, "a suspended job has no Dask cluster")
+        return _Said(kind, FALSE, Reason.SUSPENDED, "a suspended job has no Dask cluster")
     lost, report = seen.left_dask, seen.current_report
     if lost is not None:
         if old is not None and old.status is FALSE and old.reason in DASK_CAUSES:
@@ -139,21 +139,21 @@ def _dask(old: Condition | None, seen: Observed, step: Step, status: TrainingJob
             return _Said(kind, FALSE, old.reason, old.message)
         return _Said(kind, FALSE, lost.reason, lost.message or "")
     if report is not None and report.dask_ready:
-        return _Said(kind, TRUE, reasons.DASK_READY)
+        return _Said(kind, TRUE, Reason.DASK_READY)
     if step.cluster.reason in DASK_CAUSES:
         return _Said(kind, FALSE, step.cluster.reason, step.cluster.message)
-    return _Said(kind, UNKNOWN, reasons.WAITING_FOR_DASK, step.cluster.message)
+    return _Said(kind, UNKNOWN, Reason.WAITING_FOR_DASK, step.cluster.message)
 
 
 def _artifacts(seen: Observed, step: Step) -> _Said:
     kind, report = ConditionType.ARTIFACTS_UPLOADED, seen.report
     if step.phase is Phase.SUCCEEDED:
-        return _Said(kind, TRUE, reasons.UPLOADED)
-    if report is not None and report.failure is not None and report.failure.reason == reasons.UPLOAD_FAILED:
-        return _Said(kind, FALSE, reasons.UPLOAD_FAILED, report.failure.message)
+        return _Said(kind, TRUE, Reason.UPLOADED)
+    if report is not None and report.failure is not None and report.failure.reason == Reason.UPLOAD_FAILED:
+        return _Said(kind, FALSE, Reason.UPLOAD_FAILED, report.failure.message)
     if step.phase is Phase.SAVING and report is not None and report.stage is Stage.UPLOADING:
-        return _Said(kind, FALSE, reasons.UPLOADING)
-    return _Said(kind, FALSE, reasons.PENDING)
+        return _Said(kind, FALSE, Reason.UPLOADING)
+    return _Said(kind, FALSE, Reason.PENDING)
 
 
 def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Said]:

@@ -7,7 +7,7 @@ step can be taken twice, and a restart in the middle of one leads to the same en
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trainingjob_api import Phase, Stage, reasons
+from trainingjob_api import Phase, Reason, Stage
 from trainingjob_operator import outcome
 from trainingjob_operator.decide_dask import decide_dask
 from trainingjob_operator.leftovers import LEFTOVER_SECONDS, SILENCE_SECONDS, end_of_life, leftovers
@@ -68,7 +68,7 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
     if seen.job.suspended:
         return Step(
             phase=Phase.PENDING,
-            reason=reasons.RESUMED,
+            reason=Reason.RESUMED,
             message="the job goes on with what is left of its budget and deadline",
             suspension=Suspension(suspend=False),
             again_after=PENDING_RECHECK_SECONDS,
@@ -104,7 +104,7 @@ def _recording(seen: Observed) -> Step:
     """Record the plan's digest in the status before any child exists."""
     return Step(
         phase=Phase.PENDING,
-        reason=reasons.CREATING_RESOURCES,
+        reason=Reason.CREATING_RESOURCES,
         message="the trainer's resources are being made",
         make_key=seen.record is None,
         again_after=0.0,
@@ -117,7 +117,7 @@ def _without_job(seen: Observed, now: datetime) -> Step:
     if pod is None:
         return Step(
             phase=Phase.PENDING,
-            reason=reasons.CREATING_RESOURCES,
+            reason=Reason.CREATING_RESOURCES,
             message="the trainer's resources are being made",
             ensure=seen.missing,
             again_after=PENDING_RECHECK_SECONDS,
@@ -128,7 +128,7 @@ def _without_job(seen: Observed, now: datetime) -> Step:
         return replace(_running(pod, seen, now, text), ensure=ensure, again_after=PENDING_RECHECK_SECONDS)
     return Step(
         phase=Phase.PENDING,
-        reason=reasons.WAITING_FOR_PREDECESSOR,
+        reason=Reason.WAITING_FOR_PREDECESSOR,
         message=f"pod {pod.name} of the previous Job is still terminating; the next Job waits for its end",
         ensure=ensure,
         again_after=PENDING_RECHECK_SECONDS,
@@ -148,7 +148,7 @@ def _suspended(seen: Observed, now: datetime) -> Step:
     )
     return Step(
         phase=Phase.SUSPENDED,
-        reason=reasons.SUSPENDED,
+        reason=Reason.SUSPENDED,
         message=message,
         suspension=change,
         settled=not stopping,
@@ -174,7 +174,7 @@ def _blocked(obstacle: Obstacle, seen: Observed, now: datetime) -> Step:
         phase=Phase.PENDING,
         reason=obstacle.reason,
         message=obstacle.message,
-        trouble=obstacle.reason != reasons.WAITING_FOR_PREDECESSOR,
+        trouble=obstacle.reason != Reason.WAITING_FOR_PREDECESSOR,
         again_after=OBSTACLE_RECHECK_SECONDS,
     )
 
@@ -187,7 +187,7 @@ def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
         return replace(_running(pod, seen, now), ensure=ensure)
     if (pod is None or pod.exit_code == 0) and any(one.exit_code == 0 for one in seen.pods):
         message = "the trainer has ended; its Job is being completed"
-        return Step(phase=Phase.SAVING, reason=reasons.SAVING, message=message, ensure=ensure)
+        return Step(phase=Phase.SAVING, reason=Reason.SAVING, message=message, ensure=ensure)
     if pod is not None and pod.exit_code is not None:
         trouble = _dead(pod, outcome.last_cause(seen))
     else:
@@ -208,7 +208,7 @@ def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
     message = "the trainer's pod has not started yet"
     return Step(
         phase=Phase.PENDING,
-        reason=reasons.WAITING_FOR_TRAINER if last is None else last.reason,
+        reason=Reason.WAITING_FOR_TRAINER if last is None else last.reason,
         message=message if last is None else f"{last.message}; the next attempt follows",
         ensure=ensure,
         trouble=last is not None,
@@ -219,16 +219,16 @@ def _under_way(job: TrainerJob, seen: Observed, now: datetime) -> Step:
 def _running(pod: PodSeen, seen: Observed, now: datetime, text: str = "the trainer is running") -> Step:
     """Follow the report of a running pod; requeue if none comes, less often the longer the silence."""
     report, silence = seen.report, seen.silence(pod, now)
-    step = Step(phase=Phase.SEARCHING, reason=reasons.SEARCHING, message=text)
+    step = Step(phase=Phase.SEARCHING, reason=Reason.SEARCHING, message=text)
     if report is not None and report.pod_uid == pod.uid and report.stage in _SAVING:
         text = "the model is found; artifacts are being saved"
-        step = Step(phase=Phase.SAVING, reason=reasons.SAVING, message=text)
+        step = Step(phase=Phase.SAVING, reason=Reason.SAVING, message=text)
     if silence < SILENCE_SECONDS:
         return replace(step, again_after=SILENCE_SECONDS - silence)
     step = replace(step, again_after=min(silence, MAX_SILENCE_RECHECK_SECONDS))
     if not seen.access_problem:
         return step
-    return replace(step, reason=reasons.FORBIDDEN, message=seen.access_problem, trouble=True)
+    return replace(step, reason=Reason.FORBIDDEN, message=seen.access_problem, trouble=True)
 
 
 def _dead(pod: PodSeen, cause: Trouble | None) -> Trouble | None:

@@ -5,7 +5,7 @@ Pure, as all of it. The cluster is never in the job's way: the trainer looks for
 
 from datetime import datetime, timedelta
 
-from trainingjob_api import Phase, reasons
+from trainingjob_api import Phase, Reason
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import DaskSeen, JobOutcome, Observed, PodSeen
 from trainingjob_operator.resolution import wants_cluster
@@ -56,7 +56,7 @@ def decide_dask(subject: Subject, seen: Observed, step: Step, now: datetime) -> 
         return ClusterStep(DaskChange.MAKE, again_after=GOING_RECHECK_SECONDS)
     if dask.going:
         text = "the Dask cluster before is still going away; a new one follows"
-        return ClusterStep(None, reasons.WAITING_FOR_DASK, text, GOING_RECHECK_SECONDS)
+        return ClusterStep(None, Reason.WAITING_FOR_DASK, text, GOING_RECHECK_SECONDS)
     if not there:
         # An attempt that only uploads what the one before has saved needs none.
         return _missing(seen) if step.phase is not Phase.SAVING else _NOTHING
@@ -90,7 +90,7 @@ def _starting(dask: DaskSeen, seen: Observed, now: datetime) -> ClusterStep:
     what = "workers" if dask.scheduler else "scheduler"
     text = f"the Dask operator has made no {what} within {SILENT_SECONDS:.0f} s"
     if not dask.noticed:
-        return _why(reasons.DASK_UNAVAILABLE, f"{text}; does it run, and does it watch this namespace?")
+        return _why(Reason.DASK_UNAVAILABLE, f"{text}; does it run, and does it watch this namespace?")
     pod = seen.active_pod
     looked = (now - pod.started).total_seconds() if pod is not None and pod.started is not None else 0.0
     if silence < looked / 2:
@@ -99,9 +99,9 @@ def _starting(dask: DaskSeen, seen: Observed, now: datetime) -> ClusterStep:
     if pod is None or _seconds_left(pod, seen, now) >= ROOM_SECONDS:
         text = f"{text}; the cluster is made anew"
         return ClusterStep(
-            DaskChange.REMOVE, reasons.DASK_UNAVAILABLE, text, again_after=GOING_RECHECK_SECONDS
+            DaskChange.REMOVE, Reason.DASK_UNAVAILABLE, text, again_after=GOING_RECHECK_SECONDS
         )
-    return _why(reasons.DASK_UNAVAILABLE, f"{text}; its log may say why")
+    return _why(Reason.DASK_UNAVAILABLE, f"{text}; its log may say why")
 
 
 def _seconds_left(pod: PodSeen, seen: Observed, now: datetime) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, TrainingJobStatus, reasons
+from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, Reason, TrainingJobStatus
 from trainingjob_api.text import shorten
 from trainingjob_operator.conditions import DASK_CAUSES
 from trainingjob_operator.names import MANAGED_BY, Owner, child_name, labels
@@ -47,12 +47,12 @@ def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: 
     resumed = old.phase is Phase.SUSPENDED and new.phase not in {Phase.SUSPENDED, Phase.FAILED}
     if resumed:
         text = "the job goes on with what is left of its budget and deadline"
-        yield Note("Normal", reasons.RESUMED, text, key)
-    told = step.reason in {reasons.CREATING_RESOURCES, _latched_reason(old)}
+        yield Note("Normal", Reason.RESUMED, text, key)
+    told = step.reason in {Reason.CREATING_RESOURCES, _latched_reason(old)}
     # That a job which goes on has no pod yet goes without saying.
-    told |= resumed and step.reason in {reasons.RESUMED, reasons.WAITING_FOR_TRAINER}
+    told |= resumed and step.reason in {Reason.RESUMED, Reason.WAITING_FOR_TRAINER}
     if not told and _headline(old) != (new.phase, step.reason):
-        warning = step.trouble and step.reason != reasons.TRAINER_EVICTED
+        warning = step.trouble and step.reason != Reason.TRAINER_EVICTED
         yield Note("Warning" if warning else "Normal", step.reason, step.message, key)
     known = {(one.from_, one.to, one.reason) for one in old.fallbacks or ()}
     for one in new.fallbacks or ():
@@ -71,7 +71,7 @@ def notes(old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, step: 
 def refusal_note(refusal: Refusal, status: TrainingJobStatus) -> Note:
     """Return the event that tells of a refused report: one for each kind and attempt, however many come."""
     text = f"a report of the trainer is not believed ({refusal.kind}): {refusal.message}; the status stays"
-    return Note("Warning", reasons.REPORT_REFUSED, text, f"{refusal.kind}/{status.attempts or 0}", once=True)
+    return Note("Warning", Reason.REPORT_REFUSED, text, f"{refusal.kind}/{status.attempts or 0}", once=True)
 
 
 def build_event(owner: Owner, note: Note, now: datetime) -> dict[str, Any]:

@@ -5,8 +5,9 @@ is. The status is all that is remembered: equal observations of an equal status 
 """
 
 from datetime import datetime
+from typing import Final
 
-from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, Report, reasons
+from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, Reason, Report
 from trainingjob_api.text import shorten
 from trainingjob_operator.observe import Observed, PodSeen
 from trainingjob_operator.step import Step
@@ -16,9 +17,9 @@ __all__ = ["MAX_ATTEMPTS", "record"]
 
 MAX_ATTEMPTS = 10
 MAX_MESSAGE = 200
-_OF_TROUBLE = {
-    reasons.OUT_OF_MEMORY: AttemptOutcome.OOM_KILLED,
-    reasons.TRAINER_EVICTED: AttemptOutcome.EVICTED,
+_OF_TROUBLE: Final[dict[str, AttemptOutcome]] = {
+    Reason.OUT_OF_MEMORY: AttemptOutcome.OOM_KILLED,
+    Reason.TRAINER_EVICTED: AttemptOutcome.EVICTED,
 }
 
 
@@ -89,7 +90,7 @@ def _told(
 def _trouble(pod: PodSeen, outcome: AttemptOutcome | None) -> dict[str, object]:
     """Return what was wrong with the pod, where the outcome does not say it all."""
     trouble = pod.trouble
-    asked = trouble is not None and trouble.reason == reasons.TRAINER_EVICTED
+    asked = trouble is not None and trouble.reason == Reason.TRAINER_EVICTED
     if trouble is None or outcome is AttemptOutcome.SUCCEEDED:
         return _words(None, None)
     if asked and outcome in {AttemptOutcome.SUSPENDED, AttemptOutcome.DEADLINE_EXCEEDED}:
@@ -111,12 +112,12 @@ def _outcome(
             return AttemptOutcome.SUCCEEDED
         if found is not AttemptOutcome.EVICTED:
             return found
-        if step.reason == reasons.DEADLINE_EXCEEDED:
+        if step.reason == Reason.DEADLINE_EXCEEDED:
             return AttemptOutcome.DEADLINE_EXCEEDED
         return AttemptOutcome.SUSPENDED if stopping else found
     if step.phase is Phase.SUCCEEDED:
         return AttemptOutcome.SUCCEEDED
-    if step.reason == reasons.DEADLINE_EXCEEDED:
+    if step.reason == Reason.DEADLINE_EXCEEDED:
         return AttemptOutcome.DEADLINE_EXCEEDED
     if why is not None or step.phase is Phase.FAILED:
         return AttemptOutcome.FAILED

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from trainingjob_api import AttemptOutcome, ConditionType, Phase, Report, TrainingJobStatus, reasons
+from trainingjob_api import AttemptOutcome, ConditionType, Phase, Reason, Report, TrainingJobStatus
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import JobOutcome, Observed, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step
@@ -20,13 +20,13 @@ _DONE = frozenset({AttemptOutcome.SUCCEEDED, AttemptOutcome.REMOVED})
 """A pod of a complete Job that went unseen ended well, too."""
 _ORDINARY = frozenset(
     {
-        reasons.PENDING,
-        reasons.CREATING_RESOURCES,
-        reasons.WAITING_FOR_TRAINER,
-        reasons.SEARCHING,
-        reasons.SAVING,
-        reasons.RESUMED,
-        reasons.SUSPENDED,
+        Reason.PENDING,
+        Reason.CREATING_RESOURCES,
+        Reason.WAITING_FOR_TRAINER,
+        Reason.SEARCHING,
+        Reason.SAVING,
+        Reason.RESUMED,
+        Reason.SUSPENDED,
     }
 )
 
@@ -60,7 +60,7 @@ def latched(status: TrainingJobStatus) -> tuple[str, str]:
     for condition in status.conditions or ():
         if condition.type is kind:
             return condition.reason, condition.message
-    return (reasons.SUCCEEDED, "") if status.phase is Phase.SUCCEEDED else (reasons.TRAINER_CRASHED, "")
+    return (Reason.SUCCEEDED, "") if status.phase is Phase.SUCCEEDED else (Reason.TRAINER_CRASHED, "")
 
 
 def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:
@@ -81,14 +81,14 @@ def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) 
     if not late or not closed.keys() >= {pod.uid for pod in seen.pods}:
         return Step(
             phase=Phase.SAVING,
-            reason=reasons.SAVING,
+            reason=Reason.SAVING,
             message="the trainer has ended; its last report is being read",
             again_after=REPORT_RECHECK_SECONDS,
         )
     if sum(outcome in _DONE for outcome in closed.values()) < MAX_RUNS and seen.plan is not None:
         return Step(
             phase=Phase.SAVING,
-            reason=reasons.SAVING,
+            reason=Reason.SAVING,
             message="the trainer has ended and its last report is lost; its Job runs once more for it",
             ensure=tuple(child for child in seen.missing if child is not Child.JOB),
             remove=(Child.JOB,),
@@ -96,7 +96,7 @@ def _complete(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) 
         )
     detail = f" ({seen.report_refused.message})" if seen.report_refused else ""
     message = f"the trainer ended without a final report that was accepted{detail}; {_place(subject, seen)}"
-    return _failure(reasons.TRAINER_CRASHED, message, job.ended or now)
+    return _failure(Reason.TRAINER_CRASHED, message, job.ended or now)
 
 
 def _place(subject: Subject, seen: Observed) -> str:
@@ -121,11 +121,11 @@ def _before_its_job(seen: Observed, now: datetime) -> Step | None:
 def _out_of_storage(seen: Observed, now: datetime) -> Step | None:
     """End a job whose pods exceed their own storage: the Job never counts such evictions as failures."""
     evicted = [pod.trouble for pod in seen.pods if pod.finished and pod.trouble is not None]
-    full = [trouble for trouble in evicted if trouble.reason == reasons.OUT_OF_STORAGE]
+    full = [trouble for trouble in evicted if trouble.reason == Reason.OUT_OF_STORAGE]
     if seen.plan is None or len(full) <= seen.plan.run.backoff_limit:
         return None
     text = f"the trainer failed more often than backoffLimit allows ({len(full)} attempts); the last time: "
-    return _failure(reasons.OUT_OF_STORAGE, text + full[-1].message, now)
+    return _failure(Reason.OUT_OF_STORAGE, text + full[-1].message, now)
 
 
 def _job_failed(job: TrainerJob, subject: Subject, seen: Observed, now: datetime) -> Step:
@@ -136,17 +136,17 @@ def _job_failed(job: TrainerJob, subject: Subject, seen: Observed, now: datetime
     cause = _cause(seen)
     match job.outcome_reason:
         case "PodFailurePolicy":
-            found = cause or Trouble(reasons.SPEC_INVALID, job.outcome_message)
+            found = cause or Trouble(Reason.SPEC_INVALID, job.outcome_message)
             return _failure(found.reason, found.message, ended)
         case "DeadlineExceeded":
-            return _failure(reasons.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), ended)
+            return _failure(Reason.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), ended)
         case _:
             pods = max(job.pods_counted, len(seen.pods))
             text = f"the trainer failed more often than backoffLimit allows ({pods} attempts)"
             last = (
                 f"; the last time: {cause.reason}: {cause.message}" if cause else f": {job.outcome_message}"
             )
-            return _failure(reasons.BACKOFF_LIMIT_EXCEEDED, text + last, ended)
+            return _failure(Reason.BACKOFF_LIMIT_EXCEEDED, text + last, ended)
 
 
 def _without_job(subject: Subject, seen: Observed, now: datetime) -> Step | None:
@@ -172,7 +172,7 @@ def _without_job(subject: Subject, seen: Observed, now: datetime) -> Step | None
     if now < start + timedelta(seconds=plan.run.active_deadline_seconds):
         return None
     cause = Trouble(obstacle.reason, obstacle.message) if obstacle is not None else None
-    return _failure(reasons.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), now)
+    return _failure(Reason.DEADLINE_EXCEEDED, _deadline_text(subject, seen, cause), now)
 
 
 def _success(report: Report | None, ended: datetime) -> Step:
@@ -180,7 +180,7 @@ def _success(report: Report | None, ended: datetime) -> Step:
         (one.uri for one in (report.artifacts if report else ()) if one.name == "model.joblib"), None
     )
     message = f"the model is {where}" if where else "the model is saved"
-    return Step(phase=Phase.SUCCEEDED, reason=reasons.SUCCEEDED, message=message, ended=ended)
+    return Step(phase=Phase.SUCCEEDED, reason=Reason.SUCCEEDED, message=message, ended=ended)
 
 
 def _failure(reason: str, message: str, ended: datetime) -> Step:
@@ -202,7 +202,7 @@ def _cause(seen: Observed) -> Trouble | None:
 def _of_memory(pod: PodSeen | None) -> Trouble | None:
     """Return the out-of-memory kill of a pod, if any; the trainer's own failure only follows from it."""
     trouble = pod.trouble if pod is not None else None
-    return trouble if trouble is not None and trouble.reason == reasons.OUT_OF_MEMORY else None
+    return trouble if trouble is not None and trouble.reason == Reason.OUT_OF_MEMORY else None
 
 
 def _deadline_text(subject: Subject, seen: Observed, cause: Trouble | None) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from trainingjob_api import ConditionType, ParallelMode, PlanRecord, TrainingJobStatus, reasons
+from trainingjob_api import ConditionType, ParallelMode, PlanRecord, Reason, TrainingJobStatus
 from trainingjob_operator.applying import Applier
 from trainingjob_operator.decide import decide
 from trainingjob_operator.errors import ApiFault
@@ -41,7 +41,7 @@ MAX_READERS = 2
 _READERS = ThreadPoolExecutor(MAX_READERS, "reader")
 _PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront", "lastReport"})
 _OLD_DEFINITION = Obstacle(
-    reasons.FORBIDDEN,
+    Reason.FORBIDDEN,
     "the API server drops status.plan: the definition of TrainingJobs that is installed is of an "
     "earlier release; install the definitions of this one (chart trainingjob-crds)",
 )

@@ -12,12 +12,12 @@ from trainingjob_api import (
     ConfigMapRef,
     Output,
     ParallelMode,
+    Reason,
     ResolvedRun,
     SecretRef,
     SpecError,
     TrainingJob,
     plan_digest,
-    reasons,
     resolve,
 )
 from trainingjob_api.resolve import DEFAULT_CONFIG_MAP_KEY
@@ -117,7 +117,7 @@ def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) ->
     if reference is not None and space_text is None:
         name, key = reference
         raise Refused(
-            reasons.CONFIG_MAP_NOT_FOUND,
+            Reason.CONFIG_MAP_NOT_FOUND,
             f"spec.searchSpace.configMapRef: there is no ConfigMap {name} with a key {key}; create it",
             final=False,
         )
@@ -132,7 +132,7 @@ def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) ->
             search_space_text=space_text,
         )
     except SpecError as error:
-        raise Refused(reasons.SPEC_INVALID, str(error)) from error
+        raise Refused(Reason.SPEC_INVALID, str(error)) from error
     check_places(run, settings)
     return Plan(run=run, image=settings.trainer_image)
 
@@ -154,7 +154,7 @@ def _output(output: Output, settings: Settings) -> Output:
         return output
     if settings.output_uri is None:
         raise Refused(
-            reasons.SPEC_INVALID,
+            Reason.SPEC_INVALID,
             f"spec.output.uri: is not set and this installation has no default; name one with {_SCHEMES}",
         )
     secret = SecretRef(name=settings.output_secret) if settings.output_secret else None
@@ -178,12 +178,12 @@ def check_places(run: ResolvedRun, settings: Settings) -> None:
     for field, uri in (("spec.dataset.uri", run.dataset.uri), ("spec.output.uri", run.output.uri)):
         if uri.startswith("file://"):
             raise Refused(
-                reasons.SPEC_INVALID,
+                Reason.SPEC_INVALID,
                 f"{field}: file:// is for local runs (trainingjob run) only; use {_SCHEMES}",
             )
     if run.dataset.uri.startswith("https://") and not settings.allow_https:
         raise Refused(
-            reasons.NOT_ALLOWED,
+            Reason.NOT_ALLOWED,
             "spec.dataset.uri: https:// datasets are not allowed here; copy the table to s3:// or pvc://",
         )
     places = [("spec.dataset.endpoint", run.dataset.endpoint), ("spec.output.endpoint", run.output.endpoint)]
@@ -193,7 +193,7 @@ def check_places(run: ResolvedRun, settings: Settings) -> None:
         host = urlsplit(address).hostname if address else None
         if host and settings.allowed_endpoints and host not in settings.allowed_endpoints:
             raise Refused(
-                reasons.NOT_ALLOWED,
+                Reason.NOT_ALLOWED,
                 f"{field}: {host} is not on this operator's list of allowed endpoints; use one of "
                 f"{', '.join(settings.allowed_endpoints)}",
             )

@@ -21,6 +21,7 @@ from trainingjob_api import (
     ParetoPoint,
     Phase,
     Progress,
+    Reason,
     Report,
     ReportError,
     Severity,
@@ -29,7 +30,6 @@ from trainingjob_api import (
     dump_report,
     format_score,
     parse_report,
-    reasons,
     trim_status,
 )
 from trainingjob_api.report import MAX_FINDINGS, MAX_REPORT_BYTES
@@ -47,7 +47,7 @@ def full_report(**more):
         sequence=7,
         stage=Stage.SEARCHING,
         backend=Backend.LOCAL,
-        fallbacks=(Fallback(from_="dask", to="local", reason=reasons.SCHEDULER_LOST, time=NOW),),
+        fallbacks=(Fallback(from_="dask", to="local", reason=Reason.SCHEDULER_LOST, time=NOW),),
         progress=Progress(generation=3, generations=20, evaluated=96, best_score="0.912", updated_at=NOW),
         best=Best(pipeline="PCA → SVC", score="0.912"),
         leaderboard=(LeaderboardEntry(rank=1, pipeline="PCA → SVC", score="0.912", complexity="14"),),

@@ -9,7 +9,7 @@ from support.dask_jobs import fell_back, said
 from support.fake_kubernetes import DirectClient
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
-from trainingjob_api import Phase, reasons
+from trainingjob_api import Phase, Reason
 from trainingjob_operator.applying import Applier
 from trainingjob_operator.desired import build, build_dask
 from trainingjob_operator.errors import ApiFault
@@ -87,9 +87,9 @@ def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster
     manifest = build(child, owner, planned(cluster, default_workers=7), SETTINGS)
     before = copy.deepcopy(put(store, manifest, child, owners(owner.uid)))
     applier = Applier(Gateway(DirectClient(store), timeout_seconds=5), SETTINGS)
-    step = Step(phase=Phase.PENDING, reason=reasons.CREATING_RESOURCES, ensure=tuple(Child))
+    step = Step(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, ensure=tuple(Child))
     applied = asyncio.run(applier.apply(owner, ours, step))
-    assert applied.obstacle.reason == reasons.NAME_CONFLICT
+    assert applied.obstacle.reason == Reason.NAME_CONFLICT
     assert cluster.child(child) == before
     later = list(Child)[list(Child).index(child) + 1 :]
     assert [one for one in later if cluster.child(one)] == [], "nothing is built beside what is another's"
@@ -101,12 +101,12 @@ def test_the_plan_of_whoever_was_faster_is_in_force(store, cluster, faster):
     owner, theirs = owner_of(cluster), planned(cluster)
     put(store, build(Child.RUN, owner, theirs, SETTINGS), Child.RUN)
     applier = Applier(Gateway(DirectClient(store), timeout_seconds=5), SETTINGS)
-    step = Step(phase=Phase.PENDING, reason=reasons.CREATING_RESOURCES, ensure=tuple(Child))
+    step = Step(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, ensure=tuple(Child))
     ours = plan(read_subject(cluster.job).job, SETTINGS) if faster == "another operator" else theirs
     applied = asyncio.run(applier.apply(owner, ours, step))
     if faster == "another operator":
         # Both have read the same digest: what has another one is no operator's.
-        assert applied.obstacle.reason == reasons.PLAN_CHANGED
+        assert applied.obstacle.reason == Reason.PLAN_CHANGED
         assert cluster.child(Child.JOB) is None
         return
     assert applied.obstacle is None

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
+from trainingjob_api import Reason
+
 __all__ = [
     "MAY_COME",
     "DataError",
@@ -32,7 +34,13 @@ _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the system says of a disk that takes no more."""
 
 MAY_COME = frozenset(
-    {"BucketNotFound", "ClaimNotMounted", "CredentialsMissing", "CredentialsRefused", "OutputNotWritable"}
+    {
+        Reason.BUCKET_NOT_FOUND,
+        Reason.CLAIM_NOT_MOUNTED,
+        Reason.CREDENTIALS_MISSING,
+        Reason.CREDENTIALS_REFUSED,
+        Reason.OUTPUT_NOT_WRITABLE,
+    }
 )
 """Reasons that end a job which has done nothing yet. Once it has, what worked may work again."""
 
@@ -50,12 +58,12 @@ class TrainingError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
 
-    def __reduce__(self) -> tuple[type["TrainingError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["TrainingError"], tuple[Reason, str]]:
         """Let the error cross a process boundary whole."""
         return type(self), (self.reason, self.message)
 
@@ -79,7 +87,7 @@ class RunFailed(TrainingError):  # noqa: N818 - the reason of a condition reads 
 def folder_unusable(folder: Path, error: OSError) -> RunFailed:
     """Return the error of a run whose own folder cannot be written to."""
     return RunFailed(
-        "WorkFolderUnusable",
+        Reason.WORK_FOLDER_UNUSABLE,
         f"{folder} cannot be written to ({error.strerror}); free space there, change its permissions or "
         "choose another folder. What was evaluated is kept, and the same command continues the run",
     )

@@ -14,6 +14,7 @@ from trainingjob_api import (
     ModelSource,
     ParetoPoint,
     Progress,
+    Reason,
     Resolved,
     Stage,
 )
@@ -181,7 +182,7 @@ class Failed(_Event):
     """The run cannot go on."""
 
     kind: Literal["failed"] = "failed"
-    reason: str
+    reason: Reason
     message: str
     exit_code: int
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["TrainerSettings"]
@@ -125,7 +126,8 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
         value = 0
     if value < 1:
         raise SpecInvalid(
-            "InvalidEnvironment", f"{name}={text!r} is not a whole number of at least 1; correct or unset it"
+            Reason.INVALID_ENVIRONMENT,
+            f"{name}={text!r} is not a whole number of at least 1; correct or unset it",
         )
     return value
 
@@ -138,7 +140,9 @@ def _flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise SpecInvalid("InvalidEnvironment", f"{name}={text!r} is neither true nor false; correct or unset it")
+    raise SpecInvalid(
+        Reason.INVALID_ENVIRONMENT, f"{name}={text!r} is neither true nor false; correct or unset it"
+    )
 
 
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:

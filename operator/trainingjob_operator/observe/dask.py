@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from trainingjob_api import reasons
+from trainingjob_api import Reason
 from trainingjob_operator.names import DASK_COMPONENT_LABEL, Owner, dask_name, owned_by
 from trainingjob_operator.observe.observed import DaskSeen, DaskSnapshot, Trouble
 from trainingjob_operator.observe.pods import cannot_start, container_status, exit_words, short, unscheduled
@@ -28,17 +28,17 @@ def read_dask(owner: Owner, snapshot: DaskSnapshot, secrets: Mapping[str, str]) 
             f"this cluster does not know DaskClusters ({GROUP}); install the Dask operator, "
             "or use parallelMode: local"
         )
-        return DaskSeen(impossible=Trouble(reasons.DASK_UNAVAILABLE, text))
+        return DaskSeen(impossible=Trouble(Reason.DASK_UNAVAILABLE, text))
     if snapshot.unreadable:
         text = f"the operator may not read DaskClusters: {short(snapshot.unreadable)}"
-        return DaskSeen(impossible=Trouble(reasons.FORBIDDEN, text))
+        return DaskSeen(impossible=Trouble(Reason.FORBIDDEN, text))
     raw = snapshot.cluster
     if raw is None:
         return DaskSeen()
     meta = raw["metadata"]
     if not owned_by(raw, owner.uid):
         text = f"a DaskCluster {dask_name(owner)} belongs to somebody else; delete it"
-        return DaskSeen(impossible=Trouble(reasons.NAME_CONFLICT, text))
+        return DaskSeen(impossible=Trouble(Reason.NAME_CONFLICT, text))
     # What may not be read is nobody's fault.
     made = set(_ROLES) if snapshot.deployments is None else {_component(one) for one in snapshot.deployments}
     return DaskSeen(
@@ -66,9 +66,9 @@ def dask_refusal(kind: str, message: str) -> Trouble:
     """Return what it means that the API server does not take an object of a Dask cluster."""
     if any(words in message for words in _QUOTA):
         text = f"the quota of the namespace does not admit the {kind} of the Dask cluster: {short(message)}"
-        return Trouble(reasons.QUOTA_EXCEEDED, text)
+        return Trouble(Reason.QUOTA_EXCEEDED, text)
     text = f"the API server does not take the {kind} of the Dask cluster: {short(message)}"
-    return Trouble(reasons.FORBIDDEN, text)
+    return Trouble(Reason.FORBIDDEN, text)
 
 
 def _troubles(snapshot: DaskSnapshot, secrets: Mapping[str, str]) -> Iterator[Trouble]:
@@ -89,9 +89,9 @@ def _not_created(deployment: dict[str, Any], who: str) -> Iterator[Trouble]:
             if any(words in text for words in _QUOTA):
                 why = "the quota of the namespace does not admit"
                 way = "raise it, or lower dask.workers, memoryLimitMb or dask.workerResources"
-                yield Trouble(reasons.QUOTA_EXCEEDED, f"{why} {who}'s pod; {way} ({short(text)})")
+                yield Trouble(Reason.QUOTA_EXCEEDED, f"{why} {who}'s pod; {way} ({short(text)})")
             else:
-                yield Trouble(reasons.FORBIDDEN, f"{who}'s pod is not admitted: {short(text)}")
+                yield Trouble(Reason.FORBIDDEN, f"{who}'s pod is not admitted: {short(text)}")
 
 
 def _not_running(
@@ -107,11 +107,11 @@ def _not_running(
     elif last and not container.get("started"):
         if last.get("reason") == "OOMKilled":
             what = "memoryLimitMb" if role == "worker" else "dask.schedulerResources.limits.memory"
-            yield Trouble(reasons.OUT_OF_MEMORY, f"{who} was killed for its memory; raise {what}")
+            yield Trouble(Reason.OUT_OF_MEMORY, f"{who} was killed for its memory; raise {what}")
         elif last.get("exitCode"):
             said = f": {short(last['message'])}" if last.get("message") else ""
             text = f"{who} ended with exit status {exit_words(last['exitCode'])} and is started again{said}"
-            yield Trouble(reasons.DASK_CRASHED, text)
+            yield Trouble(Reason.DASK_CRASHED, text)
 
 
 def _component(raw: dict[str, Any]) -> str:

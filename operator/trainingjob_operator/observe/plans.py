@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainingjob_api import PlanRecord, Resolved, reasons
+from trainingjob_api import PlanRecord, Reason, Resolved
 from trainingjob_operator.desired import read_copy, read_run
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import Child, name_of
@@ -91,7 +91,7 @@ def _recorded(read: Plan | None, record: PlanRecord | None) -> Plan | None:
 def changed_plan(name: str) -> Obstacle:
     """Return what it means that the ConfigMap *name* is not what the operator recorded."""
     return Obstacle(
-        reasons.PLAN_CHANGED,
+        Reason.PLAN_CHANGED,
         f"ConfigMap {name} does not hold the plan that status.plan.digest records: it was not "
         "written by the operator and is not used; delete it, and the operator makes it again",
     )
@@ -108,13 +108,13 @@ def _today(
     lost = f"ConfigMap {name_of(subject.owner, Child.RUN)} was deleted while the job was running, and "
     if subject.job is None:
         problem = subject.problem or "the spec cannot be read"
-        return None, Obstacle(reasons.SPEC_INVALID, problem, final=True)
+        return None, Obstacle(Reason.SPEC_INVALID, problem, final=True)
     try:
         found = plan(subject.job, settings, space_text)
     except Refused as refused:
         if has_job:
             text = f"{lost}its plan cannot be made again ({refused.message}); recreate the job"
-            return None, Obstacle(reasons.PLAN_LOST, text)
+            return None, Obstacle(Reason.PLAN_LOST, text)
         return None, Obstacle(refused.reason, refused.message, final=refused.final)
     status = subject.status
     same = status.plan is not None and status.plan.digest == found.digest
@@ -126,7 +126,7 @@ def _today(
         f"({', '.join(changed or ('status.plan.digest',))}); recreate the job"
     )
     # A pod that runs has its plan already; without a Job there is nothing left to wait for.
-    return None, Obstacle(reasons.PLAN_LOST, text, final=not has_job)
+    return None, Obstacle(Reason.PLAN_LOST, text, final=not has_job)
 
 
 def _changes(begun: Resolved, today: Resolved) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trainingjob_api import ResolvedRun, reasons
+from trainingjob_api import Reason, ResolvedRun
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.pod import (
     CONTAINER,
@@ -120,16 +120,16 @@ def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Trouble 
         field, secret = asked.get(volume, ("", None))
         if secret is not None:
             return Trouble(
-                reasons.CREDENTIALS_MISSING,
+                Reason.CREDENTIALS_MISSING,
                 f"the trainer's pod waits for Secret {secret.name}, which {field} names, with the keys "
                 f"{' and '.join(REQUIRED_KEYS)} ({short(detail)}); create it or add what is missing",
             )
     what = f"volume {volume}" if volume else "a volume"
-    return Trouble(reasons.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod is not mounted: {short(detail)}")
+    return Trouble(Reason.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod is not mounted: {short(detail)}")
 
 
 def _no_claim(name: str) -> Trouble:
-    return Trouble(reasons.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {name}; create it")
+    return Trouble(Reason.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {name}; create it")
 
 
 def is_orphan(raw: dict[str, Any]) -> bool:
@@ -165,11 +165,11 @@ def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:
     text = messages[-1]
     if "exceeded quota" in text or "failed quota" in text:
         return Trouble(
-            reasons.QUOTA_EXCEEDED,
+            Reason.QUOTA_EXCEEDED,
             f"the quota of the namespace does not admit the trainer's pod; raise it, or lower nJobs or "
             f"memoryLimitMb ({short(text)})",
         )
-    return Trouble(reasons.FORBIDDEN, f"the trainer's pod is not admitted: {short(text)}")
+    return Trouble(Reason.FORBIDDEN, f"the trainer's pod is not admitted: {short(text)}")
 
 
 def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
@@ -207,12 +207,12 @@ def _evicted(status: dict[str, Any]) -> Trouble | None:
     detail = (disrupted or {}).get("message") or status.get("message") or "its node asked it to go"
     if _OWN_STORAGE.search(detail):
         return Trouble(
-            reasons.OUT_OF_STORAGE,
+            Reason.OUT_OF_STORAGE,
             f"the trainer's pod was evicted for its own storage: {short(detail)}; raise ephemeral-storage in "
             "spec.trainer.resources.limits, or make the table smaller",
         )
     return Trouble(
-        reasons.TRAINER_EVICTED,
+        Reason.TRAINER_EVICTED,
         f"the trainer's pod was evicted, which is not counted as a failure: {short(detail)}",
     )
 
@@ -222,16 +222,16 @@ def _ended(ended: dict[str, Any] | None, limit: str) -> Trouble | None:
         return None
     if ended.get("reason") == "OOMKilled":
         return Trouble(
-            reasons.OUT_OF_MEMORY,
+            Reason.OUT_OF_MEMORY,
             f"the trainer was killed for its memory{limit}; raise spec.memoryLimitMb or "
             "spec.trainer.resources.limits.memory, or lower spec.nJobs",
         )
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:
-        return Trouble(reasons.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
+        return Trouble(Reason.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
     words = _last_words(ended.get("message") or "")
     detail = f": {words}" if words else ""
-    return Trouble(reasons.TRAINER_CRASHED, f"the trainer ended with exit status {exit_words(code)}{detail}")
+    return Trouble(Reason.TRAINER_CRASHED, f"the trainer ended with exit status {exit_words(code)}{detail}")
 
 
 def _last_words(message: str) -> str:
@@ -255,20 +255,20 @@ def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who
     """Return why a container cannot start; *who* it is, in words."""
     word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
     if word in _IMAGE_WORDS:
-        return Trouble(reasons.IMAGE_UNAVAILABLE, f"{who}'s image cannot be pulled: {short(text)}")
+        return Trouble(Reason.IMAGE_UNAVAILABLE, f"{who}'s image cannot be pulled: {short(text)}")
     missing = _MISSING_SECRET.search(text) if word in _CONFIG_WORDS else None
     if missing:
         name = missing.group(1)
         asked = f", which {secrets[name]} names" if name in secrets else ""
-        return Trouble(reasons.SECRET_NOT_FOUND, f"there is no Secret {name}{asked}; create it")
+        return Trouble(Reason.SECRET_NOT_FOUND, f"there is no Secret {name}{asked}; create it")
     if word in _CONFIG_WORDS:
         lower = text.lower()
         reason = (
-            reasons.SECRET_NOT_FOUND
+            Reason.SECRET_NOT_FOUND
             if lower.startswith("secret ")
-            else reasons.CONFIG_MAP_NOT_FOUND
+            else Reason.CONFIG_MAP_NOT_FOUND
             if lower.startswith("configmap ")
-            else reasons.TRAINER_CRASHED
+            else Reason.TRAINER_CRASHED
         )
         return Trouble(reason, f"{who}'s container cannot be made: {short(text)}")
     return None
@@ -285,9 +285,7 @@ def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Trouble 
         return _no_claim(missing.group(1))
     if scheduled.get("reason") != "Unschedulable":
         return None
-    return Trouble(
-        reasons.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}{_smaller(text, way_out)}"
-    )
+    return Trouble(Reason.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}{_smaller(text, way_out)}")
 
 
 def _smaller(text: str, way_out: str) -> str:

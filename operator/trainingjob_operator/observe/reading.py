@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from trainingjob_api import KIND, ResolvedRun, reasons
+from trainingjob_api import KIND, Reason, ResolvedRun
 from trainingjob_api.text import shorten
 from trainingjob_operator.desired.report import REPORT_KEY, SIGNATURE_KEY
 from trainingjob_operator.names import Child, key_name, owned_by
@@ -98,7 +98,7 @@ def _lost_key(subject: Subject, snapshot: Snapshot, found: FoundPlan) -> Trouble
     ):
         return None
     return Trouble(
-        reasons.REPORT_KEY_LOST,
+        Reason.REPORT_KEY_LOST,
         f"Secret {name} was deleted; it held the key that this run signs its reports with and cannot be made "
         "again, so no further attempt can start; recreate the job",
     )
@@ -119,11 +119,11 @@ def foreign_obstacle(job: str, child: Child, raw: dict[str, Any]) -> Obstacle:
     owners = meta.get("ownerReferences") or []
     if any(one.get("kind") == KIND and one.get("name") == job for one in owners):
         return Obstacle(
-            reasons.WAITING_FOR_PREDECESSOR,
+            Reason.WAITING_FOR_PREDECESSOR,
             f"{child.kind} {meta['name']} of an earlier job of this name is still going away",
         )
     return Obstacle(
-        reasons.NAME_CONFLICT,
+        Reason.NAME_CONFLICT,
         f"{child.kind} {meta['name']} exists and belongs to somebody else; delete or rename it, "
         "or give the job another name",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from trainingjob_api import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from trainingjob_api import API_VERSION, GROUP, KIND, PLURAL, VERSION, Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 if TYPE_CHECKING:
@@ -57,14 +57,15 @@ def connect(context: str | None, namespace: str | None) -> Cluster:
         from kubernetes import client, config  # noqa: PLC0415 - a run on a laptop has no use for it
     except ImportError as error:
         raise RunFailed(
-            "ClientMissing", "the Kubernetes client is not installed; pip install 'trainingjob[cluster]'"
+            Reason.CLIENT_MISSING,
+            "the Kubernetes client is not installed; pip install 'trainingjob[cluster]'",
         ) from error
     try:
         api = config.new_client_from_config(context=context)
         _, active = config.list_kube_config_contexts()
     except config.ConfigException as error:
         raise SpecInvalid(
-            "KubeconfigInvalid", f"no cluster: {error}; set KUBECONFIG or name a context with --context"
+            Reason.KUBECONFIG_INVALID, f"no cluster: {error}; set KUBECONFIG or name a context with --context"
         ) from error
     own = "" if context else str(active.get("context", {}).get("namespace") or "")
     return _Kubernetes(client, api, namespace or own or "default")
@@ -123,7 +124,7 @@ class _Kubernetes:
         except self._client.ApiException as error:
             _explain(error, what, self.namespace)
         except OSError as error:
-            raise RunFailed("ClusterUnreachable", f"cannot {what}: {type(error).__name__}") from error
+            raise RunFailed(Reason.CLUSTER_UNREACHABLE, f"cannot {what}: {type(error).__name__}") from error
 
 
 def _explain(error: Any, what: str, namespace: str) -> NoReturn:
@@ -132,22 +133,24 @@ def _explain(error: Any, what: str, namespace: str) -> NoReturn:
     match error.status:
         case 404 if "could not find the requested resource" in said or "page not found" in said:
             raise SpecInvalid(
-                "NotInstalled",
+                Reason.NOT_INSTALLED,
                 f"cannot {what}: the cluster does not know TrainingJobs; install the CRD chart",
             ) from error
         case 404:
-            raise SpecInvalid("NotFound", f"cannot {what} in namespace {namespace!r}: {said}") from error
+            raise SpecInvalid(
+                Reason.NOT_FOUND, f"cannot {what} in namespace {namespace!r}: {said}"
+            ) from error
         case 409:
             raise SpecInvalid(
-                "AlreadyExists", f"cannot {what}: it is there already; delete it or choose another name"
+                Reason.ALREADY_EXISTS, f"cannot {what}: it is there already; delete it or choose another name"
             ) from error
         case 400 | 422:
-            raise SpecInvalid("Refused", f"cannot {what}: {said}") from error
+            raise SpecInvalid(Reason.REFUSED, f"cannot {what}: {said}") from error
         case 401 | 403:
-            raise SpecInvalid("Forbidden", f"cannot {what}: {said}") from error
+            raise SpecInvalid(Reason.FORBIDDEN, f"cannot {what}: {said}") from error
         case status:
             raise RunFailed(
-                "ClusterFault", f"cannot {what}: the API server answered {status} {said}"
+                Reason.CLUSTER_FAULT, f"cannot {what}: the API server answered {status} {said}"
             ) from error
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from trainingjob_api import Reason
 from trainingjob_trainer.cli.text import plain
 from trainingjob_trainer.dask_cluster.address import resolve_address, valid_address
 from trainingjob_trainer.dask_cluster.health import check_scheduler, check_worker
@@ -196,7 +197,7 @@ def _source(request: WorkerRequest, environment: Mapping[str, str]) -> str | Pat
         return valid_address(address)
     except ValueError as error:
         text = f"the scheduler's address (--scheduler, {_ADDRESS_VARIABLE}) {error}"
-        raise SpecInvalid("SchedulerAddressInvalid", text) from None
+        raise SpecInvalid(Reason.SCHEDULER_ADDRESS_INVALID, text) from None
 
 
 def _memory_limit(environment: Mapping[str, str]) -> int:
@@ -208,7 +209,9 @@ def _memory_limit(environment: Mapping[str, str]) -> int:
 
 
 def _contradiction(one: str, other: str) -> SpecInvalid:
-    return SpecInvalid("OptionsContradict", f"{one} and {other} contradict each other: give one of them")
+    return SpecInvalid(
+        Reason.OPTIONS_CONTRADICT, f"{one} and {other} contradict each other: give one of them"
+    )
 
 
 def _log_to_stderr() -> None:

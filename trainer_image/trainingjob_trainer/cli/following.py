@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from trainingjob_api import TrainingJobStatus, load_job
+from trainingjob_api import Reason, TrainingJobStatus, load_job
 from trainingjob_trainer.cli.text import plain
 from trainingjob_trainer.errors import RunFailed
 
@@ -86,7 +86,7 @@ def logs(desk: Desk, cluster: Cluster, name: str, *, follow: bool) -> dict[str, 
     uid = cluster.get(name)["metadata"]["uid"]
     pods = cluster.pods(uid)
     if not pods:
-        raise RunFailed("NoPod", f"{name} has no pod: it has not started, or its TTL has removed them")
+        raise RunFailed(Reason.NO_POD, f"{name} has no pod: it has not started, or its TTL has removed them")
     for line in cluster.log(pods[-1], follow=follow):
         if not desk.as_json:
             sys.stdout.write(plain(line) + "\n")
@@ -115,8 +115,11 @@ def _line(status: TrainingJobStatus) -> str:
 def _failure(status: TrainingJobStatus) -> RunFailed:
     for condition in status.conditions or ():
         if condition.type.value == "Failed" and condition.status.value == "True":
-            return RunFailed(condition.reason, condition.message)
-    return RunFailed("Failed", "the job has failed and does not say why")
+            try:
+                return RunFailed(Reason(condition.reason), condition.message)
+            except ValueError:  # of a newer operator
+                return RunFailed(Reason.FAILED, f"{condition.reason}: {condition.message}")
+    return RunFailed(Reason.FAILED, "the job has failed and does not say why")
 
 
 def _say(desk: Desk, line: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from trainingjob_api import Reason
 from trainingjob_trainer.cli.pod_log import CauseFile, FollowedFile, open_log, pod_secrets
 from trainingjob_trainer.cli.runlog import RunLog
 from trainingjob_trainer.cli.text import plain, redact
@@ -90,7 +91,7 @@ class _Pod:
 
     def _fail(self, error: Exception) -> None:
         trouble = explain(error)
-        unexpected = trouble.reason == "UnexpectedError"
+        unexpected = trouble.reason == Reason.UNEXPECTED_ERROR
         reason, message = trouble.reason, plain(trouble.message)
         fields = {"reason": reason, "message": message}
         self._cause = "failed", {"extra": {"fields": fields}, "exc_info": error if unexpected else None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from trainingjob_api import Best, LeaderboardEntry, format_score
+from trainingjob_api import Best, LeaderboardEntry, Reason, format_score
 from trainingjob_trainer.cli.documents import success
 from trainingjob_trainer.cli.summary import leaderboard_table, measured
 from trainingjob_trainer.errors import SpecInvalid
@@ -64,7 +64,7 @@ def run_folder(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise SpecInvalid(
-            "RunFolderNotFound", f"there is no folder {folder}; name the folder of a finished run"
+            Reason.RUN_FOLDER_NOT_FOUND, f"there is no folder {folder}; name the folder of a finished run"
         )
     if (folder / _BOARD).is_file():
         return folder
@@ -74,7 +74,7 @@ def run_folder(folder: Path) -> Path:
         if isinstance(name, str) and Path(name).name == name and (folder.parent / name / _BOARD).is_file():
             return folder.parent / name
     raise SpecInvalid(
-        "RunFolderNotFound",
+        Reason.RUN_FOLDER_NOT_FOUND,
         f"{folder} holds no {_BOARD}; name the folder of a finished run, such as runs/churn-1a2b3c4d",
     )
 
@@ -82,12 +82,14 @@ def run_folder(folder: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise SpecInvalid("ArtifactInvalid", f"{path} is too large to be what a run writes")
+            raise SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} is too large to be what a run writes")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise SpecInvalid("ArtifactInvalid", f"{path} cannot be read as JSON; run the job again") from error
+        raise SpecInvalid(
+            Reason.ARTIFACT_INVALID, f"{path} cannot be read as JSON; run the job again"
+        ) from error
     if not isinstance(data, dict):
-        raise SpecInvalid("ArtifactInvalid", f"{path} is not what a run writes; run the job again")
+        raise SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} is not what a run writes; run the job again")
     return data
 
 
@@ -109,7 +111,9 @@ def _rows(path: Path, board: dict[str, Any]) -> list[LeaderboardEntry]:
             for entry in board["entries"]
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise SpecInvalid("ArtifactInvalid", f"{path} is not what a run writes; run the job again") from error
+        raise SpecInvalid(
+            Reason.ARTIFACT_INVALID, f"{path} is not what a run writes; run the job again"
+        ) from error
 
 
 def _scores(home: Path) -> list[str]:
@@ -132,7 +136,7 @@ def _scores(home: Path) -> list[str]:
         scores = [("cross-validated", best["score"]), ("on hold-out rows", holdout["score"])]
     except (KeyError, TypeError, ValueError) as error:
         raise SpecInvalid(
-            "ArtifactInvalid", f"{home / _SUMMARY} is not what a run writes; run the job again"
+            Reason.ARTIFACT_INVALID, f"{home / _SUMMARY} is not what a run writes; run the job again"
         ) from error
     told = ", ".join(f"{name} {_score(value) or '-'}" for name, value in scores)
     return [f"{summary.get('metric', 'score')}: {told}", *measured(known)]

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from trainingjob_api import Reason
 from trainingjob_trainer.cli.text import plain, redact
 from trainingjob_trainer.errors import TrainingError
 
@@ -61,7 +62,7 @@ class Trouble:
         File with more, if there is one.
     """
 
-    reason: str
+    reason: Reason
     message: str
     exit_code: int
     hint: str | None = None
@@ -75,7 +76,7 @@ def explain(error: BaseException) -> Trouble:
         return Trouble(reason=error.reason, message=error.message, exit_code=error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return Trouble(
-            reason="Interrupted",
+            reason=Reason.INTERRUPTED,
             message="stopped before there was a model",
             exit_code=FAILED,
             hint="give the same command again to go on where it was",
@@ -87,13 +88,13 @@ def explain(error: BaseException) -> Trouble:
         return _spec(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Trouble(
-            reason="DiskFull",
+            reason=Reason.DISK_FULL,
             message="no space is left on the device",
             exit_code=FAILED,
             hint="make room or choose another --output, then give the same command again",
         )
     return Trouble(
-        reason="UnexpectedError",
+        reason=Reason.UNEXPECTED_ERROR,
         message=f"{type(error).__name__}: {plain(error)}".rstrip(": "),
         exit_code=FAILED,
         hint="this is a fault of the program; --debug shows where it happened",
@@ -103,7 +104,7 @@ def explain(error: BaseException) -> Trouble:
 def _spec(error: object) -> Trouble:
     problems = tuple(Note(one.field, one.message, one.hint) for one in getattr(error, "problems", ()))
     first = problems[0]
-    reason = str(getattr(error, "reason", "SpecInvalid"))
+    reason = Reason(getattr(error, "reason", Reason.SPEC_INVALID))
     if len(problems) == 1:
         return Trouble(reason=reason, message=str(first), exit_code=WRONG, hint=first.hint, problems=problems)
     more = "more than " if getattr(error, "more", False) else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 __all__ = ["own_host", "read_scheduler_file", "resolve_address", "valid_address"]
@@ -34,7 +35,7 @@ def resolve_address(source: str | Path) -> str:
         try:
             return valid_address(source)
         except ValueError as error:
-            raise SpecInvalid("SchedulerAddressInvalid", f"the scheduler's address {error}") from None
+            raise SpecInvalid(Reason.SCHEDULER_ADDRESS_INVALID, f"the scheduler's address {error}") from None
     return str(read_scheduler_file(Path(source))["address"])
 
 
@@ -109,8 +110,8 @@ def own_host(scheduler: str) -> str:
             return str(probe.getsockname()[0])
     except OSError as error:
         text = f"the scheduler at {scheduler} cannot be reached: {error.strerror}"
-        raise RunFailed("SchedulerUnavailable", text) from None
+        raise RunFailed(Reason.SCHEDULER_UNAVAILABLE, text) from None
 
 
 def _unavailable(path: Path, problem: str) -> RunFailed:
-    return RunFailed("SchedulerUnavailable", f"the scheduler file {path} {problem}")
+    return RunFailed(Reason.SCHEDULER_UNAVAILABLE, f"the scheduler file {path} {problem}")

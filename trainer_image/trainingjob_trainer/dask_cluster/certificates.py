@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from trainingjob_api import Reason
 from trainingjob_certificates import CertificateSet
 from trainingjob_certificates import make as make_set
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
@@ -36,7 +37,7 @@ def make(*, days: int, hosts: Sequence[str] = (), keep_ca_key: bool = False) -> 
     try:
         return make_set(valid=timedelta(days=days), hosts=hosts, keep_ca_key=keep_ca_key)
     except ValueError as error:
-        raise SpecInvalid("HostInvalid", f"--host {error}") from error
+        raise SpecInvalid(Reason.HOST_INVALID, f"--host {error}") from error
 
 
 def write(made: CertificateSet, folder: Path, *, force: bool = False) -> list[Path]:
@@ -67,13 +68,15 @@ def write(made: CertificateSet, folder: Path, *, force: bool = False) -> list[Pa
         there = sorted(name for name in (*made.files, "ca.key") if (folder / name).exists())
         if there and not force:
             text = f"{folder} holds {', '.join(there)} already; --force overwrites, or name another folder"
-            raise SpecInvalid("CertificatesExist", text)
+            raise SpecInvalid(Reason.CERTIFICATES_EXIST, text)
         # An authority's key of an earlier set would be of no use beside this one.
         (folder / "ca.key").unlink(missing_ok=True)
         for name, content in made.files.items():
             _write_file(folder / name, content, _PRIVATE if name.endswith(".key") else _PUBLIC)
     except OSError as error:
-        raise RunFailed("CertificatesUnwritable", f"cannot write to {folder}: {error.strerror}") from error
+        raise RunFailed(
+            Reason.CERTIFICATES_UNWRITABLE, f"cannot write to {folder}: {error.strerror}"
+        ) from error
     return [folder / name for name in made.files]
 
 

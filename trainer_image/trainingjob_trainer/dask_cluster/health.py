@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from distributed import Security
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.probe import SchedulerIdentity, WorkerIdentity, identity
 from trainingjob_trainer.dask_cluster.security import Role
 from trainingjob_trainer.errors import RunFailed
@@ -57,7 +58,7 @@ def check_worker(address: str, security: Security | None, *, known: Callable[[st
     if running:
         return f"worker {running[0].name} works for the scheduler at {address}"
     state = _states(mine) or "not connected"
-    raise RunFailed("WorkerUnavailable", f"{who} takes no tasks of the scheduler at {address}: {state}")
+    raise RunFailed(Reason.WORKER_UNAVAILABLE, f"{who} takes no tasks of the scheduler at {address}: {state}")
 
 
 def _ask(address: str, security: Security | None, role: Role) -> SchedulerIdentity:

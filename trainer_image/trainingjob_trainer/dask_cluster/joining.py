@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distributed import Security
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers, connect
@@ -80,7 +81,7 @@ class Joining:
         while not self._done.wait(_LOOK_SECONDS):
             tick()
         if self._found is None:
-            raise self._lost or PoolLost("SchedulerUnavailable", "the Dask cluster was not waited for")
+            raise self._lost or PoolLost(Reason.SCHEDULER_UNAVAILABLE, "the Dask cluster was not waited for")
         return self._found
 
     def close(self) -> None:
@@ -105,7 +106,7 @@ class Joining:
             self._lost = lost
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster
             self._lost = PoolLost(
-                "SchedulerUnavailable", f"the Dask cluster could not be used: {error}"[:400]
+                Reason.SCHEDULER_UNAVAILABLE, f"the Dask cluster could not be used: {error}"[:400]
             )
         finally:
             if self._found is None:
@@ -129,8 +130,12 @@ class Joining:
             if time.monotonic() > self.end:
                 within = f"within {self._ready_seconds:.0f} s"
                 if seen.reachable:
-                    raise PoolLost("NoWorkers", f"the Dask scheduler answers, but had no worker {within}")
+                    raise PoolLost(
+                        Reason.NO_WORKERS, f"the Dask scheduler answers, but had no worker {within}"
+                    )
                 why = seen.error or error or "it did not answer"
-                raise PoolLost("SchedulerUnavailable", f"no Dask cluster could be reached {within}: {why}")
+                raise PoolLost(
+                    Reason.SCHEDULER_UNAVAILABLE, f"no Dask cluster could be reached {within}: {why}"
+                )
             self._closed.wait(_LOOK_SECONDS)
-        raise PoolLost("SchedulerUnavailable", "the run ended before the Dask cluster was there")
+        raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, "the run ended before the Dask cluster was there")

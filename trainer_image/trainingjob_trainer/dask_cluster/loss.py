@@ -5,6 +5,7 @@ Apart from what needs the search: a run's parent asks this too, and carries neit
 
 import time
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
 from trainingjob_trainer.search.pool import PoolLost
 
@@ -27,12 +28,12 @@ def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
         Of the scheduler that the search began on; None if any will do.
     """
     if seen.misses >= LOST_MISSES:
-        return PoolLost("SchedulerLost", f"the Dask scheduler was lost: {seen.error}")
+        return PoolLost(Reason.SCHEDULER_LOST, f"the Dask scheduler was lost: {seen.error}")
     if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
         return PoolLost(
-            "SchedulerLost", "the Dask scheduler was started anew: it knows nothing of the search"
+            Reason.SCHEDULER_LOST, "the Dask scheduler was started anew: it knows nothing of the search"
         )
     since = seen.no_workers_since
     if since is not None and seen.reachable and time.monotonic() - since > NO_WORKERS_SECONDS:
-        return PoolLost("WorkersLost", f"the Dask cluster had no worker for {NO_WORKERS_SECONDS:.0f} s")
+        return PoolLost(Reason.WORKERS_LOST, f"the Dask cluster had no worker for {NO_WORKERS_SECONDS:.0f} s")
     return None

@@ -16,6 +16,7 @@ from typing import Any, Self
 from distributed import Security
 from distributed.core import rpc
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.security import Role
 from trainingjob_trainer.errors import RunFailed, TrainingError
 
@@ -149,7 +150,7 @@ def _understand(address: str, answer: Any) -> SchedulerIdentity:
 
 
 def _unavailable(address: str, problem: str) -> RunFailed:
-    return RunFailed("SchedulerUnavailable", f"the scheduler at {address} does not answer: {problem}")
+    return RunFailed(Reason.SCHEDULER_UNAVAILABLE, f"the scheduler at {address} does not answer: {problem}")
 
 
 def _one_line(error: BaseException) -> str:

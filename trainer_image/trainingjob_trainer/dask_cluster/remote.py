@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed import Client, Security
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
 from trainingjob_trainer.dask_cluster.loss import loss
 from trainingjob_trainer.dask_cluster.probe import Probe
@@ -69,7 +70,7 @@ class RemoteWorkers:
         """Raise `PoolLost` if the cluster is lost."""
         lost = loss(self.probe.snapshot(), self.scheduler_id)
         if lost is None and self.client.status in {"closing", "closed"}:
-            lost = PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed")
+            lost = PoolLost(Reason.SCHEDULER_LOST, "the connection to the Dask scheduler was closed")
         if lost is not None:
             raise lost
 
@@ -91,7 +92,7 @@ class RemoteWorkers:
         try:
             plugin = TablePlugin(ref, pack_store(ref), installed_versions())
         except TableTooLarge as error:
-            raise PoolLost("TableTooLarge", str(error)) from error
+            raise PoolLost(Reason.TABLE_TOO_LARGE, str(error)) from error
         try:
             self._bounded(lambda: self.client.register_plugin(plugin), tick, "did not take the table")
         except PoolLost:
@@ -119,14 +120,14 @@ class RemoteWorkers:
         ]
         if other:
             raise PoolLost(
-                "VersionMismatch", f"the Dask scheduler has {', '.join(other)}; use one image for all"
+                Reason.VERSION_MISMATCH, f"the Dask scheduler has {', '.join(other)}; use one image for all"
             )
         wrong = [
             f"{name} is {settings.get(name)}" for name, want in _WANTED.items() if settings.get(name) != want
         ]
         if wrong:
             raise PoolLost(
-                "SettingsMismatch",
+                Reason.SETTINGS_MISMATCH,
                 f"the Dask scheduler is not set for a search ({', '.join(wrong)}); "
                 "start it with `trainingjob scheduler`",
             )
@@ -161,7 +162,7 @@ class RemoteWorkers:
             tick()
             self.check()
             if time.monotonic() > end:
-                raise PoolLost("SchedulerLost", f"the Dask cluster {what} within {_SHIP_SECONDS:.0f} s")
+                raise PoolLost(Reason.SCHEDULER_LOST, f"the Dask cluster {what} within {_SHIP_SECONDS:.0f} s")
         return future.result()
 
 
@@ -183,12 +184,14 @@ def _refused(error: Exception) -> PoolLost:
     head, _, tail = text.partition("VersionMismatch: ")
     if tail or isinstance(error, (ImportError, AttributeError)):
         return PoolLost(
-            "VersionMismatch",
+            Reason.VERSION_MISMATCH,
             f"the Dask cluster has other packages than the trainer: {tail or text}; use one image for all"[
                 :400
             ],
         )
-    return PoolLost("SchedulerLost", f"the cluster refused the search: {head or type(error).__name__}"[:400])
+    return PoolLost(
+        Reason.SCHEDULER_LOST, f"the cluster refused the search: {head or type(error).__name__}"[:400]
+    )
 
 
 def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Scheduler, SchedulerPlugin, Security
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import read_scheduler_file
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.signals import stop_signals
@@ -109,7 +110,7 @@ async def _start(options: SchedulerOptions) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         cause = error.__cause__ or error
         text = f"cannot listen on {options.host}, port {options.port}: {cause}"
-        raise RunFailed("SchedulerNotStarted", text) from error
+        raise RunFailed(Reason.SCHEDULER_NOT_STARTED, text) from error
     _log.info("the scheduler listens on %s (%s)", scheduler.address, scheduler.id)
     if options.security is None and not _only_here(scheduler):
         _log.warning(
@@ -151,7 +152,7 @@ def _make_room(path: Path, security: Security | None) -> None:
         _log.info("removed %s, which a scheduler that is gone had left", path)
     else:
         text = f"{path} belongs to the scheduler at {address}, which is running: end it or name another file"
-        raise SpecInvalid("SchedulerFileInUse", text)
+        raise SpecInvalid(Reason.SCHEDULER_FILE_IN_USE, text)
 
 
 @contextlib.contextmanager
@@ -193,4 +194,4 @@ def _writable(path: Path) -> Iterator[None]:
         text = (
             f"the scheduler file {path} cannot be written: {error.strerror}; --scheduler-file names another"
         )
-        raise SpecInvalid("SchedulerFileUnwritable", text) from error
+        raise SpecInvalid(Reason.SCHEDULER_FILE_UNWRITABLE, text) from error

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import dask.config
 from distributed import Security
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 __all__ = ["CertificateFiles", "Role", "client_security", "role_security"]
@@ -53,7 +54,7 @@ def client_security(environment: Mapping[str, str]) -> Security | None:
     if all(_is_absent(value) for value in named.values()):
         places = ", ".join(str(value) for value in named.values())
         text = f"there is no Dask cluster for this run: none of its certificates is there ({places})"
-        raise RunFailed("SchedulerUnavailable", text)
+        raise RunFailed(Reason.SCHEDULER_UNAVAILABLE, text)
     return role_security("client", CertificateFiles(), environment)
 
 
@@ -146,4 +147,4 @@ def _variable(setting: str, above: str = _TLS) -> str:
 
 
 def _invalid(message: str) -> SpecInvalid:
-    return SpecInvalid("CertificatesInvalid", message)
+    return SpecInvalid(Reason.CERTIFICATES_INVALID, message)

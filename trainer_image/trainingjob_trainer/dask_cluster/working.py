@@ -17,6 +17,7 @@ import dask
 from distributed import Nanny, Security
 from distributed.utils import get_mp_context
 
+from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import own_host
 from trainingjob_trainer.dask_cluster.departure import DRAINED, IDLE, Departure
 from trainingjob_trainer.dask_cluster.probe import identity
@@ -154,7 +155,7 @@ class _Patience:
         now = time.monotonic()
         if now - self._since >= self._seconds:
             text = f"no scheduler to work for within {self._seconds:g} s (--wait-seconds): {problem}"
-            raise RunFailed("SchedulerUnavailable", text)
+            raise RunFailed(Reason.SCHEDULER_UNAVAILABLE, text)
         if now - self._said >= _SAY_SECONDS:
             self._said = now
             _log.info("waiting for the scheduler: %s", problem)
@@ -167,7 +168,7 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
         seen = await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
         if any(one.name == options.name for one in seen.workers):
             text = f"another worker is called {options.name} (--name), or this one has not been given up yet"
-            raise RunFailed("WorkerNameTaken", text)
+            raise RunFailed(Reason.WORKER_NAME_TAKEN, text)
         nanny = await _unless(stopped, _start(options, address))
     except TrainingError as error:
         patience.spend(error.message)
@@ -225,7 +226,7 @@ async def _start(options: WorkerOptions, address: str) -> "_Nanny":
             await nanny.close(timeout=_CLOSE_SECONDS)
         cause = error.__cause__ or error
         text = f"the scheduler at {address} did not take the worker: {cause}"
-        raise RunFailed("SchedulerUnavailable", text) from error
+        raise RunFailed(Reason.SCHEDULER_UNAVAILABLE, text) from error
     return nanny
 
 

@@ -4,6 +4,7 @@ import urllib.request
 
 import httpx
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
 from trainingjob_trainer.storage.retry import Again
@@ -73,7 +74,7 @@ class CheckedTransport(httpx.BaseTransport):
             addresses = look_up(host, self._resolve, allow_private=self._allow_private)
         except AddressRefused:
             raise SpecInvalid(
-                "AddressNotAllowed",
+                Reason.ADDRESS_NOT_ALLOWED,
                 f"spec.dataset.uri leads to the host {host}, whose address is not one of the internet; use "
                 "s3:// or pvc:// for data inside, or ask the administrator to allow hosts of private "
                 "networks (TRAININGJOB_ALLOW_PRIVATE_HTTPS=true; link-local addresses are never allowed)",

@@ -14,6 +14,7 @@ from typing import TextIO
 
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import Encoding
 from trainingjob_trainer.data.files import CHUNK, new_file, too_large
@@ -96,7 +97,7 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
         )
     except (ValueError, OverflowError) as error:
         raise DataError(
-            "DatasetFormatInvalid", f"the CSV file cannot be parsed ({error}); check its quotes"
+            Reason.DATASET_FORMAT_INVALID, f"the CSV file cannot be parsed ({error}); check its quotes"
         ) from error
     frame.columns = frame.columns.astype(str)
     check_row_count(len(frame), settings.max_rows)
@@ -112,10 +113,10 @@ def check_names(names: Sequence[str], limit: int) -> None:
         ``TooManyColumns``, ``DuplicateColumns``, or ``DatasetEmpty`` if there is no column.
     """
     if not names:
-        raise DataError("DatasetEmpty", "the table has no columns; write a header line and rows to it")
+        raise DataError(Reason.DATASET_EMPTY, "the table has no columns; write a header line and rows to it")
     if len(names) > limit:
         raise DataError(
-            "TooManyColumns",
+            Reason.TOO_MANY_COLUMNS,
             f"the table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
             "ask the administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
         )
@@ -126,7 +127,7 @@ def check_names(names: Sequence[str], limit: int) -> None:
         shown = " and ".join(f"{number:,}" for number in places[:2])
         more = f", and so have columns of {len(twice) - 1:,} other names" if len(twice) > 1 else ""
         raise DataError(
-            "DuplicateColumns", f"columns {shown} of the table have the same name{more}; rename them"
+            Reason.DUPLICATE_COLUMNS, f"columns {shown} of the table have the same name{more}; rename them"
         )
 
 
@@ -140,12 +141,12 @@ def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
     """
     if rows > limit:
         raise DataError(
-            "TooManyRows",
+            Reason.TOO_MANY_ROWS,
             f"the table has more rows than the limit of {limit:,}; train on a sample of the rows, or ask the "
             "administrator to raise the limit (TRAININGJOB_MAX_ROWS)",
         )
     if final and rows == 0:
-        raise DataError("DatasetEmpty", "the table has a header but no rows; add rows to it")
+        raise DataError(Reason.DATASET_EMPTY, "the table has a header but no rows; add rows to it")
 
 
 def _as_utf8(path: Path, encoding: str, *, limit: int) -> Path:
@@ -160,7 +161,7 @@ def _as_utf8(path: Path, encoding: str, *, limit: int) -> Path:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeError as error:
                 raise DataError(
-                    "EncodingInvalid",
+                    Reason.ENCODING_INVALID,
                     f"the CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error}); name "
                     "the encoding that it has, or leave the field out for UTF-8",
                 ) from error
@@ -176,7 +177,7 @@ def _check_no_json(head: str) -> None:
     """Refuse JSON lines and JSON arrays, which often carry the name of a CSV file."""
     if _JSON.match(head):
         raise DataError(
-            "DatasetFormatInvalid",
+            Reason.DATASET_FORMAT_INVALID,
             "the file holds JSON, not CSV; convert it with: "
             'pandas.read_json("data.json", lines=True).to_csv("data.csv", index=False) (lines=False for one '
             "array)",
@@ -194,7 +195,7 @@ def _check_encoding(path: Path) -> None:
             zero = chunk.find(b"\0")
             if zero >= 0:
                 raise DataError(
-                    "DatasetFormatInvalid",
+                    Reason.DATASET_FORMAT_INVALID,
                     f"the file holds a NUL byte at byte offset {offset + zero}, so it is not CSV text; give "
                     "the table as UTF-8 CSV (plain or gzip) or Parquet",
                 )
@@ -213,7 +214,7 @@ def _check_bom(head: bytes) -> None:
     for bom, name in _BOMS.items():
         if head.startswith(bom):
             raise DataError(
-                "EncodingInvalid",
+                Reason.ENCODING_INVALID,
                 f"the CSV file is {name} from byte offset 0, not UTF-8; set spec.dataset.csv.encoding to "
                 f"{name.lower()}, or convert it with: iconv -f {name} -t UTF-8",
             )
@@ -221,7 +222,7 @@ def _check_bom(head: bytes) -> None:
 
 def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
-        "EncodingInvalid",
+        Reason.ENCODING_INVALID,
         f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set "
         "spec.dataset.csv.encoding to the one it has, such as windows-1252 (Excel), or convert it with: "
         "iconv -f WINDOWS-1252 -t UTF-8",
@@ -244,7 +245,7 @@ def _lines(file: TextIO) -> Iterator[str]:
         number += 1
         if len(line) == _LINE_LIMIT:
             raise DataError(
-                "DatasetFormatInvalid",
+                Reason.DATASET_FORMAT_INVALID,
                 f"line {number} of the CSV file has {_LINE_LIMIT:,} characters or more",
             )
         yield line
@@ -261,7 +262,7 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[s
             begin = records.line_num + 1
     except CsvError as error:
         raise DataError(
-            "DatasetFormatInvalid", f"line {begin} of the CSV file: {error}; check its quotes"
+            Reason.DATASET_FORMAT_INVALID, f"line {begin} of the CSV file: {error}; check its quotes"
         ) from error
 
 
@@ -284,12 +285,12 @@ def _check_header(head: str, separator: str, max_columns: int) -> int:
         check_names([""] * (first.count(separator) + 1), max_columns)
     if len(first) == _HEAD:
         raise DataError(
-            "DatasetFormatInvalid", f"the CSV header has {_HEAD:,} characters or more; shorten it"
+            Reason.DATASET_FORMAT_INVALID, f"the CSV header has {_HEAD:,} characters or more; shorten it"
         )
     header = next((fields for _, fields in _records(io.StringIO(head, newline=""), separator)), [])
     if not any(name.strip() for name in header):
         raise DataError(
-            "DatasetEmpty", "the CSV file begins with no header line; write the columns' names to it"
+            Reason.DATASET_EMPTY, "the CSV file begins with no header line; write the columns' names to it"
         )
     check_names(header, max_columns)
     return len(header)
@@ -306,7 +307,7 @@ def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> 
             rows += 1
             if len(fields) != width:
                 raise DataError(
-                    "RaggedRows",
+                    Reason.RAGGED_ROWS,
                     f"line {line + skipped} of the CSV file has {len(fields)} field(s), its header has "
                     f"{width}; correct the line (a separator inside a value needs quotes around the value), "
                     f"or set spec.dataset.csv.separator if the separator is not {layout.separator!r}",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.assumptions import unreadable_finding
 from trainingjob_trainer.data.dates import parse_dates
@@ -91,7 +92,7 @@ def infer_feature_types(
             findings += found
     if all(kind is FeatureType.IGNORE for kind in types.values()):
         raise DataError(
-            "NoFeatures",
+            Reason.NO_FEATURES,
             "no column is left to learn from: all are constant, like identifiers, of an unsupported type, "
             "or ignored; give a type to one of them in spec.featureTypes",
         )
@@ -102,12 +103,12 @@ def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: 
     for name in asked:
         if name == target:
             raise SpecInvalid(
-                "UnknownColumn",
+                Reason.UNKNOWN_COLUMN,
                 f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out",
             )
         if name not in frame.columns:
             raise SpecInvalid(
-                "UnknownColumn",
+                Reason.UNKNOWN_COLUMN,
                 f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}",
             )
 
@@ -133,7 +134,7 @@ def _parsed(column: pd.Series, kind: FeatureType, reading: Reading) -> pd.Series
 
 def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
     return DataError(
-        "FeatureTypeImpossible",
+        Reason.FEATURE_TYPE_IMPOSSIBLE,
         f"spec.featureTypes: the column {column.name!r} cannot be {asked.value}, since {cause}; choose "
         "another type or leave it out",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from trainingjob_api import Reason
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.errors import DataError, RunFailed
 
@@ -68,14 +69,14 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
             size += len(chunk)
             if size > limit:
                 raise DataError(
-                    "DatasetTooLarge",
+                    Reason.DATASET_TOO_LARGE,
                     f"{uri} is larger than the limit of {human(limit)}; train on a sample of the rows, or "
                     "ask the administrator to raise the limit (TRAININGJOB_MAX_BYTES)",
                 )
             digest.update(chunk)
             file.write(chunk)
     if size == 0:
-        raise DataError("DatasetEmpty", f"{uri} is an empty file; write a header line and rows to it")
+        raise DataError(Reason.DATASET_EMPTY, f"{uri} is an empty file; write a header line and rows to it")
     return Fetched(path=path, sha256=digest.hexdigest(), size_bytes=size)
 
 
@@ -105,7 +106,7 @@ def new_file(path: Path) -> Iterator[_Scratch]:
 
 def _scratch_failed(error: OSError) -> RunFailed:
     return RunFailed(
-        "ScratchUnusable",
+        Reason.SCRATCH_UNUSABLE,
         f"the scratch disk cannot be written ({error.strerror}); give the trainer more ephemeral storage",
     )
 
@@ -135,14 +136,16 @@ def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
                     raise too_large(limit)
                 target.write(chunk)
     if size == 0:
-        raise DataError("DatasetEmpty", "the gzip file holds no bytes; write a header line and rows to it")
+        raise DataError(
+            Reason.DATASET_EMPTY, "the gzip file holds no bytes; write a header line and rows to it"
+        )
     return plain
 
 
 def too_large(limit: int) -> DataError:
     """Return the error of a dataset that is larger than *limit* (bytes) once decompressed."""
     return DataError(
-        "DecompressedTooLarge",
+        Reason.DECOMPRESSED_TOO_LARGE,
         f"the dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, "
         "or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )
@@ -167,7 +170,7 @@ def _members(blocks: Iterable[bytes]) -> Iterator[bytes]:
                 chunk = member.decompress(rest, CHUNK)
             except zlib.error as error:
                 raise DataError(
-                    "DatasetCorrupt", f"the gzip file is damaged ({error}); upload it again"
+                    Reason.DATASET_CORRUPT, f"the gzip file is damaged ({error}); upload it again"
                 ) from error
             if chunk:
                 size += len(chunk)
@@ -179,12 +182,12 @@ def _members(blocks: Iterable[bytes]) -> Iterator[bytes]:
                 members += 1
                 if members > _FREE_MEMBERS + size // _MEMBER_BYTES:
                     raise DataError(
-                        "DatasetCorrupt",
+                        Reason.DATASET_CORRUPT,
                         f"the gzip file has {members} members for {human(size)} of content; "
                         "compress it as one",
                     )
     if begun:
-        raise DataError("DatasetCorrupt", "the gzip file ends too early; upload it again")
+        raise DataError(Reason.DATASET_CORRUPT, "the gzip file ends too early; upload it again")
 
 
 def sniff(path: Path, asked: DatasetFormat) -> DatasetFormat:
@@ -200,17 +203,18 @@ def sniff(path: Path, asked: DatasetFormat) -> DatasetFormat:
     for magic, name in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(
-                "DatasetFormatInvalid", f"the dataset is {name}; give it as CSV (plain or gzip) or Parquet"
+                Reason.DATASET_FORMAT_INVALID,
+                f"the dataset is {name}; give it as CSV (plain or gzip) or Parquet",
             )
     is_parquet = head.startswith(_PARQUET)
     if asked is DatasetFormat.CSV and is_parquet:
         raise DataError(
-            "DatasetFormatInvalid",
+            Reason.DATASET_FORMAT_INVALID,
             "spec.dataset.format is csv, but the file is Parquet; set it to parquet or auto",
         )
     if asked is DatasetFormat.PARQUET and not is_parquet:
         raise DataError(
-            "DatasetFormatInvalid",
+            Reason.DATASET_FORMAT_INVALID,
             "spec.dataset.format is parquet, but the file does not start as Parquet does; set it to csv or "
             "auto",
         )

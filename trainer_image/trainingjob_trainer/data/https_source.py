@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import httpx
 
+from trainingjob_api import Reason
 from trainingjob_trainer.data.addresses import CheckedTransport
 from trainingjob_trainer.data.files import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
@@ -56,7 +57,7 @@ def https_chunks(
     """
     if not settings.allow_https:
         raise SpecInvalid(
-            "HttpsNotAllowed",
+            Reason.HTTPS_NOT_ALLOWED,
             "spec.dataset.uri: https:// datasets are switched off here; use s3:// or pvc://, or ask the "
             "administrator to allow them (TRAININGJOB_ALLOW_HTTPS=true)",
         )
@@ -72,7 +73,7 @@ def https_chunks(
             response = retry.call(lambda: _open(client, uri, settings))
         except Again as error:
             raise RunFailed(
-                "DatasetUnreachable",
+                Reason.DATASET_UNREACHABLE,
                 f"spec.dataset.uri: {_shown(uri)} cannot be downloaded ({error}); if this goes on, check the "
                 "address and the network policy",
             ) from error
@@ -81,7 +82,7 @@ def https_chunks(
             yield response.iter_raw(CHUNK)
         except httpx.HTTPError as error:
             raise RunFailed(
-                "DatasetUnreachable",
+                Reason.DATASET_UNREACHABLE,
                 f"the connection broke while {_shown(uri)} was downloaded ({type(error).__name__})",
             ) from error
         finally:
@@ -104,7 +105,7 @@ def _open(client: httpx.Client, uri: str, settings: TrainerSettings) -> httpx.Re
             raise _refused(response)
         url = _parse(str(response.url.join(_parse(response.headers["Location"]))))
     raise DataError(
-        "DatasetUnreachable", f"spec.dataset.uri redirects more than {_REDIRECTS} times; correct it"
+        Reason.DATASET_UNREACHABLE, f"spec.dataset.uri redirects more than {_REDIRECTS} times; correct it"
     )
 
 
@@ -112,19 +113,19 @@ def _parse(uri: str) -> httpx.URL:
     try:
         return httpx.URL(uri)
     except httpx.InvalidURL as error:
-        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}; correct it") from error
+        raise SpecInvalid(Reason.DATASET_URI_INVALID, f"spec.dataset.uri: {error}; correct it") from error
 
 
 def _check(url: httpx.URL, settings: TrainerSettings) -> None:
     if url.scheme != "https" or not url.host or url.userinfo:
         raise SpecInvalid(
-            "DatasetUriInvalid",
+            Reason.DATASET_URI_INVALID,
             f"spec.dataset.uri leads to {_shown(url)}; it must be https:// all the way, without user name or "
             "password",
         )
     if settings.allowed_endpoints and url.host not in settings.allowed_endpoints:
         raise SpecInvalid(
-            "EndpointNotAllowed",
+            Reason.ENDPOINT_NOT_ALLOWED,
             f"spec.dataset.uri leads to the host {url.host}, which is not among the allowed ones; use one of "
             f"{', '.join(settings.allowed_endpoints)}",
         )
@@ -134,18 +135,20 @@ def _refused(response: httpx.Response) -> Exception:
     shown, status = _shown(response.url), response.status_code
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         return DataError(
-            "DatasetNotFound", f"spec.dataset.uri: {shown} does not exist (status {status}); correct it"
+            Reason.DATASET_NOT_FOUND,
+            f"spec.dataset.uri: {shown} does not exist (status {status}); correct it",
         )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return DataError(
-            "CredentialsRefused",
+            Reason.CREDENTIALS_REFUSED,
             f"spec.dataset.uri: {shown} may not be read (status {status}); use an address that needs no "
             "login, or s3:// with credentials",
         )
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT} or response.is_server_error:
         return Again(f"status {status}")
     return DataError(
-        "DatasetUnreachable", f"spec.dataset.uri: {shown} answers with status {status}; correct the address"
+        Reason.DATASET_UNREACHABLE,
+        f"spec.dataset.uri: {shown} answers with status {status}; correct the address",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.data.csv_file import CsvLayout, read_csv
@@ -113,7 +114,7 @@ def _check_pin(dataset: Dataset, sha256: str) -> None:
     pin = dataset.sha256
     if pin is not None and pin.lower() != sha256:
         raise DataError(
-            "DigestMismatch",
+            Reason.DIGEST_MISMATCH,
             f"spec.dataset.sha256 is {pin.lower()}, but {public_uri(dataset.uri)} has {sha256}: the file has "
             "changed; restore it, or put the new digest into the spec after checking the file",
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
+from trainingjob_api import Reason
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.suitability import bounded, check_target
 from trainingjob_trainer.errors import SpecInvalid
@@ -119,7 +120,7 @@ def metric_task(name: str) -> Task:
     if name not in get_scorer_names():
         nearest = _by_likeness(name, get_scorer_names())
         raise SpecInvalid(
-            "UnknownMetric",
+            Reason.UNKNOWN_METRIC,
             f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? All scorers: "
             f"{', '.join(nearest)}",
         )
@@ -190,7 +191,7 @@ def resolve_metric(
         raise _does_not_fit(name, asked, task, classes)
     if name in _NO_POSITIVE_LABEL and classes is not None and positive_label == classes[0]:
         raise SpecInvalid(
-            "MetricDoesNotFit",
+            Reason.METRIC_DOES_NOT_FIT,
             f"spec.metric: {name!r} always takes {str(classes[1])!r} for the positive label, which is "
             f"{str(positive_label)!r} here; set spec.positiveLabel, or choose another metric, such as "
             "'balanced_accuracy'",
@@ -212,7 +213,7 @@ def _does_not_fit(name: str, asked: Task, task: Task, classes: Sequence[Any] | N
             f"needs {'exactly two' if few else 'more than two'} classes, the target has {len(classes or ())}"
         )
     return SpecInvalid(
-        "MetricDoesNotFit",
+        Reason.METRIC_DOES_NOT_FIT,
         f"spec.metric: {name!r} {cause}; did you mean {fitting[0]!r}? Those that fit: {', '.join(fitting)}",
     )
 

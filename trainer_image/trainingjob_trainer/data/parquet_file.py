@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainingjob_api import Reason
 from trainingjob_trainer.data.csv_file import check_names, check_row_count
 from trainingjob_trainer.data.files import human
 from trainingjob_trainer.errors import DataError
@@ -37,7 +38,7 @@ def read_parquet(path: Path, settings: TrainerSettings) -> tuple[pd.DataFrame, t
     except (pa.ArrowException, OSError) as error:
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
-            "DatasetCorrupt", f"the Parquet file cannot be read ({cause}); write it again"
+            Reason.DATASET_CORRUPT, f"the Parquet file cannot be read ({cause}); write it again"
         ) from error
     # pandas parses its own note of the table even where that is to be ignored.
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas(ignore_metadata=True)
@@ -82,7 +83,7 @@ def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -
 
 def _too_large(limit: int) -> DataError:
     return DataError(
-        "DecompressedTooLarge",
+        Reason.DECOMPRESSED_TOO_LARGE,
         f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of "
         "the rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
     )

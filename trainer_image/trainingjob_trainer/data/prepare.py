@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.data.assumptions import describe_layout
@@ -143,10 +144,10 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         If the job asks for a metric, label or column that does not fit the table.
     """
     target_name = run.target_column
-    find_column(table.frame, target_name, "spec.targetColumn", "TargetColumnMissing")
+    find_column(table.frame, target_name, "spec.targetColumn", Reason.TARGET_COLUMN_MISSING)
     roles = _roles(run)
     for name, role in roles.items():
-        find_column(table.frame, name, role, "ValidationColumnMissing")
+        find_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
     columns, target_reading = _read(table, run)
     rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
@@ -239,7 +240,7 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
         keep &= timed
         if not keep.any():
             raise DataError(
-                "TimeColumnUnreadable",
+                Reason.TIME_COLUMN_UNREADABLE,
                 f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a "
                 "number; choose another column, or strategy kfold",
             )

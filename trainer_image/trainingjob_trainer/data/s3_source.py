@@ -6,6 +6,7 @@ from typing import Any
 
 from minio.error import S3Error
 
+from trainingjob_api import Reason
 from trainingjob_api.spec import Dataset
 from trainingjob_api.uris import parse_uri
 from trainingjob_trainer.data.files import CHUNK
@@ -58,14 +59,14 @@ def s3_chunks(
     """
     _, bucket, key = parse_uri(dataset.uri)
     if not bucket or not key:
-        raise SpecInvalid("DatasetUriInvalid", "spec.dataset.uri must be s3://bucket/key; correct it")
+        raise SpecInvalid(Reason.DATASET_URI_INVALID, "spec.dataset.uri must be s3://bucket/key; correct it")
     endpoint = endpoint_of(dataset.endpoint, settings)
     client = connect(dataset, settings)
     try:
         response = retry.call(lambda: _get(client, bucket, key, endpoint))
     except Again as error:
         raise RunFailed(
-            "DatasetUnreachable",
+            Reason.DATASET_UNREACHABLE,
             f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); if this goes on, "
             "check the endpoint and the network policy",
         ) from None
@@ -73,7 +74,7 @@ def s3_chunks(
         yield response.stream(CHUNK)
     except S3_FAILURES as error:
         raise RunFailed(
-            "DatasetUnreachable", f"the connection broke while {dataset.uri} was read ({brief(error)})"
+            Reason.DATASET_UNREACHABLE, f"the connection broke while {dataset.uri} was read ({brief(error)})"
         ) from None
     finally:
         response.close()
@@ -86,7 +87,7 @@ def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
     except S3_FAILURES as error:
         if isinstance(error, S3Error) and error.code == "NoSuchKey":
             raise DataError(
-                "DatasetNotFound",
+                Reason.DATASET_NOT_FOUND,
                 f"spec.dataset.uri: bucket {bucket!r} at {endpoint} holds no object {key!r}; correct the key",
             ) from None
         failure = s3_failure(error, field="spec.dataset", bucket=bucket, endpoint=endpoint)
@@ -94,14 +95,14 @@ def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
             raise failure from error
         if not may_pass(error):
             raise DataError(
-                "DatasetUnreachable",
+                Reason.DATASET_UNREACHABLE,
                 f"spec.dataset.uri: {endpoint} answers {brief(error)} for {key!r} in bucket {bucket!r}; "
                 "correct the address",
             ) from None
         raise Again(brief(error)) from None
     except ValueError:  # the client checks names before it asks, and what it is answered
         raise SpecInvalid(
-            "DatasetUriInvalid",
+            Reason.DATASET_URI_INVALID,
             f"spec.dataset.uri: bucket {bucket!r} and key {key!r} are not names that S3 takes, or {endpoint} "
             "does not answer as S3 does; correct it",
         ) from None

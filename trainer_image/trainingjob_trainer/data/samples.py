@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from sklearn import datasets
 
+from trainingjob_api import Reason
 from trainingjob_trainer.data.messy import messy_churn, messy_prices
 from trainingjob_trainer.errors import SpecInvalid
 
@@ -63,7 +64,7 @@ def make_sample(name: str) -> Sample:
         nearest = get_close_matches(name, SAMPLES, n=1, cutoff=0.0)
         others = [other for other in SAMPLES if other not in nearest]
         raise SpecInvalid(
-            "UnknownSample",
+            Reason.UNKNOWN_SAMPLE,
             f"spec.dataset.uri: there is no sample {name!r}; use {', '.join([*nearest, *others])}",
         )
     frame = make()

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
+from trainingjob_api import Reason
 from trainingjob_api.spec import Dataset
 from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.data.files import CHUNK
@@ -34,7 +35,7 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
     try:
         place = parse_uri(dataset.uri)
     except ValueError as error:
-        raise SpecInvalid("DatasetUriInvalid", f"spec.dataset.uri: {error}") from error
+        raise SpecInvalid(Reason.DATASET_URI_INVALID, f"spec.dataset.uri: {error}") from error
     match place.scheme:
         case "file":
             return _file_chunks(Path(unquote(dataset.uri.removeprefix("file://"))), dataset.uri)
@@ -45,10 +46,12 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
         case "https":
             return https_chunks(dataset.uri, settings)
         case "http":
-            raise SpecInvalid("DatasetUriInvalid", "spec.dataset.uri: http:// is not encrypted; use https://")
+            raise SpecInvalid(
+                Reason.DATASET_URI_INVALID, "spec.dataset.uri: http:// is not encrypted; use https://"
+            )
         case _:
             raise SpecInvalid(
-                "DatasetUriInvalid",
+                Reason.DATASET_URI_INVALID,
                 f"spec.dataset.uri {dataset.uri!r} has none of the schemes file://, pvc://, s3://, https://, sample://",
             )
 
@@ -59,7 +62,7 @@ def _claim_path(place: Place, root: Path) -> Path:
     path = (base / inside).resolve()
     if not claim or not inside or base.parent != root.resolve() or not path.is_relative_to(base):
         raise SpecInvalid(
-            "DatasetUriInvalid",
+            Reason.DATASET_URI_INVALID,
             "spec.dataset.uri must be pvc://claim/path, with a path that stays inside the claim",
         )
     return path
@@ -69,13 +72,15 @@ def _claim_path(place: Place, root: Path) -> Path:
 def _file_chunks(path: Path, uri: str) -> Iterator[Iterator[bytes]]:
     try:
         if not path.exists():
-            raise DataError("DatasetNotFound", f"{uri} does not exist; correct spec.dataset.uri")
+            raise DataError(Reason.DATASET_NOT_FOUND, f"{uri} does not exist; correct spec.dataset.uri")
         if not path.is_file():
-            raise DataError("DatasetNotFound", f"{uri} is not a regular file; name a CSV or Parquet file")
+            raise DataError(
+                Reason.DATASET_NOT_FOUND, f"{uri} is not a regular file; name a CSV or Parquet file"
+            )
         with path.open("rb") as file:
             yield iter(lambda: file.read(CHUNK), b"")
     except OSError as error:
         raise DataError(
-            "DatasetUnreadable",
+            Reason.DATASET_UNREADABLE,
             f"{uri} cannot be read ({error.strerror}); check the file and its permissions",
         ) from error

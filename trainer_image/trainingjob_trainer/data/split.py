@@ -14,6 +14,7 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 
+from trainingjob_api import Reason
 from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.errors import DataError
 
@@ -119,7 +120,7 @@ def split_by_group(
     count = len(np.unique(groups))
     if count <= _LEAST:
         raise DataError(
-            "TooFewGroups",
+            Reason.TOO_FEW_GROUPS,
             f"spec.validation.groupColumn: the column has {count} group(s), but hold-out and two folds need "
             "at least three; choose another column, or strategy kfold",
         )
@@ -213,14 +214,14 @@ def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None
             shown = ", ".join(f"{classes.names[i]} ({total[i]} in all)" for i in small[:_SHOWN])
             more = f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else ""
             raise DataError(
-                "ClassTooSmall",
+                Reason.CLASS_TOO_SMALL,
                 f"spec.targetColumn: {len(small)} of {len(total)} classes have fewer than two rows outside "
                 f"the hold-out: {shown}{more}; add rows, merge or remove these classes, or set spec.task to "
                 "regression if the target is a quantity",
             )
     if len(holdout) == 0 or len(train) < 2 * _LEAST:
         raise DataError(
-            "TooFewRows",
+            Reason.TOO_FEW_ROWS,
             f"{len(train) + len(holdout)} row(s) with a target are too few to set a hold-out aside and cut "
             "folds; add rows",
         )
@@ -259,7 +260,7 @@ def _whole_folds(
             message = "some folds do not hold every class, so that their scores say less; see spec.validation"
             return parts, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
     raise DataError(
-        "FoldsSingleClass",
+        Reason.FOLDS_SINGLE_CLASS,
         "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
         "choose another groupColumn or timeColumn, or strategy kfold",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainingjob_api import Reason
 from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
@@ -203,7 +204,7 @@ def _check_numbers(name: str, target: np.ndarray, split: Split) -> Iterator[str]
 
 def _out_of_range(name: str, defined: str, have: str, count: int) -> DataError:
     return DataError(
-        "TargetOutOfRange",
+        Reason.TARGET_OUT_OF_RANGE,
         f"spec.metric: {name!r} is defined for {defined}, but {count:,} row(s) have {have}; choose another "
         "metric, such as 'neg_mean_absolute_error', or leave these rows out",
     )
@@ -258,7 +259,7 @@ def _absent(classes: Classes, rows: np.ndarray) -> str:
 
 def _undefined(name: str, what: str, why: str) -> SpecInvalid:
     return SpecInvalid(
-        "MetricDoesNotFit",
+        Reason.METRIC_DOES_NOT_FIT,
         f"spec.metric: {name!r} is not defined here, since {what} {why}; choose another metric, or another "
         "spec.validation",
     )

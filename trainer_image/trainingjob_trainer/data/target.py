@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.assumptions import long_codes_finding, quoted, zeros_finding
 from trainingjob_trainer.data.columns import (
@@ -74,7 +75,7 @@ class Labels:
     findings: tuple[Finding, ...]
 
 
-def find_column(frame: pd.DataFrame, name: str, field: str, reason: str) -> pd.Series:
+def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> pd.Series:
     """Return the column *name* that *field* of the spec asks for.
 
     Raises
@@ -147,7 +148,7 @@ def _as_numbers(
     if len(unknown):
         listed = ", ".join(repr(text) for text in unknown.value_counts().index[:_SHOWN])
         raise DataError(
-            "TargetNotNumeric",
+            Reason.TARGET_NOT_NUMERIC,
             f"spec.targetColumn: {len(unknown):,} of {len(column):,} values of {column.name!r} are no "
             f"numbers: {quoted(unknown)}; correct or empty them, or leave these rows out with "
             f"spec.dataset.csv.missingValues: [{listed}]; if they are labels, set spec.task to "
@@ -232,7 +233,7 @@ def usable_rows(column: pd.Series) -> np.ndarray:
         usable &= ~np.isinf(column.to_numpy(dtype="float64", na_value=np.nan))
     if not usable.any():
         raise DataError(
-            "TargetAllMissing",
+            Reason.TARGET_ALL_MISSING,
             f"spec.targetColumn: the column {column.name!r} has no value in any row; name another column, or "
             "fill it",
         )
@@ -264,7 +265,7 @@ def read_numbers(column: pd.Series) -> np.ndarray:
             repr(str(value)[:40]) for value in bad.astype("str").value_counts().index[:_SHOWN]
         )
         raise DataError(
-            "TargetNotNumeric",
+            Reason.TARGET_NOT_NUMERIC,
             f"spec.targetColumn: regression needs numbers, but {len(bad):,} of {len(column):,} values of "
             f"{column.name!r} are none, such as {examples}; correct or empty them, or set spec.task to "
             "classification",
@@ -272,7 +273,7 @@ def read_numbers(column: pd.Series) -> np.ndarray:
     values: np.ndarray = numbers.to_numpy(dtype="float64", copy=True)
     if len(np.unique(values)) == 1:
         raise DataError(
-            "TargetConstant",
+            Reason.TARGET_CONSTANT,
             f"spec.targetColumn: every value of {column.name!r} is {values[0]:g}, so there is nothing to "
             "learn; name another column",
         )
@@ -294,7 +295,7 @@ def read_labels(column: pd.Series) -> Labels:
     classes, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(classes) == 1:
         raise DataError(
-            "TargetSingleClass",
+            Reason.TARGET_SINGLE_CLASS,
             f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a "
             "classifier needs at least two labels",
         )
@@ -367,7 +368,7 @@ def _match_label(classes: tuple[Any, ...], asked: str) -> Any:
     nearest = get_close_matches(asked, known, n=1, cutoff=0.0)
     ordered = [*nearest, *(label for label in known if label not in nearest)]
     raise SpecInvalid(
-        "PositiveLabelUnknown",
+        Reason.POSITIVE_LABEL_UNKNOWN,
         f"spec.positiveLabel {asked!r} is not a label of the target; its labels are "
         f"{', '.join(repr(label) for label in ordered)}",
     )

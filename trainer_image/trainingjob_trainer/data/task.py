@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from trainingjob_api import Reason
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
 from trainingjob_trainer.data.metric import metric_task
@@ -61,13 +62,13 @@ def _check_type(column: pd.Series) -> None:
         "bytes",
     }:
         raise DataError(
-            "TargetTypeUnsupported",
+            Reason.TARGET_TYPE_UNSUPPORTED,
             f"spec.targetColumn: the column {column.name!r} holds values of type {kind}; give a target of "
             "numbers, text or booleans",
         )
     if column.dtype == object and column.map(lambda value: not np.isscalar(value)).all():
         raise DataError(
-            "TargetTypeUnsupported",
+            Reason.TARGET_TYPE_UNSUPPORTED,
             f"spec.targetColumn: the column {column.name!r} holds nested values; give a target of numbers, "
             "text or booleans",
         )

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.report.board import Summarize, one_line
@@ -77,7 +78,7 @@ def write_artifacts(
         files.append(_write_page(folder, documents, data))
     except OSError as error:
         raise RunFailed(
-            "ArtifactsNotWritten", f"{error.filename or folder} cannot be written: {error.strerror}"
+            Reason.ARTIFACTS_NOT_WRITTEN, f"{error.filename or folder} cannot be written: {error.strerror}"
         ) from error
     return files
 
@@ -140,13 +141,14 @@ def render_from_folder(folder: Path) -> Path:
             documents[name] = read_json(folder / name)
         except (OSError, ValueError) as error:
             raise RunFailed(
-                "ReportNotPossible",
+                Reason.REPORT_NOT_POSSIBLE,
                 f"{folder / name} cannot be read ({error}); name the folder of a finished run",
             ) from error
         version = str(documents[name].get("schemaVersion"))
         if version.split(".", maxsplit=1)[0] != SCHEMA_VERSION.split(".")[0]:
             raise RunFailed(
-                "ReportNotPossible", f"{folder / name} is of schema version {version}, not {SCHEMA_VERSION}"
+                Reason.REPORT_NOT_POSSIBLE,
+                f"{folder / name} is of schema version {version}, not {SCHEMA_VERSION}",
             )
     try:
         page = render_html(
@@ -157,4 +159,4 @@ def render_from_folder(folder: Path) -> Path:
         )
         return write_text(_page_path(folder, page), page)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise RunFailed("ReportNotPossible", f"{folder} holds no complete report: {error}") from error
+        raise RunFailed(Reason.REPORT_NOT_POSSIBLE, f"{folder} holds no complete report: {error}") from error

@@ -20,6 +20,7 @@ from typing import Any
 from distributed import Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
+from trainingjob_api import Reason
 from trainingjob_trainer.search.cluster import call_packed, pack_call
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Answer, Completion, Line, PoolLost, Task, WorkerSource, answer_of
@@ -201,7 +202,10 @@ class TaskPool:
         try:
             return self._source.client.submit(function, *arguments, **how)
         except ClosedClientError as error:
-            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was closed") from error
+            raise PoolLost(
+                Reason.SCHEDULER_LOST,
+                "the connection to the Dask scheduler was closed",
+            ) from error
 
     def _settle(self, address: str, task: Task, answer: Answer) -> list[Completion]:
         line, error = self._line(address), answer.error
@@ -213,7 +217,7 @@ class TaskPool:
             return [self._end(line, task, value=answer.value)]
         if self._source.remote and isinstance(error, FutureCancelledError):
             # A client that loses its scheduler cancels every future: nobody's worker died of anything.
-            raise PoolLost("SchedulerLost", "the connection to the Dask scheduler was lost")
+            raise PoolLost(Reason.SCHEDULER_LOST, "the connection to the Dask scheduler was lost")
         if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
             return self._bury(address, "the worker died")
         return [self._end(line, task, error=describe_error(error))]
@@ -282,7 +286,7 @@ class TaskPool:
         live, leaving = self._source.live(), set(self._source.leaving())
         self._empty_since = None if live else self._empty_since or now
         if self._empty_since is not None and now - self._empty_since > _GONE_SECONDS:
-            raise PoolLost("WorkersLost", f"no worker for {_GONE_SECONDS:.0f} s")
+            raise PoolLost(Reason.WORKERS_LOST, f"no worker for {_GONE_SECONDS:.0f} s")
         out: list[Completion] = []
         for address, line in list(self._lines.items()):
             line.drained = line.drained or address in leaving

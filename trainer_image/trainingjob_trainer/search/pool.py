@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from distributed import Client, Future
 from distributed.client import FutureCancelledError
 
+from trainingjob_api import Reason
 from trainingjob_trainer.search.limits import TaskLimit, describe_error
 
 __all__ = [
@@ -38,7 +39,7 @@ class PoolLost(Exception):  # noqa: N818 - the name says what happened
         In words.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -14,6 +14,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.preprocessing import FunctionTransformer
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import BY_KIND, META, Kind
 
@@ -194,6 +195,6 @@ def entry(name: str) -> Entry:
     found = CATALOGUE.get(name)
     if found is None:
         raise SpecInvalid(
-            "UnknownEstimator", f"The estimator {name!r:.80} is not allowed. {nearest(name, CATALOGUE)}"
+            Reason.UNKNOWN_ESTIMATOR, f"The estimator {name!r:.80} is not allowed. {nearest(name, CATALOGUE)}"
         )
     return found

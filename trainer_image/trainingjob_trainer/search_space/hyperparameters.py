@@ -6,6 +6,7 @@ from typing import Any
 
 from ConfigSpace import Categorical, Float, Integer
 
+from trainingjob_api import Reason
 from trainingjob_api.search_space import ChoiceValues, Range
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import Entry, nearest
@@ -70,7 +71,9 @@ def hyperparameter_space(found: Entry, given: Mapping[str, Any]) -> tuple[Any, R
     for name, value in sorted(given.items()):
         if name not in found.hyperparameters:
             known = f"{found.name} has no hyperparameter {name!r:.80} that may be set."
-            raise SpecInvalid("UnknownHyperparameter", f"{known} {nearest(name, found.hyperparameters)}")
+            raise SpecInvalid(
+                Reason.UNKNOWN_HYPERPARAMETER, f"{known} {nearest(name, found.hyperparameters)}"
+            )
         if isinstance(value, Range):
             for bound in (value.low, value.high):
                 check_value(found, name, int(bound) if value.integer else float(bound))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sklearn.metrics import get_scorer_names
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, Kind, nearest
 from trainingjob_trainer.search_space.values import FUNCTIONS
@@ -119,18 +120,18 @@ def check_described(found: Entry, params: Mapping[str, Any]) -> None:
             _check_hyperparameter(found, name, value)
         elif name not in found.parameters or (name not in _OWN and name != found.slot):
             raise SpecInvalid(
-                "UnknownHyperparameter",
+                Reason.UNKNOWN_HYPERPARAMETER,
                 f"{found.name} has no parameter {name!r:.80} that may be set. "
                 f"{nearest(name, found.hyperparameters)}",
             )
         elif not (_is_estimator(value) if name == found.slot else _OWN[name](value)):
-            raise SpecInvalid("UnknownValue", f"{found.name}: {name}={value!r:.60} is not allowed.")
+            raise SpecInvalid(Reason.UNKNOWN_VALUE, f"{found.name}: {name}={value!r:.60} is not allowed.")
 
 
 def invalid(found: Entry, name: str, value: Any, cause: str) -> SpecInvalid:
     """Return the error for a value that an estimator refuses."""
     return SpecInvalid(
-        "InvalidHyperparameter", f"{found.name}: {name}={value!r:.60} is not accepted: {cause:.300}."
+        Reason.INVALID_HYPERPARAMETER, f"{found.name}: {name}={value!r:.60} is not accepted: {cause:.300}."
     )
 
 
@@ -165,7 +166,7 @@ def _check_hyperparameter(found: Entry, name: str, value: Any) -> None:
         return
     _check_text(found, name, value)
     if not (_is_plain(value) or (name in FUNCTION_PARAMETERS and _is_function(value))):
-        raise SpecInvalid("UnknownValue", f"{found.name}: {name}={value!r:.60} is not allowed.")
+        raise SpecInvalid(Reason.UNKNOWN_VALUE, f"{found.name}: {name}={value!r:.60} is not allowed.")
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

@@ -15,6 +15,7 @@ from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import defaults, entry
 from trainingjob_trainer.search_space.parameter_checks import check_described
@@ -77,7 +78,7 @@ def describe(estimator: Any) -> PipelineSpec:
     found = entry(type(estimator).__name__)
     if found.cls is not type(estimator):
         raise SpecInvalid(
-            "UnknownEstimator", f"{type(estimator).__qualname__} is not the class of that name."
+            Reason.UNKNOWN_ESTIMATOR, f"{type(estimator).__qualname__} is not the class of that name."
         )
     return leaf(found.name, **_changed(estimator))
 
@@ -86,7 +87,7 @@ def _describe_columns(member: tuple[str, Any, Any]) -> PipelineSpec:
     _, estimator, columns = member
     if not isinstance(columns, make_column_selector):
         raise SpecInvalid(
-            "UnknownEstimator", "A ColumnTransformer is described only with a pattern of columns."
+            Reason.UNKNOWN_ESTIMATOR, "A ColumnTransformer is described only with a pattern of columns."
         )
     return {"pattern": columns.pattern, "estimator": describe(estimator)}
 
@@ -136,9 +137,9 @@ def build(spec: PipelineSpec) -> Any:
 
 def _build(spec: PipelineSpec, depth: int) -> Any:
     if depth > _MAX_DEPTH:
-        raise SpecInvalid("PipelineTooDeep", f"A pipeline is nested more than {_MAX_DEPTH} deep.")
+        raise SpecInvalid(Reason.PIPELINE_TOO_DEEP, f"A pipeline is nested more than {_MAX_DEPTH} deep.")
     if not isinstance(spec, dict) or not isinstance(spec.get("class"), str):
-        raise SpecInvalid("UnknownValue", "A pipeline's description is not an object with a class.")
+        raise SpecInvalid(Reason.UNKNOWN_VALUE, "A pipeline's description is not an object with a class.")
     match spec:
         case {"class": "passthrough", **rest} if not rest:
             return "passthrough"
@@ -159,14 +160,14 @@ def _build(spec: PipelineSpec, depth: int) -> Any:
         case {"class": str(name), **rest} if name not in _COMPOSITES and set(rest) <= {"params"}:
             return _build_leaf(name, rest.get("params", {}), depth)
     raise SpecInvalid(
-        "UnknownValue", f"A pipeline's description has a {spec['class']!r:.80} of the wrong form."
+        Reason.UNKNOWN_VALUE, f"A pipeline's description has a {spec['class']!r:.80} of the wrong form."
     )
 
 
 def _build_leaf(name: str, params: Any, depth: int) -> Any:
     found = entry(name)
     if not isinstance(params, dict):
-        raise SpecInvalid("UnknownValue", f"The parameters of {name} are not an object.")
+        raise SpecInvalid(Reason.UNKNOWN_VALUE, f"The parameters of {name} are not an object.")
     check_described(found, params)
     made = found.cls(
         **{key: decode_value(item, lambda s: _build(s, depth + 1)) for key, item in params.items()}
@@ -176,7 +177,7 @@ def _build_leaf(name: str, params: Any, depth: int) -> Any:
             made._validate_params()  # noqa: SLF001 - fit() would call it too, after the first use of some
         except (ValueError, TypeError) as error:
             cause = " ".join(str(error).split())
-            raise SpecInvalid("InvalidHyperparameter", f"{name} is refused: {cause:.300}") from error
+            raise SpecInvalid(Reason.INVALID_HYPERPARAMETER, f"{name} is refused: {cause:.300}") from error
     return made
 
 
@@ -186,7 +187,7 @@ def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]
             not rest and _FEATURE_SET.fullmatch(pattern)
         ):
             return f"columns-{number}", _build(spec, depth + 1), make_column_selector(pattern=pattern)
-    raise SpecInvalid("UnknownValue", "A ColumnTransformer's member needs a pattern and an estimator.")
+    raise SpecInvalid(Reason.UNKNOWN_VALUE, "A ColumnTransformer's member needs a pattern and an estimator.")
 
 
 def _named(parts: list[Any]) -> list[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from tpot.config.get_configspace import GROUPNAMES, STRING_TO_CLASS
 from tpot.config.template_search_spaces import get_template_search_spaces
 from tpot.search_spaces.nodes.estimator_node import EstimatorNode
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.catalogue import CATALOGUE, Kind, nearest
 from trainingjob_trainer.search_space.context import SpaceContext
@@ -69,7 +70,7 @@ def preset_space(name: str, context: SpaceContext) -> Any:
     known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
     if name not in known:
         raise SpecInvalid(
-            "UnknownPreset", f"The search space {name!r:.80} is unknown. {nearest(name, known)}"
+            Reason.UNKNOWN_PRESET, f"The search space {name!r:.80} is unknown. {nearest(name, known)}"
         )
     return named_space([name], context, predicts=True)
 
@@ -133,24 +134,24 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
     """Return *name* if it may stand at its place."""
     shown = f"{name} (of the group {group})" if group else name
     if name in EXCLUDED:
-        raise SpecInvalid("UnknownEstimator", f"{shown} is not allowed: {EXCLUDED[name]}.")
+        raise SpecInvalid(Reason.UNKNOWN_ESTIMATOR, f"{shown} is not allowed: {EXCLUDED[name]}.")
     kind = kind_of(name)
     if kind is None:
         known = {*CATALOGUE, *REPLACED, *_WRAPPED, *GROUPNAMES}
         raise SpecInvalid(
-            "UnknownEstimator", f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}"
+            Reason.UNKNOWN_ESTIMATOR, f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}"
         )
     wanted = Kind.CLASSIFIER if context.classification else Kind.REGRESSOR
     if predicts and kind is not wanted:
         raise SpecInvalid(
-            "WrongStep", f"{shown} is a {kind}; the last step of a {context.task} is a {wanted}."
+            Reason.WRONG_STEP, f"{shown} is a {kind}; the last step of a {context.task} is a {wanted}."
         )
     if not predicts and kind in {Kind.CLASSIFIER, Kind.REGRESSOR}:
         raise SpecInvalid(
-            "WrongStep", f"{shown} is a {kind}; only the last step, or a wrapper's inner one, may be."
+            Reason.WRONG_STEP, f"{shown} is a {kind}; only the last step, or a wrapper's inner one, may be."
         )
     if _WRAPPED.get(name, context.task) != context.task:
-        raise SpecInvalid("WrongStep", f"{shown} does not fit a {context.task}.")
+        raise SpecInvalid(Reason.WRONG_STEP, f"{shown} does not fit a {context.task}.")
     return name
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
+from trainingjob_api import Reason
 from trainingjob_api.errors import SpecError
 from trainingjob_api.search_space import (
     ChoiceNode,
@@ -54,7 +55,7 @@ class _Place:
         return replace(self, path=f"{self.path}.{part}", **changes)
 
     def wrong(self, cause: str) -> SpecInvalid:
-        return SpecInvalid("WrongStep", f"{self.path}: {cause}")
+        return SpecInvalid(Reason.WRONG_STEP, f"{self.path}: {cause}")
 
 
 _NEEDS_INNER: Final = {"RFE", "SelectFromModel"}
@@ -80,7 +81,7 @@ def read_tree(tree: Any, source: str) -> SpaceNode:
     try:
         return parse_tree(tree, field=source)
     except SpecError as error:
-        raise SpecInvalid("InvalidSearchSpace", str(error)) from error
+        raise SpecInvalid(Reason.INVALID_SEARCH_SPACE, str(error)) from error
 
 
 def has_feature_sets(node: SpaceNode) -> bool:
@@ -195,7 +196,7 @@ class _Compiler:
             for column in columns:
                 if column not in self.context.columns:
                     raise SpecInvalid(
-                        "UnknownColumn",
+                        Reason.UNKNOWN_COLUMN,
                         f"{place.path}.sets.{name}: the table has no feature column {column!r:.80}. "
                         f"{nearest(column, self.context.columns)}",
                     )

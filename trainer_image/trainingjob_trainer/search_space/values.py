@@ -18,6 +18,7 @@ from sklearn.feature_selection import (
     mutual_info_regression,
 )
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["FUNCTIONS", "JsonValue", "decode_value", "encode_value", "function_named"]
@@ -132,5 +133,6 @@ def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
         case {"$estimator": dict() as spec, **rest} if not rest:
             return nested(spec)
     raise SpecInvalid(
-        "UnknownValue", f"A pipeline's description holds the value {value!r:.100}, which is not allowed."
+        Reason.UNKNOWN_VALUE,
+        f"A pipeline's description holds the value {value!r:.100}, which is not allowed.",
     )

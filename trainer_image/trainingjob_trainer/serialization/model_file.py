@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed
 
 __all__ = ["save_model"]
@@ -46,5 +47,5 @@ def save_model(model: Any, path: Path) -> None:
     except (OSError, pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         partial.unlink(missing_ok=True)
         raise RunFailed(
-            "ModelNotSaved", f"{path.name} could not be written: {type(error).__name__}: {error}"
+            Reason.MODEL_NOT_SAVED, f"{path.name} could not be written: {type(error).__name__}: {error}"
         ) from error

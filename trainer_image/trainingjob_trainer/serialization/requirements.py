@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed
 
 __all__ = ["modules_of", "requirements_for", "requirements_text"]
@@ -55,7 +56,7 @@ def modules_of(path: Path) -> frozenset[str]:
                 return frozenset(_modules(plain))
     except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error) as error:
         raise RunFailed(
-            "ModelUnreadable", f"{path.name} is not a pickle that can be examined: {error}"
+            Reason.MODEL_UNREADABLE, f"{path.name} is not a pickle that can be examined: {error}"
         ) from error
 
 
@@ -122,7 +123,7 @@ def requirements_for(path: Path) -> list[str]:
     banned = sorted(t for t in tops if t in _FORBIDDEN or t.startswith(_FORBIDDEN_PREFIX))
     if banned:
         raise RunFailed(
-            "ModelNotPortable",
+            Reason.MODEL_NOT_PORTABLE,
             f"the model refers to {', '.join(banned)}, which its users do not have; "
             "every step must come from a published package",
         )
@@ -131,7 +132,8 @@ def requirements_for(path: Path) -> list[str]:
         found = _distributions().get(top)
         if not found:
             raise RunFailed(
-                "ModelNotPortable", f"the model refers to the module {top!r}, which no installed package owns"
+                Reason.MODEL_NOT_PORTABLE,
+                f"the model refers to the module {top!r}, which no installed package owns",
             )
         names.update(found)
     return [f"{name}=={metadata.version(name)}" for name in sorted(names, key=str.lower)]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
@@ -96,7 +97,7 @@ def _pool(
                 else "ask the administrator to allow private networks (TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS)"
             )
             raise SpecInvalid(
-                "AddressNotAllowed",
+                Reason.ADDRESS_NOT_ALLOWED,
                 f"{field}.endpoint: the host {host} has an address that S3 may not be asked at ({way}); "
                 "use another endpoint",
             ) from None
@@ -116,12 +117,12 @@ def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, boo
     if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
         # The address itself stays out of the message: it may hold a password.
         raise SpecInvalid(
-            "InvalidEndpoint",
+            Reason.INVALID_ENDPOINT,
             f"the S3 endpoint of {field} must look like https://host or https://host:port; correct it",
         )
     if settings.allowed_endpoints and parts.hostname not in settings.allowed_endpoints:
         raise SpecInvalid(
-            "EndpointNotAllowed",
+            Reason.ENDPOINT_NOT_ALLOWED,
             f"the S3 endpoint {parts.hostname} of {field} is not among the allowed ones "
             f"({', '.join(settings.allowed_endpoints)}); use one of these",
         )

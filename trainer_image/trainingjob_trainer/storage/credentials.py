@@ -10,6 +10,7 @@ import certifi
 import urllib3
 from minio.credentials import Credentials, IamAwsProvider, Provider
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 
 __all__ = ["provider_of", "trusted"]
@@ -83,7 +84,7 @@ class _Role(Provider):
             status = _STATUS.search(str(error))
             cause = f"HTTP status {status.group(1)}" if status else "no usable token file or answer"
             raise SpecInvalid(
-                "CredentialsRefused",
+                Reason.CREDENTIALS_REFUSED,
                 f"{self._field}: the cloud gives no credentials for the pod's service account ({cause}); "
                 "check the role in spec.trainer.serviceAccountAnnotations and whom its trust policy names, "
                 f"or name a Secret in {self._field}.credentialsSecretRef",
@@ -128,14 +129,14 @@ def _read(folder: Path | None, environment: Mapping[str, str], field: str) -> Cr
     missing = [name for name in (_KEY, _SECRET) if not values[name]]
     if missing:
         raise error(
-            "CredentialsMissing",
+            Reason.CREDENTIALS_MISSING,
             f"{' and '.join(missing)} is neither in the Secret of {field}.credentialsSecretRef nor in the "
             "environment; add it",
         )
     for name, value in values.items():
         if not (value.isascii() and value.isprintable()):
             raise error(
-                "CredentialsMissing",
+                Reason.CREDENTIALS_MISSING,
                 f"{name} of {field} holds characters that no access key has; write it again",
             )
     return Credentials(values[_KEY], values[_SECRET], values[_TOKEN] or None)

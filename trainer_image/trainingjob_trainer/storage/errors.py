@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 
 __all__ = ["S3_FAILURES", "brief", "s3_failure"]
@@ -19,7 +20,7 @@ _REFUSED = frozenset(
         "AllAccessDisabled",
         "AuthorizationHeaderMalformed",
         "ExpiredToken",
-        "Forbidden",
+        Reason.FORBIDDEN,
         "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
@@ -58,7 +59,7 @@ _KNOWN = (
             "NotImplemented",
             "PermanentRedirect",
             "PreconditionFailed",
-            "QuotaExceeded",
+            Reason.QUOTA_EXCEEDED,
             "RequestTimeTooSkewed",
             "XMinioStorageFull",
         }
@@ -103,12 +104,12 @@ def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) 
     status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
     if code == "NoSuchBucket":
         return SpecInvalid(
-            "BucketNotFound",
+            Reason.BUCKET_NOT_FOUND,
             f"{field}.uri: there is no bucket {bucket!r} at {endpoint}; create it or correct the name",
         )
     if code in _REFUSED or status in _FORBIDDEN:
         return SpecInvalid(
-            "CredentialsRefused",
+            Reason.CREDENTIALS_REFUSED,
             f"{field}: {endpoint} refuses access to bucket {bucket!r} ({code or status}); check "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the referenced Secret or the environment, "
             "or the role of the service account, and the rights that they have",

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
-from trainingjob_api import Artifact
+from trainingjob_api import Artifact, Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.storage.journal_store import FolderState
 from trainingjob_trainer.storage.latest import latest_bytes
@@ -58,7 +58,7 @@ class FolderOutput:
         """Prove that files can be made here; see `Output.check`."""
         if self._mount is not None and not self._mount.is_dir():
             raise SpecInvalid(
-                "ClaimNotMounted",
+                Reason.CLAIM_NOT_MOUNTED,
                 f"spec.output.uri: {self._uri} is not mounted at {self._mount}; check the claim's name",
             )
         try:
@@ -67,7 +67,7 @@ class FolderOutput:
                 probe.write(b"writable")
         except OSError as error:
             raise SpecInvalid(
-                "OutputNotWritable",
+                Reason.OUTPUT_NOT_WRITABLE,
                 f"spec.output.uri: {self._root} cannot be written to ({error.strerror}); "
                 "choose another folder or change its permissions",
             ) from error
@@ -96,7 +96,7 @@ class FolderOutput:
             _write(self._root / name / LATEST, pointer)
         except OSError as error:
             raise RunFailed(
-                "UploadFailed", f"{error.filename or target} cannot be written: {error.strerror}"
+                Reason.UPLOAD_FAILED, f"{error.filename or target} cannot be written: {error.strerror}"
             ) from error
         return self._artifacts(target.name, manifest, raw)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from minio import Minio
 from minio.error import S3Error
 
+from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.storage.errors import S3_FAILURES, brief, s3_failure
 from trainingjob_trainer.storage.names import checked_key
@@ -52,7 +53,7 @@ class StateStore(Protocol):
 def _bounded(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_STATE_BYTES:
-        raise RunFailed("StateNotSaved", f"{path.name} has {size} bytes, more than {MAX_STATE_BYTES}")
+        raise RunFailed(Reason.STATE_NOT_SAVED, f"{path.name} has {size} bytes, more than {MAX_STATE_BYTES}")
 
 
 class FolderState:
@@ -77,7 +78,9 @@ class FolderState:
             shutil.copyfile(path, partial)
             partial.replace(target)
         except OSError as error:
-            raise RunFailed("StateNotSaved", f"{target} cannot be written: {error.strerror}") from error
+            raise RunFailed(
+                Reason.STATE_NOT_SAVED, f"{target} cannot be written: {error.strerror}"
+            ) from error
 
     def get(self, key: str, path: Path) -> bool:
         """Write the object to `path`; see `StateStore.get`."""
@@ -85,13 +88,13 @@ class FolderState:
         if not source.is_file():
             return False
         if source.stat().st_size > MAX_STATE_BYTES:
-            raise RunFailed("StateNotRead", f"{source} is larger than {MAX_STATE_BYTES} bytes")
+            raise RunFailed(Reason.STATE_NOT_READ, f"{source} is larger than {MAX_STATE_BYTES} bytes")
         partial = path.with_name(f".{path.name}.partial")
         try:
             shutil.copyfile(source, partial)
             partial.replace(path)
         except OSError as error:
-            raise RunFailed("StateNotRead", f"{source} cannot be read: {error.strerror}") from error
+            raise RunFailed(Reason.STATE_NOT_READ, f"{source} cannot be read: {error.strerror}") from error
         return True
 
     def delete(self, key: str) -> None:
@@ -126,7 +129,7 @@ class S3State:
             with path.open("rb") as stream:
                 self._client.put_object(self._bucket, target, stream, path.stat().st_size)
         except S3_FAILURES as error:
-            raise self._failed("StateNotSaved", target, error) from None
+            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
 
     def get(self, key: str, path: Path) -> bool:
         """Write the object to `path`; see `StateStore.get`."""
@@ -138,18 +141,20 @@ class S3State:
             # To keys without the right to list, a missing object looks like a forbidden one.
             if error.code in {"NoSuchKey", "AccessDenied"}:
                 return False
-            raise self._failed("StateNotRead", source, error) from None
+            raise self._failed(Reason.STATE_NOT_READ, source, error) from None
         except S3_FAILURES as error:
-            raise self._failed("StateNotRead", source, error) from None
+            raise self._failed(Reason.STATE_NOT_READ, source, error) from None
         try:
             with partial.open("wb") as stream:
                 for piece in response.stream(_CHUNK):
                     if stream.tell() + len(piece) > MAX_STATE_BYTES:
-                        raise RunFailed("StateNotRead", f"{source} is larger than {MAX_STATE_BYTES} bytes")
+                        raise RunFailed(
+                            Reason.STATE_NOT_READ, f"{source} is larger than {MAX_STATE_BYTES} bytes"
+                        )
                     stream.write(piece)
             partial.replace(path)
         except S3_FAILURES as error:
-            raise self._failed("StateNotRead", source, error) from None
+            raise self._failed(Reason.STATE_NOT_READ, source, error) from None
         finally:
             partial.unlink(missing_ok=True)
             response.close()
@@ -162,8 +167,8 @@ class S3State:
         try:
             self._client.remove_object(self._bucket, target)
         except S3_FAILURES as error:
-            raise self._failed("StateNotSaved", target, error) from None
+            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
 
-    def _failed(self, reason: str, key: str, error: BaseException) -> Exception:
+    def _failed(self, reason: Reason, key: str, error: BaseException) -> Exception:
         known = s3_failure(error, field="spec.output", bucket=self._bucket, endpoint=self._endpoint)
         return known or RunFailed(reason, f"s3://{self._bucket}/{key} at {self._endpoint}: {brief(error)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from trainingjob_api import Artifact
+from trainingjob_api import Artifact, Reason
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.storage.names import MANIFEST, is_artifact_name
 
@@ -103,7 +103,7 @@ class Manifest:
                 entries=tuple(_entry(row) for row in content["artifacts"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunFailed("ManifestInvalid", f"{MANIFEST} cannot be trusted: {error}") from error
+            raise RunFailed(Reason.MANIFEST_INVALID, f"{MANIFEST} cannot be trusted: {error}") from error
 
 
 def _content(raw: bytes) -> Any:
@@ -152,7 +152,7 @@ def checked(raw: bytes | None, artifact: Artifact) -> bytes:
         With reason ``ArtifactMismatch``.
     """
     if raw is None or hashlib.sha256(raw).hexdigest() != artifact.sha256:
-        raise RunFailed("ArtifactMismatch", f"{artifact.uri} is not the file that {MANIFEST} lists")
+        raise RunFailed(Reason.ARTIFACT_MISMATCH, f"{artifact.uri} is not the file that {MANIFEST} lists")
     return raw
 
 
@@ -188,13 +188,14 @@ def verify_folder(folder: Path) -> Manifest:
             raw = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise RunFailed(
-            "ManifestMissing", f"{path} cannot be read: the run did not finish, or this is not its folder"
+            Reason.MANIFEST_MISSING,
+            f"{path} cannot be read: the run did not finish, or this is not its folder",
         ) from error
     manifest = Manifest.from_bytes(raw)
     for entry in manifest.entries:
         file = folder / entry.name
         if file.is_symlink() or not file.is_file():
-            raise RunFailed("ArtifactMismatch", f"{file} is listed in {MANIFEST} and is missing")
+            raise RunFailed(Reason.ARTIFACT_MISMATCH, f"{file} is listed in {MANIFEST} and is missing")
         if file.stat().st_size != entry.size_bytes or sha256_of(file) != entry.sha256:
-            raise RunFailed("ArtifactMismatch", f"{file} is not the file that {MANIFEST} lists")
+            raise RunFailed(Reason.ARTIFACT_MISMATCH, f"{file} is not the file that {MANIFEST} lists")
     return manifest

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from trainingjob_api import Artifact
+from trainingjob_api import Artifact, Reason
 from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
@@ -137,4 +137,6 @@ def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:
 
 def _invalid(uri: str, cause: str) -> SpecInvalid:
     shown = uri if "@" not in uri else uri.split("://", 1)[0] + "://…"
-    return SpecInvalid("InvalidOutput", f"spec.output.uri: {shown!r} is no place for artifacts; {cause}")
+    return SpecInvalid(
+        Reason.INVALID_OUTPUT, f"spec.output.uri: {shown!r} is no place for artifacts; {cause}"
+    )

@@ -10,7 +10,7 @@ from typing import TypeVar
 from minio import Minio
 from minio.error import S3Error
 
-from trainingjob_api import Artifact
+from trainingjob_api import Artifact, Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
 from trainingjob_trainer.storage.journal_store import S3State
@@ -82,7 +82,7 @@ class S3Output:
             self._check_retry.call(self._attempt(self._probe))
         except Again as error:
             raise RunFailed(
-                "StorageUnreachable",
+                Reason.STORAGE_UNREACHABLE,
                 f"spec.output: bucket {self._bucket!r} at {self._endpoint} cannot be reached ({error}); "
                 "if this goes on, check the endpoint and the network policy",
             ) from None
@@ -97,7 +97,7 @@ class S3Output:
             exists = True
         if not exists:
             raise SpecInvalid(
-                "BucketNotFound",
+                Reason.BUCKET_NOT_FOUND,
                 f"spec.output.uri: there is no bucket {self._bucket!r} at {self._endpoint}; "
                 "create it or correct the name",
             )
@@ -115,7 +115,9 @@ class S3Output:
         try:
             manifest = Manifest.of_folder(folder, name, uid8)
         except OSError as error:
-            raise RunFailed("UploadFailed", f"{error.filename} cannot be read: {error.strerror}") from error
+            raise RunFailed(
+                Reason.UPLOAD_FAILED, f"{error.filename} cannot be read: {error.strerror}"
+            ) from error
         raw = manifest.to_bytes()
         if self._run("reading", base + MANIFEST, lambda: self._read(base + MANIFEST)) not in {None, raw}:
             # While objects change, no manifest may vouch for them.
@@ -137,24 +139,30 @@ class S3Output:
     def verify(self, name: str, uid8: str) -> list[Artifact]:
         """Read back what a run published; see `Output.verify`."""
         base = f"{self._prefix}{folder_name(name, uid8)}/"
-        raw = self._run("reading", base + MANIFEST, lambda: self._read(base + MANIFEST), "StorageUnreachable")
+        raw = self._run(
+            "reading", base + MANIFEST, lambda: self._read(base + MANIFEST), Reason.STORAGE_UNREACHABLE
+        )
         if raw is None:
             raise RunFailed(
-                "ManifestMissing", f"s3://{self._bucket}/{base}{MANIFEST} is missing: the run did not finish"
+                Reason.MANIFEST_MISSING,
+                f"s3://{self._bucket}/{base}{MANIFEST} is missing: the run did not finish",
             )
         manifest = Manifest.from_bytes(raw)
         for entry in manifest.entries:
             key = base + entry.name
-            if not self._run("reading", key, self._holds_action(key, entry), "StorageUnreachable"):
+            if not self._run("reading", key, self._holds_action(key, entry), Reason.STORAGE_UNREACHABLE):
                 raise RunFailed(
-                    "ArtifactMismatch", f"s3://{self._bucket}/{key} is not the object that {MANIFEST} lists"
+                    Reason.ARTIFACT_MISMATCH,
+                    f"s3://{self._bucket}/{key} is not the object that {MANIFEST} lists",
                 )
         return self._artifacts(base, manifest, _entry(MANIFEST, raw))
 
     def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
         """Return a small artifact; see `Output.read`."""
         key = f"{self._prefix}{folder_name(name, uid8)}/{artifact.name}"
-        return checked(self._run("reading", key, lambda: self._read(key), "StorageUnreachable"), artifact)
+        return checked(
+            self._run("reading", key, lambda: self._read(key), Reason.STORAGE_UNREACHABLE), artifact
+        )
 
     def state(self, name: str, uid8: str) -> S3State:
         """Return the store of a run's state objects."""
@@ -244,7 +252,7 @@ class S3Output:
 
         return attempt
 
-    def _run(self, doing: str, key: str, action: Callable[[], T], reason: str = "UploadFailed") -> T:
+    def _run(self, doing: str, key: str, action: Callable[[], T], reason: Reason = Reason.UPLOAD_FAILED) -> T:
         try:
             return self._retry.call(self._attempt(action))
         except Again as error:
@@ -254,7 +262,7 @@ class S3Output:
             ) from None
 
     def _failed(self, cause: str) -> TrainingError:
-        return RunFailed("UploadFailed", f"{self._endpoint} refuses s3://{self._bucket}: {cause}")
+        return RunFailed(Reason.UPLOAD_FAILED, f"{self._endpoint} refuses s3://{self._bucket}: {cause}")
 
     def _artifacts(self, base: str, manifest: Manifest, own: ManifestEntry) -> list[Artifact]:
         return [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from trainingjob_api import ResolvedRun
+from trainingjob_api import Reason, ResolvedRun
 from trainingjob_trainer.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed
@@ -52,7 +52,7 @@ class BaselineFitter:
         channel: Channel,
         clock: RunClock,
         mode: Mode,
-        step_down: Callable[[str, str, str, str], None],
+        step_down: Callable[[str, str, Reason, str], None],
     ) -> None:
         self._run = run
         self._prepared = prepared
@@ -75,11 +75,13 @@ class BaselineFitter:
         try:
             return self._rung(pool, ref, journal, baseline_pipeline(task, state), "linear")
         except FittingFailed as failure:
-            self._step_down("baseline", "dummy", "BaselineFailed", str(failure))
+            self._step_down("baseline", "dummy", Reason.BASELINE_FAILED, str(failure))
         try:
             return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
         except FittingFailed as failure:
-            raise RunFailed("NoModel", f"not even a dummy model could be fitted: {failure}") from failure
+            raise RunFailed(
+                Reason.NO_MODEL, f"not even a dummy model could be fitted: {failure}"
+            ) from failure
 
     def _rung(
         self, pool: Pool, ref: StoreRef, journal: Journal, pipeline: dict[str, Any], origin: str

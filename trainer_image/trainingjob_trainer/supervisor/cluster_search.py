@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from trainingjob_api import Backend
+from trainingjob_api import Backend, Reason
 from trainingjob_trainer.dask_cluster.joining import Joining
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.events import BackendReady, WaitingForCluster
@@ -47,7 +47,7 @@ class ClusterSearch:
         *,
         clock: RunClock,
         channel: Channel,
-        step_down: Callable[[str, str], None],
+        step_down: Callable[[Reason, str], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._joining = joining

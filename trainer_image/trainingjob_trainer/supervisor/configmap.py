@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from trainingjob_api import Report, ReportError, dump_report, parse_report
+from trainingjob_api import Reason, Report, ReportError, dump_report, parse_report
 from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
@@ -46,7 +46,7 @@ def _read_key(path: str | None) -> ReportKey | None:
         return ReportKey.from_pem(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise RunFailed(
-            "ReportKeyMissing",
+            Reason.REPORT_KEY_MISSING,
             f"the key of this run's reports cannot be read from {path} ({type(error).__name__}); "
             "recreate the job",
         ) from None
@@ -103,7 +103,9 @@ class ReportMap:
         )
         missing = [name for name in names if not environment.get(name)]
         if missing:
-            raise SpecInvalid("InvalidEnvironment", f"{', '.join(missing)} must be set in a trainer's pod")
+            raise SpecInvalid(
+                Reason.INVALID_ENVIRONMENT, f"{', '.join(missing)} must be set in a trainer's pod"
+            )
         host, port, namespace, name = (environment[one] for one in names)
         shown = f"[{host}]" if ":" in host else host
         client = httpx.Client(

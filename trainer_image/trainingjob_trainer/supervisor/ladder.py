@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainingjob_api import Fallback, ParallelMode, ResolvedRun
+from trainingjob_api import Fallback, ParallelMode, Reason, ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import FellBack, Warned
 from trainingjob_trainer.search.budget import overrun_allowance
@@ -24,11 +24,11 @@ _SEARCH = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
 _NO_SEARCH = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
 _DISTRIBUTED = (Mode.FULL, Mode.LOCAL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
 _REASONS = {
-    Ended.CRASHED: "TrainerCrashed",
-    Ended.OUT_OF_MEMORY: "OutOfMemory",
-    Ended.HUNG: "TrainerHung",
-    Ended.OVERRAN: "BudgetOverrun",
-    Ended.STRANDED: "SchedulerLost",
+    Ended.CRASHED: Reason.TRAINER_CRASHED,
+    Ended.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    Ended.HUNG: Reason.TRAINER_HUNG,
+    Ended.OVERRAN: Reason.BUDGET_OVERRUN,
+    Ended.STRANDED: Reason.SCHEDULER_LOST,
 }
 _LIGHT_SECONDS = 30.0
 

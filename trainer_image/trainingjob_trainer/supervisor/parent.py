@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
-from trainingjob_api import Artifact, Report, ResolvedRun, Stage
+from trainingjob_api import Artifact, Reason, Report, ResolvedRun, Stage
 from trainingjob_trainer.errors import (
     RunFailed,
     SpecInvalid,
@@ -247,10 +247,10 @@ class _Supervision:
                 break
             ladder = rungs_left(self.run, ladder, end, used_seconds=self.workspace.used_seconds())
         if self.interrupts:
-            raise Interrupted("Interrupted", "a signal ended the run; the same command continues it")
+            raise Interrupted(Reason.INTERRUPTED, "a signal ended the run; the same command continues it")
         message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
         starved = end is not None and end.ended is Ended.OUT_OF_MEMORY
-        raise RunFailed("OutOfMemory" if starved else "NoModel", f"{message}no model was saved")
+        raise RunFailed(Reason.OUT_OF_MEMORY if starved else Reason.NO_MODEL, f"{message}no model was saved")
 
     def publish(self, output: Output) -> RunResult:
         """Publish what a child has saved.

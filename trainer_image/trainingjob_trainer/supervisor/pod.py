@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from pydantic import ValidationError
 
-from trainingjob_api import Failure, Report, ResolvedRun, Stage, plan_digest
+from trainingjob_api import Failure, Reason, Report, ResolvedRun, Stage, plan_digest
 from trainingjob_api.report import MAX_ATTEMPT
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.events import Event
@@ -120,7 +120,7 @@ def _last_report(reports: ReportMap) -> Report | None:
                 if isinstance(error, httpx.HTTPStatusError):
                     why = f"HTTP status {error.response.status_code}"
                 raise RunFailed(
-                    "ReportNotRead",
+                    Reason.REPORT_NOT_READ,
                     f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
                     "see whether the job's Role, RoleBinding and report ConfigMap are there",
                 ) from error
@@ -156,7 +156,7 @@ def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
 
 def _refused(why: str) -> RunFailed:
     return RunFailed(
-        "RunRefused",
+        Reason.RUN_REFUSED,
         f"the run that is mounted at {RUN_FILE.parent} {why}; delete the ConfigMap that holds it, and the "
         "operator makes it again",
     )
@@ -189,7 +189,8 @@ class _Writer:
                 if time.monotonic() >= end:
                     if report.final and report.failure is None:
                         raise RunFailed(
-                            "ReportNotWritten", "the model stands, but the API server took no report of it"
+                            Reason.REPORT_NOT_WRITTEN,
+                            "the model stands, but the API server took no report of it",
                         ) from error
                     return
                 time.sleep(1.0)

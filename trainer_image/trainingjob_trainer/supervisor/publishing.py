@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from trainingjob_api import Artifact, ModelSource, Report, ReportError, ResolvedRun, dump_report, parse_report
+from trainingjob_api import (
+    Artifact,
+    ModelSource,
+    Reason,
+    Report,
+    ReportError,
+    ResolvedRun,
+    dump_report,
+    parse_report,
+)
 from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.storage import Output
@@ -74,7 +83,7 @@ def find_published(
         }
         report = parse_report(texts[REPORT]) if REPORT in texts else None
     except RunFailed as failure:
-        if failure.reason == "StorageUnreachable":
+        if failure.reason == Reason.STORAGE_UNREACHABLE:
             raise
         return None
     except (ReportError, UnicodeDecodeError):
@@ -134,7 +143,7 @@ def insist(
     action: Callable[[], T],
     *,
     patience_seconds: float,
-    on_trouble: Callable[[str, str], None] = lambda _reason, _message: None,
+    on_trouble: Callable[[Reason, str], None] = lambda _reason, _message: None,
     interrupted: Callable[[], bool],
 ) -> T:
     """Use the storage, again and again while the caller is patient.
@@ -167,7 +176,9 @@ def insist(
             if isinstance(failure, SpecInvalid) and failure.reason not in MAY_COME:
                 raise
             if interrupted():
-                raise Interrupted("Interrupted", f"a signal ended the upload; {failure.message}") from failure
+                raise Interrupted(
+                    Reason.INTERRUPTED, f"a signal ended the upload; {failure.message}"
+                ) from failure
             refused = isinstance(failure, SpecInvalid)
             patience = min(patience_seconds, REFUSAL_SECONDS) if refused else patience_seconds
             if time.monotonic() - begun >= patience:

@@ -12,6 +12,7 @@ from trainingjob_api import (
     Digests,
     Fallback,
     ParallelMode,
+    Reason,
     Report,
     ReportError,
     ResolvedRun,
@@ -137,7 +138,7 @@ class Reporter:
             report = parse_report(path.read_text())
         except (OSError, ReportError) as error:
             raise RunFailed(
-                "ReportUnreadable", f"{path} cannot be read: {error}; start anew with --fresh"
+                Reason.REPORT_UNREADABLE, f"{path} cannot be read: {error}; start anew with --fresh"
             ) from error
         self._sequence = report.sequence
         self._take_up(report)
@@ -158,7 +159,7 @@ class Reporter:
     def _take_up(self, report: Report) -> None:
         self.state_.update({name: value for name, value in report if name not in _OWN and value is not None})
 
-    def trouble(self, reason: str, message: str) -> None:
+    def trouble(self, reason: Reason, message: str) -> None:
         """Report what holds a run up that has not ended."""
         self.state_["failure"] = ReportedFailure(reason=reason, message=message[:_MESSAGE_CHARS])
         self.write()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainingjob_api import Fallback, ModelSource, ResolvedRun, Stage, Task
+from trainingjob_api import Fallback, ModelSource, Reason, ResolvedRun, Stage, Task
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed, TrainingError
@@ -144,7 +144,7 @@ class Trainer:
             made = self._timed("final_fit", lambda: final.fit(searched, finalists))
         except FittingFailed as failure:
             told = told_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
-            self._step_down("tpot", "baseline", "NoPipelineFitted", told)
+            self._step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
             made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
         return self._result(made, baseline, searched, finalists)
 
@@ -200,7 +200,7 @@ class Trainer:
         )
         failed = [f"{name}: {end.error}" for name, end in done.items() if not isinstance(end.value, int)]
         if failed:
-            raise RunFailed("EncodingFailed", f"the table could not be encoded ({failed[0]})")
+            raise RunFailed(Reason.ENCODING_FAILED, f"the table could not be encoded ({failed[0]})")
         return ref, max(int(end.value) for end in done.values())
 
     @contextmanager
@@ -276,7 +276,7 @@ class Trainer:
             not_fitted=made.not_fitted,
         )
 
-    def _step_down(self, source: str, target: str, reason: str, message: str) -> None:
+    def _step_down(self, source: str, target: str, reason: Reason, message: str) -> None:
         """Record a step down the ladder.
 
         Raises

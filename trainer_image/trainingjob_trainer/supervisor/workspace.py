@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainingjob_api import ResolvedRun
+from trainingjob_api import Reason, ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.storage import folder_name
 
@@ -163,7 +163,7 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RunFailed(
-                    "FolderInUse",
+                    Reason.FOLDER_IN_USE,
                     f"another run is at work in {self.home}: wait for it, or start anew with --fresh",
                 ) from error
             yield
