@@ -132,7 +132,7 @@ import functools, httpx, json, logging, sys, threading, warnings
 from pathlib import Path
 from trainingjob_trainer.cli import podding
 from trainingjob_trainer.cli.pod_log import CauseFile
-from trainingjob_trainer.supervisor.configmap import ReportMap
+from trainingjob_trainer.run.configmap import ReportMap
 import os
 
 folder = Path(sys.argv[1])

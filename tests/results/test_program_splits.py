@@ -16,13 +16,12 @@ import pytest
 
 from support.jobs import job
 from trainingjob_api import resolve
-from trainingjob_trainer.events import DataReady, decode_event
+from trainingjob_trainer.events import Channel, DataReady, decode_event
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.session import History, Session
+from trainingjob_trainer.run.workspace import Workspace, open_workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.supervisor.channel import Channel
-from trainingjob_trainer.supervisor.mode import Mode
-from trainingjob_trainer.supervisor.session import History, Session
-from trainingjob_trainer.supervisor.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path

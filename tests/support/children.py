@@ -7,6 +7,7 @@ import time
 
 from trainingjob_api import Backend, Stage
 from trainingjob_trainer.events import (
+    EVENT_FD_VARIABLE,
     BackendReady,
     Event,
     Failed,
@@ -16,7 +17,6 @@ from trainingjob_trainer.events import (
     Warned,
     encode_event,
 )
-from trainingjob_trainer.supervisor.channel import EVENT_FD_VARIABLE
 
 
 def send(event: Event) -> None:

@@ -40,7 +40,7 @@ from trainingjob_trainer.events import (
     Saved,
     StageChanged,
 )
-from trainingjob_trainer.supervisor.result import RunOptions, RunResult
+from trainingjob_trainer.run.result import RunOptions, RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

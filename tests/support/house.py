@@ -8,12 +8,12 @@ from typing import Any
 from support.jobs import job
 from trainingjob_api import Best, ModelSource, Report, ResolvedRun, Stage, parse_report, resolve
 from trainingjob_trainer.events import Event, Failed, ModelReady, Saved, StageChanged
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.result import RunOptions, RunResult
+from trainingjob_trainer.run.supervisor import supervise
+from trainingjob_trainer.run.watch import ChildEnd, Ended
+from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.supervisor.mode import Mode
-from trainingjob_trainer.supervisor.parent import supervise
-from trainingjob_trainer.supervisor.result import RunOptions, RunResult
-from trainingjob_trainer.supervisor.watch import ChildEnd, Ended
-from trainingjob_trainer.supervisor.workspace import Workspace
 
 BEST = Best(
     pipeline="PCA → Ridge",

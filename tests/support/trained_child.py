@@ -12,15 +12,15 @@ from trainingjob_api import ResolvedRun
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import Event, Warned
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.trainer import Trainer
+from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.tasks import full_pipeline
-from trainingjob_trainer.supervisor.mode import Mode
-from trainingjob_trainer.supervisor.outcomes import Trained
-from trainingjob_trainer.supervisor.training import Trainer
-from trainingjob_trainer.supervisor.workspace import Workspace
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 SPEC: dict[str, Any] = {

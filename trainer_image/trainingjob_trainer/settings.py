@@ -1,5 +1,6 @@
 """What the trainer's surroundings decide, as opposed to what a TrainingJob asks for."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Self
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["TrainerSettings"]
+__all__ = ["TrainerSettings", "with_safe_path"]
 
 _GIB = 1024**3
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -148,3 +149,16 @@ def _flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     text = environment.get(name, "")
     return Path(text) if text else None
+
+
+def with_safe_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which Python, and all that it starts, imports nothing from the current folder.
+
+    Parameters
+    ----------
+    environment
+        Of which relative entries of ``PYTHONPATH`` are left out.
+    """
+    safe = {**environment, "PYTHONSAFEPATH": "1"}
+    entries = [entry for entry in safe.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+    return safe | ({"PYTHONPATH": os.pathsep.join(entries)} if entries else {})

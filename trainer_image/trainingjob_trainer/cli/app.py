@@ -16,7 +16,7 @@ import typer
 from trainingjob_trainer.cli import cluster_app, dask_app
 from trainingjob_trainer.cli.options import Debug, File, Json, Quiet, Set, desk_of
 from trainingjob_trainer.cli.services import Services
-from trainingjob_trainer.supervisor.safe_path import with_safe_path
+from trainingjob_trainer.settings import with_safe_path
 
 __all__ = ["app", "main"]
 

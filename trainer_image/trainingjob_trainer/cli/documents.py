@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from trainingjob_trainer.cli.trouble import Trouble
-from trainingjob_trainer.supervisor.result import RunResult
+from trainingjob_trainer.run.result import RunResult
 
 __all__ = ["SCHEMA_VERSION", "dump", "failure_document", "run_document", "success"]
 

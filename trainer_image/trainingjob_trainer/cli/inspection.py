@@ -110,7 +110,7 @@ def _compiled(run: ResolvedRun, prepared: Any) -> str:
     with warnings.catch_warnings():
         # stopit, which tpot imports, still uses pkg_resources; no user can do anything about it.
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-        from trainingjob_trainer.supervisor.searching import wants_names  # noqa: PLC0415 - brings TPOT along
+        from trainingjob_trainer.run.search_stage import wants_names  # noqa: PLC0415 - brings TPOT along
 
         wants_names(run, prepared)
     return run.search_space.preset or f"a tree from {run.search_space.source}"

@@ -15,7 +15,7 @@ from trainingjob_trainer.cli.text import plain, redact
 from trainingjob_trainer.cli.trouble import explain
 from trainingjob_trainer.cli.view import RunView
 from trainingjob_trainer.events import Opened
-from trainingjob_trainer.supervisor.pod import EXIT_STOPPED, run_pod
+from trainingjob_trainer.run.pod import EXIT_STOPPED, run_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

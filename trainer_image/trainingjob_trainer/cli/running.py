@@ -15,8 +15,8 @@ from trainingjob_trainer.cli.summary import print_summary, verdict
 from trainingjob_trainer.cli.text import plain, secrets_of
 from trainingjob_trainer.cli.view import RunView
 from trainingjob_trainer.events import Opened
+from trainingjob_trainer.run.result import RunOptions, RunResult
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.supervisor.result import RunOptions, RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from trainingjob_trainer.cli.cluster import Cluster
     from trainingjob_trainer.cli.inspection import Inspection
     from trainingjob_trainer.events import Event
+    from trainingjob_trainer.run.result import RunOptions, RunResult
     from trainingjob_trainer.settings import TrainerSettings
-    from trainingjob_trainer.supervisor.result import RunOptions, RunResult
 
     Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Callable[[Event], None]], RunResult]
     Inspect = Callable[[ResolvedRun, TrainerSettings], Inspection]
@@ -29,7 +29,7 @@ def _supervise(
     run: ResolvedRun, options: RunOptions, settings: TrainerSettings, on_event: Callable[[Event], None]
 ) -> RunResult:
     # These bring pandas and scikit-learn along, which nobody waits for who only asks for help.
-    from trainingjob_trainer.supervisor.parent import supervise  # noqa: PLC0415
+    from trainingjob_trainer.run.supervisor import supervise  # noqa: PLC0415
 
     return supervise(run, options, settings, on_event)
 

@@ -1,0 +1,212 @@
+"""What ships at the end of the clock: the best, the next best, or the baseline, and what is said of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.run import final_stage as module
+from trainingjob_trainer.run.final_stage import Final, FinalStage, lost_with_their_process, on_the_same_rows
+from trainingjob_trainer.run.outcomes import Rung, Searched, Trained
+from trainingjob_trainer.run.search_events import shipped_best
+from trainingjob_trainer.search.budget import FitEstimate, RunClock
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.final_fit import Fitted, FittingFailed, NotFitted
+from trainingjob_trainer.search.pool import InlinePool
+from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import HoldoutResult
+from trainingjob_trainer.search_space import describe
+
+REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)
+PIPELINE = describe(LogisticRegression(C=2.0))
+
+
+def candidate(number: int, score: float, **changes: Any) -> Candidate:
+    fields: dict[str, Any] = {
+        "number": number,
+        "key": f"key-{number}",
+        "origin": "space",
+        "generation": 1,
+        "pipeline": PIPELINE,
+        "outcome": Outcome.OK,
+        "score": score,
+    }
+    return Candidate(**{**fields, **changes})
+
+
+def fitted(score: float = 0.5) -> Fitted:
+    holdout = HoldoutResult(
+        score=score,
+        predicted=None,  # type: ignore[arg-type]
+        probabilities=None,
+        classes=None,
+        extra={},
+    )
+    return Fitted(model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
+
+
+BASELINE = Rung(candidate=candidate(-1, 0.5, key="base"), fitted=fitted())
+FIRST, SECOND, WORSE = candidate(1, 0.9), candidate(2, 0.8), candidate(3, 0.4)
+AS_SEED = candidate(0, 0.5, key="base")
+
+
+def searched(*candidates: Candidate) -> Searched:
+    return Searched(candidates=candidates, ranked=candidates, stopped_by="time", generations=0)
+
+
+class Told(list[str]):
+    """What the user was warned of."""
+
+
+def stage(told: Told, *, seconds: float = 100.0) -> FinalStage:
+    clock = RunClock(seconds)
+    clock.start()
+    return FinalStage(
+        pool=InlinePool(),
+        ref=REF,
+        clock=clock,
+        baseline=BASELINE,
+        estimate=FitEstimate(encode_seconds=0.0, all_rows=100, fold_rows=80),
+        tick=lambda: None,
+        should_stop=lambda: False,
+        warn=told.append,
+    )
+
+
+@pytest.fixture
+def unfittable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Keys of the candidates that cannot be fitted; everything else can."""
+    keys: set[str] = set()
+
+    def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[Candidate, Fitted, Any]:
+        failed = []
+        for one in ranked:
+            if one.key not in keys:
+                return one, fitted(), tuple(failed)
+            failed.append(NotFitted(candidate=one, reason="the fit took longer than 9.0 s"))
+        raise FittingFailed("number 1: the fit took longer than 9.0 s", tuple(failed))
+
+    monkeypatch.setattr(module, "fit_best", fit)
+    return keys
+
+
+def test_the_best_ships(unfittable: set[str]) -> None:
+    told = Told()
+    made = stage(told).fit(searched(FIRST, SECOND, AS_SEED), ())
+    assert (made.best.candidate, made.source, made.not_fitted) == (FIRST, ModelSource.TPOT, ())
+    assert told == []
+
+
+def test_the_next_best_ships_and_the_best_is_named(unfittable: set[str]) -> None:
+    told = Told()
+    unfittable.add(FIRST.key)
+    made = stage(told).fit(searched(FIRST, SECOND, AS_SEED), ())
+    assert made.best.candidate is SECOND
+    assert [one.candidate for one in made.not_fitted] == [FIRST]
+    (line,) = told
+    assert line.endswith(
+        "(0.9), could not be fitted: the fit took longer than 9.0 s. The next best one ships."
+    )
+    assert "LogisticRegression(C=2)" in line
+
+
+def test_the_baseline_never_passes_for_the_best_of_the_search(unfittable: set[str]) -> None:
+    unfittable.update({FIRST.key, SECOND.key})
+    with pytest.raises(FittingFailed) as failure:
+        stage(Told()).fit(searched(FIRST, SECOND, AS_SEED, WORSE), ())
+    assert [one.candidate for one in failure.value.not_fitted] == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize(
+    ("found", "source"), [((AS_SEED, WORSE), ModelSource.TPOT), ((WORSE,), ModelSource.BASELINE)]
+)
+def test_what_is_no_better_than_the_baseline_is_not_fitted(
+    unfittable: set[str], found: tuple[Candidate, ...], source: ModelSource
+) -> None:
+    unfittable.add("base")
+    made = stage(Told()).fit(searched(*found), ())
+    assert made == Final(best=BASELINE, source=source)
+
+
+def test_a_search_without_a_score_leaves_the_baseline(unfittable: set[str]) -> None:
+    with pytest.raises(FittingFailed, match="no pipeline of the search was scored"):
+        stage(Told()).fit(searched(), ())
+
+
+def test_a_finalist_that_wins_on_all_rows_ships(unfittable: set[str]) -> None:
+    whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65), candidate(2, 0.7))
+    made = stage(Told()).fit(searched(FIRST, SECOND), whole)
+    assert made.best.candidate is whole[2]
+
+
+def test_folds_that_are_whole_need_no_finalists() -> None:
+    assert stage(Told()).plan is None
+    assert stage(Told()).finalists(searched(FIRST)) == ()
+
+
+def test_what_ships_and_the_baseline_are_scored_on_the_same_rows() -> None:
+    whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65))
+    best, baseline = on_the_same_rows(Rung(candidate=FIRST, fitted=fitted()), BASELINE, whole)
+    assert (best.candidate, baseline.candidate) == (whole[1], whole[0])
+    next_best = Rung(candidate=SECOND, fitted=fitted())
+    assert on_the_same_rows(next_best, BASELINE, whole) == (next_best, BASELINE)
+    best, baseline = on_the_same_rows(BASELINE, BASELINE, whole)
+    assert best is baseline
+    assert best.candidate is whole[0]
+    assert on_the_same_rows(next_best, BASELINE, ()) == (next_best, BASELINE)
+
+
+def trained(source: ModelSource, **changes: Any) -> Trained:
+    fields: dict[str, Any] = {
+        "best": BASELINE,
+        "baseline": BASELINE,
+        "source": source,
+        "searched": searched(FIRST, SECOND, AS_SEED, WORSE),
+        "seconds": {},
+        "fallbacks": (),
+    }
+    return Trained(**{**fields, **changes})
+
+
+def fallback(source: str) -> Fallback:
+    return Fallback(
+        from_=source,
+        to="baseline",
+        reason="TrainerCrashed",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+        message="the search process was ended by signal 9",
+    )
+
+
+def test_what_was_lost_with_its_process_is_told() -> None:
+    found = lost_with_their_process(trained(ModelSource.BASELINE), [fallback("dask"), fallback("tpot")])
+    assert [one.candidate for one in found] == [FIRST, SECOND]
+    assert {one.reason for one in found} == {"the search process was ended by signal 9"}
+
+
+def test_nothing_was_lost_where_the_search_ships_or_took_no_step_down() -> None:
+    assert lost_with_their_process(trained(ModelSource.TPOT), [fallback("tpot")]) == ()
+    assert lost_with_their_process(trained(ModelSource.BASELINE), [fallback("dask")]) == ()
+
+
+def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> None:
+    from trainingjob_trainer.search.interval import Interval
+
+    lost = tuple(NotFitted(candidate=candidate(n, 0.9), reason="x" * 400) for n in range(5))
+    known = Rung(candidate=candidate(7, 0.7, train_rows=64, test_rows=16), fitted=fitted(0.65))
+    best = shipped_best(
+        trained(ModelSource.TPOT, best=known, not_fitted=lost, interval=Interval(0.6, 0.7)), holdout_rows=20
+    )
+    assert (best.train_rows, best.test_rows, best.holdout_rows) == (64, 16, 20)
+    assert (best.holdout_score, best.holdout_interval) == ("0.65", ("0.6", "0.7"))
+    assert best.not_fitted is not None
+    assert [len(one.reason) for one in best.not_fitted] == [300] * 3
+
+
+def test_a_score_that_is_no_number_is_left_out() -> None:
+    known = Rung(candidate=candidate(7, 0.7), fitted=fitted(float("nan")))
+    best = shipped_best(trained(ModelSource.TPOT, best=known), holdout_rows=20)
+    assert best.holdout_score is None
+    assert best.holdout_interval is None

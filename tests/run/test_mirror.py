@@ -1,0 +1,94 @@
+"""The copy of journal and clock that the next pod resumes from."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.run import mirror as mirror_module
+from trainingjob_trainer.run.mirror import Mirror
+from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.storage import FolderState
+
+
+def workspace(folder: Path) -> Workspace:
+    one = Workspace(home=folder, uid="0123456789abcdef", resumed=False)
+    one.work.mkdir(parents=True)
+    return one
+
+
+def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> None:
+    store = FolderState(tmp_path / ".state")
+    first = workspace(tmp_path / "first")
+    first.journal.write_text("header\n")
+    first.keep_used_seconds(12.5)
+    Mirror(store, first, print).flush()
+    second = workspace(tmp_path / "second")
+    mirror = Mirror(store, second, print)
+    assert mirror.fetch()
+    assert (second.journal.read_text(), second.used_seconds()) == ("header\n", 12.5)
+    mirror.drop()
+    assert not Mirror(store, workspace(tmp_path / "third"), print).fetch()
+
+
+def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
+    store = FolderState(tmp_path / ".state")
+    one = workspace(tmp_path / "one")
+    one.journal.write_text("old\n")
+    Mirror(store, one, print).flush()
+    one.journal.write_text("old\nnew\n")
+    assert not Mirror(store, one, print).fetch()
+    assert one.journal.read_text() == "old\nnew\n"
+
+
+def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -> None:
+    class Down(FolderState):
+        def put(self, key: str, path: Path) -> None:
+            raise RunFailed("StateNotSaved", "no space is left")
+
+    said: list[str] = []
+    one = workspace(tmp_path / "one")
+    one.journal.write_text("x\n")
+    mirror = Mirror(Down(tmp_path / ".state"), one, said.append)
+    mirror.flush()
+    mirror.flush()
+    assert len(said) == 1
+    assert "no space is left" in said[0]
+
+
+class Stalling(FolderState):
+    """A store whose uploads wait until the test lets them go."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.begun, self.released = threading.Semaphore(0), threading.Event()
+
+    def put(self, key: str, path: Path) -> None:
+        self.begun.release()
+        assert self.released.wait(60)
+        super().put(key, path)
+
+
+def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_INTERVAL_SECONDS", 0.0)
+    store = Stalling(tmp_path / ".state")
+    said: list[str] = []
+    one = workspace(tmp_path / "one")
+    one.journal.write_text("header\n")
+    mirror = Mirror(store, one, said.append, flush_seconds=0.05)
+    for _ in range(3):
+        mirror.push()
+    assert store.begun.acquire(timeout=60)
+    mirror.flush()
+    assert "took longer than 0.05 s" in said[0]
+    mirror.drop()
+    assert not store.begun.acquire(blocking=False), "a second upload began beside the first one"
+    store.released.set()
+    one.journal.write_text("header\nline\n")
+    last = Mirror(store, one, said.append)
+    last.push()
+    last.flush()
+    assert (tmp_path / ".state" / "journal.jsonl").read_text() == "header\nline\n"

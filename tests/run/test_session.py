@@ -1,0 +1,101 @@
+"""A child's journal: continued where it is the run's own, set aside where it is another one's."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from support.data_runs import run_for
+from trainingjob_api import ResolvedRun
+from trainingjob_trainer.data.metric import Metric
+from trainingjob_trainer.events import Event, Resumed, Warned
+from trainingjob_trainer.run import session
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.session import History, Session
+from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search_space import fingerprint
+from trainingjob_trainer.search_space.pipeline_spec import leaf
+from trainingjob_trainer.settings import TrainerSettings
+
+RIDGE = leaf("Ridge")
+ONE = Candidate(
+    number=0,
+    key=fingerprint(RIDGE),
+    origin="space",
+    generation=1,
+    pipeline=RIDGE,
+    outcome=Outcome.OK,
+    score=0.5,
+    fold_scores=(0.5,),
+)
+
+
+class Attempt:
+    """An attempt that opens its journal and adds an evaluation."""
+
+    def __init__(self, folder: Path, run: ResolvedRun, *, data: str = "a" * 64, used: float = 40.0) -> None:
+        self.workspace = Workspace(home=folder, uid="0" * 32, resumed=True)
+        self.workspace.work.mkdir(exist_ok=True)
+        self.clock = RunClock(100.0, used_before=used)
+        self.events: list[Event] = []
+        self.session = Session(
+            run=run,
+            settings=TrainerSettings(),
+            workspace=self.workspace,
+            channel=SimpleNamespace(send=self.events.append),  # type: ignore[arg-type]
+            clock=self.clock,
+            mode=Mode.FULL,
+            history=History(started_at=datetime.now(UTC)),
+            stop=threading.Event(),
+            environment={},
+        )
+        prepared = SimpleNamespace(dataset_sha256=data, metric=Metric(name="accuracy", scorer=None))
+        with self.session._journal(prepared) as journal:  # type: ignore[arg-type]
+            self.found = dict(journal.found_)
+            journal.append(ONE)
+
+
+def test_an_attempt_goes_on_with_its_journal_and_what_is_left_of_the_budget(tmp_path: Path) -> None:
+    Attempt(tmp_path, run_for(), used=0.0)
+    again = Attempt(tmp_path, run_for())
+    assert again.found == {ONE.key: ONE}
+    assert again.events == [Resumed(evaluations=1, elapsed_seconds=40.0)]
+    assert again.clock.remaining == 60.0
+
+
+def test_lines_that_are_left_out_are_told(tmp_path: Path) -> None:
+    first = Attempt(tmp_path, run_for(), used=0.0)
+    with first.workspace.journal.open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    again = Attempt(tmp_path, run_for())
+    assert again.found == {ONE.key: ONE}
+    assert [type(event) for event in again.events] == [Warned, Resumed]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"spec": {"randomState": 7}}, "search digest"),
+        ({"data": "b" * 64}, "data digest"),
+        ({"versions": {"tpot": "0.1"}}, "versions"),
+    ],
+    ids=["spec", "data", "versions"],
+)
+def test_the_journal_of_another_spec_table_or_version_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], words: str
+) -> None:
+    Attempt(tmp_path, run_for(), used=0.0)
+    known: dict[str, Any] = session.package_versions()
+    monkeypatch.setattr(session, "package_versions", lambda: known | other.get("versions", {}))
+    again = Attempt(tmp_path, run_for(**other.get("spec", {})), data=other.get("data", "a" * 64))
+    assert again.found == {}
+    assert again.clock.remaining == 100.0, "the whole budget is there for the other search"
+    (warned,) = again.events
+    assert isinstance(warned, Warned)
+    assert words in warned.message
+    assert len(list(again.workspace.work.glob("journal-*.jsonl"))) == 1

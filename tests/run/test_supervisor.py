@@ -1,0 +1,316 @@
+"""The parent with children that are no processes: what it tells, publishes and leaves behind."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.house import BEST, Child, House, evaluate_and_crash, refuse, save
+from trainingjob_api import FindingNote, ModelSource, Report, ResolvedRun, Severity, Stage
+from trainingjob_api.report import MAX_FINDINGS
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.events import (
+    DataReady,
+    Event,
+    FellBack,
+    Opened,
+    Warned,
+)
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.report_sink import file_sink
+from trainingjob_trainer.run.result import Interrupted, RunOptions, RunResult
+from trainingjob_trainer.run.supervisor import supervise
+from trainingjob_trainer.run.watch import ChildEnd, Ended
+from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.settings import TrainerSettings
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_saved_model_is_published_and_reported(house: House) -> None:
+    result = house(save)
+    (home,) = house.homes
+    assert (home / "model.joblib").read_bytes() == b"model"
+    assert [artifact.name for artifact in result.artifacts] == [
+        "model.joblib",
+        "report.json",
+        "manifest.json",
+    ]
+    assert result.best == BEST
+    assert (result.model_source, result.stopped_by, result.resumed) == (ModelSource.TPOT, "time", False)
+    report = house.report()
+    assert (report.final, report.stage) == (True, Stage.FINISHED)
+    assert isinstance(house.events[0], Opened)
+    assert not (home / ".work" / "scratch").exists()
+    assert not (home / ".work" / "artifacts").exists()
+
+
+def test_a_crash_is_followed_by_another_child_and_said(house: House) -> None:
+    result = house(evaluate_and_crash, save)
+    assert house.modes == [Mode.FULL, Mode.FULL]
+    assert "signal 9" in result.warnings[0]
+    assert house.histories[1]["warnings"] == list(result.warnings)
+    assert result.fallbacks == ()
+
+
+def test_what_was_said_of_the_first_child_outlives_the_second_ones_findings(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64))
+        return save(workspace, run, tell)
+
+    assert "signal 9" in house(evaluate_and_crash, find).warnings[0]
+
+
+def test_children_that_go_on_crashing_lead_down_to_the_baseline(house: House) -> None:
+    result = house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash, save)
+    assert house.modes == [Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE]
+    assert [(step.from_, step.to, step.reason) for step in result.fallbacks] == [
+        ("tpot", "baseline", "TrainerCrashed")
+    ]
+    assert any(isinstance(event, FellBack) for event in house.events)
+
+
+def test_without_a_fallback_the_run_fails_and_says_why(tmp_path: Path) -> None:
+    house = House(tmp_path, automl={"fallback": False})
+    with pytest.raises(RunFailed, match=r"automl\.fallback is false"):
+        house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash)
+    report = house.report()
+    assert report.failure is not None
+    assert (report.final, report.failure.exit_code) == (True, 1)
+
+
+def test_what_the_user_must_mend_is_not_tried_again_and_leaves_nothing(house: House) -> None:
+    with pytest.raises(SpecInvalid) as caught:
+        house(refuse)
+    assert (caught.value.reason, caught.value.exit_code) == ("TargetColumnMissing", 2)
+    assert house.homes == []
+
+
+def test_an_unfinished_run_is_continued_in_its_folder(house: House) -> None:
+    with pytest.raises(TrainingError):
+        house(*[evaluate_and_crash] * 5)
+    result = house(save)
+    assert result.resumed
+    assert len(house.homes) == 1
+
+
+def test_a_finished_run_is_not_touched_by_the_next_one(house: House) -> None:
+    house(save)
+    house(save)
+    assert len(house.homes) == 2
+
+
+def test_fresh_leaves_an_unfinished_run_alone(house: House) -> None:
+    with pytest.raises(TrainingError):
+        house(*[evaluate_and_crash] * 5)
+    result = house(save, fresh=True)
+    assert not result.resumed
+    assert len(house.homes) == 2
+
+
+def test_another_spec_is_another_run(tmp_path: Path) -> None:
+    first = House(tmp_path)
+    with pytest.raises(TrainingError):
+        first(*[evaluate_and_crash] * 5)
+    second = House(tmp_path, randomState=7)
+    assert not second(save).resumed
+    assert len(second.homes) == 2
+
+
+def test_a_run_that_was_saved_but_not_published_only_publishes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainingjob_trainer.storage import FolderOutput
+
+    def down(*_arguments: object) -> None:
+        raise RunFailed("UploadFailed", "the storage is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderOutput, "publish", down)
+        with pytest.raises(RunFailed, match="storage is down"):
+            house(save)
+    result = house()
+    assert house.modes == [Mode.FULL], "no second child"
+    assert result.best == BEST
+    assert [artifact.name for artifact in result.artifacts] == [
+        "model.joblib",
+        "report.json",
+        "manifest.json",
+    ]
+
+
+def test_a_patient_run_publishes_when_the_storage_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainingjob_trainer.run import publish
+    from trainingjob_trainer.storage import FolderOutput
+
+    put, seen = FolderOutput.publish, []
+
+    def down_once(self: FolderOutput, *arguments: Any) -> Any:
+        if not seen:
+            seen.append(None)
+            raise RunFailed("UploadFailed", "the storage is down")
+        seen.append(house.report())
+        return put(self, *arguments)
+
+    monkeypatch.setattr(FolderOutput, "publish", down_once)
+    monkeypatch.setattr(publish, "_PAUSE_SECONDS", 0.0)
+    house(save, upload_patience_seconds=60.0)
+    told = seen[1]
+    assert (told.final, told.failure.reason) == (False, "UploadFailed")
+    assert (house.report().final, house.report().failure) == (True, None)
+
+
+def test_findings_keep_their_column_and_their_severity(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(constant,)))
+        tell(Warned(message="something else"))
+        return save(workspace, run, tell)
+
+    constant = FindingNote(finding="Constant", severity=Severity.INFO, column="zip", message="has one value")
+    result = house(find)
+    assert (result.findings, result.warnings) == ((constant,), ("something else",))
+    assert (house.report().findings, house.report().warnings) == ((constant,), ("something else",))
+
+
+def test_of_many_findings_the_warnings_stay(house: House) -> None:
+    def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(*notes, last)))
+        return save(workspace, run, tell)
+
+    notes = [FindingNote(finding="A", severity=Severity.INFO, message=f"note {n}") for n in range(200)]
+    last = FindingNote(finding="B", severity=Severity.WARNING, message="a warning")
+    findings = house(find).findings
+    assert (findings[0], len(findings)) == (last, MAX_FINDINGS)
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "met", "words"),
+    [
+        ({}, None, ""),
+        ({"minScore": 0.75}, True, "meets"),
+        ({"minScore": 0.85}, False, "below acceptance.minScore"),
+        ({"mustBeatBaseline": True}, True, "meets"),
+    ],
+)
+def test_acceptance_is_read_against_the_holdout_score(
+    tmp_path: Path, acceptance: dict[str, Any], met: bool | None, words: str
+) -> None:
+    result = House(tmp_path, **({"acceptance": acceptance} if acceptance else {}))(save)
+    assert result.accepted is met
+    assert words in result.acceptance_message
+
+
+def test_two_runs_never_share_a_folder(house: House) -> None:
+    def run_again(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        with pytest.raises(RunFailed, match="another run is at work"):
+            house_again(save)
+        return save(_workspace, _run, _tell)
+
+    class Never(House):
+        def __call__(self, *children: Child, **options: Any) -> RunResult:
+            return supervise(self.run, RunOptions(**options), TrainerSettings(), lambda _event: None)
+
+    house_again = Never(house.output.parent)
+    house(run_again)
+
+
+def test_each_child_has_what_is_left_of_the_clock_and_light_models_always_some(house: House) -> None:
+    budget = float(house.run.budget.time_left_seconds)
+
+    def overrun(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        workspace.keep_used_seconds(budget + 100.0)
+        evaluate_and_crash(workspace, run, tell)
+        return ChildEnd(ended=Ended.OVERRAN, message="the search process was not done in time")
+
+    house(overrun, save)
+    assert house.modes == [Mode.FULL, Mode.BASELINE]
+    first, second = house.limits
+    assert budget < first <= 1.05 * budget + 5
+    assert second >= budget + 100.0 + 30.0
+
+
+PATIENT = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked to save", flush=True))
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("save_on_signal", [True, False])
+def test_the_first_signal_asks_to_save_and_the_second_one_ends_the_child(
+    house: House, save_on_signal: bool
+) -> None:
+    words: list[str] = []
+
+    def interrupted(workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        workspace.journal.write_text("{}\n")
+        command = [sys.executable, "-c", PATIENT]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            assert process.stdout is not None
+            try:
+                words.append(process.stdout.readline())
+                house.on_start(process.pid)
+                os.kill(os.getpid(), signal.SIGINT)
+                words.append(process.stdout.readline())
+                if save_on_signal:
+                    assert process.poll() is None
+                    os.kill(os.getpid(), signal.SIGTERM)
+                assert process.wait(60) == -signal.SIGKILL
+            finally:
+                process.kill()
+        return ChildEnd(ended=Ended.CRASHED, message="the search process was ended by signal 9")
+
+    with pytest.raises(Interrupted, match="the same command continues it"):
+        house(interrupted, save_on_signal=save_on_signal)
+    assert words == ["ready\n", "asked to save\n" if save_on_signal else ""]
+    assert house.modes == [Mode.FULL], "no other child is started"
+    assert house(save).resumed
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"), [(Ended.OUT_OF_MEMORY, "OutOfMemory"), (Ended.CRASHED, "NoModel")]
+)
+def test_a_run_whose_children_are_killed_for_their_memory_says_so(
+    house: House, ended: Ended, reason: str
+) -> None:
+    def starve(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        return ChildEnd(ended=ended, message="the search process was killed")
+
+    with pytest.raises(RunFailed, match="was killed") as caught:
+        house(*[starve] * 5)
+    assert caught.value.reason == reason
+
+
+def no_space(*_arguments: Any, **_options: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_with_its_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainingjob_trainer.run.supervisor.write_json", no_space)
+    with pytest.raises(RunFailed, match=r"churn-.* \(No space left on device\)") as caught:
+        house()
+    assert caught.value.reason == "WorkFolderUnusable"
+
+
+def test_a_report_that_finds_no_room_is_written_later_unless_it_is_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = file_sink(tmp_path / "report.json")
+    monkeypatch.setattr(Path, "write_text", no_space)
+    report = Report(job_uid="u", attempt=1, sequence=1, stage=Stage.SEARCHING)
+    write(report)
+    with pytest.raises(RunFailed, match="free space there"):
+        write(report.model_copy(update={"final": True, "stage": Stage.FINISHED}))

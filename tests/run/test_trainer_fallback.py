@@ -1,0 +1,175 @@
+"""What a child ships on each rung of the ladder, after a signal and where something fails."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from support.trained_child import SPEC, Child
+from trainingjob_api import ModelSource
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import Evaluated, Event, FellBack
+from trainingjob_trainer.run import final_stage
+from trainingjob_trainer.run.baseline import baseline_pipeline, dummy_pipeline
+from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.final_fit import FittingFailed
+
+
+def test_another_attempt_evaluates_nothing_again_and_ends_the_same(child: Child, trained: Trained) -> None:
+    before = (child.folder / "journal.jsonl").read_text()
+    again = Child(child.folder)
+    end = again.train()
+    assert (child.folder / "journal.jsonl").read_text() == before
+    assert all(one.known for one in again.of(Evaluated))
+    assert [c.key for c in end.searched.candidates] == [c.key for c in trained.searched.candidates]
+    assert end.best.candidate.key == trained.best.candidate.key
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
+def test_an_attempt_that_has_no_time_left_ships_the_best_of_the_journal(
+    child: Child, trained: Trained, mode: Mode
+) -> None:
+    late = Child(child.folder, mode=mode)
+    late.clock = RunClock(3000.0, used_before=3000.0)
+    end = late.train()
+    assert (end.source, end.best.candidate.key) == (ModelSource.TPOT, trained.best.candidate.key)
+    assert {c.key for c in end.searched.candidates} >= {c.key for c in trained.searched.candidates}
+    assert (end.fallbacks, late.clock.elapsed <= 3000.0) == ((), True)
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
+def test_with_nothing_in_the_journal_and_no_time_the_baseline_ships_and_it_is_said(
+    tmp_path: Path, mode: Mode
+) -> None:
+    late = Child(tmp_path, mode=mode)
+    late.clock = RunClock(3000.0, used_before=3000.0)
+    end = late.train()
+    assert (end.source, end.best is end.baseline) == (ModelSource.BASELINE, True)
+    assert [(one.to, one.reason) for one in end.fallbacks] == [("baseline", "NoPipelineFitted")]
+    assert "no pipeline of the search was scored" in end.fallbacks[0].message
+
+
+def test_a_child_that_only_finishes_fits_the_best_of_the_journal(child: Child, trained: Trained) -> None:
+    last = Child(child.folder, mode=Mode.FINISH)
+    end = last.train()
+    assert last.of(Evaluated) == []
+    assert (end.source, end.searched.stopped_by) == (ModelSource.TPOT, "restarted")
+    assert end.best.candidate.key == trained.best.candidate.key
+
+
+def test_the_rung_of_the_baseline_ships_it_beside_what_was_found(child: Child, trained: Trained) -> None:
+    end = Child(child.folder, mode=Mode.BASELINE).train()
+    assert end.source is ModelSource.BASELINE
+    assert end.best is end.baseline
+    assert {c.key for c in end.searched.candidates} == {c.key for c in trained.searched.candidates}
+
+
+def test_the_last_rung_knows_nothing_but_the_shares_of_the_classes(tmp_path: Path) -> None:
+    child = Child(tmp_path, mode=Mode.DUMMY)
+    end = child.train()
+    assert end.best.candidate.pipeline == dummy_pipeline(child.prepared.task, 4)
+    model = joblib.load(io.BytesIO(end.best.fitted.model))
+    shares = [np.mean(child.prepared.target == label) for label in ("no", "yes")]
+    assert np.allclose(model.predict_proba(child.prepared.frame), shares)
+
+
+def test_without_automl_the_baseline_alone_is_fitted(tmp_path: Path) -> None:
+    child = Child(tmp_path, spec={**SPEC, "automl": {"enabled": False}})
+    end = child.train()
+    assert end.best is end.baseline
+    assert (end.source, end.searched.candidates, child.of(Evaluated)) == (ModelSource.BASELINE, (), [])
+    assert end.best.candidate.pipeline == baseline_pipeline(child.prepared.task, 4)
+
+
+def nothing_fits(*_arguments: object, **_options: object) -> None:
+    raise FittingFailed("number 3: the fit took longer than 2 s")
+
+
+def test_where_no_pipeline_can_be_fitted_the_baseline_ships_and_it_is_said(
+    child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(final_stage, "fit_best", nothing_fits)
+    fallen = Child(child.folder, mode=Mode.FINISH)
+    end = fallen.train()
+    assert end.best is end.baseline
+    assert [(one.from_, one.to, one.reason) for one in end.fallbacks] == [
+        ("tpot", "baseline", "NoPipelineFitted")
+    ]
+    assert "number 3" in end.fallbacks[0].message
+    assert [one.fallback for one in fallen.of(FellBack)] == list(end.fallbacks)
+    strict = Child(child.folder, mode=Mode.FINISH, spec={**SPEC, "automl": {"fallback": False}})
+    with pytest.raises(RunFailed, match=r"automl\.fallback is false, so there is no baseline model"):
+        strict.train()
+
+
+def test_a_baseline_that_cannot_be_fitted_is_replaced_by_a_dummy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    from trainingjob_trainer.run import baseline
+
+    broken = baseline_pipeline(Child(tmp_path).prepared.task, 4)
+    broken["steps"][-1]["params"]["C"] = -1.0
+    monkeypatch.setattr(baseline, "baseline_pipeline", lambda _task, _state: broken)
+    spec = {**SPEC, "automl": {"enabled": False}}
+    end = Child(tmp_path, spec=spec).train()
+    assert end.best.candidate.origin == "dummy"
+    assert [(one.from_, one.to, one.reason) for one in end.fallbacks] == [
+        ("baseline", "dummy", "BaselineFailed")
+    ]
+    with pytest.raises(RunFailed, match="no dummy model"):
+        Child(tmp_path, spec={**SPEC, "automl": {"enabled": False, "fallback": False}}).train()
+
+
+def test_a_signal_ends_the_search_and_the_best_so_far_ships(tmp_path: Path) -> None:
+    child = Child(tmp_path)
+    send = child.told.send
+
+    def stop_after_three(event: Event) -> None:
+        send(event)
+        child.stopped = len(child.of(Evaluated)) >= 3
+
+    child.told.send = stop_after_three  # type: ignore[method-assign]
+    end = child.train()
+    assert (end.searched.stopped_by, end.source) == ("signal", ModelSource.TPOT)
+    assert len(end.searched.candidates) == 3
+    assert end.best.candidate.score == max(c.score for c in end.searched.candidates if c.score is not None)
+
+
+def test_a_signal_leaves_the_final_fit_half_a_minute(
+    child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    def ask(*_arguments: Any, remaining: Callable[[], float], **_options: Any) -> None:
+        allowed.append(remaining())
+        raise FittingFailed("asked")
+
+    monkeypatch.setattr(final_stage, "fit_best", ask)
+    for stopped in (False, True):
+        last = Child(child.folder, mode=Mode.FINISH, stopped=stopped)
+        last.train()
+    patient, hasty = allowed
+    assert 0.9 * 3000 < patient <= 3000 * 1.05, "the budget's rest and no more than half of the overrun"
+    assert hasty == 30.0
+
+
+def test_a_search_that_breaks_off_ships_what_it_has_found(
+    child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainingjob_trainer.run import search_stage
+
+    def break_off(**_options: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(search_stage, "search", break_off)
+    broken = Child(child.folder)
+    end = broken.train()
+    assert end.best.candidate.key == trained.best.candidate.key
+    assert any("no space left on device" in str(event) for event in broken.told.events)

@@ -1,0 +1,103 @@
+"""Entry point of the child: ``python -m trainingjob_trainer.run.child HOME UID MODE``.
+
+It prints nothing: events go to the pipe whose number is in the environment, everything else to the log.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one child.
+
+    Parameters
+    ----------
+    arguments
+        The run's folder, its uid and the mode; the history is in a file of the folder.
+
+    Returns
+    -------
+    int
+        0 after a success, the error's exit code after a failure that was told to the parent.
+    """
+    # The heavy imports stay inside: worker processes import this module again as their main module.
+    from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
+    from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415
+    from trainingjob_trainer.events import (  # noqa: PLC0415
+        EVENT_FD_VARIABLE,
+        Channel,
+        Failed,
+    )
+    from trainingjob_trainer.run.fallback import Mode  # noqa: PLC0415
+    from trainingjob_trainer.run.session import History, Session  # noqa: PLC0415
+    from trainingjob_trainer.run.workspace import Workspace  # noqa: PLC0415
+    from trainingjob_trainer.search.budget import RunClock  # noqa: PLC0415
+    from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
+
+    home, uid, mode = arguments
+    workspace = Workspace(home=Path(home), uid=uid, resumed=True)
+    run = ResolvedRun.model_validate_json(workspace.run_file.read_text())
+    budget = run.budget.time_left_seconds
+    # An earlier attempt's overrun is not this one's.
+    clock = RunClock(budget, used_before=min(workspace.used_seconds(), budget))
+    channel = Channel(
+        int(os.environ[EVENT_FD_VARIABLE]),
+        clock=lambda: (clock.elapsed, clock.running),
+        on_beat=workspace.keep_used_seconds,
+    )
+    told: dict[str, Any] = json.loads(workspace.history_file.read_text())
+    history = History(
+        started_at=datetime.fromisoformat(told["startedAt"]),
+        fallbacks=tuple(Fallback.model_validate(one) for one in told["fallbacks"]),
+        warnings=tuple(told["warnings"]),
+    )
+    session = Session(
+        run=run,
+        settings=TrainerSettings.from_environment(os.environ),
+        workspace=workspace,
+        channel=channel,
+        clock=clock,
+        mode=Mode(mode),
+        history=history,
+        stop=_stop_on_signal(),
+        environment=os.environ,
+    )
+    try:
+        with naming_full_disk(workspace.home):
+            session.execute()
+    except TrainingError as error:
+        channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
+        return error.exit_code
+    finally:
+        if clock.running:
+            with contextlib.suppress(OSError):
+                workspace.keep_used_seconds(clock.elapsed)
+        channel.close()
+    return 0
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return stop
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    sys.exit(main(sys.argv[1:]))

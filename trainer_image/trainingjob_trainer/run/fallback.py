@@ -1,0 +1,137 @@
+"""The ladder: with what the next child begins after one that crashed, hung or overran its budget.
+
+Each run has a bounded number of children. A search that dies is started again once, since a crash is often a
+single pipeline's; then the best of the journal is fitted; then the baseline; then the dummy model.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from trainingjob_api import Fallback, ParallelMode, Reason, ResolvedRun
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.events import FellBack, Warned
+from trainingjob_trainer.run.watch import ChildEnd, Ended
+from trainingjob_trainer.search.budget import overrun_allowance
+
+__all__ = ["INLINE", "Mode", "clock_limit", "first_ladder", "rungs_left", "step_down"]
+
+
+class Mode(StrEnum):
+    """How far up the ladder a child begins; the parent goes down after each crash."""
+
+    FULL = "full"
+    LOCAL = "local"
+    """A search with one worker of this process, where the job asks for a Dask cluster."""
+    FINISH = "finish"
+    """No more search: fit the best of what the journal holds."""
+    BASELINE = "baseline"
+    DUMMY = "dummy"
+
+
+INLINE = frozenset({Mode.BASELINE, Mode.DUMMY})
+"""Modes that need no workers."""
+
+_SEARCH = (Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
+_NO_SEARCH = (Mode.BASELINE, Mode.BASELINE, Mode.DUMMY)
+_DISTRIBUTED = (Mode.FULL, Mode.LOCAL, Mode.FINISH, Mode.BASELINE, Mode.DUMMY)
+_REASONS = {
+    Ended.CRASHED: Reason.TRAINER_CRASHED,
+    Ended.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    Ended.HUNG: Reason.TRAINER_HUNG,
+    Ended.OVERRAN: Reason.BUDGET_OVERRUN,
+    Ended.STRANDED: Reason.SCHEDULER_LOST,
+}
+_LIGHT_SECONDS = 30.0
+
+
+def first_ladder(run: ResolvedRun) -> list[Mode]:
+    """Return the rungs of a run, the first one first."""
+    if not run.automl_enabled:
+        return list(_NO_SEARCH)
+    leaves = run.parallel_mode is ParallelMode.DISTRIBUTED and run.automl_fallback
+    return list(_DISTRIBUTED if leaves else _SEARCH)
+
+
+def rungs_left(run: ResolvedRun, ladder: Sequence[Mode], end: ChildEnd, *, used_seconds: float) -> list[Mode]:
+    """Return the rungs that are worth trying after a child that ended badly.
+
+    Parameters
+    ----------
+    run
+        The job.
+    ladder
+        The rungs below that child's.
+    end
+        How it ended.
+    used_seconds
+        The clock; once the budget is used up nothing is searched any more, but the best of the journal is
+        still fitted, unless that is what took too long.
+    """
+    spent = used_seconds >= run.budget.time_left_seconds
+    fits = end.ended is not Ended.OVERRAN
+    return [mode for mode in ladder if mode in INLINE or (fits and (mode is Mode.FINISH or not spent))]
+
+
+def clock_limit(run: ResolvedRun, mode: Mode, used_seconds: float) -> float:
+    """Return the reading of the clock, in seconds, at which a child is ended.
+
+    Below the search, which may have used up the budget, there is always time for a light model.
+    """
+    budget = float(run.budget.time_left_seconds)
+    if mode not in INLINE:
+        return budget + overrun_allowance(budget)
+    return max(budget, used_seconds) + overrun_allowance(budget) + _LIGHT_SECONDS
+
+
+def step_down(
+    run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path, left_dask: bool = False
+) -> Warned | FellBack:
+    """Return what there is to tell before the next child.
+
+    Parameters
+    ----------
+    run
+        The job.
+    mode
+        The next child's rung.
+    end
+        How the last one ended.
+    log
+        Where more is to be read.
+    left_dask
+        Whether the search has left its Dask cluster before.
+
+    Raises
+    ------
+    RunFailed
+        If the job does not allow the step.
+    """
+    cause = f"{end.message} (log: {log})"
+    if end.ended is Ended.STRANDED and not run.automl_fallback:
+        raise RunFailed(
+            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no local search"
+        )
+    if mode is Mode.LOCAL and not left_dask:
+        return _fallback("dask", "local", end)
+    if mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
+        return Warned(message=f"{cause}; it is started again, and no finished evaluation is lost")
+    source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
+    if not run.automl_fallback:
+        raise RunFailed(
+            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no {target} model"
+        )
+    return _fallback(source, target, end)
+
+
+def _fallback(source: str, target: str, end: ChildEnd) -> FellBack:
+    return FellBack(
+        fallback=Fallback(
+            from_=source,
+            to=target,
+            reason=_REASONS[end.ended],
+            time=datetime.now(UTC),
+            message=end.message[:300],
+        )
+    )

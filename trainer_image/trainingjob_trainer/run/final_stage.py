@@ -1,0 +1,252 @@
+"""The end of a run on the clock: the finalists on all rows, then the fit of the model that ships."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import stdev
+
+from scipy import stats
+
+from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.data.prepare import Prepared
+from trainingjob_trainer.run.outcomes import Rung, Searched, Trained
+from trainingjob_trainer.search.budget import FinalFits, FitEstimate, RunClock, overrun_allowance
+from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.final_fit import (
+    FinalistPlan,
+    Fitted,
+    FittingFailed,
+    NotFitted,
+    contenders,
+    fit_best,
+    score_finalists,
+)
+from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay
+from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
+from trainingjob_trainer.search_space import summarize
+
+__all__ = [
+    "Final",
+    "FinalStage",
+    "gap_warning",
+    "holdout_interval",
+    "lost_with_their_process",
+    "on_the_same_rows",
+    "told_not_fitted",
+]
+
+_SIGNAL_SECONDS = 30.0
+_ALLOWED_OVERRUN_SHARE = 0.5
+_LINE_CHARS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """What ships.
+
+    Parameters
+    ----------
+    best
+        The same object as the baseline where that ships.
+    source
+        Where it comes from.
+    not_fitted
+        Better pipelines that could not be fitted, best first.
+    """
+
+    best: Rung
+    source: ModelSource
+    not_fitted: tuple[NotFitted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalStage:
+    """Chooses and fits the model that ships.
+
+    Parameters
+    ----------
+    pool, ref
+        Where, and on which table.
+    clock
+        Of the run, started.
+    baseline
+        Fitted already.
+    estimate
+        What one fit is expected to take.
+    tick
+        Called several times a second.
+    should_stop
+        Whether a signal asks to save the best so far.
+    warn
+        Tells the user.
+    """
+
+    pool: Pool
+    ref: StoreRef
+    clock: RunClock
+    baseline: Rung
+    estimate: FitEstimate
+    tick: Callable[[], None]
+    should_stop: Callable[[], bool]
+    warn: Callable[[str], None]
+
+    @property
+    def plan(self) -> FinalistPlan | None:
+        """What scoring on all rows takes; None where the search looks at all rows."""
+        baseline = self.baseline.candidate
+        if self.ref.whole_digest is None or baseline.score is None:
+            return None
+        whole, seen = fold_rows(load_whole_folds(self.ref))[0], fold_rows(load_work(self.ref).folds)[0]
+        return FinalistPlan(
+            baseline=baseline,
+            encode_seconds=self.estimate.encode_seconds,
+            ratio=whole / seen,
+            folds=self.ref.folds,
+            workers=self.pool.workers,
+            budget_seconds=self.clock.budget_seconds,
+        )
+
+    def reserve(self, searched: Searched) -> float:
+        """Return the seconds that fitting the best of a search takes; 0 if it has none."""
+        return self._fits.reserve(searched.ranked[0].fold_seconds) if searched.ranked else 0.0
+
+    def finalists(self, searched: Searched) -> tuple[Candidate, ...]:
+        """Return the baseline and the best with their scores on all rows; none if there is no time."""
+        plan = self.plan
+        if plan is None or self.should_stop() or not searched.ranked:
+            return ()
+        left = self.clock.remaining - self._fits.reserve(searched.ranked[0].fold_seconds)
+        best, folds = plan.choose(searched.ranked, left)
+        if not best:
+            return ()
+        found = score_finalists(
+            self.pool, [plan.baseline, *best], self.ref, folds=folds, seconds=left, tick=self.tick
+        )
+        if not found:
+            self.warn(
+                "The finalists could not be scored on all rows of the folds; their scores are those of the "
+                "rows that the search looked at."
+            )
+        return tuple(found)
+
+    def fit(self, searched: Searched, finalists: tuple[Candidate, ...]) -> Final:
+        """Fit the best candidate that beats the baseline; the baseline ships if none does.
+
+        Raises
+        ------
+        FittingFailed
+            If none of those that beat the baseline could be fitted, or the search found none at all.
+        """
+        if not searched.ranked:
+            raise FittingFailed("no pipeline of the search was scored in the time that it had")
+        baseline = self.baseline.candidate
+        better = contenders(searched.ranked, baseline, finalists)
+        if not better:
+            found = any(one.key == baseline.key for one in searched.ranked)
+            return Final(best=self.baseline, source=ModelSource.TPOT if found else ModelSource.BASELINE)
+        candidate, fitted, not_fitted = fit_best(
+            self.pool, better, self.ref, final=self._fits, remaining=self._remaining, tick=self.tick
+        )
+        if not_fitted:
+            self.warn(f"{told_not_fitted(not_fitted)} The next best one ships.")
+        best = Rung(candidate=candidate, fitted=fitted)
+        return Final(best=best, source=ModelSource.TPOT, not_fitted=not_fitted)
+
+    @property
+    def _fits(self) -> FinalFits:
+        return FinalFits(
+            estimate=self.estimate, workers=self.pool.workers, budget_seconds=self.clock.budget_seconds
+        )
+
+    def _remaining(self) -> float:
+        left = self.clock.remaining + _ALLOWED_OVERRUN_SHARE * overrun_allowance(self.clock.budget_seconds)
+        return min(left, _SIGNAL_SECONDS) if self.should_stop() else left
+
+
+def on_the_same_rows(best: Rung, baseline: Rung, finalists: Sequence[Candidate]) -> tuple[Rung, Rung]:
+    """Return what ships and the baseline, both with their scores on all rows if what ships has one."""
+    whole = {one.key: one for one in finalists}
+    if best.candidate.key not in whole:
+        return best, baseline
+    known = replace(baseline, candidate=whole[baseline.candidate.key])
+    if best.candidate.key == baseline.candidate.key:
+        return known, known
+    return replace(best, candidate=whole[best.candidate.key]), known
+
+
+def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> tuple[NotFitted, ...]:
+    """Return what beat the baseline where that ships since the process that was to fit it has ended."""
+    reasons = [one.message or one.reason for one in fallbacks if one.from_ == "tpot"]
+    if trained.source is not ModelSource.BASELINE or not reasons:
+        return ()
+    better = contenders(trained.searched.ranked, trained.baseline.candidate, trained.finalists)
+    return tuple(NotFitted(candidate=one, reason=reasons[-1]) for one in better)
+
+
+def told_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:
+    """Return in one sentence what could not be fitted, and why."""
+    best = not_fitted[0]
+    line = summarize(best.candidate.pipeline)
+    line = line if len(line) <= _LINE_CHARS else f"{line[: _LINE_CHARS - 1]}…"
+    score = "" if best.candidate.score is None else f" ({best.candidate.score:.6g})"
+    more = f"; nor could {len(not_fitted) - 1} more" if len(not_fitted) > 1 else ""
+    return f"The best pipeline of the search, {line}{score}, could not be fitted: {best.reason}{more}."
+
+
+def holdout_interval(prepared: Prepared, fitted: Fitted, *, random_state: int) -> Interval | None:
+    """Return the interval of a model's hold-out score, or None where it cannot be taken.
+
+    Rows are drawn, or whole groups where `Prepared.groups` are kept together.
+    """
+    holdout, rows = fitted.holdout, prepared.holdout_index
+    if not holdout.responses or holdout.score is None:
+        return None
+    return bootstrap_interval(
+        replay(holdout.responses, prepared.metric.scorer, holdout.classes),
+        prepared.target[rows],
+        holdout.score,
+        groups=None if prepared.groups is None else prepared.groups[rows],
+        random_state=random_state,
+    )
+
+
+def gap_warning(candidate: Candidate, holdout_score: float | None, interval: Interval | None) -> str | None:
+    """Return a warning if the hold-out score is far from the cross-validated one, else None.
+
+    It is far if the cross-validated score is outside the interval, and the hold-out score is outside the
+    range in which 95 % of the scores of one more fold are expected: the mean of the folds, give or take
+    their standard deviation times the 97.5 % quantile of Student's t times sqrt(1 + 1 / folds). Two folds
+    make that range wide, ten make it narrow.
+    """
+    folds = candidate.fold_scores
+    if interval is None or holdout_score is None or candidate.score is None or len(folds) < 2:  # noqa: PLR2004
+        return None
+    spread = stats.t.ppf((1 + CONFIDENCE) / 2, len(folds) - 1) * stdev(folds) * math.sqrt(1 + 1 / len(folds))
+    inside = interval.low <= candidate.score <= interval.high
+    if inside or not math.isfinite(holdout_score) or abs(holdout_score - candidate.score) <= spread:
+        return None
+    below = holdout_score < candidate.score
+    return (
+        f"The hold-out score {holdout_score:.6g} (95 % interval {interval.low:.6g} to {interval.high:.6g}) "
+        f"is far {'below' if below else 'above'} the cross-validated score {candidate.score:.6g}, whose "
+        f"folds differ by {stdev(folds):.2g}{_learned_from(candidate)}. {_cause(below=below)}"
+    )
+
+
+def _learned_from(candidate: Candidate) -> str:
+    return "" if candidate.train_rows is None else f" and learned from {candidate.train_rows:,} rows at most"
+
+
+def _cause(*, below: bool) -> str:
+    if below:
+        return (
+            "The search may have adapted to its folds, rows that belong together may be on both sides of a "
+            "fold, or the hold-out rows are of another kind (later, other groups): go by the hold-out score, "
+            "and see spec.validation."
+        )
+    return (
+        "The folds may have learned from too few rows to say what the model can do, or the hold-out rows may "
+        "be easier or copies of others: see spec.validation, or allow more time so that the finalists are "
+        "scored on all rows."
+    )

@@ -1,0 +1,217 @@
+"""A run as the only container of a Kubernetes pod: the job from a ConfigMap, the report into another one.
+
+Exit status: 0 a model is published; 1 the run failed; 2 the spec or the data is wrong; 143 the pod was told
+to stop, and what has been evaluated is kept for the next one.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from pydantic import ValidationError
+
+from trainingjob_api import Failure, Reason, Report, ResolvedRun, Stage, plan_digest
+from trainingjob_api.report import MAX_ATTEMPT
+from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.events import Event
+from trainingjob_trainer.run.configmap import ReportMap
+from trainingjob_trainer.run.publish import REFUSAL_SECONDS
+from trainingjob_trainer.run.result import Interrupted, RunOptions
+from trainingjob_trainer.run.supervisor import supervise
+from trainingjob_trainer.settings import TrainerSettings
+
+__all__ = ["EXIT_STOPPED", "RUN_FILE", "run_pod"]
+
+EXIT_STOPPED = 143
+RUN_FILE = Path("/etc/trainingjob/run.json")
+_UID = "TRAININGJOB_JOB_UID"
+_DIGEST = "TRAININGJOB_PLAN_DIGEST"
+_WORK_DIR = "/var/run/trainingjob/work"
+_REPORT_SECONDS = 15.0
+_FIRST_WORD_SECONDS = 120.0
+_PAUSE_SECONDS = 2.0
+_LAST_WORD_SECONDS = 180.0
+"""The operator makes a deleted ConfigMap or Role again about a minute after reports fall silent."""
+_UPLOAD_PATIENCE_SECONDS = 480.0
+"""Less than the grace of the default deadline. What is saved is lost with the pod."""
+
+log = logging.getLogger(__name__)
+
+
+def run_pod(
+    environment: Mapping[str, str],
+    *,
+    run_file: Path = RUN_FILE,
+    reports: ReportMap | None = None,
+    on_event: Callable[[Event], None] = lambda _event: None,
+    on_attempt: Callable[[int], None] = lambda _number: None,
+    on_failure: Callable[[TrainingError], None] = lambda _error: None,
+) -> int:
+    """Run a pod's job to its end.
+
+    Parameters
+    ----------
+    environment
+        The pod's environment.
+    run_file
+        The resolved job; its image is in a file beside it.
+    reports
+        Where the report is; by default what the environment names.
+    on_event
+        Called with each event.
+    on_attempt
+        Called with the number of the attempt, once it is known.
+    on_failure
+        Called with why the run failed, before that is reported.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    reports = reports or ReportMap.from_environment(environment)
+    before = _last_report(reports)
+    writer = _Writer(reports, before)
+    options = RunOptions(
+        work_dir=Path(environment.get("TRAININGJOB_WORK_DIR", _WORK_DIR)),
+        environment=dict(environment),
+        attempt=_attempt(before, environment.get("POD_UID")),
+        pod_uid=environment.get("POD_UID") or None,
+        save_on_signal=False,
+        report_seconds=_REPORT_SECONDS,
+        upload_patience_seconds=_UPLOAD_PATIENCE_SECONDS,
+        refusal_patience_seconds=REFUSAL_SECONDS,
+        report_key=reports.key,
+    )
+    on_attempt(options.attempt)
+    uid = environment.get(_UID, "")
+    try:
+        run = _read_run(run_file, environment)
+        uid = run.uid or uid
+        settings = TrainerSettings.from_environment(environment)
+        supervise(run, options, settings, on_event, sink=writer.write)
+    except Interrupted:
+        return EXIT_STOPPED
+    except TrainingError as error:
+        on_failure(error)
+        writer.last_word(uid, options, error)
+        return error.exit_code
+    return 0
+
+
+def _last_report(reports: ReportMap) -> Report | None:
+    """Return the last report; wait while the operator restores the right to read it.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``ReportNotRead`` if the API server refuses it, or does not answer, all that time.
+    """
+    end = time.monotonic() + _FIRST_WORD_SECONDS
+    while True:
+        try:
+            return reports.read()
+        except (httpx.HTTPError, OSError) as error:
+            if time.monotonic() >= end:
+                why = type(error).__name__
+                if isinstance(error, httpx.HTTPStatusError):
+                    why = f"HTTP status {error.response.status_code}"
+                raise RunFailed(
+                    Reason.REPORT_NOT_READ,
+                    f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
+                    "see whether the job's Role, RoleBinding and report ConfigMap are there",
+                ) from error
+            log.warning("report not read", extra={"detail": type(error).__name__})
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
+    """Return the mounted run, if this pod was made for it.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``RunRefused`` if it is of another job, is not the plan that the operator recorded, or
+        cannot be read. The pod's environment says which it has to be: unlike a ConfigMap, the template of a
+        Job never changes.
+    """
+    uid, digest = environment.get(_UID), environment.get(_DIGEST)
+    try:
+        text = path.read_bytes().decode()
+        image = path.with_name("image").read_bytes().decode() if digest else ""
+        if digest and plan_digest(text, image) != digest:
+            raise _refused("is not the plan that status.plan.digest of the job records")
+        run = ResolvedRun.model_validate_json(text)
+    except ValidationError as error:
+        raise _refused(f"cannot be read ({error.error_count()} fields do not fit)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(f"cannot be read ({type(error).__name__})") from None
+    if uid and run.uid != uid:
+        raise _refused("is of another job")
+    return run
+
+
+def _refused(why: str) -> RunFailed:
+    return RunFailed(
+        Reason.RUN_REFUSED,
+        f"the run that is mounted at {RUN_FILE.parent} {why}; delete the ConfigMap that holds it, and the "
+        "operator makes it again",
+    )
+
+
+def _attempt(before: Report | None, pod_uid: str | None) -> int:
+    if before is None:
+        return 1
+    return before.attempt if before.pod_uid == pod_uid else min(before.attempt + 1, MAX_ATTEMPT)
+
+
+class _Writer:
+    """Writes reports; one that cannot be written costs nothing but itself, unless it is the last one."""
+
+    def __init__(self, reports: ReportMap, before: Report | None) -> None:
+        self._reports = reports
+        self._sequence = 0 if before is None else before.sequence
+        self._last: Report | None = None
+
+    def write(self, report: Report) -> None:
+        self._sequence += 1
+        numbered = report.model_copy(update={"sequence": self._sequence})
+        self._last = numbered
+        end = time.monotonic() + (_LAST_WORD_SECONDS if report.final else 0.0)
+        while True:
+            try:
+                self._reports.write(numbered)
+            except (httpx.HTTPError, OSError) as error:
+                log.warning("report not written", extra={"detail": type(error).__name__})
+                if time.monotonic() >= end:
+                    if report.final and report.failure is None:
+                        raise RunFailed(
+                            Reason.REPORT_NOT_WRITTEN,
+                            "the model stands, but the API server took no report of it",
+                        ) from error
+                    return
+                time.sleep(1.0)
+            else:
+                return
+
+    def last_word(self, uid: str, options: RunOptions, error: TrainingError) -> None:
+        """Report a failure that came before the run had a report of its own."""
+        if self._last is not None and self._last.failure is not None:
+            return
+        if not uid:
+            return
+        failure = Failure(reason=error.reason, message=error.message[:1000], exit_code=error.exit_code)
+        self.write(
+            Report(
+                job_uid=uid,
+                attempt=options.attempt,
+                pod_uid=options.pod_uid,
+                final=True,
+                stage=Stage.STARTING,
+                written_at=datetime.now(UTC),
+                failure=failure,
+            )
+        )

@@ -1,0 +1,253 @@
+"""The last step of a run: its artifacts into the output, unless a better result of the same job is there."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from trainingjob_api import (
+    Artifact,
+    ModelSource,
+    Reason,
+    Report,
+    ReportError,
+    ResolvedRun,
+    dump_report,
+    parse_report,
+)
+from trainingjob_certificates.signing import ReportKey, is_signed
+from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
+from trainingjob_trainer.run.report_sink import Reporter
+from trainingjob_trainer.run.result import Interrupted, RunResult, accepted
+from trainingjob_trainer.run.workspace import Workspace, write_text
+from trainingjob_trainer.storage import Output
+from trainingjob_trainer.storage.manifest import Manifest
+from trainingjob_trainer.storage.names import MANIFEST
+
+__all__ = [
+    "REFUSAL_SECONDS",
+    "Published",
+    "find_published",
+    "insist",
+    "is_better",
+    "keep_report",
+    "result_of",
+    "upload",
+]
+
+REPORT = "report.json"
+"""The report among the artifacts: what a later attempt needs to end as the one that published did."""
+
+SIGNATURE = "report.sig"
+"""Who may write to the output is not the run: a later attempt accepts what the run has signed."""
+
+REFUSAL_SECONDS = 180.0
+"""The kubelet takes up to 90 s to replace the files of a Secret that was rotated."""
+_PAUSE_SECONDS = 3.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What an attempt of a job has published whole: its report and its artifacts."""
+
+    report: Report
+    artifacts: tuple[Artifact, ...]
+
+
+def find_published(
+    output: Output, run: ResolvedRun, uid8: str, key: ReportKey | None = None
+) -> Published | None:
+    """Return the verified result of an earlier attempt of the same job, or None if there is none.
+
+    Parameters
+    ----------
+    output, run, uid8
+        Where it would be.
+    key
+        What the run signs with, in a cluster: a result that it has not signed is none.
+
+    Raises
+    ------
+    TrainingError
+        If the output does not answer or refuses to.
+    """
+    try:
+        artifacts = tuple(output.verify(run.name, uid8))
+        texts = {
+            artifact.name: output.read(run.name, uid8, artifact).decode()
+            for artifact in artifacts
+            if artifact.name in {REPORT, SIGNATURE}
+        }
+        report = parse_report(texts[REPORT]) if REPORT in texts else None
+    except RunFailed as failure:
+        if failure.reason == Reason.STORAGE_UNREACHABLE:
+            raise
+        return None
+    except (ReportError, UnicodeDecodeError):
+        return None
+    if report is None or report.digests is None or report.best is None or report.model_source is None:
+        return None
+    if key is not None:
+        digests = {artifact.name: artifact.sha256 for artifact in artifacts}
+        if not is_signed(key.public, _signed(texts[REPORT], digests), texts.get(SIGNATURE, "")):
+            return None
+    same = report.job_uid == run.uid and report.digests.spec == run.search_digest()
+    return Published(report=report, artifacts=artifacts) if same else None
+
+
+def _signed(report: str, digests: Mapping[str, str]) -> str:
+    """Return what is signed of a published result: its report, and the digests of all files beside it.
+
+    Its first line is no JSON, so that the signature is none over a report in the ConfigMap.
+    """
+    own = {REPORT, SIGNATURE, MANIFEST}
+    lines = (f"{name} {digest}" for name, digest in sorted(digests.items()) if name not in own)
+    return "\n".join(("published", *lines, report))
+
+
+def is_better(new: Mapping[str, Any], old: Report) -> bool:
+    """Return whether a result is to replace the published one of the same job.
+
+    A model beats a baseline. Scores count where they were measured on the same rows and in the same metric;
+    otherwise what is published stays, since it may be in use.
+
+    Parameters
+    ----------
+    new
+        Fields of the report.
+    old
+        The report of the published result.
+    """
+    best, known, digests = new["best"], old.best, old.digests
+    if known is None or digests is None or new["digests"].data != digests.data:
+        return True
+    if new["model_source"] != old.model_source:
+        return bool(new["model_source"] is ModelSource.TPOT)
+    if old.resolved is None or new["resolved"].metric != old.resolved.metric:
+        return False
+    if (best.train_rows, best.test_rows) == (known.train_rows, known.test_rows):
+        return _greater(best.score, known.score)
+    if best.holdout_rows == known.holdout_rows:
+        return _greater(best.holdout_score, known.holdout_score)
+    return False
+
+
+def _greater(one: str | None, other: str | None) -> bool:
+    return one is not None and (other is None or float(one) > float(other))
+
+
+def insist(
+    action: Callable[[], T],
+    *,
+    patience_seconds: float,
+    on_trouble: Callable[[Reason, str], None] = lambda _reason, _message: None,
+    interrupted: Callable[[], bool],
+) -> T:
+    """Use the storage, again and again while the caller is patient.
+
+    A refusal may pass, too: rotated keys are read again for each request.
+
+    Parameters
+    ----------
+    action
+        What to do.
+    patience_seconds
+        How long an output that fails is tried again; one that refuses, 180 s at most.
+    on_trouble
+        Called with the reason and the message of each failure that is tried again.
+    interrupted
+        Whether a signal asks to stop.
+
+    Raises
+    ------
+    TrainingError
+        If the output has failed all that time.
+    Interrupted
+        If a signal came.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            return action()
+        except TrainingError as failure:
+            if isinstance(failure, SpecInvalid) and failure.reason not in MAY_COME:
+                raise
+            if interrupted():
+                raise Interrupted(
+                    Reason.INTERRUPTED, f"a signal ended the upload; {failure.message}"
+                ) from failure
+            refused = isinstance(failure, SpecInvalid)
+            patience = min(patience_seconds, REFUSAL_SECONDS) if refused else patience_seconds
+            if time.monotonic() - begun >= patience:
+                raise
+            on_trouble(failure.reason, failure.message)
+            time.sleep(_PAUSE_SECONDS)
+
+
+def keep_report(workspace: Workspace, report: Report, key: ReportKey | None = None) -> None:
+    """Put the report among the artifacts, signed, and once: a repeated upload sends the same bytes."""
+    path = workspace.artifacts / REPORT
+    if path.exists():
+        return
+    # The model counts for more than a later attempt's way out.
+    with contextlib.suppress(ReportError):
+        text = dump_report(report)
+        if key is not None:
+            files = Manifest.of_folder(workspace.artifacts, report.job_uid, workspace.uid8).entries
+            digests = {entry.name: entry.sha256 for entry in files}
+            write_text(workspace.artifacts / SIGNATURE, key.sign(_signed(text, digests)))
+        write_text(path, text)
+
+
+def upload(
+    output: Output, workspace: Workspace, run: ResolvedRun, reporter: Reporter, key: ReportKey | None = None
+) -> tuple[Artifact, ...]:
+    """Publish what is saved, unless an attempt of the same job has published something as good or better.
+
+    Returns
+    -------
+    tuple of Artifact
+        What stands in the output; the reporter has the report that belongs to it.
+
+    Raises
+    ------
+    TrainingError
+        If the output does not take it.
+    """
+    there = find_published(output, run, workspace.uid8, key)
+    if there is None or is_better(reporter.state_, there.report):
+        return tuple(output.publish(workspace.artifacts, run.name, workspace.uid8))
+    reporter.adopt(there.report)
+    return there.artifacts
+
+
+def result_of(
+    run: ResolvedRun, workspace: Workspace, reporter: Reporter, artifacts: tuple[Artifact, ...]
+) -> RunResult:
+    """Return what the caller of a published run gets."""
+    state = reporter.state_
+    best = state["best"]
+    met, why = accepted(run.acceptance, best)
+    return RunResult(
+        location=artifacts[-1].uri.rsplit("/", 1)[0],
+        home=workspace.home,
+        model_source=state["model_source"],
+        best=best,
+        metric=state["resolved"].metric or "",
+        leaderboard=tuple(state.get("leaderboard") or ()),
+        pareto_front=tuple(state.get("pareto_front") or ()),
+        artifacts=artifacts,
+        fallbacks=tuple(state["fallbacks"]),
+        findings=tuple(state["findings"]),
+        warnings=tuple(state["warnings"]),
+        progress=state.get("progress"),
+        stopped_by=reporter.stopped_by_,
+        elapsed_seconds=workspace.used_seconds(),
+        resumed=workspace.resumed,
+        accepted=met,
+        acceptance_message=why,
+        resolved=state["resolved"],
+    )

@@ -1,0 +1,155 @@
+"""Sets the search up from a job: space, evolution, engine."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from trainingjob_api import ParallelMode, ResolvedRun
+from trainingjob_trainer.data.prepare import Prepared
+from trainingjob_trainer.events import Channel
+from trainingjob_trainer.run.final_stage import FinalStage
+from trainingjob_trainer.run.outcomes import Searched
+from trainingjob_trainer.run.search_events import Board
+from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.candidate import rank
+from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
+from trainingjob_trainer.search.evolution import Evolution, lag_for
+from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.pool import Pool, PoolLost
+from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
+from trainingjob_trainer.search_space import (
+    SpaceContext,
+    Untranslatable,
+    breed,
+    compile_space,
+    fingerprint,
+    seeds,
+    translate,
+)
+
+__all__ = ["search", "space_context", "wants_names"]
+
+
+def space_context(
+    prepared: Prepared, *, rows: int, columns: int, random_state: int, min_class_rows: int | None = None
+) -> SpaceContext:
+    """Return what a search space must know of the table.
+
+    Parameters
+    ----------
+    prepared
+        The table.
+    rows
+        Training rows of the smallest fold.
+    columns
+        Columns of the encoded matrix.
+    random_state
+        Seed of every pipeline.
+    min_class_rows
+        Training rows of the smallest class in any fold; None if it is not known or there are no classes.
+    """
+    return SpaceContext(
+        task=prepared.task,
+        n_rows=rows,
+        n_features=columns,
+        n_classes=len(prepared.classes or ()),
+        random_state=random_state,
+        columns=tuple(prepared.feature_types),
+        min_class_rows=min_class_rows,
+    )
+
+
+def search(
+    *,
+    run: ResolvedRun,
+    prepared: Prepared,
+    pool: Pool,
+    ref: StoreRef,
+    journal: Journal,
+    clock: RunClock,
+    columns: int,
+    final: FinalStage,
+    channel: Channel,
+    should_stop: Callable[[], bool],
+    instead: Callable[[PoolLost], Pool] | None,
+) -> Searched:
+    """Search until a limit is reached.
+
+    Raises
+    ------
+    PoolLost
+        If the workers are gone, and there are no others.
+    SpecInvalid
+        If the search space is wrong.
+    """
+    work = load_work(ref)
+    rows = min(len(train) for train, _ in work.folds)
+    context = space_context(
+        prepared,
+        rows=rows,
+        columns=columns,
+        random_state=run.random_state,
+        min_class_rows=_smallest_class(work) if prepared.classes else None,
+    )
+    space = compile_space(run.search_space, context)
+    evolution = Evolution(
+        space,
+        seeds=[(seed.origin, seed.individual) for seed in seeds(context, space)],
+        population_size=run.budget.population_size,
+        random_state=run.random_state,
+        breed=breed,
+        translate=lambda individual: translate(individual, context),
+        fingerprint=fingerprint,
+        untranslatable=Untranslatable,
+        lag=lag_for(
+            run.budget.population_size,
+            workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
+        ),
+    )
+    board = Board(channel, run, final.baseline.candidate, final.baseline.fitted.holdout.score)
+    engine = SearchEngine(
+        evolution=evolution,
+        pool=pool,
+        ref=ref,
+        journal=journal,
+        clock=clock,
+        budget=SearchBudget(
+            generations=run.budget.generations,
+            population_size=run.budget.population_size,
+            per_run_limit_seconds=float(run.budget.per_run_limit_seconds),
+        ),
+        estimate=final.estimate,
+        plan=final.plan,
+        on_candidate=board.evaluated,
+        on_tick=board.tick,
+        should_stop=should_stop,
+        fits_on=final.pool,
+        instead=instead,
+    )
+    result = engine.run()
+    board.tick(engine.progress(), last=True)
+    board.show(result.candidates)
+    return Searched(
+        candidates=result.candidates,
+        ranked=tuple(rank(result.candidates)),
+        stopped_by=result.stopped_by,
+        generations=result.generations,
+    )
+
+
+def _smallest_class(work: WorkData) -> int:
+    return min(int(np.unique(work.target[train], return_counts=True)[1].min()) for train, _ in work.folds)
+
+
+def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
+    """Return whether the search space selects raw columns, so that encoded columns need names.
+
+    Raises
+    ------
+    SpecInvalid
+        If the search space is wrong; asked before the clock starts, so that the user hears of it at once.
+    """
+    rows = min(len(train) for train, _ in prepared.folds)
+    columns = len(prepared.feature_types)
+    context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
+    return bool(compile_space(run.search_space, context).uses_feature_sets)

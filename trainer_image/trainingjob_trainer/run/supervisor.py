@@ -1,0 +1,348 @@
+"""The parent: it supervises children until there is a model, publishes it and reports.
+
+A child that crashes, hangs or overruns is followed by another one on the same journal and clock, a rung
+further down the ladder each time; so the number of children is bounded.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from urllib.parse import unquote
+
+from trainingjob_api import Artifact, Reason, Report, ResolvedRun, Stage
+from trainingjob_trainer.errors import (
+    RunFailed,
+    SpecInvalid,
+    TrainingError,
+    naming_full_disk,
+    once_begun,
+)
+from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
+from trainingjob_trainer.run.fallback import INLINE, Mode, clock_limit, first_ladder, rungs_left, step_down
+from trainingjob_trainer.run.guard import ClusterGuard
+from trainingjob_trainer.run.mirror import Mirror
+from trainingjob_trainer.run.publish import find_published, insist, keep_report, result_of, upload
+from trainingjob_trainer.run.report_sink import Reporter, file_sink
+from trainingjob_trainer.run.result import Interrupted, RunOptions, RunResult
+from trainingjob_trainer.run.watch import ChildEnd, Ended, Patience, watch_child
+from trainingjob_trainer.run.workspace import Workspace, open_workspace, write_json
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import Output, open_output
+
+__all__ = ["run_root", "supervise"]
+
+_FILE = "file://"
+_ACCEPTED = "Attempt {number} had published its result; it is kept, and nothing was trained again."
+_STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
+
+
+def run_root(run: ResolvedRun, options: RunOptions) -> Path:
+    """Return where a run's folder is: in the output if that is a folder here, else in the work folder."""
+    uri = run.output.uri
+    if uri.startswith(_FILE):
+        return Path(unquote(uri.removeprefix(_FILE)))
+    return Path(uri) if "://" not in uri else options.work_dir
+
+
+def supervise(
+    run: ResolvedRun,
+    options: RunOptions,
+    settings: TrainerSettings,
+    on_event: Callable[[Event], None],
+    *,
+    sink: Callable[[Report], None] | None = None,
+    patience: Patience | None = None,
+    start: Callable[..., ChildEnd] = watch_child,
+) -> RunResult:
+    """Run a job to its end.
+
+    An unfinished run of the same job is continued: with the evaluations of its journal and what is left of
+    its budget, or, where all artifacts were written, with publishing alone. The first SIGINT or SIGTERM
+    saves the best model so far, the second one stops at once.
+
+    Parameters
+    ----------
+    run, options, settings
+        The job, how it is run, and the trainer's limits.
+    on_event
+        Called with each event.
+    sink
+        Takes each report; by default it goes to a file in the run's folder.
+    patience
+        Time-outs for the children.
+    start
+        Runs one child to its end, as `watch_child` does.
+
+    Returns
+    -------
+    RunResult
+        Of a run whose artifacts are published and verified.
+
+    Raises
+    ------
+    TrainingError
+        With the reason; ``exit_code`` tells whether the user must act.
+    """
+    output = open_output(
+        run.output.uri,
+        endpoint=run.output.endpoint,
+        credentials_dir=settings.output_credentials_dir,
+        settings=settings,
+    )
+    begun = options.attempt > 1
+    try:
+        insist(
+            output.check,
+            patience_seconds=options.refusal_patience_seconds if begun else 0.0,
+            interrupted=lambda: False,
+        )
+    except TrainingError as error:
+        if begun:
+            raise once_begun(error) from error
+        raise
+    root = run_root(run, options)
+    with naming_full_disk(root):
+        workspace = open_workspace(root, run, fresh=options.fresh)
+    with naming_full_disk(workspace.home), workspace.locked():
+        reporter = Reporter(
+            run,
+            uid=workspace.uid,
+            attempt=options.attempt,
+            pod_uid=options.pod_uid,
+            sink=sink or file_sink(workspace.report_file),
+            interval_seconds=options.report_seconds,
+        )
+        supervision = _Supervision(
+            run=run,
+            options=options,
+            workspace=workspace,
+            reporter=reporter,
+            listener=on_event,
+            patience=patience or Patience(),
+            start=start,
+        )
+        supervision.tell(
+            Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
+        )
+        try:
+            with supervision.signals():
+                supervision.keep_elsewhere(output)
+                if (done := supervision.accept(output)) is not None:
+                    return done
+                if workspace.saved:
+                    reporter.restore(workspace.report_file)
+                else:
+                    supervision.fetch()
+                    supervision.train()
+                return supervision.publish(output)
+        except Interrupted:
+            supervision.leave()
+            raise
+        except TrainingError as error:
+            failure = once_begun(error) if supervision.begun else error
+            supervision.leave()
+            supervision.tell(
+                Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code)
+            )
+            if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
+                workspace.abandon()
+            raise failure from error
+
+
+@dataclass(slots=True, kw_only=True)
+class _Supervision:
+    run: ResolvedRun
+    options: RunOptions
+    workspace: Workspace
+    reporter: Reporter
+    listener: Callable[[Event], None]
+    patience: Patience
+    start: Callable[..., ChildEnd]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    child: int | None = None
+    interrupts: int = 0
+    answered: bool = False
+    mirror: Mirror | None = None
+    guard: ClusterGuard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guard = ClusterGuard(self.options.environment or os.environ)
+
+    def tell(self, event: Event) -> None:
+        """Put an event into the report and pass it on."""
+        self.reporter.take(event)
+        self.listener(event)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been computed that another attempt can resume."""
+        return self.options.attempt > 1 or self.workspace.saved or self.workspace.journal.exists()
+
+    def keep_elsewhere(self, output: Output) -> None:
+        """Mirror journal and clock in the output of a job that may be continued on another machine."""
+        if self.run.uid is None:
+            return
+        store = output.state(self.run.name, self.workspace.uid8)
+        self.mirror = Mirror(store, self.workspace, lambda message: self.tell(Warned(message=message)))
+
+    def fetch(self) -> None:
+        """Take up an earlier attempt's mirror.
+
+        Raises
+        ------
+        RunFailed
+            If it cannot be read.
+        """
+        if self.mirror is not None:
+            self.mirror.fetch()
+
+    def accept(self, output: Output) -> RunResult | None:
+        """Return the result that an earlier attempt of the same job has published whole, or None.
+
+        That attempt ended before its report arrived; training again could only make the result worse.
+        """
+        if self.run.uid is None:
+            return None
+        there = find_published(output, self.run, self.workspace.uid8, self.options.report_key)
+        if there is None:
+            return None
+        self.reporter.adopt(there.report)
+        self.tell(Warned(message=_ACCEPTED.format(number=there.report.attempt)))
+        return self.end(there.artifacts)
+
+    def leave(self) -> None:
+        """Bring the mirror up to date before a run ends without a model."""
+        if self.mirror is not None:
+            self.mirror.flush()
+
+    def train(self) -> None:
+        """Start children, down the ladder, until one has saved a model.
+
+        Raises
+        ------
+        TrainingError
+            If none has.
+        """
+        ladder = first_ladder(self.run)
+        end: ChildEnd | None = None
+        while ladder:
+            mode, *ladder = ladder
+            if end is not None:
+                left = any(one.from_ == "dask" for one in self.reporter.state_["fallbacks"])
+                self.tell(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
+            end = self._child(mode)
+            if end.ended is Ended.SAVED:
+                return
+            if end.failure is not None:
+                raise _as_error(end.failure)
+            if self.interrupts:
+                break
+            ladder = rungs_left(self.run, ladder, end, used_seconds=self.workspace.used_seconds())
+        if self.interrupts:
+            raise Interrupted(Reason.INTERRUPTED, "a signal ended the run; the same command continues it")
+        message = "" if end is None else f"{end.message} (log: {self.workspace.log_file}); "
+        starved = end is not None and end.ended is Ended.OUT_OF_MEMORY
+        raise RunFailed(Reason.OUT_OF_MEMORY if starved else Reason.NO_MODEL, f"{message}no model was saved")
+
+    def publish(self, output: Output) -> RunResult:
+        """Publish what a child has saved.
+
+        Raises
+        ------
+        TrainingError
+            If the output does not take it; the artifacts are kept and the next run only publishes.
+        """
+        self.tell(StageChanged(stage=Stage.UPLOADING))
+        keep_report(self.workspace, self.reporter.snapshot(), self.options.report_key)
+        artifacts = insist(
+            lambda: upload(output, self.workspace, self.run, self.reporter, self.options.report_key),
+            patience_seconds=self.options.upload_patience_seconds,
+            on_trouble=self.reporter.trouble,
+            interrupted=lambda: self.interrupts > 0,
+        )
+        return self.end(artifacts)
+
+    def end(self, artifacts: tuple[Artifact, ...]) -> RunResult:
+        """Report the published artifacts and clean up."""
+        self.reporter.finish(artifacts)
+        self.workspace.set_state("finished", self.run)
+        self.workspace.clean()
+        if self.mirror is not None:
+            self.mirror.drop()
+        return result_of(self.run, self.workspace, self.reporter, artifacts)
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Turn the first SIGINT or SIGTERM into a wish to save, the second one into the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.interrupts += 1
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                if self.interrupts == 1 and self.options.save_on_signal:
+                    os.kill(self.child, signal.SIGTERM)
+                else:
+                    os.killpg(self.child, signal.SIGKILL)
+
+    def _hear(self, event: Event) -> None:
+        """Take an event of the child; a signal is answered here, since its handler may interrupt anything."""
+        if self.interrupts and self.options.save_on_signal and not self.answered:
+            self.answered = True
+            self.tell(Warned(message=_STOPPING))
+        if self.mirror is not None:
+            self.mirror.push()
+        if not isinstance(event, Heartbeat | Failed):  # reported when the run ends
+            self.guard.hear(event)
+            self.tell(event)
+
+    def _child(self, mode: Mode) -> ChildEnd:
+        state = self.reporter.state_
+        history = {
+            "startedAt": self.started_at.isoformat(),
+            "fallbacks": [one.model_dump(mode="json", by_alias=True) for one in state["fallbacks"]],
+            "warnings": list(state["warnings"]),
+        }
+
+        def started(pid: int) -> None:
+            self.child = pid
+
+        write_json(self.workspace.history_file, history)
+        try:
+            return self.start(
+                [str(self.workspace.home), self.workspace.uid, mode.value],
+                environment=self.options.environment or os.environ,
+                log=self.workspace.log_file,
+                limit_seconds=clock_limit(self.run, mode, self.workspace.used_seconds()),
+                inline=mode in INLINE,
+                patience=self.patience,
+                on_event=self._hear,
+                on_start=started,
+                stranded=self.guard.complaint,
+            )
+        finally:
+            self.guard.close()
+            self.child = None
+
+
+def _as_error(failure: Failed) -> TrainingError:
+    if failure.exit_code == SpecInvalid.exit_code:
+        return SpecInvalid(failure.reason, failure.message)
+    return RunFailed(failure.reason, failure.message)

@@ -1,0 +1,297 @@
+"""Starts a child, reads its events, and ends it when it does not live any more."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from trainingjob_api import Stage
+from trainingjob_trainer.events import (
+    EVENT_FD_VARIABLE,
+    Event,
+    Failed,
+    Heartbeat,
+    Saved,
+    StageChanged,
+    decode_event,
+)
+from trainingjob_trainer.run.guard import CONTAINER, MemoryGroup
+from trainingjob_trainer.settings import with_safe_path
+
+__all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
+
+_CHILD = "trainingjob_trainer.run.child"
+_POLL_SECONDS = 0.5
+_END_SECONDS = 10.0
+_MAX_BUFFER = 8 * 1024 * 1024
+
+
+class Ended(StrEnum):
+    """How a child ended."""
+
+    SAVED = "saved"
+    FAILED = "failed"
+    """It told why."""
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out of memory"
+    """The kernel killed it for its memory."""
+    HUNG = "hung"
+    OVERRAN = "overran"
+    STRANDED = "stranded"
+    """Its Dask cluster was lost, and it did not leave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a child may be silent or slow, in seconds.
+
+    Parameters
+    ----------
+    silence
+        Without any message; its heartbeat comes each second.
+    still
+        Without progress of its main thread while it searches.
+    before, after
+        For loading and preparing; for saving.
+    """
+
+    silence: float = 60.0
+    still: float = 90.0
+    before: float = 1800.0
+    after: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildEnd:
+    """What became of a child.
+
+    Parameters
+    ----------
+    ended
+        How.
+    message
+        In words, for a warning or an error.
+    failure
+        What it told, where it failed.
+    elapsed_seconds
+        The clock at its last heartbeat.
+    """
+
+    ended: Ended
+    message: str
+    failure: Failed | None = None
+    elapsed_seconds: float = 0.0
+
+
+class _Watch:
+    """What is known of a living child."""
+
+    def __init__(
+        self,
+        patience: Patience,
+        limit_seconds: float,
+        *,
+        inline: bool,
+        stranded: Callable[[], str | None],
+    ) -> None:
+        self._stranded = stranded
+        self._patience = patience
+        self._limit = limit_seconds
+        self._inline = inline
+        now = time.monotonic()
+        self._heard = self._moved = self._stage_since = now
+        self._beat = -1
+        self._stage = Stage.STARTING
+        self.elapsed = 0.0
+        self.failure: Failed | None = None
+        self.saved = False
+
+    def take(self, event: Event) -> None:
+        now = self._heard = time.monotonic()
+        match event:
+            case Heartbeat(beat=beat, elapsed_seconds=elapsed):
+                self.elapsed = elapsed
+                if beat != self._beat:
+                    self._beat, self._moved = beat, now
+            case StageChanged(stage=stage):
+                self._stage, self._stage_since, self._moved = stage, now, now
+            case Failed():
+                self.failure = event
+            case Saved():
+                self.saved = True
+            case _:
+                pass
+
+    def complaint(self) -> tuple[Ended, str] | None:
+        """Return why the child must be ended, or None."""
+        now, patience = time.monotonic(), self._patience
+        if (lost := self._stranded()) is not None:
+            return Ended.STRANDED, lost
+        if now - self._heard > patience.silence:
+            return Ended.HUNG, f"the search process gave no sign of life for {patience.silence:.0f} s"
+        if self._stage in {Stage.STARTING, Stage.LOADING, Stage.PREPARING}:
+            late = now - self._stage_since > patience.before
+            return (Ended.HUNG, f"{self._stage} took longer than {patience.before:.0f} s") if late else None
+        if self._stage is Stage.SAVING:
+            late = now - self._stage_since > patience.after
+            return (Ended.HUNG, f"saving took longer than {patience.after:.0f} s") if late else None
+        if not self._inline and now - self._moved > patience.still:
+            return Ended.HUNG, f"the search process made no progress for {patience.still:.0f} s"
+        if self.elapsed > self._limit:
+            return Ended.OVERRAN, f"the search process was not done after {self._limit:.0f} s"
+        return None
+
+
+def watch_child(
+    arguments: list[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    limit_seconds: float,
+    inline: bool,
+    patience: Patience,
+    on_event: Callable[[Event], None],
+    on_start: Callable[[int], None],
+    stranded: Callable[[], str | None] = lambda: None,
+    module: str = _CHILD,
+    memory: MemoryGroup = CONTAINER,
+) -> ChildEnd:
+    """Run a child to its end.
+
+    Parameters
+    ----------
+    arguments
+        Of the child's entry point.
+    environment
+        Its environment.
+    log
+        File that takes all that it and its workers print.
+    limit_seconds
+        Reading of the run's clock at which it is ended.
+    inline
+        Whether it works without workers, so that its main thread may be busy for long.
+    patience
+        Time-outs.
+    on_event
+        Called with each event, heartbeats too.
+    on_start
+        Called with the child's process id, which is its process group's too.
+    stranded
+        Asked several times a second; returns why the child must be ended for the loss of its cluster.
+    module
+        The child's entry point.
+    memory
+        Where the kernel counts whom it kills.
+    """
+    kills = memory.kills()
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", module, *arguments]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={
+                **with_safe_path(environment),
+                EVENT_FD_VARIABLE: str(writer),
+                "PYTHONHASHSEED": "0",
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    os.close(writer)
+    on_start(process.pid)
+    watch = _Watch(patience, limit_seconds, inline=inline, stranded=stranded)
+    try:
+        complaint = _read(reader, process, watch, on_event)
+        _end(process, patient=complaint is None)
+    finally:
+        os.close(reader)
+        _end(process, patient=False)
+    end = _verdict(process, watch, complaint)
+    killed = end.ended is Ended.CRASHED and process.returncode == -signal.SIGKILL
+    if killed and complaint is None and memory.kills() > kills:
+        text = (
+            f"the search process was killed for its memory{memory.limit_text()}; raise spec.memoryLimitMb or "
+            "spec.trainer.resources.limits.memory, or lower spec.nJobs"
+        )
+        return replace(end, ended=Ended.OUT_OF_MEMORY, message=text)
+    return end
+
+
+def _read(
+    reader: int, process: subprocess.Popen[bytes], watch: _Watch, on_event: Callable[[Event], None]
+) -> tuple[Ended, str] | None:
+    """Pass events on until the child has ended, has said its last word or must be ended."""
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([reader], [], [], _POLL_SECONDS)
+        if ready:
+            data = os.read(reader, 65536)
+            if not data:
+                return None
+            buffer += data
+            *lines, buffer = buffer.split(b"\n")
+            for line in lines:
+                try:
+                    event = decode_event(line)
+                except ValueError:
+                    return Ended.CRASHED, "the search process sent something that is no event"
+                watch.take(event)
+                on_event(event)
+            if len(buffer) > _MAX_BUFFER:
+                return Ended.CRASHED, "the search process sent more than a message may hold"
+        elif process.poll() is not None:
+            return None
+        if watch.saved or watch.failure is not None:
+            return None
+        if (complaint := watch.complaint()) is not None and not (
+            complaint[0] is Ended.HUNG and _holds_more(reader)
+        ):
+            return complaint
+
+
+def _holds_more(reader: int) -> bool:
+    """Whether the child has sent what was not read yet: then it was this process that was slow."""
+    ready, _, _ = select.select([reader], [], [], 0.0)
+    return bool(ready)
+
+
+def _end(process: subprocess.Popen[bytes], *, patient: bool) -> None:
+    """Let a child that has said its last word end by itself for a while; then kill its whole group."""
+    if patient:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_END_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _verdict(
+    process: subprocess.Popen[bytes], watch: _Watch, complaint: tuple[Ended, str] | None
+) -> ChildEnd:
+    if watch.saved:
+        return ChildEnd(ended=Ended.SAVED, message="", elapsed_seconds=watch.elapsed)
+    if watch.failure is not None:
+        return ChildEnd(
+            ended=Ended.FAILED,
+            message=watch.failure.message,
+            failure=watch.failure,
+            elapsed_seconds=watch.elapsed,
+        )
+    if complaint is not None:
+        return ChildEnd(ended=complaint[0], message=complaint[1], elapsed_seconds=watch.elapsed)
+    code = process.returncode
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+    return ChildEnd(ended=Ended.CRASHED, message=f"the search process {how}", elapsed_seconds=watch.elapsed)
