@@ -13,9 +13,8 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Dataset
-from trainingjob_trainer.data.https_source import https_chunks
-from trainingjob_trainer.data.s3_source import s3_chunks
-from trainingjob_trainer.data.sources import open_source, public_uri
+from trainingjob_trainer.data.https_guard import https_chunks
+from trainingjob_trainer.data.sources import open_source, public_uri, s3_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.retry import RetryPolicy

@@ -12,7 +12,7 @@ from urllib3.exceptions import MaxRetryError
 
 from support.loopback import HOST, Answer, certificate, serving
 from trainingjob_api.spec import Dataset
-from trainingjob_trainer.data.s3_source import s3_chunks
+from trainingjob_trainer.data.sources import s3_chunks
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import RetryPolicy, S3Output, s3_client

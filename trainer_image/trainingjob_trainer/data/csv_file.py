@@ -1,4 +1,4 @@
-"""CSV: every check that needs no values comes before the values are parsed."""
+"""CSV files: every check that needs no values comes before the values are parsed."""
 
 import codecs
 import io
@@ -17,7 +17,7 @@ import pandas as pd
 from trainingjob_api import Reason
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import Encoding
-from trainingjob_trainer.data.files import CHUNK, new_file, too_large
+from trainingjob_trainer.data.scratch import CHUNK, limited, too_large, write_new
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -25,10 +25,8 @@ __all__ = ["CsvLayout", "check_names", "check_row_count", "read_csv"]
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 20
-_HEAD = 1 << 22  # characters that are looked at to understand the file
-_LINE_LIMIT = (
-    1 << 24
-)  # characters in one line; the csv module's own limit for a field, 131,072, is too small for text
+_HEAD = 1 << 22  # characters that are read to find separator and header
+_LINE_LIMIT = 1 << 24  # characters; the csv module's own limit for a field, 131,072, is too small for text
 _BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -41,17 +39,7 @@ _JSON = re.compile(r"\s*(\{\s*\"|\[\s*[\[{])")
 
 @dataclass(frozen=True, slots=True)
 class CsvLayout:
-    """How a CSV file is laid out.
-
-    Parameters
-    ----------
-    separator
-        Character between the fields.
-    encoding
-        As Python names it.
-    skipped_lines
-        Lines before the header: 1 for the ``sep=;`` of a spreadsheet program.
-    """
+    """Separator, encoding (as Python names it) and lines before the header, such as ``sep=;``."""
 
     separator: str = ","
     encoding: str = Encoding.UTF_8.value
@@ -76,10 +64,15 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
         path = _as_utf8(path, encoding, limit=settings.max_decompressed_bytes)
     field_size_limit(_LINE_LIMIT)
     _check_encoding(path)
-    head = _head(path)
+    with _open(path) as file:
+        head = file.read(_HEAD)
     named = _SEPARATOR_LINE.match(head)
     head = head[named.end() :] if named else head
-    _check_no_json(head)
+    if _JSON.match(head):  # JSON lines and arrays often carry the name of a CSV file
+        raise _malformed(
+            'The file holds JSON, not CSV; convert it with: pandas.read_json("data.json", lines=True)'
+            '.to_csv("data.csv", index=False) (lines=False for one array)'
+        )
     separator = csv.separator or (named.group(1) if named else _separator(head))
     layout = CsvLayout(separator=separator, encoding=encoding, skipped_lines=1 if named else 0)
     width = _check_header(head, separator, settings.max_columns)
@@ -96,43 +89,41 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
             na_values=[""],
         )
     except (ValueError, OverflowError) as error:
-        raise DataError(
-            Reason.DATASET_FORMAT_INVALID, f"the CSV file cannot be parsed ({error}); check its quotes"
-        ) from error
+        raise _malformed(f"The CSV file cannot be parsed ({error}); check its quotes") from error
     frame.columns = frame.columns.astype(str)
     check_row_count(len(frame), settings.max_rows)
     return frame, layout
 
 
 def check_names(names: Sequence[str], limit: int) -> None:
-    """Refuse too many columns and names that stand twice.
+    """Reject no columns, more than *limit*, and a name that occurs twice.
 
     Raises
     ------
     DataError
-        ``TooManyColumns``, ``DuplicateColumns``, or ``DatasetEmpty`` if there is no column.
+        ``DatasetEmpty``, ``TooManyColumns`` or ``DuplicateColumns``.
     """
     if not names:
-        raise DataError(Reason.DATASET_EMPTY, "the table has no columns; write a header line and rows to it")
+        raise DataError(Reason.DATASET_EMPTY, "The table has no columns; write a header line and rows to it")
     if len(names) > limit:
         raise DataError(
             Reason.TOO_MANY_COLUMNS,
-            f"the table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
+            f"The table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
             "ask the administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
         )
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
-        # Numbers, not names: the file may be another one than a table, and its first line not for its user.
-        places = [number for number, name in enumerate(names, start=1) if name == twice[0]]
-        shown = " and ".join(f"{number:,}" for number in places[:2])
+        # Positions, not names: the user may have no right to see this file, and its first line is content.
+        first, second, *_ = [number for number, name in enumerate(names, start=1) if name == twice[0]]
         more = f", and so have columns of {len(twice) - 1:,} other names" if len(twice) > 1 else ""
         raise DataError(
-            Reason.DUPLICATE_COLUMNS, f"columns {shown} of the table have the same name{more}; rename them"
+            Reason.DUPLICATE_COLUMNS,
+            f"Columns {first:,} and {second:,} of the table have the same name{more}; rename them",
         )
 
 
 def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
-    """Refuse too many rows and, once the count is *final*, none.
+    """Reject more rows than *limit* and, once the count is *final*, none.
 
     Raises
     ------
@@ -142,50 +133,40 @@ def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
     if rows > limit:
         raise DataError(
             Reason.TOO_MANY_ROWS,
-            f"the table has more rows than the limit of {limit:,}; train on a sample of the rows, or ask the "
+            f"The table has more rows than the limit of {limit:,}; train on a sample of the rows, or ask the "
             "administrator to raise the limit (TRAININGJOB_MAX_ROWS)",
         )
     if final and rows == 0:
-        raise DataError(Reason.DATASET_EMPTY, "the table has a header but no rows; add rows to it")
+        raise DataError(Reason.DATASET_EMPTY, "The table has a header but no rows; add rows to it")
+
+
+def _malformed(message: str) -> DataError:
+    return DataError(Reason.DATASET_FORMAT_INVALID, message)
 
 
 def _as_utf8(path: Path, encoding: str, *, limit: int) -> Path:
     """Return a copy of *path* in UTF-8 beside it."""
-    decoder = codecs.getincrementaldecoder(encoding)()
     copy = path.with_name(f"{path.name}.utf-8")
-    size = 0
-    with path.open("rb") as file, new_file(copy) as target:
-        while True:
-            chunk = file.read(CHUNK)
-            try:
-                text = decoder.decode(chunk, final=not chunk)
-            except UnicodeError as error:
-                raise DataError(
-                    Reason.ENCODING_INVALID,
-                    f"the CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error}); name "
-                    "the encoding that it has, or leave the field out for UTF-8",
-                ) from error
-            size += len(text)
-            if size > limit:
-                raise too_large(limit)
-            target.write(text.encode())
-            if not chunk:
-                return copy
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(CHUNK), b"")
+        texts = limited(_decoded(chunks, encoding), limit, too_large(limit))
+        write_new(copy, (text.encode() for text in texts))
+    return copy
 
 
-def _check_no_json(head: str) -> None:
-    """Refuse JSON lines and JSON arrays, which often carry the name of a CSV file."""
-    if _JSON.match(head):
+def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+    try:
+        yield from codecs.iterdecode(chunks, encoding)
+    except UnicodeError as error:
         raise DataError(
-            Reason.DATASET_FORMAT_INVALID,
-            "the file holds JSON, not CSV; convert it with: "
-            'pandas.read_json("data.json", lines=True).to_csv("data.csv", index=False) (lines=False for one '
-            "array)",
-        )
+            Reason.ENCODING_INVALID,
+            f"The CSV file is not {encoding}, which spec.dataset.csv.encoding names ({error}); name the "
+            "encoding that it has, or leave the field out for UTF-8",
+        ) from error
 
 
 def _check_encoding(path: Path) -> None:
-    """Refuse what is not UTF-8 text, with the byte at fault."""
+    """Reject what is not UTF-8 text, with the offset of the first bad byte."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
     with path.open("rb") as file:
@@ -194,10 +175,9 @@ def _check_encoding(path: Path) -> None:
                 _check_bom(chunk)
             zero = chunk.find(b"\0")
             if zero >= 0:
-                raise DataError(
-                    Reason.DATASET_FORMAT_INVALID,
-                    f"the file holds a NUL byte at byte offset {offset + zero}, so it is not CSV text; give "
-                    "the table as UTF-8 CSV (plain or gzip) or Parquet",
+                raise _malformed(
+                    f"The file holds a NUL byte at byte offset {offset + zero}, so it is not CSV text; give "
+                    "the table as UTF-8 CSV (plain or gzip) or Parquet"
                 )
             held = len(decoder.getstate()[0])
             try:
@@ -215,7 +195,7 @@ def _check_bom(head: bytes) -> None:
         if head.startswith(bom):
             raise DataError(
                 Reason.ENCODING_INVALID,
-                f"the CSV file is {name} from byte offset 0, not UTF-8; set spec.dataset.csv.encoding to "
+                f"The CSV file is {name} from byte offset 0, not UTF-8; set spec.dataset.csv.encoding to "
                 f"{name.lower()}, or convert it with: iconv -f {name} -t UTF-8",
             )
 
@@ -223,9 +203,9 @@ def _check_bom(head: bytes) -> None:
 def _bad_byte(offset: int, byte: int) -> DataError:
     return DataError(
         Reason.ENCODING_INVALID,
-        f"the CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set "
-        "spec.dataset.csv.encoding to the one it has, such as windows-1252 (Excel), or convert it with: "
-        "iconv -f WINDOWS-1252 -t UTF-8",
+        f"The CSV file is not UTF-8: byte 0x{byte:02x} at byte offset {offset}; set "
+        "spec.dataset.csv.encoding to its encoding, such as windows-1252 (Excel), or convert it with: iconv "
+        "-f WINDOWS-1252 -t UTF-8",
     )
 
 
@@ -233,20 +213,15 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _head(path: Path) -> str:
-    with _open(path) as file:
-        return file.read(_HEAD)
-
-
 def _lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines of *file*; a line without end is refused before it fills the memory."""
+    """Yield the lines of *file*; a line without end is rejected before it fills the memory."""
     number = 0
     while line := file.readline(_LINE_LIMIT):
         number += 1
         if len(line) == _LINE_LIMIT:
-            raise DataError(
-                Reason.DATASET_FORMAT_INVALID,
-                f"line {number} of the CSV file has {_LINE_LIMIT:,} characters or more",
+            raise _malformed(
+                f"Line {number} of the CSV file has {_LINE_LIMIT:,} characters or more; check its quotes and "
+                "line ends"
             )
         yield line
 
@@ -261,18 +236,20 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[s
                 yield begin, fields
             begin = records.line_num + 1
     except CsvError as error:
-        raise DataError(
-            Reason.DATASET_FORMAT_INVALID, f"line {begin} of the CSV file: {error}; check its quotes"
-        ) from error
+        raise _malformed(f"line {begin} of the CSV file: {error}; check its quotes") from error
+
+
+def _head_records(head: str, separator: str) -> Iterator[list[str]]:
+    return (fields for _, fields in _records(io.StringIO(head, newline=""), separator))
 
 
 def _separator(head: str) -> str:
-    """Choose the first separator under which the first records agree on more than one field."""
+    """Return the first separator under which the first records agree on more than one field."""
     for separator in _SEPARATORS:
-        records = list(islice(_records(io.StringIO(head, newline=""), separator), _SAMPLE_RECORDS))
+        records = list(islice(_head_records(head, separator), _SAMPLE_RECORDS))
         if len(head) == _HEAD and len(records) > 1:
             records.pop()  # may have been cut off
-        widths = {len(fields) for _, fields in records}
+        widths = {len(fields) for fields in records}
         if len(widths) == 1 and widths.pop() > 1:
             return separator
     return ","
@@ -280,24 +257,22 @@ def _separator(head: str) -> str:
 
 def _check_header(head: str, separator: str, max_columns: int) -> int:
     """Return the number of columns that the header names."""
-    first = head[: head.find("\n")] if "\n" in head else head
+    first = head.partition("\n")[0]
     if '"' not in first and first.count(separator) >= max_columns:
         check_names([""] * (first.count(separator) + 1), max_columns)
     if len(first) == _HEAD:
-        raise DataError(
-            Reason.DATASET_FORMAT_INVALID, f"the CSV header has {_HEAD:,} characters or more; shorten it"
-        )
-    header = next((fields for _, fields in _records(io.StringIO(head, newline=""), separator)), [])
+        raise _malformed(f"The CSV header has {_HEAD:,} characters or more; shorten it")
+    header = next(_head_records(head, separator), [])
     if not any(name.strip() for name in header):
         raise DataError(
-            Reason.DATASET_EMPTY, "the CSV file begins with no header line; write the columns' names to it"
+            Reason.DATASET_EMPTY, "The CSV file begins with no header line; write the column names to it"
         )
     check_names(header, max_columns)
     return len(header)
 
 
 def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> None:
-    """Refuse a row with more or fewer fields than the header, and more rows than *max_rows*."""
+    """Reject a row with more or fewer fields than the header, and more rows than *max_rows*."""
     rows = -1  # the header is no row
     skipped = layout.skipped_lines
     with _open(path) as file:

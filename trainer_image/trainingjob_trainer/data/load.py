@@ -10,9 +10,9 @@ from trainingjob_api import Reason
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.data.csv_file import CsvLayout, read_csv
-from trainingjob_trainer.data.files import fetch, inflate, sniff
 from trainingjob_trainer.data.parquet_file import read_parquet
 from trainingjob_trainer.data.samples import make_sample
+from trainingjob_trainer.data.scratch import fetch, inflate, sniff
 from trainingjob_trainer.data.sources import open_source, public_uri
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
@@ -30,10 +30,8 @@ class Table:
     ----------
     frame
         All columns, target included; names are unique strings.
-    sha256
-        Digest of the file as stored (of the CSV text for ``sample://``), 64 hex digits.
-    size_bytes
-        Size of the file as stored, in bytes.
+    sha256, size_bytes
+        Of the file as stored (of the CSV text for ``sample://``).
     uri
         Where it was read from, without a query, which may hold a signature.
     format
@@ -56,17 +54,8 @@ class Table:
 def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) -> Table:
     """Read the table that *dataset* names.
 
-    The file is copied to a folder of its own under *scratch* first, so that what is parsed is what
-    the digest was computed of; the folder is gone when the call returns or raises.
-
-    Parameters
-    ----------
-    dataset
-        Address, format and pin.
-    settings
-        Limits, in bytes, rows and columns.
-    scratch
-        An existing folder with room for the file, decompressed.
+    The file is first copied to a folder of its own under *scratch*, so that the bytes that are parsed are
+    those of the digest. The folder is deleted when the call returns or raises.
 
     Raises
     ------
@@ -75,39 +64,24 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
     SpecInvalid
         If the address cannot be used, such as ``https://`` where it is not allowed.
     """
-    if dataset.uri.startswith(_SAMPLE):
-        return _load_sample(dataset)
+    uri = public_uri(dataset.uri)
+    if uri.startswith(_SAMPLE):
+        sample = make_sample(uri.removeprefix(_SAMPLE))
+        _check_pin(dataset, sample.sha256)
+        return Table(sample.frame, sample.sha256, sample.size_bytes, uri, "csv")
+    layout: CsvLayout | None = None
+    index_names: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="dataset-", dir=scratch) as folder:
         with open_source(dataset, settings) as chunks:
-            fetched = fetch(
-                chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=public_uri(dataset.uri)
-            )
+            fetched = fetch(chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=uri)
         _check_pin(dataset, fetched.sha256)
         plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
-        layout: CsvLayout | None = None
-        index_names: tuple[str, ...] = ()
         if found is DatasetFormat.PARQUET:
             frame, index_names = read_parquet(plain, settings)
         else:
             frame, layout = read_csv(plain, settings, dataset.csv)
-    return Table(
-        frame=frame,
-        sha256=fetched.sha256,
-        size_bytes=fetched.size_bytes,
-        uri=public_uri(dataset.uri),
-        format=found.value,
-        csv=layout,
-        index_names=index_names,
-    )
-
-
-def _load_sample(dataset: Dataset) -> Table:
-    sample = make_sample(dataset.uri.removeprefix(_SAMPLE))
-    _check_pin(dataset, sample.sha256)
-    return Table(
-        frame=sample.frame, sha256=sample.sha256, size_bytes=sample.size_bytes, uri=dataset.uri, format="csv"
-    )
+    return Table(frame, fetched.sha256, fetched.size_bytes, uri, found.value, layout, index_names)
 
 
 def _check_pin(dataset: Dataset, sha256: str) -> None:
@@ -116,5 +90,5 @@ def _check_pin(dataset: Dataset, sha256: str) -> None:
         raise DataError(
             Reason.DIGEST_MISMATCH,
             f"spec.dataset.sha256 is {pin.lower()}, but {public_uri(dataset.uri)} has {sha256}: the file has "
-            "changed; restore it, or put the new digest into the spec after checking the file",
+            "changed; restore it, or set the new digest in the spec after checking the file",
         )

@@ -1,4 +1,4 @@
-"""Parquet: limits from the metadata first, then from what really comes out."""
+"""Parquet files: limits first from the metadata, then from what is decoded."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from trainingjob_api import Reason
 from trainingjob_trainer.data.csv_file import check_names, check_row_count
-from trainingjob_trainer.data.files import human
+from trainingjob_trainer.data.scratch import human
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -32,13 +32,18 @@ def read_parquet(path: Path, settings: TrainerSettings) -> tuple[pd.DataFrame, t
     """
     try:
         with pq.ParquetFile(path) as file:
-            columns = _check_metadata(file, settings)
+            names = list(file.schema_arrow.names)
+            check_names(names, settings.max_columns)
+            check_row_count(file.metadata.num_rows, settings.max_rows)
+            groups = range(file.metadata.num_row_groups)
+            _check_size(sum(file.metadata.row_group(i).total_byte_size for i in groups), settings)
+            columns = [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
             table = _read(file, columns, settings)
             index = _index_names(file)
     except (pa.ArrowException, OSError) as error:
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
-            Reason.DATASET_CORRUPT, f"the Parquet file cannot be read ({cause}); write it again"
+            Reason.DATASET_CORRUPT, f"The Parquet file cannot be read ({cause}); write it again"
         ) from error
     # pandas parses its own note of the table even where that is to be ignored.
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas(ignore_metadata=True)
@@ -50,19 +55,8 @@ def _index_names(file: pq.ParquetFile) -> frozenset[str]:
         metadata = file.schema_arrow.pandas_metadata or {}
         return frozenset(name for name in metadata.get("index_columns", ()) if isinstance(name, str))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        # What pandas writes beside the table is JSON, and here it is not: then no column is an index.
+        # What pandas writes beside the table is JSON. Where it is not, no column is an index.
         return frozenset()
-
-
-def _check_metadata(file: pq.ParquetFile, settings: TrainerSettings) -> list[str]:
-    metadata = file.metadata
-    names = list(file.schema_arrow.names)
-    check_names(names, settings.max_columns)
-    check_row_count(metadata.num_rows, settings.max_rows)
-    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    if size > settings.max_decompressed_bytes:
-        raise _too_large(settings.max_decompressed_bytes)
-    return [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
 
 
 def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -> pa.Table:
@@ -74,16 +68,17 @@ def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -
         size += batch.nbytes
         rows += batch.num_rows
         check_row_count(rows, settings.max_rows, final=False)
-        if size > settings.max_decompressed_bytes:
-            raise _too_large(settings.max_decompressed_bytes)
+        _check_size(size, settings)
         batches.append(batch)
     check_row_count(rows, settings.max_rows)
     return pa.Table.from_batches(batches)
 
 
-def _too_large(limit: int) -> DataError:
-    return DataError(
-        Reason.DECOMPRESSED_TOO_LARGE,
-        f"the Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample of "
-        "the rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
-    )
+def _check_size(size: int, settings: TrainerSettings) -> None:
+    limit = settings.max_decompressed_bytes
+    if size > limit:
+        raise DataError(
+            Reason.DECOMPRESSED_TOO_LARGE,
+            f"The Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample "
+            "of the rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
+        )

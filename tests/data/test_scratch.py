@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from support.data_runs import write
 from trainingjob_api.vocabulary import DatasetFormat
-from trainingjob_trainer.data import files
-from trainingjob_trainer.data.files import fetch, human, inflate, sniff
+from trainingjob_trainer.data import scratch
+from trainingjob_trainer.data.scratch import fetch, human, inflate, sniff
 from trainingjob_trainer.errors import DataError, RunFailed
 
 
@@ -72,7 +72,7 @@ def test_gzip_of_any_number_of_members(
 
 
 def test_a_bomb_is_found_by_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "CHUNK", 4096)
+    monkeypatch.setattr(scratch, "CHUNK", 4096)
     bomb = bytearray(gzip.compress(b"\0" * (50 << 20)))
     bomb[-4:] = struct.pack("<I", 10)  # the trailer lies about the size
     stored = write(tmp_path / "s", bytes(bomb))
