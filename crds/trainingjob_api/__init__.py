@@ -1,161 +1,20 @@
-"""The contract of the TrainingJob operator: models of spec, status and report, and resolve()."""
+"""The contract of the TrainingJob operator: models of spec, status and report, and resolve().
 
-from trainingjob_api.base import format_score
-from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.job import ObjectMeta, TrainingJob
-from trainingjob_api.loading import load_job, parse_job
-from trainingjob_api.reasons import Reason
-from trainingjob_api.report import (
-    Digests,
-    Failure,
-    FindingNote,
-    Report,
-    ReportError,
-    dump_report,
-    parse_report,
-)
-from trainingjob_api.resolve import resolve
-from trainingjob_api.resolved import (
-    ResolvedBudget,
-    ResolvedDask,
-    ResolvedOutput,
-    ResolvedRun,
-    ResolvedSearchSpace,
-    ResolvedValidation,
-    plan_digest,
-)
-from trainingjob_api.scheduling import ObjectRef, Resources, SecretRef, Toleration
-from trainingjob_api.search_space import SpaceNode, dump_tree, parse_tree
-from trainingjob_api.spec import (
-    MUTABLE_FIELDS,
-    Acceptance,
-    Automl,
-    Budget,
-    ConfigMapRef,
-    Csv,
-    Dask,
-    Dataset,
-    Output,
-    SearchSpace,
-    Trainer,
-    TrainingJobSpec,
-    Validation,
-)
-from trainingjob_api.status import (
-    Artifact,
-    Attempt,
-    Best,
-    Condition,
-    Fallback,
-    LastReport,
-    LeaderboardEntry,
-    NotFitted,
-    ParetoPoint,
-    PlanRecord,
-    Progress,
-    Resolved,
-    TrainingJobStatus,
-    trim_status,
-)
-from trainingjob_api.vocabulary import (
-    API_VERSION,
-    GROUP,
-    KIND,
-    PLURAL,
-    TPOT_GROUPS,
-    VERSION,
-    AttemptOutcome,
-    Backend,
-    ConditionStatus,
-    ConditionType,
-    DatasetFormat,
-    FeatureType,
-    ModelSource,
-    ParallelMode,
-    Phase,
-    Preset,
-    Severity,
-    Stage,
-    Task,
-    ValidationStrategy,
-)
+Every module's ``__all__`` is public here, but for the generators of definition and reference.
+"""
 
-__all__ = [
-    "API_VERSION",
-    "GROUP",
-    "KIND",
-    "MUTABLE_FIELDS",
-    "PLURAL",
-    "TPOT_GROUPS",
-    "VERSION",
-    "Acceptance",
-    "Artifact",
-    "Attempt",
-    "AttemptOutcome",
-    "Automl",
-    "Backend",
-    "Best",
-    "Budget",
-    "Condition",
-    "ConditionStatus",
-    "ConditionType",
-    "ConfigMapRef",
-    "Csv",
-    "Dask",
-    "Dataset",
-    "DatasetFormat",
-    "Digests",
-    "Failure",
-    "Fallback",
-    "FeatureType",
-    "FindingNote",
-    "LastReport",
-    "LeaderboardEntry",
-    "ModelSource",
-    "NotFitted",
-    "ObjectMeta",
-    "ObjectRef",
-    "Output",
-    "ParallelMode",
-    "ParetoPoint",
-    "Phase",
-    "PlanRecord",
-    "Preset",
-    "Problem",
-    "Progress",
-    "Reason",
-    "Report",
-    "ReportError",
-    "Resolved",
-    "ResolvedBudget",
-    "ResolvedDask",
-    "ResolvedOutput",
-    "ResolvedRun",
-    "ResolvedSearchSpace",
-    "ResolvedValidation",
-    "Resources",
-    "SearchSpace",
-    "SecretRef",
-    "Severity",
-    "SpaceNode",
-    "SpecError",
-    "Stage",
-    "Task",
-    "Toleration",
-    "Trainer",
-    "TrainingJob",
-    "TrainingJobSpec",
-    "TrainingJobStatus",
-    "Validation",
-    "ValidationStrategy",
-    "dump_report",
-    "dump_tree",
-    "format_score",
-    "load_job",
-    "parse_job",
-    "parse_report",
-    "parse_tree",
-    "plan_digest",
-    "resolve",
-    "trim_status",
-]
+from trainingjob_api.acceptance import *
+from trainingjob_api.errors import *
+from trainingjob_api.job import *
+from trainingjob_api.load import *
+from trainingjob_api.pods import *
+from trainingjob_api.reasons import *
+from trainingjob_api.report import *
+from trainingjob_api.resolve import *
+from trainingjob_api.search_space import *
+from trainingjob_api.spec import *
+from trainingjob_api.status import *
+from trainingjob_api.text import *
+from trainingjob_api.types import *
+from trainingjob_api.uris import *
+from trainingjob_api.vocabulary import *

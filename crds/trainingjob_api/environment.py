@@ -1,4 +1,4 @@
-"""The environment table: variables, the fields that they stand in for, and defaults.
+"""The environment table: variables, the fields of the spec they stand for, and defaults.
 
 An empty variable counts as unset, since Helm and shells write empty ones.
 """
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_snake
 
-from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.hints import nearest, plain_message
+from trainingjob_api.errors import SpecError, field_class, plain_message
 from trainingjob_api.spec import Budget, TrainingJobSpec
-from trainingjob_api.text import shorten
+from trainingjob_api.text import nearest, shorten
 from trainingjob_api.vocabulary import ParallelMode
 
 __all__ = [
@@ -43,27 +43,24 @@ class Row:
         Name of the environment variable.
     field
         Dotted path below ``spec``, as users write it.
-    attributes
-        The same path as Python attributes.
-    kind
-        ``bool``, ``int``, ``mode`` or ``name``.
     default
-        The value in force where neither spec nor environment has one; ``None`` leaves it to the trainer.
+        Value in force if neither spec nor environment has one; ``None`` leaves it to the trainer.
     """
 
     variable: str
     field: str
-    attributes: tuple[str, ...]
-    kind: str
     default: bool | int | str | None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The path as Python attributes."""
+        return tuple(map(to_snake, self.field.split(".")))
 
     def from_spec(self, spec: TrainingJobSpec) -> Any:
         """Return the field's value in *spec*, ``None`` if unset."""
         value: Any = spec
         for name in self.attributes:
-            if value is None:
-                return None
-            value = getattr(value, name)
+            value = getattr(value, name, None)
         return value
 
     def from_environment(self, environment: Mapping[str, str]) -> Any:
@@ -77,31 +74,28 @@ class Row:
         text = read_variable(environment, self.variable)
         if text is None:
             return None
-        match self.kind:
-            case "bool":
-                return _bool(self.variable, text)
-            case "int":
-                return _checked(self, _int(self.variable, text))
-            case "mode":
-                return _mode(self.variable, text)
-            case _:
-                return _checked(self, text)
+        kind = field_class(TrainingJobSpec, self.field.split("."), object)
+        if kind is bool:
+            return _bool(self.variable, text)
+        if kind is ParallelMode:
+            return _mode(self.variable, text)
+        return _checked(self, _int(self.variable, text) if kind is int else text)
 
 
 TABLE = (
-    Row("ENABLE_AUTOML", "automl.enabled", ("automl", "enabled"), "bool", True),  # noqa: FBT003  # a table
-    Row("ENABLE_AUTOML_FALLBACK", "automl.fallback", ("automl", "fallback"), "bool", True),  # noqa: FBT003
-    Row("TPOT_PARALLEL_MODE", "parallelMode", ("parallel_mode",), "mode", ParallelMode.LOCAL),
-    Row("TPOT__GENERATIONS", "budget.generations", ("budget", "generations"), "int", 40),
-    Row("TPOT__POPULATION_SIZE", "budget.populationSize", ("budget", "population_size"), "int", 64),
-    Row("TPOT__TIME_LEFT", "budget.timeLeftSeconds", ("budget", "time_left_seconds"), "int", 600),
-    Row("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", ("budget", "per_run_limit_seconds"), "int", 60),
-    Row("TPOT__METRIC", "metric", ("metric",), "name", None),
-    Row("TPOT__CV_FOLDS", "budget.cvFolds", ("budget", "cv_folds"), "int", 5),
-    Row("TPOT__N_JOBS", "nJobs", ("n_jobs",), "int", None),
-    Row("TPOT__MEMORY_LIMIT_MB", "memoryLimitMb", ("memory_limit_mb",), "int", 3072),
+    Row("ENABLE_AUTOML", "automl.enabled", default=True),
+    Row("ENABLE_AUTOML_FALLBACK", "automl.fallback", default=True),
+    Row("TPOT_PARALLEL_MODE", "parallelMode", ParallelMode.LOCAL),
+    Row("TPOT__GENERATIONS", "budget.generations", 40),
+    Row("TPOT__POPULATION_SIZE", "budget.populationSize", 64),
+    Row("TPOT__TIME_LEFT", "budget.timeLeftSeconds", 600),
+    Row("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", 60),
+    Row("TPOT__METRIC", "metric", None),
+    Row("TPOT__CV_FOLDS", "budget.cvFolds", 5),
+    Row("TPOT__N_JOBS", "nJobs", None),
+    Row("TPOT__MEMORY_LIMIT_MB", "memoryLimitMb", 3072),
 )
-"""The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read apart."""
+"""The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read separately."""
 
 
 def read_variable(environment: Mapping[str, str], name: str) -> str | None:
@@ -141,18 +135,12 @@ def _mode(variable: str, text: str) -> ParallelMode:
 def _checked(row: Row, value: int | str) -> Any:
     """Hold *value* to the bounds of the spec's own field."""
     model = Budget if row.attributes[0] == "budget" else TrainingJobSpec
-    info = model.model_fields[row.attributes[-1]]
-    kind: Any = info.annotation
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    kind: Any = model.model_fields[row.attributes[-1]].annotation
     try:
-        return adapter.validate_python(value)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         item = error.errors(include_url=False)[0]
         message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
         raise SpecError(
-            problems=[
-                Problem(
-                    row.variable, f"{message}, not {shorten(str(value), 60)!r}", f"it stands for {row.field}"
-                )
-            ]
+            row.variable, f"{message}, not {shorten(str(value), 60)!r}", f"it stands for {row.field}"
         ) from None

@@ -1,15 +1,63 @@
-"""The error of the contract: everything that is wrong with a spec, at once."""
+"""The error of the contract: every problem of a spec at once, in sentences for its user."""
 
-from collections.abc import Iterable, Iterator
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from trainingjob_api.reasons import Reason
+from trainingjob_api.text import nearest, shorten
+from trainingjob_api.types import LABEL_KEY_PATTERN, QUANTITY_PATTERN
+from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
 
-__all__ = ["Problem", "SpecError"]
+__all__ = [
+    "MAX_PROBLEMS",
+    "PYDANTIC_TYPES",
+    "Problem",
+    "SpecError",
+    "explain",
+    "field_class",
+    "path_text",
+    "pattern_words",
+    "plain_message",
+    "wrong_type",
+]
 
 MAX_PROBLEMS = 20
 """Problems in one error; whoever corrects these sees the next ones."""
+
+_Class = typing.TypeVar("_Class")
+_FORMS = {
+    DATASET_URI_PATTERN: f"must be {DATASET_FORMS}",
+    OUTPUT_URI_PATTERN: f"must be {OUTPUT_FORMS}",
+    QUANTITY_PATTERN: "must be a quantity such as 500m, 2 or 4Gi",
+    LABEL_KEY_PATTERN: "must be a Kubernetes name such as memory or example.com/gpu",
+}
+PYDANTIC_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+_SENTENCES = {
+    "missing": "is required",
+    "value_error": "{error}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must hold at most {max_length}, not {actual_length}",
+    "too_short": "must hold at least {min_length}, not {actual_length}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +142,162 @@ def _unique(problems: Iterable[Problem]) -> Iterator[Problem]:
         if problem not in seen:
             seen.add(problem)
             yield problem
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[Problem]:
+    """Yield the problems of *error*, raised while *model* was validated, in the order of the fields."""
+    for item in error.errors(include_url=False):
+        yield _problem(item, model, prefix)
+
+
+def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
+    loc = tuple(part for part in item["loc"] if part != "[key]")
+    field = path_text(loc, prefix)
+    kind, value, context = item["type"], item.get("input"), item.get("ctx") or {}
+    if kind in PYDANTIC_TYPES:
+        return wrong_type(field, PYDANTIC_TYPES[kind], value)
+    match kind:
+        case "extra_forbidden":
+            return _unknown(loc, model, prefix)
+        case "enum":
+            return _enum(field, value, field_class(model, loc, StrEnum))
+        case _:
+            return Problem(field, plain_message(kind, item["msg"], context))
+
+
+def pattern_words(pattern: str) -> str:
+    """Return what a text must be that matches *pattern*."""
+    return _FORMS.get(pattern, f"must match {pattern}")
+
+
+def plain_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return the sentence for an error of pydantic that needs no look at the models."""
+    if kind == "string_pattern_mismatch":
+        return pattern_words(context["pattern"])
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format_map(context)
+    return re.sub(r"^(Input|String|Value) should", "must", message)
+
+
+def wrong_type(field: str, wanted: str, value: Any) -> Problem:
+    """Return the problem of a value that is not of the type that *wanted* says."""
+    got = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        dict: "a mapping",
+        list: "a list",
+    }
+    found = "nothing (null)" if value is None else got.get(type(value), "something else")
+    hint = None
+    if wanted == "text" and isinstance(value, bool | int | float):
+        hint = f'put it in quotes: "{_digits(value)}"'
+    elif wanted in {"a number", "a whole number", "true or false"} and isinstance(value, str):
+        hint = "write it without quotes"
+    elif isinstance(value, float) and wanted == "a whole number":
+        hint = "write it without a fraction"
+    elif value is None:
+        hint = "give it a value or leave it out"
+    return Problem(field, f"must be {wanted}, not {found}", hint)
+
+
+def _digits(value: bool | float) -> str:  # noqa: FBT001
+    """Return a number or truth value as YAML has it."""
+    try:
+        return shorten(str(value).lower() if isinstance(value, bool) else str(value), 60)
+    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+        return "…"
+
+
+def _enum(field: str, value: Any, enum: type[StrEnum] | None) -> Problem:
+    names = [str(member) for member in enum or ()]
+    message = f"must be one of {', '.join(names)}"
+    if isinstance(value, bool):
+        way = "write none for off" if "none" in names else "put the value in quotes"
+        return Problem(field, message, f"YAML reads an unquoted off, on, no or yes as a boolean; {way}")
+    if not isinstance(value, str):
+        return Problem(field, message)
+    found = nearest(value, names)
+    if value == "off" and "none" in names:
+        found = "none"
+    return Problem(
+        field, f"{message}, not {shorten(value, 60)!r}", f"did you mean {found}?" if found else None
+    )
+
+
+def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Problem:
+    field = path_text(loc, prefix)
+    *parents, name = loc
+    parent = field_class(model, parents, BaseModel)
+    names = [alias for alias, _ in _fields(parent)] if parent else []
+    where = path_text(tuple(parents), prefix) or model.__name__
+    found = nearest(str(name), names)
+    elsewhere = sorted(path for path in _paths(model, prefix) if path.rsplit(".", 1)[-1] == str(name))
+    if elsewhere and found != name:
+        return Problem(field, f"is not a field of {where}", f"it belongs to {elsewhere[0].rsplit('.', 1)[0]}")
+    hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}" if names else None
+    return Problem(field, f"is not a field of {where}", hint)
+
+
+def path_text(loc: Sequence[Any], prefix: str = "") -> str:
+    """Return a location as a user reads it: ``spec.dask.tolerations[0].key``."""
+    text = prefix
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{shorten(str(part), 80)}" if text else shorten(str(part), 80)
+    return text
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field.annotation
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield the classes that an annotation is made of, and a map's or list's values."""
+    origin = typing.get_origin(annotation)
+    if origin is None:
+        yield annotation
+    elif origin in {typing.Annotated, tuple, list}:
+        yield from _parts(typing.get_args(annotation)[0])
+    elif origin is dict:
+        yield from _parts(typing.get_args(annotation)[1])
+    elif origin in {typing.Union, types.UnionType}:
+        for argument in typing.get_args(annotation):
+            yield from _parts(argument)
+
+
+def _annotation_at(model: type[BaseModel], loc: Sequence[Any]) -> Iterator[Any]:
+    here: list[Any] = [model]
+    for part in loc:
+        if isinstance(part, int):
+            continue  # _parts has reached the items already
+        below: list[Any] = []
+        for each in here:
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                below += [p for alias, note in _fields(each) if alias == part for p in _parts(note)]
+            else:
+                below.append(each)
+        here = below
+    yield from here
+
+
+def field_class(model: type[BaseModel], loc: Sequence[Any], base: type[_Class]) -> type[_Class] | None:
+    """Return the class of the values at *loc*, if it derives from *base*."""
+    found = (each for each in _annotation_at(model, loc) if isinstance(each, type) and issubclass(each, base))
+    return next(found, None)
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted paths of the spec's fields."""
+    for alias, annotation in _fields(model):
+        path = f"{prefix}.{alias}" if prefix else alias
+        if path in {"metadata", "status"}:
+            continue
+        yield path
+        for part in _parts(annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _paths(part, path)

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
-from trainingjob_api.base import Message, ReasonWord, StatusModel, Timestamp, Uid
 from trainingjob_api.status import (
     Artifact,
     Best,
@@ -15,6 +14,7 @@ from trainingjob_api.status import (
     Resolved,
 )
 from trainingjob_api.text import shorten
+from trainingjob_api.types import Message, ReasonWord, StatusModel, Timestamp, Uid
 from trainingjob_api.vocabulary import Backend, ModelSource, Severity, Stage
 
 __all__ = [

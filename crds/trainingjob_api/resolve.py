@@ -1,58 +1,198 @@
 """From a job and an environment to the values in force: spec over environment over default.
 
-The defaults of the project live here and in the environment table, nowhere else.
+The defaults of the project are those of the ``Resolved*`` models here and of the environment table.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
-from trainingjob_api.checks import check_deadline, check_spec
+from pydantic import BaseModel, Field
+
+from trainingjob_api.acceptance import Acceptance
 from trainingjob_api.environment import (
+    CONFIG_DICT,
     DASK_SCHEDULER_FILE,
     DEFAULT_SCHEDULER_FILE,
     TABLE,
     read_variable,
 )
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.job import TrainingJob
-from trainingjob_api.resolved import (
-    ResolvedBudget,
-    ResolvedDask,
-    ResolvedOutput,
-    ResolvedRun,
-    ResolvedSearchSpace,
-    ResolvedValidation,
+from trainingjob_api.job import TrainingJob, check_deadline, check_spec
+from trainingjob_api.load import read_text
+from trainingjob_api.pods import NodeSelector, Resources, SecretRef, Tolerations, Trainer
+from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
+from trainingjob_api.spec import Dataset, SearchSpace, TrainingJobSpec, Validation
+from trainingjob_api.status import Resolved
+from trainingjob_api.text import nearest, shorten
+from trainingjob_api.types import SpecModel, Use
+from trainingjob_api.vocabulary import (
+    TPOT_GROUPS,
+    FeatureType,
+    ParallelMode,
+    Preset,
+    Task,
+    ValidationStrategy,
 )
-from trainingjob_api.space_source import resolve_space
-from trainingjob_api.spec import Acceptance, Dask, Output, SearchSpace, Trainer, TrainingJobSpec, Validation
-from trainingjob_api.vocabulary import ParallelMode, Task, ValidationStrategy
 
-__all__ = ["DEFAULT_CONFIG_MAP_KEY", "DEFAULT_OUTPUT_URI", "resolve"]
+__all__ = [
+    "DEFAULT_CONFIG_MAP_KEY",
+    "DEFAULT_TTL_SECONDS",
+    "ResolvedBudget",
+    "ResolvedDask",
+    "ResolvedOutput",
+    "ResolvedRun",
+    "ResolvedSearchSpace",
+    "ResolvedValidation",
+    "plan_digest",
+    "resolve",
+]
 
-DEFAULT_OUTPUT_URI = "file://./runs"
 DEFAULT_CONFIG_MAP_KEY = "search-space.yaml"
-DEFAULT_HOLDOUT_FRACTION = 0.2
-DEFAULT_WORKERS = 2
-DEFAULT_READY_TIMEOUT_SECONDS = 120
-DEFAULT_LEADERBOARD_TOP_K = 10
-DEFAULT_RANDOM_STATE = 0
-DEFAULT_BACKOFF_LIMIT = 2
 DEFAULT_TTL_SECONDS = 86_400
 GRACE_SECONDS = 600
 """Time for scheduling, pulling, importing, reading and uploading, on top of the budget."""
 
+_PLAN_DOMAIN = "trainingjob-plan-v1"
+_SEARCH = Use(digest=True, listed=True)
+_SHOWN = Use(digest=False, listed=True)
+_PLAIN = Use(digest=False, listed=False)
 
-@dataclass
-class _Values:
-    """Values by field as they are picked, where each is from, and what was wrong."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+class ResolvedValidation(SpecModel):
+    """How rows are split; ``strategy`` is never ``auto``."""
 
-    def put(self, name: str, value: Any, source: str) -> None:
-        self.values[name], self.sources[name] = value, source
+    holdout_fraction: Annotated[float, _SEARCH] = 0.2
+    strategy: Annotated[ValidationStrategy, _SEARCH]
+    group_column: Annotated[str | None, _SEARCH] = None
+    time_column: Annotated[str | None, _SEARCH] = None
+
+
+class ResolvedBudget(SpecModel):
+    """Limits of the search; times in seconds."""
+
+    time_left_seconds: Annotated[int, _SHOWN]
+    per_run_limit_seconds: Annotated[int, _SEARCH]
+    generations: Annotated[int, _SHOWN]
+    population_size: Annotated[int, _SEARCH]
+    cv_folds: Annotated[int, _SEARCH]
+
+
+class ResolvedSearchSpace(SpecModel):
+    """The name of a preset or a tree, exactly one of them, and its source."""
+
+    preset: Annotated[str | None, Use(digest=True, listed=False)] = None
+    tree: Annotated[dict[str, Any] | None, Use(digest=True, listed=False)] = None
+    source: Annotated[str, _PLAIN]
+
+
+class ResolvedDask(SpecModel):
+    """The Dask cluster of a distributed run."""
+
+    workers: int = 2
+    ready_timeout_seconds: int = 120
+    worker_resources: Resources | None = None
+    scheduler_resources: Resources | None = None
+    node_selector: NodeSelector | None = None
+    tolerations: Tolerations | None = None
+
+
+class ResolvedOutput(SpecModel):
+    """Where the model and its reports are stored."""
+
+    uri: Annotated[str, _SHOWN] = "file://./runs"
+    endpoint: Annotated[str | None, _PLAIN] = None
+    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = None
+    leaderboard_top_k: Annotated[int, _SHOWN] = 10
+
+
+class ResolvedRun(SpecModel):
+    """The values in force, made once by :func:`resolve`.
+
+    ``None`` in ``metric``, ``positive_label`` and ``n_jobs``, and ``task: auto``, are left to the trainer,
+    which alone sees the data and its own limits. ``sources`` gives for each row of the environment table (by
+    the path of the field below ``spec``) ``spec``, ``environment``, ``rollout`` or ``default``. Every field
+    says by its :class:`Use` whether the search digest and the list of ``trainingjob validate`` contain it.
+    """
+
+    name: Annotated[str, _PLAIN]
+    namespace: Annotated[str | None, _PLAIN] = None
+    uid: Annotated[str | None, _PLAIN] = None
+    dataset: Dataset
+    target_column: Annotated[str, _SEARCH]
+    positive_label: Annotated[str | None, _SEARCH] = None
+    task: Annotated[Task, _SEARCH] = Task.AUTO
+    feature_types: Annotated[dict[str, FeatureType], _SEARCH] = Field(default_factory=dict)
+    metric: Annotated[str | None, _SEARCH] = None
+    validation: ResolvedValidation
+    automl_enabled: Annotated[bool, Use(digest=False, listed=True, path="automl.enabled")]
+    automl_fallback: Annotated[bool, Use(digest=False, listed=True, path="automl.fallback")]
+    budget: ResolvedBudget
+    search_space: Annotated[ResolvedSearchSpace, _SHOWN]
+    parallel_mode: Annotated[ParallelMode, _SHOWN]
+    n_jobs: Annotated[int | None, _SHOWN] = None
+    memory_limit_mb: Annotated[int, _SHOWN]
+    dask_scheduler_file: Annotated[str, _PLAIN]
+    dask: Annotated[ResolvedDask, _PLAIN]
+    output: ResolvedOutput
+    acceptance: Annotated[Acceptance | None, _SHOWN] = None
+    random_state: Annotated[int, _SEARCH] = 0
+    active_deadline_seconds: Annotated[int, _SHOWN]
+    backoff_limit: Annotated[int, _PLAIN] = 2
+    ttl_seconds_after_finished: Annotated[int | None, _PLAIN] = DEFAULT_TTL_SECONDS
+    suspend: Annotated[bool, _PLAIN] = False
+    trainer: Annotated[Trainer, _PLAIN] = Field(default_factory=Trainer)
+    sources: Annotated[dict[str, str], _PLAIN] = Field(default_factory=dict)
+
+    def search_digest(self) -> str:
+        """Return the SHA-256 over all values that decide which pipelines are evaluated and how they score.
+
+        The total budget, generations, parallelism and output are excluded, so that a run can be resumed with
+        more time or on other machines.
+        """
+        parts: dict[str, Any] = {}
+        for path, value in _used(self, self.model_dump(mode="json", by_alias=True), "digest"):
+            parent, _, name = path.rpartition(".")
+            (parts.setdefault(parent, {}) if parent else parts)[name] = value
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def listed(self) -> dict[str, Any]:
+        """Return what ``trainingjob validate`` lists: JSON values by their path below ``spec``."""
+        return dict(_used(self, self.model_dump(mode="json", by_alias=True), "listed"))
+
+    def summary(self, *, image: str | None = None) -> Resolved:
+        """Return ``status.resolved`` as far as it is known before the data is read."""
+        values = {**dict(self), **dict(self.validation), **dict(self.budget)}
+        values |= {
+            "holdout_fraction": format(self.validation.holdout_fraction, ".6g"),
+            "search_space": shorten(self.search_space.preset or self.search_space.source, 300),
+            "image": image,
+            "search_digest": self.search_digest(),
+        }
+        return Resolved(**{name: values[name] for name in Resolved.model_fields if name in values})
+
+
+def _used(model: BaseModel, data: Mapping[str, Any], use: str, parent: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield path and JSON value of each field whose mark has *use*."""
+    for name, info in type(model).model_fields.items():
+        mark = Use.of(info)
+        alias, value = str(info.alias), getattr(model, name)
+        path = parent + (mark.path if mark and mark.path else alias)
+        if mark is not None and getattr(mark, use):
+            yield path, data[alias]
+        elif isinstance(value, BaseModel):
+            yield from _used(value, data[alias], use, f"{path}.")
+
+
+def plan_digest(text: str, image: str) -> str:
+    """Return the SHA-256 over a plan: the resolved run as its ConfigMap holds it, and the trainer's image."""
+    # An image's name has no zero byte, so two different plans never give the same content.
+    content = f"{_PLAN_DOMAIN}\0{image}\0{text}"
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
 
 def resolve(
@@ -71,128 +211,90 @@ def resolve(
     environment
         Variables of the table; others are ignored.
     rollout
-        What a canary share says about ``automl.enabled``: below an explicit field, above
-        ``ENABLE_AUTOML=true`` and the default. ``None`` where there is no share.
+        ``automl.enabled`` according to a canary share: below an explicit field, above
+        ``ENABLE_AUTOML=true`` and the default. ``None`` without a share.
     search_space_text
-        Content of the key that ``searchSpace.configMapRef`` names, where there is one.
+        Content of the key that ``searchSpace.configMapRef`` names, if there is one.
 
     Raises
     ------
     SpecError
         With every problem: bad variables (by name), a search space that does not parse, values that
-        contradict each other once they are together.
+        contradict each other once they are combined.
     """
     spec = job.spec
-    found = _pick(spec, environment)
-    _decide_automl(found, spec, environment, rollout=rollout)
-    found.problems += check_spec(spec)
-    space = None
+    values, sources, problems = _pick(spec, environment, rollout=rollout)
+    problems += check_spec(spec)
     try:
-        space, source = resolve_space(spec.search_space or SearchSpace(), environment, search_space_text)
-        found.sources["searchSpace"] = source
+        space, sources["searchSpace"] = _space(
+            spec.search_space or SearchSpace(), environment, search_space_text
+        )
     except SpecError as error:
-        found.problems += error.problems
-    if not found.problems:
-        found.problems += _check_together(spec, found)
-    if found.problems or space is None:
-        raise SpecError(problems=list(dict.fromkeys(found.problems)))
-    return _assemble(job, found, space, environment)
+        problems += error.problems
+    budget = ResolvedBudget(
+        **{row.attributes[1]: values[row.field] for row in TABLE if row.attributes[0] == "budget"}
+    )
+    if not problems:
+        problems = check_deadline(spec.active_deadline_seconds, budget.time_left_seconds)
+    if problems:
+        raise SpecError(problems=problems)
+    dask = ResolvedDask(**_given(spec.dask))
+    wait = dask.ready_timeout_seconds if values["parallelMode"] is ParallelMode.DISTRIBUTED else 0
+    scheduler_file = read_variable(environment, DASK_SCHEDULER_FILE)
+    sources["daskSchedulerFile"] = "environment" if scheduler_file else "default"
+    fields = {
+        "active_deadline_seconds": _deadline(budget.time_left_seconds, wait),
+        **_given(spec),
+        **{"_".join(row.attributes): values[row.field] for row in TABLE if row.attributes[0] != "budget"},
+        "validation": _validation(spec.validation or Validation()),
+        "budget": budget,
+        "search_space": space,
+        "dask": dask,
+        "output": ResolvedOutput(**_given(spec.output)),
+        "acceptance": _acceptance(spec.acceptance),
+    }
+    return ResolvedRun(
+        name=job.metadata.name,
+        namespace=job.metadata.namespace,
+        uid=job.metadata.uid,
+        dask_scheduler_file=scheduler_file or DEFAULT_SCHEDULER_FILE,
+        sources=sources,
+        **{name: value for name, value in fields.items() if name != "automl"},
+    )
 
 
-def _pick(spec: TrainingJobSpec, environment: Mapping[str, str]) -> _Values:
-    found = _Values()
+def _given(part: SpecModel | None) -> dict[str, Any]:
+    """Return the fields of *part* that are set; the defaults of the resolved model replace the others."""
+    return {name: value for name, value in part or () if value is not None}
+
+
+def _pick(
+    spec: TrainingJobSpec, environment: Mapping[str, str], *, rollout: bool | None
+) -> tuple[dict[str, Any], dict[str, str], list[Problem]]:
+    """Return the values of the table and their sources, both by field, and the problems of variables."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    problems: list[Problem] = []
     for row in TABLE:
         try:
             # A bad variable is an error even where the spec hides it: the next job would meet it.
             variable = row.from_environment(environment)
         except SpecError as error:
-            found.problems += error.problems
+            problems += error.problems
             variable = None
-        for value, source in (
-            (row.from_spec(spec), "spec"),
-            (variable, "environment"),
-            (row.default, "default"),
-        ):
-            if value is not None or source == "default":
-                found.put(row.field, value, source)
-                break
-    budget = "budget.timeLeftSeconds", "budget.perRunLimitSeconds"
-    time_left, per_run = (found.values[name] for name in budget)
-    found.values[budget[1]] = min(per_run, time_left)
-    if found.values["parallelMode"] is ParallelMode.NONE:
-        found.put("nJobs", 1, found.sources["parallelMode"])
-    return found
-
-
-def _decide_automl(
-    found: _Values, spec: TrainingJobSpec, environment: Mapping[str, str], *, rollout: bool | None
-) -> None:
-    """Put the kill switch above all, and the canary share between spec and environment."""
-    row = TABLE[0]
-    try:
-        switch = row.from_environment(environment)
-    except SpecError:
-        return
-    if switch is False:
-        found.put(row.field, value=False, source="environment")
-    elif row.from_spec(spec) is None and rollout is not None:
-        found.put(row.field, rollout, "rollout")
-
-
-def _check_together(spec: TrainingJobSpec, found: _Values) -> list[Problem]:
-    return check_deadline(spec.active_deadline_seconds, found.values["budget.timeLeftSeconds"])
-
-
-def _assemble(
-    job: TrainingJob, found: _Values, space: ResolvedSearchSpace, environment: Mapping[str, str]
-) -> ResolvedRun:
-    spec, values = job.spec, found.values
-    budget = ResolvedBudget(
-        time_left_seconds=values["budget.timeLeftSeconds"],
-        per_run_limit_seconds=values["budget.perRunLimitSeconds"],
-        generations=values["budget.generations"],
-        population_size=values["budget.populationSize"],
-        cv_folds=values["budget.cvFolds"],
-    )
-    dask = _dask(spec.dask or Dask())
-    mode = values["parallelMode"]
-    wait = dask.ready_timeout_seconds if mode is ParallelMode.DISTRIBUTED else 0
-    scheduler_file = read_variable(environment, DASK_SCHEDULER_FILE)
-    found.sources["daskSchedulerFile"] = "environment" if scheduler_file else "default"
-    return ResolvedRun(
-        name=job.metadata.name,
-        namespace=job.metadata.namespace,
-        uid=job.metadata.uid,
-        dataset=spec.dataset,
-        target_column=spec.target_column,
-        positive_label=spec.positive_label,
-        task=spec.task or Task.AUTO,
-        feature_types=spec.feature_types or {},
-        metric=values["metric"],
-        validation=_validation(spec.validation or Validation()),
-        automl_enabled=values["automl.enabled"],
-        automl_fallback=values["automl.fallback"],
-        budget=budget,
-        search_space=space,
-        parallel_mode=mode,
-        n_jobs=values["nJobs"],
-        memory_limit_mb=values["memoryLimitMb"],
-        dask_scheduler_file=scheduler_file or DEFAULT_SCHEDULER_FILE,
-        dask=dask,
-        output=_output(spec.output or Output()),
-        acceptance=_acceptance(spec.acceptance),
-        random_state=_or(spec.random_state, DEFAULT_RANDOM_STATE),
-        active_deadline_seconds=_or(spec.active_deadline_seconds, _deadline(budget.time_left_seconds, wait)),
-        backoff_limit=_or(spec.backoff_limit, DEFAULT_BACKOFF_LIMIT),
-        ttl_seconds_after_finished=_or(spec.ttl_seconds_after_finished, DEFAULT_TTL_SECONDS),
-        suspend=bool(spec.suspend),
-        trainer=spec.trainer or Trainer(),
-        sources=found.sources,
-    )
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
+        choices = [(row.from_spec(spec), "spec"), (variable, "environment"), (row.default, "default")]
+        if row.field == "automl.enabled":
+            choices.insert(1, (rollout, "rollout"))
+            if variable is False:
+                # The operator's kill switch wins over everything.
+                choices.insert(0, (variable, "environment"))
+        known = ((value, source) for value, source in choices if value is not None)
+        values[row.field], sources[row.field] = next(known, (None, "default"))
+    limit = "budget.perRunLimitSeconds"
+    values[limit] = min(values[limit], values["budget.timeLeftSeconds"])
+    if values["parallelMode"] is ParallelMode.NONE:
+        values["nJobs"], sources["nJobs"] = 1, sources["parallelMode"]
+    return values, sources, problems
 
 
 def _deadline(time_left: int, wait: int) -> int:
@@ -201,44 +303,66 @@ def _deadline(time_left: int, wait: int) -> int:
 
 def _validation(validation: Validation) -> ResolvedValidation:
     strategy = validation.strategy or ValidationStrategy.AUTO
-    if strategy is ValidationStrategy.AUTO:
-        strategy = (
-            ValidationStrategy.GROUP
-            if validation.group_column is not None
-            else ValidationStrategy.TIME
-            if validation.time_column is not None
-            else ValidationStrategy.KFOLD
-        )
-    fraction = validation.holdout_fraction
-    return ResolvedValidation(
-        holdout_fraction=DEFAULT_HOLDOUT_FRACTION if fraction is None else fraction,
-        strategy=strategy,
-        group_column=validation.group_column,
-        time_column=validation.time_column,
-    )
-
-
-def _dask(dask: Dask) -> ResolvedDask:
-    return ResolvedDask(
-        workers=_or(dask.workers, DEFAULT_WORKERS),
-        ready_timeout_seconds=_or(dask.ready_timeout_seconds, DEFAULT_READY_TIMEOUT_SECONDS),
-        worker_resources=dask.worker_resources,
-        scheduler_resources=dask.scheduler_resources,
-        node_selector=dask.node_selector,
-        tolerations=dask.tolerations,
-    )
-
-
-def _output(output: Output) -> ResolvedOutput:
-    return ResolvedOutput(
-        uri=output.uri or DEFAULT_OUTPUT_URI,
-        endpoint=output.endpoint,
-        credentials_secret_ref=output.credentials_secret_ref,
-        leaderboard_top_k=_or(output.leaderboard_top_k, DEFAULT_LEADERBOARD_TOP_K),
-    )
+    if strategy is ValidationStrategy.AUTO and validation.group_column is not None:
+        strategy = ValidationStrategy.GROUP
+    elif strategy is ValidationStrategy.AUTO:
+        known = validation.time_column is not None
+        strategy = ValidationStrategy.TIME if known else ValidationStrategy.KFOLD
+    return ResolvedValidation(**{**_given(validation), "strategy": strategy})
 
 
 def _acceptance(acceptance: Acceptance | None) -> Acceptance | None:
     if acceptance is None or (acceptance.min_score is None and acceptance.must_beat_baseline is None):
         return None
     return acceptance.model_copy(update={"must_beat_baseline": bool(acceptance.must_beat_baseline)})
+
+
+def _space(
+    space: SearchSpace, environment: Mapping[str, str], config_map_text: str | None
+) -> tuple[ResolvedSearchSpace, str]:
+    """Return the search space in force, and ``spec``, ``environment`` or ``default``."""
+    if space.preset is not None:
+        return ResolvedSearchSpace(preset=space.preset.value, source="spec.searchSpace.preset"), "spec"
+    if space.inline is not None:
+        return _tree(space.inline, "spec.searchSpace.inline"), "spec"
+    if space.config_map_ref is not None:
+        name = "spec.searchSpace.configMapRef"
+        if config_map_text is None:
+            raise SpecError(
+                name, "a ConfigMap can be read in a cluster only", "use searchSpace.inline in a local run"
+            )
+        return _tree(config_map_text, name), "spec"
+    setting = read_variable(environment, CONFIG_DICT)
+    if setting is not None:
+        return _config_dict(setting), "environment"
+    return ResolvedSearchSpace(preset=Preset.LINEAR.value, source="default"), "default"
+
+
+@functools.lru_cache(maxsize=32)
+def _tree(text: str, name: str, source: str | None = None) -> ResolvedSearchSpace:
+    """Return the tree of a text; an operator needs the same one in each pass until a run starts."""
+    return ResolvedSearchSpace(tree=dump_tree(parse_tree(text, field=name)), source=source or name)
+
+
+def _config_dict(setting: str) -> ResolvedSearchSpace:
+    """Read ``TPOT__CONFIG_DICT``: the name of a preset, a TPOT group, inline JSON, or a path."""
+    presets = [preset.value for preset in Preset]
+    if setting in presets:
+        return ResolvedSearchSpace(preset=setting, source=CONFIG_DICT)
+    if setting in TPOT_GROUPS:
+        return ResolvedSearchSpace(tree={"type": "group", "names": [setting]}, source=CONFIG_DICT)
+    if setting.startswith("{"):
+        return _tree(setting, CONFIG_DICT)
+    if "/" in setting or setting.endswith((".json", ".yaml", ".yml")):
+        try:
+            text = read_text(Path(setting), MAX_TREE_BYTES)
+        except SpecError as error:
+            raise SpecError(CONFIG_DICT, error.message, error.hint) from None
+        return _tree(text, CONFIG_DICT, shorten(f"{CONFIG_DICT} ({setting})", 300))
+    names = [*presets, *TPOT_GROUPS]
+    guess = nearest(setting, names)
+    raise SpecError(
+        CONFIG_DICT,
+        f"{shorten(setting, 60)!r} is not a preset, TPOT group, inline JSON or path",
+        f"did you mean {guess}?" if guess else f"names are {', '.join(names)}",
+    )

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
-from trainingjob_api.base import (
+from trainingjob_api.types import (
+    REFINED,
     ColumnName,
     CommonName,
     Count,
@@ -216,11 +217,13 @@ class Resolved(StatusModel):
     """What is in force, from spec, environment, defaults and, at last, the data."""
 
     target_column: ColumnName | None = Field(default=None, description="Column to predict.")
-    positive_label: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, REFINED] = Field(
         default=None, description="Label that binary metrics count as positive."
     )
-    task: Task | None = Field(default=None, description="What is learnt.")
-    metric: CommonName | None = Field(default=None, description="The scikit-learn scorer.")
+    task: Annotated[Task | None, REFINED] = Field(default=None, description="What is learnt.")
+    metric: Annotated[CommonName | None, REFINED] = Field(
+        default=None, description="The scikit-learn scorer."
+    )
     strategy: ValidationStrategy | None = Field(default=None, description="How hold-out and folds are cut.")
     holdout_fraction: Score | None = Field(default=None, description="Share of the rows that is set aside.")
     automl_enabled: StrictBool | None = Field(default=None, description="Whether there is a search.")
@@ -231,18 +234,20 @@ class Resolved(StatusModel):
     )
     generations: Count | None = Field(default=None, description="Generations at most.")
     population_size: Count | None = Field(default=None, description="Pipelines in a generation.")
-    cv_folds: Count | None = Field(default=None, description="Folds, after any reduction by small classes.")
+    cv_folds: Annotated[Count | None, REFINED] = Field(
+        default=None, description="Folds, after any reduction by small classes."
+    )
     search_space: Annotated[str, StringConstraints(max_length=300)] | None = Field(
         default=None, description="Name of the preset, or where the tree comes from."
     )
     parallel_mode: ParallelMode | None = Field(default=None, description="The mode that was asked for.")
-    n_jobs: Count | None = Field(default=None, description="Workers.")
+    n_jobs: Annotated[Count | None, REFINED] = Field(default=None, description="Workers.")
     memory_limit_mb: Count | None = Field(default=None, description="Memory of each worker in MiB.")
     random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = Field(
         default=None, description="Seed of everything random."
     )
-    rows: Count | None = Field(default=None, description="Rows with a target.")
-    columns: Count | None = Field(default=None, description="Feature columns in use.")
+    rows: Annotated[Count | None, REFINED] = Field(default=None, description="Rows with a target.")
+    columns: Annotated[Count | None, REFINED] = Field(default=None, description="Feature columns in use.")
     image: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         default=None, description="Image of the trainer."
     )
@@ -252,6 +257,21 @@ class Resolved(StatusModel):
     sources: Annotated[dict[ShortKey, SourceWord], Field(max_length=32)] | None = Field(
         default=None, description="Where each value comes from: spec, environment, rollout or default."
     )
+
+    def refined(self, told: "Resolved") -> "Resolved":
+        """Return these values, refined by what the trainer found in data and pod; the plan's own stay."""
+        found = {name: value for name, value in told if value is not None and name in _refined_names()}
+        return self.model_copy(update=found)
+
+    def changes(self, other: "Resolved") -> tuple[str, ...]:
+        """Return the names of the plan's own values that differ in *other*."""
+        return tuple(
+            name for name, value in self if name not in _refined_names() and value != getattr(other, name)
+        )
+
+
+def _refined_names() -> frozenset[str]:
+    return frozenset(name for name, info in Resolved.model_fields.items() if REFINED in info.metadata)
 
 
 class PlanRecord(StatusModel):

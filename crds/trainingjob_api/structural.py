@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainingjob_api.hints import pattern_words
+from trainingjob_api.errors import pattern_words
 
 __all__ = ["structural_schema"]
 

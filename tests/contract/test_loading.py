@@ -6,7 +6,7 @@ import yaml
 
 from support.jobs import FULL, document
 from trainingjob_api import Problem, SpecError, load_job
-from trainingjob_api.yaml_text import parse_yaml
+from trainingjob_api.load import parse_yaml
 
 HEAD = "apiVersion: automl.trainingjob.dev/v1alpha1\nkind: TrainingJob\nmetadata: {name: x}\n"
 LEAST = "dataset: {uri: sample://iris}, targetColumn: t"
@@ -48,14 +48,17 @@ def test_all_problems_come_at_once_with_hints(load):
     )
     for line in (
         "spec.dataset.uri: is required",
-        "spec.dataset.url: is no field of spec.dataset; did you mean uri?",
-        "spec.targetcolumn: is no field of spec; did you mean targetColumn?",
-        "spec.generations: is no field of spec; it belongs to spec.budget",
-        "spec.budget.timeLeftSecond: is no field of spec.budget; did you mean timeLeftSeconds?",
+        "spec.dataset.url: is not a field of spec.dataset; did you mean uri?",
+        "spec.targetcolumn: is not a field of spec; did you mean targetColumn?",
+        "spec.generations: is not a field of spec; it belongs to spec.budget",
+        "spec.budget.timeLeftSecond: is not a field of spec.budget; did you mean timeLeftSeconds?",
         "spec.budget.cvFolds: must be greater than or equal to 2",
         'spec.metric: must be text, not a number; put it in quotes: "7"',
         "did you mean numeric?",
-        "spec.dask.tolerations[0].operater: is no field of spec.dask.tolerations[0]; did you mean operator?",
+        (
+            "spec.dask.tolerations[0].operater: is not a field of spec.dask.tolerations[0]; did you mean "
+            "operator?"
+        ),
         "did you mean NoSchedule?",
     ):
         assert line in message.replace("\n", "  ")

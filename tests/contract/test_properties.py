@@ -18,8 +18,8 @@ from trainingjob_api import (
     resolve,
 )
 from trainingjob_api.environment import TABLE
+from trainingjob_api.load import parse_yaml
 from trainingjob_api.search_space import MAX_TREE_DEPTH, MAX_TREE_NODES, walk
-from trainingjob_api.yaml_text import parse_yaml
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),

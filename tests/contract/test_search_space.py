@@ -95,9 +95,9 @@ def test_defaults():
         ("{type: sequential}", "spec.searchSpace.inline.steps: is required"),
         ("{type: sequential, steps: {type: group}}", "steps: must be a list, not a mapping"),
         ("{type: sequential, steps: [PCA]}", "steps[0]: must be a node: a mapping with a type"),
-        ("{type: sequential, step: []}", "step: is no field here; did you mean steps?"),
+        ("{type: sequential, step: []}", "step: is not a field of this node; did you mean steps?"),
         ("{type: group, names: [a.b]}", "names[0]: must be a plain name"),
-        ("{type: estimator, name: sklearn.svm.SVC}", "write no module path"),
+        ("{type: estimator, name: sklearn.svm.SVC}", "leave out the module path"),
         ("{type: estimator, name: __import__}", "must be a plain name"),
         (
             "{type: estimator, name: A, hyperparameters: {x: {low: 2, high: 1}}}",
@@ -114,7 +114,7 @@ def test_defaults():
         ("{type: estimator, name: A, hyperparameters: {x: {choice: []}}}", "x.choice: must hold at least 1"),
         (
             "{type: estimator, name: A, hyperparameters: {x: {choice: [1], low: 2}}}",
-            "x.low: is no field here",
+            "x.low: is not a field of this node",
         ),
         ("{type: estimator, name: A, hyperparameters: {x: [1]}}", "hyperparameters.x"),
         ("{type: estimator, name: A, hyperparameters: {x.y: 1}}", "hyperparameters.x.y"),

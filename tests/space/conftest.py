@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_api.resolve import ResolvedSearchSpace
 from trainingjob_trainer.search_space import Space, SpaceContext, compile_space
 
 TASKS = ("classification", "regression")

@@ -22,7 +22,7 @@ maxSize: 9
 
 EVOLVE = """
 import sys, yaml, numpy as np
-from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_api.resolve import ResolvedSearchSpace
 from trainingjob_trainer.search_space import *
 
 for preset in sys.argv[2].split(","):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tpot.config.get_configspace import GROUPNAMES
 
-from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_api.resolve import ResolvedSearchSpace
 from trainingjob_trainer.search_space import SpaceContext, build, compile_space, summarize, translate
 from trainingjob_trainer.search_space.catalogue import CATALOGUE
 from trainingjob_trainer.search_space.presets import kind_of

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tpot.config import get_search_space
 
-from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_api.resolve import ResolvedSearchSpace
 from trainingjob_trainer.search_space import build, compile_space, summarize, translate
 from trainingjob_trainer.search_space.limits import limits, narrowed
 from trainingjob_trainer.search_space.presets import named_space

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_api.resolve import ResolvedSearchSpace
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.presets import TEMPLATES, preset_space
 from trainingjob_trainer.search_space.tree import compile_tree, has_feature_sets, read_tree

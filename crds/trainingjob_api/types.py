@@ -1,13 +1,14 @@
-"""The base of all models, and the bounded types that their fields are made of.
+"""The bases of all models, and the bounded types and marks of their fields.
 
-Every string has a length, every number a range, every list and map a size: the custom resource
-definition is generated from these types, and an API server prices CEL rules by their bounds.
-Patterns keep to the syntax that Go, Rust and Python share.
+Every string has a length, every number a range, every list and map a size: the custom resource definition is
+generated from these types, and an API server prices CEL rules by their bounds. Patterns use only syntax that
+Go, Rust and Python share.
 """
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +24,10 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 __all__ = [
+    "REFINED",
     "Bool",
     "ColumnName",
     "CommonName",
@@ -44,6 +47,7 @@ __all__ = [
     "Uid",
     "Uri",
     "UriOrigin",
+    "Use",
     "format_score",
     "rules",
 ]
@@ -53,8 +57,36 @@ LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9
 SCORE_PATTERN = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """Marks a field of the values in force with its uses beside the run itself.
+
+    Parameters
+    ----------
+    digest
+        Whether it decides which pipelines are evaluated or how they score: part of ``search_digest``.
+    listed
+        Whether ``trainingjob validate`` lists it.
+    path
+        Its path below ``spec``, if that is not the field's own.
+    """
+
+    digest: bool
+    listed: bool
+    path: str | None = None
+
+    @classmethod
+    def of(cls, info: FieldInfo) -> "Use | None":
+        """Return the mark of a field."""
+        return next((mark for mark in info.metadata if isinstance(mark, cls)), None)
+
+
+REFINED: Final = "refined"
+"""Marks a field of ``status.resolved`` that the trainer refines once it has read the data."""
+
+
 class SpecModel(BaseModel):
-    """A part of the spec: frozen, camelCase outside, unknown fields refused."""
+    """A part of the spec: frozen, camelCase outside, unknown fields rejected."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -1,0 +1,323 @@
+"""From a YAML or JSON file to a :class:`TrainingJob`: bounded reading, ``--set``, every problem at once.
+
+YAML of users is bounded in size, depth and nodes after aliases; it is one document without duplicate keys.
+"""
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from trainingjob_api.errors import Problem, SpecError, explain
+from trainingjob_api.job import TrainingJob, check_spec
+from trainingjob_api.spec import TrainingJobSpec
+from trainingjob_api.text import shorten
+from trainingjob_api.vocabulary import API_VERSION, KIND
+
+__all__ = ["MAX_TEXT_BYTES", "apply_overrides", "load_job", "parse_job", "parse_yaml", "read_text"]
+
+MAX_TEXT_BYTES = 256 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 20_000
+MAX_OVERRIDE_BYTES = 64 * 1024
+MAX_PARTS = 16
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> TrainingJob:
+    r"""Return the TrainingJob that the YAML or JSON file at *path* holds.
+
+    Parameters
+    ----------
+    path
+        A file of at most 256 KiB with one document.
+    overrides
+        ``spec.budget.timeLeftSeconds=30`` and the like: a dotted path (a dot inside a key as ``\.``)
+        and a YAML value; ``null`` unsets the field.
+
+    Raises
+    ------
+    SpecError
+        With every problem of file, overrides and fields.
+    """
+    document = parse_yaml(read_text(path, MAX_TEXT_BYTES), what=f"the file {path.name}")
+    return parse_job(apply_overrides(_check_shape(document), overrides))
+
+
+def parse_job(mapping: Mapping[str, Any]) -> TrainingJob:
+    """Return the TrainingJob that *mapping*, as read from YAML or an API server, holds.
+
+    Raises
+    ------
+    SpecError
+        With every problem: unknown fields (with the nearest name), wrong types and values, and fields
+        that contradict each other.
+    """
+    _check_shape(mapping)
+    try:
+        # By alias alone: the API server does not know the snake_case names either.
+        job = TrainingJob.model_validate(mapping, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise SpecError(problems=explain(error, TrainingJob)) from None
+    problems = check_spec(job.spec)
+    if problems:
+        raise SpecError(problems=problems)
+    return job
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Return the text of a regular file of at most *limit* bytes in UTF-8.
+
+    Raises
+    ------
+    SpecError
+        If there is no such file, or it is too large or no UTF-8.
+    """
+    try:
+        if not path.is_file():
+            kind = "is not a regular file" if path.exists() else "does not exist"
+            raise SpecError(message=f"the file {path} {kind}")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise SpecError(
+            message=f"the file {path} cannot be read: {error.strerror or 'unknown error'}"
+        ) from None
+    if len(content) > limit:
+        raise SpecError(message=f"the file {path.name} is larger than {limit // 1024} KiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(message=f"the file {path.name} is not UTF-8 text", hint="save it as UTF-8") from None
+
+
+def _check_shape(document: Any) -> Mapping[str, Any]:
+    """Refuse what is no TrainingJob at all, before its fields are looked at."""
+    if not document:
+        raise SpecError(
+            message="the document is empty", hint=f"it needs apiVersion, kind: {KIND}, metadata and spec"
+        )
+    if not isinstance(document, Mapping):
+        raise SpecError(message=f"a {KIND} is a mapping, not a {type(document).__name__}")
+    if "kind" not in document and "apiVersion" not in document and _looks_like_spec(document):
+        raise SpecError(
+            message="this is a bare spec",
+            hint=f"put it under spec:, beside apiVersion: {API_VERSION}, kind: {KIND} and metadata",
+        )
+    problems = [
+        Problem(field, f"is {_shown(document.get(field))}", f"this program reads {field}: {wanted}")
+        if field in document
+        else Problem(field, "is missing", f"write {field}: {wanted}")
+        for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND))
+        if document.get(field) != wanted
+    ]
+    if problems:
+        raise SpecError(problems=problems)
+    return document
+
+
+def _looks_like_spec(document: Mapping[str, Any]) -> bool:
+    names = {field.alias for field in TrainingJobSpec.model_fields.values()}
+    return any(key in names for key in document)
+
+
+def _shown(value: Any) -> str:
+    return (
+        shorten(repr(value), 80)
+        if isinstance(value, str | int | float | bool | None)
+        else f"a {type(value).__name__}"
+    )
+
+
+def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return *document* with each ``path=value`` of *overrides* set in order.
+
+    Parameters
+    ----------
+    document
+        The document; it is not changed.
+    overrides
+        Each a dotted path that begins with ``spec`` or ``metadata`` and a YAML value.
+
+    Raises
+    ------
+    SpecError
+        If one has no ``=``, another root, or goes through something that is no mapping.
+    """
+    result = dict(document)
+    for override in overrides:
+        path, value = _split(override)
+        _set(result, path, value)
+    return result
+
+
+def _split(override: str) -> tuple[list[str], Any]:
+    path, sign, text = override.partition("=")
+    # Split at dots that no backslash guards, since column names may hold dots.
+    parts = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path.strip())]
+    example = "write it like --set spec.budget.timeLeftSeconds=30"
+    if not sign or not all(parts) or len(parts) > MAX_PARTS:
+        raise SpecError(shorten(path.strip(), 200), "is no path=value", example)
+    if len(parts) < 2 or parts[0] not in {"spec", "metadata"}:  # noqa: PLR2004  # a root and a field
+        raise SpecError(shorten(path.strip(), 200), "must begin with spec. or metadata.", example)
+    return parts, parse_yaml(
+        text, what="the value of --set", field=shorten(path.strip(), 200), max_bytes=MAX_OVERRIDE_BYTES
+    )
+
+
+def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, last = path
+    here = document
+    for depth, part in enumerate(parents):
+        below = here.get(part)
+        if below is not None and not isinstance(below, Mapping):
+            raise SpecError(".".join(path[: depth + 1]), "holds no fields that --set could change")
+        # A copy of each level on the way leaves the caller's document as it was.
+        here[part] = dict(below or {})
+        here = here[part]
+    if value is None:
+        here.pop(last, None)
+    else:
+        here[last] = value
+
+
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses duplicate keys, and reads dates and 1e-3 as kubectl does."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own attribute
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Bound the depth while the text is read: PyYAML recurses."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        keys: set[str] = set()
+        pairs = []
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _problem(key, "a key must be text")
+            if key.tag == _MERGE:
+                pairs.append((key, value))
+                continue
+            if key.value in keys:
+                raise _problem(key, f"the key {shorten(key.value, 80)!r} appears twice")
+            keys.add(key.value)
+            # Keys are text: a column may be named 1 or no.
+            pairs.append((yaml.ScalarNode(_TEXT, key.value, key.start_mark, key.end_mark), value))
+        node.value = pairs
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    # One way to match each text: a second one makes the time quadratic, with the interpreter's lock held.
+    re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _problem(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
+
+
+def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TEXT_BYTES) -> Any:
+    """Return what the one YAML (or JSON) document of *text* holds.
+
+    Parameters
+    ----------
+    text
+        The document.
+    what
+        What the text is, for messages, such as ``the file job.yaml``.
+    field
+        The field that the text stands in, for the error.
+    max_bytes
+        Bound on the text in UTF-8.
+
+    Raises
+    ------
+    SpecError
+        If the text is too large, too deep, expands to too many nodes, repeats a key, holds several
+        documents, asks for a Python object, or is no YAML.
+    """
+    if len(text) > max_bytes or len(text.encode(errors="replace")) > max_bytes:
+        raise SpecError(field, f"{what} is larger than {max_bytes // 1024} KiB")
+    try:
+        return _construct(text, what, field)
+    except SpecError:
+        raise
+    except _TooMuch as error:
+        raise SpecError(field, f"{what} {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = _clean(error.problem or error.context or "")
+        raise SpecError(field, f"{what} is not valid YAML: {where}{problem}") from None
+    except yaml.YAMLError:
+        raise SpecError(
+            field, f"{what} is not valid YAML: it holds characters that YAML does not allow"
+        ) from None
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
+        # Explicit tags such as !!int "x" fail inside PyYAML's constructors with bare errors.
+        raise SpecError(field, f"{what} is not valid YAML: a value does not fit its tag") from None
+
+
+class _TooMuch(Exception):  # noqa: N818  # private, never shown as a name
+    """The document is beyond a bound."""
+
+
+def _construct(text: str, what: str, field: str) -> Any:
+    loader = _Loader(text)
+    try:
+        loader.get_event()  # type: ignore[no-untyped-call]
+        if loader.check_event(yaml.StreamEndEvent):
+            return None
+        node = loader.compose_document()
+        if not loader.check_event(yaml.StreamEndEvent):
+            raise SpecError(
+                field, f"{what} holds several YAML documents (---)", "keep one TrainingJob in a file"
+            )
+        _check_expansion(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_expansion(root: yaml.Node | None) -> None:
+    """Count nodes as if every alias were written out, and refuse aliases that hold themselves."""
+    nodes = 0
+    stack: list[tuple[Any, int]] = [(root, 1)]
+    while stack:
+        node, depth = stack.pop()
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise _TooMuch(f"holds more than {MAX_NODES} values once its aliases are written out")
+        if depth > MAX_DEPTH:
+            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels, or an alias holds itself")
+        if isinstance(node, yaml.MappingNode):
+            stack.extend((child, depth + 1) for pair in node.value for child in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            stack.extend((child, depth + 1) for child in node.value)
+
+
+def _clean(text: str) -> str:
+    return shorten(" ".join(text.split()), 200)

@@ -1,0 +1,140 @@
+"""The parts of the spec about pods: resources, placement, the trainer and the Dask cluster."""
+
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, StrictInt, StringConstraints, model_validator
+
+from trainingjob_api.types import LabelKey, LabelValue, ObjectName, Quantity, SpecModel, rules
+from trainingjob_api.vocabulary import TaintEffect, TolerationOperator
+
+__all__ = [
+    "Dask",
+    "NodeSelector",
+    "ObjectRef",
+    "Quantities",
+    "Resources",
+    "SecretRef",
+    "Toleration",
+    "Tolerations",
+    "Trainer",
+]
+
+Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=8)]
+NodeSelector = Annotated[dict[LabelKey, LabelValue], Field(max_length=16)]
+
+
+class ObjectRef(SpecModel):
+    """A reference to an object in the job's own namespace, by name."""
+
+    name: ObjectName = Field(description="Name of the object, in the namespace of the job.")
+
+
+class SecretRef(ObjectRef):
+    """A reference to a Secret in the job's own namespace."""
+
+    name: ObjectName = Field(
+        description="Name of the Secret, in the namespace of the job. It holds AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN."
+    )
+
+
+class Resources(SpecModel):
+    """Compute resources of a container, as in Kubernetes."""
+
+    requests: Quantities | None = Field(
+        default=None, description="Resources reserved for the container, such as cpu: 500m, memory: 2Gi."
+    )
+    limits: Quantities | None = Field(
+        default=None, description="Maximum resources of the container, such as cpu: 2, memory: 4Gi."
+    )
+
+
+class Toleration(SpecModel):
+    """A toleration, as in Kubernetes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
+                "a toleration with operator Exists has no value",
+            ),
+            (
+                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+                "a toleration without a key needs operator Exists",
+            ),
+        )
+    )
+
+    key: LabelKey | None = Field(default=None, description="Key of the taint; unset matches every key.")
+    operator: TolerationOperator | None = Field(
+        default=None, description="Exists or Equal; unset means Equal, as in Kubernetes."
+    )
+    value: LabelValue | None = Field(default=None, description="Value of the taint, with operator Equal.")
+    effect: TaintEffect | None = Field(
+        default=None, description="Effect of the taint; unset matches every effect."
+    )
+    toleration_seconds: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = Field(
+        default=None, description="Seconds that a NoExecute taint is tolerated; unset means forever."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        exists = self.operator is TolerationOperator.EXISTS
+        if exists and self.value is not None:
+            raise ValueError("a toleration with operator Exists has no value; remove it or use Equal")
+        if self.key is None and not exists:
+            raise ValueError("a toleration without a key needs operator: Exists")
+        return self
+
+
+Tolerations = Annotated[tuple[Toleration, ...], Field(max_length=16)]
+
+
+class Dask(SpecModel):
+    """The Dask cluster of a distributed run."""
+
+    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] | None = Field(
+        default=None, description="Number of worker pods; default 2."
+    )
+    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] | None = Field(
+        default=None,
+        description="Seconds to wait for a healthy cluster before the run falls back to local workers; "
+        "default 120.",
+    )
+    worker_resources: Resources | None = Field(default=None, description="Compute resources of each worker.")
+    scheduler_resources: Resources | None = Field(
+        default=None, description="Compute resources of the scheduler."
+    )
+    node_selector: NodeSelector | None = Field(
+        default=None, description="Labels of the nodes that scheduler and workers may run on."
+    )
+    tolerations: Tolerations | None = Field(
+        default=None, description="Taints that scheduler and workers tolerate."
+    )
+
+
+class Trainer(SpecModel):
+    """The trainer's pod."""
+
+    resources: Resources | None = Field(default=None, description="Compute resources of the trainer.")
+    node_selector: NodeSelector | None = Field(
+        default=None, description="Labels of the nodes that the trainer may run on."
+    )
+    tolerations: Tolerations | None = Field(default=None, description="Taints that the trainer tolerates.")
+    priority_class_name: ObjectName | None = Field(
+        default=None, description="PriorityClass of the trainer's pod."
+    )
+    service_account_annotations: (
+        Annotated[
+            dict[LabelKey, Annotated[str, StringConstraints(max_length=1024)]],
+            Field(max_length=16),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Annotations of the job's own service account, such as a cloud role for access to "
+        "storage.",
+    )
+    image_pull_secrets: Annotated[tuple[ObjectRef, ...], Field(max_length=8)] | None = Field(
+        default=None, description="Secrets used to pull the images."
+    )
