@@ -27,15 +27,10 @@ from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import Evaluation, encode_fold
-from trainingjob_trainer.search_space import (
-    SpaceContext,
-    Untranslatable,
-    breed,
-    compile_space,
-    fingerprint,
-    seeds,
-    translate,
-)
+from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
+from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.translate import translate
 
 SEED = 20261124
 HEADER = JournalHeader(search_digest="bench", data_digest="bench", versions={})

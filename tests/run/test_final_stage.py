@@ -17,7 +17,7 @@ from trainingjob_trainer.search.final_fit import Fitted, FittingFailed, NotFitte
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import HoldoutResult
-from trainingjob_trainer.search_space import describe
+from trainingjob_trainer.search_space.pipeline import describe
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)
 PIPELINE = describe(LogisticRegression(C=2.0))

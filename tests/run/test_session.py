@@ -18,8 +18,7 @@ from trainingjob_trainer.run.session import History, Session
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search_space import fingerprint
-from trainingjob_trainer.search_space.pipeline_spec import leaf
+from trainingjob_trainer.search_space.pipeline import fingerprint, leaf
 from trainingjob_trainer.settings import TrainerSettings
 
 RIDGE = leaf("Ridge")

@@ -21,7 +21,7 @@ from trainingjob_trainer.run.outcomes import Trained
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.engine import SearchBudget
 from trainingjob_trainer.search.store import StoreRef, load_work
-from trainingjob_trainer.search_space import fingerprint
+from trainingjob_trainer.search_space.pipeline import fingerprint
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -21,15 +21,10 @@ from trainingjob_trainer.search.pool import Completion, InlinePool, Pool, PoolLo
 from trainingjob_trainer.search.pool import Task as PoolTask
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
-from trainingjob_trainer.search_space import (
-    SpaceContext,
-    Untranslatable,
-    breed,
-    compile_space,
-    fingerprint,
-    seeds,
-    translate,
-)
+from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
+from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.translate import translate
 
 pytestmark = [
     pytest.mark.slow,

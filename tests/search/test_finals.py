@@ -26,7 +26,7 @@ from trainingjob_trainer.search.final_fit import (
 from trainingjob_trainer.search.pool import Completion, InlinePool, Task
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_frame, load_whole_folds, load_work
 from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, evaluate, fit_full
-from trainingjob_trainer.search_space.pipeline_spec import describe
+from trainingjob_trainer.search_space.pipeline import describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
 BROKEN = describe(LogisticRegression(C=-1.0))

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch, read_journal
-from trainingjob_trainer.search_space import fingerprint
-from trainingjob_trainer.search_space.pipeline_spec import leaf
+from trainingjob_trainer.search_space.pipeline import fingerprint, leaf
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={"tpot": "1.1.0"})
 

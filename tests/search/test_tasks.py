@@ -32,7 +32,7 @@ from trainingjob_trainer.search.tasks import (
     full_pipeline,
     pickled_kib,
 )
-from trainingjob_trainer.search_space import build, describe
+from trainingjob_trainer.search_space.pipeline import build, describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
 SLOW = {"slow": 1.0}

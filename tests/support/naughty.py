@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from trainingjob_trainer.search.limits import TaskLimit, time_limit
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
-from trainingjob_trainer.search_space.pipeline_spec import build
+from trainingjob_trainer.search_space.pipeline import build
 
 
 def sleep_for_ever() -> None:

@@ -17,7 +17,7 @@ _MAX_RANK = 1_000
 def one_line(pipeline: dict[str, Any]) -> str:
     """Return a pipeline as one line of at most 300 characters."""
     # The search spaces bring TPOT along, which whoever only rebuilds a report need not wait for.
-    from trainingjob_trainer.search_space import summarize  # noqa: PLC0415
+    from trainingjob_trainer.search_space.pipeline import summarize  # noqa: PLC0415
 
     return str(summarize(pipeline))
 

@@ -21,8 +21,7 @@ from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import Evaluation, evaluate
-from trainingjob_trainer.search_space import fingerprint, summarize
-from trainingjob_trainer.search_space.pipeline_spec import describe
+from trainingjob_trainer.search_space.pipeline import describe, fingerprint, summarize
 
 __all__ = ["BASELINE_NUMBER", "MAX_ITER", "BaselineFitter", "baseline_pipeline", "dummy_pipeline"]
 

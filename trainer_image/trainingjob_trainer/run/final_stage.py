@@ -24,7 +24,7 @@ from trainingjob_trainer.search.final_fit import (
 from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay
 from trainingjob_trainer.search.pool import Pool
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
-from trainingjob_trainer.search_space import summarize
+from trainingjob_trainer.search_space.pipeline import summarize
 
 __all__ = [
     "Final",

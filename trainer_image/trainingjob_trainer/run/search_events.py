@@ -11,7 +11,7 @@ from trainingjob_trainer.report import leaderboard, pareto_front
 from trainingjob_trainer.run.outcomes import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search_space import summarize
+from trainingjob_trainer.search_space.pipeline import summarize
 
 __all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]
 

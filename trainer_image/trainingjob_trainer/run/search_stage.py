@@ -17,15 +17,10 @@ from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
-from trainingjob_trainer.search_space import (
-    SpaceContext,
-    Untranslatable,
-    breed,
-    compile_space,
-    fingerprint,
-    seeds,
-    translate,
-)
+from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
+from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.translate import translate
 
 __all__ = ["search", "space_context", "wants_names"]
 

@@ -24,7 +24,7 @@ from trainingjob_trainer.search.limits import (
 from trainingjob_trainer.search.pool import Completion, Pool, Task
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
 from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, encode_rows, fit_full
-from trainingjob_trainer.search_space.pipeline_spec import build
+from trainingjob_trainer.search_space.pipeline import build
 
 __all__ = [
     "MOST_FINALISTS",

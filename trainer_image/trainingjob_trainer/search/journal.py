@@ -17,7 +17,7 @@ from typing import Self
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search_space.pipeline_spec import build, describe, fingerprint
+from trainingjob_trainer.search_space.pipeline import build, describe, fingerprint
 
 __all__ = ["Journal", "JournalHeader", "JournalMismatch", "check_bred", "read_journal"]
 

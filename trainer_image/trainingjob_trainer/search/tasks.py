@@ -29,7 +29,7 @@ from trainingjob_trainer.search.limits import (
     time_limit,
 )
 from trainingjob_trainer.search.store import StoreRef, fold_paths, fold_rows, load_frame, load_work
-from trainingjob_trainer.search_space.pipeline_spec import build
+from trainingjob_trainer.search_space.pipeline import build
 
 __all__ = [
     "Builder",

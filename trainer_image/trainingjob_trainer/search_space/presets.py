@@ -10,11 +10,10 @@ from tpot.search_spaces.nodes.estimator_node import EstimatorNode
 
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.catalogue import CATALOGUE, Kind, nearest
+from trainingjob_trainer.search_space.allow_list import CATALOGUE, Kind, nearest
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.mending import mend
-from trainingjob_trainer.search_space.replacements import EXCLUDED, REPLACED
-from trainingjob_trainer.search_space.tpot_defects import MendedChoice
+from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedChoice, fix
+from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
 
 __all__ = ["TEMPLATES", "kind_of", "named_space", "preset_space"]
 
@@ -57,7 +56,7 @@ def preset_space(name: str, context: SpaceContext) -> Any:
         The name is unknown (``UnknownPreset``), or what it names does not predict.
     """
     if name in TEMPLATES:
-        return mend(
+        return fix(
             get_template_search_spaces(
                 name,
                 classification=context.classification,
@@ -117,7 +116,7 @@ def named_space(names: Sequence[str], context: SpaceContext, *, predicts: bool) 
             members += [_fitting(item, context, predicts=predicts, group=name) for item in allowed]
     unique = list(dict.fromkeys(members))
     spaces = [_one(name, context) for name in unique]
-    return spaces[0] if len(spaces) == 1 else MendedChoice(spaces)
+    return spaces[0] if len(spaces) == 1 else FixedChoice(spaces)
 
 
 def _flat(name: str) -> list[str] | None:
@@ -158,5 +157,5 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
 def _one(name: str, context: SpaceContext) -> Any:
     """Return the mended space of one name: TPOT's, or without one the defaults of scikit-learn."""
     if name in STRING_TO_CLASS or name in _WRAPPED:
-        return mend(get_search_space(name, **_sizes(context)), context)
-    return mend(EstimatorNode(CATALOGUE[name].cls, {}), context)
+        return fix(get_search_space(name, **_sizes(context)), context)
+    return fix(EstimatorNode(CATALOGUE[name].cls, {}), context)

@@ -1,24 +1,27 @@
 """The declarative tree of a TrainingJob to TPOT's search spaces, within the allow-list."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
+from ConfigSpace import Categorical, Float, Integer
 from sklearn.utils.validation import has_fit_parameter
 
 from trainingjob_api import Reason
 from trainingjob_api.errors import SpecError
 from trainingjob_api.search_space import (
     ChoiceNode,
+    ChoiceValues,
     DynamicLinearNode,
     DynamicUnionNode,
     EstimatorNode,
     FeatureSetsNode,
     GraphNode,
     GroupNode,
+    Range,
     SequentialNode,
     SpaceNode,
     UnionNode,
@@ -27,14 +30,52 @@ from trainingjob_api.search_space import (
     walk,
 )
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space import tpot_defects as mended
-from trainingjob_trainer.search_space.catalogue import CATALOGUE, Entry, Kind, entry, nearest
+from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, entry, nearest
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.hyperparameters import Reader, hyperparameter_space
+from trainingjob_trainer.search_space.parameters import (
+    FUNCTION_PARAMETERS,
+    check_value,
+    function_named,
+    invalid,
+)
 from trainingjob_trainer.search_space.presets import kind_of, named_space
-from trainingjob_trainer.search_space.tpot_graph_defects import MendedGraph
+from trainingjob_trainer.search_space.tpot_fixes import spaces as fixed
+from trainingjob_trainer.search_space.tpot_fixes.ranges import SharedConfigurationSpace
+from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedGraph
 
-__all__ = ["compile_tree", "has_feature_sets", "read_tree"]
+__all__ = ["Reader", "compile_tree", "has_feature_sets", "hyperparameter_space", "read_tree"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads drawn values: constants are added, and a choice is drawn by its number.
+
+    ConfigSpace knows no None and makes one type of all choices; numbers of choices avoid both.
+
+    Parameters
+    ----------
+    constants
+        Values that are not drawn.
+    choices
+        The values behind each number, by hyperparameter.
+    """
+
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def __call__(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the hyperparameters of an estimator.
+
+        Parameters
+        ----------
+        drawn
+            What ConfigSpace has drawn.
+        """
+        read = {
+            name: self.choices[name][int(item)] if name in self.choices else item
+            for name, item in drawn.items()
+        }
+        return {**self.constants, **read}
 
 
 class _Role(Enum):
@@ -127,7 +168,7 @@ class _Compiler:
                 return self._group(node, place)
             case ChoiceNode(options=options):
                 spaces = [self.space(item, place.below(f"options[{n}]")) for n, item in enumerate(options)]
-                return spaces[0] if len(spaces) == 1 else mended.MendedChoice(spaces)
+                return spaces[0] if len(spaces) == 1 else fixed.FixedChoice(spaces)
             case WrapperNode():
                 return self._wrapper(node, place)
         if place.role is _Role.INNER:
@@ -144,14 +185,14 @@ class _Compiler:
         match node:
             case UnionNode(members=members):
                 spaces = [self.space(item, place.below(f"members[{n}]")) for n, item in enumerate(members)]
-                return mended.MendedUnion(spaces)
+                return fixed.FixedUnion(spaces)
             case DynamicUnionNode():
-                return mended.MendedDynamicUnion(
+                return fixed.FixedDynamicUnion(
                     self.space(node.member, place.below("member")), node.max_members
                 )
             case DynamicLinearNode():
                 inner = place.below("step", first=place.first and node.max_length == 1)
-                return mended.MendedDynamicLinear(self.space(node.step, inner), node.max_length)
+                return fixed.FixedDynamicLinear(self.space(node.step, inner), node.max_length)
             case FeatureSetsNode():
                 return self._feature_sets(node, place)
         raise place.wrong("this kind of node is not known.")
@@ -169,7 +210,7 @@ class _Compiler:
             )
             for n, step in enumerate(steps)
         ]
-        return mended.MendedSequential(spaces)
+        return fixed.FixedSequential(spaces)
 
     def _graph(self, node: GraphNode, place: _Place) -> Any:
         alone = node.leaf is None and node.inner is None
@@ -179,7 +220,7 @@ class _Compiler:
             leaf = self.space(node.leaf, place.below("leaf", role=_Role.TRANSFORM))
         if node.inner is not None:
             inner = self.space(node.inner, place.below("inner", role=_Role.TRANSFORM, first=False))
-        return MendedGraph(root, leaf, inner, max_size=node.max_size)
+        return FixedGraph(root, leaf, inner, max_size=node.max_size)
 
     def _group(self, node: GroupNode, place: _Place) -> Any:
         try:
@@ -200,7 +241,7 @@ class _Compiler:
                         f"{place.path}.sets.{name}: the table has no feature column {column!r:.80}. "
                         f"{nearest(column, self.context.columns)}",
                     )
-        return mended.MendedFeatureSets({name: list(columns) for name, columns in node.sets.items()})
+        return fixed.FixedFeatureSets({name: list(columns) for name, columns in node.sets.items()})
 
     def _estimator(self, node: EstimatorNode, place: _Place) -> Any:
         if node.name not in CATALOGUE or CATALOGUE[node.name].internal:
@@ -212,7 +253,7 @@ class _Compiler:
         if found.name in _NEEDS_INNER:
             raise place.wrong(f"{found.name} asks a model; write it as a wrapper with that model inside.")
         space, reader = self._hyperparameters(found, node.hyperparameters, place)
-        return mended.MendedEstimator(found.cls, space, reader)
+        return fixed.FixedEstimator(found.cls, space, reader)
 
     def _wrapper(self, node: WrapperNode, place: _Place) -> Any:
         found = entry(node.estimator)
@@ -224,7 +265,7 @@ class _Compiler:
         for cls in _classes(inner):
             self._fits_inside(found, cls, place)
         space, reader = self._hyperparameters(found, node.hyperparameters, place)
-        return mended.MendedWrapper(found.cls, space, inner, reader)
+        return fixed.FixedWrapper(found.cls, space, inner, reader)
 
     def _hyperparameters(self, found: Entry, given: Any, place: _Place) -> tuple[Any, Reader]:
         try:
@@ -255,7 +296,7 @@ class _Compiler:
 
 def _classes(space: Any) -> list[type]:
     """Return the classes of the estimators that a space of inner estimators gives."""
-    if isinstance(space, mended.MendedChoice):
+    if isinstance(space, fixed.FixedChoice):
         return [cls for item in space.search_spaces for cls in _classes(item)]
     return [space.method]
 
@@ -266,3 +307,59 @@ def _ranks_columns(cls: type) -> bool:
     table = np.random.default_rng(0).normal(size=(20, 3))
     fitted = cls().fit(table, np.arange(20) % 2)
     return hasattr(fitted, "feature_importances_") or hasattr(fitted, "coef_")
+
+
+def hyperparameter_space(found: Entry, given: Mapping[str, Any]) -> tuple[Any, Reader]:
+    """Return the space of the hyperparameters that a tree gives, and how drawn values are read.
+
+    Parameters
+    ----------
+    found
+        The estimator.
+    given
+        A constant, a `Range` or a `ChoiceValues` by name.
+
+    Raises
+    ------
+    SpecInvalid
+        A name is unknown (``UnknownHyperparameter``), or a value is refused by the estimator
+        (``InvalidHyperparameter``).
+    """
+    constants: dict[str, Any] = {}
+    choices: dict[str, tuple[Any, ...]] = {}
+    drawn = []
+    for name, value in sorted(given.items()):
+        if name not in found.hyperparameters:
+            known = f"{found.name} has no hyperparameter {name!r:.80} that may be set."
+            raise SpecInvalid(
+                Reason.UNKNOWN_HYPERPARAMETER, f"{known} {nearest(name, found.hyperparameters)}"
+            )
+        if isinstance(value, Range):
+            for bound in (value.low, value.high):
+                check_value(found, name, int(bound) if value.integer else float(bound))
+            drawn.append(_drawn(name, value))
+        elif isinstance(value, ChoiceValues):
+            choices[name] = tuple(_checked(found, name, item) for item in value.choice)
+            drawn.append(Categorical(name, list(range(len(value.choice)))))
+        else:
+            constants[name] = _checked(found, name, value)
+    space = SharedConfigurationSpace()
+    space.add(drawn)
+    return (space if drawn else {}), Reader(constants, choices)
+
+
+def _drawn(name: str, value: Range) -> Any:
+    if value.integer:
+        return Integer(name, (int(value.low), int(value.high)), log=value.log)
+    return Float(name, (float(value.low), float(value.high)), log=value.log)
+
+
+def _checked(found: Entry, name: str, value: Any) -> Any:
+    """Return a value that the estimator accepts; a function is said by its name."""
+    if name in FUNCTION_PARAMETERS and isinstance(value, str):
+        function = function_named(value)
+        if function is None:
+            raise invalid(found, name, value, "no such function is allowed")
+        return function
+    check_value(found, name, value)
+    return value

@@ -10,7 +10,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from trainingjob_api.resolve import ResolvedSearchSpace
-from trainingjob_trainer.search_space import Space, SpaceContext, compile_space
+from trainingjob_trainer.search_space.context import SpaceContext
+from trainingjob_trainer.search_space.space import Space, compile_space
 
 TASKS = ("classification", "regression")
 

@@ -1,4 +1,4 @@
-"""Each defect of stock TPOT 1.1.0 that is mended, shown on stock TPOT and gone after the mend."""
+"""Each defect of stock TPOT 1.1.0 that is fixed, shown on stock TPOT and gone after the fix."""
 
 import copy
 import inspect
@@ -25,14 +25,14 @@ from tpot.search_spaces.pipelines import (
     WrapperPipeline,
 )
 
-from trainingjob_trainer.search_space import SpaceContext
-from trainingjob_trainer.search_space.mending import mend
+from trainingjob_trainer.search_space.context import SpaceContext
+from trainingjob_trainer.search_space.tpot_fixes.spaces import fix
 
 CONTEXT = SpaceContext(task="regression", n_rows=200, n_features=10, n_classes=0, random_state=0)
 
 
 def without_defects(space):
-    return mend(space, CONTEXT)
+    return fix(space, CONTEXT)
 
 
 ridge = EstimatorNode(Ridge, {})
@@ -67,8 +67,8 @@ def test_the_crossover_of_graph_nodes_follows_its_seed():
 
 
 def test_a_graph_is_mutated_once_and_says_so():
-    stock, mended = grown(graph, 1), grown(without_defects(graph), 1)
-    calls: dict[str, int] = {"stock": 0, "mended": 0}
+    stock, fixed = grown(graph, 1), grown(without_defects(graph), 1)
+    calls: dict[str, int] = {"stock": 0, "fixed": 0}
 
     def counting(name):
         def mutation(rng=None) -> bool:
@@ -78,10 +78,10 @@ def test_a_graph_is_mutated_once_and_says_so():
         return mutation
 
     stock.mutate_methods_list = [counting("stock")] * 5
-    mended.mutate_methods_list = [counting("mended")] * 5
+    fixed.mutate_methods_list = [counting("fixed")] * 5
     assert stock.mutate(rng=0) is False
-    assert mended.mutate(rng=0) is True
-    assert calls == {"stock": 5, "mended": 1}
+    assert fixed.mutate(rng=0) is True
+    assert calls == {"stock": 5, "fixed": 1}
 
 
 def test_a_removed_node_leaves_all_its_children_connected():
@@ -89,13 +89,13 @@ def test_a_removed_node_leaves_all_its_children_connected():
     remove_and_stitch(stock, "gone")
     assert set(stock.successors("root")) == {"one"}
 
-    mended = without_defects(graph).generate(0)
-    mended.graph.remove_nodes_from([node for node in list(mended.graph) if node is not mended.root])
+    fixed = without_defects(graph).generate(0)
+    fixed.graph.remove_nodes_from([node for node in list(fixed.graph) if node is not fixed.root])
     gone, one, two = (pca.generate(seed) for seed in (1, 2, 3))
-    mended.graph.add_edges_from([(mended.root, gone), (gone, one), (gone, two)])
+    fixed.graph.add_edges_from([(fixed.root, gone), (gone, one), (gone, two)])
     for seed in range(20):
-        trial = copy.copy(mended)
-        trial.graph = mended.graph.copy()
+        trial = copy.copy(fixed)
+        trial.graph = fixed.graph.copy()
         trial._mutate_remove_node(rng=seed)
         if gone not in trial.graph:
             assert set(trial.graph.successors(trial.root)) == {one, two}
@@ -160,9 +160,9 @@ def test_one_feature_set_can_be_mutated():
 def test_a_mutation_changes_something_where_anything_can_change():
     space = SequentialPipeline([scale, ChoicePipeline([scale, EstimatorNode(PCA, {})]), ridge])
     stock = [bool(space.generate(s).mutate(rng=s)) for s in range(30)]
-    mended = [bool(without_defects(space).generate(s).mutate(rng=s)) for s in range(30)]
+    fixed = [bool(without_defects(space).generate(s).mutate(rng=s)) for s in range(30)]
     assert not all(stock)
-    assert all(mended)
+    assert all(fixed)
 
 
 def test_a_mutation_can_refine():

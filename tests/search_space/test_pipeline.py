@@ -21,9 +21,16 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space import build, describe, fingerprint, summarize, to_code
-from trainingjob_trainer.search_space.pipeline_spec import PASSTHROUGH, leaf
-from trainingjob_trainer.search_space.values import FUNCTIONS, decode_value, encode_value
+from trainingjob_trainer.search_space.parameters import FUNCTIONS, decode_value, encode_value
+from trainingjob_trainer.search_space.pipeline import (
+    PASSTHROUGH,
+    build,
+    describe,
+    fingerprint,
+    leaf,
+    summarize,
+    to_code,
+)
 
 NESTED = [
     StandardScaler(),
@@ -184,5 +191,5 @@ def test_a_summary_fits_on_one_line():
 
 
 def test_building_needs_no_tpot(python):
-    code = "import sys, trainingjob_trainer.search_space as s; s.build({'class': 'Ridge'})"
+    code = "import sys, trainingjob_trainer.search_space.pipeline as s; s.build({'class': 'Ridge'})"
     assert python(f"{code}; print('tpot' in sys.modules)").strip() == "False"

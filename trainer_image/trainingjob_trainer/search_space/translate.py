@@ -1,29 +1,24 @@
-"""A TPOT individual to plain scikit-learn.
+"""A TPOT individual to plain scikit-learn."""
 
-What is scored is what ships: the individual is exported, TPOT's own classes are replaced, steps that would
-fail or never end are repaired, and the result is a `PipelineSpec` over the allow-list.
-"""
-
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sklearn.pipeline import FeatureUnion, Pipeline
 from tpot import GraphPipeline
 
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.catalogue import CATALOGUE
-from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.feature_sets import columns_step
-from trainingjob_trainer.search_space.pipeline_spec import (
+from trainingjob_trainer.search_space.allow_list import CATALOGUE
+from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable, Width
+from trainingjob_trainer.search_space.pipeline import (
     PASSTHROUGH,
     PipelineSpec,
     describe,
     fingerprint,
 )
-from trainingjob_trainer.search_space.repairs import finish, repair
-from trainingjob_trainer.search_space.replacements import REPLACED, Steps, replace
-from trainingjob_trainer.search_space.widths import Width
+from trainingjob_trainer.search_space.tpot_fixes.repairs import finish, repair
+from trainingjob_trainer.search_space.tpot_fixes.transformers import REPLACED, Steps, replace
 
-__all__ = ["MAX_STEPS", "translate"]
+__all__ = ["MAX_STEPS", "columns_step", "translate"]
 
 MAX_STEPS: Final = 64
 """The most estimators of a translated pipeline; a graph that shares nodes grows when it is unfolded."""
@@ -154,3 +149,31 @@ def _links(spec: PipelineSpec) -> list[PipelineSpec]:
     if spec["class"] == "passthrough":
         return []
     return list(spec["steps"]) if spec["class"] == "Pipeline" else [spec]
+
+
+def columns_step(columns: Iterable[str], context: SpaceContext) -> Steps:
+    """Return the step that keeps the encoded columns of some raw columns.
+
+    Parameters
+    ----------
+    columns
+        Names of raw columns.
+    context
+        The problem; the encoder names the columns made of its i-th raw column ``c<i>__…``.
+
+    Raises
+    ------
+    Untranslatable
+        A column is unknown.
+    """
+    names = [columns] if isinstance(columns, str) else [str(name) for name in columns]
+    unknown = [name for name in names if name not in context.columns]
+    if unknown or not names:
+        raise Untranslatable(
+            f"The feature set names columns that the table lacks: {', '.join(unknown)[:200]}."
+        )
+    numbers = sorted({context.columns.index(name) for name in names})
+    pattern = f"^c(?:{'|'.join(map(str, numbers))})__"
+    member = {"pattern": pattern, "estimator": dict(PASSTHROUGH)}
+    width = Width(len(numbers), max(len(numbers), Width.of_table(context).most))
+    return [{"class": "ColumnTransformer", "members": [member]}], width

@@ -17,9 +17,10 @@ from tpot import GraphPipeline
 from tpot.builtin_modules import genetic_encoders
 from xgboost import XGBClassifier
 
-from trainingjob_trainer.search_space import Untranslatable, build, translate
-from trainingjob_trainer.search_space.replacements import EXCLUDED, REPLACED
-from trainingjob_trainer.search_space.translation import MAX_STEPS
+from trainingjob_trainer.search_space.context import Untranslatable
+from trainingjob_trainer.search_space.pipeline import build
+from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
+from trainingjob_trainer.search_space.translate import MAX_STEPS, translate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),

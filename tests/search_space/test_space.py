@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from trainingjob_trainer.search_space import breed, clone, fingerprint, seeds, summarize, translate
+from trainingjob_trainer.search_space.pipeline import fingerprint, summarize
+from trainingjob_trainer.search_space.space import breed, clone, seeds
+from trainingjob_trainer.search_space.translate import translate
 
 PRESETS = ("linear", "linear-light", "graph", "graph-light")
 
@@ -23,7 +25,10 @@ maxSize: 9
 EVOLVE = """
 import sys, yaml, numpy as np
 from trainingjob_api.resolve import ResolvedSearchSpace
-from trainingjob_trainer.search_space import *
+from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
+from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.translate import translate
 
 for preset in sys.argv[2].split(","):
     for task in ("classification", "regression"):

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space import build, summarize, translate
+from trainingjob_trainer.search_space.pipeline import build, summarize
+from trainingjob_trainer.search_space.translate import translate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
