@@ -145,7 +145,6 @@ def result_of(home: Path, **changes: Any) -> RunResult:
         "home": home,
         "model_source": ModelSource.TPOT,
         "best": SCORES,
-        "metric": "accuracy",
         "leaderboard": BOARD,
         "pareto_front": FRONT,
         "artifacts": (

@@ -3,8 +3,8 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from trainingjob_api import (
     Artifact,
@@ -20,6 +20,7 @@ from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.run.report_sink import Reporter
 from trainingjob_trainer.run.result import Interrupted, RunResult, accepted
+from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.workspace import Workspace, write_text
 from trainingjob_trainer.storage import Output
 from trainingjob_trainer.storage.manifest import Manifest
@@ -108,25 +109,18 @@ def _signed(report: str, digests: Mapping[str, str]) -> str:
     return "\n".join(("published", *lines, report))
 
 
-def is_better(new: Mapping[str, Any], old: Report) -> bool:
+def is_better(new: RunState, old: Report) -> bool:
     """Return whether a result is to replace the published one of the same job.
 
     A model beats a baseline. Scores count where they were measured on the same rows and in the same metric;
     otherwise what is published stays, since it may be in use.
-
-    Parameters
-    ----------
-    new
-        Fields of the report.
-    old
-        The report of the published result.
     """
-    best, known, digests = new["best"], old.best, old.digests
-    if known is None or digests is None or new["digests"].data != digests.data:
+    best, known, digests = new.best, old.best, old.digests
+    if best is None or known is None or digests is None or new.data_digest != digests.data:
         return True
-    if new["model_source"] != old.model_source:
-        return bool(new["model_source"] is ModelSource.TPOT)
-    if old.resolved is None or new["resolved"].metric != old.resolved.metric:
+    if new.model_source != old.model_source:
+        return new.model_source is ModelSource.TPOT
+    if old.resolved is None or new.metric != old.resolved.metric:
         return False
     if (best.train_rows, best.test_rows) == (known.train_rows, known.test_rows):
         return _greater(best.score, known.score)
@@ -224,30 +218,18 @@ def upload(
     return there.artifacts
 
 
-def result_of(
-    run: ResolvedRun, workspace: Workspace, reporter: Reporter, artifacts: tuple[Artifact, ...]
-) -> RunResult:
+def result_of(run: ResolvedRun, workspace: Workspace, state: RunState) -> RunResult:
     """Return what the caller of a published run gets."""
-    state = reporter.state_
-    best = state["best"]
-    met, why = accepted(run.acceptance, best)
+    if state.best is None or state.model_source is None:
+        raise AssertionError("a run without a model is never published")
+    met, why = accepted(run.acceptance, state.best)
+    known = {one.name: getattr(state, one.name) for one in fields(state)}
     return RunResult(
-        location=artifacts[-1].uri.rsplit("/", 1)[0],
+        **known,
+        location=state.artifacts[-1].uri.rsplit("/", 1)[0],
         home=workspace.home,
-        model_source=state["model_source"],
-        best=best,
-        metric=state["resolved"].metric or "",
-        leaderboard=tuple(state.get("leaderboard") or ()),
-        pareto_front=tuple(state.get("pareto_front") or ()),
-        artifacts=artifacts,
-        fallbacks=tuple(state["fallbacks"]),
-        findings=tuple(state["findings"]),
-        warnings=tuple(state["warnings"]),
-        progress=state.get("progress"),
-        stopped_by=reporter.stopped_by_,
         elapsed_seconds=workspace.used_seconds(),
         resumed=workspace.resumed,
         accepted=met,
         acceptance_message=why,
-        resolved=state["resolved"],
     )

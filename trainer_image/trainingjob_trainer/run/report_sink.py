@@ -1,52 +1,42 @@
-"""Turns a run's events into the report that a reader of the contract sees."""
+"""Turns a run's state into the report that the operator and later attempts read."""
 
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from trainingjob_api import (
     Artifact,
-    Backend,
     Digests,
-    Fallback,
-    ParallelMode,
+    Failure,
     Reason,
     Report,
     ReportError,
     ResolvedRun,
-    Severity,
     Stage,
     dump_report,
     parse_report,
 )
-from trainingjob_api import Failure as ReportedFailure
-from trainingjob_api.report import MAX_FINDINGS
 from trainingjob_trainer.errors import RunFailed, folder_unusable
 from trainingjob_trainer.events import (
-    BackendReady,
-    BaselineReady,
     BoardChanged,
-    DataReady,
+    Evaluated,
     Event,
-    Failed,
     FellBack,
-    ModelReady,
+    Opened,
     Progressed,
-    Saved,
-    StageChanged,
-    Warned,
+    Resumed,
+    WaitingForCluster,
 )
+from trainingjob_trainer.run.state import MESSAGE_CHARS, RunState
 
 __all__ = ["Reporter", "file_sink"]
 
-_MOST_WARNINGS = 20
-_MOST_FALLBACKS = 8
-_MESSAGE_CHARS = 1000
-_OWN = frozenset(
-    {"job_uid", "attempt", "pod_uid", "sequence", "written_at", "schema_version", "failure", "final"}
-)
+_SHARED = {one.name for one in fields(RunState)} & set(Report.model_fields)
+"""What state and report both have."""
+_OF_THE_ATTEMPT = {"failure", "final"}
+_NOT_REPORTED = Opened | Evaluated | Resumed | WaitingForCluster
 
 
 def file_sink(path: Path) -> Callable[[Report], None]:
@@ -66,7 +56,7 @@ def file_sink(path: Path) -> Callable[[Report], None]:
 
 
 class Reporter:
-    """Keeps the report of a run and hands it to a sink.
+    """Folds a run's events into its state and hands reports of it to a sink.
 
     Parameters
     ----------
@@ -77,16 +67,14 @@ class Reporter:
     attempt, pod_uid
         As in the report.
     sink
-        Takes each report; what it raises is the caller's.
+        Takes each report; what it raises reaches the caller.
     interval_seconds
         Between two reports that differ only in progress; every transition is reported at once.
 
     Attributes
     ----------
-    state_ : dict
-        The report's fields as they stand.
-    stopped_by_ : str
-        What ended the search.
+    state_ : RunState
+        The run as it stands.
     """
 
     def __init__(
@@ -99,35 +87,30 @@ class Reporter:
         sink: Callable[[Report], None],
         interval_seconds: float,
     ) -> None:
+        self._uid = uid
+        self._attempt = attempt
+        self._pod_uid = pod_uid
+        self._spec_digest = run.search_digest()
         self._sink = sink
         self._interval = interval_seconds
-        self._wants_dask = run.parallel_mode is ParallelMode.DISTRIBUTED
         self._written = float("-inf")
         self._sequence = 0
-        self.stopped_by_ = ""
-        self.state_: dict[str, Any] = {
-            "job_uid": uid,
-            "attempt": attempt,
-            "pod_uid": pod_uid,
-            "resolved": run.summary(),
-            "findings": (),
-            "warnings": (),
-            "fallbacks": (),
-            "digests": Digests(spec=run.search_digest()),
-        }
+        self.state_ = RunState(resolved=run.summary())
 
     def take(self, event: Event) -> None:
-        """Put an event into the report, and write it if it is time."""
-        changed = self._changes(event)
-        if changed is None:
+        """Fold an event into the state, and report it if it is time."""
+        if isinstance(event, FellBack):
+            numbered = event.fallback.model_copy(update={"attempt": self._attempt})
+            event = FellBack(fallback=numbered)
+        now = time.monotonic()
+        self.state_ = self.state_.after(event, now)
+        if isinstance(event, _NOT_REPORTED):
             return
-        self.state_.update(changed)
-        quiet = isinstance(event, Progressed | BoardChanged)
-        if not quiet or time.monotonic() - self._written >= self._interval:
+        if not isinstance(event, Progressed | BoardChanged) or now - self._written >= self._interval:
             self.write()
 
     def restore(self, path: Path) -> None:
-        """Take up the last report of an earlier attempt.
+        """Continue from the last report of an earlier attempt.
 
         Raises
         ------
@@ -138,79 +121,53 @@ class Reporter:
             report = parse_report(path.read_text())
         except (OSError, ReportError) as error:
             raise RunFailed(
-                Reason.REPORT_UNREADABLE, f"{path} cannot be read: {error}; start anew with --fresh"
+                Reason.REPORT_UNREADABLE, f"{path} cannot be read: {error}; start again with --fresh"
             ) from error
         self._sequence = report.sequence
-        self._take_up(report)
+        self._continue_from(report)
 
     def adopt(self, report: Report) -> None:
-        """Take up the report of the attempt whose result stands in the output."""
-        if report.pod_uid != self.state_["pod_uid"]:
+        """Continue from the report of the attempt whose result stands in the output."""
+        if report.pod_uid != self._pod_uid:
             # Where the last report was lost, that attempt is the last one known.
-            self.state_["attempt"] = max(self.state_["attempt"], report.attempt + 1)
-        self._take_up(report)
+            self._attempt = max(self._attempt, report.attempt + 1)
+        self._continue_from(report)
 
     def snapshot(self) -> Report:
         """Return the report of a run that is done but for its publication."""
-        fields = {name: value for name, value in self.state_.items() if value is not None}
-        done = {"stage": Stage.FINISHED, "final": True, "written_at": datetime.now(UTC)}
-        return Report(sequence=self._sequence, **{**fields, **done})
+        return self._report(replace(self.state_, stage=Stage.FINISHED, final=True))
 
-    def _take_up(self, report: Report) -> None:
-        self.state_.update({name: value for name, value in report if name not in _OWN and value is not None})
-
-    def trouble(self, reason: Reason, message: str) -> None:
-        """Report what holds a run up that has not ended."""
-        self.state_["failure"] = ReportedFailure(reason=reason, message=message[:_MESSAGE_CHARS])
+    def trouble(self, reason: str, message: str) -> None:
+        """Report what holds up a run that has not ended."""
+        self.state_ = replace(self.state_, failure=Failure(reason=reason, message=message[:MESSAGE_CHARS]))
         self.write()
 
     def finish(self, artifacts: tuple[Artifact, ...]) -> None:
         """Report the end of a run whose artifacts stand."""
-        self.state_.update(stage=Stage.FINISHED, final=True, artifacts=artifacts, failure=None)
+        self.state_ = replace(
+            self.state_, stage=Stage.FINISHED, final=True, artifacts=artifacts, failure=None
+        )
         self.write()
 
     def write(self) -> None:
         """Hand the report to the sink."""
         self._sequence += 1
         self._written = time.monotonic()
-        fields = {name: value for name, value in self.state_.items() if value is not None}
-        self._sink(Report(sequence=self._sequence, written_at=datetime.now(UTC), **fields))
+        self._sink(self._report(self.state_))
 
-    def _changes(self, event: Event) -> dict[str, Any] | None:
-        match event:
-            case StageChanged(stage=stage):
-                return {"stage": stage}
-            case DataReady(resolved=resolved, data_digest=digest, findings=findings):
-                digests = self.state_["digests"].model_copy(update={"data": digest})
-                # A second child finds the same again.
-                ordered = sorted(findings, key=lambda one: one.severity is not Severity.WARNING)
-                return {"resolved": resolved, "digests": digests, "findings": tuple(ordered[:MAX_FINDINGS])}
-            case BackendReady(backend=backend):
-                ready = {"dask_ready": backend is Backend.DASK} if self._wants_dask else {}
-                return {"backend": backend, **ready}
-            case Progressed(progress=progress):
-                return {"progress": progress}
-            case BoardChanged(best=best, leaderboard=board, pareto_front=front):
-                return {"best": best, "leaderboard": board, "pareto_front": front}
-            case ModelReady(model_source=source, best=best, stopped_by=stopped_by):
-                self.stopped_by_ = stopped_by
-                return {"model_source": source, "best": best}
-            case FellBack(fallback=fallback):
-                ready = {"dask_ready": False} if fallback.from_ == "dask" else {}
-                return {"fallbacks": self._with_fallback(fallback), **ready}
-            case Warned(message=message):
-                return {"warnings": (*self.state_["warnings"], message[:_MESSAGE_CHARS])[-_MOST_WARNINGS:]}
-            case Saved(journal_digest=digest):
-                return {"digests": self.state_["digests"].model_copy(update={"journal": digest})}
-            case Failed(reason=reason, message=message, exit_code=code):
-                failure = ReportedFailure(reason=reason, message=message[:_MESSAGE_CHARS], exit_code=code)
-                return {"failure": failure, "final": True}
-            case BaselineReady():
-                return {}
-            case _:
-                return None
+    def _continue_from(self, report: Report) -> None:
+        known = {name: getattr(report, name) for name in _SHARED - _OF_THE_ATTEMPT}
+        known = {name: value for name, value in known.items() if value is not None}
+        digests = report.digests or Digests()
+        self.state_ = replace(self.state_, **known, data_digest=digests.data, journal_digest=digests.journal)
 
-    def _with_fallback(self, fallback: Fallback) -> tuple[Fallback, ...]:
-        known: tuple[Fallback, ...] = self.state_["fallbacks"]
-        numbered = fallback.model_copy(update={"attempt": self.state_["attempt"]})
-        return (*known, numbered)[-_MOST_FALLBACKS:]
+    def _report(self, state: RunState) -> Report:
+        return Report(
+            job_uid=self._uid,
+            attempt=self._attempt,
+            pod_uid=self._pod_uid,
+            sequence=self._sequence,
+            written_at=datetime.now(UTC),
+            digests=Digests(spec=self._spec_digest, data=state.data_digest, journal=state.journal_digest),
+            **{name: getattr(state, name) for name in _SHARED},
+        )

@@ -4,20 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainingjob_api import (
-    Acceptance,
-    Artifact,
-    Best,
-    Fallback,
-    FindingNote,
-    LeaderboardEntry,
-    ModelSource,
-    ParetoPoint,
-    Progress,
-    Resolved,
-)
+from trainingjob_api import Acceptance, Best, ModelSource
 from trainingjob_certificates.signing import ReportKey
 from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.run.state import RunState
 
 __all__ = ["Interrupted", "RunOptions", "RunResult", "accepted"]
 
@@ -68,8 +58,8 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """A run that ended in a model.
+class RunResult(RunState):
+    """The last state of a run that ended in a published model, and where that is.
 
     Parameters
     ----------
@@ -77,56 +67,22 @@ class RunResult:
         URI of the folder with the artifacts.
     home
         The run's folder on this machine, with its log and journal.
-    model_source
-        Whether the search or the baseline made the model.
-    best
-        The pipeline that ships, its scores and those of the baseline.
-    metric
-        Name of the scorer.
-    leaderboard, pareto_front
-        As at the end.
-    artifacts
-        What was published and verified.
-    fallbacks
-        Steps down the ladder, in order.
-    findings
-        What the user should know of the table, warnings first; the summary in the output has all of them.
-    warnings
-        What the user should know of the run.
-    progress
-        The last counts of the search; None without one.
-    stopped_by
-        What ended the search.
     elapsed_seconds
         The run's clock.
     resumed
         Whether an earlier attempt was continued.
-    accepted
-        Whether the model meets ``spec.acceptance``; None if nothing was asked.
-    acceptance_message
-        Why it does or does not.
-    resolved
-        The values in force.
+    accepted, acceptance_message
+        Whether the model meets ``spec.acceptance``, and why; None and empty if nothing was asked.
     """
 
+    best: Best
+    model_source: ModelSource
     location: str
     home: Path
-    model_source: ModelSource
-    best: Best
-    metric: str
-    leaderboard: tuple[LeaderboardEntry, ...]
-    pareto_front: tuple[ParetoPoint, ...]
-    artifacts: tuple[Artifact, ...]
-    fallbacks: tuple[Fallback, ...]
-    findings: tuple[FindingNote, ...]
-    warnings: tuple[str, ...]
-    progress: Progress | None
-    stopped_by: str
     elapsed_seconds: float
     resumed: bool
     accepted: bool | None
     acceptance_message: str
-    resolved: Resolved | None
 
 
 def accepted(acceptance: Acceptance | None, best: Best) -> tuple[bool | None, str]:

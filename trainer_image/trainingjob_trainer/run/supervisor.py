@@ -235,7 +235,7 @@ class _Supervision:
         while ladder:
             mode, *ladder = ladder
             if end is not None:
-                left = any(one.from_ == "dask" for one in self.reporter.state_["fallbacks"])
+                left = any(one.from_ == "dask" for one in self.reporter.state_.fallbacks)
                 self.tell(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
             end = self._child(mode)
             if end.ended is Ended.SAVED:
@@ -276,7 +276,7 @@ class _Supervision:
         self.workspace.clean()
         if self.mirror is not None:
             self.mirror.drop()
-        return result_of(self.run, self.workspace, self.reporter, artifacts)
+        return result_of(self.run, self.workspace, self.reporter.state_)
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -317,8 +317,8 @@ class _Supervision:
         state = self.reporter.state_
         history = {
             "startedAt": self.started_at.isoformat(),
-            "fallbacks": [one.model_dump(mode="json", by_alias=True) for one in state["fallbacks"]],
-            "warnings": list(state["warnings"]),
+            "fallbacks": [one.model_dump(mode="json", by_alias=True) for one in state.fallbacks],
+            "warnings": list(state.warnings),
         }
 
         def started(pid: int) -> None:
