@@ -1,7 +1,7 @@
-"""Addresses of datasets and outputs: their forms, their types, and the one way to take them apart.
+"""Addresses of datasets and outputs: their forms, types and one parser.
 
-A path is what it says: nothing in ``s3://`` and ``pvc://`` is decoded, so that a rule about the beginning of
-an address holds for the object or file behind it.
+Nothing in ``s3://`` and ``pvc://`` is decoded, so that a rule about the beginning of an address holds for the
+object or file behind it.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 from pydantic import StringConstraints
 
 __all__ = [
+    "BUCKET_PATTERN",
     "DATASET_FORMS",
     "DATASET_URI_PATTERN",
     "OUTPUT_FORMS",
@@ -17,11 +18,13 @@ __all__ = [
     "DatasetUri",
     "OutputUri",
     "Place",
+    "claim_of",
     "parse_uri",
+    "public_uri",
     "uri_rules",
 ]
 
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+BUCKET_PATTERN = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 _PATH = r"[^\x00-\x1f\x7f]+"
 # No "user:password@": an address is shown in status and logs.
@@ -29,11 +32,11 @@ _HOST = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 
 DATASET_FORMS = "s3://bucket/key, pvc://claim/path, https://host/path, sample://name or file://path"
 DATASET_URI_PATTERN = (
-    rf"^(s3://{_BUCKET}/{_PATH}|pvc://{_CLAIM}/{_PATH}|https://{_HOST}/[^\x00-\x20\x7f]*"
+    rf"^(s3://{BUCKET_PATTERN}/{_PATH}|pvc://{_CLAIM}/{_PATH}|https://{_HOST}/[^\x00-\x20\x7f]*"
     rf"|sample://[a-z0-9_]+|file://{_PATH})$"
 )
 OUTPUT_FORMS = "s3://bucket, s3://bucket/prefix, pvc://claim, pvc://claim/path or file://path"
-OUTPUT_URI_PATTERN = rf"^(s3://{_BUCKET}(/{_PATH})?/?|pvc://{_CLAIM}(/{_PATH})?/?|file://{_PATH})$"
+OUTPUT_URI_PATTERN = rf"^(s3://{BUCKET_PATTERN}(/{_PATH})?/?|pvc://{_CLAIM}(/{_PATH})?/?|file://{_PATH})$"
 
 DatasetUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=DATASET_URI_PATTERN)]
 OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=OUTPUT_URI_PATTERN)]
@@ -51,7 +54,7 @@ _FORBIDDEN = (
 
 
 class Place(NamedTuple):
-    """An address, taken apart: a bucket, claim or host, and what is below it without the slash between."""
+    """A parsed address: scheme; bucket, claim or host; and the path below it."""
 
     scheme: str
     root: str
@@ -78,6 +81,26 @@ def parse_uri(uri: str) -> Place:
     return Place(scheme, root, path)
 
 
+def claim_of(uri: str) -> str | None:
+    """Return the claim of a ``pvc://claim/path`` address, ``None`` for any other."""
+    place = parse_uri(uri)
+    return place.root if place.scheme == "pvc" else None
+
+
+def public_uri(uri: str) -> str:
+    """Return *uri* without what may be secret: user and password, query and fragment of a web address."""
+    scheme, mark, rest = uri.partition("://")
+    if not mark or scheme == "file":
+        return uri
+    if scheme in {"http", "https"}:
+        rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    if host.startswith("[") and "]" not in host:
+        return f"{scheme}://…"
+    return f"{scheme}://{host}{slash}{path}"
+
+
 def uri_rules(field: str) -> tuple[tuple[str, str], ...]:
-    """Return the CEL rules that *field*, such as ``self.uri``, is taken apart by, each with its message."""
+    """Return the CEL rules of :func:`parse_uri` for *field*, such as ``self.uri``, each with its message."""
     return tuple((f"!{field}.matches('{pattern}')", message) for pattern, message, _ in _FORBIDDEN)

@@ -13,9 +13,9 @@ from trainingjob_api import (
     Reason,
     Stage,
     TrainingJobStatus,
+    judge,
 )
 from trainingjob_api.text import shorten
-from trainingjob_operator.acceptance import judge
 from trainingjob_operator.observe import Observed
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
@@ -84,7 +84,8 @@ def _course(subject: Subject, step: Step, status: TrainingJobStatus) -> Iterator
     phase, why = step.phase, (step.reason, step.message)
     succeeded, failed = phase is Phase.SUCCEEDED, phase is Phase.FAILED
     verdict = judge(subject.acceptance, status.best)
-    if succeeded and not verdict.accepted:
+    accepted = verdict.accepted is not False
+    if succeeded and not accepted:
         ready = _Said(ConditionType.READY, FALSE, verdict.reason, f"{verdict.message}; {step.message}")
         stalled = _Said(ConditionType.STALLED, TRUE, verdict.reason, verdict.message)
     else:
@@ -100,7 +101,7 @@ def _course(subject: Subject, step: Step, status: TrainingJobStatus) -> Iterator
     yield _Said(ConditionType.RECONCILING, _flag(moving), *why)
     yield stalled
     if phase.terminal:
-        met = _flag(succeeded and verdict.accepted)
+        met = _flag(succeeded and accepted)
         yield _Said(ConditionType.ACCEPTANCE_MET, met, verdict.reason, verdict.message)
     else:
         yield _Said(ConditionType.ACCEPTANCE_MET, UNKNOWN, Reason.PENDING, "known when the run has ended")

@@ -7,7 +7,7 @@ step can be taken twice, and a restart in the middle of one leads to the same en
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trainingjob_api import Phase, Reason, Stage
+from trainingjob_api import EXIT_INVALID, Phase, Reason, Stage
 from trainingjob_operator import outcome
 from trainingjob_operator.decide_dask import decide_dask
 from trainingjob_operator.leftovers import LEFTOVER_SECONDS, SILENCE_SECONDS, end_of_life, leftovers
@@ -78,7 +78,7 @@ def _course(subject: Subject, seen: Observed, now: datetime) -> Step:
 
 def _failing(job: TrainerJob, seen: Observed) -> bool:
     """Return whether the Job has failed, or is about to: its policy knows no mercy with exit status 2."""
-    return job.failing or any(pod.exit_code == outcome.EXIT_INVALID for pod in seen.pods)
+    return job.failing or any(pod.exit_code == EXIT_INVALID for pod in seen.pods)
 
 
 def _after_the_end(subject: Subject, seen: Observed, now: datetime) -> Step:

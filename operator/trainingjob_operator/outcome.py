@@ -2,18 +2,25 @@
 
 from datetime import datetime, timedelta
 
-from trainingjob_api import AttemptOutcome, ConditionType, Phase, Reason, Report, TrainingJobStatus
+from trainingjob_api import (
+    EXIT_INVALID,
+    AttemptOutcome,
+    ConditionType,
+    Phase,
+    Reason,
+    Report,
+    TrainingJobStatus,
+)
 from trainingjob_operator.names import Child
 from trainingjob_operator.observe import JobOutcome, Observed, PodSeen, TrainerJob, Trouble
 from trainingjob_operator.step import Step
 from trainingjob_operator.subject import Subject
 
-__all__ = ["EXIT_INVALID", "ending", "last_cause", "latched"]
+__all__ = ["ending", "last_cause", "latched"]
 
 REPORT_GRACE_SECONDS = 20.0
 """A read may be older than the Job's end: the last report is waited for this long."""
 REPORT_RECHECK_SECONDS = 2.0
-EXIT_INVALID = 2
 MAX_RUNS = 2
 """How often a trainer may end well without a report."""
 _DONE = frozenset({AttemptOutcome.SUCCEEDED, AttemptOutcome.REMOVED})

@@ -89,7 +89,4 @@ def _resolved(old: TrainingJobStatus, plan: Plan | None, report: Report | None) 
         return old.resolved
     summary = plan.run.summary(image=plan.image)
     told = report.resolved if report is not None else None
-    if told is None:
-        return summary
-    found = {name: value for name, value in told if value is not None and name not in {"image", "sources"}}
-    return summary.model_copy(update=found)
+    return summary if told is None else summary.refined(told)

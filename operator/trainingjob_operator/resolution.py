@@ -21,7 +21,6 @@ from trainingjob_api import (
     resolve,
 )
 from trainingjob_api.resolve import DEFAULT_CONFIG_MAP_KEY
-from trainingjob_api.uris import parse_uri
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
 from trainingjob_operator.settings import STABLE, Settings
@@ -29,7 +28,6 @@ from trainingjob_operator.settings import STABLE, Settings
 __all__ = [
     "Plan",
     "check_places",
-    "claim_of",
     "in_rollout",
     "minds",
     "plan",
@@ -135,12 +133,6 @@ def plan(job: TrainingJob, settings: Settings, space_text: str | None = None) ->
         raise Refused(Reason.SPEC_INVALID, str(error)) from error
     check_places(run, settings)
     return Plan(run=run, image=settings.trainer_image)
-
-
-def claim_of(uri: str) -> str | None:
-    """Return the claim of a ``pvc://claim/path`` address, ``None`` for any other."""
-    place = parse_uri(uri)
-    return place.root if place.scheme == "pvc" else None
 
 
 def wants_cluster(plan: Plan) -> bool:

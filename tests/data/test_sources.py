@@ -14,7 +14,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Dataset
 from trainingjob_trainer.data.https_guard import https_chunks
-from trainingjob_trainer.data.sources import open_source, public_uri, s3_chunks
+from trainingjob_trainer.data.sources import open_source, s3_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.retry import RetryPolicy
@@ -80,12 +80,6 @@ def test_addresses_that_no_source_has(uri: str) -> None:
     error = failure(lambda: read(uri))
     assert error.reason == "DatasetUriInvalid"
     assert error.exit_code == 2
-
-
-def test_signatures_stay_out_of_what_people_see() -> None:
-    assert public_uri(URI) == "https://data.example/t.csv"
-    assert public_uri("https://data.example/t.csv#verysecret") == "https://data.example/t.csv"
-    assert public_uri("s3://bucket/a?b") == "s3://bucket/a?b"
 
 
 def fetch_https(

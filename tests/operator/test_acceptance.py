@@ -1,22 +1,6 @@
 """Whether a model is good enough, and what the conditions say of it."""
 
-import pytest
-
 from support.acceptance import each_row
-from trainingjob_api import Acceptance
-from trainingjob_operator.acceptance import judge
-
-
-@each_row
-def test_the_operators_judgement(asked, best, met, reason):
-    found = judge(asked, best)
-    assert (found.accepted, found.reason) == (met is not False, reason)
-
-
-@pytest.mark.parametrize("asked", [Acceptance(min_score=0.0), Acceptance(must_beat_baseline=True)])
-def test_no_model_meets_nothing(asked):
-    found = judge(asked, None)
-    assert (found.accepted, found.reason) == (False, "NoHoldoutScore")
 
 
 @each_row

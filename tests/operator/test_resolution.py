@@ -6,7 +6,7 @@ import pytest
 
 from trainingjob_api import parse_job
 from trainingjob_operator.errors import Refused
-from trainingjob_operator.resolution import claim_of, in_rollout, minds, plan
+from trainingjob_operator.resolution import in_rollout, minds, plan
 from trainingjob_operator.settings import Settings
 
 SETTINGS = Settings(trainer_image="trainer:1")
@@ -113,11 +113,6 @@ def test_a_bad_default_is_named():
 def test_classes(label, operator_class, expected):
     labels = {} if label is None else {"automl.trainingjob.dev/operator-class": label}
     assert minds(Settings(trainer_image="t", operator_class=operator_class), labels) is expected
-
-
-@pytest.mark.parametrize(("uri", "claim"), [("pvc://a/b/c", "a"), ("pvc://a", "a"), ("s3://a/b", None)])
-def test_claims(uri, claim):
-    assert claim_of(uri) == claim
 
 
 def test_https_is_off_unless_the_installation_allows_it():

@@ -13,7 +13,6 @@ from trainingjob_trainer.report.documents import (
     evaluation_summary,
     front_document,
     leaderboard_document,
-    public_uri,
 )
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.final_fit import NotFitted
@@ -111,20 +110,6 @@ def test_no_evaluation_at_all(binary):
 def test_counts_add_up(outcome):
     summary = evaluation_summary(outcome, summarize)["evaluations"]
     assert sum(summary["byOutcome"].values()) == summary["total"] == len(outcome.candidates)
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("s3://bucket/key.csv", "s3://bucket/key.csv"),
-        ("https://me:secret@host/t.csv?X-Amz-Signature=secret#secret", "https://host/t.csv"),
-        ("sample://iris", "sample://iris"),
-        ("file:///data/t.csv", "file:///data/t.csv"),
-        ("https://[secret", "https://…"),
-    ],
-)
-def test_uris_are_shown_without_secrets(uri, shown):
-    assert public_uri(uri) == shown
 
 
 def test_best_of_run_may_be_the_baseline():

@@ -1,4 +1,4 @@
-"""What `spec.acceptance` asks and what a model has: the one table that trainer and operator must agree on."""
+"""What `spec.acceptance` asks and what a model has: the table of the one rule."""
 
 import pytest
 

@@ -2,16 +2,15 @@
 
 from typing import Any
 
+from trainingjob_api import EXIT_INVALID
 from trainingjob_operator.desired.pod import CONTAINER, build_pod_template
 from trainingjob_operator.desired.run import plan_annotation
 from trainingjob_operator.names import Child, Owner, metadata
 from trainingjob_operator.resolution import Plan
 from trainingjob_operator.settings import Settings
 
-__all__ = ["EXIT_INVALID", "EXIT_TERMINATED", "build_job"]
+__all__ = ["EXIT_TERMINATED", "build_job"]
 
-EXIT_INVALID = 2
-"""The trainer's exit status for a spec or data that no retry helps."""
 EXIT_TERMINATED = 143
 """Its exit status after SIGTERM, its work saved."""
 

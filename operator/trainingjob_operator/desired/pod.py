@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from trainingjob_api import claim_of
 from trainingjob_operator.desired.certificates import scheduler_address, tls_environment, tls_volume
 from trainingjob_operator.desired.parts import CONTAINER_SECURITY, placement, pod_security, scratch, volume
 from trainingjob_operator.desired.report import REPORT_KEY
 from trainingjob_operator.desired.report_key import KEY_PATH, key_volume
 from trainingjob_operator.desired.resources import WORK_SIZE, build_resources
 from trainingjob_operator.names import COMPONENT_LABEL, TRAINER, Child, Owner, metadata, name_of
-from trainingjob_operator.resolution import Plan, claim_of, wants_cluster
+from trainingjob_operator.resolution import Plan, wants_cluster
 from trainingjob_operator.settings import Settings
 
 __all__ = [

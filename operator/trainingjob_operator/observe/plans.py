@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainingjob_api import PlanRecord, Reason, Resolved
+from trainingjob_api import PlanRecord, Reason
 from trainingjob_operator.desired import read_copy, read_run
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import Child, name_of
@@ -18,21 +18,6 @@ from trainingjob_operator.settings import Settings
 from trainingjob_operator.subject import Subject
 
 __all__ = ["FoundPlan", "changed_plan", "find_plan"]
-
-_OF_THE_PLAN = (
-    "image",
-    "search_digest",
-    "automl_enabled",
-    "automl_fallback",
-    "parallel_mode",
-    "memory_limit_mb",
-    "time_left_seconds",
-    "per_run_limit_seconds",
-    "generations",
-    "population_size",
-    "sources",
-)
-"""What the trainer's report does not refine in ``status.resolved``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +105,13 @@ def _today(
     same = status.plan is not None and status.plan.digest == found.digest
     if same or not (has_job or status.attempts):
         return found, None
-    changed = _changes(status.resolved, found.run.summary(image=found.image)) if status.resolved else ()
+    changed = status.resolved.changes(found.run.summary(image=found.image)) if status.resolved else ()
     text = (
         f"{lost}today's settings are not what it began with "
         f"({', '.join(changed or ('status.plan.digest',))}); recreate the job"
     )
     # A pod that runs has its plan already; without a Job there is nothing left to wait for.
     return None, Obstacle(Reason.PLAN_LOST, text, final=not has_job)
-
-
-def _changes(begun: Resolved, today: Resolved) -> tuple[str, ...]:
-    return tuple(name for name in _OF_THE_PLAN if getattr(begun, name) != getattr(today, name))
 
 
 def _not_allowed(found: Plan, settings: Settings) -> Obstacle | None:

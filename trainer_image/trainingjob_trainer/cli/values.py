@@ -1,6 +1,6 @@
 """The values in force, each with where it comes from, as ``trainingjob validate`` lists them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ def values_in_force(job: TrainingJob, run: ResolvedRun, *, output_overridden: bo
     """
     spec: dict[str, Any] = job.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     values = []
-    for name, value in _rows(run):
+    for name, value in _shown(run):
         source = run.sources.get(name) or ("spec" if _holds(spec, name) else "default")
         if name == "output.uri" and output_overridden:
             source = "command line"
@@ -60,36 +60,18 @@ def values_in_force(job: TrainingJob, run: ResolvedRun, *, output_overridden: bo
     return values
 
 
-def _rows(run: ResolvedRun) -> list[tuple[str, Any]]:
-    data: dict[str, Any] = run.model_dump(mode="json", by_alias=True)
-    return [
-        ("dataset.uri", data["dataset"]["uri"]),
-        ("dataset.format", data["dataset"]["format"] or "auto"),
-        ("dataset.sha256", data["dataset"]["sha256"]),
-        ("targetColumn", data["targetColumn"]),
-        ("positiveLabel", data["positiveLabel"]),
-        ("task", data["task"]),
-        ("featureTypes", data["featureTypes"] or None),
-        ("metric", data["metric"]),
-        *((f"validation.{name}", data["validation"][name]) for name in _present(data["validation"])),
-        ("automl.enabled", data["automlEnabled"]),
-        ("automl.fallback", data["automlFallback"]),
-        *((f"budget.{name}", value) for name, value in data["budget"].items()),
-        ("searchSpace", _space(run)),
-        ("parallelMode", data["parallelMode"]),
-        ("nJobs", data["nJobs"]),
-        ("memoryLimitMb", data["memoryLimitMb"]),
-        ("output.uri", data["output"]["uri"]),
-        ("output.leaderboardTopK", data["output"]["leaderboardTopK"]),
-        ("acceptance", _present(data["acceptance"] or {}) or None),
-        ("randomState", data["randomState"]),
-        ("activeDeadlineSeconds", data["activeDeadlineSeconds"]),
-    ]
-
-
-def _space(run: ResolvedRun) -> str:
-    space = run.search_space
-    return space.preset or f"a tree from {space.source}"
+def _shown(run: ResolvedRun) -> Iterator[tuple[str, Any]]:
+    """Yield the listed values as people write them; unset parts of the validation are left out."""
+    for name, value in run.listed().items():
+        match name:
+            case "dataset.format":
+                yield name, value or "auto"
+            case "searchSpace":
+                yield name, run.search_space.preset or f"a tree from {run.search_space.source}"
+            case "acceptance" | "featureTypes":
+                yield name, _present(value or {}) or None
+            case _ if value is not None or not name.startswith("validation."):
+                yield name, value
 
 
 def _present(data: Mapping[str, Any]) -> dict[str, Any]:

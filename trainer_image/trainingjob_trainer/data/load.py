@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainingjob_api import Reason
+from trainingjob_api import Reason, public_uri
 from trainingjob_api.spec import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.data.csv_file import CsvLayout, read_csv
 from trainingjob_trainer.data.parquet_file import read_parquet
 from trainingjob_trainer.data.samples import make_sample
 from trainingjob_trainer.data.scratch import fetch, inflate, sniff
-from trainingjob_trainer.data.sources import open_source, public_uri
+from trainingjob_trainer.data.sources import open_source
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -19,14 +19,9 @@ from trainingjob_trainer.storage.client import endpoint_of, s3_client
 from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
 from trainingjob_trainer.storage.retry import Again, RetryPolicy
 
-__all__ = ["open_source", "public_uri", "s3_chunks"]
+__all__ = ["open_source", "s3_chunks"]
 
 _S3_RETRY = RetryPolicy(attempts=3, deadline_seconds=60.0)
-
-
-def public_uri(uri: str) -> str:
-    """Return *uri* without query and fragment, where signed addresses keep their secret."""
-    return uri.partition("?")[0].partition("#")[0] if uri.startswith("https://") else uri
 
 
 def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextManager[Iterator[bytes]]:

@@ -3,15 +3,15 @@
 import re
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from trainingjob_api import public_uri
 from trainingjob_trainer.outcome import RunOutcome
 from trainingjob_trainer.report.board import Summarize, front_of, one_line, score_std, with_finalists
 from trainingjob_trainer.report.jsonfile import SCHEMA_VERSION
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import CONFIDENCE
 
-__all__ = ["evaluation_summary", "front_document", "head", "leaderboard_document", "public_uri"]
+__all__ = ["evaluation_summary", "front_document", "head", "leaderboard_document"]
 
 _MAX_ERRORS = 10
 _MAX_NOT_FITTED = 10
@@ -200,13 +200,3 @@ def _budget(outcome: RunOutcome) -> dict[str, Any]:
         "used": outcome.budget_used,
         "elapsedSeconds": outcome.elapsed_seconds,
     }
-
-
-def public_uri(uri: str) -> str:
-    """Return a URI without what may be a secret: user, password, query and fragment."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri.split("://", 1)[0] + "://…"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))

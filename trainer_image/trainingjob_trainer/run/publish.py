@@ -14,12 +14,13 @@ from trainingjob_api import (
     ReportError,
     ResolvedRun,
     dump_report,
+    judge,
     parse_report,
 )
 from trainingjob_certificates.signing import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.run.report_sink import Reporter
-from trainingjob_trainer.run.result import Interrupted, RunResult, accepted
+from trainingjob_trainer.run.result import Interrupted, RunResult
 from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.workspace import Workspace, write_text
 from trainingjob_trainer.storage import Output
@@ -222,7 +223,7 @@ def result_of(run: ResolvedRun, workspace: Workspace, state: RunState) -> RunRes
     """Return what the caller of a published run gets."""
     if state.best is None or state.model_source is None:
         raise AssertionError("a run without a model is never published")
-    met, why = accepted(run.acceptance, state.best)
+    verdict = judge(run.acceptance, state.best)
     known = {one.name: getattr(state, one.name) for one in fields(state)}
     return RunResult(
         **known,
@@ -230,6 +231,6 @@ def result_of(run: ResolvedRun, workspace: Workspace, state: RunState) -> RunRes
         home=workspace.home,
         elapsed_seconds=workspace.used_seconds(),
         resumed=workspace.resumed,
-        accepted=met,
-        acceptance_message=why,
+        accepted=verdict.accepted,
+        acceptance_message="" if verdict.accepted is None else verdict.message,
     )

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainingjob_api import Acceptance, Best, ModelSource
+from trainingjob_api import Best, ModelSource
 from trainingjob_certificates.signing import ReportKey
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.run.state import RunState
 
-__all__ = ["Interrupted", "RunOptions", "RunResult", "accepted"]
+__all__ = ["Interrupted", "RunOptions", "RunResult"]
 
 
 class Interrupted(RunFailed):
@@ -83,36 +83,3 @@ class RunResult(RunState):
     resumed: bool
     accepted: bool | None
     acceptance_message: str
-
-
-def accepted(acceptance: Acceptance | None, best: Best) -> tuple[bool | None, str]:
-    """Hold a model against what the job asks of it.
-
-    Parameters
-    ----------
-    acceptance
-        ``spec.acceptance``, or None.
-    best
-        The model's hold-out score and the baseline's.
-
-    Returns
-    -------
-    met, message
-        None if nothing was asked.
-    """
-    if acceptance is None or (acceptance.min_score is None and not acceptance.must_beat_baseline):
-        return None, ""
-    if best.holdout_score is None:
-        return False, "the model has no hold-out score"
-    score = float(best.holdout_score)
-    if acceptance.min_score is not None and score < float(acceptance.min_score):
-        return False, f"the hold-out score {score:g} is below acceptance.minScore {acceptance.min_score}"
-    if acceptance.must_beat_baseline:
-        if best.baseline_holdout_score is None:
-            return False, "the baseline has no hold-out score to compare with"
-        if score <= float(best.baseline_holdout_score):
-            return (
-                False,
-                f"the hold-out score {score:g} does not beat the baseline's {best.baseline_holdout_score}",
-            )
-    return True, f"the hold-out score {score:g} meets acceptance"

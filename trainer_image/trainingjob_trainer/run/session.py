@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import dask.system
 import distributed.system
 
-from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage, format_score
+from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage
 from trainingjob_api.text import shorten
 from trainingjob_trainer.data.load import load_table
 from trainingjob_trainer.data.prepare import Prepared, prepare
@@ -186,35 +186,20 @@ class Session:
         return prepared
 
     def _tell_data(self, prepared: Prepared) -> None:
-        run = self._run
         positive = prepared.positive_label
-        resolved = Resolved(
-            target_column=run.target_column,
+        known = self._run.summary()
+        found = Resolved(
             positive_label=None if positive is None else shorten(str(positive), _LABEL_CHARS),
             task=prepared.task,
             metric=prepared.metric.name,
-            strategy=run.validation.strategy,
-            holdout_fraction=format_score(run.validation.holdout_fraction or 0.0),
-            automl_enabled=run.automl_enabled,
-            automl_fallback=run.automl_fallback,
-            time_left_seconds=run.budget.time_left_seconds,
-            per_run_limit_seconds=run.budget.per_run_limit_seconds,
-            generations=run.budget.generations,
-            population_size=run.budget.population_size,
             cv_folds=prepared.cv_folds,
-            search_space=run.search_space.preset or run.search_space.source,
-            parallel_mode=run.parallel_mode,
             n_jobs=self._jobs(),
-            memory_limit_mb=run.memory_limit_mb,
-            random_state=run.random_state,
             rows=len(prepared.frame),
             columns=len(prepared.feature_types),
-            search_digest=run.search_digest(),
-            sources=run.sources,
         )
         self._channel.send(
             DataReady(
-                resolved=resolved,
+                resolved=known.refined(found),
                 holdout_rows=len(prepared.holdout_index),
                 classes=None if prepared.classes is None else len(prepared.classes),
                 read_with=prepared.schema.file.example,
