@@ -75,7 +75,7 @@ lock: $(READY) ## Resolve the dependencies anew; UPGRADE=1 takes newer releases
 
 clean: ## Remove the environment and the caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find crds certificates operator trainer_image tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find crds certificates client operator trainer_image tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs what the lock names in seconds; where it cannot be had, pip does the same more slowly.
 # The lock is complete, so neither resolves anything (--no-deps), both check every hash, and what has to be

@@ -85,7 +85,7 @@ def test_it_says_how_each_role_is_told(tmp_path: Path) -> None:
     text = certs(str(tmp_path)).stdout
     assert f"trainingjob worker --tls-ca-file {tmp_path}/ca.crt --tls-cert {tmp_path}/worker.crt" in text
     assert f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY={tmp_path}/client.key" in text
-    assert "the authority's key was thrown away" in text
+    assert "the authority's key was deleted" in text
 
 
 @pytest.mark.parametrize("host", ["", "a b", "tcp://host", "-x-", "höst", "x" * 300])

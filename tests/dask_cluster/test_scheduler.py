@@ -186,7 +186,8 @@ def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
 def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
     rooms = "trainingjob_trainer.dask_cluster"
     heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'scipy', 'pydantic'}"
-    for modules in ("trainingjob_trainer.cli.dasking", f"{rooms}.scheduling", f"{rooms}.working"):
+    check = f"trainingjob_trainer.cli.dask_commands, {rooms}.address, {rooms}.health, {rooms}.security"
+    for modules in (check, f"{rooms}.scheduling", f"{rooms}.working"):
         program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"

@@ -25,8 +25,8 @@ from trainingjob_api import (
     Stage,
     Task,
 )
-from trainingjob_trainer.cli.app import app
-from trainingjob_trainer.cli.services import Services
+from trainingjob_trainer.cli import app
+from trainingjob_trainer.cli.command import Dependencies
 from trainingjob_trainer.events import (
     BackendReady,
     BaselineReady,
@@ -207,16 +207,16 @@ class Front:
     folder: Path
     fake: FakeRun = field(default_factory=FakeRun)
     environment: dict[str, str] = field(default_factory=dict)
-    services: dict[str, Any] = field(default_factory=dict)
+    dependencies: dict[str, Any] = field(default_factory=dict)
 
     @property
     def job(self) -> str:
         return str(self.folder / "job.yaml")
 
     def __call__(self, *arguments: str, terminal: Mapping[str, str] | None = None) -> Any:
-        services = Services(supervise=self.fake, environment=self.environment, **self.services)
+        dependencies = Dependencies(supervise=self.fake, environment=self.environment, **self.dependencies)
         return CliRunner().invoke(
-            app, list(arguments), obj=services, env=dict(terminal or {"COLUMNS": "100"})
+            app, list(arguments), obj=dependencies, env=dict(terminal or {"COLUMNS": "100"})
         )
 
     def run(self, *arguments: str, **options: Any) -> Any:

@@ -1,10 +1,37 @@
-"""The front room: ``trainingjob`` on the command line, from options to exit status.
+"""The command line ``trainingjob``, from options to exit status.
 
-``app`` holds the commands, ``desk`` decides where output goes and what an error looks like, ``view`` keeps
-what a run has told so far, ``live`` and ``lines`` show it, ``summary`` ends it. What a command works with
-comes in through ``services``, so that tests put something else there.
+A command is one function with the decorator of ``command``, in a module that the list below names; the
+function imports what it needs when it is called, so that ``--help`` waits for nothing.
 """
 
-from trainingjob_trainer.cli.app import app, main
+import contextlib
+import io
+import os
+import sys
+
+from trainingjob_trainer.cli import (  # noqa: F401 - importing them adds their commands
+    cluster_commands,
+    dask_commands,
+    report_command,
+    run_command,
+    validate_command,
+)
+from trainingjob_trainer.cli.command import app
+from trainingjob_trainer.settings import with_safe_path
 
 __all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; the console script ``trainingjob``."""
+    # A terminal that cannot show a character shows a question mark.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors="replace")
+    # Workers are started from this process too, by libraries that pass its environment on.
+    safe = with_safe_path(os.environ)
+    os.environ.clear()
+    os.environ.update(safe)
+    sys.path[:] = [entry for entry in sys.path if entry and entry != "."]
+    app(prog_name="trainingjob")

@@ -1,12 +1,15 @@
-"""A look at a job's table without training: what ``trainingjob validate --data`` shows."""
+"""A table without training: what ``trainingjob validate --data`` shows."""
 
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from trainingjob_api import FindingNote, ResolvedRun
+from trainingjob_trainer.cli.values import search_space_text
 from trainingjob_trainer.settings import TrainerSettings
 
 __all__ = ["Inspection", "inspect_data"]
@@ -25,7 +28,7 @@ class Inspection:
     positive_label
         The label that binary metrics count as positive, or None.
     rows, holdout_rows, dropped_rows
-        Rows with a target, those of them set aside, and rows without one.
+        Rows with a target, those of them that are held out, and rows without a target.
     cv_folds
         Folds, after any reduction by small classes.
     feature_types
@@ -54,21 +57,9 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, camelCase."""
-        return {
-            "task": self.task,
-            "metric": self.metric,
-            "classes": None if self.classes is None else list(self.classes),
-            "positiveLabel": self.positive_label,
-            "rows": self.rows,
-            "holdoutRows": self.holdout_rows,
-            "droppedRows": self.dropped_rows,
-            "cvFolds": self.cv_folds,
-            "featureTypes": dict(self.feature_types),
-            "findings": [one.model_dump(mode="json", exclude_none=True) for one in self.findings],
-            "sha256": self.sha256,
-            "sizeBytes": self.size_bytes,
-            "searchSpace": self.search_space,
-        }
+        values = {to_camel(field.name): getattr(self, field.name) for field in fields(self)}
+        findings = [finding.model_dump(mode="json", exclude_none=True) for finding in self.findings]
+        return {**values, "findings": findings}
 
 
 def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
@@ -81,12 +72,18 @@ def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
     SpecInvalid
         If the dataset cannot be read, or the search space is wrong.
     """
-    from trainingjob_trainer.data.load import load_table  # noqa: PLC0415 - pandas takes long to import
-    from trainingjob_trainer.data.prepare import prepare  # noqa: PLC0415 - as above
+    from trainingjob_trainer.data.load import load_table
+    from trainingjob_trainer.data.prepare import prepare
 
     with tempfile.TemporaryDirectory(prefix="trainingjob-") as scratch:
         table = load_table(run.dataset, settings=settings, scratch=Path(scratch))
         prepared = prepare(table, run)
+    with warnings.catch_warnings():
+        # stopit, which tpot imports, still uses pkg_resources; no user can do anything about it.
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        from trainingjob_trainer.run.search_stage import wants_names
+
+        wants_names(run, prepared)  # compiles the space, which rejects what is not on the allow-list
     positive = prepared.positive_label
     return Inspection(
         task=str(prepared.task),
@@ -98,19 +95,8 @@ def inspect_data(run: ResolvedRun, settings: TrainerSettings) -> Inspection:
         dropped_rows=prepared.dropped_rows,
         cv_folds=prepared.cv_folds,
         feature_types={name: str(kind) for name, kind in prepared.feature_types.items()},
-        findings=tuple(one.to_note() for one in prepared.findings),
+        findings=tuple(finding.to_note() for finding in prepared.findings),
         sha256=prepared.dataset_sha256,
         size_bytes=table.size_bytes,
-        search_space=_compiled(run, prepared),
+        search_space=search_space_text(run),
     )
-
-
-def _compiled(run: ResolvedRun, prepared: Any) -> str:
-    """Compile the search space, which refuses whatever is not on the allow-list, and return its name."""
-    with warnings.catch_warnings():
-        # stopit, which tpot imports, still uses pkg_resources; no user can do anything about it.
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-        from trainingjob_trainer.run.search_stage import wants_names  # noqa: PLC0415 - brings TPOT along
-
-        wants_names(run, prepared)
-    return run.search_space.preset or f"a tree from {run.search_space.source}"

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint, Severity
+from trainingjob_trainer.cli.run_view import Snapshot
 from trainingjob_trainer.cli.text import about_column, change, duration, label_text, plain
-from trainingjob_trainer.cli.view import Snapshot
 from trainingjob_trainer.run.result import RunResult
 
 __all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]

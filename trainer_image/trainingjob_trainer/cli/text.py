@@ -1,30 +1,20 @@
-"""Words and numbers as the terminal shows them."""
+"""Text and numbers as a terminal shows them."""
 
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = [
-    "about_column",
-    "change",
-    "duration",
-    "label_text",
-    "pairs",
-    "plain",
-    "redact",
-    "secrets_of",
-    "shorten",
-]
+__all__ = ["about_column", "change", "duration", "label_text", "pairs", "plain", "redact", "secrets_of"]
 
 _MINUTE = 60
 _HOUR = 3600
-_LEAST_SECRET = 6
+_MIN_SECRET = 6
 _SECRET_WORDS = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "ACCESS_KEY", "PRIVATE_KEY")
 
 
 def plain(text: object) -> str:
-    """Return text from a table, a pipeline or a spec as one line that cannot steer a terminal.
+    """Return text from a table, a pipeline or a spec as one line that cannot control a terminal.
 
-    Control characters, ANSI escapes and marks that turn the direction of writing become spaces.
+    Control characters, ANSI escapes and marks that change the writing direction become spaces.
     """
     return re.sub("\0+", " ", "".join(char if char.isprintable() else "\0" for char in str(text))).strip()
 
@@ -35,15 +25,9 @@ def about_column(message: str, column: str | None) -> str:
 
 
 def label_text(label: str) -> str:
-    """Return a label as it is, in quotes if it would not be read as it is without them."""
+    """Return a label, in quotes if its start, end or characters would be ambiguous without them."""
     ambiguous = not label or not label.isprintable() or label != " ".join(label.split())
     return repr(label) if ambiguous or any(mark in label for mark in ",'\"") else label
-
-
-def shorten(text: object, most: int) -> str:
-    """Return `plain` text of at most `most` characters, with an ellipsis where something is missing."""
-    line = plain(text)
-    return line if len(line) <= most else line[: max(0, most - 1)] + "…"
 
 
 def duration(seconds: float) -> str:
@@ -59,12 +43,12 @@ def duration(seconds: float) -> str:
 
 
 def change(new: float | None, old: float | None) -> str:
-    """Return the difference of two scores with its sign, or nothing if one of them is missing."""
+    """Return the difference of two scores with its sign, or "" if one of them is missing."""
     return "" if new is None or old is None else f"{new - old:+.3g}"
 
 
 def pairs(counts: Mapping[str, int]) -> str:
-    """Return ``96 ok · 2 invalid``, without what did not occur; the good ones always appear."""
+    """Return counts such as ``96 ok · 2 failed``, without zeros except that of ``ok``."""
     return " · ".join(f"{count} {name}" for name, count in counts.items() if count or name == "ok")
 
 
@@ -73,13 +57,13 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
     found = {
         value
         for name, value in environment.items()
-        if len(value) >= _LEAST_SECRET and any(word in name.upper() for word in _SECRET_WORDS)
+        if len(value) >= _MIN_SECRET and any(word in name.upper() for word in _SECRET_WORDS)
     }
     return tuple(sorted(found, key=len, reverse=True))
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return text with every one of `secrets` blanked."""
+    """Return text with `secrets` replaced by ``***``."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return text

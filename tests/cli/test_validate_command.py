@@ -1,0 +1,152 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from support.fake_run import FINDING, Front
+from trainingjob_api import ResolvedRun, Severity
+from trainingjob_trainer.cli.inspection import Inspection
+from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.settings import TrainerSettings
+
+SEEN = Inspection(
+    task="classification",
+    metric="f1",
+    classes=("no", "yes"),
+    positive_label="yes",
+    rows=4029,
+    holdout_rows=806,
+    dropped_rows=11,
+    cv_folds=5,
+    feature_types={"age": "numeric", "[red]town\x1b[2J": "categorical"},
+    findings=(FINDING,),
+    sha256="f" * 64,
+    size_bytes=1234,
+    search_space="linear",
+)
+
+
+def inspect(_run: ResolvedRun, _settings: TrainerSettings) -> Inspection:
+    return SEEN
+
+
+def row(text: str, field: str) -> list[str]:
+    return next(line.split(maxsplit=1) for line in text.splitlines() if line.startswith(f"{field} "))
+
+
+def test_every_value_is_shown_with_where_it_is_from(front: Front) -> None:
+    front.environment["TPOT__CV_FOLDS"] = "7"
+    result = front("validate", "job.yaml", "--set", "spec.metric=f1")
+    assert result.exit_code == 0
+    for field, words in {
+        "dataset.uri": ["sample://messy_churn", "spec"],
+        "metric": ["f1", "spec"],
+        "budget.timeLeftSeconds": ["100", "spec"],
+        "budget.cvFolds": ["7", "environment"],
+        "memoryLimitMb": ["3072", "default"],
+        "parallelMode": ["local", "default"],
+        "searchSpace": ["linear", "default"],
+        "randomState": ["0", "default"],
+    }.items():
+        assert row(result.stdout, field)[1].split() == words, field
+    assert result.stdout.splitlines()[-1] == "churn: the spec is valid; --data checks the table too"
+
+
+def test_the_kill_switch_of_the_environment_shows(front: Front) -> None:
+    front.environment["ENABLE_AUTOML"] = "false"
+    result = front("validate", "job.yaml", "--set", "spec.automl.enabled=true")
+    assert row(result.stdout, "automl.enabled")[1].split() == ["false", "environment"]
+
+
+def test_what_is_left_to_the_trainer_is_said(front: Front) -> None:
+    text = front("validate", "job.yaml").stdout
+    assert row(text, "nJobs")[1].startswith("cores - 1, at least 1, at most 8")
+    assert row(text, "metric")[1].startswith("accuracy, or r2 for regression")
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_a_narrow_terminal_cuts_nothing(front: Front, columns: str) -> None:
+    result = front("validate", "job.yaml", terminal={"COLUMNS": columns})
+    assert "…" not in result.stdout
+    assert "memoryLimitMb" in result.stdout
+
+
+def test_as_json(front: Front) -> None:
+    document = json.loads(front("validate", "job.yaml", "--json").stdout)
+    assert (document["command"], document["ok"], document["data"]) == ("validate", True, None)
+    values = {one["field"]: (one["value"], one["source"]) for one in document["values"]}
+    assert values["budget.populationSize"] == (8, "spec")
+    assert values["nJobs"] == (None, "default")
+    assert len(document["searchDigest"]) == 64
+
+
+def test_a_spec_that_is_wrong(front: Front) -> None:
+    result = front("validate", "job.yaml", "--set", "spec.budget.timeLeftSeconds=-1", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["problems"][0]["field"] == "spec.budget.timeLeftSeconds"
+
+
+def test_the_table_is_shown_too_if_asked_for(front: Front) -> None:
+    front.dependencies["inspect"] = inspect
+    result = front("validate", "job.yaml", "--data")
+    assert result.exit_code == 0
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    for line in (
+        "Task: classification by f1, classes no, yes, positive yes",
+        "Rows: 4029 (806 held out, 5 folds, 11 without a target left out)",
+        "Search space: linear, compiled for this table",
+        "[red]town [2J   categorical",
+        "warning: column 'id': looks like an identifier",
+        "churn: the spec and the data are valid",
+    ):
+        assert line in lines
+    assert "\x1b" not in result.stdout
+
+
+def test_the_table_as_json(front: Front) -> None:
+    front.dependencies["inspect"] = inspect
+    data = json.loads(front("validate", "job.yaml", "--data", "--json").stdout)["data"]
+    assert (data["rows"], data["classes"]) == (4029, ["no", "yes"])
+    assert data["findings"] == [
+        {
+            "finding": "identifier",
+            "severity": "warning",
+            "column": "id",
+            "message": "looks like an identifier",
+        }
+    ]
+
+
+def test_a_note_about_the_table_is_no_warning(front: Front) -> None:
+    note = FINDING.model_copy(update={"severity": Severity.INFO, "message": "[b]is[/b] 'a  b' <i>"})
+    front.dependencies["inspect"] = lambda *_anything: replace(SEEN, findings=(note,), positive_label=" a, b")
+    text = front("validate", "job.yaml", "--data").stdout
+    assert "info: column 'id': [b]is[/b] 'a  b' <i>\n" in text
+    assert ", positive ' a, b'" in text
+
+
+def test_a_table_that_is_wrong(front: Front) -> None:
+    def refuse(*_anything: Any) -> Inspection:
+        raise DataError("DatasetEmpty", "the file holds a header only")
+
+    front.dependencies["inspect"] = refuse
+    result = front("validate", "job.yaml", "--data")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == ["error: the file holds a header only", "reason: DatasetEmpty"]
+
+
+@pytest.mark.slow
+def test_a_real_table_and_a_real_search_space(front: Front) -> None:
+    spec = ("--set", "spec.dataset.uri=sample://iris", "--set", "spec.targetColumn=target")
+    inline = 'spec.searchSpace.inline="{type: estimator, name: LogisticRegression}"'
+    result = front("validate", "job.yaml", *spec, "--data", "--json", "--set", inline)
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)["data"]
+    assert (data["task"], data["metric"], len(data["classes"])) == ("classification", "accuracy", 3)
+    assert data["searchSpace"] == "a tree from spec.searchSpace.inline"
+
+    wrong = 'spec.searchSpace.inline="{type: estimator, name: LogisticRegresion}"'
+    refused = front("validate", "job.yaml", *spec, "--data", "--set", wrong)
+    assert refused.exit_code == 2
+    assert "LogisticRegression" in refused.stderr

@@ -1,0 +1,181 @@
+"""The Kubernetes backend against a server that plays the API server."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from trainingjob_api import Reason
+from trainingjob_client import ClientError, InvalidRequest, KubernetesBackend, ServiceUnavailable
+
+JOBS = "/apis/automl.trainingjob.dev/v1alpha1/namespaces/ml/trainingjobs"
+MANIFEST = {"metadata": {"name": "churn"}, "spec": {}}
+NAMED = {"metadata": {"name": "churn", "uid": "u-1"}}
+
+
+class Api:
+    """Answers by method and path, and records what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.asked: list[tuple[str, str, dict[str, list[str]], Any]] = []
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    state = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            url = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            state.asked.append((self.command, url.path, parse_qs(url.query), json.loads(body or "null")))
+            status, content = state.answers.get((self.command, url.path), (404, "404 page not found"))
+            data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, server.server_port)))
+        yield state
+        server.shutdown()
+
+
+def kubeconfig(folder: Path, port: int) -> Path:
+    path = folder / "kubeconfig"
+    clusters = [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{port}"}}]
+    contexts = [
+        {"name": "first", "context": {"cluster": "here", "user": "me", "namespace": "ml"}},
+        {"name": "second", "context": {"cluster": "here", "user": "me", "namespace": "other"}},
+        {"name": "bare", "context": {"cluster": "here", "user": "me"}},
+    ]
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": clusters,
+        "contexts": contexts,
+        "users": [{"name": "me", "user": {}}],
+        "current-context": "first",
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "namespace"),
+    [
+        ({}, "ml"),
+        ({"context": "second"}, "other"),
+        ({"context": "bare"}, "default"),
+        ({"context": "second", "namespace": "mine"}, "mine"),
+    ],
+)
+def test_the_namespace_is_the_one_asked_for_or_the_contexts(
+    api: Api, options: dict[str, str], namespace: str
+) -> None:
+    assert KubernetesBackend(**options).namespace == namespace
+
+
+def test_jobs_are_created_read_listed_and_deleted(api: Api) -> None:
+    api.answers = {
+        ("POST", JOBS): (201, NAMED),
+        ("GET", JOBS): (200, {"items": [NAMED]}),
+        ("GET", f"{JOBS}/churn"): (200, NAMED),
+        ("DELETE", f"{JOBS}/churn"): (200, {}),
+    }
+    backend = KubernetesBackend()
+    assert backend.create(MANIFEST) == NAMED
+    assert backend.get("churn") == NAMED
+    assert backend.list() == [NAMED]
+    backend.delete("churn")
+    assert [(method, body) for method, _, _, body in api.asked] == [
+        ("POST", MANIFEST),
+        ("GET", None),
+        ("GET", None),
+        ("DELETE", None),
+    ]
+
+
+def pod(name: str, second: int) -> dict[str, Any]:
+    return {"metadata": {"name": name, "creationTimestamp": f"2026-11-24T00:00:{second:02d}Z"}}
+
+
+def test_the_log_is_that_of_the_newest_trainer_pod(api: Api) -> None:
+    pods = {"items": [pod("churn-b", 2), pod("churn-a", 1)]}
+    api.answers = {
+        ("GET", f"{JOBS}/churn"): (200, NAMED),
+        ("GET", "/api/v1/namespaces/ml/pods"): (200, pods),
+        ("GET", "/api/v1/namespaces/ml/pods/churn-b/log"): (200, "one\ntwo\n"),
+    }
+    log = KubernetesBackend().logs("churn", follow=True)
+    assert (log.source, list(log)) == ("churn-b", ["one", "two"])
+    selectors = [query["labelSelector"] for _, path, query, _ in api.asked if path.endswith("/pods")]
+    assert selectors == [["automl.trainingjob.dev/job-uid=u-1,app.kubernetes.io/component=trainer"]]
+    assert api.asked[-1][2]["follow"] == ["true"]
+
+
+def test_a_job_without_a_pod_has_no_log(api: Api) -> None:
+    api.answers = {
+        ("GET", f"{JOBS}/churn"): (200, NAMED),
+        ("GET", "/api/v1/namespaces/ml/pods"): (200, {"items": []}),
+    }
+    with pytest.raises(ServiceUnavailable, match="has no pod") as caught:
+        KubernetesBackend().logs("churn", follow=False)
+    assert caught.value.reason is Reason.NO_POD
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason", "words"),
+    [
+        (404, "404 page not found", InvalidRequest, Reason.NOT_INSTALLED, "install the CRD chart"),
+        (404, {"message": 'jobs "churn" not found'}, InvalidRequest, Reason.NOT_FOUND, "namespace 'ml'"),
+        (409, {"message": "exists"}, InvalidRequest, Reason.ALREADY_EXISTS, "choose another name"),
+        (422, {"message": "spec.budget: wrong"}, InvalidRequest, Reason.REFUSED, "spec.budget: wrong"),
+        (400, {"message": "bad"}, InvalidRequest, Reason.REFUSED, "bad"),
+        (401, {"message": "who?"}, InvalidRequest, Reason.FORBIDDEN, "who?"),
+        (403, {"message": "may not"}, InvalidRequest, Reason.FORBIDDEN, "may not"),
+        (500, "broken", ServiceUnavailable, Reason.CLUSTER_FAULT, "answered 500 broken"),
+        (503, {"message": "later"}, ServiceUnavailable, Reason.CLUSTER_FAULT, "answered 503 later"),
+    ],
+)
+def test_an_answer_is_told_as_what_it_means(  # noqa: PLR0917 - a case
+    api: Api, status: int, body: Any, kind: type[ClientError], reason: Reason, words: str
+) -> None:
+    api.answers = {("POST", JOBS): (status, body)}
+    with pytest.raises(kind, match="cannot create 'churn'") as caught:
+        KubernetesBackend().create(MANIFEST)
+    assert caught.value.reason is reason
+    assert words in caught.value.message
+
+
+def test_an_api_server_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, port)))
+    with pytest.raises(ServiceUnavailable) as caught:
+        KubernetesBackend().get("churn")
+    assert caught.value.reason is Reason.CLUSTER_UNREACHABLE
+
+
+def test_a_kubeconfig_that_names_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kubeconfig(tmp_path, 1)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(InvalidRequest, match="--context") as caught:
+        KubernetesBackend(context="third")
+    assert caught.value.reason is Reason.KUBECONFIG_INVALID

@@ -1,0 +1,120 @@
+"""The local backend with a program in place of the trainer, and once with the trainer."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trainingjob_api import Phase, Reason, parse_job
+from trainingjob_client import InvalidRequest, JobFailed, LocalBackend, TrainingJobClient
+
+PROGRAM = """
+import json, os, sys, time
+from pathlib import Path
+file, options = sys.argv[2], sys.argv[3:]
+job = json.loads(Path(file).read_text())
+assert sys.argv[1] == "run" and options[:3] == ["--json", "--log-format", "json"], sys.argv
+say = lambda **entry: print(json.dumps(entry), file=sys.stderr, flush=True)
+say(event="stage_changed", stage="Searching")
+say(event="progress", generation=1, generations=5, evaluated=3, level="info")
+print("not JSON", file=sys.stderr, flush=True)
+gate = Path(os.environ["GATE"])
+while not gate.exists():
+    time.sleep(0.02)
+say(event="stage_changed", stage="Saving")
+end = gate.read_text()
+if end == "crash":
+    print("Killed", file=sys.stderr)
+    sys.exit(137)
+if end == "fail":
+    error = {"reason": "TargetColumnMissing", "message": "no column 'y'"}
+    print(json.dumps({"ok": False, "exitCode": 2, "error": error}))
+    sys.exit(2)
+best = {"pipeline": "p", "score": "0.9"}
+board = [{"rank": n, "pipeline": "p", "score": "0.9"} for n in range(1, 15)]
+print(json.dumps({"ok": True, "best": best, "leaderboard": board, "modelSource": "tpot", "progress": None}))
+"""
+
+
+def job(name: str = "churn"):
+    return parse_job(
+        {
+            "apiVersion": "automl.trainingjob.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": name},
+            "spec": {"dataset": {"uri": "sample://iris"}, "targetColumn": "target"},
+        }
+    )
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def client(gate: Path) -> Iterator[TrainingJobClient]:
+    backend = LocalBackend(
+        output="runs", environment={"GATE": str(gate)}, command=[sys.executable, "-c", PROGRAM]
+    )
+    made = TrainingJobClient(backend, poll_seconds=0.02)
+    yield made
+    for one in made.list():
+        made.delete(one.name)
+
+
+def test_a_run_is_followed_to_its_end(client: TrainingJobClient, gate: Path) -> None:
+    assert client.create(job()).namespace == "local"
+    phases = []
+    for seen in client.watch("churn", timeout_seconds=60):
+        phases.append(seen.status.phase)
+        if seen.status.progress is not None:
+            assert (seen.status.progress.generation, seen.status.progress.evaluated) == (1, 3)
+            gate.write_text("succeed")
+    assert phases[-1] is Phase.SUCCEEDED
+    assert Phase.SEARCHING in phases
+    status = client.get("churn").status
+    assert status.best is not None
+    assert (status.best.score, status.model_source, len(status.leaderboard or ())) == ("0.9", "tpot", 10)
+    entries = list(client.logs("churn", follow=True))
+    assert json.loads(entries[0])["event"] == "stage_changed"
+    assert "not JSON" in entries
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "message"),
+    [
+        ("fail", Reason.TARGET_COLUMN_MISSING, "no column 'y'"),
+        ("crash", Reason.UNEXPECTED_ERROR, "the run ended with status 137 and no result: Killed"),
+    ],
+)
+def test_a_run_that_fails_has_its_reason(
+    client: TrainingJobClient, gate: Path, end: str, reason: Reason, message: str
+) -> None:
+    gate.write_text(end)
+    client.create(job())
+    with pytest.raises(JobFailed) as caught:
+        client.wait("churn", timeout_seconds=60)
+    assert (caught.value.reason, caught.value.message) == (reason, message)
+
+
+def test_a_deleted_job_is_stopped_and_forgotten(client: TrainingJobClient) -> None:
+    client.create(job())
+    with pytest.raises(InvalidRequest, match="exists already"):
+        client.create(job())
+    client.delete("churn")
+    assert client.list() == []
+    with pytest.raises(InvalidRequest, match="no job 'churn'"):
+        client.get("churn")
+
+
+@pytest.mark.slow
+def test_the_trainer_itself_reports_a_spec_that_cannot_run(tmp_path: Path) -> None:
+    client = TrainingJobClient(LocalBackend(output=tmp_path), poll_seconds=0.2)
+    wrong = job().model_copy(update={"spec": job().spec.model_copy(update={"target_column": "absent"})})
+    client.create(wrong)
+    with pytest.raises(JobFailed, match="absent") as caught:
+        client.wait("churn", timeout_seconds=120)
+    assert caught.value.reason is Reason.TARGET_COLUMN_MISSING

@@ -1,0 +1,399 @@
+"""``trainingjob scheduler``, ``worker`` and ``certs``: a Dask cluster outside Kubernetes.
+
+Neither a scheduler nor a health check loads the contract's models or anything of the search.
+"""
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainingjob_trainer.cli.command import CommandContext, command
+from trainingjob_trainer.cli.text import plain
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+    from trainingjob_trainer.dask_cluster.security import Role
+
+__all__ = ["certs", "scheduler", "worker"]
+
+_ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - replaced, not listened on
+_TLS_VARIABLE = "DASK_DISTRIBUTED__COMM__TLS__"
+
+SchedulerFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--scheduler-file",
+        metavar="PATH",
+        help="File with the scheduler's address; default: TPOT__DASK_SCHEDULER_FILE or "
+        "/var/run/tpot/scheduler.json.",
+        show_default=False,
+    ),
+]
+IdleTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--idle-timeout",
+        metavar="SECONDS",
+        min=1,
+        help="End with status 0 after so long without a task; default: never.",
+        show_default=False,
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca-file",
+        metavar="PATH",
+        help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE.",
+        show_default=False,
+    ),
+]
+Cert = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-cert",
+        metavar="PATH",
+        help="The certificate; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__CERT.",
+        show_default=False,
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-key",
+        metavar="PATH",
+        help="Its private key; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__KEY.",
+        show_default=False,
+    ),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Run nothing: check its health, print one line, end with 0 or 1.")
+]
+
+
+@command(
+    "trainingjob scheduler --scheduler-file /tmp/scheduler.json",
+    "trainingjob scheduler --host 0.0.0.0 --tls-ca-file ca.crt --tls-cert scheduler.crt "
+    "--tls-key scheduler.key",
+    "trainingjob scheduler --check",
+    prints_document=False,
+)
+def scheduler(
+    context: CommandContext,
+    *,
+    scheduler_file: SchedulerFile = None,
+    no_scheduler_file: Annotated[
+        bool, typer.Option("--no-scheduler-file", help="Write none: workers and trainer get the address.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option("--host", help="Address or interface to listen on; 0.0.0.0: all of them.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8786,
+    idle_timeout: IdleTimeout = None,
+    tls_ca_file: CaFile = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    check: Check = False,
+) -> dict[str, Any]:
+    """Run a Dask scheduler for distributed runs, until SIGTERM or Ctrl-C.
+
+    It writes the scheduler file when it listens and removes it when it ends. Its settings are those that the
+    search relies on; it has no dashboard. Without TLS it listens on this machine only, unless --host names
+    another address.
+    """
+    if no_scheduler_file and scheduler_file is not None:
+        raise _contradiction("--scheduler-file", "--no-scheduler-file")
+    path = None if no_scheduler_file else scheduler_file or _default_file(context.environment)
+
+    def security() -> "Security | None":
+        return _security("scheduler", tls_ca_file, tls_cert, tls_key, context.environment)
+
+    if check:
+        return _print_health(lambda: _check_scheduler(path, host, port, security()))
+    from trainingjob_trainer.dask_cluster.scheduling import SchedulerOptions, serve_scheduler
+
+    _log_to_stderr()
+    serve_scheduler(
+        SchedulerOptions(
+            scheduler_file=path, host=host, port=port, security=security(), idle_seconds=idle_timeout
+        )
+    )
+    return {}
+
+
+@command(
+    "trainingjob worker --scheduler-file /tmp/scheduler.json",
+    "trainingjob worker --scheduler tcp://scheduler.example:8786 --memory-limit-mb 8192 --idle-timeout 600",
+    "trainingjob worker --check",
+    prints_document=False,
+)
+def worker(
+    context: CommandContext,
+    *,
+    scheduler_file: SchedulerFile = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="tcp://host:8786 or tls://host:8786 in place of a file; default: DASK_SCHEDULER_ADDRESS.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="Name that no other worker has; default: host and number.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            help="Address to listen on; default: the one that reaches the scheduler.",
+            show_default=False,
+        ),
+    ] = None,
+    memory_limit_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit-mb",
+            metavar="MIB",
+            min=256,
+            help="At 95 % of it the worker is restarted; default: TPOT__MEMORY_LIMIT_MB or 3072.",
+            show_default=False,
+        ),
+    ] = None,
+    local_directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--local-directory",
+            metavar="DIR",
+            help="Folder for its files; default: the system's.",
+            show_default=False,
+        ),
+    ] = None,
+    idle_timeout: IdleTimeout = None,
+    wait_seconds: Annotated[
+        float,
+        typer.Option("--wait-seconds", metavar="SECONDS", min=0, help="How long to wait for a scheduler."),
+    ] = 120.0,
+    death_timeout: Annotated[
+        float,
+        typer.Option(
+            "--death-timeout", metavar="SECONDS", min=1, help="How long the worker process may take to start."
+        ),
+    ] = 60.0,
+    drain_seconds: Annotated[
+        float,
+        typer.Option(
+            "--drain-seconds", metavar="SECONDS", min=0, help="How long its task may take after a signal."
+        ),
+    ] = 20.0,
+    tls_ca_file: CaFile = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    check: Check = False,
+) -> dict[str, Any]:
+    """Run a Dask worker for distributed runs, until SIGTERM or Ctrl-C.
+
+    It waits for the scheduler, runs one task at a time, is restarted within seconds when a task kills it, and
+    waits again when it loses the scheduler. After a signal it finishes its task first (--drain-seconds).
+
+    Exit status: 0 it got a signal, was retired or idle; 1 there is no scheduler (start it again).
+    """
+    if scheduler_file is not None and scheduler is not None:
+        raise _contradiction("--scheduler-file", "--scheduler")
+    source = _scheduler_source(scheduler, scheduler_file, context.environment)
+
+    def security() -> "Security | None":
+        return _security("worker", tls_ca_file, tls_cert, tls_key, context.environment)
+
+    if check:
+        return _print_health(lambda: _check_worker(source, name, security()))
+    from trainingjob_trainer.dask_cluster.address import resolve_address
+    from trainingjob_trainer.dask_cluster.working import WorkerOptions, default_name, serve_worker
+
+    _log_to_stderr()
+    serve_worker(
+        WorkerOptions(
+            locate=lambda: resolve_address(source),
+            name=name or default_name(),
+            memory_limit_mb=memory_limit_mb or _memory_limit(context.environment),
+            host=host,
+            local_directory=local_directory,
+            security=security(),
+            idle_seconds=idle_timeout,
+            wait_seconds=wait_seconds,
+            death_seconds=death_timeout,
+            drain_seconds=drain_seconds,
+        )
+    )
+    return {}
+
+
+@command("trainingjob certs tls", "trainingjob certs tls --days 30 --host scheduler.example --host 10.0.0.7")
+def certs(
+    context: CommandContext,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder for the files; made if needed.", show_default=False)
+    ],
+    *,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Days until they expire.")] = 365,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            metavar="NAME",
+            help="Name or address of the scheduler or a worker, written into their certificates. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_ca_key: Annotated[
+        bool, typer.Option("--keep-ca-key", help="Keep ca.key, which can sign more certificates.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+) -> dict[str, Any]:
+    """Make the certificates of a Dask cluster.
+
+    Makes a certificate authority, and a certificate and a key for scheduler, worker and client. With these,
+    nothing else can connect to the cluster. The authority's own key is deleted unless --keep-ca-key is given.
+    """
+    from rich.text import Text
+
+    from trainingjob_trainer.dask_cluster.certificates import make, write
+
+    made = make(days=days, hosts=tuple(host or ()), keep_ca_key=keep_ca_key)
+    files = write(made, folder, force=force)
+    expires = made.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
+    if not context.as_json:
+        console, where = context.console(), plain(folder)
+        if not context.quiet:
+            for line in _usage(where):
+                console.print(Text(line), soft_wrap=True)
+        deleted = "" if keep_ca_key else "; the authority's key was deleted"
+        line = f"{len(files)} files in {where}, valid until {expires}{deleted}"
+        console.print(Text(line, "bold green"), soft_wrap=True)
+    return {"folder": str(folder), "files": [str(path) for path in files], "expires": expires}
+
+
+def _usage(folder: str) -> list[str]:
+    """Return how each role is started with the certificates."""
+    options = f"--tls-ca-file {folder}/ca.crt --tls-cert {folder}/{{0}}.crt --tls-key {folder}/{{0}}.key"
+    return [
+        *(f"trainingjob {role} {options.format(role)}" for role in ("scheduler", "worker")),
+        "For `trainingjob run`, set in its environment:",
+        f"  {_TLS_VARIABLE}CA_FILE={folder}/ca.crt",
+        f"  {_TLS_VARIABLE}CLIENT__CERT={folder}/client.crt",
+        f"  {_TLS_VARIABLE}CLIENT__KEY={folder}/client.key",
+    ]
+
+
+def _print_health(check: Callable[[], str]) -> dict[str, Any]:
+    """Print one line; readers of health checks see no more, and know 0 and 1 only."""
+    from trainingjob_trainer.errors import TrainingError
+
+    try:
+        line = check()
+    except TrainingError as error:
+        sys.stderr.write(plain(error.message) + "\n")
+        raise typer.Exit(1) from None
+    sys.stdout.write(plain(line) + "\n")
+    return {}
+
+
+def _check_scheduler(path: Path | None, host: str, port: int, security: "Security | None") -> str:
+    from trainingjob_trainer.dask_cluster.address import resolve_address
+    from trainingjob_trainer.dask_cluster.health import check_scheduler
+
+    if path is not None:
+        return check_scheduler(resolve_address(path), security)
+    host = _EVERYWHERE.get(host, host)
+    host = f"[{host}]" if ":" in host else host
+    return check_scheduler(resolve_address(f"{'tls' if security else 'tcp'}://{host}:{port}"), security)
+
+
+def _check_worker(source: str | Path, name: str | None, security: "Security | None") -> str:
+    from trainingjob_trainer.dask_cluster.address import resolve_address
+    from trainingjob_trainer.dask_cluster.health import check_worker
+
+    address = resolve_address(source)
+    if name is not None:
+        return check_worker(address, security, known=lambda known: known == name, who=f"worker {name}")
+    host = socket.gethostname()
+    return check_worker(
+        address, security, known=lambda known: known.startswith(f"{host}-"), who=f"the worker of {host}"
+    )
+
+
+def _security(
+    role: "Role", ca_file: Path | None, cert: Path | None, key: Path | None, environment: Mapping[str, str]
+) -> "Security | None":
+    from trainingjob_trainer.dask_cluster.security import CertificateFiles, role_security
+
+    return role_security(role, CertificateFiles(ca_file=ca_file, cert=cert, key=key), environment)
+
+
+def _default_file(environment: Mapping[str, str]) -> Path:
+    # The contract's models take a quarter of a second that a check with a path of its own need not wait for.
+    from trainingjob_api.environment import DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, read_variable
+
+    return Path(read_variable(environment, DASK_SCHEDULER_FILE) or DEFAULT_SCHEDULER_FILE)
+
+
+def _scheduler_source(
+    address: str | None, scheduler_file: Path | None, environment: Mapping[str, str]
+) -> str | Path:
+    """Return the scheduler's address, or the file that has it."""
+    if address is None and scheduler_file is None:
+        address = environment.get(_ADDRESS_VARIABLE, "").strip() or None
+    if address is None:
+        return scheduler_file or _default_file(environment)
+    from trainingjob_api import Reason
+    from trainingjob_trainer.dask_cluster.address import valid_address
+    from trainingjob_trainer.errors import SpecInvalid
+
+    try:
+        return valid_address(address)
+    except ValueError as error:
+        text = f"the scheduler's address (--scheduler, {_ADDRESS_VARIABLE}) {error}"
+        raise SpecInvalid(Reason.SCHEDULER_ADDRESS_INVALID, text) from None
+
+
+def _memory_limit(environment: Mapping[str, str]) -> int:
+    from trainingjob_api.environment import TABLE  # as above
+
+    row = next(row for row in TABLE if row.field == "memoryLimitMb")
+    value: Any = row.from_environment(environment) or row.default
+    return int(value)
+
+
+def _contradiction(first: str, second: str) -> Exception:
+    from trainingjob_api import Reason
+    from trainingjob_trainer.errors import SpecInvalid
+
+    return SpecInvalid(
+        Reason.OPTIONS_CONTRADICT, f"{first} and {second} contradict each other; give one of them"
+    )
+
+
+def _log_to_stderr() -> None:
+    """Log this project's messages and Dask's warnings, one line each."""
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    for name, level in (("trainingjob_trainer", logging.INFO), ("distributed", logging.WARNING)):
+        # One for each: Dask lowers the level of its own.
+        handler = logging.StreamHandler()
+        handler.setFormatter(formatter)
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

@@ -1,0 +1,291 @@
+"""A run while it works: a live picture on a terminal, plain lines in logs, pipes and dumb terminals."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from trainingjob_api import ResolvedRun, Stage, format_score
+from trainingjob_trainer.cli.run_view import OUTCOMES, RunView, Snapshot
+from trainingjob_trainer.cli.text import about_column, change, duration, plain
+from trainingjob_trainer.events import (
+    BackendReady,
+    BaselineReady,
+    DataReady,
+    Evaluated,
+    Event,
+    FellBack,
+    ModelReady,
+    Progressed,
+    Resumed,
+    StageChanged,
+    WaitingForCluster,
+    Warned,
+)
+
+__all__ = ["Lines", "Picture", "show_progress"]
+
+_REFRESH_PER_SECOND = 4
+_WIDE = 76
+_MARKS = {"ok": ("✓", "green"), "timeout": ("◷", "yellow"), "killed": ("✗", "red"), "invalid": ("✗", "red")}
+_TRACK = (
+    Stage.LOADING,
+    Stage.PREPARING,
+    Stage.BASELINE,
+    Stage.SEARCHING,
+    Stage.FITTING,
+    Stage.SAVING,
+    Stage.UPLOADING,
+)
+_SEARCH_STAGES = frozenset({Stage.SEARCHING, Stage.FITTING})
+_LINE_SECONDS = 15.0
+_MAX_FINDINGS = 10
+
+
+@contextmanager
+def show_progress(console: Console, run: ResolvedRun, view: RunView) -> Iterator[Callable[[Event], None]]:
+    """Show a run until the context is left; a live picture is cleared then, lines stay.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    run
+        The job.
+    view
+        Its state.
+
+    Yields
+    ------
+    Callable
+        Takes each event after `view` has taken it.
+    """
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(console, run, view).show
+        return
+    # Nothing is redirected: this process prints nothing else, and its children write into the log.
+    with Live(
+        Picture(run, view),
+        console=console,
+        refresh_per_second=_REFRESH_PER_SECOND,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    ):
+        yield lambda _event: None
+
+
+class Picture:
+    """Renders a run as its view is at the moment of drawing."""
+
+    def __init__(self, run: ResolvedRun, view: RunView) -> None:
+        self._run = run
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines of the picture."""
+        seen, width = self._view.now, options.max_width
+        yield from self._head(seen, width)
+        yield self._bars(seen)
+        yield _scores(seen)
+        yield _one_line(seen.counts_text)
+        if seen.recent:
+            yield _titled("last pipelines", _recent(seen))
+        if seen.leaderboard:
+            yield _titled("best so far", _top(seen))
+        note = _note(seen)
+        if note is not None:
+            yield note
+        yield _one_line("Ctrl-C saves the best so far; twice stops at once", "dim")
+
+    def _head(self, seen: Snapshot, width: int) -> list[RenderableType]:
+        about = [plain(self._run.name)]
+        resolved = seen.resolved
+        if resolved is not None:
+            about += [
+                f"{resolved.task} by {resolved.metric}",
+                f"{resolved.rows} rows, {resolved.columns} columns",
+            ]
+        head = _one_line(" · ".join(about), "bold")
+        return [head, _track(seen.stage, self._run.automl_enabled, wide=width >= _WIDE)]
+
+    def _bars(self, seen: Snapshot) -> RenderableType:
+        budget = self._run.budget
+        elapsed, limit = seen.elapsed(self._view.clock()), budget.time_left_seconds
+        asked = budget.generations * budget.population_size
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True, justify="right")
+        grid.add_row(
+            "time",
+            ProgressBar(total=limit, completed=min(elapsed, limit)),
+            f"{duration(elapsed)} of {duration(limit)}",
+        )
+        if self._run.automl_enabled:
+            grid.add_row(
+                "evaluations",
+                ProgressBar(total=asked, completed=seen.evaluations),
+                f"{seen.evaluations} of {asked}",
+            )
+        return grid
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _track(stage: Stage, automl: bool, *, wide: bool) -> Text:  # noqa: FBT001 - a property of the job
+    """Return the stages in a row, the present one standing out."""
+    stages = [one for one in _TRACK if automl or one not in _SEARCH_STAGES]
+    here = stages.index(stage) if stage in stages else -1
+    if not wide:
+        return _one_line(f"● {stage} ({max(here, 0) + 1}/{len(stages)})", "bold cyan")
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for index, one in enumerate(stages):
+        style = "bold cyan" if index == here else "green" if index < here else "dim"
+        text.append(f"{'● ' if index == here else ''}{one}", style)
+        text.append(" → " if index < len(stages) - 1 else "", "dim")
+    return text
+
+
+def _scores(seen: Snapshot) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    baseline = None if seen.baseline is None else seen.baseline.score
+    text.append("best ")
+    text.append(_score(seen.best_score), "bold green")
+    gain = change(seen.best_score, baseline)
+    text.append(f" ({gain})" if gain else "", "green" if gain.startswith("+") else "yellow")
+    text.append(f" · baseline {_score(baseline)}")
+    progress = seen.progress
+    if progress is not None:
+        text.append(f" · generation {progress.generation}/{progress.generations}")
+    if seen.awaits is not None:
+        text.append(" · waiting for the Dask cluster")
+    if seen.workers:
+        text.append(f" · {seen.workers} worker{'s' if seen.workers > 1 else ''}")
+    return text
+
+
+def _titled(title: str, body: RenderableType) -> RenderableType:
+    return Group(_one_line(title, "dim"), body)
+
+
+def _rows() -> Table:
+    grid = Table.grid(padding=(0, 1), expand=True)
+    for justify in ("left", "right", "right"):
+        grid.add_column(no_wrap=True, justify=justify)
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return grid
+
+
+def _recent(seen: Snapshot) -> Table:
+    grid = _rows()
+    for one in seen.recent:
+        mark, style = _MARKS.get(one.outcome, ("?", "yellow"))
+        grid.add_row(Text(mark, style), _result(one), f"{one.seconds:.1f} s", Text(plain(one.pipeline)))
+    return grid
+
+
+def _result(one: Evaluated) -> Text:
+    if one.score is not None:
+        return Text(format_score(one.score))
+    return Text(OUTCOMES.get(one.outcome, plain(one.outcome)), "yellow")
+
+
+def _top(seen: Snapshot) -> Table:
+    grid = _rows()
+    for row in seen.leaderboard[:3]:
+        seconds = "" if row.fit_seconds is None else f"{float(row.fit_seconds):.1f} s"
+        grid.add_row(str(row.rank), Text(row.score, "green"), seconds, Text(plain(row.pipeline)))
+    return grid
+
+
+def _note(seen: Snapshot) -> Text | None:
+    """Return the last thing that went wrong, if anything did."""
+    if seen.fallbacks:
+        last = seen.fallbacks[-1]
+        return _one_line(f"! {last.from_} → {last.to}: {plain(last.message or last.reason)}", "yellow")
+    if seen.warnings:
+        return _one_line(f"! {plain(seen.warnings[-1])}", "yellow")
+    if seen.resumed is not None:
+        return _one_line(f"resumed after {seen.resumed.evaluations} evaluations", "dim")
+    return None
+
+
+class Lines:
+    """Prints a line for each stage, the baseline and each new best, and one of progress every 15 seconds."""
+
+    def __init__(self, console: Console, run: ResolvedRun, view: RunView) -> None:
+        self._console = console
+        self._run = run
+        self._view = view
+        self._best: float | None = None
+        self._started = self._progress_at = view.clock()
+
+    def show(self, event: Event) -> None:
+        """Print the lines of an event that the view has taken."""
+        for line in self._lines(event):
+            stamp = duration(self._view.clock() - self._started)
+            self._console.file.write(f"[{stamp:>9}] {line}\n")
+            self._console.file.flush()
+        self._best = self._view.now.best_score
+
+    def _lines(self, event: Event) -> list[str]:
+        match event:
+            case StageChanged(stage=stage):
+                return [f"stage: {stage}"]
+            case DataReady():
+                return _data(event)
+            case BackendReady(backend=backend, workers=workers):
+                return [f"workers: {workers} ({backend})"]
+            case WaitingForCluster(source=source, seconds=seconds):
+                return [f"waiting up to {duration(seconds)} for a Dask cluster ({plain(source)})"]
+            case Resumed(evaluations=count, elapsed_seconds=elapsed):
+                return [f"resumed: {count} evaluations are known, {duration(elapsed)} of the budget are used"]
+            case BaselineReady(score=score, holdout_score=holdout):
+                return [f"baseline: {_score(score)}, on hold-out rows {_score(holdout)}"]
+            case Evaluated() if self._view.now.best_score != self._best and not event.known:
+                return [f"new best: {_score(event.score)} {plain(event.pipeline)}"]
+            case Progressed():
+                return self._progress()
+            case FellBack(fallback=step):
+                return [f"fallback: {step.from_} → {step.to} ({step.reason}) {plain(step.message)}".rstrip()]
+            case Warned(message=message):
+                return [f"warning: {plain(message)}"]
+            case ModelReady(model_source=source, best=best):
+                where = "hold-out rows" if best.holdout_rows is None else f"{best.holdout_rows} hold-out rows"
+                return [f"model: {source}, {best.score or '-'}, on {where} {best.holdout_score or '-'}"]
+            case _:
+                return []
+
+    def _progress(self) -> list[str]:
+        now, seen = self._view.clock(), self._view.now
+        if now - self._progress_at < _LINE_SECONDS or seen.progress is None:
+            return []
+        self._progress_at = now
+        used = f"{duration(seen.elapsed(now))} of {duration(self._run.budget.time_left_seconds)}"
+        generation = f"generation {seen.progress.generation}/{self._run.budget.generations}"
+        best = f"best {_score(seen.best_score)}"
+        return [f"progress: {generation}, {seen.counts_text}, {best}, {used}"]
+
+
+def _data(event: DataReady) -> list[str]:
+    known = event.resolved
+    size = f"{known.rows} rows, {known.columns} columns"
+    split = f"{known.cv_folds} folds, {event.holdout_rows} hold-out rows"
+    lines = [f"data: {size}; {known.task} by {known.metric}, {split}"]
+    shown = event.findings[:_MAX_FINDINGS]
+    lines += [f"{one.severity}: {about_column(one.message, one.column)}" for one in shown]
+    more = len(event.findings) - _MAX_FINDINGS
+    return [*lines, f"and {more} more findings"] if more > 0 else lines
+
+
+def _score(score: float | None) -> str:
+    """Return a score as the contract writes it, or a dash."""
+    return "-" if score is None else format_score(score)

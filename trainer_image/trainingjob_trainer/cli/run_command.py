@@ -1,0 +1,161 @@
+"""``trainingjob run``: a job on this machine, with live progress. ``trainingjob pod``: the same in a pod."""
+
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainingjob_trainer.cli.command import CommandContext, File, Set, command
+from trainingjob_trainer.cli.text import plain, secrets_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from trainingjob_trainer.events import Event
+    from trainingjob_trainer.run.result import RunResult
+
+__all__ = ["pod", "run", "version"]
+
+
+class LogFormat(StrEnum):
+    """Form of the log on standard error."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@command(
+    "trainingjob run examples/breast-cancer.yaml",
+    "trainingjob run job.yaml --output runs --set spec.budget.timeLeftSeconds=30",
+    "trainingjob run job.yaml --output s3://models/churn --fresh",
+    "trainingjob run job.yaml --json > result.json",
+)
+def run(
+    context: CommandContext,
+    file: File,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder or URI in place of spec.output.uri.",
+            show_default=False,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a new run, even if one of the same job is unfinished.")
+    ] = False,
+    work_dir: Annotated[
+        Path,
+        typer.Option("--work-dir", metavar="DIR", help="Folder of a run whose output is not a local folder."),
+    ] = Path(".trainingjob"),
+    set_: Set = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", help="json: JSON log lines on standard error in place of progress."),
+    ] = LogFormat.TEXT,
+) -> dict[str, Any]:
+    """Run a TrainingJob on this machine.
+
+    The terminal shows the search live; an unfinished run of the same job is resumed. Ctrl-C saves the best
+    model so far, a second one stops at once. The last line says where the model comes from and, if it is a
+    fallback, why.
+    """
+    from trainingjob_api import load_job
+    from trainingjob_trainer.cli.display import show_progress
+    from trainingjob_trainer.cli.run_log import RunLog, run_logger
+    from trainingjob_trainer.cli.run_view import RunView
+    from trainingjob_trainer.cli.summary import print_summary, verdict
+    from trainingjob_trainer.cli.values import resolved
+    from trainingjob_trainer.events import Opened
+    from trainingjob_trainer.settings import TrainerSettings
+
+    environment = context.environment
+    job = resolved(load_job(file, set_ or ()), environment, output=output)
+    settings = TrainerSettings.from_environment(environment)
+    # After the spec is known to be valid: these take a second.
+    from trainingjob_trainer.run.result import RunOptions
+    from trainingjob_trainer.run.supervisor import supervise
+
+    options = RunOptions(work_dir=work_dir, fresh=fresh, environment=dict(environment))
+    view = RunView()
+    log_json = log_format is LogFormat.JSON
+    log = RunLog(view, run_logger(sys.stderr if log_json else None, secrets_of(environment)))
+    is_silent = context.quiet or log_json
+    console = context.console(stderr=context.as_json)
+    with nullcontext(_ignore) if is_silent else show_progress(console, job, view) as show:
+
+        def on_event(event: "Event") -> None:
+            if isinstance(event, Opened):
+                context.log = event.log
+                log.open(event.log.with_name("run.jsonl"))
+            view.take(event)
+            show(event)
+            log.take(event)
+
+        try:
+            result = (context.dependencies.supervise or supervise)(job, options, settings, on_event)
+        finally:
+            log.finish()
+    if context.as_json:
+        pass
+    elif context.quiet:
+        if result.accepted is False:
+            sys.stdout.write(f"Acceptance: NOT met, {plain(result.acceptance_message)}\n")
+        sys.stdout.write(verdict(result) + "\n")
+    else:
+        print_summary(context.console(), result, view.now)
+    return _document(job.name, result)
+
+
+def _ignore(_event: "Event") -> None:
+    pass
+
+
+def _document(name: str, result: "RunResult") -> dict[str, Any]:
+    return {
+        "name": name,
+        "location": result.location,
+        "home": str(result.home),
+        "modelSource": result.model_source,
+        "metric": result.metric,
+        "best": _plain(result.best),
+        "leaderboard": [_plain(entry) for entry in result.leaderboard],
+        "paretoFront": [_plain(point) for point in result.pareto_front],
+        "artifacts": [_plain(artifact) for artifact in result.artifacts],
+        "fallbacks": [_plain(fallback) for fallback in result.fallbacks],
+        "findings": [_plain(finding) for finding in result.findings],
+        "warnings": list(result.warnings),
+        "progress": _plain(result.progress),
+        "stoppedBy": result.stopped_by,
+        "elapsedSeconds": round(result.elapsed_seconds, 3),
+        "resumed": result.resumed,
+        "accepted": result.accepted,
+        "acceptanceMessage": result.acceptance_message,
+        "resolved": _plain(result.resolved),
+    }
+
+
+def _plain(model: "BaseModel | None") -> Any:
+    return None if model is None else model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@command(prints_document=False, hidden=True)
+def pod(context: CommandContext) -> dict[str, Any]:
+    """Run the job of this pod: for the trainer's container, not for people."""
+    from trainingjob_trainer.cli.pod_command import run_in_pod
+
+    raise typer.Exit(run_in_pod(context.environment))
+
+
+@command(prints_document=False)
+def version(context: CommandContext) -> dict[str, Any]:  # noqa: ARG001 - every command has one
+    """Print the version."""
+    typer.echo(metadata.version("trainingjob"))
+    return {}
