@@ -115,7 +115,7 @@ def test_a_table_becomes_a_verified_model(runs: Runs) -> None:
     assert again, printed
     told = float(document["best"]["holdoutScore"])
     assert [float(score) for score in again.groups()] == pytest.approx([told, told], abs=1e-5)
-    assert "480 rows for training, 120 set aside" in printed
+    assert "480 rows for training, 120 held out" in printed
     model = joblib.load(home / "model.joblib")
     fresh = mixed_table(400, seed=1)
     assert accuracy_score(fresh["left"], model.predict(fresh.drop(columns="left"))) > 0.75

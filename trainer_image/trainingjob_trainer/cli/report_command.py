@@ -59,7 +59,7 @@ def report(
 
 
 def _render(home: Path) -> Path:
-    from trainingjob_trainer.report import render_from_folder
+    from trainingjob_trainer.artifacts.registry import render_from_folder
 
     return render_from_folder(home)
 

@@ -12,9 +12,9 @@ from typing import Any
 import joblib
 
 from trainingjob_api import Fallback, ResolvedRun
+from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
-from trainingjob_trainer.report import write_artifacts
 from trainingjob_trainer.run.outcomes import Trained
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.journal import Journal
@@ -65,7 +65,7 @@ def save(
     folder = workspace.artifacts.with_name("artifacts.partial")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "model.joblib").write_bytes(trained.best.fitted.model)
+    (folder / MODEL).write_bytes(trained.best.fitted.model)
     outcome = _outcome(
         run=run,
         prepared=prepared,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
+from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.events import BoardChanged, Channel, Evaluated, Progressed
-from trainingjob_trainer.report import leaderboard, pareto_front
 from trainingjob_trainer.run.outcomes import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate

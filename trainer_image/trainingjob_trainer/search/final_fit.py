@@ -90,7 +90,7 @@ class Fitted:
     Parameters
     ----------
     model
-        joblib dump of the whole pipeline, fitted on all rows.
+        The whole pipeline, fitted on all rows, as ``model.joblib`` holds it.
     holdout_model
         The same for the fit without the hold-out rows.
     holdout

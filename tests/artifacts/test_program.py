@@ -16,10 +16,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from support.outcomes import changed, make_outcome, table
 from trainingjob_api import parse_job, resolve
+from trainingjob_trainer.artifacts.program import program_of
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.load import load_table
 from trainingjob_trainer.data.prepare import prepare
-from trainingjob_trainer.serialization import program_of, save_model
+from trainingjob_trainer.search.tasks import dump_model
 from trainingjob_trainer.settings import TrainerSettings
 
 
@@ -151,7 +152,7 @@ def test_what_has_no_source_comes_from_the_model_file(tmp_path):
     assert "The pipeline is taken from model.joblib, since a Generator has no source form." in program
     compile(program, "pipeline.py", "exec")
     (tmp_path / "pipeline.py").write_text(program)
-    save_model(outcome.model, tmp_path / "model.joblib")
+    (tmp_path / "model.joblib").write_bytes(dump_model(outcome.model))
     done = started(tmp_path, path)
     assert done.returncode == 0, done.stderr
     assert score_in(done.stdout) == pytest.approx(outcome.holdout_score, rel=1e-4)

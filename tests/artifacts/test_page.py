@@ -13,12 +13,12 @@ from jsonschema import Draft202012Validator
 
 from support.outcomes import candidate, changed, make_outcome, summarize
 from trainingjob_api import Fallback, ModelSource
+from trainingjob_trainer.artifacts.page import duration, number, searched_baseline, size_text, verdict
+from trainingjob_trainer.artifacts.registry import MODEL, render_from_folder, write_artifacts
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
-from trainingjob_trainer.report import render_from_folder, write_artifacts
-from trainingjob_trainer.report.html import _searched_baseline
-from trainingjob_trainer.report.words import duration, number, size_text, verdict
 from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.tasks import dump_model
 from trainingjob_trainer.storage import FolderOutput
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -75,8 +75,13 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
+def write_all(outcome, folder, **options):
+    (folder / MODEL).write_bytes(dump_model(outcome.model))
+    return write_artifacts(outcome, folder, **{"summarize": summarize, "seconds_limit": 120.0, **options})
+
+
 def made(tmp_path, outcome, **options):
-    files = write_artifacts(outcome, tmp_path, summarize=summarize, **{"seconds_limit": 120.0, **options})
+    files = write_all(outcome, tmp_path, **options)
     assert sorted(f.name for f in files) == FILES
     assert sorted(f.name for f in tmp_path.iterdir()) == FILES
     for name in ("report_data", "input_schema", "leaderboard", "tp_pareto_front", "evaluation_summary"):
@@ -107,7 +112,7 @@ def test_what_users_named_is_shown_not_run(tmp_path, binary):
     prepared = SimpleNamespace(**{**vars(binary.prepared), "findings": (finding,)})
     prepared.schema = binary.prepared.schema
     outcome = changed(binary, prepared=prepared, warnings=("<img src=x>",))
-    files = write_artifacts(outcome, tmp_path, summarize=lambda _spec: "<b>$x$</b>", seconds_limit=5)
+    files = write_all(outcome, tmp_path, summarize=lambda _spec: "<b>$x$</b>", seconds_limit=5)
     assert "<b>" not in files[-1].read_text()
     assert "<img" not in files[-1].read_text()
 
@@ -169,8 +174,8 @@ def test_a_picture_that_fails_leaves_a_note(tmp_path, binary, monkeypatch):
     def broken(*_args: object) -> None:
         raise RuntimeError("no <ink> left")
 
-    monkeypatch.setattr("trainingjob_trainer.report.plots.plot_front", broken)
-    monkeypatch.setattr("trainingjob_trainer.report.details.confusion", broken)
+    monkeypatch.setattr("trainingjob_trainer.artifacts.plots.plot_front", broken)
+    monkeypatch.setattr("trainingjob_trainer.artifacts.documents.confusion", broken)
     text, data = made(tmp_path, binary)
     assert data["notes"] == [{"section": "confusion", "message": "no <ink> left"}]
     assert text.count("Not shown: no &lt;ink&gt; left") == 2
@@ -181,7 +186,7 @@ def test_a_page_that_fails_is_no_failed_run(tmp_path, binary, monkeypatch):
     def broken(**_documents: object) -> str:
         raise RuntimeError("<b>")
 
-    monkeypatch.setattr("trainingjob_trainer.report.artifacts.render_html", broken)
+    monkeypatch.setattr("trainingjob_trainer.artifacts.registry.render_html", broken)
     text, _ = made(tmp_path, binary)
     assert "could not be drawn: RuntimeError: &lt;b&gt;" in text
 
@@ -196,7 +201,7 @@ def test_no_time_left_gives_a_page_all_the_same(tmp_path, outcome):
 def test_the_page_says_when_importance_was_cut(tmp_path, binary, monkeypatch):
     cut = "time allowed for 2 of 3 shuffles of the last column, <b>"
     monkeypatch.setattr(
-        "trainingjob_trainer.report.details.permutation_importance",
+        "trainingjob_trainer.artifacts.documents.permutation_importance",
         lambda *_args, **_options: {
             "score": 0.5,
             "rows": 9,
@@ -258,7 +263,7 @@ def test_nan_and_infinity_reach_neither_files_nor_page(tmp_path):
 def test_the_same_outcome_gives_the_same_files(tmp_path, binary):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_artifacts(binary, tmp_path / name, summarize=summarize, seconds_limit=120)
+        write_all(binary, tmp_path / name)
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -322,7 +327,7 @@ def test_the_page_shows_rows_intervals_and_what_could_not_be_fitted(folder):
 def test_the_baseline_in_a_picture_is_scored_on_the_rows_of_the_others(key, rows, shown):
     data = {"timeline": {"evaluations": [{"key": "a", "score": 0.5}, {"key": "c", "score": None}]}}
     summary = {"baseline": {"key": key, "score": 0.6, "trainRows": rows}}
-    assert _searched_baseline({"points": [{"trainRows": 8_000}]}, summary, data) == shown
+    assert searched_baseline({"points": [{"trainRows": 8_000}]}, summary, data) == shown
 
 
 def test_a_folder_of_an_earlier_version_is_drawn(folder):

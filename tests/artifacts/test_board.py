@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_trainer.report import front_of, leaderboard, pareto_front, ranked
+from trainingjob_trainer.artifacts.board import front_of, leaderboard, pareto_front, ranked
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
 anything = st.one_of(st.none(), st.floats(), st.floats(-1, 1).map(lambda x: round(x, 1)))

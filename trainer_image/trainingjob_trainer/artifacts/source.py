@@ -19,30 +19,20 @@ _MAX_DEPTH = 30
 _WIDTH = 100
 OUTPUT_HELPER = "with_output"
 _OUTPUT_SOURCE = f'''def {OUTPUT_HELPER}(transformer, kind):
-    """Set what this transformer itself puts out; its own set_output would pass it on to its steps."""
+    """Set the output of this transformer only; its own set_output would also set that of its steps."""
     super(type(transformer), transformer).set_output(transform=kind)
     return transformer
 '''
 _FORBIDDEN = ("trainingjob_", "tpot", "__main__")
 
 
-class Unrenderable(Exception):  # noqa: N818 - names what happened, as the other outcomes do
-    """An estimator holds something that cannot be written as source."""
+class Unrenderable(Exception):  # noqa: N818 - the program falls back to the model file
+    """A part of an estimator cannot be written as source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An expression and the imports that it needs.
-
-    Parameters
-    ----------
-    imports
-        Import statements, sorted.
-    expression
-        A Python expression over several lines.
-    helpers
-        Functions that the expression calls, to be defined before it.
-    """
+    """A Python expression, the import statements that it needs and functions to define before it."""
 
     imports: tuple[str, ...]
     expression: str
@@ -55,14 +45,14 @@ class _Writer:
     outputs: bool = False
 
     def refer(self, thing: type | Callable[..., Any]) -> str:
-        """Return the name of a class or function and remember to import it from its public home."""
+        """Return the name of a class or function and note its import."""
         module, name, attribute = _public_home(thing)
         if module != "builtins" and self.names.setdefault(name, module) != module:
-            raise Unrenderable(f"two different things are called {name}")
+            raise Unrenderable(f"two different classes or functions are called {name}")
         return f"{name}.{attribute}" if attribute else name
 
     def render(self, value: Any, indent: int = 0) -> str:
-        """Return the source of one value; continuation lines are indented by `indent` spaces."""
+        """Return the source of a value; continuation lines are indented by `indent` spaces."""
         if indent > 4 * _MAX_DEPTH:
             raise Unrenderable("the estimator is nested too deeply")
         match value:
@@ -145,7 +135,7 @@ def _wrap(opening: str, parts: list[str], closing: str, indent: int) -> str:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Tell whether a parameter has its default; estimators never count as equal."""
+    """Return whether a parameter has its default; estimators never count as equal."""
     if left is right:
         return True
     if type(left) is not type(right) or not isinstance(left, bool | int | float | str | tuple | type(None)):
@@ -154,9 +144,9 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _defaults(cls: type) -> dict[str, Any]:
-    """Return what parameters have when they are not given, as far as the class tells."""
+    """Return the defaults of a class's parameters, where they can be known."""
     try:
-        # Those of xgboost hide behind **kwargs and show in instances alone.
+        # xgboost's parameters hide behind **kwargs and show only in instances.
         return dict(cls().get_params(deep=False))
     except TypeError:
         parameters = inspect.signature(cls).parameters.items()
@@ -164,10 +154,7 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 
 def _public_home(thing: Any) -> tuple[str, str, str]:
-    """Return where a class or function can be imported from: module, name, and attribute of that name.
-
-    The module is the shortest public one that offers the name.
-    """
+    """Return the shortest public module that offers a class or function, its name, and its attribute."""
     module = str(getattr(thing, "__module__", None) or "")
     path = str(getattr(thing, "__qualname__", None) or getattr(thing, "__name__", ""))
     if isinstance(thing, np.ufunc):
@@ -192,19 +179,12 @@ def _public_home(thing: Any) -> tuple[str, str, str]:
 
 
 def source_of(value: Any) -> Source:
-    """Return an estimator, or a value made of estimators, as source that builds it unfitted.
-
-    Only parameters that differ from their defaults are written.
-
-    Parameters
-    ----------
-    value
-        A scikit-learn style estimator; fitted state is ignored.
+    """Return source that builds an estimator unfitted, with the parameters that differ from the defaults.
 
     Raises
     ------
     Unrenderable
-        If a parameter has no source form, such as a local function or an object of this project.
+        A parameter has no source form, such as a local function or an object of this project.
     """
     writer = _Writer()
     expression = writer.render(value)

@@ -1,4 +1,4 @@
-"""Finding out which packages a saved model needs, without loading it."""
+"""The packages that a saved model needs, found by reading its pickle without executing it."""
 
 import gzip
 import pickletools
@@ -32,19 +32,12 @@ _NEUTRAL_OPS = frozenset({"FRAME", "PROTO"})
 
 
 def modules_of(path: Path) -> frozenset[str]:
-    """Return the names of all modules that a pickle refers to, by reading its opcodes.
-
-    Nothing is executed or imported.
-
-    Parameters
-    ----------
-    path
-        A plain pickle, compressed by gzip or not, such as `save_model` writes.
+    """Return the modules that a plain pickle, gzipped or not, refers to; nothing is executed or imported.
 
     Raises
     ------
     RunFailed
-        With reason ``ModelUnreadable`` if the file is no plain pickle.
+        ``ModelUnreadable``: the file is not a plain pickle.
     """
     try:
         with path.open("rb") as stream:
@@ -55,13 +48,12 @@ def modules_of(path: Path) -> frozenset[str]:
             with gzip.GzipFile(fileobj=stream) as plain:
                 return frozenset(_modules(plain))
     except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error) as error:
-        raise RunFailed(
-            Reason.MODEL_UNREADABLE, f"{path.name} is not a pickle that can be examined: {error}"
-        ) from error
+        message = f"{path.name} is not a pickle that can be examined: {error}"
+        raise RunFailed(Reason.MODEL_UNREADABLE, message) from error
 
 
 def _modules(stream: object) -> Iterator[str]:
-    """Yield the module of every global of a pickle stream; memo entries are followed."""
+    """Yield the module of every global of a pickle stream, following memo entries."""
     memo: dict[int, str | None] = {}
     recent: list[str | None] = [None, None]
     for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
@@ -104,19 +96,14 @@ def _distributions() -> dict[str, list[str]]:
 def requirements_for(path: Path) -> list[str]:
     """Return the pinned requirements of a saved model, sorted, such as ``scikit-learn==1.9.1``.
 
-    The packages are those that the pickle's globals come from, in the versions that are installed here,
-    with the loader, numpy, pandas, scikit-learn and scipy always among them.
-
-    Parameters
-    ----------
-    path
-        A file that `save_model` wrote.
+    They are the packages that the pickle's globals come from, in the installed versions; joblib, numpy,
+    pandas, scikit-learn and scipy are always among them.
 
     Raises
     ------
     RunFailed
-        With reason ``ModelUnreadable`` as `modules_of`; with reason ``ModelNotPortable`` if the model refers
-        to TPOT, to this project or to a module of no installed package.
+        ``ModelUnreadable``, or ``ModelNotPortable``: the model refers to TPOT, to this project or to a module
+        of no installed package.
     """
     tops = {module.split(".", 1)[0] for module in modules_of(path)}
     tops -= set(sys.stdlib_module_names) | {"builtins", "copy_reg", "__builtin__"}
@@ -131,16 +118,14 @@ def requirements_for(path: Path) -> list[str]:
     for top in sorted(tops):
         found = _distributions().get(top)
         if not found:
-            raise RunFailed(
-                Reason.MODEL_NOT_PORTABLE,
-                f"the model refers to the module {top!r}, which no installed package owns",
-            )
+            message = f"the model refers to the module {top!r}, which belongs to no installed package"
+            raise RunFailed(Reason.MODEL_NOT_PORTABLE, message)
         names.update(found)
     return [f"{name}=={metadata.version(name)}" for name in sorted(names, key=str.lower)]
 
 
 def requirements_text(pins: Sequence[str]) -> str:
-    """Return the content of ``requirements.txt`` for these pins."""
+    """Return the content of ``requirements.txt``."""
     version = ".".join(platform.python_version_tuple()[:2])
-    head = f"# What model.joblib and pipeline.py need; written with Python {version}.\n"
+    head = f"# Packages that model.joblib and pipeline.py need; written with Python {version}.\n"
     return head + "".join(f"{pin}\n" for pin in pins)

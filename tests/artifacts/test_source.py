@@ -17,9 +17,9 @@ from xgboost import XGBClassifier
 
 from support.outcomes import table
 from trainingjob_api import FeatureType
+from trainingjob_trainer.artifacts.source import Unrenderable, source_of
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.serialization import Unrenderable, source_of
 
 TYPES = {"size": FeatureType.NUMERIC, "area": FeatureType.CATEGORICAL, "noise": FeatureType.NUMERIC}
 

@@ -8,12 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from support.outcomes import candidate, changed, make_outcome, summarize
-from trainingjob_trainer.report import plain
-from trainingjob_trainer.report.documents import (
+from trainingjob_trainer.artifacts.documents import (
     evaluation_summary,
     front_document,
     leaderboard_document,
 )
+from trainingjob_trainer.artifacts.files import plain
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.final_fit import NotFitted
 from trainingjob_trainer.search.interval import Interval

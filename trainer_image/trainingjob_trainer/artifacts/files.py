@@ -1,4 +1,4 @@
-"""JSON files without surprises: no NaN, no infinity, no types of other libraries, whole or not there."""
+"""Files that appear whole or not at all, and JSON without NaN, infinity or types of other libraries."""
 
 import json
 import math
@@ -18,9 +18,9 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 
 def plain(value: Any) -> Any:
-    """Return a value as plain JSON values; what is not finite becomes None.
+    """Return a value as plain JSON values; numbers that are not finite become None.
 
-    Keys become strings, times ISO 8601 in UTC, arrays lists; anything unknown becomes its text.
+    Keys become strings, times ISO 8601 in UTC, arrays lists; values of unknown types become their text.
     """
     if isinstance(value, Enum):
         return plain(value.value)
@@ -42,18 +42,14 @@ def plain(value: Any) -> Any:
         case date():
             result = _time(value)
         case _:
-            result = _text(str(value))
+            # Lone surrogates, which a table may hold, cannot be written as UTF-8.
+            result = str(value).encode("utf-8", errors="replace").decode("utf-8")
     return result
 
 
 def _key(key: Any) -> str:
     inner = plain(key)
     return inner if isinstance(inner, str) else json.dumps(inner)
-
-
-def _text(value: str) -> str:
-    # Lone surrogates, which a table may hold, cannot be written as UTF-8.
-    return str(value).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _time(value: date) -> str:
@@ -64,32 +60,26 @@ def _time(value: date) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write a document; equal content gives equal bytes.
-
-    Returns
-    -------
-    Path
-        `path`.
-    """
+    """Write a document and return its path; equal content gives equal bytes."""
     return write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file in UTF-8; it appears whole or not at all."""
+    """Write a UTF-8 text file atomically and return its path."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8", newline="\n")
     return partial.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a document that `write_json` wrote.
+    """Return a document that `write_json` wrote.
 
     Raises
     ------
     OSError
-        If there is no such file.
+        The file cannot be read.
     ValueError
-        If it is too large, is not JSON or is no object.
+        It is larger than 64 MiB, not JSON, or not an object.
     """
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {_MAX_BYTES} bytes")
@@ -98,5 +88,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{path.name} is nested too deeply") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is no JSON object")  # noqa: TRY004 - the content is wrong, not a type
+        raise ValueError(f"{path.name} is not a JSON object")  # noqa: TRY004 - the content is wrong, not a type
     return content

@@ -7,10 +7,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 
 from support.outcomes import changed, make_outcome, summarize
+from trainingjob_trainer.artifacts.diagnostics import (
+    calibration,
+    confusion,
+    permutation_importance,
+    regression_points,
+    roc,
+)
+from trainingjob_trainer.artifacts.documents import report_data
 from trainingjob_trainer.outcome import HoldoutPrediction
-from trainingjob_trainer.report.details import report_data
-from trainingjob_trainer.report.diagnostics import calibration, confusion, regression_points, roc
-from trainingjob_trainer.report.importance import permutation_importance
 
 
 def prediction(truth, guess, proba=None, classes=None):
@@ -103,7 +108,17 @@ def test_the_column_that_matters_comes_first():
     assert importance() == found
 
 
-class Slow:
+class Model:
+    """A model that scikit-learn takes, and whose predictions say nothing."""
+
+    def fit(self):
+        """Do nothing: models come fitted."""
+
+    def predict(self, frame):
+        return np.zeros(len(frame))
+
+
+class Slow(Model):
     """A model, its scorer and the clock that both move on: so many seconds for each row."""
 
     def __init__(self, seconds_a_row):
@@ -176,7 +191,9 @@ def test_a_slow_model_is_not_measured(rows):
 
 def test_a_score_that_is_not_finite_is_not_measured():
     with pytest.raises(ValueError, match="finite"):
-        permutation_importance(None, ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0)
+        permutation_importance(
+            Model(), ROWS, TARGET, lambda *_: float("nan"), seconds_limit=1.0, random_state=0
+        )
 
 
 @pytest.mark.parametrize("task", ["binary", "classes", "regression"])
@@ -200,7 +217,7 @@ def test_the_drop_is_the_mean_fall_of_the_score_over_shuffles_that_follow_the_se
 
     scores = iter([0.9, 0.5, 0.8, 0.2, 0.9, 0.9, 0.9])
     found = permutation_importance(
-        None, ROWS, TARGET, lambda *_: next(scores), seconds_limit=200.0, random_state=0
+        Model(), ROWS, TARGET, lambda *_: next(scores), seconds_limit=200.0, random_state=0
     )
     assert [(c["name"], c["drop"]) for c in found["columns"]] == [
         ("a", pytest.approx(0.4)),
@@ -217,11 +234,7 @@ def test_a_sample_of_many_rows_keeps_each_row_beside_its_target():
         seen.append((table["a"].to_numpy(), np.asarray(truth)))
         return 0.5
 
-    class Quick:
-        def predict(self, table):
-            return np.zeros(len(table))
-
-    permutation_importance(Quick(), frame, np.arange(3000.0), score, seconds_limit=200.0, random_state=0)
+    permutation_importance(Model(), frame, np.arange(3000.0), score, seconds_limit=200.0, random_state=0)
     (untouched, truth), (shuffled, same), *_ = seen
     assert len(truth) == 1000
     assert np.array_equal(untouched, truth)

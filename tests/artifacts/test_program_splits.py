@@ -154,7 +154,7 @@ def test_the_program_gives_the_holdout_score_of_the_run(
     assert data["droppedRows"] > 0
     done = run.program(path)
     assert done.returncode == 0, done.stderr
-    told = f"{data['trainRows']} rows for training, {data['holdoutRows']} set aside"
+    told = f"{data['trainRows']} rows for training, {data['holdoutRows']} held out"
     assert done.stdout.splitlines() == [told, f"hold-out score: {score:.6g} (in the run: {score:.6g})"]
 
 
@@ -177,7 +177,7 @@ def test_a_table_that_was_written_anew_is_told_apart(plain_run: tuple[Run, Path]
     run, path = plain_run
     same = write(pd.read_csv(path), tmp_path / "same.parquet")
     lines = run.program(same).stdout.splitlines()
-    assert lines[0] == "note: this is another file than the run's, so that the score may differ"
+    assert lines[0] == "note: this is not the file of the run, so the score may differ"
     score = run.summary()["holdout"]["score"]
     assert lines[-1] == f"hold-out score: {score:.6g} (in the run: {score:.6g})"
 
@@ -206,13 +206,13 @@ def test_other_rows_can_be_fitted_by_hand(plain_run: tuple[Run, Path]) -> None:
 def test_the_rows_take_little_room(rows: int) -> None:
     from types import SimpleNamespace
 
-    from trainingjob_trainer.serialization.splits import rows_source
+    from trainingjob_trainer.artifacts.program import packed_rows
 
     holdout = np.sort(np.random.default_rng(0).permutation(rows)[: rows // 5])
     prepared: Any = SimpleNamespace(
         row_numbers=np.arange(rows), dropped_rows=0, holdout_index=holdout.astype(np.intp)
     )
-    assert len(rows_source(prepared)) < rows / 8 * 1.3 + 500
+    assert sum(map(len, packed_rows(prepared).values())) < rows / 8 * 1.3 + 500
 
 
 def test_a_long_label_does_not_end_the_run(tmp_path: Path) -> None:

@@ -1,0 +1,299 @@
+"""The content of the JSON documents: leaderboard, front, summary, input schema and the report's data."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from trainingjob_api import Task, public_uri
+from trainingjob_trainer.artifacts.board import Summarize, front_of, score_std, with_finalists
+from trainingjob_trainer.artifacts.diagnostics import (
+    calibration,
+    confusion,
+    permutation_importance,
+    regression_points,
+    roc,
+)
+from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
+from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.interval import CONFIDENCE
+from trainingjob_trainer.search_space.pipeline import summarize
+
+__all__ = [
+    "evaluation_summary",
+    "front_document",
+    "input_schema",
+    "leaderboard_document",
+    "report_data",
+]
+
+_MAX_ERRORS = 10
+_MAX_NOT_FITTED = 10
+_ERROR_CHARS = 200
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|-?\d+(\.\d+)?([eE][-+]?\d+)?")
+_MAX_TIMELINE = 5_000
+_MAX_COLUMNS = 200
+_NOTE_CHARS = 300
+_IMPORTANCE_SHARE = 0.6
+
+Document = dict[str, Any]
+Notes = list[dict[str, str]]
+
+
+def _head(outcome: RunOutcome, kind: str) -> Document:
+    run = outcome.run
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "kind": kind,
+        "job": {"name": run.name, "namespace": run.namespace, "uid": run.uid},
+        "task": outcome.prepared.task,
+        "metric": outcome.prepared.metric.name,
+    }
+
+
+def _row(candidate: Candidate, summarize: Summarize) -> Document:
+    return {
+        "number": candidate.number,
+        "key": candidate.key,
+        "origin": candidate.origin,
+        "generation": candidate.generation,
+        "pipeline": summarize(candidate.pipeline),
+        "score": candidate.score,
+        "scoreStd": score_std(candidate),
+        "foldScores": candidate.fold_scores,
+        "trainRows": candidate.train_rows,
+        "testRows": candidate.test_rows,
+        "complexityKiB": candidate.complexity,
+        "fitSeconds": candidate.fit_seconds,
+    }
+
+
+def leaderboard_document(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+    """Return ``leaderboard.json``: the ``leaderboardTopK`` best pipelines, each with its full spec."""
+    rows = with_finalists(outcome.candidates, outcome.finalists)
+    entries = [
+        {"rank": rank, **_row(row, summarize), "spec": row.pipeline}
+        for rank, row in enumerate(rows[: outcome.run.output.leaderboard_top_k], start=1)
+    ]
+    return {**_head(outcome, "Leaderboard"), "valid": len(rows), "entries": entries}
+
+
+def front_document(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+    """Return ``tp_pareto_front.json``: the pipelines that no other beats in both score and complexity."""
+    points = [{**_row(row, summarize), "spec": row.pipeline} for row in front_of(outcome.candidates)]
+    objectives = [
+        {"name": "score", "direction": "maximize"},
+        {"name": "complexityKiB", "direction": "minimize", "meaning": "size of the fitted pipeline in KiB"},
+    ]
+    return {**_head(outcome, "ParetoFront"), "objectives": objectives, "points": points}
+
+
+def input_schema(outcome: RunOutcome) -> Document:
+    """Return ``input_schema.json``: the columns that the model takes and how they are read."""
+    content = outcome.prepared.schema.to_dict()
+    content["positiveLabel"] = content.pop("positive_label")
+    return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **content}
+
+
+def evaluation_summary(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+    """Return ``evaluation_summary.json``: request, budget, scores, data and origin of the model."""
+    run, prepared = outcome.run, outcome.prepared
+    return {
+        **_head(outcome, "EvaluationSummary"),
+        "modelSource": outcome.model_source,
+        "best": {**_row(outcome.best, summarize), "holdoutScore": outcome.holdout_score},
+        "baseline": {
+            **_row(outcome.baseline, summarize),
+            "holdoutScore": outcome.baseline_holdout_score,
+        },
+        "holdout": {
+            "rows": len(prepared.holdout_index),
+            "score": outcome.holdout_score,
+            "interval": _interval(outcome),
+            "baselineScore": outcome.baseline_holdout_score,
+            "extra": outcome.holdout_extra,
+        },
+        "notFitted": [
+            {
+                "key": one.candidate.key,
+                "pipeline": summarize(one.candidate.pipeline),
+                "score": one.candidate.score,
+                "reason": one.reason,
+            }
+            for one in outcome.not_fitted[:_MAX_NOT_FITTED]
+        ],
+        "evaluations": _evaluations(outcome.candidates),
+        "data": _data(outcome),
+        "validation": {
+            "strategy": run.validation.strategy,
+            "holdoutFraction": run.validation.holdout_fraction,
+            "groupColumn": run.validation.group_column,
+            "timeColumn": run.validation.time_column,
+            "cvFolds": prepared.cv_folds,
+        },
+        "budget": {
+            "asked": {
+                "timeLeftSeconds": run.budget.time_left_seconds,
+                "perRunLimitSeconds": run.budget.per_run_limit_seconds,
+                "generations": run.budget.generations,
+                "populationSize": run.budget.population_size,
+                "cvFolds": run.budget.cv_folds,
+            },
+            "used": outcome.budget_used,
+            "elapsedSeconds": outcome.elapsed_seconds,
+        },
+        "search": {
+            "automlEnabled": run.automl_enabled,
+            "fallbackAllowed": run.automl_fallback,
+            "space": run.search_space.preset or run.search_space.source,
+            "parallelMode": run.parallel_mode,
+            "generationsDone": outcome.generations_done,
+            "stoppedBy": outcome.stopped_by,
+        },
+        "fallbacks": [f.model_dump(mode="json", by_alias=True) for f in outcome.fallbacks],
+        "warnings": outcome.warnings,
+        "startedAt": outcome.started_at,
+        "completedAt": outcome.completed_at,
+        "randomState": run.random_state,
+        "versions": dict(sorted(outcome.versions.items())),
+        "digests": {
+            "data": outcome.data_digest,
+            "spec": outcome.spec_digest,
+            "journal": outcome.journal_digest,
+            "image": outcome.image_digest,
+        },
+    }
+
+
+def _interval(outcome: RunOutcome) -> Document | None:
+    found = outcome.holdout_interval
+    if found is None:
+        return None
+    unit = "rows" if getattr(outcome.prepared, "groups", None) is None else "groups"
+    return {"low": found.low, "high": found.high, "confidence": CONFIDENCE, "resampled": unit}
+
+
+def _evaluations(candidates: tuple[Candidate, ...]) -> Document:
+    by_outcome = Counter(candidate.outcome for candidate in candidates)
+    errors = Counter(
+        (candidate.outcome.value, _without_numbers(candidate.error))
+        for candidate in candidates
+        if candidate.outcome is not Outcome.OK
+    )
+    # Equal counts are ordered by their text, so that equal runs give equal files.
+    common = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:_MAX_ERRORS]
+    return {
+        "total": len(candidates),
+        "byOutcome": {kind.value: by_outcome[kind] for kind in Outcome},
+        "validShare": by_outcome[Outcome.OK] / len(candidates) if candidates else None,
+        "dominantErrors": [
+            {"outcome": kind, "message": message, "count": count} for (kind, message), count in common
+        ],
+    }
+
+
+def _without_numbers(error: str | None) -> str:
+    """Return an error's first line with its numbers blanked, so that equal causes count together."""
+    first = (error or "no cause was recorded").strip().splitlines()[0]
+    return _NUMBERS.sub("#", first)[:_ERROR_CHARS]
+
+
+def _data(outcome: RunOutcome) -> Document:
+    run, prepared = outcome.run, outcome.prepared
+    return {
+        "uri": public_uri(run.dataset.uri),
+        "sha256": prepared.dataset_sha256,
+        "targetColumn": run.target_column,
+        "positiveLabel": None if prepared.positive_label is None else str(prepared.positive_label),
+        "classes": None if prepared.classes is None else [str(label) for label in prepared.classes],
+        "rows": len(prepared.frame),
+        "columns": len(prepared.feature_types),
+        "trainRows": len(prepared.train_index),
+        "holdoutRows": len(prepared.holdout_index),
+        "droppedRows": prepared.dropped_rows,
+        "featureTypes": dict(sorted(Counter(str(t) for t in prepared.feature_types.values()).items())),
+        "findings": [
+            {name: getattr(finding, name) for name in ("kind", "severity", "column", "message")}
+            for finding in prepared.findings
+        ],
+    }
+
+
+def report_data(outcome: RunOutcome, *, seconds_limit: float, summarize: Summarize = summarize) -> Document:
+    """Return ``report_data.json``: the numbers behind the plots of the report.
+
+    A part that fails is left out and leaves a note. Permutation importance takes at most 60 % of
+    `seconds_limit`.
+    """
+    end = time.monotonic() + seconds_limit
+    notes: Notes = []
+    data = {**_head(outcome, "ReportData"), "timeline": _timeline(outcome, summarize)}
+    if outcome.holdout_prediction is None:
+        notes.append({"section": "holdout", "message": "The hold-out rows could not be predicted."})
+    else:
+        data |= _predictions(outcome, outcome.holdout_prediction, notes)
+    data["importance"] = _guarded(
+        "importance", notes, lambda: _importance(outcome, _IMPORTANCE_SHARE * (end - time.monotonic()))
+    )
+    return {**data, "notes": notes}
+
+
+def _guarded(section: str, notes: Notes, action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except Exception as error:  # noqa: BLE001 - a report with a gap is better than a run without a model
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        notes.append({"section": section, "message": first[:_NOTE_CHARS]})
+        return None
+
+
+def _timeline(outcome: RunOutcome, summarize: Summarize) -> Document:
+    kept = outcome.candidates[:_MAX_TIMELINE]
+    return {
+        "omitted": len(outcome.candidates) - len(kept),
+        "evaluations": [
+            {
+                "number": c.number,
+                "key": c.key,
+                "generation": c.generation,
+                "origin": c.origin,
+                "outcome": c.outcome,
+                "score": c.score,
+                "complexityKiB": c.complexity,
+                "elapsedSeconds": c.elapsed_seconds,
+                "pipeline": summarize(c.pipeline),
+                "error": c.error,
+            }
+            for c in kept
+        ],
+    }
+
+
+def _predictions(outcome: RunOutcome, prediction: HoldoutPrediction, notes: Notes) -> Document:
+    if outcome.prepared.task == Task.REGRESSION:
+        return {"regression": _guarded("residuals", notes, lambda: regression_points(prediction))}
+    positive = outcome.prepared.positive_label
+    found = {
+        "confusion": _guarded("confusion", notes, lambda: confusion(prediction)),
+        "roc": _guarded("roc", notes, lambda: roc(prediction, positive)),
+        "calibration": None,
+    }
+    if prediction.classes is not None and len(prediction.classes) == 2:  # noqa: PLR2004
+        found["calibration"] = _guarded("calibration", notes, lambda: calibration(prediction, positive))
+    return {"classification": found}
+
+
+def _importance(outcome: RunOutcome, seconds: float) -> Document:
+    prepared = outcome.prepared
+    unseen = outcome.holdout_model is not None
+    found = permutation_importance(
+        outcome.holdout_model if unseen else outcome.model,
+        prepared.frame.iloc[prepared.holdout_index],
+        prepared.target[prepared.holdout_index],
+        prepared.metric.scorer,
+        seconds_limit=seconds,
+        random_state=outcome.run.random_state,
+    )
+    return {**found, "columns": found["columns"][:_MAX_COLUMNS], "rowsUnseenByModel": unseen}
