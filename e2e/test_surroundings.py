@@ -5,10 +5,13 @@ import shlex
 import subprocess
 
 import pytest
+from e2e.kit.bucket import Bucket
 from e2e.kit.installation import Installation
 from e2e.kit.jobs import START_SECONDS, Run, output_of
 from e2e.kit.tls import tls_in_front
 from e2e.kit.waiting import eventually
+
+from support.seaweed import S3Server
 
 CLASSES = {"e2e-low": -10, "e2e-high": 100_000}
 
@@ -132,6 +135,41 @@ def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, buck
         made = {"metadata": {"name": "company-ca"}, "data": {"ca.crt": authority}}
         cluster.core.create_namespaced_config_map(namespace, made)
         assert run.reach("Succeeded")["artifacts"]
+    run.delete()
+    run.gone()
+
+
+@pytest.fixture
+def rotating_bucket(cluster, namespace, bucket, tmp_path):
+    """A bucket on a server of the test's own, whose keys can be changed under a run."""
+    if bucket.server is None:
+        pytest.skip("the S3 server is not the tests' own to change keys of")
+    server = S3Server(tmp_path, host=bucket.server.host, access_key="first", secret_key="first-of-two")
+    server.start()
+    made = Bucket(server.endpoint, server.access_key, server.secret_key, server)
+    made.share(cluster, namespace, "rotating-keys")
+    yield made
+    server.stop()
+    cluster.core.delete_namespaced_secret("rotating-keys", namespace)
+
+
+@pytest.mark.usefixtures("operator")
+def test_keys_that_are_rotated_in_mid_run_lose_nothing(cluster, namespace, rotating_bucket):
+    output = output_of(rotating_bucket, namespace) | {"credentialsSecretRef": {"name": "rotating-keys"}}
+    budget = {"timeLeftSeconds": 60}
+    run = Run(cluster, namespace, rotating_bucket, "rotated", {"output": output, "budget": budget})
+    run.reach_search()
+    before = len(run.journal()) - 1
+    rotating_bucket.rotate("second", "second-of-two")
+    run.eventually(lambda: run.phase == "Saving", "the search does not end", START_SECONDS)
+    rotating_bucket.share_again(cluster, namespace, "rotating-keys")
+    status = run.reach("Succeeded", 600)
+    assert status["modelSource"] == "tpot"
+    assert set(run.outcomes[:-1]) <= {"Failed"}, "a refusal may cost attempts, never the job"
+    for artifact in status["artifacts"]:
+        assert rotating_bucket.digest(artifact["uri"]) == artifact["sha256"]
+    summary = rotating_bucket.document(f"{run.folder}evaluation_summary.json")
+    assert summary["evaluations"]["total"] >= before
     run.delete()
     run.gone()
 

@@ -37,8 +37,13 @@ class Bucket:
     def __init__(self, endpoint: str, access_key: str, secret_key: str, server: S3Server | None) -> None:
         self.endpoint = endpoint
         self.server = server
+        self._log_in(access_key, secret_key)
+        if not self._client.bucket_exists(BUCKET):
+            self._client.make_bucket(BUCKET)
+
+    def _log_in(self, access_key: str, secret_key: str) -> None:
         self._keys = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
-        address = urlsplit(endpoint)
+        address = urlsplit(self.endpoint)
         self._client = Minio(
             address.netloc,
             access_key=access_key,
@@ -46,14 +51,24 @@ class Bucket:
             secure=address.scheme == "https",
             http_client=urllib3.PoolManager(timeout=10, retries=False),
         )
-        if not self._client.bucket_exists(BUCKET):
-            self._client.make_bucket(BUCKET)
 
-    def share(self, cluster: Cluster, namespace: str) -> None:
-        """Put the keys into a Secret."""
+    def rotate(self, access_key: str, secret_key: str) -> None:
+        """Let the server of these tests accept new keys alone."""
+        assert self.server is not None
+        self.server.stop()
+        self.server.access_key, self.server.secret_key = access_key, secret_key
+        self.server.start()
+        self._log_in(access_key, secret_key)
+
+    def share(self, cluster: Cluster, namespace: str, name: str = SECRET) -> None:
+        """Put the keys into a new Secret."""
         cluster.core.create_namespaced_secret(
-            namespace, {"metadata": {"name": SECRET}, "stringData": self._keys}
+            namespace, {"metadata": {"name": name}, "stringData": self._keys}
         )
+
+    def share_again(self, cluster: Cluster, namespace: str, name: str) -> None:
+        """Put the keys into a Secret that exists."""
+        cluster.core.patch_namespaced_secret(name, namespace, {"stringData": self._keys})
 
     def put(self, key: str, path: Path) -> str:
         """Store a file and return its address."""
