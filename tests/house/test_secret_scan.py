@@ -15,6 +15,7 @@ HASHES = "locks/"
 EXCEPTIONS = {
     "docs/verification.md": "the name of a test file",
     "e2e/kit/bucket.py": "keys of a throw-away server that the suite starts",
+    "e2e/test_surroundings.py": "keys of a throw-away server that the test starts",
     "tests/charts/test_charts.py": "the name of a Secret",
     "tests/dask_cluster/test_compose.py": "keys of a throw-away server that the test starts",
     "tests/dask_cluster/test_security.py": "the heading of a private key, looked for in a file made there",
