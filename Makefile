@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-JOB    ?= examples/breast-cancer.yaml
+JOB    ?= examples/messy-prices.yaml
 OUTPUT ?= runs
 
 BIN   := $(VENV)/bin
