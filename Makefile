@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint types imports contract house bench e2e crd charts lock format clean
 
-help: ## Say what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(READY) ## Train the example on this machine; the model and its report land in runs/
@@ -46,14 +46,14 @@ contract: $(READY)
 house: $(READY)
 	PYTHONPATH=tools $(BIN)/python -m housekeeping
 
-format: $(READY) ## Let ruff format and mend what it can
+format: $(READY) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-crd: $(READY) ## Write the CustomResourceDefinition anew from the models
+crd: $(READY) ## Generate the CustomResourceDefinition from the models
 	$(BIN)/python -m trainingjob_api.crd
 
-charts: $(READY) ## Write what is generated in helm/ and render what the charts are compared with anew
+charts: $(READY) ## Write what is generated in helm/ and render the golden files of the charts again
 	PYTHONPATH=tools $(BIN)/python -m charts
 	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/charts
 
@@ -69,7 +69,7 @@ e2e: $(READY) ## Run the tests that need a cluster (KUBECONFIG names a throw-awa
 	if ls e2e/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest e2e $(ARGS); \
 	else echo "e2e/ holds no suite yet: it comes with the operator."; fi
 
-lock: $(READY) ## Resolve the dependencies anew; UPGRADE=1 takes newer releases
+lock: $(READY) ## Resolve the dependencies again; UPGRADE=1 takes newer releases
 	@mkdir -p locks
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
