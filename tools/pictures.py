@@ -21,8 +21,10 @@ JOB = "examples/messy-prices.yaml"
 COMMAND = f"trainingjob run {JOB}"
 WIDTH = 110
 """Columns of the terminal."""
-LINES = 24
-"""Lines of the terminal before the next steps, which name the folder of this machine."""
+_LIVE_ENDS = "\x1b[?25h"
+"""Rich shows the cursor again when the live display ends; the summary follows."""
+_PATHS_BEGIN = "Folder:"
+"""The lines from here on name folders of this machine."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -30,7 +32,8 @@ def draw_terminal(printed: str, target: Path) -> None:
     """Write what a run printed as a picture of a terminal."""
     with Path(os.devnull).open("w") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
-        for line in printed.splitlines()[:LINES]:
+        summary = printed.rpartition(_LIVE_ENDS)[2].partition(_PATHS_BEGIN)[0]
+        for line in summary.strip("\n").splitlines():
             console.print(Text.from_ansi(line))
     console.save_svg(str(target), title=COMMAND)
 
