@@ -1,4 +1,4 @@
-"""The environment table: variables, the fields of the spec they stand for, and defaults.
+"""The environment: the table of variables that stand for fields of the spec, and settings of a process.
 
 An empty variable counts as unset, since Helm and shells write empty ones.
 """
@@ -6,12 +6,12 @@ An empty variable counts as unset, since Helm and shells write empty ones.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_snake
 
-from trainingjob_api.errors import SpecError, field_class, plain_message
+from trainingjob_api.errors import Problem, SpecError, field_class, plain_message
 from trainingjob_api.spec import Budget, TrainingJobSpec
 from trainingjob_api.text import nearest, shorten
 from trainingjob_api.vocabulary import ParallelMode
@@ -22,6 +22,9 @@ __all__ = [
     "DEFAULT_SCHEDULER_FILE",
     "TABLE",
     "Row",
+    "Variable",
+    "Words",
+    "read_settings",
     "read_variable",
 ]
 
@@ -29,6 +32,8 @@ CONFIG_DICT = "TPOT__CONFIG_DICT"
 DASK_SCHEDULER_FILE = "TPOT__DASK_SCHEDULER_FILE"
 DEFAULT_SCHEDULER_FILE = "/var/run/tpot/scheduler.json"
 
+_PREFIX = "TRAININGJOB_"
+_Settings = TypeVar("_Settings")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -139,8 +144,66 @@ def _checked(row: Row, value: int | str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        item = error.errors(include_url=False)[0]
-        message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
+        hint = f"it stands for {row.field}"
+        raise SpecError(problems=[_problem(row.variable, error.errors(include_url=False)[0], hint)]) from None
+
+
+def _problem(variable: str, item: Any, hint: str | None) -> Problem:
+    message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
+    return Problem(variable, f"{message}, not {shorten(str(item['input']), 60)!r}", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Marks a setting that is not read from ``TRAININGJOB_<NAME>``; the first variable that is set wins."""
+
+    names: tuple[str, ...]
+
+
+def _split(text: object) -> object:
+    return [word.strip() for word in text.split(",") if word.strip()] if isinstance(text, str) else text
+
+
+Words: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Words that a variable holds between commas."""
+
+
+def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known: Any) -> _Settings:
+    """Return settings read from *environment*.
+
+    Parameters
+    ----------
+    kind
+        A pydantic dataclass; each field is read from the variable ``TRAININGJOB_<NAME>`` or those of its
+        :class:`Variable`.
+    environment
+        The variables; an empty one counts as unset.
+    known
+        Fields that no variable holds.
+
+    Raises
+    ------
+    SpecError
+        Naming each variable that is missing or cannot be read.
+    """
+    variables = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Variable)]
+        variables[name] = marks[0].names if marks else (f"{_PREFIX}{name.upper()}",)
+    texts: dict[str, Any] = dict(known)
+    for name in variables.keys() - known.keys():
+        found = (read_variable(environment, variable) for variable in variables[name])
+        text = next((each for each in found if each is not None), None)
+        if text is not None:
+            texts[name] = text
+    try:
+        return kind(**texts)
+    except ValidationError as error:
         raise SpecError(
-            row.variable, f"{message}, not {shorten(str(value), 60)!r}", f"it stands for {row.field}"
+            problems=[
+                Problem(variables[str(item["loc"][0])][0], "is required", "set it")
+                if item["type"] in {"missing", "missing_keyword_only_argument"}
+                else _problem(variables[str(item["loc"][0])][0], item, "correct or unset it")
+                for item in error.errors(include_url=False)
+            ]
         ) from None

@@ -51,6 +51,9 @@ PYDANTIC_TYPES = {
     "list_type": "a list",
 }
 _SENTENCES = {
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
     "missing": "is required",
     "value_error": "{error}",
     "string_too_long": "must have at most {max_length} characters",

@@ -1,12 +1,22 @@
 """What the operator's surroundings decide: its environment, read once at start-up."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Annotated, Self
 
-from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE
-from trainingjob_api.text import shorten
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from trainingjob_api import SpecError
+from trainingjob_api.environment import (
+    CONFIG_DICT,
+    DASK_SCHEDULER_FILE,
+    TABLE,
+    Variable,
+    Words,
+    read_settings,
+    read_variable,
+)
 from trainingjob_operator.errors import SettingsError
 
 __all__ = ["STABLE", "Settings"]
@@ -29,13 +39,6 @@ _TRAINER_VARIABLES = (
     "TRAININGJOB_MAX_ROWS",
     "TRAININGJOB_S3_TIMEOUT_SECONDS",
 )
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
-_Value = TypeVar("_Value")
-
-
-def _no_variables() -> Mapping[str, str]:
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +90,25 @@ class Settings:
 
     trainer_image: str
     image_pull_policy: str | None = None
-    namespaces: tuple[str, ...] = ()
+    namespaces: Words = ()
     operator_class: str = STABLE
-    rollout_percent: float | None = None
-    defaults: Mapping[str, str] = field(default_factory=_no_variables)
-    trainer_environment: Mapping[str, str] = field(default_factory=_no_variables)
+    rollout_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    defaults: Mapping[str, str] = Field(default_factory=dict)
+    trainer_environment: Mapping[str, str] = Field(default_factory=dict)
     output_uri: str | None = None
     output_endpoint: str | None = None
     output_secret: str | None = None
-    allowed_endpoints: tuple[str, ...] = ()
+    allowed_endpoints: Words = ()
     allow_https: bool = False
     ca_config_map: str | None = None
-    default_workers: int = 2
-    run_as_user: int = 65532
-    resync_seconds: float = 300.0
-    request_timeout_seconds: float = 15.0
-    workers: int = 8
-    watch_timeout_seconds: float = 240.0
-    port: int = 8080
-    job_label: bool = False
+    default_workers: Annotated[int, Field(ge=1, le=256)] = 2
+    run_as_user: Annotated[int, Field(ge=0, le=2**31 - 1)] = 65532
+    resync_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    request_timeout_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    watch_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240.0
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    job_label: Annotated[bool, Variable(("TRAININGJOB_METRICS_JOB_LABEL",))] = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -119,84 +122,19 @@ class Settings:
         Raises
         ------
         SettingsError
-            Naming the first variable that cannot be read.
+            Naming every variable that cannot be read.
         """
-        read = _Reader(environment)
-        return cls(
-            trainer_image=read.required("TRAININGJOB_TRAINER_IMAGE"),
-            image_pull_policy=read.text("TRAININGJOB_IMAGE_PULL_POLICY"),
-            namespaces=read.words("TRAININGJOB_NAMESPACES"),
-            operator_class=read.text("TRAININGJOB_OPERATOR_CLASS") or STABLE,
-            rollout_percent=read.number("TRAININGJOB_ROLLOUT_PERCENT", None, low=0.0, high=100.0),
-            defaults=read.subset(_TABLE_VARIABLES),
-            trainer_environment=read.subset(_TRAINER_VARIABLES),
-            output_uri=read.text("TRAININGJOB_OUTPUT_URI"),
-            output_endpoint=read.text("TRAININGJOB_OUTPUT_ENDPOINT"),
-            output_secret=read.text("TRAININGJOB_OUTPUT_SECRET"),
-            allowed_endpoints=read.words("TRAININGJOB_ALLOWED_ENDPOINTS"),
-            allow_https=read.flag("TRAININGJOB_ALLOW_HTTPS", default=False),
-            ca_config_map=read.text("TRAININGJOB_CA_CONFIG_MAP"),
-            default_workers=read.whole("TRAININGJOB_DEFAULT_WORKERS", 2, low=1, high=256),
-            run_as_user=read.whole("TRAININGJOB_RUN_AS_USER", 65532, low=0, high=2**31 - 1),
-            resync_seconds=read.number("TRAININGJOB_RESYNC_SECONDS", 300.0, low=1.0, high=86_400.0),
-            request_timeout_seconds=read.number(
-                "TRAININGJOB_REQUEST_TIMEOUT_SECONDS", 15.0, low=0.1, high=300.0
-            ),
-            workers=read.whole("TRAININGJOB_WORKERS", 8, low=1, high=64),
-            watch_timeout_seconds=read.number(
-                "TRAININGJOB_WATCH_TIMEOUT_SECONDS", 240.0, low=1.0, high=3_600.0
-            ),
-            port=read.whole("TRAININGJOB_PORT", 8080, low=0, high=65_535),
-            job_label=read.flag("TRAININGJOB_METRICS_JOB_LABEL", default=False),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one variable at a time; an empty one counts as unset, since charts write empty ones."""
-
-    environment: Mapping[str, str]
-
-    def text(self, name: str) -> str | None:
-        return self.environment.get(name, "").strip() or None
-
-    def required(self, name: str) -> str:
-        value = self.text(name)
-        if value is None:
-            raise SettingsError(f"{name} is not set; the chart sets it to the trainer's image")
-        return value
-
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word.strip() for word in self.environment.get(name, "").split(",") if word.strip())
-
-    def subset(self, names: tuple[str, ...]) -> Mapping[str, str]:
-        found = {name: value for name in names if (value := self.text(name)) is not None}
-        return MappingProxyType(found)
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        text = self.text(name)
-        if text is None:
-            return default
-        if text.lower() not in _TRUE | _FALSE:
-            raise SettingsError(f"{name}={shorten(text, 60)!r} must be true or false")
-        return text.lower() in _TRUE
-
-    def whole(self, name: str, default: int, *, low: int, high: int) -> int:
-        return self._bounded(name, default, int, low, high)
-
-    def number(self, name: str, default: _Value, *, low: float, high: float) -> float | _Value:
-        return self._bounded(name, default, float, low, high)
-
-    def _bounded(
-        self, name: str, default: _Value, kind: Callable[[str], _Value | float], low: float, high: float
-    ) -> _Value:
-        text = self.text(name)
-        if text is None:
-            return default
         try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, int | float) or not low <= value <= high:
-            raise SettingsError(f"{name}={shorten(text, 60)!r} must be a number from {low:g} to {high:g}")
-        return value  # type: ignore[return-value]  # of the type that *kind* makes
+            return read_settings(
+                cls,
+                environment,
+                defaults=_subset(environment, _TABLE_VARIABLES),
+                trainer_environment=_subset(environment, _TRAINER_VARIABLES),
+            )
+        except SpecError as error:
+            raise SettingsError(str(error)) from None
+
+
+def _subset(environment: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    found = {name: value for name in names if (value := read_variable(environment, name)) is not None}
+    return MappingProxyType(found)
