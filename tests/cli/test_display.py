@@ -5,31 +5,30 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from support.fake_run import Front, course, evaluated, progress
+from support.fake_run import Front, course, evaluated, folded, progress
 from trainingjob_api import Fallback, ResolvedRun, Stage
 from trainingjob_trainer.cli.display import Picture, show_progress
-from trainingjob_trainer.cli.run_view import RunView
-from trainingjob_trainer.events import FellBack, Progressed, Resumed, StageChanged, Warned
+from trainingjob_trainer.events import Event, FellBack, Progressed, Resumed, StageChanged, Warned
+from trainingjob_trainer.run.state import RunState
 
 HOSTILE = "[red]x[/red] \x1b[2J\x1b]0;owned\x07 [link=http://a]y[/link] \u202e :boom:"
 
 
-def drawn(run: ResolvedRun, view: RunView, width: int) -> str:
+def drawn(run: ResolvedRun, state: RunState, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    console.print(Picture(run, view))
+    picture = Picture(run, lambda: 0.0)
+    picture.show(course()[0], state)
+    console.print(picture)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def view_of(*more: object, clock: float = 0.0) -> RunView:
-    view = RunView(lambda: clock)
-    for event in (*course()[:12], *more):
-        view.take(event)  # type: ignore[arg-type]
-    return view
+def state_of(*more: Event) -> RunState:
+    return folded(*course()[:12], *more)
 
 
 def test_the_picture_holds_stage_bars_scores_and_pipelines(job: ResolvedRun) -> None:
-    assert [line.rstrip() for line in drawn(job, view_of(), 90).splitlines()] == [
+    assert [line.rstrip() for line in drawn(job, state_of(), 90).splitlines()] == [
         "churn · classification by accuracy · 4000 rows, 12 columns",
         "Loading → Preparing → Baseline → ● Searching → Fitting → Saving → Uploading",
         "time        ━━━━━━━━━━━━━━━━━━                                            30 s of 1:40 min",
@@ -50,26 +49,27 @@ def test_the_picture_holds_stage_bars_scores_and_pipelines(job: ResolvedRun) -> 
 @pytest.mark.parametrize("width", [24, 40, 79, 80, 120])
 def test_no_line_is_wider_than_the_terminal_and_the_height_stays(job: ResolvedRun, width: int) -> None:
     long = "x" * 300
-    lines = drawn(job, view_of(evaluated(9, pipeline=long), Warned(message=long)), width).splitlines()
+    lines = drawn(job, state_of(evaluated(9, pipeline=long), Warned(message=long)), width).splitlines()
     assert max(cell_len(line) for line in lines) <= width
     assert len(lines) == 16
 
 
 def test_the_picture_of_a_run_that_has_told_nothing(job: ResolvedRun) -> None:
-    text = drawn(job, RunView(lambda: 0.0), 80)
+    text = drawn(job, RunState(resolved=job.summary()), 80)
     assert "best - · baseline - " not in text
     assert "best - · baseline -" in text
     assert "0 s of 1:40 min" in text
+    assert text.splitlines()[0].rstrip() == "churn"
 
 
 def test_a_baseline_run_has_no_bar_of_evaluations(job: ResolvedRun) -> None:
-    text = drawn(job.model_copy(update={"automl_enabled": False}), view_of(), 80)
+    text = drawn(job.model_copy(update={"automl_enabled": False}), state_of(), 80)
     assert "evaluations" not in text
     assert "Searching" not in text
 
 
 def test_names_cannot_steer_the_terminal(job: ResolvedRun) -> None:
-    text = drawn(job, view_of(evaluated(9, pipeline=HOSTILE), Warned(message=HOSTILE)), 120)
+    text = drawn(job, state_of(evaluated(9, pipeline=HOSTILE), Warned(message=HOSTILE)), 120)
     assert "[red]x[/red]" in text
     assert ":boom:" in text
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
@@ -79,16 +79,16 @@ def test_a_fallback_stands_out(job: ResolvedRun) -> None:
     step = Fallback(
         from_="dask", to="local", reason="SchedulerLost", time=datetime.now(UTC), message="it is gone"
     )
-    assert "! dask → local: it is gone" in drawn(job, view_of(FellBack(fallback=step)), 80)
+    assert "! dask → local: it is gone" in drawn(job, state_of(FellBack(fallback=step)), 80)
 
 
 def test_the_live_picture_is_gone_at_the_end(job: ResolvedRun) -> None:
     console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True, color_system=None)
-    view = RunView()
-    with show_progress(console, job, view) as show:
+    state = RunState(resolved=job.summary())
+    with show_progress(console, job) as show:
         for event in course():
-            view.take(event)
-            show(event)
+            state = state.after(event, 0.0)
+            show(event, state)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "Uploading" in text
@@ -96,19 +96,19 @@ def test_the_live_picture_is_gone_at_the_end(job: ResolvedRun) -> None:
     assert text.rstrip("\n").endswith("\x1b[2K")  # the last line is erased
 
 
-def lines(job: ResolvedRun, *events: object) -> list[str]:
+def lines(job: ResolvedRun, *events: Event) -> list[str]:
     now = 0.0
 
     def clock() -> float:
         return now
 
     file = io.StringIO()
-    view = RunView(clock)
-    with show_progress(Console(file=file), job, view) as show:
+    state = RunState(resolved=job.summary())
+    with show_progress(Console(file=file), job, clock=clock) as show:
         for event in events:
             now += 4.0
-            view.take(event)  # type: ignore[arg-type]
-            show(event)  # type: ignore[arg-type]
+            state = state.after(event, now)
+            show(event, state)
     return file.getvalue().splitlines()
 
 

@@ -7,9 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from support.fake_run import BOARD, FRONT, RESOLVED, SCORES, course, result_of
+from support.fake_run import BOARD, FRONT, RESOLVED, SCORES, result_of
 from trainingjob_api import Fallback, FindingNote, LeaderboardEntry, ModelSource, NotFitted, Severity
-from trainingjob_trainer.cli.run_view import RunView, Snapshot
 from trainingjob_trainer.cli.summary import print_summary, verdict
 
 GOLDEN = """\
@@ -49,13 +48,6 @@ Model source: tpot, found by the search; no fallback.
 """
 
 
-def seen() -> Snapshot:
-    view = RunView(lambda: 0.0)
-    for event in course():
-        view.take(event)
-    return view.now
-
-
 def summary(home: Path, *, width: int = 94, terminal: bool = False, **changes: Any) -> str:
     console = Console(
         file=io.StringIO(),
@@ -66,7 +58,7 @@ def summary(home: Path, *, width: int = 94, terminal: bool = False, **changes: A
         emoji=False,
         highlight=False,
     )
-    print_summary(console, result_of(home, **changes), seen())
+    print_summary(console, result_of(home, **changes))
     assert isinstance(console.file, io.StringIO)
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 

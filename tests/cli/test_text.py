@@ -4,9 +4,9 @@ from trainingjob_api.text import shorten
 from trainingjob_trainer.cli.text import (
     about_column,
     change,
+    counts_text,
     duration,
     label_text,
-    pairs,
     plain,
     redact,
     secrets_of,
@@ -49,8 +49,9 @@ def test_a_gain_has_a_sign_and_needs_both_scores() -> None:
 
 
 def test_counts_leave_out_what_did_not_occur() -> None:
-    assert pairs({"ok": 0, "failed": 0}) == "0 ok"
-    assert pairs({"ok": 3, "failed": 0, "timed out": 1}) == "3 ok · 1 timed out"
+    assert counts_text({"ok": 0, "invalid": 0}) == "0 ok"
+    assert counts_text({"ok": 3, "invalid": 0, "timeout": 1}) == "3 ok · 1 timed out"
+    assert counts_text({"ok": 2, "invalid": 1, "killed": 0, "timeout": 0}) == "2 ok · 1 failed"
 
 
 @pytest.mark.parametrize("column", ["zip", "id", "e", "is identical", "it's"])

@@ -60,7 +60,7 @@ def test_a_child_that_dies_or_freezes_is_followed_by_another(
         run,
         RunOptions(environment=dict(os.environ)),
         TrainerSettings(),
-        lambda _event: strike(),
+        lambda _event, _state: strike(),
         patience=Patience(silence=15.0),
     )
     assert hit

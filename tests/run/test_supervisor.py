@@ -219,7 +219,7 @@ def test_two_runs_never_share_a_folder(house: House) -> None:
 
     class Never(House):
         def __call__(self, *children: Child, **options: Any) -> RunResult:
-            return supervise(self.run, RunOptions(**options), TrainerSettings(), lambda _event: None)
+            return supervise(self.run, RunOptions(**options), TrainerSettings(), lambda _event, _state: None)
 
     house_again = Never(house.output.parent)
     house(run_again)

@@ -59,7 +59,13 @@ class Children:
     def supervise(self) -> RunResult:
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         options = RunOptions(environment=environment)
-        return supervise(self._run, options, TrainerSettings(), self.events.append, start=self._start)
+        return supervise(
+            self._run,
+            options,
+            TrainerSettings(),
+            lambda event, _state: self.events.append(event),
+            start=self._start,
+        )
 
     def report(self) -> Any:
         (path,) = self._output.glob("churn-*/.work/report.json")

@@ -41,10 +41,12 @@ from trainingjob_trainer.events import (
     StageChanged,
 )
 from trainingjob_trainer.run.result import RunOptions, RunResult
+from trainingjob_trainer.run.state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from trainingjob_trainer.run.state import Listener
     from trainingjob_trainer.settings import TrainerSettings
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -139,6 +141,14 @@ def course() -> list[Event]:
     ]
 
 
+def folded(*events: Event, now: float = 0.0) -> RunState:
+    """Return the state of a run after the given events, all at one moment."""
+    state = RunState(resolved=RESOLVED)
+    for event in events:
+        state = state.after(event, now)
+    return state
+
+
 def result_of(home: Path, **changes: Any) -> RunResult:
     fields: dict[str, Any] = {
         "location": home.as_uri(),
@@ -162,6 +172,8 @@ def result_of(home: Path, **changes: Any) -> RunResult:
         "accepted": None,
         "acceptance_message": "",
         "resolved": RESOLVED,
+        "counts": {"ok": 2, "invalid": 1, "killed": 0, "timeout": 0},
+        "numbers": frozenset(range(3)),
         **changes,
     }
     return RunResult(**fields)
@@ -182,17 +194,19 @@ class FakeRun:
         run: ResolvedRun,
         options: RunOptions,
         settings: TrainerSettings,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
     ) -> RunResult:
         self.asked.append((run, options))
         home = Path(run.output.uri.removeprefix("file://")) / f"{run.name}-0123abcd"
         (home / ".work" / "logs").mkdir(parents=True, exist_ok=True)
         (home / ".work" / "logs" / "trainer.log").touch()
         log = home / ".work" / "logs" / "trainer.log"
+        state = RunState(resolved=run.summary())
         if self.events:
-            on_event(Opened(home=home, log=log, uid="0123abcd" * 4, resumed=False))
+            on_event(Opened(home=home, log=log, uid="0123abcd" * 4, resumed=False), state)
         for event in self.events:
-            on_event(event)
+            state = state.after(event, 0.0)
+            on_event(event, state)
         if self.removes_folder:
             shutil.rmtree(home)
         if self.error is not None:

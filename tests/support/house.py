@@ -77,7 +77,7 @@ class House:
                 self.run,
                 RunOptions(**options),
                 TrainerSettings(),
-                self.events.append,
+                lambda event, _state: self.events.append(event),
                 sink=sink,
                 start=start,
             )

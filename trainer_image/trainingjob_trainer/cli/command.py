@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from trainingjob_api import ResolvedRun
     from trainingjob_client import TrainingJobClient
     from trainingjob_trainer.cli.inspection import Inspection
-    from trainingjob_trainer.events import Event
     from trainingjob_trainer.run.result import RunOptions, RunResult
+    from trainingjob_trainer.run.state import Listener
     from trainingjob_trainer.settings import TrainerSettings
 
-    Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Callable[[Event], None]], RunResult]
+    Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Listener], RunResult]
 
 __all__ = ["CommandContext", "Dependencies", "File", "Set", "app", "command"]
 

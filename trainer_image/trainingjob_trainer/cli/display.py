@@ -1,5 +1,6 @@
 """A run while it works: a live picture on a terminal, plain lines in logs, pipes and dumb terminals."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import ResolvedRun, Stage, format_score
-from trainingjob_trainer.cli.run_view import OUTCOMES, RunView, Snapshot
-from trainingjob_trainer.cli.text import about_column, change, duration, plain
+from trainingjob_trainer.cli.text import OUTCOME_WORDS, about_column, change, counts_text, duration, plain
 from trainingjob_trainer.events import (
     BackendReady,
     BaselineReady,
@@ -26,6 +26,7 @@ from trainingjob_trainer.events import (
     WaitingForCluster,
     Warned,
 )
+from trainingjob_trainer.run.state import Listener, RunState
 
 __all__ = ["Lines", "Picture", "show_progress"]
 
@@ -47,7 +48,9 @@ _MAX_FINDINGS = 10
 
 
 @contextmanager
-def show_progress(console: Console, run: ResolvedRun, view: RunView) -> Iterator[Callable[[Event], None]]:
+def show_progress(
+    console: Console, run: ResolvedRun, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Listener]:
     """Show a run until the context is left; a live picture is cleared then, lines stay.
 
     Parameters
@@ -56,20 +59,21 @@ def show_progress(console: Console, run: ResolvedRun, view: RunView) -> Iterator
         Where to.
     run
         The job.
-    view
-        Its state.
+    clock
+        Monotonic seconds, as in the states.
 
     Yields
     ------
-    Callable
-        Takes each event after `view` has taken it.
+    Listener
+        Takes each event and the state after it.
     """
     if not console.is_terminal or console.is_dumb_terminal:
-        yield Lines(console, run, view).show
+        yield Lines(console, run, clock).show
         return
     # Nothing is redirected: this process prints nothing else, and its children write into the log.
+    picture = Picture(run, clock)
     with Live(
-        Picture(run, view),
+        picture,
         console=console,
         refresh_per_second=_REFRESH_PER_SECOND,
         transient=True,
@@ -77,46 +81,51 @@ def show_progress(console: Console, run: ResolvedRun, view: RunView) -> Iterator
         redirect_stderr=False,
         vertical_overflow="crop",
     ):
-        yield lambda _event: None
+        yield picture.show
 
 
 class Picture:
-    """Renders a run as its view is at the moment of drawing."""
+    """Renders the newest state of a run, drawn by a thread of its own."""
 
-    def __init__(self, run: ResolvedRun, view: RunView) -> None:
+    def __init__(self, run: ResolvedRun, clock: Callable[[], float]) -> None:
         self._run = run
-        self._view = view
+        self._clock = clock
+        self._state = RunState()
+
+    def show(self, _event: Event, state: RunState) -> None:
+        """Draw *state* from now on."""
+        self._state = state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the picture."""
-        seen, width = self._view.now, options.max_width
-        yield from self._head(seen, width)
-        yield self._bars(seen)
-        yield _scores(seen)
-        yield _one_line(seen.counts_text)
-        if seen.recent:
-            yield _titled("last pipelines", _recent(seen))
-        if seen.leaderboard:
-            yield _titled("best so far", _top(seen))
-        note = _note(seen)
+        state, width = self._state, options.max_width
+        yield from self._head(state, width)
+        yield self._bars(state)
+        yield _scores(state)
+        yield _one_line(counts_text(state.counts))
+        if state.recent:
+            yield _titled("last pipelines", _recent(state))
+        if state.leaderboard:
+            yield _titled("best so far", _top(state))
+        note = _note(state)
         if note is not None:
             yield note
         yield _one_line("Ctrl-C saves the best so far; twice stops at once", "dim")
 
-    def _head(self, seen: Snapshot, width: int) -> list[RenderableType]:
+    def _head(self, state: RunState, width: int) -> list[RenderableType]:
         about = [plain(self._run.name)]
-        resolved = seen.resolved
-        if resolved is not None:
+        resolved = state.resolved
+        if resolved is not None and resolved.rows is not None:  # known before, but for the table
             about += [
                 f"{resolved.task} by {resolved.metric}",
                 f"{resolved.rows} rows, {resolved.columns} columns",
             ]
         head = _one_line(" · ".join(about), "bold")
-        return [head, _track(seen.stage, self._run.automl_enabled, wide=width >= _WIDE)]
+        return [head, _track(state.stage, self._run.automl_enabled, wide=width >= _WIDE)]
 
-    def _bars(self, seen: Snapshot) -> RenderableType:
+    def _bars(self, state: RunState) -> RenderableType:
         budget = self._run.budget
-        elapsed, limit = seen.elapsed(self._view.clock()), budget.time_left_seconds
+        elapsed, limit = state.elapsed(self._clock()), budget.time_left_seconds
         asked = budget.generations * budget.population_size
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(no_wrap=True)
@@ -130,8 +139,8 @@ class Picture:
         if self._run.automl_enabled:
             grid.add_row(
                 "evaluations",
-                ProgressBar(total=asked, completed=seen.evaluations),
-                f"{seen.evaluations} of {asked}",
+                ProgressBar(total=asked, completed=state.evaluations),
+                f"{state.evaluations} of {asked}",
             )
         return grid
 
@@ -154,21 +163,21 @@ def _track(stage: Stage, automl: bool, *, wide: bool) -> Text:  # noqa: FBT001 -
     return text
 
 
-def _scores(seen: Snapshot) -> Text:
+def _scores(state: RunState) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    baseline = None if seen.baseline is None else seen.baseline.score
+    baseline = None if state.baseline is None else state.baseline.score
     text.append("best ")
-    text.append(_score(seen.best_score), "bold green")
-    gain = change(seen.best_score, baseline)
+    text.append(_score(state.best_score), "bold green")
+    gain = change(state.best_score, baseline)
     text.append(f" ({gain})" if gain else "", "green" if gain.startswith("+") else "yellow")
     text.append(f" · baseline {_score(baseline)}")
-    progress = seen.progress
+    progress = state.progress
     if progress is not None:
         text.append(f" · generation {progress.generation}/{progress.generations}")
-    if seen.awaits is not None:
+    if state.awaits is not None:
         text.append(" · waiting for the Dask cluster")
-    if seen.workers:
-        text.append(f" · {seen.workers} worker{'s' if seen.workers > 1 else ''}")
+    if state.workers:
+        text.append(f" · {state.workers} worker{'s' if state.workers > 1 else ''}")
     return text
 
 
@@ -184,9 +193,9 @@ def _rows() -> Table:
     return grid
 
 
-def _recent(seen: Snapshot) -> Table:
+def _recent(state: RunState) -> Table:
     grid = _rows()
-    for one in seen.recent:
+    for one in state.recent:
         mark, style = _MARKS.get(one.outcome, ("?", "yellow"))
         grid.add_row(Text(mark, style), _result(one), f"{one.seconds:.1f} s", Text(plain(one.pipeline)))
     return grid
@@ -195,48 +204,48 @@ def _recent(seen: Snapshot) -> Table:
 def _result(one: Evaluated) -> Text:
     if one.score is not None:
         return Text(format_score(one.score))
-    return Text(OUTCOMES.get(one.outcome, plain(one.outcome)), "yellow")
+    return Text(OUTCOME_WORDS.get(one.outcome, plain(one.outcome)), "yellow")
 
 
-def _top(seen: Snapshot) -> Table:
+def _top(state: RunState) -> Table:
     grid = _rows()
-    for row in seen.leaderboard[:3]:
+    for row in state.leaderboard[:3]:
         seconds = "" if row.fit_seconds is None else f"{float(row.fit_seconds):.1f} s"
         grid.add_row(str(row.rank), Text(row.score, "green"), seconds, Text(plain(row.pipeline)))
     return grid
 
 
-def _note(seen: Snapshot) -> Text | None:
+def _note(state: RunState) -> Text | None:
     """Return the last thing that went wrong, if anything did."""
-    if seen.fallbacks:
-        last = seen.fallbacks[-1]
+    if state.fallbacks:
+        last = state.fallbacks[-1]
         return _one_line(f"! {last.from_} → {last.to}: {plain(last.message or last.reason)}", "yellow")
-    if seen.warnings:
-        return _one_line(f"! {plain(seen.warnings[-1])}", "yellow")
-    if seen.resumed is not None:
-        return _one_line(f"resumed after {seen.resumed.evaluations} evaluations", "dim")
+    if state.warnings:
+        return _one_line(f"! {plain(state.warnings[-1])}", "yellow")
+    if state.resumed_from is not None:
+        return _one_line(f"resumed after {state.resumed_from.evaluations} evaluations", "dim")
     return None
 
 
 class Lines:
     """Prints a line for each stage, the baseline and each new best, and one of progress every 15 seconds."""
 
-    def __init__(self, console: Console, run: ResolvedRun, view: RunView) -> None:
+    def __init__(self, console: Console, run: ResolvedRun, clock: Callable[[], float]) -> None:
         self._console = console
         self._run = run
-        self._view = view
+        self._clock = clock
         self._best: float | None = None
-        self._started = self._progress_at = view.clock()
+        self._started = self._progress_at = clock()
 
-    def show(self, event: Event) -> None:
-        """Print the lines of an event that the view has taken."""
-        for line in self._lines(event):
-            stamp = duration(self._view.clock() - self._started)
+    def show(self, event: Event, state: RunState) -> None:
+        """Print the lines of an event."""
+        for line in self._lines(event, state):
+            stamp = duration(self._clock() - self._started)
             self._console.file.write(f"[{stamp:>9}] {line}\n")
             self._console.file.flush()
-        self._best = self._view.now.best_score
+        self._best = state.best_score
 
-    def _lines(self, event: Event) -> list[str]:
+    def _lines(self, event: Event, state: RunState) -> list[str]:
         match event:
             case StageChanged(stage=stage):
                 return [f"stage: {stage}"]
@@ -250,10 +259,10 @@ class Lines:
                 return [f"resumed: {count} evaluations are known, {duration(elapsed)} of the budget are used"]
             case BaselineReady(score=score, holdout_score=holdout):
                 return [f"baseline: {_score(score)}, on hold-out rows {_score(holdout)}"]
-            case Evaluated() if self._view.now.best_score != self._best and not event.known:
+            case Evaluated() if state.best_score != self._best and not event.known:
                 return [f"new best: {_score(event.score)} {plain(event.pipeline)}"]
             case Progressed():
-                return self._progress()
+                return self._progress(state)
             case FellBack(fallback=step):
                 return [f"fallback: {step.from_} → {step.to} ({step.reason}) {plain(step.message)}".rstrip()]
             case Warned(message=message):
@@ -264,15 +273,15 @@ class Lines:
             case _:
                 return []
 
-    def _progress(self) -> list[str]:
-        now, seen = self._view.clock(), self._view.now
-        if now - self._progress_at < _LINE_SECONDS or seen.progress is None:
+    def _progress(self, state: RunState) -> list[str]:
+        now = self._clock()
+        if now - self._progress_at < _LINE_SECONDS or state.progress is None:
             return []
         self._progress_at = now
-        used = f"{duration(seen.elapsed(now))} of {duration(self._run.budget.time_left_seconds)}"
-        generation = f"generation {seen.progress.generation}/{self._run.budget.generations}"
-        best = f"best {_score(seen.best_score)}"
-        return [f"progress: {generation}, {seen.counts_text}, {best}, {used}"]
+        used = f"{duration(state.elapsed(now))} of {duration(self._run.budget.time_left_seconds)}"
+        generation = f"generation {state.progress.generation}/{self._run.budget.generations}"
+        best = f"best {_score(state.best_score)}"
+        return [f"progress: {generation}, {counts_text(state.counts)}, {best}, {used}"]
 
 
 def _data(event: DataReady) -> list[str]:

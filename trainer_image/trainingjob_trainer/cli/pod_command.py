@@ -19,10 +19,10 @@ from trainingjob_api import Reason
 from trainingjob_api.log_lines import MAX_TEXT, JsonLines, install
 from trainingjob_trainer.cli.failure import explain
 from trainingjob_trainer.cli.run_log import RunLog
-from trainingjob_trainer.cli.run_view import RunView
 from trainingjob_trainer.cli.text import plain, redact, secrets_of
 from trainingjob_trainer.events import Event, Opened
 from trainingjob_trainer.run.pod import EXIT_STOPPED, run_pod
+from trainingjob_trainer.run.state import RunState
 
 __all__ = ["CauseFile", "FollowedFile", "open_log", "pod_secrets", "run_in_pod"]
 
@@ -204,8 +204,7 @@ class _Pod:
         self._environment = environment
         self._about = about
         self._cause_file = cause_file
-        self._view = RunView()
-        self._run_log = RunLog(self._view, _log)
+        self._run_log = RunLog(_log)
         self._child = FollowedFile("trainingjob_trainer.child")
         self._cause: tuple[str, dict[str, Any]] | None = None
 
@@ -235,11 +234,10 @@ class _Pod:
             _log.error(event, **fields)
         return status
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, state: RunState) -> None:
         if isinstance(event, Opened):
             self._child.start(Path(event.log))
-        self._view.take(event)
-        self._run_log.take(event)
+        self._run_log.take(event, state)
 
     def _fail(self, error: Exception) -> None:
         failure = explain(error)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from trainingjob_trainer.events import Event
     from trainingjob_trainer.run.result import RunResult
+    from trainingjob_trainer.run.state import RunState
 
 __all__ = ["pod", "run", "version"]
 
@@ -70,7 +71,6 @@ def run(
     from trainingjob_api import load_job
     from trainingjob_trainer.cli.display import show_progress
     from trainingjob_trainer.cli.run_log import RunLog, run_logger
-    from trainingjob_trainer.cli.run_view import RunView
     from trainingjob_trainer.cli.summary import print_summary, verdict
     from trainingjob_trainer.cli.values import resolved
     from trainingjob_trainer.events import Opened
@@ -84,20 +84,18 @@ def run(
     from trainingjob_trainer.run.supervisor import supervise
 
     options = RunOptions(work_dir=work_dir, fresh=fresh, environment=dict(environment))
-    view = RunView()
     log_json = log_format is LogFormat.JSON
-    log = RunLog(view, run_logger(sys.stderr if log_json else None, secrets_of(environment)))
+    log = RunLog(run_logger(sys.stderr if log_json else None, secrets_of(environment)))
     is_silent = context.quiet or log_json
     console = context.console(stderr=context.as_json)
-    with nullcontext(_ignore) if is_silent else show_progress(console, job, view) as show:
+    with nullcontext(_ignore) if is_silent else show_progress(console, job) as show:
 
-        def on_event(event: "Event") -> None:
+        def on_event(event: "Event", state: "RunState") -> None:
             if isinstance(event, Opened):
                 context.log = event.log
                 log.open(event.log.with_name("run.jsonl"))
-            view.take(event)
-            show(event)
-            log.take(event)
+            show(event, state)
+            log.take(event, state)
 
         try:
             result = (context.dependencies.supervise or supervise)(job, options, settings, on_event)
@@ -110,11 +108,11 @@ def run(
             sys.stdout.write(f"Acceptance: NOT met, {plain(result.acceptance_message)}\n")
         sys.stdout.write(verdict(result) + "\n")
     else:
-        print_summary(context.console(), result, view.now)
+        print_summary(context.console(), result)
     return _document(job.name, result)
 
 
-def _ignore(_event: "Event") -> None:
+def _ignore(_event: "Event", _state: "RunState") -> None:
     pass
 
 

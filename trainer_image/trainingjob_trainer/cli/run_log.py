@@ -1,6 +1,7 @@
 """The log of a run: JSON lines, one for each event, and the result of the search at the end."""
 
 import logging
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainingjob_api.log_lines import JsonLines
-from trainingjob_trainer.cli.run_view import RunView
 from trainingjob_trainer.cli.text import redact
 from trainingjob_trainer.events import Evaluated, Event, FellBack, Progressed
+from trainingjob_trainer.run.state import RunState
 
 __all__ = ["RunLog", "run_logger"]
 
@@ -66,15 +67,13 @@ class RunLog:
 
     Parameters
     ----------
-    view
-        The state of the run, for the entries at the end.
     logger
         Takes the entries; single evaluations have level DEBUG.
     """
 
-    def __init__(self, view: RunView, logger: logging.Logger) -> None:
-        self._view = view
+    def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+        self._state = RunState()
         self._file: _LogFile | None = None
         self._progress_at = float("-inf")
         self._last: list[dict[str, Any]] = []
@@ -86,14 +85,15 @@ class RunLog:
             self._file.setFormatter(self._logger.handlers[0].formatter)
             self._logger.addHandler(self._file)
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event, state: RunState) -> None:
         """Write an event, if it is worth an entry."""
+        self._state = state
         match event:
             case Evaluated():
                 fields = _plain(event)
                 self._last = [*self._last, fields][-_MAX_LAST:]
             case Progressed(progress=progress):
-                now = self._view.clock()
+                now = time.monotonic()
                 if now - self._progress_at < _PROGRESS_SECONDS:
                     return
                 self._progress_at = now
@@ -107,12 +107,12 @@ class RunLog:
 
     def finish(self) -> None:
         """Write the result of the search and close the file."""
-        seen = self._view.now
-        evaluated = {"total": seen.evaluations, "counts": dict(seen.counts), "last": self._last}
+        state = self._state
+        evaluated = {"total": state.evaluations, "counts": dict(state.counts), "last": self._last}
         self._write(logging.INFO, "evaluated_individuals", evaluated)
-        board = [_plain(row) for row in seen.leaderboard]
+        board = [_plain(row) for row in state.leaderboard]
         self._write(logging.INFO, "leaderboard_topk", {"entries": board})
-        front = [_plain(point) for point in seen.pareto_front[:_MAX_FRONT_POINTS]]
+        front = [_plain(point) for point in state.pareto_front[:_MAX_FRONT_POINTS]]
         self._write(logging.INFO, "Pareto_Front", {"points": front})
         if self._file is not None:
             self._logger.removeHandler(self._file)

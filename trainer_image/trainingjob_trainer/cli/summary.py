@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint, Severity
-from trainingjob_trainer.cli.run_view import Snapshot
-from trainingjob_trainer.cli.text import about_column, change, duration, label_text, plain
+from trainingjob_trainer.cli.text import about_column, change, counts_text, duration, label_text, plain
 from trainingjob_trainer.run.result import RunResult
 
 __all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]
@@ -21,7 +20,7 @@ _MOST_POINTS = 10
 _NARROW = 70
 
 
-def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
+def print_summary(console: Console, result: RunResult) -> None:
     """Print the last page.
 
     Parameters
@@ -30,8 +29,6 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
         Where to; on a terminal each pipeline takes one line, elsewhere none is cut.
     result
         The run.
-    seen
-        What its events told.
     """
     _print_warnings(console, result)
     _print_scores(console, result)
@@ -42,8 +39,8 @@ def print_summary(console: Console, result: RunResult, seen: Snapshot) -> None:
         console.print()
         console.print(_front_table(console, result.pareto_front))
     console.print()
-    _print_course(console, result, seen)
-    _print_places(console, result, seen.read_with)
+    _print_course(console, result)
+    _print_places(console, result)
     style = (
         "bold green" if result.model_source is ModelSource.TPOT and not result.fallbacks else "bold yellow"
     )
@@ -213,10 +210,10 @@ def _number(score: str | None) -> float | None:
     return None if score is None else float(score)
 
 
-def _print_course(console: Console, result: RunResult, seen: Snapshot) -> None:
+def _print_course(console: Console, result: RunResult) -> None:
     told = [f"{duration(result.elapsed_seconds)} of the budget used"]
-    if seen.evaluations:
-        told.append(f"{seen.evaluations} evaluations ({seen.counts_text})")
+    if result.evaluations:
+        told.append(f"{result.evaluations} evaluations ({counts_text(result.counts)})")
     if result.progress is not None and result.progress.generations:
         told.append(f"generation {result.progress.generation} of {result.progress.generations}")
     if result.stopped_by:
@@ -226,7 +223,7 @@ def _print_course(console: Console, result: RunResult, seen: Snapshot) -> None:
     _print_line(console, " · ".join(told), "dim")
 
 
-def _print_places(console: Console, result: RunResult, read_with: str) -> None:
+def _print_places(console: Console, result: RunResult) -> None:
     folder = _shown_folder(result.location)
     for name, place in (
         ("Folder", folder),
@@ -240,7 +237,7 @@ def _print_places(console: Console, result: RunResult, read_with: str) -> None:
     _print_line(console, "    import joblib")
     _print_line(console, "    import pandas as pd")
     _print_line(console, f"    model = joblib.load({plain(where)!r})", whole=True)
-    _print_line(console, f"    model.predict({plain(read_with)})", whole=True)
+    _print_line(console, f"    model.predict({plain(result.read_with)})", whole=True)
 
 
 def _shown_folder(location: str) -> str:

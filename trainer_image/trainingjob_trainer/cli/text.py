@@ -3,7 +3,20 @@
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["about_column", "change", "duration", "label_text", "pairs", "plain", "redact", "secrets_of"]
+__all__ = [
+    "OUTCOME_WORDS",
+    "about_column",
+    "change",
+    "counts_text",
+    "duration",
+    "label_text",
+    "plain",
+    "redact",
+    "secrets_of",
+]
+
+OUTCOME_WORDS = {"ok": "ok", "invalid": "failed", "killed": "killed", "timeout": "timed out"}
+"""Outcomes of an evaluation, and how a terminal names them."""
 
 _MINUTE = 60
 _HOUR = 3600
@@ -47,9 +60,10 @@ def change(new: float | None, old: float | None) -> str:
     return "" if new is None or old is None else f"{new - old:+.3g}"
 
 
-def pairs(counts: Mapping[str, int]) -> str:
-    """Return counts such as ``96 ok · 2 failed``, without zeros except that of ``ok``."""
-    return " · ".join(f"{count} {name}" for name, count in counts.items() if count or name == "ok")
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return evaluations by outcome, such as ``96 ok · 2 failed``, without zeros except that of ``ok``."""
+    shown = {OUTCOME_WORDS.get(outcome, outcome): count for outcome, count in counts.items()}
+    return " · ".join(f"{count} {word}" for word, count in shown.items() if count or word == "ok")
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:

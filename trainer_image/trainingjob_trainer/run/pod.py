@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from trainingjob_api import Failure, Reason, Report, ResolvedRun, Stage, plan_digest
 from trainingjob_api.report import MAX_ATTEMPT
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.events import Event
 from trainingjob_trainer.run.configmap import ReportMap
 from trainingjob_trainer.run.publish import REFUSAL_SECONDS
 from trainingjob_trainer.run.result import Interrupted, RunOptions
+from trainingjob_trainer.run.state import Listener
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -46,7 +46,7 @@ def run_pod(
     *,
     run_file: Path = RUN_FILE,
     reports: ReportMap | None = None,
-    on_event: Callable[[Event], None] = lambda _event: None,
+    on_event: Listener = lambda _event, _state: None,
     on_attempt: Callable[[int], None] = lambda _number: None,
     on_failure: Callable[[TrainingError], None] = lambda _error: None,
 ) -> int:
@@ -61,7 +61,7 @@ def run_pod(
     reports
         Where the report is; by default what the environment names.
     on_event
-        Called with each event.
+        Called with each event and the state after it.
     on_attempt
         Called with the number of the attempt, once it is known.
     on_failure

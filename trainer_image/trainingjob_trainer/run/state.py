@@ -1,6 +1,6 @@
 """The state of a run, folded from its events: the report, the terminal and the caller all read this one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from trainingjob_api import (
@@ -38,7 +38,7 @@ from trainingjob_trainer.events import (
     Warned,
 )
 
-__all__ = ["MESSAGE_CHARS", "OUTCOMES", "RunState"]
+__all__ = ["MESSAGE_CHARS", "OUTCOMES", "Listener", "RunState"]
 
 OUTCOMES = ("ok", "invalid", "killed", "timeout")
 """How an evaluation can end, in the order of display."""
@@ -194,3 +194,7 @@ class RunState:
             best_score=event.score if better else self.best_score,
             best_pipeline=event.pipeline if better else self.best_pipeline,
         )
+
+
+Listener = Callable[[Event, RunState], None]
+"""Takes an event and the state after it."""

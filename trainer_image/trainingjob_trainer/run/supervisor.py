@@ -31,6 +31,7 @@ from trainingjob_trainer.run.mirror import Mirror
 from trainingjob_trainer.run.publish import find_published, insist, keep_report, result_of, upload
 from trainingjob_trainer.run.report_sink import Reporter, file_sink
 from trainingjob_trainer.run.result import Interrupted, RunOptions, RunResult
+from trainingjob_trainer.run.state import Listener
 from trainingjob_trainer.run.watch import ChildEnd, Ended, Patience, watch_child
 from trainingjob_trainer.run.workspace import Workspace, open_workspace, write_json
 from trainingjob_trainer.settings import TrainerSettings
@@ -55,7 +56,7 @@ def supervise(
     run: ResolvedRun,
     options: RunOptions,
     settings: TrainerSettings,
-    on_event: Callable[[Event], None],
+    on_event: Listener,
     *,
     sink: Callable[[Report], None] | None = None,
     patience: Patience | None = None,
@@ -72,7 +73,7 @@ def supervise(
     run, options, settings
         The job, how it is run, and the trainer's limits.
     on_event
-        Called with each event.
+        Called with each event and the state after it.
     sink
         Takes each report; by default it goes to a file in the run's folder.
     patience
@@ -162,7 +163,7 @@ class _Supervision:
     options: RunOptions
     workspace: Workspace
     reporter: Reporter
-    listener: Callable[[Event], None]
+    listener: Listener
     patience: Patience
     start: Callable[..., ChildEnd]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -178,7 +179,7 @@ class _Supervision:
     def tell(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
         self.reporter.take(event)
-        self.listener(event)
+        self.listener(event, self.reporter.state_)
 
     @property
     def begun(self) -> bool:
