@@ -54,12 +54,12 @@ from sklearn.datasets import load_breast_cancer
 
 from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
-from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.candidate import Candidate, Evaluation
 from trainingjob_trainer.search.cluster import Workers, local_workers, scheduler_settings
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, evaluate
+from trainingjob_trainer.search.tasks import evaluate
 
 WANTED = {"plain": 0.90, "sleep": 0.85, "short": 1.15, "join": 5.0}
 NOTHING = StoreRef(folder="", work_digest="", frame_digest="", folds=0, named=False)
@@ -76,9 +76,9 @@ def plain(*, quick: bool) -> float:
         ):
             shares = []
             # Neither side's first pipelines are to pay for what is read from the disk once.
-            engine(TaskPool(workers), ref, real_evolution(), POPULATION)
+            engine(DaskPool(workers), ref, real_evolution(), POPULATION)
             for _ in range(repeats):
-                result, seconds = engine(TaskPool(workers), ref, real_evolution(), count)
+                result, seconds = engine(DaskPool(workers), ref, real_evolution(), count)
                 limit = TaskLimit(120, 4e9)
                 calls = [joblib.delayed(evaluate)(one.pipeline, ref, limit) for one in result.candidates]
                 values, loop = plain_loop(parallel, calls)
@@ -134,7 +134,7 @@ def sleep(*, quick: bool) -> float:
     with threads(16) as workers:
         for seed in seeds:
             evolution = nap_evolution(population, mean, sigma, workers=16, seed=seed)
-            engine(TaskPool(workers), NOTHING, evolution, count, evaluator=nap)
+            engine(DaskPool(workers), NOTHING, evolution, count, evaluator=nap)
             to_the_end.append(use_of(16, to_the_end=True))
             mine.append(use_of(16))
             NAPS.clear()
@@ -156,10 +156,10 @@ def short(*, quick: bool) -> float:
         local_workers(2, memory_limit_mb=2000, scratch=Path(folder)) as workers,
     ):
         # The first naps on each worker wait for imports.
-        engine(TaskPool(workers), NOTHING, nap_evolution(50, 0.05, 0.0), POPULATION, evaluator=nap)
+        engine(DaskPool(workers), NOTHING, nap_evolution(50, 0.05, 0.0), POPULATION, evaluator=nap)
         for _ in range(repeats):
             _, seconds = engine(
-                TaskPool(workers), NOTHING, nap_evolution(50, 0.05, 0.0), count, evaluator=nap
+                DaskPool(workers), NOTHING, nap_evolution(50, 0.05, 0.0), count, evaluator=nap
             )
             mine = count / seconds
             objective = partial(nap_for_tpot, mean=0.05, sigma=0.0)
@@ -217,7 +217,7 @@ def _join_one(workers: Workers, remote: RemoteWorkers) -> float:
 
     ticks: list[None] = []
     engine(
-        TaskPool(remote),
+        DaskPool(remote),
         NOTHING,
         nap_evolution(50, 0.2, 0.0),
         10_000,

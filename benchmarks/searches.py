@@ -18,15 +18,15 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from tpot.evolvers import BaseEvolver
 
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import FitEstimate, RunClock
-from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.dask_pool import TaskPool
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
+from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget
+from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.dask_pool import DaskPool
+from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
-from trainingjob_trainer.search.tasks import Evaluation, encode_fold
+from trainingjob_trainer.search.tasks import encode_fold
 from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
 from trainingjob_trainer.search_space.pipeline import fingerprint
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds
@@ -113,7 +113,7 @@ def nap_for_tpot(individual: Nap, *, mean: float, sigma: float, **_: Any) -> lis
 
 
 def engine(
-    pool: TaskPool, ref: StoreRef, evolution: Evolution, count: int, **how: Any
+    pool: DaskPool, ref: StoreRef, evolution: Evolution, count: int, **how: Any
 ) -> tuple[SearchResult, float]:
     """Run the engine for a number of evaluations; return what it found and the seconds."""
     clock = RunClock(1e9)

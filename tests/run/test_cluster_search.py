@@ -11,7 +11,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BackendReady, Channel, Event, WaitingForCluster, decode_event
 from trainingjob_trainer.run.cluster_search import ClusterSearch
 from trainingjob_trainer.search.budget import RunClock
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.pool import InlinePool, PoolLost
 from trainingjob_trainer.search.store import StoreRef
 
@@ -114,7 +114,7 @@ def test_a_cluster_that_is_there_is_searched_on(run: Run) -> None:
     remote, joining, home = Remote(), Joining(None), InlinePool()
     joining._found = remote
     with run.search(joining).workers(home, REF) as (pool, _):
-        assert isinstance(pool, TaskPool)
+        assert isinstance(pool, DaskPool)
         assert remote.steps == ["settings", "ship", "check"]
     assert remote.steps[-1] == "close"
     assert joining.closed

@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.run import final_stage as module
 from trainingjob_trainer.run.final_stage import Final, FinalStage, lost_with_their_process, on_the_same_rows
-from trainingjob_trainer.run.outcomes import Rung, Searched, Trained
+from trainingjob_trainer.run.outcomes import Rung, Trained
 from trainingjob_trainer.run.search_events import shipped_best
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.final_fit import Fitted, FittingFailed, NotFitted
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
@@ -52,8 +52,8 @@ FIRST, SECOND, WORSE = candidate(1, 0.9), candidate(2, 0.8), candidate(3, 0.4)
 AS_SEED = candidate(0, 0.5, key="base")
 
 
-def searched(*candidates: Candidate) -> Searched:
-    return Searched(candidates=candidates, ranked=candidates, stopped_by="time", generations=0)
+def searched(*candidates: Candidate) -> SearchResult:
+    return SearchResult(candidates=candidates, stopped_by="time")
 
 
 class Told(list[str]):

@@ -10,11 +10,11 @@ import pytest
 from support.naughty import evaluate_with_naughty
 from support.stores import small_store
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchProgress
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget, SearchProgress
+from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.cluster import Workers, local_workers
-from trainingjob_trainer.search.dask_pool import TaskPool
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
+from trainingjob_trainer.search.dask_pool import DaskPool
+from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.pool import Completion, InlinePool, Pool, PoolLost
@@ -167,7 +167,7 @@ def test_generations_end_the_search(reference: SearchResult) -> None:
 def test_two_workers_give_the_board_that_one_gives(
     reference: SearchResult, workers: Workers, ref: StoreRef, tmp_path: Path
 ) -> None:
-    result, _ = search(TaskPool(workers), ref, tmp_path / "journal.jsonl")
+    result, _ = search(DaskPool(workers), ref, tmp_path / "journal.jsonl")
     assert board(result) == board(reference)
 
 
@@ -213,7 +213,7 @@ def test_bad_pipelines_cost_their_limit_and_nothing_else(
     workers: Workers, ref: StoreRef, tmp_path: Path, deeds: dict[int, str], outcome: Outcome
 ) -> None:
     result, _ = search(
-        TaskPool(workers),
+        DaskPool(workers),
         ref,
         tmp_path / "journal.jsonl",
         space=Mixed(deeds),
@@ -234,7 +234,7 @@ def test_bad_pipelines_cost_their_limit_and_nothing_else(
 
 def test_time_ends_the_search_with_what_there_is(workers: Workers, ref: StoreRef, tmp_path: Path) -> None:
     result, clock = search(
-        TaskPool(workers), ref, tmp_path / "journal.jsonl", generations=10_000, population=8, seconds=8
+        DaskPool(workers), ref, tmp_path / "journal.jsonl", generations=10_000, population=8, seconds=8
     )
     assert result.stopped_by == "time"
     assert result.candidates

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
-from trainingjob_trainer.search.budget import FitEstimate, RunClock
-from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
+from trainingjob_trainer.search.budget import FinalistPlan, FitEstimate, RunClock, SearchBudget
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Proposal
-from trainingjob_trainer.search.final_fit import FinalistPlan
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=5, named=False)
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})

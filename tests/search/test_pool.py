@@ -8,7 +8,7 @@ import pytest
 
 from support.naughty import behave, misbehave
 from trainingjob_trainer.search.cluster import Workers, local_workers
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import Completion, Task
 
@@ -36,7 +36,7 @@ def bad(deed: str, limit: float) -> Task:
     return Task(tag=deed, call=lambda: (misbehave, (deed,), TaskLimit(limit, time.time() + 600)))
 
 
-def collect(pool: TaskPool, count: int, seconds: float = AMPLE) -> dict[object, Completion]:
+def collect(pool: DaskPool, count: int, seconds: float = AMPLE) -> dict[object, Completion]:
     done: dict[object, Completion] = {}
     end = time.monotonic() + seconds
     while len(done) < count:
@@ -54,7 +54,7 @@ def until(condition: Callable[[], bool], seconds: float) -> float:
 
 
 def test_results_come_back(workers: Workers) -> None:
-    pool = TaskPool(workers)
+    pool = DaskPool(workers)
     for number in range(12):
         pool.submit(good(number))
     done = collect(pool, 12)
@@ -75,7 +75,7 @@ def test_results_come_back(workers: Workers) -> None:
 def test_a_bad_task_harms_neither_its_neighbours_nor_the_pool(
     workers: Workers, deed: str, limit: float, words: str
 ) -> None:
-    pool = TaskPool(workers)
+    pool = DaskPool(workers)
     until(lambda: pool.workers == 2, 90)
     pool.submit(bad(deed, limit))
     for number in range(20):
@@ -89,7 +89,7 @@ def test_a_bad_task_harms_neither_its_neighbours_nor_the_pool(
 
 
 def test_the_death_of_every_worker_costs_no_healthy_task(workers: Workers) -> None:
-    pool = TaskPool(workers)
+    pool = DaskPool(workers)
     until(lambda: pool.workers == 2, 90)
     for number in range(10):
         pool.submit(good(number))
@@ -102,7 +102,7 @@ def test_the_death_of_every_worker_costs_no_healthy_task(workers: Workers) -> No
 
 
 def test_what_was_dropped_is_never_heard_of_again(workers: Workers) -> None:
-    pool = TaskPool(workers)
+    pool = DaskPool(workers)
     until(lambda: pool.workers == 2, 90)
     for number in range(8):
         pool.submit(good(number))

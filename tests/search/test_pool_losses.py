@@ -5,7 +5,7 @@ import time
 import pytest
 
 from support.played_workers import LIMIT, Clock, Cluster, results, started, task
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 
@@ -48,7 +48,7 @@ def test_a_local_worker_dies_of_its_first_task_and_of_no_other(clock: Clock) -> 
 def test_a_task_that_the_deadline_ended_is_not_blamed_for_its_workers_death(clock: Clock) -> None:
     cluster = Cluster("a")
     cluster.remote = False
-    pool = TaskPool(cluster)
+    pool = DaskPool(cluster)
     pool.submit(Task(tag=1, call=lambda: (started, (), TaskLimit(LIMIT, time.time() - 1))))
     cluster.kill("a")
     (end,) = pool.poll(0)
@@ -70,7 +70,7 @@ def test_a_minute_without_any_worker_is_a_loss(clock: Clock) -> None:
 
 def test_workers_that_come_back_within_the_minute_are_no_loss(clock: Clock) -> None:
     cluster = Cluster("a")
-    pool = TaskPool(cluster)
+    pool = DaskPool(cluster)
     for _ in range(4):
         cluster.workers = []
         pool.poll(0)

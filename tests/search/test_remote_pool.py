@@ -8,7 +8,7 @@ import pytest
 from distributed.client import FutureCancelledError
 
 from support.played_workers import LIMIT, Clock, Cluster, KilledWorker, results, started, task
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.pool import PoolLost
 
 
@@ -178,7 +178,7 @@ def test_a_cluster_that_is_lost_by_its_probe_is_lost_at_once() -> None:
 def test_a_value_that_is_being_fetched_is_no_reason_for_blame(clock: Clock, how: str) -> None:
     cluster = Cluster("a", "b")
     cluster.remote = False
-    pool = TaskPool(cluster)
+    pool = DaskPool(cluster)
     for number in (1, 2, 3, 4):
         pool.submit(task(number))
     fetched, running = cluster.sent["a"]
@@ -204,7 +204,7 @@ def test_a_client_that_has_closed_is_a_loss() -> None:
 
 def test_a_second_task_waits_in_a_line_only_where_tasks_are_short(clock: Clock) -> None:
     cluster = Cluster("a", "b")
-    pool = TaskPool(cluster)
+    pool = DaskPool(cluster)
     assert pool.free() == 4
     for number in range(2):
         pool.submit(task(number))

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchProgress
-from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine, SearchResult
+from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget, SearchProgress
+from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)

@@ -10,9 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
+from trainingjob_trainer.search.candidate import Evaluation
 from trainingjob_trainer.search.limits import TaskLimit, time_limit
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, evaluate
+from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.pipeline import build
 
 

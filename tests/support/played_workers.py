@@ -8,7 +8,7 @@ from typing import Any
 from distributed.client import ClosedClientError
 
 from trainingjob_trainer.search.cluster import call_packed, pack_call
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 
@@ -115,8 +115,8 @@ def task(number: int) -> Task:
     return Task(tag=number, call=lambda: (double, (number,), TaskLimit(LIMIT, time.time() + 5)))
 
 
-def started(cluster: Cluster, *numbers: int) -> TaskPool:
-    pool = TaskPool(cluster)
+def started(cluster: Cluster, *numbers: int) -> DaskPool:
+    pool = DaskPool(cluster)
     for number in numbers:
         pool.submit(task(number))
     return pool

@@ -15,12 +15,12 @@ from trainingjob_trainer.events import BaselineReady, Channel
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.outcomes import Rung
 from trainingjob_trainer.search.budget import RunClock
-from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.final_fit import FittingFailed, fit_all, fit_holdout, run_tasks, to_fitted
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.final_fit import FittingFailed, to_fitted
 from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.pool import Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, evaluate
+from trainingjob_trainer.search.tasks import evaluate, fit_all, fit_holdout
 from trainingjob_trainer.search_space.pipeline import describe, fingerprint, summarize
 
 __all__ = ["BASELINE_NUMBER", "MAX_ITER", "BaselineFitter", "baseline_pipeline", "dummy_pipeline"]
@@ -146,23 +146,15 @@ class BaselineFitter:
         return Rung(candidate=candidate, fitted=fitted)
 
     def _candidate(self, pipeline: dict[str, Any], key: str, origin: str, end: Any) -> Candidate:
-        evaluation = end.value if isinstance(end.value, Evaluation) else Evaluation(outcome=None)
-        scores = evaluation.fold_scores
-        good = evaluation.outcome is Outcome.OK
-        return Candidate(
+        found = isinstance(end.value, Evaluation)
+        evaluation = end.value if found else Evaluation(outcome=None, error=end.error)
+        return Candidate.of(
+            evaluation,
             number=BASELINE_NUMBER,
             key=key,
             origin=origin,
             generation=0,
             pipeline=pipeline,
             outcome=evaluation.outcome or Outcome.INVALID,
-            score=sum(scores) / len(scores) if good and scores else None,
-            fold_scores=scores,
-            train_rows=evaluation.train_rows,
-            test_rows=evaluation.test_rows,
-            fit_seconds=round(evaluation.fit_seconds, 4),
-            score_seconds=round(evaluation.score_seconds, 4),
-            complexity=evaluation.complexity,
-            error=evaluation.error or end.error,
-            elapsed_seconds=round(self._clock.elapsed, 3),
+            elapsed_seconds=self._clock.elapsed,
         )

@@ -9,7 +9,7 @@ from trainingjob_trainer.dask_cluster.joining import Joining
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.events import BackendReady, Channel, WaitingForCluster
 from trainingjob_trainer.search.budget import RunClock
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef
 
@@ -84,7 +84,7 @@ class ClusterSearch:
                 remote.settings(self._tick)
                 remote.ship(ref, self._tick)
                 remote.check()
-                pool: Pool = TaskPool(remote)
+                pool: Pool = DaskPool(remote)
             except _Stopped:
                 pool = home
             except PoolLost as lost:

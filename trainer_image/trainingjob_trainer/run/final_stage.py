@@ -9,11 +9,16 @@ from scipy import stats
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.run.outcomes import Rung, Searched, Trained
-from trainingjob_trainer.search.budget import FinalFits, FitEstimate, RunClock, overrun_allowance
-from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.final_fit import (
+from trainingjob_trainer.run.outcomes import Rung, Trained
+from trainingjob_trainer.search.budget import (
+    FinalFits,
     FinalistPlan,
+    FitEstimate,
+    RunClock,
+    overrun_allowance,
+)
+from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.final_fit import (
     Fitted,
     FittingFailed,
     NotFitted,
@@ -107,11 +112,11 @@ class FinalStage:
             budget_seconds=self.clock.budget_seconds,
         )
 
-    def reserve(self, searched: Searched) -> float:
+    def reserve(self, searched: SearchResult) -> float:
         """Return the seconds that fitting the best of a search takes; 0 if it has none."""
         return self._fits.reserve(searched.ranked[0].fold_seconds) if searched.ranked else 0.0
 
-    def finalists(self, searched: Searched) -> tuple[Candidate, ...]:
+    def finalists(self, searched: SearchResult) -> tuple[Candidate, ...]:
         """Return the baseline and the best with their scores on all rows; none if there is no time."""
         plan = self.plan
         if plan is None or self.should_stop() or not searched.ranked:
@@ -130,7 +135,7 @@ class FinalStage:
             )
         return tuple(found)
 
-    def fit(self, searched: Searched, finalists: tuple[Candidate, ...]) -> Final:
+    def fit(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Final:
         """Fit the best candidate that beats the baseline; the baseline ships if none does.
 
         Raises

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from trainingjob_api import Fallback, ModelSource
-from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.candidate import Candidate, SearchResult
 from trainingjob_trainer.search.final_fit import Fitted, NotFitted
 from trainingjob_trainer.search.interval import Interval
 
-__all__ = ["NOTHING_SEARCHED", "Rung", "Searched", "Trained"]
+__all__ = ["NOTHING_SEARCHED", "Rung", "Trained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,28 +16,6 @@ class Rung:
 
     candidate: Candidate
     fitted: Fitted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """What the search found.
-
-    Parameters
-    ----------
-    candidates
-        All finished evaluations.
-    ranked
-        Those with a score, best first.
-    stopped_by
-        What ended the search.
-    generations
-        Whole generations.
-    """
-
-    candidates: tuple[Candidate, ...]
-    ranked: tuple[Candidate, ...]
-    stopped_by: str
-    generations: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +46,7 @@ class Trained:
     best: Rung
     baseline: Rung
     source: ModelSource
-    searched: Searched
+    searched: SearchResult
     seconds: dict[str, float]
     fallbacks: tuple[Fallback, ...]
     finalists: tuple[Candidate, ...] = ()
@@ -76,4 +54,4 @@ class Trained:
     interval: Interval | None = None
 
 
-NOTHING_SEARCHED = Searched(candidates=(), ranked=(), stopped_by="disabled", generations=0)
+NOTHING_SEARCHED = SearchResult(stopped_by="disabled")

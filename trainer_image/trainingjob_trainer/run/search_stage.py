@@ -8,11 +8,10 @@ from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.events import Channel
 from trainingjob_trainer.run.final_stage import FinalStage
-from trainingjob_trainer.run.outcomes import Searched
 from trainingjob_trainer.run.search_events import Board
-from trainingjob_trainer.search.budget import RunClock
-from trainingjob_trainer.search.candidate import rank
-from trainingjob_trainer.search.engine import SearchBudget, SearchEngine
+from trainingjob_trainer.search.budget import RunClock, SearchBudget
+from trainingjob_trainer.search.candidate import SearchResult
+from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, PoolLost
@@ -67,7 +66,7 @@ def search(
     channel: Channel,
     should_stop: Callable[[], bool],
     instead: Callable[[PoolLost], Pool] | None,
-) -> Searched:
+) -> SearchResult:
     """Search until a limit is reached.
 
     Raises
@@ -124,12 +123,7 @@ def search(
     result = engine.run()
     board.tick(engine.progress(), last=True)
     board.show(result.candidates)
-    return Searched(
-        candidates=result.candidates,
-        ranked=tuple(rank(result.candidates)),
-        stopped_by=result.stopped_by,
-        generations=result.generations,
-    )
+    return result
 
 
 def _smallest_class(work: WorkData) -> int:

@@ -35,7 +35,7 @@ from trainingjob_trainer.run.trainer import Trainer
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.cluster import local_workers
-from trainingjob_trainer.search.dask_pool import TaskPool
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
 from trainingjob_trainer.search.pool import InlinePool, Pool
 from trainingjob_trainer.settings import TrainerSettings
@@ -262,7 +262,7 @@ class Session:
                 self._channel.send(
                     BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs)
                 )
-            yield TaskPool(source), lambda prepared: wants_names(self._run, prepared)
+            yield DaskPool(source), lambda prepared: wants_names(self._run, prepared)
 
     def _judged(self, prepared: Prepared, trained: Trained) -> Trained:
         """Return the training with the interval of its hold-out score; warn if that is far from the folds.

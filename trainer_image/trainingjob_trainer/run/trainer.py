@@ -17,14 +17,14 @@ from trainingjob_trainer.run.baseline import BASELINE_NUMBER, BaselineFitter
 from trainingjob_trainer.run.cluster_search import ClusterSearch, Instead, Joining
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import Final, FinalStage, on_the_same_rows, told_not_fitted
-from trainingjob_trainer.run.outcomes import NOTHING_SEARCHED, Rung, Searched, Trained
+from trainingjob_trainer.run.outcomes import NOTHING_SEARCHED, Rung, Trained
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
-from trainingjob_trainer.search.candidate import Candidate, rank
-from trainingjob_trainer.search.final_fit import FittingFailed, run_tasks
+from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.final_fit import FittingFailed
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.pool import Pool, run_tasks
 from trainingjob_trainer.search.store import (
     StoreRef,
     WorkData,
@@ -228,7 +228,7 @@ class Trainer:
         final: FinalStage,
         *,
         instead: Instead | None,
-    ) -> Searched:
+    ) -> SearchResult:
         self._stage(Stage.SEARCHING)
         if self._mode is Mode.FINISH:
             searched = _from_journal(journal)
@@ -261,7 +261,7 @@ class Trainer:
             return searched
 
     def _result(
-        self, made: Final, baseline: Rung, searched: Searched, finalists: tuple[Candidate, ...] = ()
+        self, made: Final, baseline: Rung, searched: SearchResult, finalists: tuple[Candidate, ...] = ()
     ) -> Trained:
         best, baseline = on_the_same_rows(made.best, baseline, finalists)
         return Trained(
@@ -303,9 +303,9 @@ class Trainer:
             self._seconds[name] = round(self._clock.elapsed - before, 3)
 
 
-def _from_journal(journal: Journal) -> Searched:
+def _from_journal(journal: Journal) -> SearchResult:
     """Return what earlier attempts evaluated, without searching any further."""
     found = sorted(journal.found_.values(), key=lambda c: c.number)
     if all(candidate.number == BASELINE_NUMBER for candidate in found):
         return replace(NOTHING_SEARCHED, stopped_by="restarted")
-    return Searched(candidates=tuple(found), ranked=tuple(rank(found)), stopped_by="restarted", generations=0)
+    return SearchResult(candidates=tuple(found), stopped_by="restarted")

@@ -1,14 +1,37 @@
-"""The run's clock, what the final fits take, and so when a search must end."""
+"""The run's clock, what the work at the end takes, and so when a search must end."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["FinalFits", "FitEstimate", "RunClock", "SearchProgress", "overrun_allowance"]
+from trainingjob_trainer.search.candidate import Candidate
 
+__all__ = [
+    "MOST_FINALISTS",
+    "FinalFits",
+    "FinalistPlan",
+    "FitEstimate",
+    "RunClock",
+    "SearchBudget",
+    "SearchProgress",
+    "overrun_allowance",
+]
+
+MOST_FINALISTS = 3
+"""Pipelines that are scored on all rows, beside the baseline."""
 _ALLOWANCE_SHARE = 0.05
 _ALLOWANCE_SECONDS = 5.0
+_GROWTH = 1.3
+_LEAST_GROWTH = 0.4
+_SAFETY = 1.5
+_MEASURED_SAFETY = 1.2
+_OVERHEAD_SECONDS = 1.5
+_MAX_SHARE = 0.4
+_FEWEST_FINALIST_FOLDS = 2
+_FINALISTS_SHARE = 0.25
+_FINALISTS_SAFETY = 1.5
 
 
 def overrun_allowance(budget_seconds: float) -> float:
@@ -20,7 +43,7 @@ class RunClock:
     """Seconds of the budget that are used and left.
 
     The clock stands until `start` is called, so that imports, downloads and the start of workers are
-    not charged to the search. What earlier attempts used is given as `used_before`.
+    not charged to the search.
 
     Parameters
     ----------
@@ -60,7 +83,7 @@ class RunClock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the clock stand while the run waits for something that is not its own work."""
+        """Pause the clock while the run waits for something that is not its own work."""
         self._paused_since = self._now()
         try:
             yield
@@ -89,17 +112,23 @@ class RunClock:
         return max(0.0, self.budget_seconds - self.elapsed)
 
 
-_GROWTH = 1.3
-_LEAST_GROWTH = 0.4
-_SAFETY = 1.5
-_MEASURED_SAFETY = 1.2
-_OVERHEAD_SECONDS = 1.5
-_MAX_SHARE = 0.4
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchBudget:
+    """Limits of a search: evaluations per generation, generations, and seconds of one evaluation."""
+
+    generations: int
+    population_size: int
+    per_run_limit_seconds: float
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations in all."""
+        return self.generations * self.population_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchProgress:
-    """A count of what has been evaluated.
+    """How far a search has come.
 
     Parameters
     ----------
@@ -130,7 +159,7 @@ class FitEstimate:
     ----------
     encode_seconds
         Seconds that the baseline's fit on all rows took, from the raw table to the dumped model: the encoder
-        has most of them.
+        takes most of them.
     all_rows, fold_rows
         Rows of the table and training rows of a fold.
     """
@@ -148,7 +177,7 @@ class FitEstimate:
         """Return the expected seconds of a full fit for a pipeline that took `fold_seconds` on a fold.
 
         Time is taken to grow with the number of rows to the power of 1.3: between the linear growth of trees
-        and linear models and the quadratic one of kernel methods.
+        and linear models and the quadratic growth of kernel methods.
         """
         return self.encode_seconds + fold_seconds * float(self.ratio**_GROWTH)
 
@@ -163,7 +192,7 @@ class FitEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalFits:
-    """What it takes to fit the model that ships: on all rows, and without the hold-out rows.
+    """What the final fits take: the model that ships, on all rows, and its twin without the hold-out rows.
 
     Parameters
     ----------
@@ -185,7 +214,7 @@ class FinalFits:
         return 1 if self.workers > 1 else 2
 
     def least(self, fold_seconds: float) -> float:
-        """Return the seconds below which both fits are hardly to be had."""
+        """Return the seconds that both fits need at the very least."""
         return self.rounds * self.estimate.least_seconds(fold_seconds)
 
     def expected(self, fold_seconds: float) -> float:
@@ -193,9 +222,9 @@ class FinalFits:
         return self.rounds * self.estimate.seconds(fold_seconds)
 
     def reserve(self, fold_seconds: float) -> float:
-        """Return the seconds to keep: a fifth more than was measured, and half more than is expected beyond.
+        """Return the seconds to keep: 1.2 times what was measured, and 1.5 times what is expected beyond.
 
-        That is at most 40 % of the budget, since the growth is a guess, but never less than both fits take.
+        That is at most 40 % of the budget, since the growth is a guess, but never less than both fits need.
         """
         measured, expected = self.expected(0.0), self.expected(fold_seconds)
         kept = _MEASURED_SAFETY * measured + _SAFETY * (expected - measured)
@@ -207,3 +236,56 @@ class FinalFits:
         free = remaining_seconds - self.least(0.0) - _OVERHEAD_SECONDS
         growth = float(self.estimate.ratio**_LEAST_GROWTH)
         return max(0.0, free) * folds / (folds + self.rounds * growth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalistPlan:
+    """What scoring on all rows takes, and how many finalists that allows.
+
+    Parameters
+    ----------
+    baseline
+        Is scored too, since finalists are compared with it.
+    encode_seconds
+        Of the encoder on all rows of the table.
+    ratio
+        How many times more training rows a whole fold has.
+    folds, workers
+        Folds, and how many of them are scored at the same time.
+    budget_seconds
+        The whole budget; at most a quarter of it goes into this.
+    """
+
+    baseline: Candidate
+    encode_seconds: float
+    ratio: float
+    folds: int
+    workers: int
+    budget_seconds: float
+
+    def seconds(self, finalists: Sequence[Candidate], folds: int) -> float:
+        """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
+        if not finalists:
+            return 0.0
+        fits = sum(one.fold_seconds * self.ratio for one in (self.baseline, *finalists))
+        rounds = math.ceil(folds / max(self.workers, 1))
+        return _FINALISTS_SAFETY * rounds * (self.encode_seconds + fits)
+
+    def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> tuple[list[Candidate], int]:
+        """Return as many of the best, and as many folds, as fit into `seconds` and the share of the budget.
+
+        Two finalists on two folds are better than one on all: with one there is nothing to choose.
+        """
+        best = list({one.key: one for one in reversed(ranked) if one.key != self.baseline.key}.values())
+        best = best[: -MOST_FINALISTS - 1 : -1]
+        limit = min(seconds, _FINALISTS_SHARE * self.budget_seconds)
+        folds = range(self.folds, min(_FEWEST_FINALIST_FOLDS, self.folds) - 1, -1)
+        sizes = [(size, k) for k in folds for size in range(len(best), 1, -1)] + [(1, k) for k in folds]
+        for size, k in sizes:
+            if best and self.seconds(best[:size], k) <= limit:
+                return best[:size], k
+        return [], 0
+
+    def reserve(self, ranked: Sequence[Candidate]) -> float:
+        """Return the seconds to keep while the search continues."""
+        return self.seconds(*self.choose(ranked))

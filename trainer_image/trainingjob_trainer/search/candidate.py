@@ -1,18 +1,18 @@
-"""What is known of one evaluated pipeline."""
+"""What is known of an evaluated pipeline, and what a search found."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-__all__ = ["Candidate", "Outcome", "rank"]
+__all__ = ["Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
 
 T = TypeVar("T")
 
-_MOST = 10**9
-_MOST_CHARS = 1000
+_MAX_NUMBER = 10**9
+_MAX_CHARS = 1000
 
 
 class Outcome(StrEnum):
@@ -28,8 +28,38 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One evaluated pipeline.
+class Evaluation:
+    """How a pipeline did on the folds, as a worker reports it.
+
+    Parameters
+    ----------
+    outcome
+        None if the end of the run cut the evaluation short, which says nothing about the pipeline.
+    fold_scores
+        One score per fold, as far as the evaluation came; in the metric's own unit, greater is better.
+    train_rows, test_rows
+        Most rows that a fold learned from and was scored on; None if unknown.
+    fit_seconds, score_seconds
+        Mean seconds of one fit, and of scoring it.
+    complexity
+        Size of the first fold's fitted pipeline without the encoder, pickled, in KiB; None if unknown.
+    error
+        The cause in one line where the outcome is not ok.
+    """
+
+    outcome: Outcome | None
+    fold_scores: tuple[float, ...] = ()
+    train_rows: int | None = None
+    test_rows: int | None = None
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+    complexity: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Evaluation):
+    """A pipeline with its evaluation.
 
     Parameters
     ----------
@@ -44,19 +74,9 @@ class Candidate:
     pipeline
         The plain scikit-learn pipeline as data; it takes the encoded matrix.
     outcome
-        How the evaluation ended.
+        As in `Evaluation`, and never None.
     score
-        Mean of `fold_scores`, in the metric's own unit, greater is better; None unless `outcome` is ok.
-    fold_scores
-        One score a fold.
-    train_rows, test_rows
-        Most rows that a fold learned from and was scored on; None if unknown.
-    fit_seconds, score_seconds
-        Mean seconds of one fit, and of scoring it.
-    complexity
-        Size of the fitted pipeline without the shared encoder, pickled, in KiB; None if unknown.
-    error
-        The cause in one line where the outcome is not ok.
+        Mean of `fold_scores`; None unless `outcome` is ok.
     elapsed_seconds
         The run's clock when the evaluation finished.
     """
@@ -68,14 +88,24 @@ class Candidate:
     pipeline: dict[str, Any]
     outcome: Outcome
     score: float | None = None
-    fold_scores: tuple[float, ...] = ()
-    train_rows: int | None = None
-    test_rows: int | None = None
-    fit_seconds: float = 0.0
-    score_seconds: float = 0.0
-    complexity: float | None = None
-    error: str | None = None
     elapsed_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, *, outcome: Outcome, elapsed_seconds: float, **about: Any) -> Self:
+        """Return what an evaluation says of a pipeline; `about` holds the fields before `outcome`."""
+        measured = {field.name: getattr(evaluation, field.name) for field in fields(Evaluation)}
+        scores = evaluation.fold_scores
+        measured |= {
+            "outcome": outcome,
+            "fit_seconds": round(evaluation.fit_seconds, 4),
+            "score_seconds": round(evaluation.score_seconds, 4),
+        }
+        return cls(
+            **measured,
+            **about,
+            score=sum(scores) / len(scores) if outcome is Outcome.OK and scores else None,
+            elapsed_seconds=round(elapsed_seconds, 3),
+        )
 
     @property
     def fold_seconds(self) -> float:
@@ -84,62 +114,66 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
-        return {
-            "number": self.number,
-            "key": self.key,
-            "origin": self.origin,
-            "generation": self.generation,
-            "pipeline": self.pipeline,
-            "outcome": self.outcome.value,
-            "score": self.score,
-            "foldScores": list(self.fold_scores),
-            "trainRows": self.train_rows,
-            "testRows": self.test_rows,
-            "fitSeconds": self.fit_seconds,
-            "scoreSeconds": self.score_seconds,
-            "complexity": self.complexity,
-            "error": self.error,
-            "elapsedSeconds": self.elapsed_seconds,
-        }
+        values = {_camel(field.name): getattr(self, field.name) for field in fields(self)}
+        return values | {"outcome": self.outcome.value, "foldScores": list(self.fold_scores)}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Read back what `to_json` wrote.
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
 
         Raises
         ------
         KeyError, ValueError, TypeError
             If `data` is something else, or holds numbers that no evaluation gives.
         """
-        error = data["error"]
-        candidate = cls(
-            number=_whole(data["number"], least=-1),
-            key=_text(data["key"]),
-            origin=_text(data["origin"]),
-            generation=_whole(data["generation"]),
-            pipeline=dict(data["pipeline"]),
-            outcome=Outcome(data["outcome"]),
-            score=_maybe(_finite, data["score"]),
-            fold_scores=tuple(_finite(score) for score in data["foldScores"]),
-            train_rows=_maybe(_whole, data.get("trainRows")),
-            test_rows=_maybe(_whole, data.get("testRows")),
-            fit_seconds=_finite(data["fitSeconds"], least=0.0),
-            score_seconds=_finite(data.get("scoreSeconds", 0.0), least=0.0),
-            complexity=_maybe(partial(_finite, least=0.0), data["complexity"]),
-            error=_maybe(_text, error),
-            elapsed_seconds=_finite(data["elapsedSeconds"], least=0.0),
-        )
+        candidate = cls(**{name: read(data[_camel(name)]) for name, read in _READERS.items()})
         scores, score = candidate.fold_scores, candidate.score
         if candidate.outcome is Outcome.OK and (
             score is None or not scores or not math.isclose(score, sum(scores) / len(scores), rel_tol=1e-9)
         ):
-            raise ValueError("the score is not the mean of the folds")
+            raise ValueError("the score is not the mean of the fold scores")
         return candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    candidates
+        Every finished evaluation: first those committed, in their order, then those that finished behind one
+        that did not.
+    stopped_by
+        ``generations``, ``time``, ``exhausted`` or ``signal``; what stands in for a search has its own word.
+    generations
+        Whole generations that were committed.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    stopped_by: str
+    generations: int = 0
+
+    @property
+    def ranked(self) -> list[Candidate]:
+        """The candidates that have a score, best first."""
+        return rank(self.candidates)
+
+
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates that have a score, best first; the earlier one of equals comes first."""
+    scored = [c for c in candidates if c.outcome is Outcome.OK and c.score is not None]
+    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
 
 
 def _finite(value: Any, *, least: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("a number is wanted")
+        raise TypeError("expected a number")
     number = float(value)
     if not (math.isfinite(number) and number >= least):
         raise ValueError("the number is out of range")
@@ -147,22 +181,37 @@ def _finite(value: Any, *, least: float = -math.inf) -> float:
 
 
 def _whole(value: Any, *, least: int = 0) -> int:
-    if type(value) is not int or not least <= value <= _MOST:
+    if type(value) is not int or not least <= value <= _MAX_NUMBER:
         raise ValueError("the whole number is out of range")
     return value
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_CHARS:
-        raise ValueError("a short text is wanted")
+    if not isinstance(value, str) or len(value) > _MAX_CHARS:
+        raise ValueError("expected a short text")
     return value
 
 
-def _maybe(read: Callable[[Any], T], value: Any) -> T | None:
-    return None if value is None else read(value)
+def _optional(read: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    return lambda value: None if value is None else read(value)
 
 
-def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that have a score, best first; the earlier one of equals comes first."""
-    scored = [c for c in candidates if c.outcome is Outcome.OK and c.score is not None]
-    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))
+_not_negative = partial(_finite, least=0.0)
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "number": partial(_whole, least=-1),
+    "key": _text,
+    "origin": _text,
+    "generation": _whole,
+    "pipeline": dict,
+    "outcome": Outcome,
+    "score": _optional(_finite),
+    "fold_scores": lambda value: tuple(_finite(score) for score in value),
+    "train_rows": _optional(_whole),
+    "test_rows": _optional(_whole),
+    "fit_seconds": _not_negative,
+    "score_seconds": _not_negative,
+    "complexity": _optional(_not_negative),
+    "error": _optional(_text),
+    "elapsed_seconds": _not_negative,
+}
+"""How each field of a candidate is read from a journal, which may come from a bucket."""

@@ -1,8 +1,8 @@
-"""Tasks on workers, two a worker: one that runs and one that waits, so that no worker is ever idle.
+"""Tasks on Dask workers, two per worker: one runs and one waits, so that no worker is ever idle.
 
 Each task is bound to one worker. A single-threaded worker runs its tasks in the order of submission, so when
-it dies the first unfinished one is the one that killed it; those behind it are healthy and are submitted
-again. Stock schedulers blame them all.
+it dies the first unfinished task is the one that killed it; those behind it are healthy and are submitted
+again. Dask's scheduler would blame them all.
 """
 
 import itertools
@@ -12,23 +12,23 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
-from distributed import Future
+from distributed import Client, Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
 from trainingjob_api import Reason
 from trainingjob_trainer.search.cluster import call_packed, pack_call
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import Answer, Completion, Line, PoolLost, Task, WorkerSource, answer_of
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task
 
-__all__ = ["TaskPool"]
+__all__ = ["DaskPool", "WorkerSource"]
 
 DEPTH = 2
-"""Most tasks a worker: one runs, one waits."""
+"""Most tasks per worker: one runs, one waits."""
 _SHORT_SECONDS = 0.25
 _LOOK_BACK = 25
 _MAX_INNOCENT_DEATHS = 3
@@ -36,24 +36,79 @@ _BACKSTOP_SECONDS = 10.0
 _VANISHED_SECONDS = 5.0
 _GONE_SECONDS = 60.0
 _SETTLE_SECONDS = 2.5
+_ANSWER_SECONDS = 10.0
+_FETCH_SECONDS = 5.0
 _DROPPED = object()
 
 
-class TaskPool:
-    """Submits tasks to workers and collects what comes of them.
+class WorkerSource(Protocol):
+    """What the pool needs of a cluster."""
 
-    Parameters
-    ----------
-    source
-        The cluster.
+    @property
+    def client(self) -> Client:
+        """A connected client."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers have clocks of their own and may go for reasons of their own."""
+
+    def live(self) -> Mapping[str, str]:
+        """Return the workers that take tasks now: address, and what no other process has had there."""
+
+    def leaving(self) -> Collection[str]:
+        """Return the addresses of the workers that finish what they do and take no more."""
+
+    def check(self) -> None:
+        """Raise `PoolLost` if the cluster is lost."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """The tasks of one worker, in order; the first one is running.
+
+    A port is soon given to another process, so an address alone does not say which worker it is.
     """
+
+    tasks: deque[Task] = field(default_factory=deque)
+    worker: str | None = None
+    head_since: float = 0.0
+    missing_since: float | None = None
+    drained: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """Value or error of a future that is done; `vanished` if its worker died before the value was fetched."""
+
+    value: Any = None
+    error: BaseException | None = None
+    vanished: bool = False
+
+
+def _answer_of(future: Future) -> _Answer:
+    """Ask a future that is done; takes seconds where scheduler or worker have just gone."""
+    if future.status == "finished":
+        try:
+            return _Answer(value=future.result(timeout=_FETCH_SECONDS))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the value did not come
+            return _Answer(error=error, vanished=True)
+    try:
+        told = future.exception(timeout=_ANSWER_SECONDS)
+    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
+        return _Answer(error=failure)
+    lost = FutureCancelledError(future.key, "lost")
+    return _Answer(error=told if isinstance(told, BaseException) else lost)
+
+
+class DaskPool:
+    """Submits tasks to the workers of a cluster and collects their results."""
 
     def __init__(self, source: WorkerSource) -> None:
         self._source = source
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, _Line] = {}
         self._waiting: deque[Task] = deque()
         self._gone: dict[str, str] = {}
-        self._done: queue.SimpleQueue[tuple[str, Task, Future, Answer]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[str, Task, Future, _Answer]] = queue.SimpleQueue()
         self._empty_since: float | None = None
         self._lost: PoolLost | None = None
         self._took: deque[float] = deque(maxlen=_LOOK_BACK)
@@ -133,8 +188,8 @@ class TaskPool:
             for task in line.tasks:
                 task.tag = _DROPPED
 
-    def _line(self, address: str) -> Line:
-        return self._lines.setdefault(address, Line())
+    def _line(self, address: str) -> _Line:
+        return self._lines.setdefault(address, _Line())
 
     def _place(self) -> None:
         now, live = time.monotonic(), self._takers()
@@ -145,7 +200,7 @@ class TaskPool:
                 return
             self._waiting.remove(task)
             if line.worker != live[address]:
-                line = self._lines[address] = Line(worker=live[address])
+                line = self._lines[address] = _Line(worker=live[address])
             self._send(task, address, line)
 
     def _depth(self) -> int:
@@ -173,7 +228,7 @@ class TaskPool:
         line = self._lines.get(address)
         return line is not None and bool(line.tasks) and live.get(address, line.worker) != line.worker
 
-    def _send(self, task: Task, address: str, line: Line) -> None:
+    def _send(self, task: Task, address: str, line: _Line) -> None:
         function, arguments, limit = task.call()
         if self._source.remote:
             limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
@@ -196,7 +251,7 @@ class TaskPool:
         )
         task.future = future
         # Callbacks have a thread of their own, so that a value which does not come holds up no other thing.
-        future.add_done_callback(lambda done: self._done.put((address, task, done, answer_of(done))))
+        future.add_done_callback(lambda done: self._done.put((address, task, done, _answer_of(done))))
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
         try:
@@ -207,7 +262,7 @@ class TaskPool:
                 "the connection to the Dask scheduler was closed",
             ) from error
 
-    def _settle(self, address: str, task: Task, answer: Answer) -> list[Completion]:
+    def _settle(self, address: str, task: Task, answer: _Answer) -> list[Completion]:
         line, error = self._line(address), answer.error
         if answer.vanished:
             if task in line.tasks:
@@ -222,7 +277,7 @@ class TaskPool:
             return self._bury(address, "the worker died")
         return [self._end(line, task, error=describe_error(error))]
 
-    def _end(self, line: Line, task: Task, **outcome: Any) -> Completion:
+    def _end(self, line: _Line, task: Task, **outcome: Any) -> Completion:
         seconds = time.monotonic() - line.head_since
         self._took.append(seconds)
         if task in line.tasks:

@@ -3,105 +3,32 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from trainingjob_trainer.search.budget import FinalFits, FitEstimate, RunClock, SearchProgress
-from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
+from trainingjob_trainer.search.budget import (
+    MOST_FINALISTS,
+    FinalFits,
+    FinalistPlan,
+    FitEstimate,
+    RunClock,
+    SearchBudget,
+    SearchProgress,
+)
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome, SearchResult, rank
 from trainingjob_trainer.search.evolution import Evolution, Proposal
-from trainingjob_trainer.search.final_fit import MOST_FINALISTS, FinalistPlan
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
 from trainingjob_trainer.search.pool import Completion, Pool, PoolLost, Task
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import Evaluation, evaluate
+from trainingjob_trainer.search.tasks import evaluate
 
-__all__ = ["SearchBudget", "SearchEngine", "SearchResult", "to_candidate"]
+__all__ = ["SearchEngine"]
 
 _POLL_SECONDS = 0.25
 _MOST_CUTS = 3
 """A pipeline that the run's clock cut off as often counts as too slow."""
 _WORTH_CUTTING_SECONDS = 5.0
 """Below these an evaluation that is too slow to be of use is ended by the end of the search."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchBudget:
-    """Limits of a search.
-
-    Parameters
-    ----------
-    generations
-        Generations of `population_size` evaluations each.
-    population_size
-        Evaluations a generation.
-    per_run_limit_seconds
-        Limit of one evaluation.
-    """
-
-    generations: int
-    population_size: int
-    per_run_limit_seconds: float
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations in all."""
-        return self.generations * self.population_size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchResult:
-    """What a search found.
-
-    Parameters
-    ----------
-    candidates
-        Every finished evaluation: first those committed, in their order, then those that finished behind one
-        that did not.
-    stopped_by
-        ``generations``, ``time``, ``exhausted`` or ``signal``.
-    generations
-        Whole generations that were committed.
-    """
-
-    candidates: tuple[Candidate, ...]
-    stopped_by: str
-    generations: int
-
-
-def to_candidate(
-    proposal: Proposal, completion: Completion, *, generation: int, elapsed_seconds: float
-) -> Candidate | None:
-    """Return what a finished task says of a proposal, or None if the run's end cut it short."""
-    value = completion.value
-    if completion.cut_off:
-        return None
-    if isinstance(value, Evaluation):
-        if value.outcome is None:
-            return None
-        evaluation, outcome = value, value.outcome
-    else:
-        evaluation = Evaluation(outcome=None, error=completion.error)
-        outcome = Outcome.INVALID
-        if completion.killed:
-            outcome = Outcome.TIMEOUT if completion.timed_out else Outcome.KILLED
-    scores = evaluation.fold_scores
-    return Candidate(
-        number=proposal.number,
-        key=proposal.key,
-        origin=proposal.origin,
-        generation=generation,
-        pipeline=proposal.pipeline,
-        outcome=outcome,
-        score=sum(scores) / len(scores) if outcome is Outcome.OK and scores else None,
-        fold_scores=scores,
-        train_rows=evaluation.train_rows,
-        test_rows=evaluation.test_rows,
-        fit_seconds=round(evaluation.fit_seconds, 4),
-        score_seconds=round(evaluation.score_seconds, 4),
-        complexity=evaluation.complexity,
-        error=evaluation.error,
-        elapsed_seconds=round(elapsed_seconds, 3),
-    )
 
 
 class SearchEngine:
@@ -342,25 +269,26 @@ class SearchEngine:
         proposal = self._proposals[completion.tag]
         if proposal.number in self._finished:
             return
-        candidate = self._candidate(proposal, completion)
-        if candidate is None:
+        evaluation = _evaluation(completion)
+        if evaluation.outcome is None:
             self._cuts[proposal.number] += 1
             if self._cuts[proposal.number] < _MOST_CUTS:
                 self._cut_off.append(proposal)
                 return
-            late = Evaluation(outcome=Outcome.TIMEOUT, error="cut off by the run's clock again and again")
-            candidate = self._candidate(proposal, Completion(tag=completion.tag, value=late))
-        if candidate is not None:
-            self._journal.append(candidate)
-            self._record(candidate, known=False)
-
-    def _candidate(self, proposal: Proposal, completion: Completion) -> Candidate | None:
-        return to_candidate(
-            proposal,
-            completion,
+            error = "cut off by the run's clock again and again"
+            evaluation = Evaluation(outcome=Outcome.TIMEOUT, error=error)
+        candidate = Candidate.of(
+            evaluation,
+            number=proposal.number,
+            key=proposal.key,
+            origin=proposal.origin,
             generation=self._generation(proposal),
+            pipeline=proposal.pipeline,
+            outcome=evaluation.outcome or Outcome.TIMEOUT,
             elapsed_seconds=self._clock.elapsed,
         )
+        self._journal.append(candidate)
+        self._record(candidate, known=False)
 
     def _note(self, candidate: Candidate) -> None:
         """Remember a candidate if it is among the best, and if it is the best that can be fitted in time."""
@@ -381,6 +309,18 @@ class SearchEngine:
         while (due := self._finished.get(self._evolution.committed)) is not None:
             self._evolution.commit(due)
         self._on_candidate(candidate, known)
+
+
+def _evaluation(completion: Completion) -> Evaluation:
+    """Return what a finished task says of its pipeline; no outcome if the end of the run cut it short."""
+    if isinstance(completion.value, Evaluation) and not completion.cut_off:
+        return completion.value
+    outcome: Outcome | None = Outcome.INVALID
+    if completion.cut_off:
+        outcome = None
+    elif completion.killed:
+        outcome = Outcome.TIMEOUT if completion.timed_out else Outcome.KILLED
+    return Evaluation(outcome=outcome, error=completion.error)
 
 
 def _better(candidate: Candidate, other: Candidate | None) -> bool:

@@ -19,9 +19,9 @@ __all__ = [
     "LimitExceeded",
     "TaskLimit",
     "describe_error",
-    "let_the_last_answer_go",
     "quiet",
     "time_limit",
+    "wait_for_last_answer",
 ]
 
 KILL_GRACE_SECONDS = 1.5
@@ -131,7 +131,7 @@ def describe_error(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {first}"[:_ERROR_CHARS]
 
 
-def let_the_last_answer_go() -> None:
+def wait_for_last_answer() -> None:
     """Give the worker's event loop a moment to send the previous task's result.
 
     A task that takes the interpreter's lock for good would hold that message back, and the task before it

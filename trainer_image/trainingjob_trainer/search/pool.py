@@ -1,68 +1,29 @@
-"""What the search needs of a place where tasks run, and the one that runs them in this process."""
+"""What the search needs of a place where tasks run, and the pool that runs them in this process."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
-
-from distributed import Client, Future
-from distributed.client import FutureCancelledError
 
 from trainingjob_api import Reason
 from trainingjob_trainer.search.limits import TaskLimit, describe_error
 
-__all__ = [
-    "Answer",
-    "Completion",
-    "InlinePool",
-    "Line",
-    "Pool",
-    "PoolLost",
-    "Task",
-    "WorkerSource",
-    "answer_of",
-]
+__all__ = ["Completion", "InlinePool", "Pool", "PoolLost", "Task", "run_tasks"]
 
-_ANSWER_SECONDS = 10.0
-_FETCH_SECONDS = 5.0
+_POLL_SECONDS = 0.25
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+BoundCall = tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]
 
 
 class PoolLost(Exception):  # noqa: N818 - the name says what happened
-    """The workers are gone for good.
-
-    Parameters
-    ----------
-    reason
-        As a fallback has it, such as ``SchedulerLost``.
-    message
-        In words.
-    """
+    """The workers are gone for good; `reason` is that of the fallback."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class WorkerSource(Protocol):
-    """What the pool needs of a cluster."""
-
-    @property
-    def client(self) -> Client:
-        """A connected client."""
-
-    @property
-    def remote(self) -> bool:
-        """Whether workers have clocks of their own and may go for reasons of their own."""
-
-    def live(self) -> Mapping[str, str]:
-        """Return the workers that take tasks now: address, and what no other process has had there."""
-
-    def leaving(self) -> Collection[str]:
-        """Return the addresses of the workers that finish what they do and take no more."""
-
-    def check(self) -> None:
-        """Raise `PoolLost` if the cluster is lost."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,17 +35,17 @@ class Task:
     tag
         What the caller knows it by.
     call
-        Makes the function, its arguments and its limit in seconds, at the time of submission.
+        Returns the function, its arguments and its limit, at the time of submission.
     """
 
     tag: Any
-    call: Callable[[], tuple[Callable[..., Any], tuple[Any, ...], TaskLimit]]
+    call: Callable[[], BoundCall]
     deaths: int = 0
     suspected: bool = False
     not_before: float = 0.0
     limit_seconds: float = 0.0
     deadline: float = math.inf
-    future: Future | None = None
+    future: Any = None
 
     @property
     def done(self) -> bool:
@@ -123,54 +84,6 @@ class Completion:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class Line:
-    """The tasks of one worker, in order; the first one is running.
-
-    A port is soon given to another process, so an address alone does not say which worker it is.
-    """
-
-    tasks: deque[Task] = field(default_factory=deque)
-    worker: str | None = None
-    head_since: float = 0.0
-    missing_since: float | None = None
-    drained: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a future that is done has to say.
-
-    Parameters
-    ----------
-    value
-        What the function returned.
-    error
-        Why there is none.
-    vanished
-        Whether the value was there and is lost: its worker died before it was fetched.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    vanished: bool = False
-
-
-def answer_of(future: Future) -> Answer:
-    """Ask a future that is done; takes seconds where scheduler or worker have just gone."""
-    if future.status == "finished":
-        try:
-            return Answer(value=future.result(timeout=_FETCH_SECONDS))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the value did not come
-            return Answer(error=error, vanished=True)
-    try:
-        told = future.exception(timeout=_ANSWER_SECONDS)
-    except Exception as failure:  # noqa: BLE001 - cancelled futures raise instead of returning
-        return Answer(error=failure)
-    lost = FutureCancelledError(future.key, "lost")
-    return Answer(error=told if isinstance(told, BaseException) else lost)
-
-
 class Pool(Protocol):
     """Where tasks run."""
 
@@ -185,21 +98,16 @@ class Pool(Protocol):
         """Take a task."""
 
     def poll(self, timeout: float) -> list[Completion]:
-        """Return what has ended."""
+        """Return what has ended, waiting at most `timeout` seconds for the first."""
 
     def drop(self) -> None:
         """Forget every task."""
 
 
 class InlinePool:
-    """Runs each task when it is submitted.
+    """Runs each task in this process when it is submitted, and calls `beat` before and after.
 
-    A task that outlives its limit takes this process with it; the parent then steps down the ladder.
-
-    Parameters
-    ----------
-    beat
-        Called around each task.
+    A task that outlives its limit takes this process with it; the parent then continues with a simpler model.
     """
 
     workers = 1
@@ -231,3 +139,39 @@ class InlinePool:
     def drop(self) -> None:
         """Forget what has been run."""
         self._done = []
+
+
+def run_tasks(
+    pool: Pool, calls: Mapping[str, Call], *, seconds: float, tick: Callable[[], None]
+) -> dict[str, Completion]:
+    """Run functions on the pool at the same time, and give up those that are not done after `seconds`.
+
+    Parameters
+    ----------
+    calls
+        Functions and their arguments by a name; the last argument, a `TaskLimit`, is added.
+    tick
+        Called several times a second.
+
+    Returns
+    -------
+    dict of str to Completion
+        Of all calls; those that were given up have an error.
+    """
+    end = time.monotonic() + seconds
+    limit = TaskLimit(seconds, time.time() + seconds)
+    for name, (function, arguments) in calls.items():
+        pool.submit(Task(tag=name, call=partial(_bound, function, arguments, limit)))
+    done: dict[str, Completion] = {}
+    while len(done) < len(calls) and time.monotonic() < end:
+        for completion in pool.poll(_POLL_SECONDS):
+            done[completion.tag] = completion
+        tick()
+    if len(done) < len(calls):
+        pool.drop()
+    error = f"was given up after {seconds:.1f} s"
+    return done | {name: Completion(tag=name, error=error) for name in calls if name not in done}
+
+
+def _bound(function: Callable[..., Any], arguments: tuple[Any, ...], limit: TaskLimit) -> BoundCall:
+    return function, arguments, limit

@@ -1,12 +1,17 @@
-"""What runs on a worker: encode a fold, evaluate a pipeline on each, fit a whole pipeline."""
+"""What runs on a worker: encode a fold, evaluate a pipeline, score it on a whole fold, fit it on all rows.
 
+A task is a plain function of small arguments, returns small values and is bounded by `time_limit`. Its last
+argument is its `TaskLimit`.
+"""
+
+import contextlib
 import gzip
 import io
 import json
 import pickle
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,73 +22,50 @@ from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 
-from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.candidate import Evaluation, Outcome
 from trainingjob_trainer.search.interval import Recorder
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,
     LimitExceeded,
     TaskLimit,
     describe_error,
-    let_the_last_answer_go,
     quiet,
     time_limit,
+    wait_for_last_answer,
 )
-from trainingjob_trainer.search.store import StoreRef, fold_paths, fold_rows, load_frame, load_work
+from trainingjob_trainer.search.store import (
+    StoreRef,
+    fold_paths,
+    fold_rows,
+    load_frame,
+    load_whole_folds,
+    load_work,
+)
 from trainingjob_trainer.search_space.pipeline import build
 
 __all__ = [
-    "Builder",
-    "Evaluation",
     "FitResult",
     "HoldoutResult",
+    "WholeScore",
     "dump_model",
     "encode_fold",
-    "encode_rows",
     "encode_within",
     "evaluate",
+    "fit_all",
     "fit_full",
+    "fit_holdout",
     "full_pipeline",
     "pickled_kib",
+    "score_whole_fold",
 ]
 
-_COMPLEXITY_CAP = 1 << 32
+_MAX_BYTES = 1 << 32
 # Protocol 5 is read by every Python that the project supports.
 _PICKLE_PROTOCOL = 5
 # Forests shrink to a third at the first level; higher ones cost seconds for little.
 _GZIP_LEVEL = 1
 _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What came of evaluating one pipeline.
-
-    Parameters
-    ----------
-    outcome
-        Ok, invalid or timeout; None if the run's own end cut the evaluation short, which says nothing
-        about the pipeline.
-    fold_scores
-        A score a fold, as far as it came.
-    train_rows, test_rows
-        As in `Candidate`.
-    fit_seconds, score_seconds
-        Mean seconds of a fit, and of scoring it.
-    complexity
-        KiB of the first fold's fitted pipeline, pickled.
-    error
-        One line.
-    """
-
-    outcome: Outcome | None
-    fold_scores: tuple[float, ...] = ()
-    train_rows: int | None = None
-    test_rows: int | None = None
-    fit_seconds: float = 0.0
-    score_seconds: float = 0.0
-    complexity: float | None = None
-    error: str | None = None
 
 
 def encode_within(ref: StoreRef, fold: int, limit: TaskLimit) -> int:
@@ -102,15 +84,9 @@ def encode_within(ref: StoreRef, fold: int, limit: TaskLimit) -> int:
 
 
 def encode_fold(ref: StoreRef, fold: int) -> int:
-    """Fit the encoder on a fold's training rows and write both parts encoded.
-
-    Returns
-    -------
-    int
-        How many columns the encoder made.
-    """
+    """Write both parts of a fold encoded, and return how many columns the encoder made."""
     train, test = load_work(ref).folds[fold]
-    encoded, encoded_test = encode_rows(ref, train, test)
+    encoded, encoded_test = _encode(ref, train, test)
     train_path, test_path, names_path = fold_paths(ref, fold)
     np.save(train_path, np.asarray(encoded, dtype=np.float64), allow_pickle=False)
     np.save(test_path, np.asarray(encoded_test, dtype=np.float64), allow_pickle=False)
@@ -119,8 +95,8 @@ def encode_fold(ref: StoreRef, fold: int) -> int:
     return int(encoded.shape[1])
 
 
-def encode_rows(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> tuple[Any, Any]:
-    """Return training and test rows as an encoder makes them that is fitted on the training rows."""
+def _encode(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> tuple[Any, Any]:
+    """Return both parts of a fold, encoded by an encoder that is fitted on the training rows."""
     work, frame = load_work(ref), load_frame(ref)
     encoder = clone(work.encoder)
     with warnings.catch_warnings():
@@ -129,27 +105,15 @@ def encode_rows(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) 
         return encoded, encoder.transform(frame.iloc[test])
 
 
-Builder = Callable[[dict[str, Any]], Any]
-
-
 def evaluate(
-    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, builder: Builder = build
+    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, builder: Callable[[Any], Any] = build
 ) -> Evaluation:
-    """Fit and score a pipeline on every fold.
+    """Fit and score a pipeline, given as data, on every encoded fold.
 
-    Parameters
-    ----------
-    pipeline
-        As data; it takes the encoded matrix.
-    ref
-        Where the folds are.
-    limit
-        Bounds the whole evaluation. Checked between folds, then softly, then by ending the process. An
-        evaluation that cannot keep it ends after its first fold.
-    builder
-        Makes an estimator of `pipeline`.
+    The limit bounds the whole evaluation: it is checked between folds, then softly, then by ending the
+    process. An evaluation that cannot keep it ends after its first fold.
     """
-    let_the_last_answer_go()
+    wait_for_last_answer()
     seconds = limit.effective()
     if seconds < min(MIN_USEFUL_SECONDS, limit.seconds):
         return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
@@ -167,16 +131,18 @@ def evaluate(
             for fold in range(ref.folds):
                 if time.monotonic() > end:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
-                started = time.monotonic()
-                score, fit_seconds, fitted = _score_fold(builder(pipeline), ref, fold)
+                estimator = builder(pipeline)
+                score, fit_seconds, score_seconds = _score(
+                    estimator, ref, _load_encoded(ref, fold), load_work(ref).folds[fold]
+                )
                 scores.append(score)
                 fits.append(fit_seconds)
-                scorings.append(time.monotonic() - started - fit_seconds)
+                scorings.append(score_seconds)
                 if not np.isfinite(score):
                     error = f"the score of fold {fold + 1} is not a finite number"
                     break
                 if complexity is None:
-                    complexity = pickled_kib(fitted)
+                    complexity = pickled_kib(estimator)
                 if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
                     raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
         outcome: Outcome | None = Outcome.OK if error is None else Outcome.INVALID
@@ -185,10 +151,9 @@ def evaluate(
         error = f"took longer than {limit.seconds:g} s"
     except Exception as failure:  # noqa: BLE001 - whatever an estimator raises makes the pipeline invalid
         outcome, error = Outcome.INVALID, describe_error(failure)
-    finite = tuple(s for s in scores if np.isfinite(s))
     return Evaluation(
         outcome=outcome,
-        fold_scores=finite,
+        fold_scores=tuple(score for score in scores if np.isfinite(score)),
         train_rows=rows[0],
         test_rows=rows[1],
         fit_seconds=float(np.mean(fits)) if fits else 0.0,
@@ -196,6 +161,27 @@ def evaluate(
         complexity=complexity,
         error=error,
     )
+
+
+def _load_encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
+    """Return a fold's encoded parts; copy-on-write, so that workers of one host share the pages."""
+    train_path, test_path, names_path = fold_paths(ref, fold)
+    x_train, x_test = np.load(train_path, mmap_mode="c"), np.load(test_path, mmap_mode="c")
+    if not ref.named:
+        return np.asarray(x_train), np.asarray(x_test)
+    names = json.loads(names_path.read_text())
+    return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
+
+
+def _score(estimator: Any, ref: StoreRef, encoded: tuple[Any, Any], rows: Any) -> tuple[float, float, float]:
+    """Fit on the first of two encoded parts and score on the second; return score and seconds of both."""
+    work = load_work(ref)
+    (x_train, x_test), (train, test) = encoded, rows
+    started = time.monotonic()
+    estimator.fit(x_train, work.target[train])
+    fitted = time.monotonic()
+    score = float(work.scorer(estimator, x_test, work.target[test]))
+    return score, fitted - started, time.monotonic() - fitted
 
 
 def pickled_kib(fitted: object) -> float | None:
@@ -210,36 +196,58 @@ def pickled_kib(fitted: object) -> float | None:
         def write(self, data: Any) -> int:
             length = len(memoryview(data).cast("B"))
             self.size += length
-            if self.size > _COMPLEXITY_CAP:
+            if self.size > _MAX_BYTES:
                 raise OverflowError
             return length
 
     counter = Counter()
     try:
-        pickle.dump(fitted, counter, protocol=5)
+        pickle.dump(fitted, counter, protocol=_PICKLE_PROTOCOL)
     except (pickle.PicklingError, OverflowError, TypeError, AttributeError):
         return None
     return round(counter.size / 1024, 3)
 
 
-def _score_fold(estimator: Any, ref: StoreRef, fold: int) -> tuple[float, float, Any]:
-    work = load_work(ref)
-    train, test = work.folds[fold]
-    x_train, x_test = _encoded(ref, fold)
-    started = time.monotonic()
-    estimator.fit(x_train, work.target[train])
-    seconds = time.monotonic() - started
-    return float(work.scorer(estimator, x_test, work.target[test])), seconds, estimator
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeScore:
+    """Score of a pipeline on one whole fold, and the seconds of its fit and its scoring."""
+
+    score: float
+    fit_seconds: float
+    score_seconds: float
 
 
-def _encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
-    """Return a fold's encoded parts; copy-on-write, so that workers of one host share the pages."""
-    train_path, test_path, names_path = fold_paths(ref, fold)
-    x_train, x_test = np.load(train_path, mmap_mode="c"), np.load(test_path, mmap_mode="c")
-    if not ref.named:
-        return np.asarray(x_train), np.asarray(x_test)
-    names = json.loads(names_path.read_text())
-    return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
+def score_whole_fold(
+    pipelines: Sequence[dict[str, Any]], ref: StoreRef, fold: int, limit: TaskLimit
+) -> list[WholeScore | None]:
+    """Encode a whole fold, then fit and score pipelines on it, as many as there is time for.
+
+    Returns
+    -------
+    list of WholeScore or None
+        In the order of `pipelines`, as far as the time was enough; None where a pipeline failed.
+    """
+    wait_for_last_answer()
+    out: list[WholeScore | None] = []
+    seconds = limit.effective()
+    if seconds < MIN_USEFUL_SECONDS:
+        return out
+    with contextlib.suppress(LimitExceeded), time_limit(seconds), quiet():
+        rows = load_whole_folds(ref)[fold]
+        x_train, x_test = (_matrix(part, ref) for part in _encode(ref, *rows))
+        for pipeline in pipelines:
+            try:
+                score, fit, scoring = _score(build(pipeline), ref, (x_train, x_test), rows)
+            except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
+                out.append(None)
+            else:
+                out.append(WholeScore(score=score, fit_seconds=fit, score_seconds=scoring))
+    return out
+
+
+def _matrix(part: Any, ref: StoreRef) -> Any:
+    values = np.asarray(part, dtype=np.float64)
+    return pd.DataFrame(values, columns=[str(name) for name in part.columns]) if ref.named else values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +257,7 @@ class HoldoutResult:
     Parameters
     ----------
     score
-        In the run's metric; None if that is no finite number.
+        In the run's metric; None if that is not a finite number.
     predicted
         Shape (n_holdout,).
     probabilities
@@ -259,7 +267,7 @@ class HoldoutResult:
     extra
         Further scores by name.
     responses
-        What the scorer asked of the model, by the name of the method, for `search.replay`.
+        What the scorer asked of the model, by the name of the method, for `search.interval.replay`.
     """
 
     score: float | None
@@ -295,21 +303,19 @@ class FitResult:
     error: str | None = None
 
 
-def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
-    """Fit encoder and pipeline on raw rows.
+def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    """Fit on the training rows and predict the hold-out rows."""
+    return fit_full(pipeline, ref, limit, holdout=True)
 
-    Parameters
-    ----------
-    pipeline
-        As data; it takes the encoded matrix.
-    ref
-        Where the table is.
-    limit
-        Bounds the fit.
-    holdout
-        True: fit on the training rows and predict the hold-out rows. False: fit on all rows.
-    """
-    let_the_last_answer_go()
+
+def fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+    """Fit on all rows."""
+    return fit_full(pipeline, ref, limit, holdout=False)
+
+
+def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
+    """Fit encoder and pipeline on raw rows: the training rows with `holdout`, else all rows."""
+    wait_for_last_answer()
     seconds = limit.effective()
     if seconds < MIN_USEFUL_SECONDS:
         return FitResult(outcome=None, error="no time was left for the fit")
@@ -350,25 +356,23 @@ def full_pipeline(pipeline: dict[str, Any], encoder: Any) -> Pipeline:
 
 def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
     work, frame = load_work(ref), load_frame(ref)
-    rows, truth = work.holdout_index, work.target[work.holdout_index]
-    x = frame.iloc[rows]
+    x, truth = frame.iloc[work.holdout_index], work.target[work.holdout_index]
     asked = Recorder(model)
-    score = float(work.scorer(asked, x, truth))
+    work.scorer(asked, x, truth)
     responses = dict(asked.responses_)
     predicted = asked.predict(x)
     classes = getattr(model, "classes_", None)
     probabilities = None
     if classes is not None and hasattr(model, "predict_proba"):
         probabilities = np.asarray(asked.predict_proba(x), dtype=np.float64)
-    extra = {}
-    if classes is not None:
-        extra["balanced_accuracy"] = float(balanced_accuracy_score(truth, predicted))
     score = float(work.scorer(model, x, truth))
     return HoldoutResult(
         score=score if np.isfinite(score) else None,
         predicted=predicted,
         probabilities=probabilities,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),
-        extra=extra,
+        extra={}
+        if classes is None
+        else {"balanced_accuracy": float(balanced_accuracy_score(truth, predicted))},
         responses=responses,
     )
