@@ -19,7 +19,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.outcome import HoldoutPrediction
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.tasks import dump_model
-from trainingjob_trainer.storage import FolderOutput
+from trainingjob_trainer.storage import FolderStore, Output
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 FILES = [
@@ -289,9 +289,9 @@ def test_the_page_is_drawn_again_from_the_folder(folder):
 
 
 def test_a_page_that_a_manifest_lists_is_never_changed(tmp_path, finished):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.publish(finished, "churn", "8d1f0a52")
-    folder = output.path("churn", "8d1f0a52")
+    folder = tmp_path / "out" / "churn-8d1f0a52"
     assert render_from_folder(folder).name == "report.html"
     summary = json.loads((folder / "evaluation_summary.json").read_text())
     (folder / "evaluation_summary.json").write_text(json.dumps({**summary, "warnings": ["new"]}))

@@ -17,7 +17,7 @@ from trainingjob_trainer.data.https_guard import https_chunks
 from trainingjob_trainer.data.sources import open_source, s3_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.retry import RetryPolicy
+from trainingjob_trainer.storage.store import RetryPolicy
 
 URI = "https://data.example/t.csv?X-Signature=verysecret"
 PUBLIC = ("8.8.4.4",)

@@ -9,7 +9,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.run import mirror as mirror_module
 from trainingjob_trainer.run.mirror import Mirror
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.storage import FolderState
+from trainingjob_trainer.storage import FolderStore, StateStore
 
 
 def workspace(folder: Path) -> Workspace:
@@ -19,7 +19,7 @@ def workspace(folder: Path) -> Workspace:
 
 
 def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> None:
-    store = FolderState(tmp_path / ".state")
+    store = StateStore(FolderStore(tmp_path / ".state"))
     first = workspace(tmp_path / "first")
     first.journal.write_text("header\n")
     first.keep_used_seconds(12.5)
@@ -33,7 +33,7 @@ def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> 
 
 
 def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
-    store = FolderState(tmp_path / ".state")
+    store = StateStore(FolderStore(tmp_path / ".state"))
     one = workspace(tmp_path / "one")
     one.journal.write_text("old\n")
     Mirror(store, one, print).flush()
@@ -43,25 +43,25 @@ def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -> None:
-    class Down(FolderState):
+    class Down(StateStore):
         def put(self, key: str, path: Path) -> None:
             raise RunFailed("StateNotSaved", "no space is left")
 
     said: list[str] = []
     one = workspace(tmp_path / "one")
     one.journal.write_text("x\n")
-    mirror = Mirror(Down(tmp_path / ".state"), one, said.append)
+    mirror = Mirror(Down(FolderStore(tmp_path / ".state")), one, said.append)
     mirror.flush()
     mirror.flush()
     assert len(said) == 1
     assert "no space is left" in said[0]
 
 
-class Stalling(FolderState):
+class Stalling(StateStore):
     """A store whose uploads wait until the test lets them go."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, store: FolderStore) -> None:
+        super().__init__(store)
         self.begun, self.released = threading.Semaphore(0), threading.Event()
 
     def put(self, key: str, path: Path) -> None:
@@ -74,7 +74,7 @@ def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_module, "_INTERVAL_SECONDS", 0.0)
-    store = Stalling(tmp_path / ".state")
+    store = Stalling(FolderStore(tmp_path / ".state"))
     said: list[str] = []
     one = workspace(tmp_path / "one")
     one.journal.write_text("header\n")

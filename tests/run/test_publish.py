@@ -16,7 +16,7 @@ from trainingjob_trainer.run import publish as publish_module
 from trainingjob_trainer.run.result import Interrupted
 from trainingjob_trainer.run.watch import ChildEnd, Ended
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.storage import FolderOutput
+from trainingjob_trainer.storage import FolderStore, Output
 
 UID = "0123456789abcdef0123456789abcdef"
 SCORED = BEST.model_copy(update={"train_rows": 80, "test_rows": 20, "holdout_rows": 25})
@@ -129,7 +129,7 @@ def test_what_the_run_has_not_signed_is_not_accepted(house: House, name: str, co
     (forged / "manifest.json").unlink()
     text = (forged / "report.json").read_text()
     (forged / name).write_bytes(content or text.replace('"score":"0.9"', '"score":"1.0"').encode())
-    output = FolderOutput(house.output)
+    output = Output(FolderStore(house.output))
     output.publish(forged, house.run.name, UID[:8])
     assert output.verify(house.run.name, UID[:8]), "the forged folder fits its manifest"
     house(trained(ModelSource.TPOT, score="0.95"), sink=Writer(), attempt=2, report_key=key)
@@ -206,9 +206,9 @@ def test_of_two_attempts_the_better_result_stays(house: House, first: Any, secon
     result = house(overtaken, sink=writer, attempt=2)
     assert (result.best == ends[0]) is (kept == "first")
     assert writer.reports[-1].best == result.best
-    FolderOutput(house.output).verify("churn", UID[:8])
+    Output(FolderStore(house.output)).verify("churn", UID[:8])
     assert [one.sha256 for one in writer.reports[-1].artifacts] == [
-        one.sha256 for one in FolderOutput(house.output).verify("churn", UID[:8])
+        one.sha256 for one in Output(FolderStore(house.output)).verify("churn", UID[:8])
     ]
 
 
@@ -242,15 +242,15 @@ def test_refused_keys_end_a_job_only_before_it_has_begun(
 def test_keys_that_are_rotated_while_a_model_is_published_are_waited_for(
     house: House, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    publish, calls = FolderOutput.publish, []
+    publish, calls = Output.publish, []
 
-    def refused_twice(self: FolderOutput, *arguments: Any) -> Any:
+    def refused_twice(self: Output, *arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) < 3:
             raise SpecInvalid(reason, "the storage refuses")
         return publish(self, *arguments)
 
-    monkeypatch.setattr(FolderOutput, "publish", refused_twice)
+    monkeypatch.setattr(Output, "publish", refused_twice)
     monkeypatch.setattr(publish_module, "_PAUSE_SECONDS", 0.0)
     writer = Writer()
     house(save, sink=writer, upload_patience_seconds=60.0)
@@ -265,13 +265,13 @@ def test_keys_that_stay_refused_after_the_work_leave_the_job_to_another_pod(
     def refused(*_arguments: object) -> None:
         raise SpecInvalid("CredentialsRefused", "the storage refuses")
 
-    monkeypatch.setattr(FolderOutput, "publish", refused)
+    monkeypatch.setattr(Output, "publish", refused)
     monkeypatch.setattr(publish_module, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(publish_module, "REFUSAL_SECONDS", 0.0)
     with pytest.raises(RunFailed, match="refuses") as caught:
         house(save, sink=Writer(), upload_patience_seconds=600.0)
     assert (caught.value.reason, caught.value.exit_code) == ("CredentialsRefused", 1)
-    monkeypatch.setattr(FolderOutput, "check", refused)
+    monkeypatch.setattr(Output, "check", refused)
     with pytest.raises(RunFailed):
         house(sink=Writer(), attempt=2)
     with pytest.raises(SpecInvalid):
@@ -294,7 +294,7 @@ def test_a_job_that_is_stopped_while_it_uploads_begins_again_from_its_journal(
         return save(workspace, run, tell)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderOutput, "publish", stopped)
+        patch.setattr(Output, "publish", stopped)
         with pytest.raises(Interrupted):
             house(evaluate_and_save, sink=Writer(), upload_patience_seconds=600.0)
     on_another_machine(house)

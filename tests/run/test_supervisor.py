@@ -129,13 +129,13 @@ def test_another_spec_is_another_run(tmp_path: Path) -> None:
 def test_a_run_that_was_saved_but_not_published_only_publishes(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainingjob_trainer.storage import FolderOutput
+    from trainingjob_trainer.storage import Output
 
     def down(*_arguments: object) -> None:
         raise RunFailed("UploadFailed", "the storage is down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderOutput, "publish", down)
+        patch.setattr(Output, "publish", down)
         with pytest.raises(RunFailed, match="storage is down"):
             house(save)
     result = house()
@@ -152,18 +152,18 @@ def test_a_patient_run_publishes_when_the_storage_is_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainingjob_trainer.run import publish
-    from trainingjob_trainer.storage import FolderOutput
+    from trainingjob_trainer.storage import Output
 
-    put, seen = FolderOutput.publish, []
+    put, seen = Output.publish, []
 
-    def down_once(self: FolderOutput, *arguments: Any) -> Any:
+    def down_once(self: Output, *arguments: Any) -> Any:
         if not seen:
             seen.append(None)
             raise RunFailed("UploadFailed", "the storage is down")
         seen.append(house.report())
         return put(self, *arguments)
 
-    monkeypatch.setattr(FolderOutput, "publish", down_once)
+    monkeypatch.setattr(Output, "publish", down_once)
     monkeypatch.setattr(publish, "_PAUSE_SECONDS", 0.0)
     house(save, upload_patience_seconds=60.0)
     told = seen[1]

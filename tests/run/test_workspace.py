@@ -3,7 +3,7 @@ import pytest
 from support.jobs import job
 from trainingjob_api import resolve
 from trainingjob_trainer.run.workspace import open_workspace
-from trainingjob_trainer.storage import FolderOutput
+from trainingjob_trainer.storage import folder_name
 
 UID = "8d1f0a52-7c3e-4b1a-9f00-000000000000"
 
@@ -22,7 +22,7 @@ def test_an_unfinished_run_is_found_again(tmp_path, name):
 def test_the_folder_is_the_one_that_the_output_knows(tmp_path, name):
     run = resolve(job(name), {}).model_copy(update={"uid": UID})
     workspace = open_workspace(tmp_path, run, fresh=False)
-    assert workspace.home == FolderOutput(tmp_path).path(name, workspace.uid8)
+    assert workspace.home == tmp_path / folder_name(name, workspace.uid8)
 
 
 def test_the_clock_outlives_an_attempt(tmp_path):

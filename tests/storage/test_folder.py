@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import tracemalloc
 from pathlib import Path
@@ -10,12 +11,12 @@ from jsonschema import Draft202012Validator
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import (
-    FolderOutput,
+    FolderStore,
     Manifest,
-    S3Output,
+    Output,
+    S3Store,
+    folder_name,
     open_output,
-    sha256_of,
-    verify_folder,
 )
 from trainingjob_trainer.storage import folder as folder_module
 
@@ -36,18 +37,23 @@ def made(tmp_path):
     return folder
 
 
+def run_folder(output: Output, name: str = "churn") -> Path:
+    assert isinstance(output.store, FolderStore)
+    return output.store.root / folder_name(name, UID)
+
+
 def validate(name: str, document: object) -> None:
     Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text())).validate(document)
 
 
 def test_published_files_are_listed_and_true(tmp_path, made):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.check()
     artifacts = output.publish(made, "churn", UID)
     target = tmp_path / "out" / f"churn-{UID}"
     assert [a.name for a in artifacts] == ["leaderboard.json", "model.joblib", "manifest.json"]
     assert {p.name for p in target.iterdir()} == {a.name for a in artifacts}
-    assert all(sha256_of(target / a.name) == a.sha256 for a in artifacts)
+    assert all(hashlib.sha256((target / a.name).read_bytes()).hexdigest() == a.sha256 for a in artifacts)
     assert all(a.uri == (target / a.name).as_uri() for a in artifacts)
     assert output.verify("churn", UID) == artifacts
     validate("manifest", json.loads((target / "manifest.json").read_text()))
@@ -59,41 +65,41 @@ def test_published_files_are_listed_and_true(tmp_path, made):
 
 @pytest.mark.parametrize("name", ["n" * 253, f"{'long.name.' * 25}end"])
 def test_the_longest_name_fits_into_a_folder(tmp_path, made, name):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     artifacts = output.publish(made, name, UID)
     latest = json.loads((tmp_path / "out" / name / "latest.json").read_text())
     validate("latest", latest)
     assert latest["job"]["name"] == name
     assert latest["folder"].endswith(f"-{UID}")
     assert output.verify(name, UID) == artifacts
-    assert output.path(name, UID).name == latest["folder"]
+    assert run_folder(output, name).name == latest["folder"]
 
 
 def test_long_names_that_differ_at_their_end_have_folders_of_their_own(tmp_path):
-    output = FolderOutput(tmp_path)
-    assert output.path("n" * 252 + "a", UID) != output.path("n" * 252 + "b", UID)
-    assert output.path("n" * 246, UID).name == f"{'n' * 246}-{UID}"
+    output = Output(FolderStore(tmp_path))
+    assert run_folder(output, "n" * 252 + "a") != run_folder(output, "n" * 252 + "b")
+    assert run_folder(output, "n" * 246).name == f"{'n' * 246}-{UID}"
 
 
 def test_publishing_in_place_and_again(tmp_path, made):
-    output = FolderOutput(tmp_path)
-    target = output.path("churn", UID)
+    output = Output(FolderStore(tmp_path))
+    target = run_folder(output)
     made.rename(target)
     first = output.publish(target, "churn", UID)
     assert output.publish(target, "churn", UID) == first
     assert (target / ".work" / "journal").is_file()
     (target / "model.joblib").write_bytes(b"another model")
     assert output.publish(target, "churn", UID) != first
-    verify_folder(target)
+    output.verify("churn", UID)
 
 
 def test_artifacts_may_be_made_below_the_folder_itself(tmp_path, made):
-    output = FolderOutput(tmp_path)
-    work = output.path("churn", UID) / ".work" / "artifacts"
+    output = Output(FolderStore(tmp_path))
+    work = run_folder(output) / ".work" / "artifacts"
     work.parent.mkdir(parents=True)
     made.rename(work)
     output.publish(work, "churn", UID)
-    assert {p.name for p in output.path("churn", UID).iterdir()} == {
+    assert {p.name for p in run_folder(output).iterdir()} == {
         ".work",
         "leaderboard.json",
         "model.joblib",
@@ -115,9 +121,9 @@ def test_artifacts_may_be_made_below_the_folder_itself(tmp_path, made):
     ],
 )
 def test_tampering_is_noticed(tmp_path, made, tamper, reason):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
-    tamper(output.path("churn", UID))
+    tamper(run_folder(output))
     with pytest.raises(RunFailed) as caught:
         output.verify("churn", UID)
     assert caught.value.reason == reason
@@ -150,7 +156,7 @@ def test_a_manifest_is_well_formed(change):
 
 
 def test_while_files_change_no_manifest_vouches_for_them(tmp_path, made, monkeypatch):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
     (made / "model.joblib").write_bytes(b"new model")
 
@@ -170,7 +176,7 @@ def test_while_files_change_no_manifest_vouches_for_them(tmp_path, made, monkeyp
 def test_an_output_that_cannot_be_written_is_found_at_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SpecInvalid) as caught:
-        FolderOutput(tmp_path / "file" / "out").check()
+        Output(FolderStore(tmp_path / "file" / "out")).check()
     assert caught.value.reason == "OutputNotWritable"
 
 
@@ -214,7 +220,7 @@ def test_kinds_of_output(tmp_path, monkeypatch):
     assert opened("file://./runs").uri == (tmp_path / "runs").as_uri()
     assert opened((tmp_path / "ä b").as_uri()).uri == (tmp_path / "ä b").as_uri()
     s3 = opened("s3://models/team/")
-    assert isinstance(s3, S3Output)
+    assert isinstance(s3.store, S3Store)
     assert s3.uri == "s3://models/team"
 
 
@@ -223,11 +229,11 @@ def test_kinds_of_output(tmp_path, monkeypatch):
 )
 def test_names_cannot_leave_the_output(tmp_path, made, name, uid8):
     with pytest.raises(ValueError):
-        FolderOutput(tmp_path).publish(made, name, uid8)
+        Output(FolderStore(tmp_path)).publish(made, name, uid8)
 
 
 def test_state_objects(tmp_path):
-    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     source, copy = tmp_path / "journal", tmp_path / "copy"
     source.write_bytes(b"one")
     assert not state.get("journal", copy)
@@ -242,8 +248,8 @@ def test_state_objects(tmp_path):
 
 
 def test_state_objects_are_small(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
-    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
+    state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
     with pytest.raises(RunFailed) as caught:
         state.put("journal", tmp_path / "journal")
@@ -251,10 +257,10 @@ def test_state_objects_are_small(tmp_path, monkeypatch):
 
 
 def test_a_state_object_in_a_folder_is_read_to_a_bound_only(tmp_path, monkeypatch):
-    state = FolderOutput(tmp_path / "out").state("churn", UID)
+    state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
     state.put("journal", tmp_path / "journal")
-    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
     with pytest.raises(RunFailed) as caught:
         state.get("journal", tmp_path / "copy")
     assert caught.value.reason == "StateNotRead"
@@ -267,8 +273,9 @@ def test_a_copy_that_differs_from_its_digest_is_published_to_nobody(tmp_path, ma
 
     monkeypatch.setattr("shutil.copyfile", flip)
     with pytest.raises(RunFailed) as caught:
-        FolderOutput(tmp_path / "out").publish(made, "churn", UID)
-    assert caught.value.reason == "ArtifactMismatch"
+        Output(FolderStore(tmp_path / "out")).publish(made, "churn", UID)
+    assert caught.value.reason == "UploadFailed"
+    assert "read back" in caught.value.message
     assert not (tmp_path / "out" / "churn" / "latest.json").exists()
 
 
@@ -278,18 +285,18 @@ def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, made, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfile", break_off)
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     with pytest.raises(RunFailed):
         output.publish(made, "churn", UID)
-    assert all(one.name.startswith(".") for one in output.path("churn", UID).iterdir())
+    assert all(one.name.startswith(".") for one in run_folder(output).iterdir())
 
 
 def test_publishing_again_replaces_what_was_exchanged(tmp_path, made):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
-    (output.path("churn", UID) / "model.joblib").write_bytes(b"MODEL")
+    (run_folder(output) / "model.joblib").write_bytes(b"MODEL")
     output.publish(made, "churn", UID)
-    assert (output.path("churn", UID) / "model.joblib").read_bytes() == b"model"
+    assert (run_folder(output) / "model.joblib").read_bytes() == b"model"
 
 
 @pytest.mark.parametrize(
@@ -314,24 +321,26 @@ def test_a_document_that_is_no_manifest_is_not_trusted(change):
 
 
 def test_a_file_of_another_size_is_not_read_to_find_that_it_differs(tmp_path, made, monkeypatch):
-    output = FolderOutput(tmp_path / "out")
+    output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
-    (output.path("churn", UID) / "leaderboard.json").write_text("{" + " " * 1000 + "}")
-    read = []
-    monkeypatch.setattr("trainingjob_trainer.storage.manifest.sha256_of", read.append)
+    (run_folder(output) / "leaderboard.json").write_text("{" + " " * 1000 + "}")
+    read, get = [], output.store.get
+    monkeypatch.setattr(output.store, "get", lambda key: (read.append(key), get(key))[1])
     with pytest.raises(RunFailed) as caught:
-        verify_folder(output.path("churn", UID))
+        output.verify("churn", UID)
     assert caught.value.reason == "ArtifactMismatch"
-    assert read == []
+    assert read == [f"churn-{UID}/manifest.json"]
 
 
 def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
-    with (tmp_path / "manifest.json").open("wb") as stream:
+    output = Output(FolderStore(tmp_path))
+    run_folder(output).mkdir()
+    with (run_folder(output) / "manifest.json").open("wb") as stream:
         stream.truncate(64 * 1024 * 1024)
     tracemalloc.start()
     try:
         with pytest.raises(RunFailed) as caught:
-            verify_folder(tmp_path)
+            output.verify("churn", UID)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -342,14 +351,14 @@ def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
 def test_two_runs_at_once_do_not_share_an_unfinished_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, settle = tmp_path / "latest.json", folder_module._settle
+    store, target, settle = FolderStore(tmp_path), tmp_path / "latest.json", folder_module._settle
 
     def interrupted(partial: Path, goal: Path) -> None:
         monkeypatch.setattr(folder_module, "_settle", settle)
-        folder_module._write(goal, b"of the other run")
+        store.put("latest.json", b"of the other run")
         settle(partial, goal)
 
     monkeypatch.setattr(folder_module, "_settle", interrupted)
-    folder_module._write(target, b"of this run")
+    store.put("latest.json", b"of this run")
     assert target.read_bytes() == b"of this run"
     assert list(tmp_path.iterdir()) == [target]

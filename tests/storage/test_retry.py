@@ -6,8 +6,8 @@ import pytest
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from trainingjob_trainer.storage.errors import brief, may_pass
-from trainingjob_trainer.storage.retry import Again, RetryPolicy
+from trainingjob_trainer.storage.s3 import brief, may_pass
+from trainingjob_trainer.storage.store import Again, RetryPolicy
 
 
 class Time:

@@ -15,7 +15,7 @@ from trainingjob_api.spec import Dataset
 from trainingjob_trainer.data.sources import s3_chunks
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import RetryPolicy, S3Output, s3_client
+from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,9 @@ def read_dataset(endpoint: str, settings: TrainerSettings) -> bytes:
         return b"".join(chunks)
 
 
-def output(endpoint: str, settings: TrainerSettings) -> S3Output:
+def output(endpoint: str, settings: TrainerSettings) -> Output:
     client = s3_client(endpoint, settings.credentials_dir, settings, field="spec.output")
-    return S3Output(client, "bucket", "", endpoint=endpoint, retry=ONCE, check_retry=ONCE)
+    return Output(S3Store(client, "bucket", "", endpoint=endpoint, retry=ONCE, check_retry=ONCE))
 
 
 def publish(endpoint: str, settings: TrainerSettings) -> None:

@@ -12,7 +12,7 @@ import pytest
 from minio.error import S3Error
 
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
-from trainingjob_trainer.storage import RetryPolicy, S3Output
+from trainingjob_trainer.storage import Output, RetryPolicy, S3Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,8 +90,8 @@ class Bucket:
         self.writes.append(("remove", key))
 
 
-def output(bucket: Bucket) -> S3Output:
-    return S3Output(bucket, "models", "", endpoint="https://s3.example", retry=ONCE, check_retry=ONCE)
+def output(bucket: Bucket) -> Output:
+    return Output(S3Store(bucket, "models", "", endpoint="https://s3.example", retry=ONCE, check_retry=ONCE))
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_state_object_stays_below_its_prefix(tmp_path: Path, key: str) -> None
 def test_a_state_object_that_is_too_large_leaves_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
     bucket = Bucket()
     bucket.objects[f"{BASE}.state/journal"] = b"x" * 1000
     with pytest.raises(RunFailed) as caught:

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from minio.error import InvalidResponseError, S3Error, ServerError
@@ -14,7 +15,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import RetryPolicy, S3Output, open_output, s3_client, s3_failure
+from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, open_output, s3_client, s3_failure
 
 UID = "8d1f0a52"
 NO_WAIT = RetryPolicy(attempts=3, sleep=lambda _: None)
@@ -74,8 +75,10 @@ def test_publishing_again_sends_nothing_that_is_there(s3_server, bucket, made, m
     first = output.publish(made, "churn", UID)
     before = s3_server.client().stat_object(bucket, f"churn-{UID}/model.joblib").last_modified
     sent = []
-    send = output._send
-    monkeypatch.setattr(output, "_send", lambda key, *rest: (sent.append(key), send(key, *rest)))
+    put = output.store.put
+    monkeypatch.setattr(
+        output.store, "put", lambda key, *rest, **more: (sent.append(key), put(key, *rest, **more))
+    )
     assert output.publish(made, "churn", UID) == first
     assert set(sent) <= {"churn/latest.json"}
     assert s3_server.client().stat_object(bucket, f"churn-{UID}/model.joblib").last_modified == before
@@ -181,7 +184,7 @@ def behind(server, gate, bucket, retry):
         {},
         field="spec.output",
     )
-    return S3Output(client, bucket, "", endpoint=gate.endpoint, retry=retry, check_retry=retry)
+    return Output(S3Store(client, bucket, "", endpoint=gate.endpoint, retry=retry, check_retry=retry))
 
 
 def test_storage_that_comes_back_is_waited_for(s3_server, bucket, made, gate):
@@ -217,13 +220,14 @@ def test_storage_that_stays_away_ends_in_time(s3_server, bucket, made, gate):
 
 def test_what_is_read_back_differently_is_no_success(s3_server, bucket, made, monkeypatch):
     output = opened(s3_server, f"s3://{bucket}")
-    monkeypatch.setattr(output, "_retry", NO_WAIT)
+    monkeypatch.setattr(output.store, "retry", NO_WAIT)
     client = s3_server.client()
 
-    def send(key, entry, content):
-        client.put_object(bucket, key, io.BytesIO(b"x" * entry.size_bytes), entry.size_bytes)
+    def put(key, content, **_):
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        client.put_object(bucket, key, io.BytesIO(b"x" * size), size)
 
-    monkeypatch.setattr(output, "_send", send)
+    monkeypatch.setattr(output.store, "put", put)
     with pytest.raises(RunFailed) as caught:
         output.publish(made, "churn", UID)
     assert caught.value.reason == "UploadFailed"
@@ -242,7 +246,7 @@ def test_state_objects(s3_server, bucket, tmp_path, monkeypatch):
     assert keys(s3_server, bucket) == {f"a/churn-{UID}/.state/journal"}
     assert state.get("journal", copy)
     assert copy.read_bytes() == b"two!"
-    monkeypatch.setattr("trainingjob_trainer.storage.journal_store.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
     with pytest.raises(RunFailed) as caught:
         state.get("journal", tmp_path / "other")
     assert caught.value.reason == "StateNotRead"

@@ -12,7 +12,7 @@ from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
-from trainingjob_trainer.storage.retry import Again, RetryPolicy
+from trainingjob_trainer.storage.store import Again, RetryPolicy
 
 __all__ = ["CheckedTransport", "https_chunks"]
 

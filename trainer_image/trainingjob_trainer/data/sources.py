@@ -16,8 +16,8 @@ from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.client import endpoint_of, s3_client
-from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
-from trainingjob_trainer.storage.retry import Again, RetryPolicy
+from trainingjob_trainer.storage.s3 import S3_FAILURES, brief, may_pass, s3_failure
+from trainingjob_trainer.storage.store import Again, RetryPolicy
 
 __all__ = ["open_source", "s3_chunks"]
 

@@ -24,8 +24,7 @@ from trainingjob_trainer.run.result import Interrupted, RunResult
 from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.workspace import Workspace, write_text
 from trainingjob_trainer.storage import Output
-from trainingjob_trainer.storage.manifest import Manifest
-from trainingjob_trainer.storage.names import MANIFEST
+from trainingjob_trainer.storage.manifest import MANIFEST, Manifest
 
 __all__ = [
     "REFUSAL_SECONDS",

@@ -1,23 +1,33 @@
 """The S3 client, shared by dataset and output."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
 
+import certifi
 import urllib3
 from minio import Minio
+from minio.credentials import Credentials, IamAwsProvider, Provider
 
 from trainingjob_api import Reason
-from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
-from trainingjob_trainer.storage.connections import checked_pools
-from trainingjob_trainer.storage.credentials import provider_of, trusted
+from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, checked_pools, look_up, resolve
 
 __all__ = ["endpoint_of", "s3_client"]
 
 _AWS = "https://s3.amazonaws.com"
+_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_MAX_SECRET_BYTES = 16 * 1024
+_IDENTITY, _ROLE = "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"
+_CONTAINER = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+_ROLE_SECONDS = 10.0
+_OUTAGE = (408, 429, 500, 502, 503, 504)
+_STATUS = re.compile(r"HTTP status code (\d{3})$")
 
 
 def endpoint_of(endpoint: str | None, settings: TrainerSettings) -> str:
@@ -128,3 +138,129 @@ def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, boo
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return (f"{host}:{port}" if port else host), parts.scheme == "https"
+
+
+def provider_of(folder: Path | None, environment: Mapping[str, str], *, field: str) -> Provider | None:
+    """Return what gives each request its credentials, or None where requests are anonymous.
+
+    Parameters
+    ----------
+    folder
+        Mounted Secret; what is missing there is taken from the environment. A cloud role is asked only
+        where there is no folder and no key.
+    environment
+        Keys, or what the cloud's webhook puts there for a service account with a role.
+    field
+        The part of the spec that asks; errors name it.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``CredentialsMissing`` if keys of a folder are missing or unusable: another pod mounts
+        the Secret again.
+    SpecInvalid
+        With that reason if those of the environment are.
+    """
+    if folder is None and not any(environment.get(name, "").strip() for name in (_KEY, _SECRET)):
+        return _role(environment, field)
+    return _Reread(lambda: _read(folder, environment, field))
+
+
+def trusted(environment: Mapping[str, str]) -> str:
+    """Return the file with the authorities that sign servers' certificates."""
+    return environment.get("SSL_CERT_FILE") or certifi.where()
+
+
+class _Reread(Provider):
+    """Reads the keys for each request, since a mounted Secret changes when it is rotated."""
+
+    def __init__(self, read: Callable[[], Credentials]) -> None:
+        self._read = read
+        self._last = read()
+
+    def retrieve(self) -> Credentials:
+        # Storage may still take the last pair; if it does not, its refusal is the better message.
+        with suppress(TrainingError, OSError):
+            self._last = self._read()
+        return self._last
+
+
+class _Role(Provider):
+    """Temporary credentials of a cloud role, renewed when they expire."""
+
+    def __init__(self, provider: Provider, field: str) -> None:
+        self._provider = provider
+        self._field = field
+
+    def retrieve(self) -> Credentials:
+        try:
+            return self._provider.retrieve()
+        except (ValueError, KeyError, TypeError, AttributeError, ET.ParseError) as error:
+            # The text of the error holds the token.
+            status = _STATUS.search(str(error))
+            cause = f"HTTP status {status.group(1)}" if status else "no usable token file or answer"
+            raise SpecInvalid(
+                Reason.CREDENTIALS_REFUSED,
+                f"{self._field}: the cloud gives no credentials for the pod's service account ({cause}); "
+                "check the role in spec.trainer.serviceAccountAnnotations and whom its trust policy names, "
+                f"or name a Secret in {self._field}.credentialsSecretRef",
+            ) from None
+
+
+def _role(environment: Mapping[str, str], field: str) -> Provider | None:
+    identity = bool(environment.get(_IDENTITY) and environment.get(_ROLE))
+    # Without any of these the library would ask the node's metadata service for the node's own role.
+    if not identity and not any(environment.get(name) for name in _CONTAINER):
+        return None
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=_ROLE_SECONDS, read=_ROLE_SECONDS),
+        # An outage is raised as such; the caller repeats it.
+        retries=urllib3.Retry(
+            total=0, redirect=0, raise_on_redirect=False, status_forcelist=_OUTAGE, allowed_methods=None
+        ),
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=trusted(environment),
+    )
+    sts = (environment.get("AWS_ENDPOINT_URL_STS") or "").rstrip("/") or None
+    provider = IamAwsProvider(
+        custom_endpoint=sts if identity else None,
+        http_client=pool,
+        token_file=environment.get(_IDENTITY) if identity else None,
+        role_arn=environment.get(_ROLE),
+        role_session_name=environment.get("AWS_ROLE_SESSION_NAME"),
+        region=environment.get("AWS_REGION"),
+        full_uri=environment.get(_CONTAINER[0]),
+        relative_uri=environment.get(_CONTAINER[1]),
+    )
+    return _Role(provider, field)
+
+
+def _read(folder: Path | None, environment: Mapping[str, str], field: str) -> Credentials:
+    """Return the keys as they are now."""
+    error = SpecInvalid if folder is None else RunFailed
+    if folder is not None and (folder / "..data").is_dir():
+        # The kubelet exchanges this link: both keys are to come from one version of the Secret.
+        folder = (folder / "..data").resolve()
+    values = {name: _value(name, folder, environment) for name in (_KEY, _SECRET, _TOKEN)}
+    missing = [name for name in (_KEY, _SECRET) if not values[name]]
+    if missing:
+        raise error(
+            Reason.CREDENTIALS_MISSING,
+            f"{' and '.join(missing)} is neither in the Secret of {field}.credentialsSecretRef nor in the "
+            "environment; add it",
+        )
+    for name, value in values.items():
+        if not (value.isascii() and value.isprintable()):
+            raise error(
+                Reason.CREDENTIALS_MISSING,
+                f"{name} of {field} holds characters that no access key has; write it again",
+            )
+    return Credentials(values[_KEY], values[_SECRET], values[_TOKEN] or None)
+
+
+def _value(name: str, folder: Path | None, environment: Mapping[str, str]) -> str:
+    text = ""
+    if folder is not None and (folder / name).is_file():
+        with (folder / name).open("rb") as stream:
+            text = stream.read(_MAX_SECRET_BYTES).decode("utf-8", errors="replace").strip()
+    return text or environment.get(name, "").strip()

@@ -1,32 +1,89 @@
-"""The manifest: name, size and sha256 of every artifact; a reader trusts only what it lists."""
+"""What a run leaves in its output: the names, the manifest, and the pointer to the newest finished run.
+
+The layout is the same in every store: ``<name>-<uid8>/`` with ``manifest.json`` written last, and
+``<name>/latest.json`` that points to it. A reader trusts only what the manifest lists.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from trainingjob_api import Artifact, Reason
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.storage.names import MANIFEST, is_artifact_name
 
 __all__ = [
+    "LATEST",
+    "MANIFEST",
     "MAX_DOCUMENT_BYTES",
-    "SCHEMA_VERSION",
+    "STATE",
     "Manifest",
     "ManifestEntry",
     "checked",
+    "checked_key",
+    "folder_name",
+    "is_artifact_name",
+    "latest_bytes",
     "publishable",
-    "sha256_of",
-    "verify_folder",
 ]
 
+MANIFEST = "manifest.json"
+LATEST = "latest.json"
+STATE = ".state"
+
+_JOB = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LONGEST_JOB = 246
+"""With the uid behind it a longer name has no room in a file name, which ends at 255 bytes."""
+_DIGEST_CHARS = 10
+_UID = re.compile(r"[A-Za-z0-9]{1,16}")
+_ARTIFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
 SCHEMA_VERSION = "1.0"
-MAX_MANIFEST_BYTES = MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_ENTRIES = 200
-_CHUNK = 1024 * 1024
 _DIGEST_LENGTH = 64
+
+
+def folder_name(name: str, uid8: str) -> str:
+    """Return ``<name>-<uid8>``, the folder of one run.
+
+    A name of more than 246 characters is cut, and told from others that begin with the same ones by a part
+    of its digest.
+
+    Raises
+    ------
+    ValueError
+        If either part could leave the output.
+    """
+    if not _JOB.fullmatch(name) or ".." in name:
+        raise ValueError(f"{name!r} is not the name of a TrainingJob")
+    if not _UID.fullmatch(uid8):
+        raise ValueError(f"{uid8!r} is not the beginning of a uid")
+    if len(name) > _LONGEST_JOB:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARS]
+        name = f"{name[: _LONGEST_JOB - _DIGEST_CHARS - 1]}-{digest}"
+    return f"{name}-{uid8}"
+
+
+def is_artifact_name(name: str) -> bool:
+    """Tell whether a file of a run's folder may be an artifact: a plain name that is not hidden."""
+    return bool(_ARTIFACT.fullmatch(name)) and name not in {MANIFEST, LATEST}
+
+
+def checked_key(key: str) -> str:
+    """Return the key of a state object.
+
+    Raises
+    ------
+    ValueError
+        If it is no plain name.
+    """
+    if not _ARTIFACT.fullmatch(key):
+        raise ValueError(f"{key!r} is not a plain name")
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +103,11 @@ class ManifestEntry:
     name: str
     size_bytes: int
     sha256: str
+
+    @classmethod
+    def of_bytes(cls, name: str, raw: bytes) -> Self:
+        """Return the entry of a file with this content."""
+        return cls(name=name, size_bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +130,7 @@ class Manifest:
     def of_folder(cls, folder: Path, job: str, uid8: str) -> Self:
         """Digest the publishable files of a folder."""
         entries = tuple(
-            ManifestEntry(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+            ManifestEntry(name=path.name, size_bytes=path.stat().st_size, sha256=_sha256_of(path))
             for path in publishable(folder)
         )
         return cls(job=job, uid8=uid8, entries=entries)
@@ -107,7 +169,7 @@ class Manifest:
 
 
 def _content(raw: bytes) -> Any:
-    if len(raw) > MAX_MANIFEST_BYTES:
+    if len(raw) > MAX_DOCUMENT_BYTES:
         raise ValueError("it is too large")
     content = json.loads(raw)
     rows = content["artifacts"]
@@ -127,20 +189,6 @@ def _entry(row: Any) -> ManifestEntry:
     if not isinstance(digest, str) or len(digest) != _DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"the digest of {name} is not a sha256")
     return ManifestEntry(name=name, size_bytes=size, sha256=digest)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    for piece in _pieces(path):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while piece := stream.read(_CHUNK):
-            yield piece
 
 
 def checked(raw: bytes | None, artifact: Artifact) -> bytes:
@@ -168,34 +216,32 @@ def publishable(folder: Path) -> list[Path]:
     )
 
 
-def verify_folder(folder: Path) -> Manifest:
-    """Check every file that the folder's manifest lists.
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    Returns
-    -------
-    Manifest
-        The manifest, all of it true.
 
-    Raises
-    ------
-    RunFailed
-        With reason ``ManifestMissing``, ``ManifestInvalid`` or ``ArtifactMismatch``; the message names the
-        first file that differs.
+def latest_bytes(job: str, uid8: str, *, uri: str, manifest_sha256: str, now: datetime) -> bytes:
+    """Return the content of ``latest.json``.
+
+    Parameters
+    ----------
+    job, uid8
+        The run.
+    uri
+        Where its folder is.
+    manifest_sha256
+        Digest of its manifest, so that who trusts the pointer can trust the whole folder.
+    now
+        Aware time of publication.
     """
-    path = folder / MANIFEST
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_MANIFEST_BYTES + 1)
-    except OSError as error:
-        raise RunFailed(
-            Reason.MANIFEST_MISSING,
-            f"{path} cannot be read: the run did not finish, or this is not its folder",
-        ) from error
-    manifest = Manifest.from_bytes(raw)
-    for entry in manifest.entries:
-        file = folder / entry.name
-        if file.is_symlink() or not file.is_file():
-            raise RunFailed(Reason.ARTIFACT_MISMATCH, f"{file} is listed in {MANIFEST} and is missing")
-        if file.stat().st_size != entry.size_bytes or sha256_of(file) != entry.sha256:
-            raise RunFailed(Reason.ARTIFACT_MISMATCH, f"{file} is not the file that {MANIFEST} lists")
-    return manifest
+    content = {
+        "schemaVersion": SCHEMA_VERSION,
+        "kind": "Latest",
+        "job": {"name": job, "uid8": uid8},
+        "folder": folder_name(job, uid8),
+        "uri": uri,
+        "manifestSha256": manifest_sha256,
+        "publishedAt": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return (json.dumps(content, indent=2) + "\n").encode()

@@ -1,48 +1,92 @@
-"""Opening the output that ``spec.output`` names."""
+"""Artifacts and state objects of runs in any store: manifest, reading back and retry, written once."""
 
+import hashlib
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 from urllib.parse import unquote
 
 from trainingjob_api import Artifact, Reason
 from trainingjob_api.uris import Place, parse_uri
-from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.client import endpoint_of, s3_client
-from trainingjob_trainer.storage.folder import FolderOutput
-from trainingjob_trainer.storage.journal_store import StateStore
-from trainingjob_trainer.storage.names import folder_name
-from trainingjob_trainer.storage.s3 import S3Output
+from trainingjob_trainer.storage.folder import FolderStore
+from trainingjob_trainer.storage.manifest import (
+    LATEST,
+    MANIFEST,
+    MAX_DOCUMENT_BYTES,
+    STATE,
+    Manifest,
+    ManifestEntry,
+    checked,
+    checked_key,
+    folder_name,
+    latest_bytes,
+)
+from trainingjob_trainer.storage.s3 import S3Store
+from trainingjob_trainer.storage.store import Again, Hidden, Missing, Store, StoreError
 
-__all__ = ["Output", "folder_name", "open_output"]
+__all__ = ["MAX_STATE_BYTES", "Output", "StateStore", "open_output", "open_store"]
 
+T = TypeVar("T")
 
+MAX_STATE_BYTES = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-class Output(Protocol):
-    """A place for artifacts."""
+class Output:
+    """The folders of runs in a store.
+
+    Every artifact is read back in full and its sha256 compared: entity tags are no digest of content where
+    objects are encrypted or sent in parts, and metadata only repeats what the sender claimed.
+
+    Parameters
+    ----------
+    store
+        Where.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     @property
     def uri(self) -> str:
         """The place as the user names it."""
+        return self.store.uri
 
     def check(self) -> None:
-        """Prove, before anything is computed, that the place is there and can be written to.
+        """Prove, before anything is computed, that the place exists and can be written to.
 
         Raises
         ------
         SpecInvalid
-            With reason ``OutputNotWritable``, ``BucketNotFound`` or ``CredentialsRefused``.
+            With reason ``OutputNotWritable``, ``ClaimNotMounted``, ``BucketNotFound`` or
+            ``CredentialsRefused``.
         RunFailed
-            With reason ``StorageUnreachable`` if the storage is away.
+            With reason ``StorageUnreachable`` if the storage does not answer.
         """
+        try:
+            self.store.check_retry.call(self.store.check)
+        except Hidden as error:
+            raise error.refusal from None
+        except Again as error:
+            raise RunFailed(
+                Reason.STORAGE_UNREACHABLE,
+                f"spec.output: {self.store.where} cannot be reached ({error}); "
+                "if this persists, check the endpoint and the network policy",
+            ) from None
+        except StoreError as error:
+            raise self._refused(error) from None
 
     def publish(self, folder: Path, name: str, uid8: str) -> list[Artifact]:
         """Store a folder's artifacts, verify each, then write the manifest and the pointer to it.
 
-        May be repeated: what is there already, with the right digest, is not sent again.
+        May be repeated: what is stored already, with the right digest, is not sent again. The folder may be
+        the run's own.
 
         Returns
         -------
@@ -56,6 +100,30 @@ class Output(Protocol):
         SpecInvalid
             As `check`.
         """
+        base = f"{folder_name(name, uid8)}/"
+        try:
+            manifest = Manifest.of_folder(folder, name, uid8)
+        except OSError as error:
+            raise RunFailed(
+                Reason.UPLOAD_FAILED, f"{error.filename} cannot be read: {error.strerror}"
+            ) from error
+        raw = manifest.to_bytes()
+        if self._run("reading", base + MANIFEST, lambda: self._read(base + MANIFEST)) not in {None, raw}:
+            # While files change, no manifest may vouch for them.
+            self._run("removing", base + MANIFEST, lambda: self.store.delete(base + MANIFEST))
+        for entry in manifest.entries:
+            self._put(base + entry.name, entry, folder / entry.name)
+        own = ManifestEntry.of_bytes(MANIFEST, raw)
+        self._put(base + MANIFEST, own, raw)
+        pointer = latest_bytes(
+            name,
+            uid8,
+            uri=f"{self.uri}/{base}".rstrip("/"),
+            manifest_sha256=own.sha256,
+            now=datetime.now(UTC),
+        )
+        self._put(f"{name}/{LATEST}", ManifestEntry.of_bytes(LATEST, pointer), pointer)
+        return self._artifacts(base, manifest, own)
 
     def verify(self, name: str, uid8: str) -> list[Artifact]:
         """Read back what a run published and compare it with its manifest.
@@ -66,6 +134,21 @@ class Output(Protocol):
             With reason ``ManifestMissing``, ``ManifestInvalid``, ``ArtifactMismatch`` or
             ``StorageUnreachable``.
         """
+        base = f"{folder_name(name, uid8)}/"
+        raw = self._read_again(base + MANIFEST)
+        if raw is None:
+            raise RunFailed(
+                Reason.MANIFEST_MISSING,
+                f"{self.uri}/{base}{MANIFEST} is missing: the run did not finish, or this is not its folder",
+            )
+        manifest = Manifest.from_bytes(raw)
+        for entry in manifest.entries:
+            key = base + entry.name
+            if not self._run("reading", key, self._holds_call(key, entry), Reason.STORAGE_UNREACHABLE):
+                raise RunFailed(
+                    Reason.ARTIFACT_MISMATCH, f"{self.uri}/{key} is not the file that {MANIFEST} lists"
+                )
+        return self._artifacts(base, manifest, ManifestEntry.of_bytes(MANIFEST, raw))
 
     def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
         """Return a published artifact of at most 256 KiB.
@@ -75,9 +158,156 @@ class Output(Protocol):
         RunFailed
             With reason ``ArtifactMismatch`` if it is missing, larger or another one; ``StorageUnreachable``.
         """
+        return checked(self._read_again(f"{folder_name(name, uid8)}/{artifact.name}"), artifact)
 
-    def state(self, name: str, uid8: str) -> StateStore:
+    def state(self, name: str, uid8: str) -> "StateStore":
         """Return the store of a run's small state objects, such as the journal's mirror."""
+        return StateStore(self.store, f"{folder_name(name, uid8)}/{STATE}/")
+
+    def _put(self, key: str, entry: ManifestEntry, content: Path | bytes) -> None:
+        """Send one object unless it is stored already, and read it back."""
+
+        def send() -> None:
+            if self._holds(key, entry, maybe_hidden=True):
+                return
+            self.store.put(key, content, sha256=entry.sha256)
+            if not self._holds(key, entry):
+                raise Again("what was read back differs from what was sent")
+
+        self._run("writing", key, send)
+
+    def _holds_call(self, key: str, entry: ManifestEntry) -> Callable[[], bool]:
+        return lambda: self._holds(key, entry)
+
+    def _holds(self, key: str, entry: ManifestEntry, *, maybe_hidden: bool = False) -> bool:
+        """Return whether the store holds this very content; an object of another size is not read."""
+        try:
+            if self.store.stat(key) != entry.size_bytes:
+                return False
+            digest = hashlib.sha256()
+            with self.store.get(key) as stream:
+                while piece := stream.read(_CHUNK):
+                    digest.update(piece)
+        except Hidden as hidden:
+            if maybe_hidden:
+                return False
+            raise hidden.refusal from None
+        except Missing:
+            return False
+        return digest.hexdigest() == entry.sha256
+
+    def _read(self, key: str) -> bytes | None:
+        """Return a small object up to one byte more than it may have, or None if there is none."""
+        try:
+            with self.store.get(key) as stream:
+                return bytes(stream.read(MAX_DOCUMENT_BYTES + 1))
+        except Missing:
+            return None
+
+    def _read_again(self, key: str) -> bytes | None:
+        return self._run("reading", key, lambda: self._read(key), Reason.STORAGE_UNREACHABLE)
+
+    def _run(self, doing: str, key: str, action: Callable[[], T], reason: Reason = Reason.UPLOAD_FAILED) -> T:
+        try:
+            return self.store.retry.call(action)
+        except Hidden as error:
+            raise error.refusal from None
+        except Again as error:
+            raise RunFailed(
+                reason, f"{doing} {key} in {self.store.where} failed repeatedly: {error}"
+            ) from None
+        except StoreError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: StoreError) -> RunFailed:
+        return RunFailed(Reason.UPLOAD_FAILED, f"{self.store.where} refuses the request: {error}")
+
+    def _artifacts(self, base: str, manifest: Manifest, own: ManifestEntry) -> list[Artifact]:
+        return [
+            Artifact(
+                name=entry.name,
+                uri=f"{self.uri}/{base}{entry.name}",
+                sha256=entry.sha256,
+                size_bytes=entry.size_bytes,
+            )
+            for entry in (*manifest.entries, own)
+        ]
+
+
+class StateStore:
+    """Small state objects beside a run's artifacts, such as the mirror of its journal.
+
+    They are no artifacts and are in no manifest. A reader must check them against a digest of its own. Each
+    call is one attempt: a mirror that fails must not hold up a search.
+
+    Parameters
+    ----------
+    store, prefix
+        Where.
+    """
+
+    def __init__(self, store: Store, prefix: str = "") -> None:
+        self._store = store
+        self._prefix = prefix
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file under a key, replacing what was there.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``StateNotSaved``.
+        """
+        target = self._prefix + checked_key(key)
+        size = path.stat().st_size
+        if size > MAX_STATE_BYTES:
+            raise RunFailed(
+                Reason.STATE_NOT_SAVED, f"{path.name} has {size} bytes, more than {MAX_STATE_BYTES}"
+            )
+        try:
+            self._store.put(target, path)
+        except StoreError as error:
+            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
+
+    def get(self, key: str, path: Path) -> bool:
+        """Write the object to `path`, whole or not at all; return whether there is one.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``StateNotRead``, also if the object is larger than `MAX_STATE_BYTES`.
+        """
+        source = self._prefix + checked_key(key)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with self._store.get(source) as stream, partial.open("wb") as copy:
+                while piece := stream.read(_CHUNK):
+                    if copy.tell() + len(piece) > MAX_STATE_BYTES:
+                        raise RunFailed(
+                            Reason.STATE_NOT_READ, f"{source} is larger than {MAX_STATE_BYTES} bytes"
+                        )
+                    copy.write(piece)
+            partial.replace(path)
+        except Missing:
+            return False
+        except (StoreError, OSError) as error:
+            raise self._failed(Reason.STATE_NOT_READ, source, error) from None
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it exists."""
+        target = self._prefix + checked_key(key)
+        try:
+            self._store.delete(target)
+        except StoreError as error:
+            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
+
+    def _failed(self, reason: Reason, key: str, error: Exception) -> Exception:
+        if isinstance(error, Hidden):
+            return error.refusal
+        return RunFailed(reason, f"{key} in {self._store.where}: {error}")
 
 
 def open_output(
@@ -102,19 +332,26 @@ def open_output(
     SpecInvalid
         With reason ``InvalidOutput`` if the URI is of another kind; as `s3_client` for S3.
     """
+    return Output(open_store(uri, endpoint, credentials_dir, settings))
+
+
+def open_store(
+    uri: str, endpoint: str | None, credentials_dir: Path | None, settings: TrainerSettings
+) -> Store:
+    """Return the store behind a URI. A further scheme is one more case here, and its form in the contract."""
     if "://" not in uri:
-        return FolderOutput(Path(uri))
+        return FolderStore(Path(uri))
     try:
         place = parse_uri(uri)
     except ValueError as error:
         raise _invalid(uri, str(error)) from error
     match place.scheme:
         case "file":
-            return FolderOutput(Path(unquote(uri.removeprefix("file://"))))
+            return FolderStore(Path(unquote(uri.removeprefix("file://"))))
         case "pvc":
             claim, path = _two_parts(uri, place, "pvc://claim/path")
             mount = settings.pvc_root / claim
-            return FolderOutput(mount / path, uri=uri, mount=mount)
+            return FolderStore(mount / path, uri=uri, mount=mount)
         case "s3":
             bucket, prefix = _two_parts(uri, place, "s3://bucket/prefix")
             if not _BUCKET.fullmatch(bucket):
@@ -122,7 +359,7 @@ def open_output(
                     uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
                 )
             client = s3_client(endpoint, credentials_dir, settings, field="spec.output")
-            return S3Output(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
+            return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
         case _:
             raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
 

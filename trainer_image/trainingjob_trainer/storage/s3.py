@@ -1,29 +1,21 @@
-"""Artifacts in an S3 bucket."""
+"""A store in an S3 bucket, and what a failure of S3 means for the user."""
 
-import hashlib
 import io
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from xml.etree import ElementTree as ET
 
 from minio import Minio
-from minio.error import S3Error
+from minio.error import InvalidResponseError, S3Error, ServerError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
-from trainingjob_api import Artifact, Reason
-from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
-from trainingjob_trainer.storage.errors import S3_FAILURES, brief, may_pass, s3_failure
-from trainingjob_trainer.storage.journal_store import S3State
-from trainingjob_trainer.storage.latest import latest_bytes
-from trainingjob_trainer.storage.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestEntry, checked
-from trainingjob_trainer.storage.names import LATEST, MANIFEST, STATE, folder_name
-from trainingjob_trainer.storage.retry import Again, RetryPolicy
+from trainingjob_api import Reason
+from trainingjob_trainer.errors import SpecInvalid, TrainingError
+from trainingjob_trainer.storage.store import Again, Hidden, Missing, Readable, RetryPolicy, StoreError
 
-__all__ = ["S3Output"]
+__all__ = ["S3_FAILURES", "S3Store", "brief", "may_pass", "s3_failure"]
 
-T = TypeVar("T")
-
-_CHUNK = 1024 * 1024
 _PART = 16 * 1024 * 1024
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -35,12 +27,70 @@ _MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
 _PROBE = ".trainingjob-probe"
 _CHECK_RETRY = RetryPolicy(attempts=3, first_delay_seconds=0.5, deadline_seconds=60.0)
 
+S3_FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
+"""Everything that the client raises when a request fails."""
 
-class S3Output:
-    """A bucket and a prefix.
+_REFUSED = frozenset(
+    {
+        "AccessDenied",
+        "AccountProblem",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        Reason.FORBIDDEN,
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "UnauthorizedAccess",
+    }
+)
+_PASSING = frozenset(
+    {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted"}
+)
+_KNOWN = (
+    _REFUSED
+    | _PASSING
+    | frozenset(
+        {
+            "BadDigest",
+            "BucketAlreadyExists",
+            "EntityTooLarge",
+            "EntityTooSmall",
+            "IncompleteBody",
+            "InvalidArgument",
+            "InvalidBucketName",
+            "InvalidDigest",
+            "InvalidObjectState",
+            "InvalidPart",
+            "InvalidRange",
+            "InvalidRequest",
+            "KeyTooLongError",
+            "MalformedXML",
+            "MethodNotAllowed",
+            "MissingContentLength",
+            "NoSuchBucket",
+            "NoSuchKey",
+            "NoSuchObject",
+            "NoSuchUpload",
+            "NotImplemented",
+            "PermanentRedirect",
+            "PreconditionFailed",
+            Reason.QUOTA_EXCEEDED,
+            "RequestTimeTooSkewed",
+            "XMinioStorageFull",
+        }
+    )
+)
+"""Codes that are shown. Any other text in their place is the answer of who knows what server."""
+_FORBIDDEN = frozenset({401, 403})
+_BUSY = frozenset({408, 429})
+_SERVER_FAULT = 500
+_NOT_IMPLEMENTED = 501
 
-    Every object is read back in full and its sha256 compared: entity tags are no digest of content where
-    objects are encrypted or sent in parts, and metadata only repeats what the sender claimed.
+
+class S3Store:
+    """Objects in a bucket below a prefix.
 
     Parameters
     ----------
@@ -51,7 +101,7 @@ class S3Output:
     endpoint
         For messages.
     retry, check_retry
-        How often each object is tried when it is published, and when the bucket is checked.
+        See `Store`.
     """
 
     def __init__(
@@ -68,213 +118,144 @@ class S3Output:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint = endpoint
-        self._retry = retry or RetryPolicy()
-        self._check_retry = check_retry
-
-    @property
-    def uri(self) -> str:
-        """The place as the user names it."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.where = f"bucket {bucket!r} at {endpoint}"
+        self.retry = retry or RetryPolicy()
+        self.check_retry = check_retry
 
     def check(self) -> None:
-        """Prove that objects can be made here, by making one; see `Output.check`."""
-        try:
-            self._check_retry.call(self._attempt(self._probe))
-        except Again as error:
-            raise RunFailed(
-                Reason.STORAGE_UNREACHABLE,
-                f"spec.output: bucket {self._bucket!r} at {self._endpoint} cannot be reached ({error}); "
-                "if this goes on, check the endpoint and the network policy",
-            ) from None
-
-    def _probe(self) -> None:
-        try:
-            exists = self._client.bucket_exists(self._bucket)
-        except S3Error as error:
-            if error.code != "AccessDenied":
-                raise
-            # Keys that may write need not be able to look at the bucket.
-            exists = True
-        if not exists:
-            raise SpecInvalid(
-                Reason.BUCKET_NOT_FOUND,
-                f"spec.output.uri: there is no bucket {self._bucket!r} at {self._endpoint}; "
-                "create it or correct the name",
-            )
-        key = self._prefix + _PROBE
-        self._client.put_object(self._bucket, key, io.BytesIO(b""), 0)
-        try:
-            self._client.remove_object(self._bucket, key)
-        except S3Error as error:
-            if error.code != "AccessDenied":
-                raise
-
-    def publish(self, folder: Path, name: str, uid8: str) -> list[Artifact]:
-        """Store a folder's artifacts; see `Output.publish`."""
-        base = f"{self._prefix}{folder_name(name, uid8)}/"
-        try:
-            manifest = Manifest.of_folder(folder, name, uid8)
-        except OSError as error:
-            raise RunFailed(
-                Reason.UPLOAD_FAILED, f"{error.filename} cannot be read: {error.strerror}"
-            ) from error
-        raw = manifest.to_bytes()
-        if self._run("reading", base + MANIFEST, lambda: self._read(base + MANIFEST)) not in {None, raw}:
-            # While objects change, no manifest may vouch for them.
-            self._run("removing", base + MANIFEST, lambda: self._remove(base + MANIFEST))
-        for entry in manifest.entries:
-            self._put(base + entry.name, entry, folder / entry.name)
-        own = _entry(MANIFEST, raw)
-        self._put(base + MANIFEST, own, raw)
-        pointer = latest_bytes(
-            name,
-            uid8,
-            uri=f"s3://{self._bucket}/{base}".rstrip("/"),
-            manifest_sha256=own.sha256,
-            now=datetime.now(UTC),
-        )
-        self._put(f"{self._prefix}{name}/{LATEST}", _entry(LATEST, pointer), pointer)
-        return self._artifacts(base, manifest, own)
-
-    def verify(self, name: str, uid8: str) -> list[Artifact]:
-        """Read back what a run published; see `Output.verify`."""
-        base = f"{self._prefix}{folder_name(name, uid8)}/"
-        raw = self._run(
-            "reading", base + MANIFEST, lambda: self._read(base + MANIFEST), Reason.STORAGE_UNREACHABLE
-        )
-        if raw is None:
-            raise RunFailed(
-                Reason.MANIFEST_MISSING,
-                f"s3://{self._bucket}/{base}{MANIFEST} is missing: the run did not finish",
-            )
-        manifest = Manifest.from_bytes(raw)
-        for entry in manifest.entries:
-            key = base + entry.name
-            if not self._run("reading", key, self._holds_action(key, entry), Reason.STORAGE_UNREACHABLE):
-                raise RunFailed(
-                    Reason.ARTIFACT_MISMATCH,
-                    f"s3://{self._bucket}/{key} is not the object that {MANIFEST} lists",
-                )
-        return self._artifacts(base, manifest, _entry(MANIFEST, raw))
-
-    def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
-        """Return a small artifact; see `Output.read`."""
-        key = f"{self._prefix}{folder_name(name, uid8)}/{artifact.name}"
-        return checked(
-            self._run("reading", key, lambda: self._read(key), Reason.STORAGE_UNREACHABLE), artifact
-        )
-
-    def state(self, name: str, uid8: str) -> S3State:
-        """Return the store of a run's state objects."""
-        prefix = f"{self._prefix}{folder_name(name, uid8)}/{STATE}/"
-        return S3State(self._client, self._bucket, prefix, endpoint=self._endpoint)
-
-    def _put(self, key: str, entry: ManifestEntry, content: Path | bytes) -> None:
-        """Send one object unless it is there already, and read it back."""
-
-        def send() -> None:
-            if self._holds(key, entry, maybe_hidden=True):
-                return
-            self._send(key, entry, content)
-            if not self._holds(key, entry):
-                raise Again("what was read back differs from what was sent")
-
-        self._run("writing", key, send)
-
-    def _send(self, key: str, entry: ManifestEntry, content: Path | bytes) -> None:
-        kind = _TYPES.get(Path(entry.name).suffix, "application/octet-stream")
-        labels: dict[str, str | list[str] | tuple[str]] = {"sha256": entry.sha256}
-        if isinstance(content, Path):
-            self._client.fput_object(
-                self._bucket, key, str(content), content_type=kind, metadata=labels, part_size=_PART
-            )
-            return
-        self._client.put_object(
-            self._bucket, key, io.BytesIO(content), len(content), content_type=kind, metadata=labels
-        )
-
-    def _holds_action(self, key: str, entry: ManifestEntry) -> Callable[[], bool]:
-        return lambda: self._holds(key, entry)
-
-    def _holds(self, key: str, entry: ManifestEntry, *, maybe_hidden: bool = False) -> bool:
-        """Tell whether the bucket holds this very content, by reading it.
-
-        To keys without the right to list, a missing object looks like a forbidden one; `maybe_hidden` takes
-        it for missing.
-        """
-        try:
-            if self._client.stat_object(self._bucket, key).size != entry.size_bytes:
-                return False
-        except S3Error as error:
-            if error.code in _MISSING or (maybe_hidden and error.code == "AccessDenied"):
-                return False
-            raise
-        digest = hashlib.sha256()
-        response = self._client.get_object(self._bucket, key)
-        try:
-            for piece in response.stream(_CHUNK):
-                digest.update(piece)
-        finally:
-            response.close()
-            response.release_conn()
-        return digest.hexdigest() == entry.sha256
-
-    def _read(self, key: str) -> bytes | None:
-        """Return a small object, or None if there is none."""
-        try:
-            response = self._client.get_object(self._bucket, key)
-        except S3Error as error:
-            if error.code in _MISSING or error.code == "AccessDenied":
-                return None
-            raise
-        try:
-            return bytes(response.read(MAX_MANIFEST_BYTES + 1))
-        finally:
-            response.close()
-            response.release_conn()
-
-    def _remove(self, key: str) -> None:
-        self._client.remove_object(self._bucket, key)
-
-    def _attempt(self, action: Callable[[], T]) -> Callable[[], T]:
-        """Translate what the client raises: the user's error, another attempt, or a failure."""
-
-        def attempt() -> T:
+        """Prove that objects can be written here; see `Store.check`."""
+        with self._translated():
             try:
-                return action()
-            except S3_FAILURES as error:
-                known = s3_failure(error, field="spec.output", bucket=self._bucket, endpoint=self._endpoint)
-                if known is not None:
-                    raise known from None
-                if may_pass(error):
-                    raise Again(brief(error)) from None
-                raise self._failed(brief(error)) from None
+                exists = self._client.bucket_exists(self._bucket)
+            except S3Error as error:
+                if error.code != "AccessDenied":
+                    raise
+                # Keys that may write need not be able to look at the bucket.
+                exists = True
+            if not exists:
+                raise _no_bucket("spec.output", self._bucket, self._endpoint)
+            key = self._prefix + _PROBE
+            self._client.put_object(self._bucket, key, io.BytesIO(b""), 0)
+            try:
+                self._client.remove_object(self._bucket, key)
+            except S3Error as error:
+                if error.code != "AccessDenied":
+                    raise
 
-        return attempt
+    def stat(self, key: str) -> int:
+        """Return the size of an object."""
+        with self._translated():
+            return int(self._client.stat_object(self._bucket, self._prefix + key).size or 0)
 
-    def _run(self, doing: str, key: str, action: Callable[[], T], reason: Reason = Reason.UPLOAD_FAILED) -> T:
+    @contextmanager
+    def get(self, key: str) -> Iterator[Readable]:
+        """Open an object."""
+        with self._translated():
+            response = self._client.get_object(self._bucket, self._prefix + key)
+            try:
+                yield response
+            finally:
+                response.close()
+                response.release_conn()
+
+    def put(self, key: str, content: Path | bytes, *, sha256: str | None = None) -> None:
+        """Write an object, a large file in parts; its digest is noted in its metadata."""
+        kind = _TYPES.get(Path(key).suffix, "application/octet-stream")
+        labels: dict[str, str | list[str] | tuple[str]] = {"sha256": sha256} if sha256 else {}
+        target = self._prefix + key
+        with self._translated():
+            if isinstance(content, Path):
+                self._client.fput_object(
+                    self._bucket, target, str(content), content_type=kind, metadata=labels, part_size=_PART
+                )
+            else:
+                self._client.put_object(
+                    self._bucket,
+                    target,
+                    io.BytesIO(content),
+                    len(content),
+                    content_type=kind,
+                    metadata=labels,
+                )
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it exists."""
+        with self._translated():
+            self._client.remove_object(self._bucket, self._prefix + key)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Translate what the client raises into the errors of a store and of the user."""
         try:
-            return self._retry.call(self._attempt(action))
-        except Again as error:
-            raise RunFailed(
-                reason,
-                f"{doing} s3://{self._bucket}/{key} at {self._endpoint} failed again and again: {error}",
-            ) from None
-
-    def _failed(self, cause: str) -> TrainingError:
-        return RunFailed(Reason.UPLOAD_FAILED, f"{self._endpoint} refuses s3://{self._bucket}: {cause}")
-
-    def _artifacts(self, base: str, manifest: Manifest, own: ManifestEntry) -> list[Artifact]:
-        return [
-            Artifact(
-                name=entry.name,
-                uri=f"s3://{self._bucket}/{base}{entry.name}",
-                sha256=entry.sha256,
-                size_bytes=entry.size_bytes,
-            )
-            for entry in (*manifest.entries, own)
-        ]
+            yield
+        except S3_FAILURES as error:
+            code = error.code if isinstance(error, S3Error) else None
+            if code in _MISSING:
+                raise Missing(str(code)) from None
+            known = s3_failure(error, field="spec.output", bucket=self._bucket, endpoint=self._endpoint)
+            if known is not None:
+                raise (Hidden(known) if code == "AccessDenied" else known) from None
+            raise (Again if may_pass(error) else StoreError)(brief(error)) from None
 
 
-def _entry(name: str, raw: bytes) -> ManifestEntry:
-    return ManifestEntry(name=name, size_bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+def brief(error: BaseException) -> str:
+    """Return the kind of a failure in a few words, without anything the server or the user wrote."""
+    if isinstance(error, S3Error):
+        return error.code if error.code in _KNOWN else f"HTTP status {error.response.status}"
+    if isinstance(error, ServerError):
+        return f"HTTP status {error.status_code}"
+    if isinstance(error, MaxRetryError) and error.reason is not None:
+        return type(error.reason).__name__
+    return type(error).__name__
+
+
+def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) -> TrainingError | None:
+    """Return the user's error behind an S3 failure, or None if the failure may pass or is of another kind.
+
+    Parameters
+    ----------
+    error
+        What the client raised.
+    field
+        The field to correct, such as ``spec.output``.
+    bucket, endpoint
+        Where the request went.
+
+    Returns
+    -------
+    TrainingError or None
+        `SpecInvalid` with reason ``BucketNotFound`` or ``CredentialsRefused``, or None.
+    """
+    code = error.code if isinstance(error, S3Error) else None
+    status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
+    if code == "NoSuchBucket":
+        return _no_bucket(field, bucket, endpoint)
+    if code in _REFUSED or status in _FORBIDDEN:
+        return SpecInvalid(
+            Reason.CREDENTIALS_REFUSED,
+            f"{field}: {endpoint} refuses access to bucket {bucket!r} ({code or status}); check "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the referenced Secret or the environment, "
+            "or the role of the service account, and the rights that they have",
+        )
+    return None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether a failure may be gone at the next attempt."""
+    if isinstance(error, S3Error):
+        return error.code in _PASSING or _passing(error.response.status)
+    if isinstance(error, InvalidResponseError):
+        return _passing(int(getattr(error, "_code", 0)))
+    return True
+
+
+def _passing(status: int) -> bool:
+    return status in _BUSY or (status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED)
+
+
+def _no_bucket(field: str, bucket: str, endpoint: str) -> SpecInvalid:
+    return SpecInvalid(
+        Reason.BUCKET_NOT_FOUND,
+        f"{field}.uri: there is no bucket {bucket!r} at {endpoint}; create it or correct the name",
+    )

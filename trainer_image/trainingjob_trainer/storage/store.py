@@ -1,0 +1,139 @@
+"""The byte store that every kind of storage implements, and what its failures are called.
+
+A store makes one attempt a call. What is written once above it for all of them: manifest, digests, reading
+back, retry, ``latest.json`` and state objects (`output`).
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from trainingjob_trainer.errors import TrainingError
+
+__all__ = ["Again", "Hidden", "Missing", "Readable", "RetryPolicy", "Store", "StoreError"]
+
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """One attempt failed for good; ``str()`` says how in a few words, without secrets."""
+
+
+class Again(StoreError):  # noqa: N818 - a request, not an error
+    """The attempt failed in a way that may pass."""
+
+
+class Missing(StoreError):  # noqa: N818 - an answer as good as any
+    """There is nothing under the key."""
+
+
+class Hidden(Missing):
+    """The key may not be read. Without the right to list, a missing object looks like a forbidden one.
+
+    Parameters
+    ----------
+    refusal
+        The error if the object is known to exist.
+    """
+
+    def __init__(self, refusal: TrainingError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class Readable(Protocol):
+    """What `Store.get` opens."""
+
+    def read(self, amount: int, /) -> bytes:
+        """Return the next bytes, at most `amount`; none at the end."""
+
+
+class Store(Protocol):
+    """Bytes under keys, whose parts are separated by slashes.
+
+    Raises
+    ------
+    StoreError
+        From each method: `Again` if it may pass, `Missing` if there is no such key.
+    SpecInvalid
+        From each method: ``BucketNotFound`` or ``CredentialsRefused``.
+    """
+
+    uri: str
+    """The place as the user writes it, without a slash at its end."""
+    where: str
+    """The place in messages."""
+    retry: "RetryPolicy"
+    """For publishing and reading."""
+    check_retry: "RetryPolicy"
+
+    def check(self) -> None:
+        """Prove that objects can be written, by writing one.
+
+        Raises
+        ------
+        SpecInvalid
+            Also ``OutputNotWritable`` or ``ClaimNotMounted``.
+        """
+
+    def stat(self, key: str) -> int:
+        """Return the size of an object in bytes."""
+
+    def get(self, key: str) -> AbstractContextManager[Readable]:
+        """Open an object."""
+
+    def put(self, key: str, content: Path | bytes, *, sha256: str | None = None) -> None:
+        """Write an object, whole or not at all; `sha256` is noted beside it where that is possible."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how long to try.
+
+    Parameters
+    ----------
+    attempts
+        Most attempts, at least 1.
+    first_delay_seconds
+        Pause after the first failure; it doubles each time.
+    longest_delay_seconds
+        Longest pause.
+    deadline_seconds
+        No attempt starts later than this after the first one.
+    sleep, clock
+        The seam for tests: ``time.sleep`` and ``time.monotonic``.
+    """
+
+    attempts: int = 6
+    first_delay_seconds: float = 0.5
+    longest_delay_seconds: float = 8.0
+    deadline_seconds: float = 180.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns; it is repeated while it raises `Again`.
+
+        Raises
+        ------
+        Again
+            The last failure, once attempts or time are used up.
+        """
+        begin = self.clock()
+        delay = self.first_delay_seconds
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return action()
+            except Again:
+                late = self.clock() - begin + delay > self.deadline_seconds
+                if attempt == self.attempts or late:
+                    raise
+            self.sleep(delay)
+            delay = min(2 * delay, self.longest_delay_seconds)
+        raise ValueError("a retry policy needs at least one attempt")
