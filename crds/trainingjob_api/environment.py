@@ -26,6 +26,7 @@ __all__ = [
     "Words",
     "read_settings",
     "read_variable",
+    "variables_of",
 ]
 
 CONFIG_DICT = "TPOT__CONFIG_DICT"
@@ -168,6 +169,15 @@ Words: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Words that a variable holds between commas."""
 
 
+def variables_of(kind: type) -> dict[str, tuple[str, ...]]:
+    """Return the names of the variables of each field of a settings class."""
+    variables = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Variable)]
+        variables[name] = marks[0].names if marks else (f"{_PREFIX}{name.upper()}",)
+    return variables
+
+
 def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known: Any) -> _Settings:
     """Return settings read from *environment*.
 
@@ -186,10 +196,7 @@ def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known
     SpecError
         Naming each variable that is missing or cannot be read.
     """
-    variables = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Variable)]
-        variables[name] = marks[0].names if marks else (f"{_PREFIX}{name.upper()}",)
+    variables = variables_of(kind)
     texts: dict[str, Any] = dict(known)
     for name in variables.keys() - known.keys():
         found = (read_variable(environment, variable) for variable in variables[name])

@@ -93,8 +93,8 @@ class Settings:
     namespaces: Words = ()
     operator_class: str = STABLE
     rollout_percent: Annotated[float, Field(ge=0, le=100)] | None = None
-    defaults: Mapping[str, str] = Field(default_factory=dict)
-    trainer_environment: Mapping[str, str] = Field(default_factory=dict)
+    defaults: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
+    trainer_environment: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
     output_uri: str | None = None
     output_endpoint: str | None = None
     output_secret: str | None = None

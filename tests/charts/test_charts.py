@@ -25,7 +25,7 @@ from support.charts import (
     rights,
 )
 from trainingjob_api import parse_job
-from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE
+from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE, variables_of
 from trainingjob_operator import settings as operator_settings
 from trainingjob_operator.desired.role import build_role
 from trainingjob_operator.names import Child, Owner
@@ -121,9 +121,11 @@ def test_every_value_reaches_the_operator():
 
 def test_each_row_of_the_environment_table_has_a_value():
     template = (OPERATOR / "templates/_environment.tpl").read_text()
-    read = set(
-        re.findall(r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', Path(operator_settings.__file__).read_text())
+    source = Path(operator_settings.__file__).read_text()
+    handed_on = re.findall(r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', source)
+        r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', Path(operator_settings.__file__).read_text()
     )
+    read = {*handed_on, *(name for names in variables_of(Settings).values() for name in names)}
     wanted = {row.variable for row in TABLE} | {CONFIG_DICT, DASK_SCHEDULER_FILE} | read
     assert {"TRAININGJOB_ALLOW_PRIVATE_HTTPS", "TRAININGJOB_OPERATOR_CLASS"} <= read
     assert wanted == set(re.findall(r'"([A-Z_0-9]{5,})"', template))
