@@ -6,7 +6,7 @@ from pydantic import Field, StrictFloat
 
 from trainingjob_api.reasons import Reason
 from trainingjob_api.status import Best
-from trainingjob_api.types import Bool, SpecModel
+from trainingjob_api.types import Bool, SpecModel, optional
 
 __all__ = ["Acceptance", "Verdict", "judge"]
 
@@ -14,12 +14,11 @@ __all__ = ["Acceptance", "Verdict", "judge"]
 class Acceptance(SpecModel):
     """When a model is accepted, by its hold-out score."""
 
-    min_score: Annotated[StrictFloat, Field(ge=-1e18, le=1e18)] | None = Field(
-        default=None, description="Minimum hold-out score, in units of the metric."
+    min_score: Annotated[StrictFloat, Field(ge=-1e18, le=1e18)] | None = optional(
+        "Minimum hold-out score, in units of the metric."
     )
-    must_beat_baseline: Bool | None = Field(
-        default=None,
-        description="Whether the hold-out score must exceed that of the baseline; default false.",
+    must_beat_baseline: Bool | None = optional(
+        "Whether the hold-out score must exceed that of the baseline; default false."
     )
 
 

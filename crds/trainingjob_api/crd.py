@@ -1,7 +1,10 @@
 """The custom resource definition, generated from the models.
 
 ``python -m trainingjob_api.crd`` writes it and the field reference below the current folder;
-``--check`` changes nothing and fails if either would change.
+``--check`` writes nothing and fails if either is out of date.
+
+A definition takes a structural schema, which has no references, null types, ``additionalProperties: false``,
+``propertyNames`` or ``const``; each is converted to a form that an API server accepts.
 """
 
 import argparse
@@ -10,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
+from trainingjob_api.errors import pattern_words
 from trainingjob_api.reference import render_reference
 from trainingjob_api.spec import MUTABLE_FIELDS, TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
-from trainingjob_api.structural import structural_schema
 from trainingjob_api.vocabulary import GROUP, KIND, PLURAL, VERSION
 
 __all__ = ["CRD_PATH", "REFERENCE_PATH", "build_crd", "immutability_rules", "main", "render_crd"]
@@ -22,6 +26,8 @@ __all__ = ["CRD_PATH", "REFERENCE_PATH", "build_crd", "immutability_rules", "mai
 CRD_PATH = Path(f"crds/{GROUP}_{PLURAL}.yaml")
 REFERENCE_PATH = Path("docs/reference/trainingjob.md")
 
+_DROPPED = frozenset({"title", "default", "const", "propertyNames", "$defs", "discriminator"})
+_FORMATS = {"integer": "int64", "number": "double"}
 _HEADER = "# Generated from crds/trainingjob_api by `make crd`; change the models, not this file.\n"
 _COLUMNS = (
     ("Phase", "string", ".status.phase", "Phase of the job."),
@@ -31,25 +37,95 @@ _COLUMNS = (
         '.status.conditions[?(@.type=="Ready")].reason',
         "Why it is in this phase: the reason of Ready.",
     ),
-    ("Backend", "string", ".status.backend", "What evaluates pipelines now."),
-    ("Model", "string", ".status.modelSource", "Where the model comes from."),
+    ("Backend", "string", ".status.backend", "Backend that evaluates pipelines now."),
+    ("Model", "string", ".status.modelSource", "Origin of the model."),
     ("Best", "string", ".status.best.score", "Cross-validated score of the best pipeline."),
-    ("Progress", "integer", ".status.progress.generation", "Generations finished."),
+    ("Progress", "integer", ".status.progress.generation", "Completed generations."),
     (
         "Accepted",
         "string",
         '.status.conditions[?(@.type=="AcceptanceMet")].status',
-        "Whether it is accepted.",
+        "Whether the model is accepted.",
     ),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
 )
 
 
-def immutability_rules() -> list[dict[str, str]]:
-    """Return one CEL rule for each field of the spec that must not change, be added or be removed.
+def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the structural schema of *model*, by its aliases.
 
-    They stand on the spec, since a transition rule on an optional field is skipped where the field is
-    added or removed.
+    CEL rules under ``x-kubernetes-validations`` are kept; bounds on the keys of a map become one.
+    """
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _convert(schema, schema.get("$defs", {}))
+
+
+def _convert(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _flatten(schema, definitions)
+    result = {key: value for key, value in schema.items() if key not in _DROPPED}
+    if "const" in schema:
+        result["enum"] = [schema["const"]]
+    if result.get("type") in _FORMATS:
+        result.setdefault("format", _FORMATS[result["type"]])
+    if "properties" in result:
+        result["properties"] = {
+            name: _convert(below, definitions) for name, below in result["properties"].items()
+        }
+    if "items" in result:
+        result["items"] = _convert(result["items"], definitions)
+    _convert_map(schema, result, definitions)
+    return _ordered(result)
+
+
+def _flatten(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Resolve references and optional types; keywords next to them take precedence."""
+    while True:
+        if "$ref" in schema:
+            below = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        elif "anyOf" in schema and "x-kubernetes-int-or-string" not in schema:
+            choices = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+            if len(choices) != 1:
+                raise TypeError(f"a structural schema holds no union: {schema}")
+            below = choices[0]
+        else:
+            return schema
+        beside = {key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}
+        schema = {**below, **beside}
+
+
+def _convert_map(schema: dict[str, Any], result: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Convert bounds on the keys of a map, which a structural schema cannot express, to CEL rules."""
+    values = result.pop("additionalProperties", None)
+    rules = list(result.get("x-kubernetes-validations", ()))
+    for pattern, below in result.pop("patternProperties", {}).items():
+        values = below
+        escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
+        rules.append(
+            {"rule": f"self.all(key, key.matches('{escaped}'))", "message": f"a key {pattern_words(pattern)}"}
+        )
+    longest = schema.get("propertyNames", {}).get("maxLength")
+    if longest is not None:
+        rule = f"self.all(key, size(key) >= 1 && size(key) <= {longest})"
+        rules.append({"rule": rule, "message": f"a key has 1 to {longest} characters"})
+    if isinstance(values, dict):
+        result["additionalProperties"] = _convert(values, definitions)
+    if rules:
+        result["x-kubernetes-validations"] = rules
+
+
+def _ordered(schema: dict[str, Any]) -> dict[str, Any]:
+    """Order keywords for readers: description, type, bounds, then the contents."""
+    first = ["description", "type", "format", "enum"]
+    last = ["required", "properties", "additionalProperties", "items", "x-kubernetes-validations"]
+    middle = [key for key in schema if key not in {*first, *last}]
+    return {key: schema[key] for key in [*first, *middle, *last] if key in schema}
+
+
+def immutability_rules() -> list[dict[str, str]]:
+    """Return one CEL rule for each immutable field of the spec.
+
+    They belong to the spec rather than the field: a transition rule on an optional field is skipped when the
+    field is added or removed.
     """
     rules = []
     for info in TrainingJobSpec.model_fields.values():
@@ -112,14 +188,14 @@ def build_crd() -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every value out, since a reader of a definition does not follow aliases."""
+    """Writes every value in full: readers of a definition do not follow aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's own signature
         return True
 
 
 def render_crd() -> str:
-    """Return the definition as YAML, the same text every time."""
+    """Return the definition as YAML; the text is deterministic."""
     return _HEADER + yaml.dump(build_crd(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
 
 

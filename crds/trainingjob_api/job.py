@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 from trainingjob_api.errors import Problem
 from trainingjob_api.spec import TrainingJobSpec, Validation
 from trainingjob_api.status import TrainingJobStatus
-from trainingjob_api.types import ObjectName, StatusModel, Timestamp, Uid
+from trainingjob_api.types import ObjectName, StatusModel, Timestamp, Uid, optional
 from trainingjob_api.uris import parse_uri
 from trainingjob_api.vocabulary import Task, ValidationStrategy
 
@@ -19,14 +19,12 @@ class ObjectMeta(StatusModel):
     """The part of an object's metadata that the project reads; the rest is ignored."""
 
     name: ObjectName = Field(description="Name of the job.")
-    namespace: ObjectName | None = Field(default=None, description="Namespace of the job.")
-    uid: Uid | None = Field(default=None, description="Uid given by the API server.")
-    generation: Annotated[StrictInt, Field(ge=0)] | None = Field(
-        default=None, description="Version of the spec."
-    )
-    resource_version: str | None = Field(default=None, description="Version of the object.")
-    creation_timestamp: Timestamp | None = Field(default=None, description="When the job was created.")
-    deletion_timestamp: Timestamp | None = Field(default=None, description="When its deletion was requested.")
+    namespace: ObjectName | None = optional("Namespace of the job.")
+    uid: Uid | None = optional("Uid given by the API server.")
+    generation: Annotated[StrictInt, Field(ge=0)] | None = optional("Version of the spec.")
+    resource_version: str | None = optional("Version of the object.")
+    creation_timestamp: Timestamp | None = optional("When the job was created.")
+    deletion_timestamp: Timestamp | None = optional("When its deletion was requested.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations.")
 
@@ -42,9 +40,7 @@ class TrainingJob(StatusModel):
     kind: Literal["TrainingJob"] = Field(default="TrainingJob", description="Kind.")
     metadata: ObjectMeta = Field(description="Name, namespace, labels.")
     spec: TrainingJobSpec = Field(description="The desired training: table, target, budget and output.")
-    status: TrainingJobStatus | None = Field(
-        default=None, description="The observed state; written by the operator alone."
-    )
+    status: TrainingJobStatus | None = optional("The observed state; written by the operator alone.")
 
 
 def check_spec(spec: TrainingJobSpec) -> list[Problem]:

@@ -4,7 +4,15 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints, model_validator
 
-from trainingjob_api.types import LabelKey, LabelValue, ObjectName, Quantity, SpecModel, rules
+from trainingjob_api.types import (
+    LabelKey,
+    LabelValue,
+    ObjectName,
+    Quantity,
+    SpecModel,
+    optional,
+    rules,
+)
 from trainingjob_api.vocabulary import TaintEffect, TolerationOperator
 
 __all__ = [
@@ -41,12 +49,10 @@ class SecretRef(ObjectRef):
 class Resources(SpecModel):
     """Compute resources of a container, as in Kubernetes."""
 
-    requests: Quantities | None = Field(
-        default=None, description="Resources reserved for the container, such as cpu: 500m, memory: 2Gi."
+    requests: Quantities | None = optional(
+        "Resources reserved for the container, such as cpu: 500m, memory: 2Gi."
     )
-    limits: Quantities | None = Field(
-        default=None, description="Maximum resources of the container, such as cpu: 2, memory: 4Gi."
-    )
+    limits: Quantities | None = optional("Maximum resources of the container, such as cpu: 2, memory: 4Gi.")
 
 
 class Toleration(SpecModel):
@@ -65,16 +71,12 @@ class Toleration(SpecModel):
         )
     )
 
-    key: LabelKey | None = Field(default=None, description="Key of the taint; unset matches every key.")
-    operator: TolerationOperator | None = Field(
-        default=None, description="Exists or Equal; unset means Equal, as in Kubernetes."
-    )
-    value: LabelValue | None = Field(default=None, description="Value of the taint, with operator Equal.")
-    effect: TaintEffect | None = Field(
-        default=None, description="Effect of the taint; unset matches every effect."
-    )
-    toleration_seconds: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = Field(
-        default=None, description="Seconds that a NoExecute taint is tolerated; unset means forever."
+    key: LabelKey | None = optional("Key of the taint; unset matches every key.")
+    operator: TolerationOperator | None = optional("Exists or Equal; unset means Equal, as in Kubernetes.")
+    value: LabelValue | None = optional("Value of the taint, with operator Equal.")
+    effect: TaintEffect | None = optional("Effect of the taint; unset matches every effect.")
+    toleration_seconds: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = optional(
+        "Seconds that a NoExecute taint is tolerated; unset means forever."
     )
 
     @model_validator(mode="after")
@@ -93,48 +95,34 @@ Tolerations = Annotated[tuple[Toleration, ...], Field(max_length=16)]
 class Dask(SpecModel):
     """The Dask cluster of a distributed run."""
 
-    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] | None = Field(
-        default=None, description="Number of worker pods; default 2."
+    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] | None = optional(
+        "Number of worker pods; default 2."
     )
-    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] | None = Field(
-        default=None,
-        description="Seconds to wait for a healthy cluster before the run falls back to local workers; "
-        "default 120.",
+    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] | None = optional(
+        "Seconds to wait for a healthy cluster before the run falls back to local workers; default 120."
     )
-    worker_resources: Resources | None = Field(default=None, description="Compute resources of each worker.")
-    scheduler_resources: Resources | None = Field(
-        default=None, description="Compute resources of the scheduler."
+    worker_resources: Resources | None = optional("Compute resources of each worker.")
+    scheduler_resources: Resources | None = optional("Compute resources of the scheduler.")
+    node_selector: NodeSelector | None = optional(
+        "Labels of the nodes that scheduler and workers may run on."
     )
-    node_selector: NodeSelector | None = Field(
-        default=None, description="Labels of the nodes that scheduler and workers may run on."
-    )
-    tolerations: Tolerations | None = Field(
-        default=None, description="Taints that scheduler and workers tolerate."
-    )
+    tolerations: Tolerations | None = optional("Taints that scheduler and workers tolerate.")
 
 
 class Trainer(SpecModel):
     """The trainer's pod."""
 
-    resources: Resources | None = Field(default=None, description="Compute resources of the trainer.")
-    node_selector: NodeSelector | None = Field(
-        default=None, description="Labels of the nodes that the trainer may run on."
-    )
-    tolerations: Tolerations | None = Field(default=None, description="Taints that the trainer tolerates.")
-    priority_class_name: ObjectName | None = Field(
-        default=None, description="PriorityClass of the trainer's pod."
-    )
+    resources: Resources | None = optional("Compute resources of the trainer.")
+    node_selector: NodeSelector | None = optional("Labels of the nodes that the trainer may run on.")
+    tolerations: Tolerations | None = optional("Taints that the trainer tolerates.")
+    priority_class_name: ObjectName | None = optional("PriorityClass of the trainer's pod.")
     service_account_annotations: (
         Annotated[
             dict[LabelKey, Annotated[str, StringConstraints(max_length=1024)]],
             Field(max_length=16),
         ]
         | None
-    ) = Field(
-        default=None,
-        description="Annotations of the job's own service account, such as a cloud role for access to "
-        "storage.",
-    )
-    image_pull_secrets: Annotated[tuple[ObjectRef, ...], Field(max_length=8)] | None = Field(
-        default=None, description="Secrets used to pull the images."
+    ) = optional("Annotations of the job's own service account, such as a cloud role for access to storage.")
+    image_pull_secrets: Annotated[tuple[ObjectRef, ...], Field(max_length=8)] | None = optional(
+        "Secrets used to pull the images."
     )

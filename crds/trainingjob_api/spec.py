@@ -19,6 +19,7 @@ from trainingjob_api.types import (
     SpecModel,
     UriOrigin,
     Use,
+    optional,
     rules,
 )
 from trainingjob_api.uris import DatasetUri, OutputUri, uri_rules
@@ -72,34 +73,30 @@ class Csv(SpecModel):
 
     separator: (
         Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\"\r\n]$")] | None
-    ) = Field(default=None, description="Character between the fields of a CSV file, such as ';' or a tab.")
-    encoding: Encoding | None = Field(
-        default=None, description="Encoding of a CSV file; default utf-8, with or without a byte order mark."
+    ) = optional("Character between the fields of a CSV file, such as ';' or a tab.")
+    encoding: Encoding | None = optional(
+        "Encoding of a CSV file; default utf-8, with or without a byte order mark."
     )
-    decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers: '.' or ','.")
-    thousands: ThousandsMark | None = Field(
-        default=None,
-        description="Thousands separator: '.', ',', an apostrophe, space (any kind), or none, which never "
-        "reads 1.234 or 1,234 as a thousand.",
+    decimal: DecimalMark | None = optional("Decimal mark of numbers: '.' or ','.")
+    thousands: ThousandsMark | None = optional(
+        "Thousands separator: '.', ',', an apostrophe, space (any kind), or none, which never "
+        "reads 1.234 or 1,234 as a thousand."
     )
     missing_values: (
         Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=32)] | None
-    ) = Field(
-        default=None,
-        description="Texts that count as missing in every column, in addition to empty cells; [] for none. "
+    ) = optional(
+        "Texts that count as missing in every column, in addition to empty cells; [] for none. "
         "Default: NA, NaN, null, None, N/A and similar, and in numeric columns also placeholders such as "
-        "'?' and '-'.",
+        "'?' and '-'."
     )
-    day_first: Bool | None = Field(
-        default=None,
-        description="Whether the day comes before the month in ambiguous dates such as 03/04/2025.",
+    day_first: Bool | None = optional(
+        "Whether the day comes before the month in ambiguous dates such as 03/04/2025."
     )
     time_zone: (
         Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None
-    ) = Field(
-        default=None,
-        description="Time zone in which hours and weekdays of timestamps with an offset are read, such as "
-        "Europe/Berlin; default: the zone of the Parquet column, else UTC.",
+    ) = optional(
+        "Time zone in which hours and weekdays of timestamps with an offset are read, such as "
+        "Europe/Berlin; default: the zone of the Parquet column, else UTC."
     )
 
 
@@ -121,24 +118,20 @@ class Dataset(SpecModel):
         "the operator allows it), sample://name (breast_cancer, iris, wine, digits, diabetes,"
         " messy_churn, messy_prices), or file://path (local runs only)."
     )
-    endpoint: Annotated[UriOrigin | None, _SEARCH_ONLY] = Field(
-        default=None,
-        description="S3 endpoint of the dataset, such as https://minio.example; unset uses the default one.",
+    endpoint: Annotated[UriOrigin | None, _SEARCH_ONLY] = optional(
+        "S3 endpoint of the dataset, such as https://minio.example; unset uses the default one."
     )
-    format: Annotated[DatasetFormat | None, _SEARCH] = Field(
-        default=None,
-        description="Format of the table; default auto, which looks at its name and first bytes.",
+    format: Annotated[DatasetFormat | None, _SEARCH] = optional(
+        "Format of the table; default auto, which looks at its name and first bytes."
     )
-    csv: Annotated[Csv | None, _SEARCH_ONLY] = Field(
-        default=None,
-        description="How the file writes its values, where automatic detection is wrong.",
+    csv: Annotated[Csv | None, _SEARCH_ONLY] = optional(
+        "How the file writes its values, where automatic detection is wrong."
     )
-    credentials_secret_ref: Annotated[SecretRef | None, Use(digest=False, listed=False)] = Field(
-        default=None, description="Secret with the S3 credentials for reading the dataset."
+    credentials_secret_ref: Annotated[SecretRef | None, Use(digest=False, listed=False)] = optional(
+        "Secret with the S3 credentials for reading the dataset."
     )
-    sha256: Annotated[Digest | None, _SEARCH] = Field(
-        default=None,
-        description="Expected SHA-256 digest of the file (64 hex digits); a different file fails the job.",
+    sha256: Annotated[Digest | None, _SEARCH] = optional(
+        "Expected SHA-256 digest of the file (64 hex digits); a different file fails the job."
     )
 
 
@@ -175,59 +168,52 @@ class Validation(SpecModel):
         )
     )
 
-    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5)] | None = Field(
-        default=None,
-        description="Fraction of the rows kept out of the search for the hold-out score; default 0.2.",
+    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5)] | None = optional(
+        "Fraction of the rows kept out of the search for the hold-out score; default 0.2."
     )
-    strategy: ValidationStrategy | None = Field(
-        default=None,
-        description="kfold (shuffled, stratified for classification), group (a group is never on both "
+    strategy: ValidationStrategy | None = optional(
+        "kfold (shuffled, stratified for classification), group (a group is never on both "
         "sides of a split), time (later rows are the test set) or auto (group or time if their column is "
-        "set, else kfold); default auto.",
+        "set, else kfold); default auto."
     )
-    group_column: ColumnName | None = Field(
-        default=None,
-        description="Column of group labels; rows with equal labels stay on one side of every split.",
+    group_column: ColumnName | None = optional(
+        "Column of group labels; rows with equal labels stay on one side of every split."
     )
-    time_column: ColumnName | None = Field(default=None, description="Column that orders the rows in time.")
+    time_column: ColumnName | None = optional("Column that orders the rows in time.")
 
 
 class Automl(SpecModel):
     """Whether to search, and whether to fall back when the search fails."""
 
-    enabled: Bool | None = Field(
-        default=None,
-        description="false trains the baseline alone, in seconds; default ENABLE_AUTOML, else true. "
-        "ENABLE_AUTOML=false in the operator's environment wins over this field.",
+    enabled: Bool | None = optional(
+        "false trains the baseline alone, in seconds; default ENABLE_AUTOML, else true. "
+        "ENABLE_AUTOML=false in the operator's environment wins over this field."
     )
-    fallback: Bool | None = Field(
-        default=None,
-        description="Whether a failure falls back (from dask to local to baseline) instead of failing the "
-        "job; default ENABLE_AUTOML_FALLBACK, else true.",
+    fallback: Bool | None = optional(
+        "Whether a failure falls back (from dask to local to baseline) instead of failing the "
+        "job; default ENABLE_AUTOML_FALLBACK, else true."
     )
 
 
 class Budget(SpecModel):
     """Limits of the search."""
 
-    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = Field(
-        default=None,
-        description="Total seconds for baseline, search, final fit and hold-out scoring; default "
-        "TPOT__TIME_LEFT, else 600.",
+    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = optional(
+        "Total seconds for baseline, search, final fit and hold-out scoring; default "
+        "TPOT__TIME_LEFT, else 600."
     )
-    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] | None = Field(
-        default=None,
-        description="Seconds after which the evaluation of one pipeline is stopped, at most "
-        "timeLeftSeconds; default TPOT__PER_RUN_LIMIT, else 60.",
+    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] | None = optional(
+        "Seconds after which the evaluation of one pipeline is stopped, at most "
+        "timeLeftSeconds; default TPOT__PER_RUN_LIMIT, else 60."
     )
-    generations: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="Maximum generations of the evolution; default TPOT__GENERATIONS, else 40."
+    generations: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = optional(
+        "Maximum generations of the evolution; default TPOT__GENERATIONS, else 40."
     )
-    population_size: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="Pipelines per generation; default TPOT__POPULATION_SIZE, else 64."
+    population_size: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = optional(
+        "Pipelines per generation; default TPOT__POPULATION_SIZE, else 64."
     )
-    cv_folds: Annotated[StrictInt, Field(ge=2, le=20)] | None = Field(
-        default=None, description="Cross-validation folds; default TPOT__CV_FOLDS, else 5."
+    cv_folds: Annotated[StrictInt, Field(ge=2, le=20)] | None = optional(
+        "Cross-validation folds; default TPOT__CV_FOLDS, else 5."
     )
 
 
@@ -237,7 +223,7 @@ class ConfigMapRef(ObjectRef):
     name: ObjectName = Field(description="Name of the ConfigMap, in the namespace of the job.")
     key: (
         Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None
-    ) = Field(default=None, description="Key that holds the search space; default search-space.yaml.")
+    ) = optional("Key that holds the search space; default search-space.yaml.")
 
 
 class SearchSpace(SpecModel):
@@ -252,14 +238,12 @@ class SearchSpace(SpecModel):
         )
     )
 
-    preset: Preset | None = Field(default=None, description="One of TPOT's presets; default linear.")
-    inline: Annotated[str, StringConstraints(min_length=2, max_length=MAX_INLINE_CHARACTERS)] | None = Field(
-        default=None,
-        description="A declarative tree as one YAML or JSON string of at most 64 KiB (docs/tpot.md).",
+    preset: Preset | None = optional("One of TPOT's presets; default linear.")
+    inline: Annotated[str, StringConstraints(min_length=2, max_length=MAX_INLINE_CHARACTERS)] | None = (
+        optional("A declarative tree as one YAML or JSON string of at most 64 KiB (docs/tpot.md).")
     )
-    config_map_ref: ConfigMapRef | None = Field(
-        default=None,
-        description="ConfigMap that holds the declarative tree; read once, when the job starts.",
+    config_map_ref: ConfigMapRef | None = optional(
+        "ConfigMap that holds the declarative tree; read once, when the job starts."
     )
 
 
@@ -276,19 +260,15 @@ class Output(SpecModel):
         )
     )
 
-    uri: OutputUri | None = Field(
-        default=None,
-        description="Folder for all runs: s3://bucket/prefix, pvc://claim/path, or file://path (local runs"
-        " only).",
+    uri: OutputUri | None = optional(
+        "Folder for all runs: s3://bucket/prefix, pvc://claim/path, or file://path (local runs only)."
     )
-    endpoint: UriOrigin | None = Field(
-        default=None, description="S3 endpoint of the output; unset uses the default one."
+    endpoint: UriOrigin | None = optional("S3 endpoint of the output; unset uses the default one.")
+    credentials_secret_ref: SecretRef | None = optional(
+        "Secret with the S3 credentials for writing the output."
     )
-    credentials_secret_ref: SecretRef | None = Field(
-        default=None, description="Secret with the S3 credentials for writing the output."
-    )
-    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100)] | None = Field(
-        default=None, description="Rows in the leaderboard (at most 10 in the status); default 10."
+    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100)] | None = optional(
+        "Rows in the leaderboard (at most 10 in the status); default 10."
     )
 
 
@@ -327,73 +307,55 @@ class TrainingJobSpec(SpecModel):
 
     dataset: Dataset = Field(description="The table to learn from.")
     target_column: ColumnName = Field(description="Column to predict.")
-    positive_label: Annotated[str, StringConstraints(max_length=256)] | None = Field(
-        default=None,
-        description="Label that binary metrics count as positive, as text; default 1 for labels 0 and 1, "
-        "True for False and True, else the rarer label.",
+    positive_label: Annotated[str, StringConstraints(max_length=256)] | None = optional(
+        "Label that binary metrics count as positive, as text; default 1 for labels 0 and 1, "
+        "True for False and True, else the rarer label."
     )
-    task: Task | None = Field(
-        default=None,
-        description="classification, regression or auto; default auto, which looks at the target.",
+    task: Task | None = optional(
+        "classification, regression or auto; default auto, which looks at the target."
     )
-    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000)] | None = Field(
-        default=None,
-        description="Types by column: numeric, categorical, text, datetime or ignore; others are inferred.",
+    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000)] | None = optional(
+        "Types by column: numeric, categorical, text, datetime or ignore; others are inferred."
     )
-    metric: CommonName | None = Field(
-        default=None,
-        description="A scikit-learn scorer that fits the task, such as f1, roc_auc, neg_log_loss; "
-        "default TPOT__METRIC, else accuracy or r2.",
+    metric: CommonName | None = optional(
+        "A scikit-learn scorer that fits the task, such as f1, roc_auc, neg_log_loss; "
+        "default TPOT__METRIC, else accuracy or r2."
     )
-    validation: Validation | None = Field(
-        default=None, description="How rows are split into hold-out set and folds."
+    validation: Validation | None = optional("How rows are split into hold-out set and folds.")
+    automl: Automl | None = optional("Whether to search, and whether to fall back on failure.")
+    budget: Budget | None = optional("Limits of the search.")
+    search_space: SearchSpace | None = optional(
+        "Which pipelines are searched: preset, inline or configMapRef; default "
+        "TPOT__CONFIG_DICT, else the preset linear."
     )
-    automl: Automl | None = Field(
-        default=None, description="Whether to search, and whether to fall back on failure."
+    parallel_mode: ParallelMode | None = optional(
+        "local (worker processes in the trainer), distributed (a Dask cluster) or none (one "
+        "local worker); default TPOT_PARALLEL_MODE, else local."
     )
-    budget: Budget | None = Field(default=None, description="Limits of the search.")
-    search_space: SearchSpace | None = Field(
-        default=None,
-        description="Which pipelines are searched: preset, inline or configMapRef; default "
-        "TPOT__CONFIG_DICT, else the preset linear.",
+    n_jobs: Annotated[StrictInt, Field(ge=1, le=256)] | None = optional(
+        "Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one, from 1 to 8."
     )
-    parallel_mode: ParallelMode | None = Field(
-        default=None,
-        description="local (worker processes in the trainer), distributed (a Dask cluster) or none (one "
-        "local worker); default TPOT_PARALLEL_MODE, else local.",
+    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576)] | None = optional(
+        "Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072."
     )
-    n_jobs: Annotated[StrictInt, Field(ge=1, le=256)] | None = Field(
-        default=None,
-        description="Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one, from "
-        "1 to 8.",
+    dask: Dask | None = optional("The Dask cluster of a distributed run.")
+    output: Output | None = optional("Where the model and its reports are stored.")
+    acceptance: Acceptance | None = optional("When the model is accepted. May change after creation.")
+    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = optional(
+        "Random seed; default 0."
     )
-    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576)] | None = Field(
-        default=None, description="Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072."
+    suspend: Bool | None = optional(
+        "true stops the run and keeps its results so far; false resumes it. May change after creation."
     )
-    dask: Dask | None = Field(default=None, description="The Dask cluster of a distributed run.")
-    output: Output | None = Field(default=None, description="Where the model and its reports are stored.")
-    acceptance: Acceptance | None = Field(
-        default=None, description="When the model is accepted. May change after creation."
+    active_deadline_seconds: Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None = optional(
+        "Seconds after which the job fails, waiting time included; at least the budget; default: "
+        "the budget plus a margin."
     )
-    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = Field(
-        default=None, description="Random seed; default 0."
+    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20)] | None = optional(
+        "Retries after the first attempt; evictions do not count; default 2."
     )
-    suspend: Bool | None = Field(
-        default=None,
-        description="true stops the run and keeps its results so far; false resumes it. May change after "
-        "creation.",
+    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = optional(
+        "Seconds after which the pods of a finished job are deleted (never the TrainingJob); "
+        "default 86400. May change after creation."
     )
-    active_deadline_seconds: Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None = Field(
-        default=None,
-        description="Seconds after which the job fails, waiting time included; at least the budget; default: "
-        "the budget plus a margin.",
-    )
-    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20)] | None = Field(
-        default=None, description="Retries after the first attempt; evictions do not count; default 2."
-    )
-    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = Field(
-        default=None,
-        description="Seconds after which the pods of a finished job are deleted (never the TrainingJob); "
-        "default 86400. May change after creation.",
-    )
-    trainer: Trainer | None = Field(default=None, description="The trainer's pod.")
+    trainer: Trainer | None = optional("The trainer's pod.")

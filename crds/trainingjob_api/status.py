@@ -1,4 +1,4 @@
-"""The status of a TrainingJob, and the parts that it shares with the trainer's report."""
+"""The status of a TrainingJob, and the parts it shares with the trainer's report."""
 
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from trainingjob_api.types import (
     Timestamp,
     Uid,
     Uri,
+    optional,
 )
 from trainingjob_api.vocabulary import (
     AttemptOutcome,
@@ -50,14 +51,15 @@ __all__ = [
 ]
 
 MAX_STATUS_BYTES = 32 * 1024
-"""Size that the status, as JSON in UTF-8, stays under."""
+"""Upper bound of the status as JSON in UTF-8."""
 
-_TRAIN_ROWS = "Most rows that a fold of the cross-validation learned from."
-_TEST_ROWS = "Most rows that a fold of the cross-validation was scored on."
+_TRAIN_ROWS = "Maximum number of training rows in a cross-validation fold."
+_TEST_ROWS = "Maximum number of test rows in a cross-validation fold."
 
 ShortKey = Annotated[str, StringConstraints(max_length=64)]
 SourceWord = Annotated[str, StringConstraints(max_length=32)]
 PodName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+AttemptNumber = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Generation = Annotated[StrictInt, Field(ge=0, le=9_007_199_254_740_991)]
 
 
@@ -66,76 +68,69 @@ class Condition(StatusModel):
 
     type: ConditionType = Field(description="Type of the condition.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
-    observed_generation: Generation | None = Field(
-        default=None, description="Generation of the spec that the condition is about."
-    )
+    observed_generation: Generation | None = optional("Generation of the spec that the condition refers to.")
     last_transition_time: Timestamp = Field(description="When the status of the condition last changed.")
-    reason: ReasonWord = Field(description="PascalCase word that says why.")
-    message: Message = Field(default="", description="What happened and what to do, for people.")
+    reason: ReasonWord = Field(description="Reason in PascalCase.")
+    message: Message = Field(default="", description="What happened and what to do, in a sentence.")
 
 
 class Fallback(StatusModel):
-    """A step down the ladder."""
+    """A fallback from Dask to local workers, or from the search to the baseline."""
 
-    from_: SourceWord = Field(alias="from", description="What was used before: dask, local or tpot.")
-    to: SourceWord = Field(description="What is used since: local or baseline.")
-    reason: ReasonWord = Field(description="PascalCase word that says why, such as SchedulerLost.")
-    time: Timestamp = Field(description="When it happened.")
-    attempt: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Number of the attempt that took it."
+    from_: SourceWord = Field(
+        alias="from", description="Previous backend or model source: dask, local or tpot."
     )
+    to: SourceWord = Field(description="Its replacement: local or baseline.")
+    reason: ReasonWord = Field(description="Reason in PascalCase, such as SchedulerLost.")
+    time: Timestamp = Field(description="When it happened.")
+    attempt: AttemptNumber | None = optional("Number of the attempt in which it happened.")
     message: Annotated[str, StringConstraints(max_length=300)] = Field(
-        default="", description="What happened, for people."
+        default="", description="What happened, in a sentence."
     )
 
 
 class Progress(StatusModel):
-    """How far the search is."""
+    """Progress of the search."""
 
-    generation: Count = Field(default=0, description="Generations finished.")
-    generations: Count | None = Field(default=None, description="Generations asked for.")
-    population_size: Count | None = Field(default=None, description="Pipelines in a generation.")
-    evaluated: Count = Field(default=0, description="Pipelines evaluated with a score.")
+    generation: Count = Field(default=0, description="Completed generations.")
+    generations: Count | None = optional("Requested generations.")
+    population_size: Count | None = optional("Pipelines per generation.")
+    evaluated: Count = Field(default=0, description="Pipelines evaluated successfully.")
     failed: Count = Field(default=0, description="Pipelines that failed.")
-    timed_out: Count = Field(default=0, description="Pipelines stopped at the limit.")
-    best_score: Score | None = Field(default=None, description="Best cross-validated score until now.")
-    elapsed_seconds: Count = Field(default=0, description="Seconds of the budget that are spent.")
-    remaining_seconds: Count | None = Field(default=None, description="Seconds of the budget that are left.")
-    updated_at: Timestamp | None = Field(default=None, description="When these numbers were taken.")
+    timed_out: Count = Field(default=0, description="Pipelines stopped at the time limit.")
+    best_score: Score | None = optional("Best cross-validated score so far.")
+    elapsed_seconds: Count = Field(default=0, description="Seconds of the budget used.")
+    remaining_seconds: Count | None = optional("Seconds of the budget left.")
+    updated_at: Timestamp | None = optional("When these numbers were recorded.")
 
 
 class NotFitted(StatusModel):
-    """A pipeline that scored better than the one that ships, and could not be fitted."""
+    """A pipeline with a better score than the final model that could not be fitted."""
 
     pipeline: PipelineText = Field(description="The pipeline in one line.")
-    score: Score | None = Field(default=None, description="Its cross-validated score.")
+    score: Score | None = optional("Its cross-validated score.")
     reason: Annotated[str, StringConstraints(max_length=300)] = Field(
-        description="Why it could not be fitted, for people."
+        description="Why it could not be fitted."
     )
 
 
 class Best(StatusModel):
-    """The best pipeline until now, beside the baseline."""
+    """The best pipeline so far, compared with the baseline."""
 
     pipeline: PipelineText = Field(description="The pipeline in one line.")
-    score: Score | None = Field(default=None, description="Its cross-validated score.")
-    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
-    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
-    holdout_score: Score | None = Field(default=None, description="Its score on the hold-out rows.")
-    holdout_rows: Count | None = Field(default=None, description="How many hold-out rows there are.")
-    holdout_interval: Annotated[tuple[Score, ...], Field(min_length=2, max_length=2)] | None = Field(
-        default=None,
-        description="Lower and upper bound of the hold-out score with a confidence of 95 %, by a bootstrap "
-        "over the hold-out rows, or over whole groups; unset where it cannot be taken.",
+    score: Score | None = optional("Its cross-validated score.")
+    train_rows: Count | None = optional(_TRAIN_ROWS)
+    test_rows: Count | None = optional(_TEST_ROWS)
+    holdout_score: Score | None = optional("Its score on the hold-out rows.")
+    holdout_rows: Count | None = optional("Number of hold-out rows.")
+    holdout_interval: Annotated[tuple[Score, ...], Field(min_length=2, max_length=2)] | None = optional(
+        "Lower and upper bound of the hold-out score with 95 % confidence, by a bootstrap "
+        "over the hold-out rows, or over whole groups; unset if it cannot be computed."
     )
-    baseline_score: Score | None = Field(
-        default=None, description="Cross-validated score of the baseline, on the same rows."
-    )
-    baseline_holdout_score: Score | None = Field(
-        default=None, description="Score of the baseline on the hold-out rows."
-    )
-    not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3, fail_fast=True)] | None = Field(
-        default=None, description="Better pipelines that could not be fitted, best first."
+    baseline_score: Score | None = optional("Cross-validated score of the baseline, on the same rows.")
+    baseline_holdout_score: Score | None = optional("Score of the baseline on the hold-out rows.")
+    not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3, fail_fast=True)] | None = optional(
+        "Pipelines with a better score that could not be fitted, best first."
     )
 
 
@@ -145,41 +140,33 @@ class LeaderboardEntry(StatusModel):
     rank: Annotated[StrictInt, Field(ge=1, le=1_000)] = Field(description="1 is the best.")
     pipeline: PipelineText = Field(description="The pipeline in one line.")
     score: Score = Field(description="Cross-validated score.")
-    score_std: Score | None = Field(
-        default=None, description="Standard deviation of the score over the folds."
-    )
-    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
-    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
-    complexity: Score | None = Field(default=None, description="KiB of the fitted pipeline.")
-    fit_seconds: Score | None = Field(default=None, description="Seconds that its evaluation took.")
-    origin: ShortKey | None = Field(
-        default=None, description="Where it comes from: a seed's name or evolution."
-    )
-    key: ShortKey | None = Field(
-        default=None, description="Fingerprint of the pipeline, as in the artifacts."
-    )
+    score_std: Score | None = optional("Standard deviation of the score over the folds.")
+    train_rows: Count | None = optional(_TRAIN_ROWS)
+    test_rows: Count | None = optional(_TEST_ROWS)
+    complexity: Score | None = optional("Size of the fitted pipeline in KiB.")
+    fit_seconds: Score | None = optional("Seconds spent on its evaluation.")
+    origin: ShortKey | None = optional("Origin: the name of a seed or evolution.")
+    key: ShortKey | None = optional("Fingerprint of the pipeline, as in the artifacts.")
 
 
 class ParetoPoint(StatusModel):
-    """One point of the front of score against complexity."""
+    """A point of the Pareto front of score and complexity."""
 
     score: Score = Field(description="Cross-validated score.")
-    train_rows: Count | None = Field(default=None, description=_TRAIN_ROWS)
-    test_rows: Count | None = Field(default=None, description=_TEST_ROWS)
-    complexity: Score = Field(description="KiB of the fitted pipeline.")
+    train_rows: Count | None = optional(_TRAIN_ROWS)
+    test_rows: Count | None = optional(_TEST_ROWS)
+    complexity: Score = Field(description="Size of the fitted pipeline in KiB.")
     pipeline: PipelineText = Field(description="The pipeline in one line.")
-    key: ShortKey | None = Field(
-        default=None, description="Fingerprint of the pipeline, as in the artifacts."
-    )
+    key: ShortKey | None = optional("Fingerprint of the pipeline, as in the artifacts.")
 
 
 class Artifact(StatusModel):
-    """A file that the run left behind, its digest verified."""
+    """A verified file produced by the run."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
         description="Name of the file, such as model.joblib."
     )
-    uri: Uri = Field(description="Where it is.")
+    uri: Uri = Field(description="Its address.")
     sha256: Digest = Field(description="SHA-256 digest of its content.")
     size_bytes: Annotated[StrictInt, Field(ge=0, le=1_099_511_627_776)] = Field(
         description="Its size in bytes."
@@ -187,79 +174,66 @@ class Artifact(StatusModel):
 
 
 class Attempt(StatusModel):
-    """One pod of the trainer, remembered when it is gone."""
+    """One trainer pod; the record outlives the pod."""
 
-    number: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(description="1 is the first attempt.")
-    pod: PodName | None = Field(default=None, description="Name of the pod.")
+    number: AttemptNumber = Field(description="1 is the first attempt.")
+    pod: PodName | None = optional("Name of the pod.")
     pod_uid: Uid = Field(description="Uid of the pod.")
-    node: PodName | None = Field(default=None, description="Name of its node.")
-    start_time: Timestamp = Field(description="When the pod was made.")
-    end_time: Timestamp | None = Field(
-        default=None, description="When it ended, or was seen to be gone; unset while it is under way."
+    node: PodName | None = optional("Name of its node.")
+    start_time: Timestamp = Field(description="When the pod was created.")
+    end_time: Timestamp | None = optional("When it ended or was found missing; unset while it runs.")
+    outcome: AttemptOutcome | None = optional(
+        "How it ended; unset while it runs. Evicted: stopped by its node or by a deletion. Removed: deleted "
+        "before its end was observed."
     )
-    outcome: AttemptOutcome | None = Field(
-        default=None,
-        description="How it ended: Evicted was asked to go by its node or by whoever deleted it, Removed was "
-        "gone before its end was seen; unset while it is under way.",
+    reason: ReasonWord | None = optional("Reason of a failure, in PascalCase.")
+    exit_code: Annotated[StrictInt, Field(ge=-2_147_483_648, le=2_147_483_647)] | None = optional(
+        "Exit code of its container."
     )
-    reason: ReasonWord | None = Field(
-        default=None, description="PascalCase word that says what was wrong, if anything was."
-    )
-    exit_code: Annotated[StrictInt, Field(ge=-2_147_483_648, le=2_147_483_647)] | None = Field(
-        default=None, description="Exit status of its container."
-    )
-    message: Annotated[str, StringConstraints(max_length=200)] | None = Field(
-        default=None, description="What was wrong, for people; a text that is cut ends in …."
+    message: Annotated[str, StringConstraints(max_length=200)] | None = optional(
+        "Cause of a failure, in a sentence; truncated text ends in …."
     )
 
 
 class Resolved(StatusModel):
-    """What is in force, from spec, environment, defaults and, at last, the data."""
+    """The values in force, from spec, environment, defaults and, once it is read, the data."""
 
-    target_column: ColumnName | None = Field(default=None, description="Column to predict.")
-    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, REFINED] = Field(
-        default=None, description="Label that binary metrics count as positive."
+    target_column: ColumnName | None = optional("Column to predict.")
+    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, REFINED] = optional(
+        "Label that binary metrics count as positive."
     )
-    task: Annotated[Task | None, REFINED] = Field(default=None, description="What is learnt.")
-    metric: Annotated[CommonName | None, REFINED] = Field(
-        default=None, description="The scikit-learn scorer."
+    task: Annotated[Task | None, REFINED] = optional("Classification or regression.")
+    metric: Annotated[CommonName | None, REFINED] = optional("The scikit-learn scorer.")
+    strategy: ValidationStrategy | None = optional("How the rows are split.")
+    holdout_fraction: Score | None = optional("Fraction of the rows in the hold-out set.")
+    automl_enabled: StrictBool | None = optional("Whether the search is enabled.")
+    automl_fallback: StrictBool | None = optional("Whether a failure falls back.")
+    time_left_seconds: Count | None = optional("Total budget in seconds.")
+    per_run_limit_seconds: Count | None = optional("Time limit of one evaluation in seconds.")
+    generations: Count | None = optional("Maximum generations.")
+    population_size: Count | None = optional("Pipelines per generation.")
+    cv_folds: Annotated[Count | None, REFINED] = optional(
+        "Cross-validation folds, reduced if a class is too small."
     )
-    strategy: ValidationStrategy | None = Field(default=None, description="How hold-out and folds are cut.")
-    holdout_fraction: Score | None = Field(default=None, description="Share of the rows that is set aside.")
-    automl_enabled: StrictBool | None = Field(default=None, description="Whether there is a search.")
-    automl_fallback: StrictBool | None = Field(default=None, description="Whether a failure steps down.")
-    time_left_seconds: Count | None = Field(default=None, description="Seconds of the whole budget.")
-    per_run_limit_seconds: Count | None = Field(
-        default=None, description="Seconds of one evaluation at most."
+    search_space: Annotated[str, StringConstraints(max_length=300)] | None = optional(
+        "Name of the preset, or the source of the tree."
     )
-    generations: Count | None = Field(default=None, description="Generations at most.")
-    population_size: Count | None = Field(default=None, description="Pipelines in a generation.")
-    cv_folds: Annotated[Count | None, REFINED] = Field(
-        default=None, description="Folds, after any reduction by small classes."
+    parallel_mode: ParallelMode | None = optional("The requested mode.")
+    n_jobs: Annotated[Count | None, REFINED] = optional("Number of workers.")
+    memory_limit_mb: Count | None = optional("Memory of each worker in MiB.")
+    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = optional("Random seed.")
+    rows: Annotated[Count | None, REFINED] = optional("Rows with a target value.")
+    columns: Annotated[Count | None, REFINED] = optional("Feature columns used.")
+    image: Annotated[str, StringConstraints(max_length=512)] | None = optional("Image of the trainer.")
+    search_digest: Digest | None = optional(
+        "Digest of all values that decide which pipelines are evaluated and how they score."
     )
-    search_space: Annotated[str, StringConstraints(max_length=300)] | None = Field(
-        default=None, description="Name of the preset, or where the tree comes from."
-    )
-    parallel_mode: ParallelMode | None = Field(default=None, description="The mode that was asked for.")
-    n_jobs: Annotated[Count | None, REFINED] = Field(default=None, description="Workers.")
-    memory_limit_mb: Count | None = Field(default=None, description="Memory of each worker in MiB.")
-    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = Field(
-        default=None, description="Seed of everything random."
-    )
-    rows: Annotated[Count | None, REFINED] = Field(default=None, description="Rows with a target.")
-    columns: Annotated[Count | None, REFINED] = Field(default=None, description="Feature columns in use.")
-    image: Annotated[str, StringConstraints(max_length=512)] | None = Field(
-        default=None, description="Image of the trainer."
-    )
-    search_digest: Digest | None = Field(
-        default=None, description="Digest over everything that decides which pipelines are evaluated and how."
-    )
-    sources: Annotated[dict[ShortKey, SourceWord], Field(max_length=32)] | None = Field(
-        default=None, description="Where each value comes from: spec, environment, rollout or default."
+    sources: Annotated[dict[ShortKey, SourceWord], Field(max_length=32)] | None = optional(
+        "Source of each value: spec, environment, rollout or default."
     )
 
     def refined(self, told: "Resolved") -> "Resolved":
-        """Return these values, refined by what the trainer found in data and pod; the plan's own stay."""
+        """Return these values with those that the trainer found in data and pod; the plan's own are kept."""
         found = {name: value for name, value in told if value is not None and name in _refined_names()}
         return self.model_copy(update=found)
 
@@ -275,74 +249,69 @@ def _refined_names() -> frozenset[str]:
 
 
 class PlanRecord(StatusModel):
-    """What the operator holds everything of a run against, recorded before anything of it is made."""
+    """Digest and key of a run, recorded before any of its resources is created."""
 
-    digest: Digest = Field(description="SHA-256 over the resolved run and the trainer's image.")
+    digest: Digest = Field(description="SHA-256 digest of the resolved run and the trainer's image.")
     report_key: Annotated[str, StringConstraints(min_length=44, max_length=44)] = Field(
-        description="Public half of the Ed25519 key that the run signs its reports with, in base64."
+        description="Public Ed25519 key that verifies the run's reports, in base64."
     )
 
 
 class LastReport(StatusModel):
-    """The last report that the operator accepted; an older one never replaces it."""
+    """The last report accepted by the operator; older ones are rejected."""
 
-    attempt: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(description="Number of the attempt.")
-    sequence: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = Field(description="Number of the report.")
+    attempt: AttemptNumber = Field(description="Number of the attempt.")
+    sequence: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = Field(
+        description="Sequence number of the report."
+    )
     pod_uid: Uid = Field(description="Uid of the pod that wrote it.")
 
 
 class TrainingJobStatus(StatusModel):
-    """What the operator saw last. Written by the operator alone."""
+    """The observed state of the job; written by the operator alone."""
 
-    observed_generation: Generation | None = Field(
-        default=None, description="Generation of the spec that the status is about."
+    observed_generation: Generation | None = optional("Generation of the spec that the status refers to.")
+    phase: Phase | None = optional(
+        "Phase of the job; Succeeded and Failed are final. The conditions give the details."
     )
-    phase: Phase | None = Field(
-        default=None, description="Succeeded and Failed are final; conditions say more than the phase."
-    )
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] | None = Field(
-        default=None,
-        description="Conditions, one of each type.",
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] | None = optional(
+        "Conditions, one of each type.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    start_time: Timestamp | None = Field(default=None, description="When the job began.")
-    completion_time: Timestamp | None = Field(default=None, description="When the job ended.")
-    attempts: Count | None = Field(default=None, description="Trainer pods started.")
-    attempt_history: Annotated[tuple[Attempt, ...], Field(max_length=10)] | None = Field(
-        default=None, description="The last attempts, the newest last; they outlive their pods."
+    start_time: Timestamp | None = optional("When the job started.")
+    completion_time: Timestamp | None = optional("When the job ended.")
+    attempts: Count | None = optional("Trainer pods started.")
+    attempt_history: Annotated[tuple[Attempt, ...], Field(max_length=10)] | None = optional(
+        "The latest attempts, newest last; they outlive their pods."
     )
-    plan: PlanRecord | None = Field(
-        default=None, description="What the operator holds the run's ConfigMaps and reports against."
+    plan: PlanRecord | None = optional("Digest and key that verify the run's ConfigMaps and reports.")
+    last_report: LastReport | None = optional("The last accepted report.")
+    resolved: Resolved | None = optional("The values in force.")
+    backend: Backend | None = optional(
+        "Backend that evaluates pipelines now (dask, local, none); may differ from the requested one."
     )
-    last_report: LastReport | None = Field(default=None, description="The last report that was accepted.")
-    resolved: Resolved | None = Field(default=None, description="The values in force.")
-    backend: Backend | None = Field(
-        default=None, description="What evaluates pipelines now (dask, local, none), not what was asked for."
+    model_source: ModelSource | None = optional("Origin of the model: tpot or baseline.")
+    fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8)] | None = optional(
+        "Fallbacks so far, in order."
     )
-    model_source: ModelSource | None = Field(
-        default=None, description="Where the model comes from: tpot or baseline."
+    progress: Progress | None = optional("Progress of the search.")
+    best: Best | None = optional("The best pipeline so far.")
+    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=10)] | None = optional(
+        "The best pipelines; the complete list is in leaderboard.json."
     )
-    fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8)] | None = Field(
-        default=None, description="Steps down the ladder, in order."
+    pareto_front: Annotated[tuple[ParetoPoint, ...], Field(max_length=20)] | None = optional(
+        "Pareto front of score and complexity; the complete front is in tp_pareto_front.json."
     )
-    progress: Progress | None = Field(default=None, description="How far the search is.")
-    best: Best | None = Field(default=None, description="The best pipeline until now.")
-    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=10)] | None = Field(
-        default=None, description="The best pipelines; all of them are in leaderboard.json."
-    )
-    pareto_front: Annotated[tuple[ParetoPoint, ...], Field(max_length=20)] | None = Field(
-        default=None, description="Score against complexity; all of it is in tp_pareto_front.json."
-    )
-    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] | None = Field(
-        default=None, description="Files of the run, verified."
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] | None = optional(
+        "Verified files of the run."
     )
 
 
 def trim_status(status: TrainingJobStatus, limit: int = MAX_STATUS_BYTES) -> TrainingJobStatus:
-    """Return *status*, with lists shortened until it is under *limit* bytes of JSON.
+    """Return *status* with lists shortened until it has fewer than *limit* bytes of JSON.
 
-    The front goes first, then the leaderboard, artifacts and fallbacks, from their ends; the artifacts
-    of the run hold all of it. Attempts go last, the oldest first. Conditions are never dropped.
+    The Pareto front is cut first, then leaderboard, artifacts and fallbacks, from their ends; the run's
+    artifacts are complete. Attempts are cut last, oldest first. Conditions are never dropped.
     """
     for name in ("pareto_front", "leaderboard", "artifacts", "fallbacks", "attempt_history"):
         while len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) >= limit:

@@ -49,6 +49,7 @@ __all__ = [
     "UriOrigin",
     "Use",
     "format_score",
+    "optional",
     "rules",
 ]
 
@@ -112,6 +113,11 @@ class StatusModel(BaseModel):
         frozen=True,
         allow_inf_nan=False,
     )
+
+
+def optional(description: str, **more: Any) -> Any:
+    """Return a field that is ``None`` where unset."""
+    return Field(default=None, description=description, **more)
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:

@@ -123,8 +123,6 @@ def test_each_row_of_the_environment_table_has_a_value():
     template = (OPERATOR / "templates/_environment.tpl").read_text()
     source = Path(operator_settings.__file__).read_text()
     handed_on = re.findall(r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', source)
-        r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', Path(operator_settings.__file__).read_text()
-    )
     read = {*handed_on, *(name for names in variables_of(Settings).values() for name in names)}
     wanted = {row.variable for row in TABLE} | {CONFIG_DICT, DASK_SCHEDULER_FILE} | read
     assert {"TRAININGJOB_ALLOW_PRIVATE_HTTPS", "TRAININGJOB_OPERATOR_CLASS"} <= read

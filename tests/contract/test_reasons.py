@@ -15,7 +15,8 @@ TRAINER = ROOT / "trainer_image/trainingjob_trainer"
 OPERATOR = ROOT / "operator/trainingjob_operator"
 CLIENT = ROOT / "client/trainingjob_client"
 DOCS = ROOT / "docs/reference/conditions.md"
-SOURCE = ROOT / "crds/trainingjob_api/reasons.py"
+CONTRACT = ROOT / "crds/trainingjob_api"
+SOURCE = CONTRACT / "reasons.py"
 SAYS = {"DataError", "SpecInvalid", "RunFailed", "PoolLost", "Trouble", "Failure", "Fallback"}
 WORD = re.compile(r"[A-Z][a-z0-9]+([A-Z][a-z0-9]+)*")
 
@@ -85,12 +86,12 @@ def test_the_search_finds(source, expected):
 
 
 def test_each_reason_is_given_by_operator_or_trainer():
-    text = "".join(text for folder in (TRAINER, OPERATOR, CLIENT) for _, text in sources(folder))
+    text = "".join(text for folder in (TRAINER, OPERATOR, CLIENT, CONTRACT) for _, text in sources(folder))
     given = set(re.findall(r"\bReason\.([A-Z_]+)", text))
     assert not {name for _, name, _, _ in ALL} - given
 
 
-@pytest.mark.parametrize("folder", [TRAINER, OPERATOR, CLIENT])
+@pytest.mark.parametrize("folder", [TRAINER, OPERATOR, CLIENT, CONTRACT])
 def test_no_reason_is_a_string_literal(folder):
     own = {"Deleting", "Failing", "Unknown"}  # never written: the status stays as it is
     for path, text in sources(folder):

@@ -112,15 +112,15 @@ def test_a_newer_report_is_read_and_an_unknown_version_is_not():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "does not fit"),
-        ("[]", "does not fit"),
+        ("", "does not match"),
+        ("[]", "does not match"),
         ("{}", "jobUid: missing"),
         ('{"jobUid": "a", "attempt": "1"}', "attempt: int_type"),
         ('{"jobUid": "a", "sequence": -1}', "sequence: greater_than_equal"),
         ('{"jobUid": "a", "best": {"pipeline": "x", "score": "NaN"}}', "best.score: string_pattern_mismatch"),
         ('{"jobUid": "a", "stage": "Dreaming"}', "stage: enum"),
         ('{"jobUid": "a", "warnings": ["' + "x" * 300_000 + '"]}', "larger than"),
-        ('{"jobUid": "a", "progress": ' + '{"x":' * 3000 + "1" + "}" * 3001, "does not fit"),
+        ('{"jobUid": "a", "progress": ' + '{"x":' * 3000 + "1" + "}" * 3001, "does not match"),
     ],
 )
 def test_malformed_reports_are_refused(text, message):
