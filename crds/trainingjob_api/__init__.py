@@ -1,20 +1,52 @@
 """The contract of the TrainingJob operator: models of spec, status and report, and resolve().
 
-Every module's ``__all__`` is public here, but for the generators of definition and reference.
+Every module's ``__all__`` is public here, but for the generators of definition and reference. A module is
+imported when one of its names is first used: a process that needs a `Reason` does not load the models.
 """
 
-from trainingjob_api.acceptance import *
-from trainingjob_api.errors import *
-from trainingjob_api.job import *
-from trainingjob_api.load import *
-from trainingjob_api.pods import *
-from trainingjob_api.reasons import *
-from trainingjob_api.report import *
-from trainingjob_api.resolve import *
-from trainingjob_api.search_space import *
-from trainingjob_api.spec import *
-from trainingjob_api.status import *
-from trainingjob_api.text import *
-from trainingjob_api.types import *
-from trainingjob_api.uris import *
-from trainingjob_api.vocabulary import *
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainingjob_api.acceptance import *
+    from trainingjob_api.errors import *
+    from trainingjob_api.job import *
+    from trainingjob_api.load import *
+    from trainingjob_api.pods import *
+    from trainingjob_api.reasons import *
+    from trainingjob_api.report import *
+    from trainingjob_api.resolved import *
+    from trainingjob_api.search_space import *
+    from trainingjob_api.spec import *
+    from trainingjob_api.status import *
+    from trainingjob_api.text import *
+    from trainingjob_api.types import *
+    from trainingjob_api.uris import *
+    from trainingjob_api.vocabulary import *
+else:
+    # In the order in which they are searched, those without pydantic first.
+    _MODULES = (
+        *(
+            "reasons",
+            "vocabulary",
+            "errors",
+            "text",
+            "uris",
+            "types",
+            "search_space",
+            "pods",
+            "spec",
+            "status",
+        ),
+        *("job", "acceptance", "report", "resolved", "load"),
+    )
+
+    def __getattr__(name: str) -> object:
+        """Return a public name of one of the modules (PEP 562)."""
+        from importlib import import_module  # noqa: PLC0415 - not a name of the contract
+
+        for module in () if name.startswith("_") else _MODULES:
+            found = import_module(f"{__name__}.{module}")
+            if name in found.__all__:
+                globals()[name] = value = getattr(found, name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The spec of a TrainingJob: what a user may ask for.
 
-Optional fields are ``None`` where unset; their defaults live in :mod:`trainingjob_api.resolve` alone,
+Optional fields are ``None`` where unset; their defaults live in :mod:`trainingjob_api.resolved` alone,
 since the environment stands between the spec and a default.
 """
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from trainingjob_api.resolve import DEFAULT_TTL_SECONDS
+from trainingjob_api.resolved import DEFAULT_TTL_SECONDS
 from trainingjob_operator.names import PodKey
 from trainingjob_operator.observe import Observed, PodSeen
 from trainingjob_operator.subject import Subject

@@ -20,7 +20,7 @@ from trainingjob_api import (
     plan_digest,
     resolve,
 )
-from trainingjob_api.resolve import DEFAULT_CONFIG_MAP_KEY
+from trainingjob_api.resolved import DEFAULT_CONFIG_MAP_KEY
 from trainingjob_operator.errors import Refused
 from trainingjob_operator.names import CLASS_LABEL, USER_LABEL
 from trainingjob_operator.settings import STABLE, Settings

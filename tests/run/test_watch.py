@@ -13,7 +13,7 @@ from support.dask_processes import wait_until
 from trainingjob_trainer.events import Channel, Event, Heartbeat, StageChanged
 from trainingjob_trainer.run.guard import CONTAINER, MemoryGroup
 from trainingjob_trainer.run.watch import ChildEnd, Ended, Patience, watch_child
-from trainingjob_trainer.settings import with_safe_path
+from trainingjob_trainer.safe_path import with_safe_path
 
 PATIENCE = Patience(silence=3.0, still=3.0, before=20.0, after=20.0)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from trainingjob_api.resolve import ResolvedSearchSpace
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.space import Space, compile_space
 

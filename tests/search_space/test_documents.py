@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tpot.config.get_configspace import GROUPNAMES
 
-from trainingjob_api.resolve import ResolvedSearchSpace
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.allow_list import CATALOGUE
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.pipeline import build, summarize

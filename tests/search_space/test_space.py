@@ -24,7 +24,7 @@ maxSize: 9
 
 EVOLVE = """
 import sys, yaml, numpy as np
-from trainingjob_api.resolve import ResolvedSearchSpace
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
 from trainingjob_trainer.search_space.pipeline import fingerprint
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds

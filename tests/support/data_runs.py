@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from support.jobs import job
-from trainingjob_api.resolve import ResolvedRun, resolve
+from trainingjob_api.resolved import ResolvedRun, resolve
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -1,6 +1,5 @@
 """What the trainer's surroundings decide, as opposed to what a TrainingJob asks for."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,7 +11,7 @@ from trainingjob_api import Reason, SpecError
 from trainingjob_api.environment import Variable, Words, read_settings
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["TrainerSettings", "with_safe_path"]
+__all__ = ["TrainerSettings"]
 
 _GIB = 1024**3
 _Positive = Annotated[int, Field(ge=1)]
@@ -88,16 +87,3 @@ class TrainerSettings:
             return read_settings(cls, environment)
         except SpecError as error:
             raise SpecInvalid(Reason.INVALID_ENVIRONMENT, str(error)) from None
-
-
-def with_safe_path(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which Python, and all that it starts, imports nothing from the current folder.
-
-    Parameters
-    ----------
-    environment
-        Of which relative entries of ``PYTHONPATH`` are left out.
-    """
-    safe = {**environment, "PYTHONSAFEPATH": "1"}
-    entries = [entry for entry in safe.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
-    return safe | ({"PYTHONPATH": os.pathsep.join(entries)} if entries else {})

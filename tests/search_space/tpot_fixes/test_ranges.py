@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tpot.config import get_search_space
 
-from trainingjob_api.resolve import ResolvedSearchSpace
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.pipeline import build, summarize
 from trainingjob_trainer.search_space.presets import named_space
 from trainingjob_trainer.search_space.space import compile_space

@@ -17,7 +17,7 @@ from trainingjob_trainer.cli import (  # noqa: F401 - importing them adds their 
     validate_command,
 )
 from trainingjob_trainer.cli.command import app
-from trainingjob_trainer.settings import with_safe_path
+from trainingjob_trainer.safe_path import with_safe_path
 
 __all__ = ["app", "main"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from trainingjob_api import Reason
-from trainingjob_api.resolve import ResolvedRun
+from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.data.assumptions import describe_layout
 from trainingjob_trainer.data.checks import find_imbalance, find_leaks, without_infinities

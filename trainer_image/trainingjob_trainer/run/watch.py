@@ -23,7 +23,7 @@ from trainingjob_trainer.events import (
     decode_event,
 )
 from trainingjob_trainer.run.guard import CONTAINER, MemoryGroup
-from trainingjob_trainer.settings import with_safe_path
+from trainingjob_trainer.safe_path import with_safe_path
 
 __all__ = ["ChildEnd", "Ended", "Patience", "watch_child"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trainingjob_api.resolve import ResolvedSearchSpace
+from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.presets import TEMPLATES, named_space, preset_space
 from trainingjob_trainer.search_space.tpot_fixes.spaces import (
