@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MAX_PROBLEMS = 20
-"""Problems in one error; whoever corrects these sees the next ones."""
+"""Maximum number of problems in one error; the others show up once these are corrected."""
 
 _Class = typing.TypeVar("_Class")
 _FORMS = {
@@ -65,17 +65,17 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a spec.
 
     Parameters
     ----------
     field
-        Path as a user writes it, such as ``spec.budget.timeLeftSeconds``, the name of an environment
+        Path as users write it, such as ``spec.budget.timeLeftSeconds``, the name of an environment
         variable, or empty for the file as a whole.
     message
         The cause.
     hint
-        The way out, if there is an obvious one.
+        The way out, if it is obvious.
     """
 
     field: str
@@ -96,7 +96,8 @@ class SpecError(ValueError):
     field, message, hint
         The first problem, see :class:`Problem`.
     problems
-        The problems, where there are several; equal ones count once, and none is asked for beyond the bound.
+        The problems, if there are several; duplicates count once, and the iterable is not consumed beyond
+        the bound.
     more
         Whether there are more than *problems* holds.
 
@@ -131,7 +132,7 @@ class SpecError(ValueError):
         return "\n".join([*lines, "and more"] if self.more else lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let the error cross a process boundary whole."""
+        """Support pickling with all problems."""
         return _rebuild, (self.problems, self.more)
 
 
@@ -148,7 +149,7 @@ def _unique(problems: Iterable[Problem]) -> Iterator[Problem]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[Problem]:
-    """Yield the problems of *error*, raised while *model* was validated, in the order of the fields."""
+    """Yield the problems of *error*, raised by validating *model*, in the order of the fields."""
     for item in error.errors(include_url=False):
         yield _problem(item, model, prefix)
 
@@ -169,12 +170,12 @@ def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
 
 
 def pattern_words(pattern: str) -> str:
-    """Return what a text must be that matches *pattern*."""
+    """Return in words what a text that matches *pattern* must be."""
     return _FORMS.get(pattern, f"must match {pattern}")
 
 
 def plain_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    """Return the sentence for an error of pydantic that needs no look at the models."""
+    """Return the sentence for a pydantic error that does not depend on the model."""
     if kind == "string_pattern_mismatch":
         return pattern_words(context["pattern"])
     if kind in _SENTENCES:
@@ -183,7 +184,7 @@ def plain_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
 
 
 def wrong_type(field: str, wanted: str, value: Any) -> Problem:
-    """Return the problem of a value that is not of the type that *wanted* says."""
+    """Return the problem of a value that is not of the type *wanted*."""
     got = {
         bool: "a boolean",
         int: "a number",
@@ -197,19 +198,19 @@ def wrong_type(field: str, wanted: str, value: Any) -> Problem:
     if wanted == "text" and isinstance(value, bool | int | float):
         hint = f'put it in quotes: "{_digits(value)}"'
     elif wanted in {"a number", "a whole number", "true or false"} and isinstance(value, str):
-        hint = "write it without quotes"
+        hint = "remove the quotes"
     elif isinstance(value, float) and wanted == "a whole number":
-        hint = "write it without a fraction"
+        hint = "remove the fraction"
     elif value is None:
-        hint = "give it a value or leave it out"
+        hint = "set a value or remove the field"
     return Problem(field, f"must be {wanted}, not {found}", hint)
 
 
 def _digits(value: bool | float) -> str:  # noqa: FBT001
-    """Return a number or truth value as YAML has it."""
+    """Return a number or boolean as YAML writes it."""
     try:
         return shorten(str(value).lower() if isinstance(value, bool) else str(value), 60)
-    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+    except ValueError:  # Python refuses to format integers of more than 4,300 digits
         return "…"
 
 
@@ -244,7 +245,7 @@ def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Probl
 
 
 def path_text(loc: Sequence[Any], prefix: str = "") -> str:
-    """Return a location as a user reads it: ``spec.dask.tolerations[0].key``."""
+    """Return a location as users write it: ``spec.dask.tolerations[0].key``."""
     text = prefix
     for part in loc:
         if isinstance(part, int):
@@ -260,7 +261,7 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """Yield the classes that an annotation is made of, and a map's or list's values."""
+    """Yield the classes of an annotation, or of the values of a map or list."""
     origin = typing.get_origin(annotation)
     if origin is None:
         yield annotation
@@ -277,7 +278,7 @@ def _annotation_at(model: type[BaseModel], loc: Sequence[Any]) -> Iterator[Any]:
     here: list[Any] = [model]
     for part in loc:
         if isinstance(part, int):
-            continue  # _parts has reached the items already
+            continue  # _parts yields the items already
         below: list[Any] = []
         for each in here:
             if isinstance(each, type) and issubclass(each, BaseModel):

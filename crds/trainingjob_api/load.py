@@ -1,6 +1,7 @@
 """From a YAML or JSON file to a :class:`TrainingJob`: bounded reading, ``--set``, every problem at once.
 
-YAML of users is bounded in size, depth and nodes after aliases; it is one document without duplicate keys.
+User input is bounded in size, depth and number of nodes after aliases; it is one document without duplicate
+keys.
 """
 
 import re
@@ -94,10 +95,10 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def _check_shape(document: Any) -> Mapping[str, Any]:
-    """Refuse what is no TrainingJob at all, before its fields are looked at."""
+    """Reject documents that are not a TrainingJob, before validating fields."""
     if not document:
         raise SpecError(
-            message="the document is empty", hint=f"it needs apiVersion, kind: {KIND}, metadata and spec"
+            message="the document is empty", hint=f"write apiVersion, kind: {KIND}, metadata and spec"
         )
     if not isinstance(document, Mapping):
         raise SpecError(message=f"a {KIND} is a mapping, not a {type(document).__name__}")
@@ -107,7 +108,7 @@ def _check_shape(document: Any) -> Mapping[str, Any]:
             hint=f"put it under spec:, beside apiVersion: {API_VERSION}, kind: {KIND} and metadata",
         )
     problems = [
-        Problem(field, f"is {_shown(document.get(field))}", f"this program reads {field}: {wanted}")
+        Problem(field, f"is {_shown(document.get(field))}", f"this version supports {field}: {wanted}")
         if field in document
         else Problem(field, "is missing", f"write {field}: {wanted}")
         for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND))
@@ -144,7 +145,7 @@ def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> di
     Raises
     ------
     SpecError
-        If one has no ``=``, another root, or goes through something that is no mapping.
+        If one has no ``=``, another root, or a path through a value that is not a mapping.
     """
     result = dict(document)
     for override in overrides:
@@ -155,11 +156,11 @@ def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> di
 
 def _split(override: str) -> tuple[list[str], Any]:
     path, sign, text = override.partition("=")
-    # Split at dots that no backslash guards, since column names may hold dots.
+    # Split at unescaped dots: names of columns may contain dots.
     parts = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path.strip())]
     example = "write it like --set spec.budget.timeLeftSeconds=30"
     if not sign or not all(parts) or len(parts) > MAX_PARTS:
-        raise SpecError(shorten(path.strip(), 200), "is no path=value", example)
+        raise SpecError(shorten(path.strip(), 200), "is not of the form path=value", example)
     if len(parts) < 2 or parts[0] not in {"spec", "metadata"}:  # noqa: PLR2004  # a root and a field
         raise SpecError(shorten(path.strip(), 200), "must begin with spec. or metadata.", example)
     return parts, parse_yaml(
@@ -173,8 +174,8 @@ def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
     for depth, part in enumerate(parents):
         below = here.get(part)
         if below is not None and not isinstance(below, Mapping):
-            raise SpecError(".".join(path[: depth + 1]), "holds no fields that --set could change")
-        # A copy of each level on the way leaves the caller's document as it was.
+            raise SpecError(".".join(path[: depth + 1]), "has no fields that --set could change")
+        # Copying each level keeps the caller's document unchanged.
         here[part] = dict(below or {})
         here = here[part]
     if value is None:
@@ -188,7 +189,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys, and reads dates and 1e-3 as kubectl does."""
+    """A safe loader that rejects duplicate keys and reads dates and 1e-3 as kubectl does."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -200,7 +201,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Bound the depth while the text is read: PyYAML recurses."""
+        """Limit the depth while reading: PyYAML recurses."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
@@ -229,7 +230,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    # One way to match each text: a second one makes the time quadratic, with the interpreter's lock held.
+    # Each text has one way to match: ambiguity makes the time quadratic, with the GIL held.
     re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
@@ -247,17 +248,17 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
     text
         The document.
     what
-        What the text is, for messages, such as ``the file job.yaml``.
+        Name of the text in messages, such as ``the file job.yaml``.
     field
-        The field that the text stands in, for the error.
+        The field that contains the text, for messages.
     max_bytes
         Bound on the text in UTF-8.
 
     Raises
     ------
     SpecError
-        If the text is too large, too deep, expands to too many nodes, repeats a key, holds several
-        documents, asks for a Python object, or is no YAML.
+        If the text is too large, too deep, expands to too many nodes, repeats a key, has several documents,
+        requests a Python object, or is not YAML.
     """
     if len(text) > max_bytes or len(text.encode(errors="replace")) > max_bytes:
         raise SpecError(field, f"{what} is larger than {max_bytes // 1024} KiB")
@@ -274,7 +275,7 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
         raise SpecError(field, f"{what} is not valid YAML: {where}{problem}") from None
     except yaml.YAMLError:
         raise SpecError(
-            field, f"{what} is not valid YAML: it holds characters that YAML does not allow"
+            field, f"{what} is not valid YAML: it contains characters that YAML does not allow"
         ) from None
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         # Explicit tags such as !!int "x" fail inside PyYAML's constructors with bare errors.
@@ -282,7 +283,7 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
 
 
 class _TooMuch(Exception):  # noqa: N818  # private, never shown as a name
-    """The document is beyond a bound."""
+    """The document exceeds a bound."""
 
 
 def _construct(text: str, what: str, field: str) -> Any:
@@ -294,7 +295,7 @@ def _construct(text: str, what: str, field: str) -> Any:
         node = loader.compose_document()
         if not loader.check_event(yaml.StreamEndEvent):
             raise SpecError(
-                field, f"{what} holds several YAML documents (---)", "keep one TrainingJob in a file"
+                field, f"{what} contains several YAML documents (---)", "keep one TrainingJob in a file"
             )
         _check_expansion(node)
         return loader.construct_document(node)
@@ -303,16 +304,16 @@ def _construct(text: str, what: str, field: str) -> Any:
 
 
 def _check_expansion(root: yaml.Node | None) -> None:
-    """Count nodes as if every alias were written out, and refuse aliases that hold themselves."""
+    """Count nodes with every alias expanded, and reject aliases that contain themselves."""
     nodes = 0
     stack: list[tuple[Any, int]] = [(root, 1)]
     while stack:
         node, depth = stack.pop()
         nodes += 1
         if nodes > MAX_NODES:
-            raise _TooMuch(f"holds more than {MAX_NODES} values once its aliases are written out")
+            raise _TooMuch(f"has more than {MAX_NODES} values once its aliases are expanded")
         if depth > MAX_DEPTH:
-            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels, or an alias holds itself")
+            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels, or an alias contains itself")
         if isinstance(node, yaml.MappingNode):
             stack.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):

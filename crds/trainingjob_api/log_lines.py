@@ -1,7 +1,7 @@
-"""The log: one JSON object a line, with the same keys in operator and trainer.
+"""The log format: one JSON object per line, with the same keys in operator and trainer.
 
 Keys: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event``; ``job`` (``namespace/name``), ``uid`` and
-``attempt`` where a line is about a job; whatever else a line has to say.
+``attempt`` for lines about a job; further keys of the line.
 """
 
 import json
@@ -21,17 +21,17 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON.
 
-    What a line has beside its event are the attributes that ``extra`` adds; its ``fields``, a mapping, may
-    have names that a record's attributes have, such as ``message``.
+    ``extra`` adds keys to a line; its ``fields``, a mapping, may use names of attributes of a record, such
+    as ``message``.
 
     Parameters
     ----------
     about
         Returns the job's keys for a record.
     clean
-        Returns, for a line, what takes secrets out of its texts.
+        Returns a function that removes secrets from texts.
     hidden
-        Attributes of a record that are not for the log.
+        Attributes of a record that are not logged.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class JsonLines(logging.Formatter):
         extra = {name: value for name, value in vars(record).items() if name not in self._hidden}
         line = {**head, **extra, **getattr(record, "fields", {}), "logger": record.name, **head}
         if record.exc_info:
-            # Its end says what happened.
+            # The end of a traceback names the error.
             line["traceback"] = self.formatException(record.exc_info)[-MAX_TEXT:]
         return json.dumps(_cleaned(line, self._clean()), default=str, ensure_ascii=False)
 
 
 def install(handler: logging.Handler, level: int = logging.INFO) -> None:
-    """Send every line of this process, those of libraries too, to *handler*."""
+    """Send all logs of this process, including those of libraries, to *handler*."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

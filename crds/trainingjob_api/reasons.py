@@ -270,7 +270,7 @@ class Reason(StrEnum):
     NO_MODEL = "NoModel"
     """Not even a dummy model could be fitted, or none was saved."""
     MODEL_NOT_SAVED = "ModelNotSaved"
-    """The model could not be written."""
+    """Not given any more: a model that cannot be written is replaced by the next best."""
     MODEL_NOT_PORTABLE = "ModelNotPortable"
     """The model refers to something that its users do not have."""
     MODEL_UNREADABLE = "ModelUnreadable"

@@ -14,10 +14,10 @@ _INTRODUCTION = """\
 <!-- Generated from crds/trainingjob_api by `make crd`; change the models, not this file. -->
 
 `automl.trainingjob.dev/v1alpha1`, kind `TrainingJob`, short name `tj`, category `automl`.
-`kubectl explain trainingjob.spec` says the same.
+`kubectl explain trainingjob.spec` shows the same.
 
-Only {mutable} may change after creation; everything else is fixed, added and removed fields included.
-Values in force are picked once, when the job begins: spec over environment over default.
+Only {mutable} may change after creation; all other fields are immutable and cannot be added or removed.
+The values in force are resolved once, when the job starts: spec over environment over default.
 """
 
 
@@ -41,13 +41,16 @@ def _environment() -> list[str]:
     lines = [
         "## Environment",
         "",
-        "An empty variable counts as unset. `ENABLE_AUTOML=false` wins over the spec; everywhere else the",
-        "spec wins. `TPOT_PARALLEL_MODE` takes `off` for `none`.",
+        "An empty variable counts as unset. `ENABLE_AUTOML=false` overrides the spec; otherwise the spec",
+        "overrides the environment. `TPOT_PARALLEL_MODE` accepts `off` for `none`.",
         "",
         "| Variable | Field | Default |",
         "|---|---|---|",
     ]
-    by_trainer = {"metric": "accuracy or r2, by the task", "nJobs": "the trainer's cores less one, 1 to 8"}
+    by_trainer = {
+        "metric": "accuracy or r2, by the task",
+        "nJobs": "the trainer's cores minus one, from 1 to 8",
+    }
     for row in TABLE:
         default = by_trainer.get(row.field, str(row.default).lower())
         lines.append(f"| `{row.variable}` | `{row.field}` | {default} |")

@@ -268,7 +268,7 @@ def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpac
     Raises
     ------
     SpecError
-        If it is no tree, or is deeper than 12 nodes or larger than 500.
+        If it is not a tree, is deeper than 12 nodes or has more than 500.
     """
     tree = (
         parse_yaml(source, what="the search space", field=field, max_bytes=MAX_TREE_BYTES)
@@ -290,14 +290,14 @@ def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpac
 
 
 def dump_tree(node: SpaceNode) -> dict[str, Any]:
-    """Return *node* as plain data that :func:`parse_tree` reads back to an equal tree."""
-    # Not exclude_none: null is a value that a hyperparameter may have.
+    """Return *node* as plain data; :func:`parse_tree` reads it back to an equal tree."""
+    # Not exclude_none: null is a valid value of a hyperparameter.
     tree: dict[str, Any] = _ADAPTER.dump_python(node, mode="json", by_alias=True, exclude_unset=True)
     return tree
 
 
 def walk(node: SpaceNode) -> Iterator[tuple[int, SpaceNode]]:
-    """Yield *node* and all nodes below it, parents first, each with its depth (from 1)."""
+    """Yield *node* and its descendants, parents first, each with its depth (from 1)."""
     stack = [(1, node)]
     while stack:
         depth, here = stack.pop()
@@ -306,7 +306,7 @@ def walk(node: SpaceNode) -> Iterator[tuple[int, SpaceNode]]:
 
 
 def _check_raw(tree: Any, field: str) -> None:
-    """Bound nesting and values before pydantic, which recurses, sees them."""
+    """Limit nesting and size before pydantic, which recurses, validates."""
     if not isinstance(tree, Mapping):
         raise SpecError(
             field, "a search space is a mapping with a type", f"type is one of {', '.join(_NODES)}"
@@ -327,7 +327,7 @@ def _check_raw(tree: Any, field: str) -> None:
 
 
 def _own_errors(error: ValidationError) -> Iterator[Any]:
-    """Yield the errors without those of lists that are too short because their items are bad."""
+    """Yield the errors, except of lists that are too short only because their items are invalid."""
     items = error.errors(include_url=False)[:_MAX_ERRORS]
     for item in items:
         loc = item["loc"]
@@ -337,7 +337,7 @@ def _own_errors(error: ValidationError) -> Iterator[Any]:
 
 
 def _problem(item: Any, tree: Any, field: str) -> Problem:
-    """Turn one of pydantic's errors into a sentence; *tree* tells fields from pydantic's own tags."""
+    """Return the problem of a pydantic error; *tree* distinguishes fields from pydantic's own tags."""
     kind, context = item["type"], item.get("ctx") or {}
     path, here = _own_path(item["loc"], tree, keep_last=kind == "missing")
     where = path_text(path, field)

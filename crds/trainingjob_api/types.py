@@ -100,10 +100,7 @@ class SpecModel(BaseModel):
 
 
 class StatusModel(BaseModel):
-    """A part of status or report.
-
-    Unknown fields are ignored here, so that an operator can read what a newer trainer wrote.
-    """
+    """A part of status or report; unknown fields are ignored, so that an operator reads newer reports."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -121,18 +118,12 @@ def optional(description: str, **more: Any) -> Any:
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Return the JSON-schema extra that carries CEL rules into the resource definition.
-
-    Parameters
-    ----------
-    pairs
-        Each the CEL expression that must hold and the message when it does not.
-    """
+    """Return the JSON-schema extra for CEL rules: pairs of an expression that must hold and its message."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 def _quantity(value: object) -> object:
-    # A bare integer is a quantity for Kubernetes; True is an int for Python.
+    # Kubernetes accepts an integer as a quantity; in Python True is an int.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -141,7 +132,7 @@ def _utc_seconds(value: datetime) -> str:
 
 
 def format_score(value: float) -> str:
-    """Return a score as the status holds it: six significant digits, never NaN.
+    """Return a score as the status shows it: six significant digits, never NaN.
 
     Raises
     ------

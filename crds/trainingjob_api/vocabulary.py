@@ -1,7 +1,7 @@
-"""The fixed words of the contract: the group, the kind, and every enumeration.
+"""Group, kind and enumerations of the contract.
 
-Values of the spec are lower case, as in the environment; phases and condition types are
-PascalCase, as in Kubernetes.
+Values of the spec are lower case, as in the environment; phases and condition types are PascalCase, as in
+Kubernetes.
 """
 
 from enum import StrEnum
@@ -57,7 +57,7 @@ TPOT_GROUPS = (
 
 
 class Task(StrEnum):
-    """What is learnt."""
+    """The kind of learning task."""
 
     AUTO = "auto"
     CLASSIFICATION = "classification"
@@ -75,7 +75,7 @@ class FeatureType(StrEnum):
 
 
 class ParallelMode(StrEnum):
-    """Where pipelines are evaluated; ``none`` is one local worker."""
+    """Where pipelines are evaluated; ``none`` means one local worker."""
 
     LOCAL = "local"
     DISTRIBUTED = "distributed"
@@ -108,14 +108,14 @@ class Encoding(StrEnum):
 
 
 class DecimalMark(StrEnum):
-    """Mark before the fraction of a number."""
+    """Decimal mark of numbers."""
 
     POINT = "."
     COMMA = ","
 
 
 class ThousandsMark(StrEnum):
-    """Mark between the thousands of a number; ``space`` is any kind of space."""
+    """Thousands separator of numbers; ``space`` is any kind of space."""
 
     POINT = "."
     COMMA = ","
@@ -125,7 +125,7 @@ class ThousandsMark(StrEnum):
 
 
 class ValidationStrategy(StrEnum):
-    """How hold-out and folds are cut."""
+    """How the rows are split into hold-out set and folds."""
 
     AUTO = "auto"
     KFOLD = "kfold"
@@ -143,7 +143,7 @@ class Preset(StrEnum):
 
 
 class Phase(StrEnum):
-    """Phase of a job; the terminal ones (Succeeded, Failed) never change again."""
+    """Phase of a job; the terminal ones (Succeeded, Failed) are final."""
 
     PENDING = "Pending"
     SEARCHING = "Searching"
@@ -159,7 +159,7 @@ class Phase(StrEnum):
 
 
 class AttemptOutcome(StrEnum):
-    """How an attempt of the trainer, that is one pod, ended."""
+    """How an attempt, that is one pod of the trainer, ended."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -194,14 +194,14 @@ class ConditionStatus(StrEnum):
 
 
 class ModelSource(StrEnum):
-    """Where the shipped model comes from."""
+    """Origin of the final model."""
 
     TPOT = "tpot"
     BASELINE = "baseline"
 
 
 class Backend(StrEnum):
-    """What evaluates pipelines now, not what was asked for."""
+    """Backend that evaluates pipelines now; may differ from the requested one."""
 
     DASK = "dask"
     LOCAL = "local"
@@ -209,14 +209,14 @@ class Backend(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a finding matters: ``info`` says what was decided, ``warning`` asks the user to look."""
+    """Severity of a finding: ``info`` reports a decision, ``warning`` asks the user to check."""
 
     INFO = "info"
     WARNING = "warning"
 
 
 class Stage(StrEnum):
-    """Stage of a run, as the trainer reports it."""
+    """Stage of a run, reported by the trainer."""
 
     STARTING = "Starting"
     LOADING = "Loading"

@@ -100,7 +100,7 @@ def test_a_long_list_of_problems_is_cut():
             id="other group",
         ),
         pytest.param("kind: TrainingJob\nspec: {}", "apiVersion: is missing", id="no apiVersion"),
-        pytest.param(HEAD + "spec: {}\n---\n" + HEAD, "holds several YAML documents", id="two documents"),
+        pytest.param(HEAD + "spec: {}\n---\n" + HEAD, "contains several YAML documents", id="two documents"),
         pytest.param(HEAD, "spec: is required", id="no spec"),
         pytest.param(HEAD + "spec: 3", "spec: must be a mapping, not a number", id="spec is a number"),
         pytest.param(HEAD + "spec:", "spec: must be a mapping, not nothing (null)", id="spec is null"),
@@ -116,7 +116,7 @@ def test_a_long_list_of_problems_is_cut():
         pytest.param(HEAD + "spec: !!int x", "does not fit its tag", id="bad tag"),
         pytest.param(HEAD + "spec: !!timestamp x", "does not fit its tag", id="bad date"),
         pytest.param(HEAD + "spec: {[1]: 2}", "a key must be text", id="complex key"),
-        pytest.param(HEAD + "spec: &a [*a]", "or an alias holds itself", id="endless alias"),
+        pytest.param(HEAD + "spec: &a [*a]", "or an alias contains itself", id="endless alias"),
         pytest.param(HEAD + "spec: *nothing", "undefined alias", id="unknown alias"),
         pytest.param("[" * 5000, "nested deeper than 64", id="deep"),
         pytest.param("a: [" + "1," * 30_000 + "]", "more than 20000 values", id="wide"),
@@ -131,12 +131,12 @@ def test_what_is_no_job_is_refused_clearly(load, text, message):
 
 def test_a_bomb_of_aliases_is_refused_in_no_time(load):
     levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    assert "once its aliases are written out" in refused(load, f"a0: &a0 [x]\n{levels}")
+    assert "once its aliases are expanded" in refused(load, f"a0: &a0 [x]\n{levels}")
 
 
 def test_a_bomb_of_merge_keys_is_refused(load):
     levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
-    assert "once its aliases are written out" in refused(load, f"a0: &a0 {{x: 1}}\n{levels}")
+    assert "once its aliases are expanded" in refused(load, f"a0: &a0 {{x: 1}}\n{levels}")
 
 
 def test_anchors_within_reason_are_taken(load):
@@ -212,16 +212,16 @@ def test_overrides(load):
     [
         (
             "spec.budget.timeLeftSeconds",
-            "is no path=value; write it like --set spec.budget.timeLeftSeconds=30",
+            "is not of the form path=value; write it like --set spec.budget.timeLeftSeconds=30",
         ),
         ("budget.timeLeftSeconds=3", "must begin with spec."),
         ("kind=Pod", "must begin with spec."),
         ("spec=3", "must begin with spec."),
-        ("spec..a=3", "is no path=value"),
-        ("spec.targetColumn.x=3", "spec.targetColumn: holds no fields"),
+        ("spec..a=3", "is not of the form path=value"),
+        ("spec.targetColumn.x=3", "spec.targetColumn: has no fields"),
         ("spec.budget.timeLeftSecond=3", "did you mean timeLeftSeconds?"),
         ("spec.budget.timeLeftSeconds=[", "the value of --set is not valid YAML"),
-        ("spec." + "a." * 20 + "b=1", "is no path=value"),
+        ("spec." + "a." * 20 + "b=1", "is not of the form path=value"),
     ],
 )
 def test_bad_overrides(load, override, message):

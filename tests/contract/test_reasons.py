@@ -88,7 +88,8 @@ def test_the_search_finds(source, expected):
 def test_each_reason_is_given_by_operator_or_trainer():
     text = "".join(text for folder in (TRAINER, OPERATOR, CLIENT, CONTRACT) for _, text in sources(folder))
     given = set(re.findall(r"\bReason\.([A-Z_]+)", text))
-    assert not {name for _, name, _, _ in ALL} - given
+    retired = {"MODEL_NOT_SAVED"}  # a reason is never removed: alerts may select it
+    assert {name for _, name, _, _ in ALL} - given == retired
 
 
 @pytest.mark.parametrize("folder", [TRAINER, OPERATOR, CLIENT, CONTRACT])
