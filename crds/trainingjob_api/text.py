@@ -19,7 +19,7 @@ def nearest_names(word: str, names: Iterable[str], *, most: int = 3, cutoff: flo
     """Return the *names* most similar to *word*, best first, whatever their case and punctuation."""
 
     def plain(text: str) -> str:
-        return re.sub(r"[^a-z0-9]", "", text.lower()) or text
+        return re.sub(r"[\W_]", "", text.casefold()) or text
 
     by_plain: dict[str, str] = {}
     for name in names:

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from trainingjob_api.text import shorten
+
 __all__ = [
     "plot_calibration",
     "plot_confusion",
@@ -104,10 +106,9 @@ def _draw(
     return Markup(f'{head} class="plot" aria-hidden="true" style="max-width:{size[0]:g}in">{rest}')  # noqa: S704 - matplotlib escapes the texts in it
 
 
-def _shorten(text: str, length: int = 28) -> str:
-    """Return a label that fits beside a plot and holds no control characters."""
-    clean = _UNPRINTABLE.sub(" ", text)
-    return clean if len(clean) <= length else clean[: length - 1] + "…"
+def _label(text: str, length: int = 28) -> str:
+    """Return a label that fits beside a plot and has no control characters."""
+    return shorten(_UNPRINTABLE.sub(" ", text), length)
 
 
 def _window(scores: list[float], also: float | None = None) -> tuple[float, float]:
@@ -209,7 +210,7 @@ def plot_importance(importance: Document) -> Markup:
         for place, row in zip(places, rows, strict=True):
             spread = row["std"] or 0.0
             axes.plot([row["drop"] - spread, row["drop"] + spread], [place, place], color=_INK, linewidth=1)
-        axes.set_yticks(list(places), [_shorten(r["name"]) for r in rows])
+        axes.set_yticks(list(places), [_label(r["name"]) for r in rows])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("fall of the score when the column is shuffled")
@@ -231,7 +232,7 @@ def plot_confusion(matrix: Document) -> Markup:
             axes.add_patch(Rectangle(place, 0.96, 0.96, color=_ACCENT, alpha=alpha, lw=0))
             if n <= _MAX_CELL_TEXT or count:
                 axes.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=9)
-        names = [_shorten(label, 16) for label in labels]
+        names = [_label(label, 16) for label in labels]
         axes.set_xticks(range(n), names, rotation=40 if n > 2 else 0, ha="right" if n > 2 else "center")  # noqa: PLR2004
         axes.set_yticks(range(n), names)
         axes.set_xlim(-0.5, n - 0.5)
@@ -251,7 +252,7 @@ def plot_roc(curves: list[Document]) -> Markup:
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=":")
         for curve, colour, dash in zip(curves, _LINES, _DASHES, strict=False):
-            text = f"{_shorten(curve['label'], 16)}  ({curve['auc']:.3f})"
+            text = f"{_label(curve['label'], 16)}  ({curve['auc']:.3f})"
             axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=dash, linewidth=1.6, label=text)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
@@ -270,7 +271,7 @@ def plot_calibration(groups: Document) -> Markup:
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"predicted probability of {_shorten(groups['label'], 20)}")
+        axes.set_xlabel(f"predicted probability of {_label(groups['label'], 20)}")
         axes.set_ylabel("observed share")
 
     return _draw("calibration", paint, size=(4.4, 4.2))

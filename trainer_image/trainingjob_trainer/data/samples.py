@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 
-from trainingjob_api import Reason
+from trainingjob_api import Reason, nearest_names
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["SAMPLES", "Sample", "make_sample"]
@@ -217,7 +216,7 @@ def make_sample(name: str) -> Sample:
     """
     make = SAMPLES.get(name)
     if make is None:
-        nearest = get_close_matches(name, SAMPLES, n=1, cutoff=0.0)
+        nearest = nearest_names(name, SAMPLES, most=1, cutoff=0.0)
         others = [other for other in SAMPLES if other not in nearest]
         raise SpecInvalid(
             Reason.UNKNOWN_SAMPLE,

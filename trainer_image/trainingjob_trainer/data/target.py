@@ -1,13 +1,12 @@
 """The target: which rows have one, which labels and numbers there are."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trainingjob_api import Reason
+from trainingjob_api import Reason, nearest_names
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.assumptions import long_codes_finding, quoted, zeros_finding
 from trainingjob_trainer.data.columns import (
@@ -38,7 +37,6 @@ __all__ = [
 
 _SHOWN = 5
 _LONGEST_SHOWN = 64
-_NEAR = 0.6
 _FEW_VALUES = 20  # different numbers that may be labels
 _MANY_LABELS = 1_000
 _LABEL_SHARE = 0.05
@@ -95,9 +93,7 @@ def nearest_columns(name: str, frame: pd.DataFrame) -> str:
     The file may be one that its user has no business with: a list of its columns would be its first line.
     """
     columns = [str(column) for column in frame.columns if len(str(column)) <= _LONGEST_SHOWN]
-    folded = {column.strip().casefold(): column for column in reversed(columns)}
-    near = [folded[key] for key in get_close_matches(name.strip().casefold(), folded, n=3, cutoff=_NEAR)]
-    if near:
+    if near := nearest_names(name, columns):
         return f"did you mean {' or '.join(repr(column) for column in near)}?"
     return (
         f"none of its {len(frame.columns):,} columns has a name like it; look at the first line of the file"
@@ -365,7 +361,7 @@ def _match_label(classes: tuple[Any, ...], asked: str) -> Any:
         if _same(label, asked.strip()):
             return label
     known = [str(label) for label in classes]
-    nearest = get_close_matches(asked, known, n=1, cutoff=0.0)
+    nearest = nearest_names(asked, known, most=1, cutoff=0.0)
     ordered = [*nearest, *(label for label in known if label not in nearest)]
     raise SpecInvalid(
         Reason.POSITIVE_LABEL_UNKNOWN,

@@ -5,7 +5,6 @@ The table is static: a name that a user or a journal gives is looked up, never i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -35,7 +34,7 @@ from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.preprocessing import FunctionTransformer
 from xgboost import XGBClassifier, XGBRegressor
 
-from trainingjob_api import Reason
+from trainingjob_api import Reason, nearest_names
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["BY_KIND", "CATALOGUE", "META", "Entry", "Kind", "entry", "nearest"]
@@ -302,9 +301,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
         What would have been right.
     """
     names = sorted(known)
-    by_lower = {item.lower(): item for item in names}
-    close = [by_lower[item] for item in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5)]
-    if close:
+    if close := nearest_names(name, names, cutoff=0.5):
         return f"Did you mean {' or '.join(close)}?"
     shown = ", ".join(names[:12])
     return f"Known: {shown}{' and others' if len(names) > 12 else ''}."  # noqa: PLR2004
