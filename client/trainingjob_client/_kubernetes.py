@@ -7,8 +7,8 @@ from typing import Any
 
 from trainingjob_api import GROUP, PLURAL, VERSION, Reason
 from trainingjob_api.text import shorten
+from trainingjob_client._client import JobLog
 from trainingjob_client._errors import ClientError, InvalidRequest, ServiceUnavailable
-from trainingjob_client._job import JobLog
 
 __all__ = ["KubernetesBackend"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trainingjob_api import ConditionStatus, ConditionType, Phase, Progress, Reason, Stage
+from trainingjob_client._client import JobLog
 from trainingjob_client._errors import InvalidRequest, ServiceUnavailable
-from trainingjob_client._job import JobLog
 
 __all__ = ["LocalBackend"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from support.fake_run import FINDING, Front, evaluated
-from trainingjob_trainer.cli.values import local_uri
+from trainingjob_trainer.cli.run_command import local_uri
 from trainingjob_trainer.errors import DataError, RunFailed
 
 

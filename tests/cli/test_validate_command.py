@@ -6,7 +6,7 @@ import pytest
 
 from support.fake_run import FINDING, Front
 from trainingjob_api import ResolvedRun, Severity
-from trainingjob_trainer.cli.inspection import Inspection
+from trainingjob_trainer.cli.validate_command import Inspection
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -8,18 +8,32 @@ import contextlib
 import io
 import os
 import sys
+from importlib import metadata
+from typing import Any
 
-from trainingjob_trainer.cli import (  # noqa: F401 - importing them adds their commands
-    cluster_commands,
-    dask_commands,
-    report_command,
+import typer
+
+# isort: off
+from trainingjob_trainer.cli import (  # noqa: F401 - importing them adds their commands, in this order
     run_command,
     validate_command,
+    report_command,
+    cluster_commands,
+    dask_commands,
 )
-from trainingjob_trainer.cli.command import app
+
+# isort: on
+from trainingjob_trainer.cli.command import CommandContext, app, command
 from trainingjob_trainer.safe_path import with_safe_path
 
 __all__ = ["app", "main"]
+
+
+@command(prints_document=False)
+def version(context: CommandContext) -> dict[str, Any]:  # noqa: ARG001 - every command has one
+    """Print the version."""
+    typer.echo(metadata.version("trainingjob"))
+    return {}
 
 
 def main() -> None:

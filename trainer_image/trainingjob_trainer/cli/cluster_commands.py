@@ -16,15 +16,13 @@ __all__ = ["logs", "submit", "watch"]
 
 KubeContext = Annotated[
     str | None,
-    typer.Option(
-        "--context", help="Context of the kubeconfig; default: the current one.", show_default=False
-    ),
+    typer.Option("--context", help="Context of the kubeconfig; default: the current one."),
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Namespace; default: the context's.", show_default=False),
+    typer.Option("--namespace", "-n", help="Namespace; default: the context's."),
 ]
-JobName = Annotated[str, typer.Argument(metavar="NAME", help="The TrainingJob's name.", show_default=False)]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The TrainingJob's name.")]
 
 
 @command("trainingjob submit job.yaml", "trainingjob submit job.yaml --namespace ml --watch")
@@ -37,7 +35,10 @@ def submit(
     kube_context: KubeContext = None,
     namespace: Namespace = None,
 ) -> dict[str, Any]:
-    """Create a TrainingJob in a cluster, the one of the current kubeconfig."""
+    """Create a TrainingJob in a cluster.
+
+    Cluster and namespace are those of the current kubeconfig, unless --context or --namespace is given.
+    """
     from trainingjob_api import load_job
 
     client = _connect(context, kube_context, namespace)
@@ -55,7 +56,10 @@ def submit(
 def watch(
     context: CommandContext, name: JobName, *, kube_context: KubeContext = None, namespace: Namespace = None
 ) -> dict[str, Any]:
-    """Follow a job in a cluster until it has ended: phase, progress, best score, artifacts."""
+    """Follow a job in a cluster until it has ended.
+
+    Prints a line when phase, progress or best score change, and the artifacts at the end.
+    """
     return _follow(context, _connect(context, kube_context, namespace), name)
 
 
@@ -68,7 +72,10 @@ def logs(
     kube_context: KubeContext = None,
     namespace: Namespace = None,
 ) -> dict[str, Any]:
-    """Print the log of a job's newest trainer pod in a cluster."""
+    """Print the log of a job in a cluster.
+
+    The log is that of the job's newest trainer pod, one JSON object a line.
+    """
     log = _connect(context, kube_context, namespace).logs(name, follow=follow)
     for line in log:
         if not context.as_json:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from trainingjob_api import ResolvedRun
     from trainingjob_client import TrainingJobClient
-    from trainingjob_trainer.cli.inspection import Inspection
     from trainingjob_trainer.run.result import RunOptions, RunResult
     from trainingjob_trainer.run.state import Listener
     from trainingjob_trainer.settings import TrainerSettings
@@ -45,16 +44,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The TrainingJob, as YAML or JSON.", show_default=False)
-]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The TrainingJob, as YAML or JSON.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
         help="Set a field, such as spec.budget.timeLeftSeconds=30; null unsets it. May be repeated.",
-        show_default=False,
     ),
 ]
 _OUTPUT = {
@@ -75,7 +71,7 @@ class Dependencies:
     supervise
         Runs a job to its end.
     inspect
-        Loads and prepares a job's table.
+        Loads and prepares a job's table, as `inspect_data` does.
     render
         Writes a run's report again and returns its path.
     connect
@@ -85,7 +81,7 @@ class Dependencies:
     """
 
     supervise: "Supervise | None" = None
-    inspect: "Callable[[ResolvedRun, TrainerSettings], Inspection] | None" = None
+    inspect: "Callable[[ResolvedRun, TrainerSettings], Any] | None" = None
     render: Callable[[Path], Path] | None = None
     connect: "Callable[[str | None, str | None], TrainingJobClient] | None" = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

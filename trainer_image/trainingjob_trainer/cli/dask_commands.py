@@ -34,7 +34,6 @@ SchedulerFile = Annotated[
         metavar="PATH",
         help="File with the scheduler's address; default: TPOT__DASK_SCHEDULER_FILE or "
         "/var/run/tpot/scheduler.json.",
-        show_default=False,
     ),
 ]
 IdleTimeout = Annotated[
@@ -44,7 +43,6 @@ IdleTimeout = Annotated[
         metavar="SECONDS",
         min=1,
         help="End with status 0 after so long without a task; default: never.",
-        show_default=False,
     ),
 ]
 CaFile = Annotated[
@@ -53,7 +51,6 @@ CaFile = Annotated[
         "--tls-ca-file",
         metavar="PATH",
         help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE.",
-        show_default=False,
     ),
 ]
 Cert = Annotated[
@@ -62,7 +59,6 @@ Cert = Annotated[
         "--tls-cert",
         metavar="PATH",
         help="The certificate; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__CERT.",
-        show_default=False,
     ),
 ]
 Key = Annotated[
@@ -71,7 +67,6 @@ Key = Annotated[
         "--tls-key",
         metavar="PATH",
         help="Its private key; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__KEY.",
-        show_default=False,
     ),
 ]
 Check = Annotated[
@@ -103,11 +98,11 @@ def scheduler(
     tls_key: Key = None,
     check: Check = False,
 ) -> dict[str, Any]:
-    """Run a Dask scheduler for distributed runs, until SIGTERM or Ctrl-C.
+    """Run a Dask scheduler for distributed runs.
 
-    It writes the scheduler file when it listens and removes it when it ends. Its settings are those that the
-    search relies on; it has no dashboard. Without TLS it listens on this machine only, unless --host names
-    another address.
+    It runs until SIGTERM or Ctrl-C, writes the scheduler file when it listens and removes it when it ends.
+    Its settings are those that the search relies on; it has no dashboard. Without TLS it listens on this
+    machine only, unless --host names another address.
     """
     if no_scheduler_file and scheduler_file is not None:
         raise _contradiction("--scheduler-file", "--no-scheduler-file")
@@ -145,22 +140,15 @@ def worker(
             "--scheduler",
             metavar="ADDRESS",
             help="tcp://host:8786 or tls://host:8786 in place of a file; default: DASK_SCHEDULER_ADDRESS.",
-            show_default=False,
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="Name that no other worker has; default: host and number.", show_default=False
-        ),
+        typer.Option("--name", help="Name that no other worker has; default: host and number."),
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(
-            "--host",
-            help="Address to listen on; default: the one that reaches the scheduler.",
-            show_default=False,
-        ),
+        typer.Option("--host", help="Address to listen on; default: the one that reaches the scheduler."),
     ] = None,
     memory_limit_mb: Annotated[
         int | None,
@@ -169,17 +157,11 @@ def worker(
             metavar="MIB",
             min=256,
             help="At 95 % of it the worker is restarted; default: TPOT__MEMORY_LIMIT_MB or 3072.",
-            show_default=False,
         ),
     ] = None,
     local_directory: Annotated[
         Path | None,
-        typer.Option(
-            "--local-directory",
-            metavar="DIR",
-            help="Folder for its files; default: the system's.",
-            show_default=False,
-        ),
+        typer.Option("--local-directory", metavar="DIR", help="Folder for its files; default: the system's."),
     ] = None,
     idle_timeout: IdleTimeout = None,
     wait_seconds: Annotated[
@@ -203,10 +185,11 @@ def worker(
     tls_key: Key = None,
     check: Check = False,
 ) -> dict[str, Any]:
-    """Run a Dask worker for distributed runs, until SIGTERM or Ctrl-C.
+    """Run a Dask worker for distributed runs.
 
-    It waits for the scheduler, runs one task at a time, is restarted within seconds when a task kills it, and
-    waits again when it loses the scheduler. After a signal it finishes its task first (--drain-seconds).
+    It runs until SIGTERM or Ctrl-C. It waits for the scheduler, runs one task at a time, is restarted within
+    seconds when a task kills it, and waits again when it loses the scheduler. After a signal it finishes its
+    task first (--drain-seconds).
 
     Exit status: 0 it got a signal, was retired or idle; 1 there is no scheduler (start it again).
     """
@@ -243,9 +226,7 @@ def worker(
 @command("trainingjob certs tls", "trainingjob certs tls --days 30 --host scheduler.example --host 10.0.0.7")
 def certs(
     context: CommandContext,
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder for the files; made if needed.", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if needed.")],
     *,
     days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Days until they expire.")] = 365,
     host: Annotated[
@@ -254,7 +235,6 @@ def certs(
             "--host",
             metavar="NAME",
             help="Name or address of the scheduler or a worker, written into their certificates. Repeatable.",
-            show_default=False,
         ),
     ] = None,
     keep_ca_key: Annotated[

@@ -26,9 +26,7 @@ def report(
     context: CommandContext,
     folder: Annotated[
         Path,
-        typer.Argument(
-            metavar="DIR", help="Folder of a run, or <output>/<name> for the newest one.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="Folder of a run, or <output>/<name> for the newest one."),
     ],
 ) -> dict[str, Any]:
     """Write the report of a finished run again.

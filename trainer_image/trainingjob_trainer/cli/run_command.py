@@ -1,9 +1,9 @@
 """``trainingjob run``: a job on this machine, with live progress. ``trainingjob pod``: the same in a pod."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,12 @@ from trainingjob_trainer.cli.text import plain, secrets_of
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from trainingjob_api import ResolvedRun, TrainingJob
     from trainingjob_trainer.events import Event
     from trainingjob_trainer.run.result import RunResult
     from trainingjob_trainer.run.state import RunState
 
-__all__ = ["pod", "run", "version"]
+__all__ = ["local_uri", "pod", "resolved", "run"]
 
 
 class LogFormat(StrEnum):
@@ -41,13 +42,7 @@ def run(
     *,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder or URI in place of spec.output.uri.",
-            show_default=False,
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder or URI in place of spec.output.uri."),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start a new run, even if one of the same job is unfinished.")
@@ -72,7 +67,6 @@ def run(
     from trainingjob_trainer.cli.display import show_progress
     from trainingjob_trainer.cli.run_log import RunLog, run_logger
     from trainingjob_trainer.cli.summary import print_summary, verdict
-    from trainingjob_trainer.cli.values import resolved
     from trainingjob_trainer.events import Opened
     from trainingjob_trainer.settings import TrainerSettings
 
@@ -110,6 +104,33 @@ def run(
     else:
         print_summary(context.console(), result)
     return _document(job.name, result)
+
+
+def local_uri(place: str) -> str:
+    """Return a place for artifacts as a URI; a relative folder is taken from the working directory."""
+    if "://" not in place:
+        return Path(place).absolute().as_uri()
+    path = place.removeprefix("file://")
+    if path != place and not path.startswith("/"):
+        return Path(path).absolute().as_uri()
+    return place
+
+
+def resolved(
+    job: "TrainingJob", environment: Mapping[str, str], *, output: str | None = None
+) -> "ResolvedRun":
+    """Return the values in force for a job; `output` takes the place of ``spec.output.uri``.
+
+    Raises
+    ------
+    SpecError
+        With every problem of spec and environment.
+    """
+    from trainingjob_api import resolve
+
+    run = resolve(job, environment)
+    uri = local_uri(output or run.output.uri)
+    return run.model_copy(update={"output": run.output.model_copy(update={"uri": uri})})
 
 
 def _ignore(_event: "Event", _state: "RunState") -> None:
@@ -150,10 +171,3 @@ def pod(context: CommandContext) -> dict[str, Any]:
     from trainingjob_trainer.cli.pod_command import run_in_pod
 
     raise typer.Exit(run_in_pod(context.environment))
-
-
-@command(prints_document=False)
-def version(context: CommandContext) -> dict[str, Any]:  # noqa: ARG001 - every command has one
-    """Print the version."""
-    typer.echo(metadata.version("trainingjob"))
-    return {}

@@ -1,11 +1,11 @@
 """The last page of a run: scores, leaderboard, front, where things are, and what the model is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,21 +15,13 @@ from trainingjob_trainer.run.result import RunResult
 
 __all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]
 
-_MOST_WARNINGS = 12
-_MOST_POINTS = 10
+_MAX_WARNINGS = 12
+_MAX_POINTS = 10
 _NARROW = 70
 
 
 def print_summary(console: Console, result: RunResult) -> None:
-    """Print the last page.
-
-    Parameters
-    ----------
-    console
-        Where to; on a terminal each pipeline takes one line, elsewhere none is cut.
-    result
-        The run.
-    """
+    """Print the last page; on a terminal each pipeline takes one line, elsewhere none is cut."""
     _print_warnings(console, result)
     _print_scores(console, result)
     if result.leaderboard:
@@ -48,7 +40,7 @@ def print_summary(console: Console, result: RunResult) -> None:
 
 
 def verdict(result: RunResult) -> str:
-    """Return in words where the model comes from and which steps down the ladder led there."""
+    """Return the sentence that says where the model comes from, and which fallbacks led there."""
     disabled = result.resolved is not None and result.resolved.automl_enabled is False
     missed = result.best.not_fitted or ()
     if any(step.to == "dummy" for step in result.fallbacks):
@@ -83,61 +75,53 @@ def _step(step: Fallback) -> str:
     return f"{step.from_} → {step.to} ({why})"
 
 
-def leaderboard_table(console: Console, rows: Sequence[LeaderboardEntry], *, title: str) -> RenderableType:
-    """Return the leaderboard, without the less telling columns where the terminal is narrow."""
-    table = _table(title)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True, style="green")
-    wide, counted = console.width >= _NARROW, any(row.train_rows is not None for row in rows)
-    if counted:
-        table.add_column("rows", justify="right", no_wrap=True)
-    if wide:
-        for name in ("± std", "KiB", "fit s"):
-            table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("pipeline")
-    for row in rows:
-        learned = [_count(row.train_rows)] if counted else []
-        extra = [_round(row.score_std), _round(row.complexity), _round(row.fit_seconds)] if wide else []
-        table.add_row(str(row.rank), row.score, *learned, *extra, _pipeline_cell(console, row.pipeline))
+def leaderboard_table(console: Console, rows: Sequence[LeaderboardEntry], *, title: str) -> Table:
+    """Return the leaderboard, without the less important columns where the terminal is narrow."""
+    columns = {"#": [str(row.rank) for row in rows], "score": [row.score for row in rows], **_rows(rows)}
+    if console.width >= _NARROW:
+        columns["± std"] = [_round(row.score_std) for row in rows]
+        columns["KiB"] = [_round(row.complexity) for row in rows]
+        columns["fit s"] = [_round(row.fit_seconds) for row in rows]
+    return _pipelines_table(console, title, columns, rows)
+
+
+def _front_table(console: Console, points: Sequence[ParetoPoint]) -> Table:
+    shown = points[:_MAX_POINTS]
+    columns = {"score": [point.score for point in shown], **_rows(shown)}
+    columns["KiB"] = [_round(point.complexity) for point in shown]
+    table = _pipelines_table(console, "Pareto front (score against size)", columns, shown)
+    if len(points) > _MAX_POINTS:
+        rest = f"and {len(points) - _MAX_POINTS} more in tp_pareto_front.json"
+        table.add_row(*("" for _ in columns), rest)
     return table
 
 
-def _front_table(console: Console, points: Sequence[ParetoPoint]) -> RenderableType:
-    table = _table("Pareto front (score against size)")
-    table.add_column("score", justify="right", no_wrap=True, style="green")
-    counted = any(point.train_rows is not None for point in points)
-    if counted:
-        table.add_column("rows", justify="right", no_wrap=True)
-    table.add_column("KiB", justify="right", no_wrap=True)
-    table.add_column("pipeline")
-    for point in points[:_MOST_POINTS]:
-        learned = [_count(point.train_rows)] if counted else []
-        size, line = _round(point.complexity), _pipeline_cell(console, point.pipeline)
-        table.add_row(point.score, *learned, size, line)
-    if len(points) > _MOST_POINTS:
-        table.add_row(
-            "",
-            *([""] if counted else []),
-            "",
-            f"and {len(points) - _MOST_POINTS} more in tp_pareto_front.json",
-        )
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(
+def _pipelines_table(
+    console: Console,
+    title: str,
+    columns: Mapping[str, Sequence[str]],
+    rows: Sequence[LeaderboardEntry | ParetoPoint],
+) -> Table:
+    """Return a table with `columns` of numbers and the pipelines of `rows`."""
+    table = Table(
         title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
     )
-
-
-def _pipeline_cell(console: Console, pipeline: str) -> Text:
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True, style="green" if name == "score" else "")
+    table.add_column("pipeline")
     # A log keeps the whole pipeline; on a terminal one line each is easier to read, and files hold the rest.
     cut = console.is_terminal
-    return Text(plain(pipeline), no_wrap=cut, overflow="ellipsis" if cut else "fold")
+    for *numbers, row in zip(*columns.values(), rows, strict=True):
+        pipeline = Text(plain(row.pipeline), no_wrap=cut, overflow="ellipsis" if cut else "fold")
+        table.add_row(*numbers, pipeline)
+    return table
 
 
-def _count(rows: int | None) -> str:
-    return "" if rows is None else f"{rows:,}"
+def _rows(entries: Sequence[LeaderboardEntry | ParetoPoint]) -> dict[str, list[str]]:
+    """Return the column of rows that each pipeline learnt from, if that is known."""
+    if all(entry.train_rows is None for entry in entries):
+        return {}
+    return {"rows": ["" if entry.train_rows is None else f"{entry.train_rows:,}" for entry in entries]}
 
 
 def _round(score: str | None) -> str:
@@ -152,14 +136,14 @@ def _print_line(console: Console, text: str | Text, style: str = "", *, whole: b
 
 
 def _print_warnings(console: Console, result: RunResult) -> None:
-    found = [(one.severity, about_column(one.message, one.column)) for one in result.findings]
-    told = [*found, *((Severity.WARNING, plain(message)) for message in result.warnings)]
-    for severity, text in told[:_MOST_WARNINGS]:
+    findings = [(one.severity, about_column(one.message, one.column)) for one in result.findings]
+    notes = [*findings, *((Severity.WARNING, plain(message)) for message in result.warnings)]
+    for severity, text in notes[:_MAX_WARNINGS]:
         label = ("note: ", "dim") if severity is Severity.INFO else ("warning: ", "yellow")
         _print_line(console, Text.assemble(label, text))
-    if len(told) > _MOST_WARNINGS:
-        _print_line(console, f"and {len(told) - _MOST_WARNINGS} more in report.html")
-    if told:
+    if len(notes) > _MAX_WARNINGS:
+        _print_line(console, f"and {len(notes) - _MAX_WARNINGS} more in report.html")
+    if notes:
         console.print()
 
 
@@ -169,7 +153,10 @@ def _print_scores(console: Console, result: RunResult) -> None:
     table.add_column(result.metric or "score", no_wrap=True)
     for name in ("model", "baseline", "gain"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, new, old in _score_rows(best):
+    for name, new, old in (
+        ("cross-validated", best.score, best.baseline_score),
+        ("on hold-out rows", best.holdout_score, best.baseline_holdout_score),
+    ):
         gain = change(_number(new), _number(old))
         style = "green" if gain.startswith("+") else "yellow" if gain.startswith("-") else ""
         table.add_row(name, Text(new or "-", "bold"), old or "-", Text(gain, style))
@@ -187,7 +174,7 @@ def _print_scores(console: Console, result: RunResult) -> None:
 
 
 def measured(best: Best) -> list[str]:
-    """Return on how many rows the scores of the best pipeline were measured, and how sure they are."""
+    """Return on how many rows the scores of the best pipeline were measured, and the interval."""
     lines = []
     if best.train_rows is not None and best.test_rows is not None:
         lines.append(f"Folds: each learns from {best.train_rows:,} rows and is scored on {best.test_rows:,}")
@@ -199,28 +186,21 @@ def measured(best: Best) -> list[str]:
     return lines
 
 
-def _score_rows(best: Best) -> tuple[tuple[str, str | None, str | None], ...]:
-    return (
-        ("cross-validated", best.score, best.baseline_score),
-        ("on hold-out rows", best.holdout_score, best.baseline_holdout_score),
-    )
-
-
 def _number(score: str | None) -> float | None:
     return None if score is None else float(score)
 
 
 def _print_course(console: Console, result: RunResult) -> None:
-    told = [f"{duration(result.elapsed_seconds)} of the budget used"]
+    parts = [f"{duration(result.elapsed_seconds)} of the budget used"]
     if result.evaluations:
-        told.append(f"{result.evaluations} evaluations ({counts_text(result.counts)})")
+        parts.append(f"{result.evaluations} evaluations ({counts_text(result.counts)})")
     if result.progress is not None and result.progress.generations:
-        told.append(f"generation {result.progress.generation} of {result.progress.generations}")
+        parts.append(f"generation {result.progress.generation} of {result.progress.generations}")
     if result.stopped_by:
-        told.append(f"stopped by: {plain(result.stopped_by)}")
+        parts.append(f"stopped by: {plain(result.stopped_by)}")
     if result.resumed:
-        told.append("resumed from an earlier attempt")
-    _print_line(console, " · ".join(told), "dim")
+        parts.append("resumed from an earlier attempt")
+    _print_line(console, " · ".join(parts), "dim")
 
 
 def _print_places(console: Console, result: RunResult) -> None:

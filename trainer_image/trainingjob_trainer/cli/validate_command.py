@@ -1,25 +1,35 @@
 """``trainingjob validate``: what would run, and whether it could."""
 
-from collections.abc import Sequence
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainingjob_trainer.cli.command import CommandContext, File, Set, command
+from trainingjob_trainer.cli.run_command import resolved
 from trainingjob_trainer.cli.text import about_column, label_text, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from trainingjob_trainer.cli.inspection import Inspection
-    from trainingjob_trainer.cli.values import Value
+    from trainingjob_api import FindingNote, ResolvedRun, TrainingJob
+    from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["validate"]
+__all__ = ["Inspection", "Value", "inspect_data", "validate", "values_in_force"]
 
 _MAX_COLUMNS = 60
 _MAX_CLASSES = 8
 _MAX_LABEL = 40
+_LEFT_TO_TRAINER = {
+    "metric": "accuracy, or r2 for regression",
+    "nJobs": "cores - 1, at least 1, at most 8",
+    "positiveLabel": "1 or True, else the rarer label, if there are two",
+}
 
 
 @command(
@@ -46,8 +56,6 @@ def validate(
     from rich.text import Text
 
     from trainingjob_api import load_job
-    from trainingjob_trainer.cli.inspection import inspect_data
-    from trainingjob_trainer.cli.values import resolved, values_in_force
     from trainingjob_trainer.settings import TrainerSettings
 
     job = load_job(file, set_ or ())
@@ -73,6 +81,144 @@ def validate(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value in force: path below ``spec``, plain JSON value, text for people, and its source."""
+
+    field: str
+    value: Any
+    text: str
+    source: str
+
+
+def values_in_force(job: "TrainingJob", run: "ResolvedRun") -> list[Value]:
+    """Return each value of `run`, which `job` was resolved to, in the order of the spec."""
+    spec: dict[str, Any] = job.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return [
+        Value(
+            name,
+            value,
+            text=_LEFT_TO_TRAINER.get(name, "-") if value is None else _text(value),
+            source=run.sources.get(name) or ("spec" if _is_set(spec, name) else "default"),
+        )
+        for name, value in _listed(run)
+    ]
+
+
+def search_space_text(run: "ResolvedRun") -> str:
+    """Return the name of a preset, or where the tree is from."""
+    space = run.search_space
+    return space.preset or f"a tree from {space.source}"
+
+
+def _listed(run: "ResolvedRun") -> Iterator[tuple[str, Any]]:
+    """Yield the listed values as people write them; unset parts of the validation are left out."""
+    for name, value in run.listed().items():
+        match name:
+            case "dataset.format":
+                yield name, value or "auto"
+            case "searchSpace":
+                yield name, search_space_text(run)
+            case "acceptance" | "featureTypes":
+                yield name, _present(value or {}) or None
+            case _ if value is not None or not name.startswith("validation."):
+                yield name, value
+
+
+def _present(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _is_set(spec: Mapping[str, Any], path: str) -> bool:
+    here: Any = spec
+    for part in path.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return False
+        here = here[part]
+    return True
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return ", ".join(f"{name}: {_text(item)}" for name, item in value.items())
+        case _:
+            return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What the table decides.
+
+    `classes` and `positive_label` are None for regression. `rows` have a target, and `holdout_rows` of them
+    are held out; `dropped_rows` have none. `cv_folds` is after any reduction by small classes.
+    """
+
+    task: str
+    metric: str
+    classes: tuple[str, ...] | None
+    positive_label: str | None
+    rows: int
+    holdout_rows: int
+    dropped_rows: int
+    cv_folds: int
+    feature_types: dict[str, str]
+    findings: "tuple[FindingNote, ...]"
+    sha256: str
+    size_bytes: int
+    search_space: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, camelCase."""
+        from pydantic.alias_generators import to_camel
+
+        values = {to_camel(field.name): getattr(self, field.name) for field in fields(self)}
+        findings = [finding.model_dump(mode="json", exclude_none=True) for finding in self.findings]
+        return {**values, "findings": findings}
+
+
+def inspect_data(run: "ResolvedRun", settings: "TrainerSettings") -> Inspection:
+    """Load and prepare a job's table, and compile its search space for it.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be trained on.
+    SpecInvalid
+        If the dataset cannot be read, or the search space is wrong.
+    """
+    from trainingjob_trainer.data.load import load_table
+    from trainingjob_trainer.data.prepare import prepare
+
+    with tempfile.TemporaryDirectory(prefix="trainingjob-") as scratch:
+        table = load_table(run.dataset, settings=settings, scratch=Path(scratch))
+        prepared = prepare(table, run)
+    with warnings.catch_warnings():
+        # stopit, which tpot imports, still uses pkg_resources; no user can do anything about it.
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        from trainingjob_trainer.run.search_stage import wants_names
+
+        wants_names(run, prepared)  # compiles the space, which rejects what is not on the allow-list
+    positive = prepared.positive_label
+    return Inspection(
+        task=str(prepared.task),
+        metric=prepared.metric.name,
+        classes=None if prepared.classes is None else tuple(str(label) for label in prepared.classes),
+        positive_label=None if positive is None else str(positive),
+        rows=len(prepared.frame),
+        holdout_rows=len(prepared.holdout_index),
+        dropped_rows=prepared.dropped_rows,
+        cv_folds=prepared.cv_folds,
+        feature_types={name: str(kind) for name, kind in prepared.feature_types.items()},
+        findings=tuple(finding.to_note() for finding in prepared.findings),
+        sha256=prepared.dataset_sha256,
+        size_bytes=table.size_bytes,
+        search_space=search_space_text(run),
+    )
+
+
 def _table(*headers: str) -> "Table":
     from rich import box
     from rich.table import Table
@@ -84,7 +230,7 @@ def _table(*headers: str) -> "Table":
     return table
 
 
-def _values_table(values: "Sequence[Value]") -> "Table":
+def _values_table(values: Sequence[Value]) -> "Table":
     from rich.text import Text
 
     table = _table("field", "value", "from")
@@ -95,7 +241,7 @@ def _values_table(values: "Sequence[Value]") -> "Table":
     return table
 
 
-def _print_inspection(console: "Console", seen: "Inspection") -> None:
+def _print_inspection(console: "Console", seen: Inspection) -> None:
     from rich.text import Text
 
     from trainingjob_api import Severity
