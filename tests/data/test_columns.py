@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.assumptions import describe_layout
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.csv_file import CsvLayout
 from trainingjob_trainer.data.encoder import build_encoder
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.data.notation import DEFAULT_MISSING
+from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, describe_layout
+from trainingjob_trainer.data.number_format import DEFAULT_MISSING, PLAIN
 
 ROWS = 120
 RNG = np.random.default_rng(4)
@@ -85,13 +84,13 @@ def signed(value: float, template: str) -> str:
 def test_notations_are_read(texts: list[str], numbers: np.ndarray, separator: str) -> None:
     columns = read(texts, separator)
     assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers.astype("float64"))
-    notation = columns.readings["x"].notation
+    number = columns.formats["x"].number
     told = found(columns, FindingKind.NUMBER_NOTATION)
-    assert bool(told) is not notation.plain
+    assert bool(told) is (number != PLAIN)
     for one in told:
         assert "spec.dataset.csv" in one.message
     # What the model reads itself is the same, with or without the trainer's help.
-    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, readings=columns.readings).fit(
+    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, formats=columns.formats).fit(
         columns.frame
     )
     raw = pd.DataFrame({"x": texts})
@@ -221,7 +220,7 @@ def test_leading_zeros_make_codes() -> None:
 )
 def test_a_code_is_the_same_however_it_was_read(labels: list[str], written: list[list[Any]]) -> None:
     columns = read(labels * 40, asked=FeatureType.CATEGORICAL)
-    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, readings=columns.readings)
+    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, formats=columns.formats)
     encoder.fit(columns.frame)
     expected = encoder.transform(pd.DataFrame({"x": labels}))
     assert len(np.unique(expected, axis=0)) == 3
@@ -234,7 +233,7 @@ def test_a_code_is_the_same_however_it_was_read(labels: list[str], written: list
 def test_codes_that_differ_in_zeros_alone_stay_apart() -> None:
     labels = ["1", "01", "1.0", "250.1", "250.10"]
     columns = read(labels * 30, asked=FeatureType.CATEGORICAL)
-    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, readings=columns.readings)
+    encoder = build_encoder({"x": FeatureType.CATEGORICAL}, frame=columns.frame, formats=columns.formats)
     assert len(np.unique(encoder.fit_transform(columns.frame), axis=0)) == len(labels)
 
 
@@ -250,7 +249,7 @@ def test_times_of_the_day_are_seconds(values: list[Any], seconds: list[float]) -
     columns = read(values * 60)
     assert columns.frame["x"].tolist()[:2] == seconds
     assert found(columns, FindingKind.TIME_OF_DAY)
-    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, readings=columns.readings)
+    encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, formats=columns.formats)
     encoder.fit(columns.frame)
     raw = pd.DataFrame({"x": [*values, None]})
     assert encoder.transform(raw)[:2, 0].tolist() == seconds
@@ -274,8 +273,8 @@ def test_times_of_the_day_are_seconds(values: list[Any], seconds: list[float]) -
 )
 def test_day_and_month(dates: list[str], csv: dict[str, Any], first: str, told: bool) -> None:
     columns = read(dates * 30, csv=Csv.model_validate(csv))
-    assert columns.readings["x"].date is not None
-    encoder = build_encoder({"x": FeatureType.DATETIME}, frame=columns.frame, readings=columns.readings)
+    assert columns.formats["x"].date is not None
+    encoder = build_encoder({"x": FeatureType.DATETIME}, frame=columns.frame, formats=columns.formats)
     month, day = encoder.fit_transform(columns.frame)[0, 1:3]
     assert f"2025-{month:02.0f}-{day:02.0f}" == first
     assert bool(found(columns, FindingKind.DATE_ORDER)) is told
@@ -283,8 +282,8 @@ def test_day_and_month(dates: list[str], csv: dict[str, Any], first: str, told: 
 
 def test_dates_that_leave_it_open_follow_the_others() -> None:
     columns = read(["03/04/2025", "05/06/2025"] * 30, z=["25/12/2024", "31/01/2025"] * 30)
-    assert columns.readings["x"].date is not None
-    assert columns.readings["x"].date.format == "%d/%m/%Y"
+    assert columns.formats["x"].date is not None
+    assert columns.formats["x"].date.format == "%d/%m/%Y"
     assert "the day is read first" in found(columns, FindingKind.DATE_ORDER)[0].message
 
 
@@ -319,7 +318,7 @@ def test_what_is_written_is_read_back(numbers: list[float], marks: tuple[str, st
 
 
 def fitted(columns: Columns, kind: FeatureType) -> Any:
-    encoder = build_encoder({"x": kind}, frame=columns.frame[["x"]], readings=columns.readings)
+    encoder = build_encoder({"x": kind}, frame=columns.frame[["x"]], formats=columns.formats)
     return encoder.fit(columns.frame[["x"]])
 
 
@@ -415,7 +414,7 @@ def test_times_with_two_halves_are_seconds(form: str) -> None:
 )
 def test_placeholders_among_times_and_dates_are_missing_when_predicting(text: str, kind: FeatureType) -> None:
     columns = read([text, text.replace("2", "1"), "unknown", "17:45" if ":" in text else "01.02.2025"] * 30)
-    assert columns.readings["x"].clock or columns.readings["x"].date
+    assert columns.formats["x"].time_of_day or columns.formats["x"].date
     encoder = fitted(columns, kind)
     missing = encoder.transform(pd.DataFrame({"x": [None]}))
     assert np.array_equal(encoder.transform(pd.DataFrame({"x": ["Unknown"]})), missing)
@@ -468,7 +467,7 @@ def test_marks_that_stand_before_no_group_of_three_make_no_number() -> None:
 @pytest.mark.parametrize("texts", [["08:30", "17:45"], ["24.12.2025", "01.02.2025"]])
 def test_a_column_of_which_no_time_or_date_can_be_read_is_refused(texts: list[str]) -> None:
     columns = read(texts * 60)
-    kind = FeatureType.NUMERIC if columns.readings["x"].clock else FeatureType.DATETIME
+    kind = FeatureType.NUMERIC if columns.formats["x"].time_of_day else FeatureType.DATETIME
     encoder = fitted(columns, kind)
     with pytest.raises(ValueError, match="'x' cannot be read"):
         encoder.transform(pd.DataFrame({"x": ["soon", "later"]}))
@@ -483,7 +482,7 @@ def test_words_that_stand_once_stand_for_no_missing_number() -> None:
 def test_each_column_of_rounded_codes_is_refused_beside_others() -> None:
     columns = read(LONG * 40, z=LONG * 40)
     types = dict.fromkeys(["x", "z"], FeatureType.CATEGORICAL)
-    encoder = build_encoder(types, frame=columns.frame, readings=columns.readings).fit(columns.frame)
+    encoder = build_encoder(types, frame=columns.frame, formats=columns.formats).fit(columns.frame)
     with pytest.raises(ValueError, match=r"'x'.*digits"):
         encoder.transform(pd.DataFrame({"x": [float(LONG[0])], "z": [None]}))
 

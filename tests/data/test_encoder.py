@@ -18,11 +18,11 @@ from sklearn.pipeline import make_pipeline
 
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.dates import read_dates_as
+from trainingjob_trainer.data.column_format import ColumnFormat
+from trainingjob_trainer.data.date_format import infer_date_format
 from trainingjob_trainer.data.encoder import build_encoder
-from trainingjob_trainer.data.notation import Notation
+from trainingjob_trainer.data.number_format import NumberFormat
 from trainingjob_trainer.data.prepare import prepare
-from trainingjob_trainer.data.reading import Reading
 from trainingjob_trainer.data.samples import make_sample
 from trainingjob_trainer.data.widths import plan_widths
 
@@ -399,8 +399,8 @@ def test_whole_numbers_as_names_of_columns() -> None:
 )
 def test_hours_and_weekdays_are_those_of_the_zone(column: pd.Index, zone: str | None, hours: int) -> None:
     frame = pd.DataFrame({"at": column})
-    reading = Reading(date=read_dates_as(frame["at"], zone=zone))
-    encoder = build_encoder({"at": DATETIME}, frame=frame, readings={"at": reading}).fit(frame)
+    reading = ColumnFormat(date=infer_date_format(frame["at"], zone=zone))
+    encoder = build_encoder({"at": DATETIME}, frame=frame, formats={"at": reading}).fit(frame)
     names = [str(name) for name in encoder.get_feature_names_out()]
     matrix = encoder.transform(frame)
     local = pd.date_range("2024-01-01", periods=ROWS, freq="h") + pd.Timedelta(hours=hours)
@@ -438,13 +438,13 @@ def test_each_unreadable_column_of_many_can_be_named() -> None:
 
 
 def test_fractions_where_the_table_had_points_between_thousands_are_refused() -> None:
-    notation = Notation(decimal=",", thousands=".")
+    notation = NumberFormat(decimal=",", thousands=".")
     frame = pd.DataFrame({"x": ["1.252", "847", "12.500"] * 20}, dtype="str")
-    whole = {"x": Reading(notation=notation, whole=True)}
-    encoder = build_encoder({"x": NUMERIC}, frame=frame, readings=whole).fit(frame)
+    whole = {"x": ColumnFormat(number=notation, whole=True)}
+    encoder = build_encoder({"x": NUMERIC}, frame=frame, formats=whole).fit(frame)
     assert encoder.transform(frame)[:3, 0].tolist() == [1252, 847, 12500]
     assert encoder.transform(pd.DataFrame({"x": [1252, 847]}))[:, 0].tolist() == [1252, 847]
     with pytest.raises(ValueError, match="'x' holds fractions, where the table had whole numbers"):
         encoder.transform(pd.DataFrame({"x": [1.252, 847.0]}))
-    free = build_encoder({"x": NUMERIC}, frame=frame, readings={"x": Reading(notation=notation)}).fit(frame)
+    free = build_encoder({"x": NUMERIC}, frame=frame, formats={"x": ColumnFormat(number=notation)}).fit(frame)
     assert free.transform(pd.DataFrame({"x": [1.252, 847.0]}))[:, 0].tolist() == [1.252, 847.0]

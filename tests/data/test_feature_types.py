@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.columns import read_columns, read_texts
 from trainingjob_trainer.data.feature_types import infer_feature_types
-from trainingjob_trainer.data.finding import FindingKind
-from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.findings import FindingKind
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
@@ -29,7 +29,7 @@ def infer(values: Any, name: str = "x", asked: dict[str, FeatureType] | None = N
     frame[name] = pd.Series(values) if len(values) == ROWS else pd.Series(np.resize(values, ROWS))
     columns = read_columns(frame, read_texts(frame, None, ","), asked or {}, skip="y")
     types, findings = infer_feature_types(
-        columns.frame, asked or {}, target="y", roles=roles, readings=columns.readings
+        columns.frame, asked or {}, target="y", roles=roles, formats=columns.formats
     )
     assert "y" not in types
     assert types["other"] is NUMERIC
@@ -177,5 +177,5 @@ def test_columns_of_the_validation_are_no_features_unless_asked() -> None:
 def test_nothing_to_learn_from() -> None:
     frame = pd.DataFrame({"x": [1] * ROWS, "y": CODES})
     with pytest.raises(DataError) as caught:
-        infer_feature_types(frame, {}, target="y", roles={}, readings={"x": Reading()})
+        infer_feature_types(frame, {}, target="y", roles={}, formats={"x": ColumnFormat()})
     assert caught.value.reason == "NoFeatures"

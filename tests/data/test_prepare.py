@@ -11,7 +11,7 @@ import pytest
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType, Task
 from trainingjob_trainer import dataset, features
-from trainingjob_trainer.data.finding import FindingKind, Severity
+from trainingjob_trainer.data.findings import FindingKind, Severity
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.data.samples import make_sample
@@ -314,10 +314,10 @@ def test_how_columns_were_read_is_written_to_the_schema() -> None:
         day=["03/04/2025", "05/06/2025"] * (ROWS // 2),
     ).astype("str")
     schema = ready(table).schema.to_dict()
-    readings = {column["name"]: column["reading"] for column in schema["columns"]}
-    assert readings["price"] == {"decimal": ".", "thousands": "'", "symbol": "€"}
-    assert readings["at"] == {"timeOfDay": True}
-    assert readings["day"] == {"dateFormat": "%m/%d/%Y"}
+    formats = {column["name"]: column["reading"] for column in schema["columns"]}
+    assert formats["price"] == {"decimal": ".", "thousands": "'", "symbol": "€"}
+    assert formats["at"] == {"timeOfDay": True}
+    assert formats["day"] == {"dateFormat": "%m/%d/%Y"}
     assert schema["file"] == {
         "format": "csv",
         "readWith": 'pd.read_csv("new-rows.csv", dtype=str, keep_default_na=False)',

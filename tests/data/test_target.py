@@ -9,13 +9,12 @@ import pytest
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.csv_file import read_csv
 from trainingjob_trainer.data.target import (
-    choose_positive,
     find_column,
     read_labels,
     read_numbers,
     usable_rows,
 )
-from trainingjob_trainer.data.task import infer_task
+from trainingjob_trainer.data.task import choose_positive, infer_task
 from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -188,10 +187,10 @@ def test_the_positive_label(values: list[Any], asked: str | None, label: Any) ->
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0, 1, 1], "the positive label is 1, as usual where the labels are 0 and 1;"),
-        ([False, True, True], "the positive label is True, as usual where the labels are False and True;"),
-        (["a b", "it's", "it's"], "the positive label is 'a b', the rarer one;"),
-        (["a", "b"], "the positive label is 'b', the later one of two that are equally frequent;"),
+        ([0, 1, 1], "The positive label is 1, as usual where the labels are 0 and 1;"),
+        ([False, True, True], "The positive label is True, as usual where the labels are False and True;"),
+        (["a b", "it's", "it's"], "The positive label is 'a b', the rarer one;"),
+        (["a", "b"], "The positive label is 'b', the later one of two that are equally frequent;"),
     ],
 )
 def test_why_a_label_is_the_positive_one(values: list[Any], words: str) -> None:

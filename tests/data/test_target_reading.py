@@ -7,7 +7,7 @@ import pytest
 from support.data_runs import run_for
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.csv_file import CsvLayout
-from trainingjob_trainer.data.finding import FindingKind, Severity
+from trainingjob_trainer.data.findings import FindingKind, Severity
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.errors import DataError

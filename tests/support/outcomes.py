@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
-from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.schema import InputSchema, describe_input
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.search.candidate import Candidate, Outcome
@@ -110,7 +110,7 @@ def make_outcome(task: str = "binary", **changes: Any) -> RunOutcome:
         classes=classes,
         positive_label="yes" if task == "binary" else None,
         feature_types=types,
-        target_reading=Reading(),
+        target_format=ColumnFormat(),
         schema=InputSchema(
             columns=describe_input(frame, types),
             target="target",

@@ -96,9 +96,9 @@ def _scorer(metric: Any) -> Source:
 
 def _target(prepared: Prepared) -> dict[str, Any]:
     """Return how the program reads the target, which is how the run read it."""
-    reading, dtype = prepared.target_reading, prepared.target.dtype
+    reading, dtype = prepared.target_format, prepared.target.dtype
     kind = "bool" if dtype.kind == "b" else "number" if dtype.kind in "iuf" else "text"
-    rules = [reading.missing_rule, *(reading.notation.rules() if kind == "number" else ())]
+    rules = [reading.missing_rule, *(reading.number.rules() if kind == "number" else ())]
     return {
         "target_kind": kind,
         "target_dtype": repr(str(dtype)),

@@ -20,16 +20,16 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from skrub import DatetimeEncoder
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.dates import DateReading, parse_dates, read_dates_as
-from trainingjob_trainer.data.notation import NOT_A_NUMBER, PLAIN, Rule
+from trainingjob_trainer.data.column_format import TIME_OF_DAY, ColumnFormat, usual_format
+from trainingjob_trainer.data.date_format import DateFormat, infer_date_format, parse_dates
+from trainingjob_trainer.data.number_format import NOT_A_NUMBER, PLAIN, Rule
 from trainingjob_trainer.data.readable import call, check_column, check_numbers
-from trainingjob_trainer.data.reading import CLOCK, Reading, usual_reading
 from trainingjob_trainer.data.widths import Treatment, plan_widths
 
 __all__ = ["build_encoder"]
 
 Step = tuple[str, Any]
-_Plan = Mapping[str, tuple[Treatment, Reading]]
+_Plan = Mapping[str, tuple[Treatment, ColumnFormat]]
 
 _MISSING = "(missing)"
 _LARGEST = 1e38  # just inside float32, which scikit-learn's trees and boosters compute in
@@ -59,7 +59,7 @@ def build_encoder(
     feature_types: Mapping[str, FeatureType],
     *,
     frame: pd.DataFrame,
-    readings: Mapping[str, Reading] | None = None,
+    formats: Mapping[str, ColumnFormat] | None = None,
     index_names: Sequence[str] = (),
     per_column: bool = False,
 ) -> ColumnTransformer | Pipeline:
@@ -78,7 +78,7 @@ def build_encoder(
         The columns to use, in order; ``ignore`` leaves one out.
     frame
         The rows that the widths and the date formats are chosen from; nothing is fitted.
-    readings
+    formats
         How raw values are read, by column; the usual way where there is none.
     index_names
         Columns that a frame may have as its index instead.
@@ -92,12 +92,12 @@ def build_encoder(
         Extra columns in a frame are left out; a missing one is refused by name. One thread.
     """
     used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
-    readings = readings or {}
-    clocks = {name for name, reading in readings.items() if reading.clock}
+    formats = formats or {}
+    clocks = {name for name, reading in formats.items() if reading.time_of_day}
     plan: _Plan = {
         name: (
             Treatment("clock") if name in clocks else treatment,
-            readings.get(name) or usual_reading(frame[name]),
+            formats.get(name) or usual_format(frame[name]),
         )
         for name, treatment in plan_widths(used, frame).items()
     }
@@ -120,7 +120,7 @@ def build_encoder(
 
 def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list[str]]]:
     """Put columns of the same treatment together, where the steps take many columns at once."""
-    together: dict[tuple[Treatment, Reading], list[str]] = {}
+    together: dict[tuple[Treatment, ColumnFormat], list[str]] = {}
     alone = []
     for position, (name, (treatment, reading)) in enumerate(plan.items()):
         if reading.long or treatment.kind in {"text", "date", "many", "clock", "duration"}:
@@ -135,23 +135,23 @@ def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list
     return groups + alone
 
 
-def _that_matters(treatment: Treatment, reading: Reading) -> Reading:
+def _that_matters(treatment: Treatment, reading: ColumnFormat) -> ColumnFormat:
     """Return what of a reading decides how columns of a treatment are read."""
     if treatment.kind == "number":
         return replace(reading, labels=(), date=None)
-    return replace(reading, notation=PLAIN, date=None, whole=False)
+    return replace(reading, number=PLAIN, date=None, whole=False)
 
 
-def _part(treatment: Treatment, reading: Reading, names: list[str], frame: pd.DataFrame) -> Pipeline:
+def _part(treatment: Treatment, reading: ColumnFormat, names: list[str], frame: pd.DataFrame) -> Pipeline:
     match treatment.kind:
         case "number":
-            steps = [*_replacements(reading.notation.rules()), *_numbers(whole=reading.whole)]
+            steps = [*_replacements(reading.number.rules()), *_numbers(whole=reading.whole)]
         case "truth":
             steps = [("text", call(pd.DataFrame.astype, dtype="str")), *_truths(), *_numbers()]
         case "duration" | "clock":
-            steps = _durations(CLOCK if treatment.kind == "clock" else ())
+            steps = _durations(TIME_OF_DAY if treatment.kind == "clock" else ())
         case "date":
-            steps = _dates(reading.date or read_dates_as(frame[names[0]]), frame[names[0]])
+            steps = _dates(reading.date or infer_date_format(frame[names[0]]), frame[names[0]])
         case "few":
             steps = [*_labels(reading), ("one_hot", _one_hot(treatment.width, len(frame)))]
         case "code":
@@ -223,7 +223,7 @@ def _ticks() -> list[Step]:
     ]
 
 
-def _dates(reading: DateReading, column: pd.Series) -> list[Step]:
+def _dates(reading: DateFormat, column: pd.Series) -> list[Step]:
     apply = pd.DataFrame.apply
     read: list[Step]
     if reading.unit is not None:
@@ -278,7 +278,7 @@ def _resolution(dates: pd.Series) -> str | None:
     return "hour"
 
 
-def _labels(reading: Reading) -> list[Step]:
+def _labels(reading: ColumnFormat) -> list[Step]:
     text = ("text", call(pd.DataFrame.astype, dtype="str"))
     rounded = ("rounded", call(pd.DataFrame.replace, to_replace=_POWER, value=np.nan, regex=True))
     return [
@@ -302,7 +302,7 @@ def _codes() -> OrdinalEncoder:
     return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
 
 
-def _many(treatment: Treatment, reading: Reading, rows: int) -> list[Step]:
+def _many(treatment: Treatment, reading: ColumnFormat, rows: int) -> list[Step]:
     frequent = ("frequent", _one_hot(treatment.width, rows))
     steps = _labels(reading)
     if treatment.grams == 0:
@@ -313,12 +313,12 @@ def _many(treatment: Treatment, reading: Reading, rows: int) -> list[Step]:
     return [*steps, ("both", FeatureUnion([frequent, ("grams", grams)]))]
 
 
-def _text(column: pd.Series, reading: Reading, width: int) -> list[Step]:
+def _text(column: pd.Series, reading: ColumnFormat, width: int) -> list[Step]:
     spaces = column.dropna().astype("str").head(_TEXT_SAMPLE).str.count(r"\s")
     # Scripts without spaces have no words to split at.
     words = spaces.empty or float(spaces.median()) >= 1
     return [
-        *_labels(Reading(missing=reading.missing)),
+        *_labels(ColumnFormat(missing=reading.missing)),
         ("column", call(pd.DataFrame.squeeze, axis=1)),
         *(
             _projected("word", 1, width, len(column))

@@ -8,10 +8,9 @@ import pandas as pd
 
 from trainingjob_api import Reason
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.assumptions import unreadable_finding
-from trainingjob_trainer.data.dates import parse_dates
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.column_format import ColumnFormat
+from trainingjob_trainer.data.date_format import parse_dates
+from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, unreadable_finding
 from trainingjob_trainer.data.target import nearest_columns
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
@@ -49,7 +48,7 @@ def infer_feature_types(
     *,
     target: str,
     roles: Mapping[str, str],
-    readings: Mapping[str, Reading],
+    formats: Mapping[str, ColumnFormat],
 ) -> FeatureColumns:
     """Return the type of each column of *frame* but the target, ``ignore`` included, and what was found.
 
@@ -64,7 +63,7 @@ def infer_feature_types(
     roles
         Columns that validation uses and a model therefore does not, by default, with the field that names
         each.
-    readings
+    formats
         How each column was read.
 
     Raises
@@ -82,13 +81,13 @@ def infer_feature_types(
             continue
         if name in asked:
             types[name] = asked[name]
-            findings += _check_asked(frame[name], asked[name], readings[name])
+            findings += _check_asked(frame[name], asked[name], formats[name])
         elif name in roles:
             types[name] = FeatureType.IGNORE
             message = f"the column is no feature, since {roles[name]} names it; give it a type to make it one"
             findings.append(Finding(FindingKind.ROLE, Severity.INFO, name, message))
         else:
-            types[name], found = _infer(frame[name], readings[name])
+            types[name], found = _infer(frame[name], formats[name])
             findings += found
     if all(kind is FeatureType.IGNORE for kind in types.values()):
         raise DataError(
@@ -113,7 +112,7 @@ def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: 
             )
 
 
-def _check_asked(column: pd.Series, asked: FeatureType, reading: Reading) -> list[Finding]:
+def _check_asked(column: pd.Series, asked: FeatureType, reading: ColumnFormat) -> list[Finding]:
     if asked is FeatureType.IGNORE:
         return []
     if _value_kind(column) in _UNSUPPORTED:
@@ -124,7 +123,7 @@ def _check_asked(column: pd.Series, asked: FeatureType, reading: Reading) -> lis
     return _lost(column, asked, reading)
 
 
-def _parsed(column: pd.Series, kind: FeatureType, reading: Reading) -> pd.Series:
+def _parsed(column: pd.Series, kind: FeatureType, reading: ColumnFormat) -> pd.Series:
     if kind is FeatureType.DATETIME:
         return parse_dates(column, reading.date)
     if kind is FeatureType.NUMERIC and not _is_duration(column):
@@ -140,13 +139,13 @@ def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
     )
 
 
-def _lost(column: pd.Series, kind: FeatureType, reading: Reading) -> list[Finding]:
+def _lost(column: pd.Series, kind: FeatureType, reading: ColumnFormat) -> list[Finding]:
     """Return a finding if some values cannot be read as *kind*."""
     bad = column[column.notna() & _parsed(column, kind, reading).isna()]
     return [] if bad.empty else [unreadable_finding(bad, kind.value)]
 
 
-def _infer(column: pd.Series, reading: Reading) -> tuple[FeatureType, list[Finding]]:
+def _infer(column: pd.Series, reading: ColumnFormat) -> tuple[FeatureType, list[Finding]]:
     name = str(column.name)
     kind = _value_kind(column)
     if kind in _UNSUPPORTED:
@@ -159,7 +158,7 @@ def _infer(column: pd.Series, reading: Reading) -> tuple[FeatureType, list[Findi
         message = f"the column is ignored, since it {what}"
         return FeatureType.IGNORE, [Finding(FindingKind.CONSTANT, Severity.INFO, name, message)]
     inferred = _by_kind(column, kind, reading)
-    if not reading.clock and _identifier(column, inferred):
+    if not reading.time_of_day and _identifier(column, inferred):
         message = (
             "the column is ignored, since nearly every row has a value of its own, as an identifier has; "
             "give it a type in spec.featureTypes to use it"
@@ -168,7 +167,7 @@ def _infer(column: pd.Series, reading: Reading) -> tuple[FeatureType, list[Findi
     return inferred, _lost(column, inferred, reading) if kind == "text" else []
 
 
-def _by_kind(column: pd.Series, kind: str, reading: Reading) -> FeatureType:
+def _by_kind(column: pd.Series, kind: str, reading: ColumnFormat) -> FeatureType:
     match kind:
         case "number":
             return FeatureType.NUMERIC

@@ -1,10 +1,9 @@
-"""Which of scikit-learn's scorers fit, and the scorer with the right labels in it."""
+"""Which of scikit-learn's scorers fit a target, and the scorer with the right labels in it."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from enum import Enum
 from inspect import signature
 from typing import Any
 
@@ -13,38 +12,11 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainingjob_api import Reason
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.data.suitability import bounded, check_target
+from trainingjob_trainer.data.metric_checks import bounded, check_target, scored_function
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
 
-
-class Needs(Enum):
-    """What a classification scorer needs beside labels."""
-
-    ANY = "any"
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    MULTILABEL = "multilabel"
-
-
-_REGRESSION = frozenset(
-    {
-        "d2_absolute_error_score",
-        "explained_variance",
-        "neg_max_error",
-        "neg_mean_absolute_error",
-        "neg_mean_absolute_percentage_error",
-        "neg_mean_gamma_deviance",
-        "neg_mean_poisson_deviance",
-        "neg_mean_squared_error",
-        "neg_mean_squared_log_error",
-        "neg_median_absolute_error",
-        "neg_root_mean_squared_error",
-        "neg_root_mean_squared_log_error",
-        "r2",
-    }
-)
 _BINARY = frozenset(
     {
         "average_precision",
@@ -58,6 +30,7 @@ _BINARY = frozenset(
     }
 )
 _MULTICLASS = frozenset({"top_k_accuracy"})
+_MULTILABEL = "_samples"
 _NO_POSITIVE_LABEL = frozenset({"neg_negative_likelihood_ratio", "positive_likelihood_ratio"})
 """Scorers for two classes that cannot be told the positive label: they take the second one for it."""
 _OTHER_NAMES = {
@@ -88,15 +61,7 @@ _MACRO = "_macro"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric that fits the task.
-
-    Parameters
-    ----------
-    name
-        scikit-learn's name of the scorer.
-    scorer
-        ``scorer(estimator, X, y) -> float``, greater is better; it knows the labels.
-    """
+    """A metric that fits the task: scikit-learn's name of the scorer, and it with the labels."""
 
     name: str
     scorer: Any
@@ -124,34 +89,27 @@ def metric_task(name: str) -> Task:
             f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? All scorers: "
             f"{', '.join(nearest)}",
         )
-    return Task.REGRESSION if name in _REGRESSION else Task.CLASSIFICATION
+    return Task.REGRESSION if scored_function(name).endswith("._regression") else Task.CLASSIFICATION
 
 
 def fitting_metrics(task: Task, classes: Sequence[Any] | None) -> list[str]:
     """Return the names of all scorers that fit *task* and the number of classes."""
-    return [name for name in get_scorer_names() if metric_task(name) is task and _fits_classes(name, classes)]
+    return [
+        name for name in get_scorer_names() if metric_task(name) is task and _misfit(name, classes) is None
+    ]
 
 
-def _needs(name: str) -> Needs:
-    if name in _BINARY:
-        return Needs.BINARY
-    if name in _MULTICLASS:
-        return Needs.MULTICLASS
-    return Needs.MULTILABEL if name.endswith("_samples") else Needs.ANY
-
-
-def _fits_classes(name: str, classes: Sequence[Any] | None) -> bool:
+def _misfit(name: str, classes: Sequence[Any] | None) -> str | None:
+    """Return why a scorer of the right task does not fit the *classes*, or None if it does."""
     if classes is None:
-        return True
-    match _needs(name):
-        case Needs.BINARY:
-            return len(classes) == 2  # noqa: PLR2004
-        case Needs.MULTICLASS:
-            return len(classes) > 2  # noqa: PLR2004
-        case Needs.MULTILABEL:
-            return False
-        case Needs.ANY:
-            return True
+        return None
+    if name.endswith(_MULTILABEL):
+        return "needs several labels in each row, which a table does not have"
+    if name in _BINARY and len(classes) != 2:  # noqa: PLR2004
+        return f"needs exactly two classes, the target has {len(classes)}"
+    if name in _MULTICLASS and len(classes) <= 2:  # noqa: PLR2004
+        return f"needs more than two classes, the target has {len(classes)}"
+    return None
 
 
 def resolve_metric(
@@ -166,16 +124,12 @@ def resolve_metric(
 
     Parameters
     ----------
-    name
-        A scorer of scikit-learn, or None.
-    task
-        Classification or regression.
     classes
         All labels in sorted order, for classification.
     positive_label
         One of two *classes*.
     target
-        Values of a regression target, to refuse scorers that are not defined for some of them.
+        Values of a regression target, to reject scorers that are not defined for some of them.
 
     Raises
     ------
@@ -187,8 +141,14 @@ def resolve_metric(
     if name is None:
         name = "r2" if task is Task.REGRESSION else "accuracy"
     asked = metric_task(name)
-    if asked is not task or not _fits_classes(name, classes):
-        raise _does_not_fit(name, asked, task, classes)
+    misfit = _misfit(name, classes) if asked is task else f"is for {asked.value}, the task is {task.value}"
+    if misfit is not None:
+        fitting = _by_likeness(name.removesuffix(_MULTILABEL), fitting_metrics(task, classes))
+        raise SpecInvalid(
+            Reason.METRIC_DOES_NOT_FIT,
+            f"spec.metric: {name!r} {misfit}; did you mean {fitting[0]!r}? Those that fit: "
+            f"{', '.join(fitting)}",
+        )
     if name in _NO_POSITIVE_LABEL and classes is not None and positive_label == classes[0]:
         raise SpecInvalid(
             Reason.METRIC_DOES_NOT_FIT,
@@ -199,23 +159,6 @@ def resolve_metric(
     if target is not None:
         check_target(name, target)
     return Metric(name=name, scorer=_scorer(name, classes, positive_label))
-
-
-def _does_not_fit(name: str, asked: Task, task: Task, classes: Sequence[Any] | None) -> SpecInvalid:
-    fitting = _by_likeness(name.removesuffix("_samples"), fitting_metrics(task, classes))
-    if asked is not task:
-        cause = f"is for {asked.value}, the task is {task.value}"
-    elif _needs(name) is Needs.MULTILABEL:
-        cause = "needs several labels in each row, which a table does not have"
-    else:
-        few = _needs(name) is Needs.BINARY
-        cause = (
-            f"needs {'exactly two' if few else 'more than two'} classes, the target has {len(classes or ())}"
-        )
-    return SpecInvalid(
-        Reason.METRIC_DOES_NOT_FIT,
-        f"spec.metric: {name!r} {cause}; did you mean {fitting[0]!r}? Those that fit: {', '.join(fitting)}",
-    )
 
 
 def _by_likeness(name: str, candidates: Sequence[str]) -> list[str]:
@@ -234,7 +177,7 @@ def _scorer(name: str, classes: Sequence[Any] | None, positive_label: Any) -> An
     scorer = get_scorer(name)
     if classes is None:
         return bounded(name, scorer)
-    # A part of the rows need not hold every class; what a scorer cannot see in them it has to be told.
+    # A part of the rows need not hold every class, so the scorer is told what it cannot see in them.
     arguments = dict(scorer._kwargs)  # noqa: SLF001
     accepted = signature(scorer._score_func).parameters  # noqa: SLF001
     if "pos_label" in accepted and "pos_label" not in arguments and len(classes) == 2:  # noqa: PLR2004

@@ -9,16 +9,14 @@ import pandas as pd
 from trainingjob_api import Reason
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
-from trainingjob_trainer.data.assumptions import describe_layout
-from trainingjob_trainer.data.checks import find_imbalance, find_leaks, without_infinities
+from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
-from trainingjob_trainer.data.copies import duplicate_rows, find_duplicates, sets_of_copies
-from trainingjob_trainer.data.dates import parse_dates
+from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, describe_layout
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
-from trainingjob_trainer.data.reading import Reading
+from trainingjob_trainer.data.metric_checks import check_metric
 from trainingjob_trainer.data.schema import FileSchema, InputSchema, describe_input
 from trainingjob_trainer.data.split import (
     Classes,
@@ -28,16 +26,22 @@ from trainingjob_trainer.data.split import (
     split_copies,
     split_rows,
 )
-from trainingjob_trainer.data.suitability import check_metric
+from trainingjob_trainer.data.table_checks import (
+    duplicate_rows,
+    find_duplicates,
+    find_imbalance,
+    find_leaks,
+    sets_of_copies,
+    without_infinities,
+)
 from trainingjob_trainer.data.target import (
-    choose_positive,
     find_column,
     read_labels,
     read_numbers,
     read_target,
     usable_rows,
 )
-from trainingjob_trainer.data.task import infer_task
+from trainingjob_trainer.data.task import choose_positive, infer_task
 from trainingjob_trainer.errors import DataError
 
 __all__ = ["Prepared", "prepare"]
@@ -84,9 +88,9 @@ class Prepared:
         Number of folds, after they were reduced if they had to be.
     dataset_sha256
         Digest of the file.
-    readings
+    formats
         How the raw values of each column are read.
-    target_reading
+    target_format
         How those of the target are.
     index_names
         Columns that a frame may have as its index instead.
@@ -109,8 +113,8 @@ class Prepared:
     dropped_rows: int
     cv_folds: int
     dataset_sha256: str
-    readings: dict[str, Reading] = field(default_factory=dict)
-    target_reading: Reading = field(default_factory=Reading)
+    formats: dict[str, ColumnFormat] = field(default_factory=dict)
+    target_format: ColumnFormat = field(default_factory=ColumnFormat)
     index_names: tuple[str, ...] = ()
 
 
@@ -148,13 +152,13 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     roles = _roles(run)
     for name, role in roles.items():
         find_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
-    columns, target_reading = _read(table, run)
+    columns, target_format = _read(table, run)
     rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
     task, inferred = infer_task(frame[target_name], run.task, run.metric)
     goal = _target(frame[target_name], task, run)
     types, typed = infer_feature_types(
-        frame, run.feature_types, target=target_name, roles=roles, readings=columns.readings
+        frame, run.feature_types, target=target_name, roles=roles, formats=columns.formats
     )
     used: dict[str, FeatureType] = {
         name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
@@ -184,11 +188,11 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         classes=goal.classes,
         positive_label=goal.positive_label,
         feature_types=used,
-        readings={name: columns.readings[name] for name in used},
-        target_reading=target_reading,
+        formats={name: columns.formats[name] for name in used},
+        target_format=target_format,
         index_names=tuple(name for name in table.index_names if name in used),
         schema=InputSchema(
-            columns=describe_input(features, used, columns.readings),
+            columns=describe_input(features, used, columns.formats),
             target=target_name,
             task=task.value,
             classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),
@@ -207,7 +211,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     )
 
 
-def _read(table: Table, run: ResolvedRun) -> tuple[Columns, Reading]:
+def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     """Return the table with its values instead of their texts, and how those of the target were read."""
     name, csv = run.target_column, run.dataset.csv
     texts = read_texts(table.frame, csv, None if table.csv is None else table.csv.separator)

@@ -216,11 +216,9 @@ def make_sample(name: str) -> Sample:
     """
     make = SAMPLES.get(name)
     if make is None:
-        nearest = nearest_names(name, SAMPLES, most=1, cutoff=0.0)
-        others = [other for other in SAMPLES if other not in nearest]
+        names = nearest_names(name, SAMPLES, most=len(SAMPLES), cutoff=0.0)
         raise SpecInvalid(
-            Reason.UNKNOWN_SAMPLE,
-            f"spec.dataset.uri: there is no sample {name!r}; use {', '.join([*nearest, *others])}",
+            Reason.UNKNOWN_SAMPLE, f"spec.dataset.uri: there is no sample {name!r}; use {', '.join(names)}"
         )
     frame = make()
     text = frame.to_csv(index=False).encode()

@@ -10,9 +10,9 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.csv_file import CsvLayout
 from trainingjob_trainer.data.load import Table
-from trainingjob_trainer.data.reading import Reading
 
 __all__ = ["ColumnSchema", "FileSchema", "InputSchema", "describe_input"]
 
@@ -156,7 +156,7 @@ class InputSchema:
 def describe_input(
     frame: pd.DataFrame,
     types: Mapping[str, FeatureType],
-    readings: Mapping[str, Reading] = MappingProxyType({}),
+    formats: Mapping[str, ColumnFormat] = MappingProxyType({}),
 ) -> tuple[ColumnSchema, ...]:
     """Describe the columns of *frame*, none of whose values are kept."""
     return tuple(
@@ -166,7 +166,7 @@ def describe_input(
             type=kind.value,
             missing=int(frame[name].isna().sum()),
             categories=int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
-            reading=readings.get(name, Reading()).to_dict(),
+            reading=formats.get(name, ColumnFormat()).to_dict(),
         )
         for name, kind in types.items()
     )

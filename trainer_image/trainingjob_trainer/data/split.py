@@ -15,7 +15,7 @@ from sklearn.model_selection import (
 )
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.findings import Finding, FindingKind, Severity
 from trainingjob_trainer.errors import DataError
 
 __all__ = ["Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]

@@ -1,4 +1,4 @@
-"""The target: which rows have one, which labels and numbers there are."""
+"""The target: how it is read, which rows have one, and its labels or numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,26 +8,31 @@ import pandas as pd
 
 from trainingjob_api import Reason, nearest_names
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.data.assumptions import long_codes_finding, quoted, zeros_finding
+from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.columns import (
     NUMBERS,
     Texts,
     as_truths,
+    is_whole,
     leading_zeros,
     long_codes,
+    missing_words,
     read_numbers_of,
     without_missing,
 )
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
-from trainingjob_trainer.data.notation import Notation
-from trainingjob_trainer.data.reading import Reading
-from trainingjob_trainer.errors import DataError, SpecInvalid
+from trainingjob_trainer.data.findings import (
+    Finding,
+    FindingKind,
+    long_codes_finding,
+    quoted,
+    zeros_finding,
+)
+from trainingjob_trainer.data.number_format import PLAIN
+from trainingjob_trainer.errors import DataError
 
 __all__ = [
     "Labels",
-    "choose_positive",
     "find_column",
-    "is_whole",
     "nearest_columns",
     "read_labels",
     "read_numbers",
@@ -40,11 +45,6 @@ _LONGEST_SHOWN = 64
 _FEW_VALUES = 20  # different numbers that may be labels
 _MANY_LABELS = 1_000
 _LABEL_SHARE = 0.05
-_USUAL_POSITIVE = {
-    frozenset({"0", "1"}): "1",
-    frozenset({"0.0", "1.0"}): "1.0",
-    frozenset({"false", "true"}): "true",
-}
 _NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
 
@@ -62,8 +62,6 @@ class Labels:
         The distinct labels, sorted, as plain Python values.
     counts
         Rows of each class.
-    findings
-        Such as labels of mixed types.
     """
 
     values: np.ndarray
@@ -90,7 +88,7 @@ def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> p
 def nearest_columns(name: str, frame: pd.DataFrame) -> str:
     """Return the end of a sentence with the columns whose names are like *name*, and no others.
 
-    The file may be one that its user has no business with: a list of its columns would be its first line.
+    The user may have no right to see the file, and a list of its columns would be its first line.
     """
     columns = [str(column) for column in frame.columns if len(str(column)) <= _LONGEST_SHOWN]
     if near := nearest_names(name, columns):
@@ -100,47 +98,48 @@ def nearest_columns(name: str, frame: pd.DataFrame) -> str:
     )
 
 
-def read_target(column: pd.Series, texts: Texts, *, wanted: Task) -> tuple[pd.Series, Reading, list[Finding]]:
+def read_target(
+    column: pd.Series, texts: Texts, *, wanted: Task
+) -> tuple[pd.Series, ColumnFormat, list[Finding]]:
     """Return a target with its values, how they are read, and what was assumed.
 
-    Texts become booleans or numbers where all of them are; numbers with marks, signs or placeholders do, too,
+    Texts become booleans or numbers where all of them are. Numbers with marks, signs or placeholders do, too,
     where *wanted* is not classification and they are not a few labels. Words for missing values are labels
     where they stand in 5 % of the rows of a target of texts.
 
     Raises
     ------
     DataError
-        ``TargetNotNumeric`` if nearly all values are numbers and the others stand for nothing known.
+        ``TargetNotNumeric`` if nearly all values are numbers and the others are no known placeholders.
     """
     name = str(column.name)
-    reading = Reading(missing=texts.missing)
-    if name not in texts.looks:
-        return column, reading, []
+    how = ColumnFormat(missing=texts.missing)
+    if name not in texts.profiles:
+        return column, how, []
     present = without_missing(column, texts.missing)
     truths = as_truths(present)
     if truths is not None:
-        return truths, reading, []
-    codes = bool(leading_zeros(present).any() or long_codes(present).any())
+        return truths, how, []
+    words = missing_words(column, present)
+    zeros, long = leading_zeros(present), long_codes(present)
+    codes = bool(zeros.any() or long.any())
+    profile, number = texts.profiles[name], texts.number_format_of(name)
     plain = pd.to_numeric(present, errors="coerce")
-    if plain.notna().eq(present.notna()).all() and texts.notation_of(name).plain and not codes:
-        return plain, reading, _dropped_words(column, present)
-    look, notation = texts.looks[name], texts.notation_of(name)
-    readable = look.readable(notation)
-    among = sum(look.written.values()) + sum(look.tokens.values()) - look.placeholders
+    if plain.notna().eq(present.notna()).all() and number == PLAIN and not codes:
+        return plain, how, [_word_finding(column, words, labels=False)] if len(words) else []
+    readable = profile.readable(number)
     numbers = wanted is Task.REGRESSION or (
-        readable >= NUMBERS * among and look.distinct > _FEW_VALUES and not codes
+        readable >= NUMBERS * profile.present and profile.distinct > _FEW_VALUES and not codes
     )
     if wanted is not Task.CLASSIFICATION and readable and numbers:
-        return _as_numbers(column, present, texts, notation)
-    return _as_labels(column, present, texts)
+        values, how, findings = read_numbers_of(column, present, texts, number, any_words=False)
+        _check_unreadable(column, present[present.notna() & values.isna()].str.strip(), how)
+        return values, how, findings
+    return _as_labels(column, words, texts)
 
 
-def _as_numbers(
-    column: pd.Series, present: pd.Series, texts: Texts, notation: Notation
-) -> tuple[pd.Series, Reading, list[Finding]]:
-    values, reading, findings = read_numbers_of(column, present, texts, notation, any_words=False)
-    unreadable = present[present.notna() & values.isna()].str.strip()
-    unknown = unreadable[~unreadable.str.fullmatch(reading.missing_rule[0])]
+def _check_unreadable(column: pd.Series, unreadable: pd.Series, how: ColumnFormat) -> None:
+    unknown = unreadable[~unreadable.str.fullmatch(how.missing_rule[0])]
     if len(unknown):
         listed = ", ".join(repr(text) for text in unknown.value_counts().index[:_SHOWN])
         raise DataError(
@@ -150,53 +149,43 @@ def _as_numbers(
             f"spec.dataset.csv.missingValues: [{listed}]; if they are labels, set spec.task to "
             "classification",
         )
-    return values, reading, findings
-
-
-def _dropped_words(column: pd.Series, present: pd.Series) -> list[Finding]:
-    words = column[column.notna() & present.isna()]
-    words = words[words.str.strip() != ""]
-    return [] if words.empty else [_word_finding(column, words, labels=False)]
 
 
 def _as_labels(
-    column: pd.Series, present: pd.Series, texts: Texts
-) -> tuple[pd.Series, Reading, list[Finding]]:
-    words = column[column.notna() & present.isna()]
-    words = words[words.str.strip() != ""]
+    column: pd.Series, words: pd.Series, texts: Texts
+) -> tuple[pd.Series, ColumnFormat, list[Finding]]:
     findings: list[Finding] = []
     missing = texts.missing
     if len(words) and texts.csv.missing_values is None:
         rows = words.str.strip().value_counts()
         labels = [text for text in rows.index if rows[text] >= _LABEL_SHARE * column.notna().sum()]
         missing = tuple(text for text in missing if text not in labels)
-        present = without_missing(column, missing)
         for kept in (True, False):
             some = words[words.str.strip().isin(labels) == kept]
             if len(some):
                 findings.append(_word_finding(column, some, labels=kept))
-    if leading_zeros(present).any():
-        findings.append(zeros_finding(present[leading_zeros(present)]))
-    long = long_codes(present)
+    present = without_missing(column, missing)
+    zeros, long = leading_zeros(present), long_codes(present)
+    if zeros.any():
+        findings.append(zeros_finding(present[zeros]))
     if long.any():
         findings.append(long_codes_finding(present[long]))
-    findings += _similar_labels(present)
-    return present, Reading(missing=missing), findings
+    return present, ColumnFormat(missing=missing), findings + _similar_labels(present)
 
 
 def _word_finding(column: pd.Series, words: pd.Series, *, labels: bool) -> Finding:
     if labels:
         message = (
-            f"read as a label, since it is frequent, though it may mean a missing value: {quoted(words)}; to "
+            f"Read as a label, since it is frequent, though it may mean a missing value: {quoted(words)}; to "
             "leave these rows out, list it in spec.dataset.csv.missingValues"
         )
     else:
         message = (
             f"{len(words):,} row(s) with a word for a missing value as target are left out: {quoted(words)}; "
-            "if it is a label, list the texts that are missing without it in spec.dataset.csv.missingValues "
-            "([] for none)"
+            "if it is a label, list the missing texts without it in spec.dataset.csv.missingValues ([] for "
+            "none)"
         )
-    return Finding(FindingKind.LABEL_WORDS, Severity.WARNING, str(column.name), message)
+    return Finding.warning(FindingKind.LABEL_WORDS, column.name, message)
 
 
 def _similar_labels(labels: pd.Series) -> list[Finding]:
@@ -210,10 +199,10 @@ def _similar_labels(labels: pd.Series) -> list[Finding]:
         return []
     shown = "; ".join(" and ".join(repr(str(label)) for label in group) for group in groups[:_SHOWN])
     message = (
-        f"labels differ only in spaces or case and count as different ones: {shown}; write them alike in the "
-        "table if they are one"
+        f"Labels differ only in spaces or case and count as different: {shown}; write them alike in the "
+        "table if they are the same"
     )
-    return [Finding(FindingKind.SIMILAR_LABELS, Severity.WARNING, str(labels.name), message)]
+    return [Finding.warning(FindingKind.SIMILAR_LABELS, labels.name, message)]
 
 
 def usable_rows(column: pd.Series) -> np.ndarray:
@@ -236,9 +225,10 @@ def usable_rows(column: pd.Series) -> np.ndarray:
     return usable
 
 
-def is_whole(numbers: pd.Series) -> bool:
-    """Return whether all *numbers* (floats) are whole, and small enough to be exact."""
-    return bool((numbers == numbers.round()).all()) and bool((numbers.abs() < 2**53).all())
+def _without_categories(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(column.cat.categories.dtype)
+    return column
 
 
 def read_numbers(column: pd.Series) -> np.ndarray:
@@ -249,17 +239,12 @@ def read_numbers(column: pd.Series) -> np.ndarray:
     DataError
         ``TargetNotNumeric`` with the values at fault, or ``TargetConstant``.
     """
-    source = (
-        column.astype(column.cat.categories.dtype)
-        if isinstance(column.dtype, pd.CategoricalDtype)
-        else column
-    )
-    numbers = pd.to_numeric(source, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+    numbers = pd.to_numeric(_without_categories(column), errors="coerce").astype("float64")
+    numbers = numbers.replace([np.inf, -np.inf], np.nan)
     bad = column[numbers.isna()]
     if len(bad):
-        examples = ", ".join(
-            repr(str(value)[:40]) for value in bad.astype("str").value_counts().index[:_SHOWN]
-        )
+        counts = bad.astype("str").value_counts()
+        examples = ", ".join(repr(str(value)[:40]) for value in counts.index[:_SHOWN])
         raise DataError(
             Reason.TARGET_NOT_NUMERIC,
             f"spec.targetColumn: regression needs numbers, but {len(bad):,} of {len(column):,} values of "
@@ -287,7 +272,7 @@ def read_labels(column: pd.Series) -> Labels:
     DataError
         ``TargetSingleClass``.
     """
-    values, findings = _label_values(column)
+    values, findings = _label_values(_without_categories(column))
     classes, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(classes) == 1:
         raise DataError(
@@ -295,18 +280,10 @@ def read_labels(column: pd.Series) -> Labels:
             f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a "
             "classifier needs at least two labels",
         )
-    return Labels(
-        values=values,
-        codes=codes.astype(np.intp),
-        classes=tuple(classes.tolist()),
-        counts=tuple(int(count) for count in counts),
-        findings=findings,
-    )
+    return Labels(values, codes.astype(np.intp), tuple(classes.tolist()), tuple(counts.tolist()), findings)
 
 
 def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "boolean":
         return column.to_numpy(dtype=bool, copy=True), ()
@@ -316,67 +293,5 @@ def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     if kind in {"string", "empty"}:
         return values, ()
     what = "numbers with fractions" if kind in _NUMBER_KINDS else f"of several types ({kind})"
-    message = f"the labels are {what}; they are read, and predicted, as text"
-    return values, (Finding(FindingKind.LABELS_AS_TEXT, Severity.WARNING, str(column.name), message),)
-
-
-def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any, tuple[Finding, ...]]:
-    """Return the positive label of a binary target: the one *asked* for, else 1 or True, else the rarer one.
-
-    Returns
-    -------
-    tuple
-        The label (None with more than two classes) and findings.
-
-    Raises
-    ------
-    SpecInvalid
-        ``PositiveLabelUnknown`` with the labels that there are.
-    """
-    if len(labels.classes) != 2:  # noqa: PLR2004
-        if asked is None:
-            return None, ()
-        message = f"spec.positiveLabel is not used, since the target has {len(labels.classes)} classes"
-        return None, (Finding(FindingKind.POSITIVE_LABEL_UNUSED, Severity.WARNING, target, message),)
-    if asked is not None:
-        return _match_label(labels.classes, asked), ()
-    first, second = labels.classes
-    by_text = {str(label).casefold(): label for label in labels.classes}
-    usual = _USUAL_POSITIVE.get(frozenset(by_text))
-    if usual is not None:
-        label, why = by_text[usual], f"as usual where the labels are {first!r} and {second!r}"
-    elif labels.counts[0] == labels.counts[1]:
-        label, why = second, "the later one of two that are equally frequent"
-    else:
-        label, why = first if labels.counts[0] < labels.counts[1] else second, "the rarer one"
-    message = f"the positive label is {label!r}, {why}; set spec.positiveLabel if this is wrong"
-    return label, (Finding(FindingKind.POSITIVE_LABEL, Severity.INFO, target, message),)
-
-
-def _match_label(classes: tuple[Any, ...], asked: str) -> Any:
-    for label in classes:
-        if str(label) == asked:
-            return label
-    for label in classes:
-        if _same(label, asked.strip()):
-            return label
-    known = [str(label) for label in classes]
-    nearest = nearest_names(asked, known, most=1, cutoff=0.0)
-    ordered = [*nearest, *(label for label in known if label not in nearest)]
-    raise SpecInvalid(
-        Reason.POSITIVE_LABEL_UNKNOWN,
-        f"spec.positiveLabel {asked!r} is not a label of the target; its labels are "
-        f"{', '.join(repr(label) for label in ordered)}",
-    )
-
-
-def _same(label: Any, asked: str) -> bool:
-    """Return whether *asked* is another way to write *label*: 1 and 1.0, True and true."""
-    if isinstance(label, bool):
-        return asked.casefold() == str(label).casefold() or asked == str(int(label))
-    if isinstance(label, int | float):
-        try:
-            return float(asked) == float(label)
-        except ValueError:
-            return False
-    return False
+    message = f"The labels are {what}; they are read, and predicted, as text"
+    return values, (Finding.warning(FindingKind.LABELS_AS_TEXT, column.name, message),)

@@ -169,7 +169,7 @@ class Trainer:
         encoder = build_encoder(
             prepared.feature_types,
             frame=prepared.frame,
-            readings=prepared.readings,
+            formats=prepared.formats,
             index_names=prepared.index_names,
             per_column=named,
         )

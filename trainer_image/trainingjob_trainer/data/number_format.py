@@ -1,27 +1,27 @@
-"""How numbers are written as text: marks, signs and symbols, and the rules that make numbers of them."""
+"""How numbers are written as text, and the rules that make numbers of them."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 __all__ = [
     "DEFAULT_MISSING",
-    "LEAST_VALUES",
     "NOT_A_NUMBER",
     "PLACEHOLDERS",
     "PLAIN",
-    "Look",
-    "Notation",
+    "NumberFormat",
     "Rule",
-    "choose_notation",
-    "look_at",
-    "look_at_plain",
+    "TextProfile",
+    "choose_number_format",
     "missing_rule",
     "parse_numbers",
     "plain_numbers",
+    "profile_plain",
+    "profile_texts",
 ]
 
 DEFAULT_MISSING = (
@@ -29,6 +29,7 @@ DEFAULT_MISSING = (
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 """The texts that pandas takes for missing; a model does so too, whatever has read its rows."""
+
 PLACEHOLDERS = frozenset(
     {
         *("-", "--", "---", "–", "—", ".", "..", "...", "?", "??", "???", "*", "na", "n/a", "n.a.", "n.a"),
@@ -65,14 +66,13 @@ _EITHER = r"[+-]?[1-9]\d{0,2}[.]\d{3}"
 _SAMPLE = 20_000  # rows
 _STRAY = 0.02  # share of the rows whose mark may be either
 _PERCENT = frozenset("%‰")
-_LONG = 4  # digits without a mark that no column with marks between thousands has
-LEAST_VALUES = 20
-"""Different numbers from which a column is no list of categories."""
+_LONG = 4  # digits of a whole number that would have a mark between thousands
+_LEAST_VALUES = 20  # different numbers from which a column is no list of categories
 _GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
 
 
 @dataclass(frozen=True, slots=True)
-class Notation:
+class NumberFormat:
     """How the numbers of one column are written.
 
     Parameters
@@ -95,14 +95,9 @@ class Notation:
     signs: bool = False
     scaled: bool = False
 
-    @property
-    def plain(self) -> bool:
-        """Whether this is how Python writes numbers."""
-        return self == Notation()
-
     def rules(self) -> list[Rule]:
         """Return the rules that turn the texts into numbers of Python's notation, in order."""
-        if self.plain:
+        if self == PLAIN:
             return []
         rules: list[Rule] = [(r"^\s+|\s+$", "")]
         rules += [(rf"\s*{re.escape(symbol)}\s*", "") for symbol in self.symbols]
@@ -124,7 +119,7 @@ class Notation:
         return rules
 
     def describe(self) -> str:
-        """Return the notation in words."""
+        """Return the format in words."""
         marks = {".": "a point", ",": "a comma", "'": "an apostrophe", " ": "a space"}
         words = []
         if self.thousands:
@@ -139,21 +134,29 @@ class Notation:
         return ", ".join(words)
 
 
-PLAIN = Notation()
+PLAIN = NumberFormat()
 """The notation of Python."""
 
 
+class _Marks(NamedTuple):
+    """The marks of one number; *either* may stand between thousands or before the fraction."""
+
+    symbol: str
+    thousands: str
+    decimal: str
+    either: str
+
+
 @dataclass(slots=True)
-class Look:
+class TextProfile:
     """What the texts of a column look like, counted in rows of a sample.
 
     Parameters
     ----------
     written
-        Rows by how their number is written: symbol, mark between thousands, mark before the fraction, and
-        the mark that may be either.
+        Rows by the marks of their number.
     tokens
-        Rows by text, for what is no number.
+        Rows by text, for texts that are no numbers.
     distinct
         Different texts of numbers.
     signs, scales
@@ -164,7 +167,7 @@ class Look:
         Whether a number whose mark may be either ends in zero.
     """
 
-    written: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    written: Counter[_Marks] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     distinct: int = 0
     signs: bool = False
@@ -173,83 +176,104 @@ class Look:
     short: bool = False
     ends_in_zero: bool = False
 
-    def rows(self, position: int, mark: str) -> int:
-        """Return the rows with *mark* at a *position* of the keys of `written`."""
-        return sum(count for key, count in self.written.items() if key[position] == mark)
+    def rows(self, place: str, mark: str) -> int:
+        """Return the rows with *mark* at a *place*: thousands, decimal or either."""
+        return sum(count for marks, count in self.written.items() if getattr(marks, place) == mark)
+
+    @property
+    def numbers(self) -> int:
+        """Rows with a number, however it is written."""
+        return sum(self.written.values())
+
+    @property
+    def present(self) -> int:
+        """Rows with a number or a text that does not stand for a missing one."""
+        words = sum(count for text, count in self.tokens.items() if text.casefold() not in PLACEHOLDERS)
+        return self.numbers + words
 
     @property
     def open(self) -> bool:
         """Whether each mark may stand between thousands or before the fraction, and neither is usual."""
-        either = bool(self.rows(3, ".") or self.rows(3, ","))
+        either = bool(self.rows("either", ".") or self.rows("either", ","))
         return either and (self.short or self.money) and not self.long and self.decimal is None
 
     @property
     def money(self) -> bool:
         """Whether there are amounts with a currency and three digits behind a point."""
-        return any(key[0] and key[0] not in _PERCENT and key[3] == "." for key in self.written)
+        return any(
+            marks.symbol and marks.symbol not in _PERCENT and marks.either == "." for marks in self.written
+        )
 
     @property
     def decimal(self) -> str | None:
         """The mark before the fraction that the column itself gives away; a stray value does not."""
-        point = self.rows(2, ".") + self.rows(1, ",")
-        comma = self.rows(2, ",") + self.rows(1, ".")
-        either = self.rows(3, ".") + self.rows(3, ",")
-        if point + comma <= _STRAY * either:
+        point = self.rows("decimal", ".") + self.rows("thousands", ",")
+        comma = self.rows("decimal", ",") + self.rows("thousands", ".")
+        if point + comma <= _STRAY * (self.rows("either", ".") + self.rows("either", ",")):
             return None
         return "." if point >= comma else ","
 
     @property
     def varied(self) -> bool:
         """Whether there are more different numbers than categories would have."""
-        return self.distinct >= LEAST_VALUES
+        return self.distinct >= _LEAST_VALUES
 
     @property
     def uneven(self) -> bool:
         """Whether values have different symbols, or only some of them a percent sign."""
-        symbols = {key[0] for key in self.written}
+        symbols = {marks.symbol for marks in self.written}
         return len(symbols - {""}) > 1 or ("" in symbols and bool(symbols & _PERCENT))
 
-    @property
-    def placeholders(self) -> int:
-        """Rows with a text that stands for a missing number everywhere."""
-        return sum(count for text, count in self.tokens.items() if text.casefold() in PLACEHOLDERS)
-
-    def readable(self, notation: Notation) -> int:
-        """Return the rows that can be read in a notation."""
-        optional = self.varied or not _PERCENT.intersection(notation.symbols)
+    def readable(self, how: NumberFormat) -> int:
+        """Return the rows whose numbers can be read in a format."""
+        optional = self.varied or not _PERCENT.intersection(how.symbols)
         return sum(
             count
             for (symbol, thousands, decimal, either), count in self.written.items()
-            if (symbol in notation.symbols or ((optional or not notation.symbols) and not symbol))
-            and thousands in {"", notation.thousands}
-            and decimal in {"", notation.decimal}
-            and either in {"", notation.thousands, notation.decimal}
+            if (symbol in how.symbols or ((optional or not how.symbols) and not symbol))
+            and thousands in {"", how.thousands}
+            and decimal in {"", how.decimal}
+            and either in {"", how.thousands, how.decimal}
         )
 
+    def add(self, text: str, count: int) -> None:
+        """Count a *text* that stands in *count* rows."""
+        found = _WRITTEN.fullmatch(text)
+        body = "" if found is None else _with_plain_marks(found["body"])
+        marks = None if found is None else _marks(body)
+        if found is None or marks is None or bool(found["open"]) != bool(found["close"]):
+            self.tokens[text] += count
+            return
+        symbols = {found[place] for place in ("outer", "before", "after") if found[place]}
+        if len(symbols) > 1 or (found["scale"] and not symbols - _PERCENT):
+            self.tokens[text] += count
+            return
+        self.written[_Marks(next(iter(symbols), ""), *marks)] += count
+        self.distinct += 1
+        signs = (found["sign"], found["inner"])
+        spaced = any(signs) and not re.match(r"[+-][\d.,]", text) and not symbols
+        self.signs |= bool(found["open"] or found["trailing"] or "−" in signs or spaced)
+        self.scales |= bool(found["scale"])
+        self.long |= not any(marks) and len(body) >= _LONG
+        self.short |= not any(marks) and len(body) < _LONG
+        self.ends_in_zero |= bool(marks[2]) and body.endswith("0")
 
-def look_at(values: pd.Series, missing: tuple[str, ...]) -> Look:
-    """Look at a sample of the texts of a column.
 
-    Parameters
-    ----------
-    values
-        Texts and missing values.
-    missing
-        The texts that are missing.
-    """
-    present = values.dropna()
+def profile_texts(column: pd.Series, missing: tuple[str, ...]) -> TextProfile:
+    """Return the profile of a sample of the texts of *column*, without the *missing* ones."""
+    present = column.dropna()
     sample = present.sample(n=min(_SAMPLE, len(present)), random_state=0).astype("str").str.strip()
-    look = Look()
+    profile = TextProfile()
     for text, count in sample[~sample.isin(missing)].value_counts().items():
-        _add(look, str(text), int(count))
-    return look
+        profile.add(str(text), int(count))
+    return profile
 
 
 def plain_numbers(column: pd.Series) -> pd.Series | None:
     """Return a column of text as numbers if all are of Python's notation and none could mean anything else.
 
-    Most columns of most tables are such, and this takes a small part of the time of a closer look. Zeros at
-    the beginning, long codes, spaces, and points that nearly all have three digits behind them ask for one.
+    Most columns of most tables are such, and this takes a small part of the time of a profile. Zeros at the
+    beginning, long codes, spaces, and points that nearly all have three digits behind them need a profile.
     """
     numbers = pd.to_numeric(column, errors="coerce")
     if not numbers.notna().eq(column.notna()).all() or column.str.contains(_NOT_PLAIN).any():
@@ -259,34 +283,11 @@ def plain_numbers(column: pd.Series) -> pd.Series | None:
     return None if either and points - either <= _STRAY * either else numbers
 
 
-def look_at_plain(numbers: pd.Series) -> Look:
-    """Return the look of a column that `plain_numbers` has read."""
+def profile_plain(numbers: pd.Series) -> TextProfile:
+    """Return the profile of a column that `plain_numbers` has read."""
     mark = "." if pd.api.types.is_float_dtype(numbers) and (numbers != numbers.round()).any() else ""
-    look = Look(written=Counter({("", "", mark, ""): len(numbers)}), distinct=int(numbers.nunique()))
-    look.long = True
-    return look
-
-
-def _add(look: Look, text: str, count: int) -> None:
-    found = _WRITTEN.fullmatch(text)
-    body = "" if found is None else _with_plain_marks(found["body"])
-    marks = _marks(body) if found is not None else None
-    if found is None or marks is None or bool(found["open"]) != bool(found["close"]):
-        look.tokens[text] += count
-        return
-    symbols = {found[place] for place in ("outer", "before", "after") if found[place]}
-    if len(symbols) > 1 or (found["scale"] and not symbols - _PERCENT):
-        look.tokens[text] += count
-        return
-    look.written[(next(iter(symbols), ""), *marks)] += count
-    look.distinct += 1
-    signs = (found["sign"], found["inner"])
-    spaced = bool(found["sign"] or found["inner"]) and not re.match(r"[+-][\d.,]", text) and not symbols
-    look.signs |= bool(found["open"] or found["trailing"] or "−" in signs or spaced)
-    look.scales |= bool(found["scale"])
-    look.long |= not any(marks) and len(body) >= _LONG
-    look.short |= not any(marks) and len(body) < _LONG
-    look.ends_in_zero |= bool(marks[2]) and body.endswith("0")
+    written = Counter({_Marks("", "", mark, ""): len(numbers)})
+    return TextProfile(written=written, distinct=int(numbers.nunique()), long=True)
 
 
 def _with_plain_marks(body: str) -> str:
@@ -322,62 +323,67 @@ def _are_groups(parts: list[str]) -> bool:
     )
 
 
-def choose_notation(
-    look: Look, *, decimal: str | None, thousands: str | None, of_file: str | None, comma_separated: bool
-) -> Notation:
+def choose_number_format(
+    profile: TextProfile,
+    *,
+    decimal: str | None,
+    thousands: str | None,
+    of_file: str | None,
+    comma_separated: bool,
+) -> NumberFormat:
     """Choose how a column is read.
 
     Parameters
     ----------
-    look
-        The column.
     decimal, thousands
         As the job has them (``none``: there is no mark between thousands), or None.
     of_file
-        The mark before the fraction that the other columns give away, or None.
+        The decimal mark of the other columns, or None.
     comma_separated
         Whether the comma stands between the fields of the file.
     """
-    chosen = decimal or look.decimal or _by_either(look, of_file, comma_separated=comma_separated)
+    chosen = decimal or profile.decimal or _by_either(profile, of_file, comma_separated=comma_separated)
     if thousands is None:
-        marks = [mark for mark in ",. '" if mark != chosen and (look.rows(1, mark) or look.rows(3, mark))]
-        thousands = max(marks, key=lambda mark: look.rows(1, mark) + look.rows(3, mark), default="")
+        counts = {
+            mark: profile.rows("thousands", mark) + profile.rows("either", mark)
+            for mark in ",. '"
+            if mark != chosen
+        }
+        thousands = max((mark for mark in counts if counts[mark]), key=counts.__getitem__, default="")
     else:
         thousands = {"none": "", "space": " "}.get(thousands, thousands)
     symbols: Counter[str] = Counter()
-    for key, count in look.written.items():
-        symbols[key[0]] += count
+    for marks, count in profile.written.items():
+        symbols[marks.symbol] += count
     currencies = [symbol for symbol in symbols if symbol and symbol not in _PERCENT]
     symbol = max(currencies or symbols, key=symbols.__getitem__, default="")
-    # Where numbers vary, an amount in another currency says more than none; it is told.
-    several = tuple(currencies) if look.varied and len(currencies) > 1 else (symbol,)
+    # Where numbers vary, an amount in another currency says more than none; a finding tells.
+    several = tuple(currencies) if profile.varied and len(currencies) > 1 else (symbol,)
     thousands = "" if thousands == chosen else thousands
-    uses_comma = chosen == "," and bool(look.rows(2, ",") or look.rows(3, ","))
-    return Notation(
+    uses_comma = chosen == "," and bool(profile.rows("decimal", ",") or profile.rows("either", ","))
+    return NumberFormat(
         decimal="," if uses_comma or thousands == "." else ".",
         thousands=thousands,
         symbols=tuple(sorted(filter(None, several), key=len, reverse=True)),
-        signs=look.signs,
-        scaled=look.scales,
+        signs=profile.signs,
+        scaled=profile.scales,
     )
 
 
-def _by_either(look: Look, of_file: str | None, *, comma_separated: bool) -> str:
-    """Choose the mark before the fraction where each value with a mark has three digits behind it."""
-    point, comma = look.rows(3, "."), look.rows(3, ",")
-    if not point and not comma:
+def _by_either(profile: TextProfile, of_file: str | None, *, comma_separated: bool) -> str:
+    """Choose the decimal mark where each value with a mark has three digits behind it."""
+    point, comma = profile.rows("either", "."), profile.rows("either", ",")
+    if bool(point) == bool(comma):
         return of_file or "."
-    mark, other = (".", ",") if point >= comma else (",", ".")
-    if point and comma:
-        return of_file or "."
-    if look.long:
+    mark, other = (".", ",") if point else (",", ".")
+    if profile.long:
         return mark
     if of_file is not None:
         return of_file
     # Fractions cut to what they need do not end in zero; those of a fixed length leave no whole numbers.
-    if (look.short and look.ends_in_zero) or (look.money and not comma_separated):
+    if (profile.short and profile.ends_in_zero) or (profile.money and not comma_separated):
         return other
-    return "." if mark == "." or comma_separated else mark
+    return "." if comma_separated else mark
 
 
 def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
@@ -387,8 +393,8 @@ def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rul
     return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
 
 
-def parse_numbers(column: pd.Series, notation: Notation, missing: tuple[str, ...]) -> pd.Series:
-    """Return *column* as ``float64``, missing where a text is no number in the notation."""
-    for pattern, value in (missing_rule(missing), *notation.rules(), (NOT_A_NUMBER, np.nan)):
+def parse_numbers(column: pd.Series, how: NumberFormat, missing: tuple[str, ...]) -> pd.Series:
+    """Return *column* as ``float64``, missing where a text is no number in the format."""
+    for pattern, value in (missing_rule(missing), *how.rules(), (NOT_A_NUMBER, np.nan)):
         column = column.replace(pattern, value, regex=True)  # type: ignore[arg-type]  # pandas takes NaN, too
     return pd.to_numeric(column, errors="coerce").astype("float64")

@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainingjob_trainer.data.dates import guess_date_format, parse_dates, read_dates_as
+from trainingjob_trainer.data.date_format import guess_date_format, infer_date_format, parse_dates
 
 DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
 
@@ -60,5 +60,5 @@ def test_numbers_that_are_dates(values: list[Any], expected: list[str | None]) -
 
 def test_dates_stay_dates() -> None:
     zoned = DAYS.dt.tz_localize("Europe/Paris")
-    assert read_dates_as(zoned).unit is None
+    assert infer_date_format(zoned).unit is None
     assert (parse_dates(zoned) == zoned).all()

@@ -1,4 +1,4 @@
-"""Which notation of dates a column has, and the steps that read it."""
+"""How a column of dates is written, and its values as time stamps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_string_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
-from trainingjob_trainer.data.notation import PLACEHOLDERS
+from trainingjob_trainer.data.number_format import PLACEHOLDERS
 
-__all__ = ["DateReading", "guess_date_format", "parse_dates", "read_dates_as"]
+__all__ = ["DateFormat", "guess_date_format", "infer_date_format", "parse_dates"]
 
 _SAMPLE = 500
 _SHARE = 0.95
@@ -29,13 +29,13 @@ _UNITS: tuple[tuple[float, Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"
 
 
 @dataclass(frozen=True, slots=True)
-class DateReading:
+class DateFormat:
     """How a column is read as dates.
 
     Parameters
     ----------
     format
-        A ``strptime`` format or ``ISO8601``; it is not looked at where values are dates already.
+        A ``strptime`` format or ``ISO8601``; unused where values are dates already.
     unit
         Unit of the numbers since 1970 (``s``, ``ms``, ``us``, ``ns``), if the column holds such.
     digits
@@ -60,60 +60,55 @@ class DateReading:
 
     @property
     def day_first(self) -> bool | None:
-        """Whether the day comes before the month in numbers; None where it needs no telling."""
+        """Whether the day comes before the month in numbers; None where the format leaves no doubt."""
         day, month, year = (self.format.find(part) for part in ("%d", "%m", "%Y"))
         if day < 0 or month < 0 or 0 <= year < min(day, month):
             return None
         return day < month
 
     def describe(self) -> str:
-        """Return the notation in words."""
-        if self.unit is not None:
-            return f"{self.unit} since 1970"
-        return f"written as {self.format}"
+        """Return the format in words."""
+        return f"written as {self.format}" if self.unit is None else f"{self.unit} since 1970"
 
 
-def read_dates_as(
+def infer_date_format(
     column: pd.Series, *, day_first: bool | None = None, zone: str | None = None
-) -> DateReading:
-    """Find out how *column*, which is known to hold dates, is written.
+) -> DateFormat:
+    """Return how *column*, which is known to hold dates, is written.
 
     Numbers of 4, 6 or 8 digits spell a year, a month or a day; other numbers count from 1970, in the unit
-    that puts them nearest to our time.
+    that puts them nearest to the present.
 
     Parameters
     ----------
-    column
-        Dates, numbers, or texts and missing values.
     day_first
         What comes first where no value tells day and month apart; None: the month.
     zone
         Zone whose hours and weekdays are used; None: that of the column.
     """
-    if pd.api.types.is_datetime64_any_dtype(column):
+    if is_datetime64_any_dtype(column):
         own = getattr(column.dt, "tz", None)
-        return DateReading(zone=zone or (None if own is None else str(own)), guessed=True)
-    if pd.api.types.is_numeric_dtype(column):
-        return replace(_numeric(column), zone=zone)
+        return DateFormat(zone=zone or (None if own is None else str(own)), guessed=True)
+    if is_numeric_dtype(column):
+        return replace(_of_numbers(column), zone=zone)
     found, ambiguous = _guess(column, day_first=bool(day_first))
     if found is None:
         numbers = pd.to_numeric(column, errors="coerce")
-        reading = _numeric(numbers) if numbers.notna().mean() > 1 - _SHARE else DateReading()
-        return replace(reading, zone=zone)
+        numeric = numbers.notna().mean() > 1 - _SHARE
+        return replace(_of_numbers(numbers) if numeric else DateFormat(), zone=zone)
     offsets = found == _ISO and bool(column.dropna().astype("str").str.contains(_OFFSET).any())
-    return DateReading(format=found, zone=zone, ambiguous=ambiguous, guessed=True, offsets=offsets)
+    return DateFormat(format=found, zone=zone, ambiguous=ambiguous, guessed=True, offsets=offsets)
 
 
-def _numeric(column: pd.Series) -> DateReading:
+def _of_numbers(column: pd.Series) -> DateFormat:
     values = column.astype("float64").abs().replace(np.inf, np.nan).dropna()
     if values.empty:
-        return DateReading()
+        return DateFormat()
     widths = values.astype("int64").astype("str").str.len().unique()
     if len(widths) == 1 and int(widths[0]) in _DIGITS:
-        return DateReading(format=_DIGITS[int(widths[0])], digits=True)
+        return DateFormat(format=_DIGITS[int(widths[0])], digits=True)
     middle = float(values.median())
-    unit: Unit = next((unit for limit, unit in _UNITS if middle < limit), "ns")
-    return DateReading(unit=unit)
+    return DateFormat(unit=next((unit for limit, unit in _UNITS if middle < limit), "ns"))
 
 
 def guess_date_format(column: pd.Series) -> str | None:
@@ -137,7 +132,7 @@ def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
     best = max(shares, key=shares.__getitem__, default=None)
     if best is None or shares[best] < _SHARE:
         return None, False
-    order = {form: DateReading(form).day_first for form in shares}
+    order = {form: DateFormat(form).day_first for form in shares}
     equal = [form for form in shares if shares[form] == shares[best] and order[form] is not None]
     ambiguous = len({order[form] for form in equal}) > 1
     if ambiguous:
@@ -156,14 +151,14 @@ def _share(sample: pd.Series, form: str) -> float:
     return float(pd.to_datetime(sample, format=form, errors="coerce", utc=True).notna().mean())
 
 
-def parse_dates(column: pd.Series, reading: DateReading | None = None) -> pd.Series:
+def parse_dates(column: pd.Series, how: DateFormat | None = None) -> pd.Series:
     """Return *column* as UTC time stamps, missing where a value is no date."""
-    reading = reading or read_dates_as(column)
-    if reading.unit is not None:
+    how = how or infer_date_format(column)
+    if how.unit is not None:
         numbers = pd.to_numeric(column, errors="coerce")
-        return pd.to_datetime(numbers, unit=reading.unit, errors="coerce", utc=True)
-    if reading.digits:
+        return pd.to_datetime(numbers, unit=how.unit, errors="coerce", utc=True)
+    if how.digits:
         column = column.astype("str").str.replace(r"\.0$", "", regex=True)
     elif is_string_dtype(column):
         column = column.str.strip()
-    return pd.to_datetime(column, format=reading.format, errors="coerce", utc=True)
+    return pd.to_datetime(column, format=how.format, errors="coerce", utc=True)

@@ -1,18 +1,18 @@
 """How a column's raw values are read: decided once, followed by training, model and ``pipeline.py``."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from trainingjob_trainer.data.dates import DateReading
-from trainingjob_trainer.data.notation import DEFAULT_MISSING, PLAIN, Notation, Rule, missing_rule
+from trainingjob_trainer.data.date_format import DateFormat
+from trainingjob_trainer.data.number_format import DEFAULT_MISSING, PLAIN, NumberFormat, Rule, missing_rule
 
-__all__ = ["CLOCK", "Reading", "label_rules", "usual_reading"]
+__all__ = ["TIME_OF_DAY", "ColumnFormat", "label_rules", "usual_format"]
 
-CLOCK: tuple[Rule, ...] = (
-    (r"^\s+|\s+$", ""),
+_SPACES: Rule = (r"^\s+|\s+$", "")
+TIME_OF_DAY: tuple[Rule, ...] = (
+    _SPACES,
     (r"^(\d{1,2}:\d{2})(?=$|\s*[AaPp])", r"\1:00"),
     (r"^12(?=:\S*\s*[AaPp])", "0"),
     (r"\s*[Aa][.]?[Mm][.]?$", ""),
@@ -21,9 +21,7 @@ CLOCK: tuple[Rule, ...] = (
 )
 """The rules that write times of the day, or seconds since midnight, as durations."""
 
-_NUMBER_LIKE = re.compile(r"[+-]?\d+(?:[.]\d+)?")
 # As different readers of a file write one and the same code: 250 and 250.0, 01234 and 1234, 1.50 and 1.5.
-_SPACES: Rule = (r"^\s+|\s+$", "")
 _LABEL_RULES: tuple[Rule, ...] = (
     (r"^(-?\d+)[.]0+$", r"\1"),
     (r"^(-?)0+(?=\d+$)", r"\1"),
@@ -32,7 +30,7 @@ _LABEL_RULES: tuple[Rule, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ColumnFormat:
     """How one column is read.
 
     Parameters
@@ -41,9 +39,9 @@ class Reading:
         The texts that count as missing.
     placeholders
         Whether all known placeholders count as missing, too, however they are capitalised.
-    notation
+    number
         How numbers are written.
-    clock
+    time_of_day
         Whether the values are times of the day, which are read as seconds since midnight.
     labels
         Rules that make one label of what different readers make of it.
@@ -52,16 +50,16 @@ class Reading:
     long
         Whether the labels are numbers of more digits than a float holds, so that a float has lost some.
     whole
-        Whether all values were whole numbers with a point between thousands, so that one with a fraction has
-        been misread before it came here.
+        Whether all values were whole numbers with a point between thousands, so that a value with a fraction
+        was misread before it came here.
     """
 
     missing: tuple[str, ...] = DEFAULT_MISSING
     placeholders: bool = False
-    notation: Notation = PLAIN
-    clock: bool = False
+    number: NumberFormat = PLAIN
+    time_of_day: bool = False
     labels: tuple[Rule, ...] = ()
-    date: DateReading | None = None
+    date: DateFormat | None = None
     long: bool = False
     whole: bool = False
 
@@ -72,31 +70,31 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the usual as plain data."""
-        notation = self.notation
+        number, date = self.number, self.date
         data: dict[str, Any] = {}
-        if not notation.plain:
+        if number != PLAIN:
             data |= {
-                "decimal": notation.decimal,
-                "thousands": notation.thousands or None,
-                "symbol": " ".join(notation.symbols) or None,
+                "decimal": number.decimal,
+                "thousands": number.thousands or None,
+                "symbol": " ".join(number.symbols) or None,
             }
         if set(self.missing) - set(DEFAULT_MISSING):
             data["missingValues"] = [text for text in self.missing if text not in DEFAULT_MISSING]
-        if self.clock:
+        if self.time_of_day:
             data["timeOfDay"] = True
-        if self.date is not None:
-            data |= {"dateFormat": self.date.format, "dateUnit": self.date.unit, "timeZone": self.date.zone}
+        if date is not None:
+            data |= {"dateFormat": date.format, "dateUnit": date.unit, "timeZone": date.zone}
         return {key: value for key, value in data.items() if value is not None}
 
 
-def usual_reading(column: pd.Series) -> Reading:
-    """Return how a column is read of which nothing special is known."""
+def usual_format(column: pd.Series) -> ColumnFormat:
+    """Return how a column is read about which nothing special is known."""
     if pd.api.types.is_float_dtype(column):
-        return Reading(labels=_LABEL_RULES)
+        return ColumnFormat(labels=_LABEL_RULES)
     try:
-        return Reading(labels=label_rules(column.dropna().drop_duplicates()))
-    except TypeError:  # what cannot be hashed is no label
-        return Reading()
+        return ColumnFormat(labels=label_rules(column.dropna().drop_duplicates()))
+    except TypeError:  # values that cannot be hashed are no labels
+        return ColumnFormat()
 
 
 def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
@@ -105,7 +103,7 @@ def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
     Those for numbers are left out where no label looks like one.
     """
     texts = labels.astype("str")
-    numbers = bool(texts.str.strip().str.fullmatch(_NUMBER_LIKE.pattern).any())
+    numbers = bool(texts.str.strip().str.fullmatch(r"[+-]?\d+(?:[.]\d+)?").any())
     chosen: list[Rule] = []
     for pattern, value in (_SPACES, *(_LABEL_RULES if numbers else ())):
         changed = texts.str.replace(pattern, str(value), regex=True)

@@ -1,4 +1,4 @@
-"""Whether a metric says something about a target: where it is undefined, and where a few rows decide it."""
+"""Where a metric is undefined for a target or for a part of the rows, and where it says little."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.finding import Finding, FindingKind, Severity
+from trainingjob_trainer.data.findings import Finding, FindingKind
 from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = ["BoundedScorer", "bounded", "check_metric", "check_target"]
+__all__ = ["BoundedScorer", "bounded", "check_metric", "check_target", "scored_function"]
 
 _FEW_ROWS = 10  # that a share of explained variance is taken over
 _FEW_OF_A_CLASS = 5  # rows that a ranking is judged by
@@ -21,19 +22,6 @@ _PERCENTAGE = "neg_mean_absolute_percentage_error"
 _EXPLAINED = frozenset({"d2_absolute_error_score", "explained_variance", "r2"})
 _AT_LEAST_TWO_ROWS = _EXPLAINED | {"d2_brier_score", "d2_log_loss_score"}
 _ONE_INFINITE = "positive_likelihood_ratio"
-_CLUSTERS = frozenset(
-    {
-        "adjusted_mutual_info_score",
-        "adjusted_rand_score",
-        "completeness_score",
-        "fowlkes_mallows_score",
-        "homogeneity_score",
-        "mutual_info_score",
-        "normalized_mutual_info_score",
-        "rand_score",
-        "v_measure_score",
-    }
-)
 
 
 class Holds(IntEnum):
@@ -86,17 +74,15 @@ _TARGETS = {
 _PREDICTIONS = {**_TARGETS, "neg_mean_poisson_deviance": _Range(0.0, reached=False)}
 
 
+def scored_function(name: str) -> str:
+    """Return the module of scikit-learn that defines the function of a scorer, which tells its kind."""
+    module: str = get_scorer(name)._score_func.__module__  # noqa: SLF001
+    return module
+
+
 @dataclass(frozen=True, slots=True)
 class BoundedScorer:
-    """A scorer that says which prediction it is not defined for, where scikit-learn blames the targets.
-
-    Parameters
-    ----------
-    scorer
-        scikit-learn's, of predicted values.
-    name
-        Its name.
-    """
+    """A scorer that says which prediction it is not defined for, where scikit-learn blames the targets."""
 
     scorer: Any
     name: str
@@ -126,35 +112,37 @@ def bounded(name: str, scorer: Any) -> Any:
 
 
 def check_target(name: str, target: np.ndarray) -> None:
-    """Refuse a metric that is not defined for every value of a regression's *target*.
+    """Reject a metric that is not defined for every value of a regression's *target*.
 
     Raises
     ------
     DataError
         ``TargetOutOfRange``.
     """
-    allowed = _TARGETS.get(name)
-    bad = target[:0] if allowed is None else allowed.outside(target)
+    if name in _TARGETS:
+        defined, bad = f"targets {_TARGETS[name]}", _TARGETS[name].outside(target)
+    elif name == _PERCENTAGE:
+        defined, bad = "targets other than 0", target[target == 0]
+    else:
+        return
     if len(bad):
-        raise _out_of_range(name, f"targets {allowed}", f"less, such as {bad.min():g}", len(bad))
-    zeros = int((target == 0).sum())
-    if name == _PERCENTAGE and zeros:
-        raise _out_of_range(name, "targets other than 0", "0", zeros)
+        have = "0" if name == _PERCENTAGE else f"less, such as {bad.min():g}"
+        raise DataError(
+            Reason.TARGET_OUT_OF_RANGE,
+            f"spec.metric: {name!r} is defined for {defined}, but {len(bad):,} row(s) have {have}; choose "
+            "another metric, such as 'neg_mean_absolute_error', or leave these rows out",
+        )
 
 
 def check_metric(
     name: str, target: np.ndarray, split: Split, *, classes: Classes | None, positive: str | None, column: str
 ) -> tuple[Finding, ...]:
-    """Return findings on a metric that says little here, and refuse one that some rows leave undefined.
+    """Return findings on a metric that says little here, and reject one that some rows leave undefined.
 
     Parameters
     ----------
     name
         Of a scorer that fits the task.
-    target
-        Of all rows.
-    split
-        The rows that scores are taken of.
     classes
         Of all rows, or None for regression.
     positive
@@ -168,9 +156,15 @@ def check_metric(
         ``MetricDoesNotFit``, if the hold-out or a fold has not the rows or classes that the metric needs.
     """
     told = _check_numbers(name, target, split) if classes is None else _check_classes(name, classes, split)
-    if name in _AT_LEAST_TWO_ROWS or classes is not None:
-        _check_parts(name, classes, positive, split)
-    return tuple(Finding(FindingKind.METRIC, Severity.WARNING, column, f"{name} {each}") for each in told)
+    for what, fit, rows in _parts(split):
+        missing = _missing(name, classes, positive, fit, rows)
+        if missing is not None:
+            raise SpecInvalid(
+                Reason.METRIC_DOES_NOT_FIT,
+                f"spec.metric: {name!r} is not defined here, since {what} {missing}; choose another metric, "
+                "or another spec.validation",
+            )
+    return tuple(Finding.warning(FindingKind.METRIC, column, f"{name} {each}") for each in told)
 
 
 def _parts(split: Split) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -202,16 +196,8 @@ def _check_numbers(name: str, target: np.ndarray, split: Split) -> Iterator[str]
             )
 
 
-def _out_of_range(name: str, defined: str, have: str, count: int) -> DataError:
-    return DataError(
-        Reason.TARGET_OUT_OF_RANGE,
-        f"spec.metric: {name!r} is defined for {defined}, but {count:,} row(s) have {have}; choose another "
-        "metric, such as 'neg_mean_absolute_error', or leave these rows out",
-    )
-
-
 def _check_classes(name: str, classes: Classes, split: Split) -> Iterator[str]:
-    if name in _CLUSTERS:
+    if ".cluster." in scored_function(name):
         yield (
             "compares groups, not labels: a model that mixes the labels up can have the best score; set "
             "spec.metric to balanced_accuracy or f1_macro"
@@ -222,7 +208,7 @@ def _check_classes(name: str, classes: Classes, split: Split) -> Iterator[str]:
             "pipelines may come last; set spec.metric to precision or roc_auc"
         )
     if name in _RANKINGS:
-        few = [what for what, _, rows in _parts(split) if _rarest(classes, rows) < _FEW_OF_A_CLASS]
+        few = [what for what, _, rows in _parts(split) if _counts(classes, rows).min() < _FEW_OF_A_CLASS]
         if few:
             yield (
                 f"is decided by fewer than {_FEW_OF_A_CLASS} rows of a class, as in {_listed(few)}; add "
@@ -230,39 +216,30 @@ def _check_classes(name: str, classes: Classes, split: Split) -> Iterator[str]:
             )
 
 
-def _rarest(classes: Classes, rows: np.ndarray) -> int:
-    return int(np.bincount(classes.codes[rows], minlength=len(classes.names)).min())
+def _counts(classes: Classes, rows: np.ndarray) -> np.ndarray:
+    return np.bincount(classes.codes[rows], minlength=len(classes.names))
 
 
-def _check_parts(name: str, classes: Classes | None, positive: str | None, split: Split) -> None:
-    for what, fit, rows in _parts(split):
-        if name in _AT_LEAST_TWO_ROWS and len(rows) < 2:  # noqa: PLR2004
-            raise _undefined(name, what, "has one row to score; add rows")
-        if classes is None:
-            continue
-        if name in _BY_CLASS_PROBABILITY and _rarest(classes, fit) == 0:
-            raise _undefined(name, what, f"has no row to learn {_absent(classes, fit)} from")
-        needed = _SCORED.get(name, Holds.ANY)
-        held = {classes.names[code] for code in np.unique(classes.codes[rows])}
-        if needed is Holds.EVERY and len(held) < len(classes.names):
-            raise _undefined(name, what, f"has no row of {_absent(classes, rows)} to score")
-        if needed is Holds.POSITIVE and positive not in held:
-            raise _undefined(name, what, f"has no row of the positive label {positive!r} to score")
-        if needed is Holds.TWO and len(held) < 2:  # noqa: PLR2004
-            raise _undefined(name, what, f"has rows of {next(iter(held))!r} alone to score")
-
-
-def _absent(classes: Classes, rows: np.ndarray) -> str:
-    present = np.bincount(classes.codes[rows], minlength=len(classes.names)) > 0
-    return repr(classes.names[int(np.argmin(present))])
-
-
-def _undefined(name: str, what: str, why: str) -> SpecInvalid:
-    return SpecInvalid(
-        Reason.METRIC_DOES_NOT_FIT,
-        f"spec.metric: {name!r} is not defined here, since {what} {why}; choose another metric, or another "
-        "spec.validation",
-    )
+def _missing(
+    name: str, classes: Classes | None, positive: str | None, fit: np.ndarray, rows: np.ndarray
+) -> str | None:
+    """Return what a part with the rows *fit* and the scored *rows* lacks for the metric."""
+    if name in _AT_LEAST_TWO_ROWS and len(rows) < 2:  # noqa: PLR2004
+        return "has one row to score; add rows"
+    if classes is None:
+        return None
+    learnt, scored = _counts(classes, fit), _counts(classes, rows)
+    if name in _BY_CLASS_PROBABILITY and learnt.min() == 0:
+        return f"has no row to learn {classes.names[int(learnt.argmin())]!r} from"
+    needed = _SCORED.get(name, Holds.ANY)
+    held = [classes.names[code] for code in np.flatnonzero(scored)]
+    if needed is Holds.EVERY and len(held) < len(classes.names):
+        return f"has no row of {classes.names[int(scored.argmin())]!r} to score"
+    if needed is Holds.POSITIVE and positive not in held:
+        return f"has no row of the positive label {positive!r} to score"
+    if needed is Holds.TWO and len(held) < 2:  # noqa: PLR2004
+        return f"has rows of {held[0]!r} alone to score"
+    return None
 
 
 def _listed(parts: Sequence[str]) -> str:
