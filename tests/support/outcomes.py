@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
 from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.schema import InputSchema, describe_input
+from trainingjob_trainer.data.input_schema import InputSchema, describe_input
 from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import Interval

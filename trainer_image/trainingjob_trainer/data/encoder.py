@@ -1,58 +1,84 @@
 """From a raw table to a dense matrix, by scikit-learn and skrub alone.
 
-A model that ships must load where this project is not installed, so that the encoder is put together from
-classes of scikit-learn and skrub and from functions of pandas, which a pickle refers to by name. Nothing in
-it looks at the target, and nothing is random but the seed of the projections, which is fixed.
+A model that ships must load where this project is not installed. Nothing in the encoder looks at the target,
+and nothing is random but the seed of the projections, which is fixed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
-from skrub import DatetimeEncoder
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.column_format import TIME_OF_DAY, ColumnFormat, usual_format
-from trainingjob_trainer.data.date_format import DateFormat, infer_date_format, parse_dates
-from trainingjob_trainer.data.number_format import NOT_A_NUMBER, PLAIN, Rule
-from trainingjob_trainer.data.readable import call, check_column, check_numbers
-from trainingjob_trainer.data.widths import Treatment, plan_widths
+from trainingjob_trainer.data.date_format import infer_date_format
+from trainingjob_trainer.data.encoder_steps import (
+    call,
+    date_steps,
+    duration_steps,
+    frequent_categories,
+    label_steps,
+    many_categories_steps,
+    number_steps,
+    text_steps,
+    truth_steps,
+)
+from trainingjob_trainer.data.number_format import PLAIN
 
-__all__ = ["build_encoder"]
+__all__ = ["Treatment", "build_encoder", "plan_widths"]
 
-Step = tuple[str, Any]
+_FEW = 30  # most categories of a column that is encoded one-hot alone
+_CELLS = 50_000_000  # of the encoded matrix, numbers not counted: 400 MB
+_WIDEST, _NARROWEST = 800, 100
+_GRAM_ROWS = 200_000  # rows times columns whose n-grams are hashed, at some 30 µs each
+_COVERED = 0.9  # share of the rows that the most frequent categories must cover to need no n-grams
+_DATE_WIDTH = 9
+
+Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "many", "text"]
+
+
+class _Level(NamedTuple):
+    few: int
+    top: int
+    grams: int
+    words: int
+
+
+_LEVELS = (
+    _Level(few=_FEW, top=24, grams=12, words=24),
+    _Level(few=20, top=16, grams=8, words=16),
+    _Level(few=12, top=10, grams=6, words=8),
+    _Level(few=6, top=6, grams=4, words=4),
+    _Level(few=4, top=3, grams=2, words=2),
+    _Level(few=1, top=1, grams=0, words=2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What happens to one column.
+
+    Parameters
+    ----------
+    kind
+        Which steps encode it.
+    width
+        Most columns of the one-hot part or components of the words.
+    grams
+        Components of the hashed n-grams; 0 for none.
+    """
+
+    kind: Kind
+    width: int = 1
+    grams: int = 0
+
+
 _Plan = Mapping[str, tuple[Treatment, ColumnFormat]]
-
-_MISSING = "(missing)"
-_LARGEST = 1e38  # just inside float32, which scikit-learn's trees and boosters compute in
-_HASHED = 4096  # columns of the hashed n-grams before they are projected
-_SEED = 0
-_WHOLE = r"^(-?\d+)\.0$"
-_TEXT_SAMPLE = 1000
-_DAY = 86_400e6  # microseconds
-_PARTS = {"add_total_seconds": False, "add_weekday": True, "add_day_of_year": True}
-_UNREADABLE = (
-    "the column {{!r}} cannot be read: none of its values is {}; read new rows as input_schema.json says, or "
-    "correct the column"
-)
-_FRACTIONS = (
-    "the column {!r} holds fractions, where the table had whole numbers with a point between thousands: "
-    "whatever has read these rows has taken 1.234 for a fraction; read new rows as input_schema.json says"
-)
-_ROUNDED = (
-    "the column {!r} holds rounded numbers in place of codes of so many digits that some are lost; read new "
-    "rows as input_schema.json says"
-)
-_POWER = r"^-?\d(?:[.]\d+)?e[+]\d+$"
-_TRUTHS = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
 
 
 def build_encoder(
@@ -69,7 +95,7 @@ def build_encoder(
     missing ones; booleans become 0 and 1; categories are one-hot with rare ones together, and those of a
     column with many get hashed n-grams beside the most frequent ones; free text becomes a few components of
     its hashed words; dates become parts of the calendar and days. Categories that were not seen count as
-    rare ones. A column of numbers, booleans, dates or times in which no value can be read is refused with a
+    rare ones. A column of numbers, booleans, dates or times in which no value can be read is rejected with a
     ``ValueError`` that names it.
 
     Parameters
@@ -89,18 +115,13 @@ def build_encoder(
     Returns
     -------
     sklearn.compose.ColumnTransformer or sklearn.pipeline.Pipeline
-        Extra columns in a frame are left out; a missing one is refused by name. One thread.
+        Extra columns in a frame are left out; a missing one is rejected by name. One thread.
     """
     used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
-    formats = formats or {}
-    clocks = {name for name, reading in formats.items() if reading.time_of_day}
-    plan: _Plan = {
-        name: (
-            Treatment("clock") if name in clocks else treatment,
-            formats.get(name) or usual_format(frame[name]),
-        )
-        for name, treatment in plan_widths(used, frame).items()
-    }
+    plan: dict[str, tuple[Treatment, ColumnFormat]] = {}
+    for name, treatment in plan_widths(used, frame).items():
+        how = (formats or {}).get(name) or usual_format(frame[name])
+        plan[name] = (Treatment("clock") if how.time_of_day else treatment, how)
     if per_column:
         positions = {name: i for i, name in enumerate(feature_types)}
         parts = [(f"c{positions[name]}", _part(*plan[name], [name], frame), [name]) for name in used]
@@ -108,12 +129,11 @@ def build_encoder(
         parts = _grouped(plan, frame)
     encoder = ColumnTransformer(parts, remainder="drop", sparse_threshold=0.0)
     if per_column:
-        # Not ColumnTransformer.set_output: it would pass the setting on to the steps, some of which are
-        # sparse.
+        # Not ColumnTransformer.set_output, which passes the setting on to the steps, some of them sparse.
         super(ColumnTransformer, encoder).set_output(transform="pandas")
     steps = [("index", FunctionTransformer(pd.DataFrame.reset_index))] if set(index_names) & set(used) else []
     if any(name.lstrip("-").isdigit() for name in used):
-        # Whoever makes a frame of a Parquet file or a matrix has integers where a CSV file has their texts.
+        # A frame from a Parquet file or a matrix has integers where a CSV file has their texts.
         steps.append(("names", FunctionTransformer(pd.DataFrame.rename, kw_args={"columns": str})))
     return Pipeline([*steps, ("columns", encoder)]) if steps else encoder
 
@@ -122,227 +142,118 @@ def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list
     """Put columns of the same treatment together, where the steps take many columns at once."""
     together: dict[tuple[Treatment, ColumnFormat], list[str]] = {}
     alone = []
-    for position, (name, (treatment, reading)) in enumerate(plan.items()):
-        if reading.long or treatment.kind in {"text", "date", "many", "clock", "duration"}:
-            part = _part(treatment, reading, [name], frame)
+    for position, (name, (treatment, how)) in enumerate(plan.items()):
+        if how.long or treatment.kind in {"text", "date", "many", "clock", "duration"}:
+            part = _part(treatment, how, [name], frame)
             alone.append((f"{treatment.kind}-{position}", part, [name]))
+        elif treatment.kind == "number":
+            together.setdefault((treatment, replace(how, labels=(), date=None)), []).append(name)
         else:
-            together.setdefault((treatment, _that_matters(treatment, reading)), []).append(name)
+            relevant = replace(how, number=PLAIN, date=None, whole=False)
+            together.setdefault((treatment, relevant), []).append(name)
     groups = [
-        (f"{treatment.kind}-{number}", _part(treatment, reading, names, frame), names)
-        for number, ((treatment, reading), names) in enumerate(together.items())
+        (f"{treatment.kind}-{number}", _part(treatment, how, names, frame), names)
+        for number, ((treatment, how), names) in enumerate(together.items())
     ]
     return groups + alone
 
 
-def _that_matters(treatment: Treatment, reading: ColumnFormat) -> ColumnFormat:
-    """Return what of a reading decides how columns of a treatment are read."""
-    if treatment.kind == "number":
-        return replace(reading, labels=(), date=None)
-    return replace(reading, number=PLAIN, date=None, whole=False)
-
-
-def _part(treatment: Treatment, reading: ColumnFormat, names: list[str], frame: pd.DataFrame) -> Pipeline:
+def _part(treatment: Treatment, how: ColumnFormat, names: list[str], frame: pd.DataFrame) -> Pipeline:
+    column, rows = frame[names[0]], len(frame)
     match treatment.kind:
         case "number":
-            steps = [*_replacements(reading.number.rules()), *_numbers(whole=reading.whole)]
+            steps = number_steps(how.number.rules(), whole=how.whole)
         case "truth":
-            steps = [("text", call(pd.DataFrame.astype, dtype="str")), *_truths(), *_numbers()]
+            steps = truth_steps()
         case "duration" | "clock":
-            steps = _durations(TIME_OF_DAY if treatment.kind == "clock" else ())
+            steps = duration_steps(TIME_OF_DAY if treatment.kind == "clock" else ())
         case "date":
-            steps = _dates(reading.date or infer_date_format(frame[names[0]]), frame[names[0]])
+            steps = date_steps(how.date or infer_date_format(column), column)
         case "few":
-            steps = [*_labels(reading), ("one_hot", _one_hot(treatment.width, len(frame)))]
+            steps = [*label_steps(how), ("one_hot", frequent_categories(treatment.width, rows))]
         case "code":
-            steps = [*_labels(reading), ("code", _codes())]
+            codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+            steps = [*label_steps(how), ("code", codes)]
         case "many":
-            steps = _many(treatment, reading, len(frame))
+            steps = many_categories_steps(how, width=treatment.width, grams=treatment.grams, rows=rows)
         case "text":
-            steps = _text(frame[names[0]], reading, treatment.width)
-    pattern, value = reading.missing_rule
-    return Pipeline(
-        [("placeholders", call(pd.DataFrame.replace, to_replace=pattern, value=value, regex=True)), *steps]
-    )
+            steps = text_steps(column, how, treatment.width)
+    pattern, value = how.missing_rule
+    missing = call(pd.DataFrame.replace, to_replace=pattern, value=value, regex=True)
+    return Pipeline([("placeholders", missing), *steps])
 
 
-def _replacements(rules: Sequence[Rule], function: Any = pd.DataFrame.replace) -> list[Step]:
-    """Return a step for each rule; what is no text stays as it is."""
-    return [
-        (f"rule_{number}", call(function, to_replace=pattern, value=value, regex=True))
-        for number, (pattern, value) in enumerate(rules, start=1)
-    ]
+def plan_widths(feature_types: Mapping[str, FeatureType], frame: pd.DataFrame) -> dict[str, Treatment]:
+    """Choose the treatment of each column so that the encoded table stays narrow.
+
+    At most about 800 columns come out beside the numeric ones, fewer for tables of more than 62,500 rows; a
+    column with more than 300 or so neighbours of its kind becomes one column of codes.
+
+    Parameters
+    ----------
+    feature_types
+        None of them ``ignore``.
+    """
+    kinds = {name: _kind(kind, frame[name]) for name, kind in feature_types.items()}
+    counts = {
+        name: int(frame[name].nunique()) + bool(frame[name].hasnans)
+        for name, kind in kinds.items()
+        if kind == "few"
+    }
+    budget = int(np.clip(_CELLS / max(len(frame), 1), _NARROWEST, _WIDEST))
+    level = next((level for level in _LEVELS if _total(level, kinds, counts) <= budget), _LEVELS[-1])
+    plan = {name: _treat(kind, counts.get(name, 0), level) for name, kind in kinds.items()}
+    return _limit_grams(plan, frame)
 
 
-def _numbers(*, whole: bool = False) -> list[Step]:
-    readable = check_numbers(
-        _UNREADABLE.format("a number as the table had it"),
-        fractions=_FRACTIONS if whole else "",
-    )
-    return [
-        ("infinite", call(pd.DataFrame.replace, to_replace=[np.inf, -np.inf], value=np.nan)),
-        ("unreadable", call(pd.DataFrame.replace, to_replace=NOT_A_NUMBER, value="inf", regex=True)),
-        ("number", call(pd.DataFrame.apply, func=pd.to_numeric, errors="coerce")),
-        ("float", call(pd.DataFrame.astype, dtype="float64")),
-        readable,
-        ("finite", call(pd.DataFrame.replace, to_replace=[np.inf, -np.inf], value=np.nan)),
-        ("clip", call(pd.DataFrame.clip, lower=-_LARGEST, upper=_LARGEST)),
-        ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
-    ]
+def _is_truth(column: pd.Series) -> bool:
+    if pd.api.types.is_bool_dtype(column):
+        return True
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean"
 
 
-def _truths() -> list[Step]:
-    return [("truth", call(pd.DataFrame.replace, to_replace=_TRUTHS))]
+def _kind(feature_type: FeatureType, column: pd.Series) -> Kind:
+    match feature_type:
+        case FeatureType.TEXT:
+            return "text"
+        case FeatureType.DATETIME:
+            return "date"
+        case _ if _is_truth(column):
+            return "truth"
+        case FeatureType.CATEGORICAL:
+            return "few"
+        case _ if pd.api.types.is_timedelta64_dtype(column):
+            return "duration"
+        case _:
+            return "number"
 
 
-def _durations(rules: Sequence[Rule]) -> list[Step]:
-    """Return the steps from durations, or times of the day, to seconds."""
-    texts: list[Step] = [("text", call(pd.DataFrame.astype, dtype="str"))] if rules else []
-    read = [
-        *texts,
-        *_replacements(rules),
-        ("duration", call(pd.DataFrame.apply, func=pd.to_timedelta, errors="coerce")),
-    ]
-    kind = "a time of the day" if rules else "a duration"
-    return [
-        check_column(read, _UNREADABLE.format(kind)),
-        *read,
-        ("unit", call(pd.DataFrame.astype, dtype="timedelta64[us]")),
-        *_ticks(),
-        ("seconds", call(pd.DataFrame.div, other=1e6)),  # type: ignore[misc]  # of pandas-stubs
-        ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
-    ]
+def _total(level: _Level, kinds: Mapping[str, Kind], counts: Mapping[str, int]) -> int:
+    columns = list(kinds.values())
+    categories = (min(n, level.few) if n <= _FEW else level.top + level.grams for n in counts.values())
+    return level.words * columns.count("text") + _DATE_WIDTH * columns.count("date") + sum(categories)
 
 
-def _ticks() -> list[Step]:
-    """Return the steps from dates or durations to numbers in their unit."""
-    return [
-        ("count", call(pd.DataFrame.apply, func=pd.to_numeric)),
-        ("missing", call(pd.DataFrame.replace, to_replace=np.iinfo("int64").min, value=np.nan)),
-        ("float", call(pd.DataFrame.astype, dtype="float64")),
-    ]
+def _treat(kind: Kind, count: int, level: _Level) -> Treatment:
+    if kind == "text":
+        return Treatment("text", width=level.words)
+    if kind != "few":
+        return Treatment(kind)
+    if level.few == 1:
+        return Treatment("code")
+    if count <= _FEW:
+        return Treatment("few", width=level.few)
+    return Treatment("many", width=level.top, grams=level.grams)
 
 
-def _dates(reading: DateFormat, column: pd.Series) -> list[Step]:
-    apply = pd.DataFrame.apply
-    read: list[Step]
-    if reading.unit is not None:
-        read = [
-            ("number", call(apply, func=pd.to_numeric, errors="coerce")),
-            ("date", call(apply, func=pd.to_datetime, unit=reading.unit, errors="coerce", utc=True)),
-        ]
-    else:
-        # As objects, since pandas warns about numbers, which a column without any value is made of.
-        read = [
-            ("object", call(pd.DataFrame.astype, dtype="str" if reading.digits else "object")),
-            *_replacements([(_WHOLE, r"\1")] if reading.digits else [(r"^\s+|\s+$", "")]),
-            ("date", call(apply, func=pd.to_datetime, format=reading.format, errors="coerce", utc=True)),
-        ]
-    parsed = parse_dates(column, reading)
-    first = parsed.min() if parsed.notna().any() else pd.Timestamp(0, tz="UTC")
-    zone = [("zone", call(pd.Series.astype, dtype=f"datetime64[us, {reading.zone}]"))] if reading.zone else []
-    parts = [
-        ("column", call(pd.DataFrame.squeeze, axis=1)),
-        *zone,
-        ("parts", DatetimeEncoder(resolution=_resolution(parsed), **_PARTS)),
-        ("float", call(pd.DataFrame.astype, dtype="float64")),
-        ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-    ]
-    # Seconds since 1970 would lose minutes in single precision, which trees compute in.
-    days = [
-        ("unit", call(pd.DataFrame.astype, dtype="datetime64[us, UTC]")),
-        *_ticks(),
-        (
-            "since",
-            call(
-                pd.DataFrame.sub, other=float(first.normalize().asm8.astype("datetime64[us]").astype("int64"))
-            ),
-        ),
-        ("days", call(pd.DataFrame.div, other=_DAY)),  # type: ignore[misc]  # as above
-        ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
-    ]
-    return [
-        check_column(read, _UNREADABLE.format(f"a date as the table had it ({reading.describe()})")),
-        *read,
-        ("both", FeatureUnion([("date", Pipeline(parts)), ("days", Pipeline(days))])),
-    ]
-
-
-def _resolution(dates: pd.Series) -> str | None:
-    """Return the smallest part that is not zero in all dates, as skrub names it."""
-    times = dates.dropna().dt
-    if times.second.any():
-        return "second"
-    if times.minute.any():
-        return "minute"
-    return "hour"
-
-
-def _labels(reading: ColumnFormat) -> list[Step]:
-    text = ("text", call(pd.DataFrame.astype, dtype="str"))
-    rounded = ("rounded", call(pd.DataFrame.replace, to_replace=_POWER, value=np.nan, regex=True))
-    return [
-        *([check_column([text, rounded], _ROUNDED)] if reading.long else []),
-        text,
-        *_replacements(reading.labels),
-        ("missing", call(pd.DataFrame.fillna, value=_MISSING)),
-    ]
-
-
-def _one_hot(width: int, rows: int) -> OneHotEncoder:
-    return OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=max(1, min(10, rows // 200)),
-        max_categories=width,
-        sparse_output=False,
-    )
-
-
-def _codes() -> OrdinalEncoder:
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-
-
-def _many(treatment: Treatment, reading: ColumnFormat, rows: int) -> list[Step]:
-    frequent = ("frequent", _one_hot(treatment.width, rows))
-    steps = _labels(reading)
-    if treatment.grams == 0:
-        return [*steps, frequent]
-    grams = Pipeline(
-        [("column", call(pd.DataFrame.squeeze, axis=1)), *_projected("char_wb", 3, treatment.grams, rows)]
-    )
-    return [*steps, ("both", FeatureUnion([frequent, ("grams", grams)]))]
-
-
-def _text(column: pd.Series, reading: ColumnFormat, width: int) -> list[Step]:
-    spaces = column.dropna().astype("str").head(_TEXT_SAMPLE).str.count(r"\s")
-    # Scripts without spaces have no words to split at.
-    words = spaces.empty or float(spaces.median()) >= 1
-    return [
-        *_labels(ColumnFormat(missing=reading.missing)),
-        ("column", call(pd.DataFrame.squeeze, axis=1)),
-        *(
-            _projected("word", 1, width, len(column))
-            if words
-            else _projected("char_wb", 3, width, len(column))
-        ),
-    ]
-
-
-def _projected(analyzer: str, size: int, width: int, rows: int) -> list[Step]:
-    """Return the steps from strings to a few components of their hashed n-grams."""
-    vectorizer = HashingVectorizer(
-        analyzer=analyzer,
-        ngram_range=(size, size),
-        n_features=_HASHED,
-        alternate_sign=False,
-        dtype=np.float32,  # halves the time and the model
-    )
-    # The vectorizer knows no names of what it puts out, and those of the encoder are asked of every step. The
-    # copy of an index takes two arguments, as a maker of names must, and a pickle holds it by name.
-    names = pd.RangeIndex(_HASHED).copy
-    return [
-        ("hash", FunctionTransformer(vectorizer.transform, feature_names_out=names)),
-        ("weigh", TfidfTransformer(sublinear_tf=True)),
-        ("project", TruncatedSVD(n_components=max(1, min(width, rows // 4)), n_iter=3, random_state=_SEED)),
-        ("float", call(np.asarray, dtype="float64")),
-    ]
+def _limit_grams(plan: dict[str, Treatment], frame: pd.DataFrame) -> dict[str, Treatment]:
+    """Keep the n-grams of the columns whose most frequent categories say least, as far as time allows."""
+    covered = {}
+    for name, treatment in plan.items():
+        if treatment.kind == "many":
+            counts = frame[name].value_counts()
+            covered[name] = float(counts.head(treatment.width - 1).sum() / max(counts.sum(), 1))
+    allowed = max(1, _GRAM_ROWS // max(len(frame), 1))
+    chosen = {name for name in sorted(covered, key=covered.__getitem__)[:allowed] if covered[name] < _COVERED}
+    dropped = {name: replace(plan[name], grams=0) for name in covered.keys() - chosen}
+    return {name: dropped.get(name, treatment) for name, treatment in plan.items()}

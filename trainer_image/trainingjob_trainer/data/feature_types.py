@@ -5,16 +5,24 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import (
+    infer_dtype,
+    is_bool_dtype,
+    is_complex_dtype,
+    is_datetime64_any_dtype,
+    is_numeric_dtype,
+    is_timedelta64_dtype,
+)
 
 from trainingjob_api import Reason
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.date_format import parse_dates
-from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, unreadable_finding
+from trainingjob_trainer.data.findings import Finding, FindingKind, unreadable_finding
 from trainingjob_trainer.data.target import nearest_columns
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = ["FeatureColumns", "infer_feature_types"]
+__all__ = ["infer_feature_types"]
 
 _UNIQUE = 0.98
 _ID_ROWS = 20  # in fewer rows, all values being different means nothing
@@ -39,8 +47,6 @@ _OBJECT_KINDS = {
     "complex": "complex",
 }
 
-FeatureColumns = tuple[dict[str, FeatureType], tuple[Finding, ...]]
-
 
 def infer_feature_types(
     frame: pd.DataFrame,
@@ -49,7 +55,7 @@ def infer_feature_types(
     target: str,
     roles: Mapping[str, str],
     formats: Mapping[str, ColumnFormat],
-) -> FeatureColumns:
+) -> tuple[dict[str, FeatureType], tuple[Finding, ...]]:
     """Return the type of each column of *frame* but the target, ``ignore`` included, and what was found.
 
     Parameters
@@ -58,8 +64,6 @@ def infer_feature_types(
         The usable rows.
     asked
         ``spec.featureTypes``; it wins over everything that is inferred.
-    target
-        Name of the target column.
     roles
         Columns that validation uses and a model therefore does not, by default, with the field that names
         each.
@@ -73,7 +77,14 @@ def infer_feature_types(
     DataError
         ``FeatureTypeImpossible`` if no value can be read as the type asked for; ``NoFeatures``.
     """
-    _check_names(frame, asked, target)
+    for name in asked:
+        if name == target or name not in frame.columns:
+            raise SpecInvalid(
+                Reason.UNKNOWN_COLUMN,
+                f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out"
+                if name == target
+                else f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}",
+            )
     types: dict[str, FeatureType] = {}
     findings: list[Finding] = []
     for name in frame.columns:
@@ -84,154 +95,125 @@ def infer_feature_types(
             findings += _check_asked(frame[name], asked[name], formats[name])
         elif name in roles:
             types[name] = FeatureType.IGNORE
-            message = f"the column is no feature, since {roles[name]} names it; give it a type to make it one"
-            findings.append(Finding(FindingKind.ROLE, Severity.INFO, name, message))
+            message = f"The column is no feature, since {roles[name]} names it; give it a type to make it one"
+            findings.append(Finding.info(FindingKind.ROLE, name, message))
         else:
             types[name], found = _infer(frame[name], formats[name])
             findings += found
     if all(kind is FeatureType.IGNORE for kind in types.values()):
         raise DataError(
             Reason.NO_FEATURES,
-            "no column is left to learn from: all are constant, like identifiers, of an unsupported type, "
+            "No column is left to learn from: all are constant, like identifiers, of an unsupported type, "
             "or ignored; give a type to one of them in spec.featureTypes",
         )
     return types, tuple(findings)
 
 
-def _check_names(frame: pd.DataFrame, asked: Mapping[str, FeatureType], target: str) -> None:
-    for name in asked:
-        if name == target:
-            raise SpecInvalid(
-                Reason.UNKNOWN_COLUMN,
-                f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out",
-            )
-        if name not in frame.columns:
-            raise SpecInvalid(
-                Reason.UNKNOWN_COLUMN,
-                f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}",
-            )
-
-
-def _check_asked(column: pd.Series, asked: FeatureType, reading: ColumnFormat) -> list[Finding]:
+def _check_asked(column: pd.Series, asked: FeatureType, how: ColumnFormat) -> list[Finding]:
     if asked is FeatureType.IGNORE:
         return []
+    cause = None
     if _value_kind(column) in _UNSUPPORTED:
-        raise _impossible(column, asked, "its values are nested, binary or complex")
-    parsed = _parsed(column, asked, reading)
-    if column.notna().any() and parsed.isna().all():
-        raise _impossible(column, asked, "none of its values can be read as such")
-    return _lost(column, asked, reading)
+        cause = "its values are nested, binary or complex"
+    elif column.notna().any() and _parsed(column, asked, how).isna().all():
+        cause = "none of its values can be read as such"
+    if cause is not None:
+        raise DataError(
+            Reason.FEATURE_TYPE_IMPOSSIBLE,
+            f"spec.featureTypes: the column {column.name!r} cannot be {asked.value}, since {cause}; choose "
+            "another type or leave it out",
+        )
+    return _unreadable(column, asked, how)
 
 
-def _parsed(column: pd.Series, kind: FeatureType, reading: ColumnFormat) -> pd.Series:
+def _parsed(column: pd.Series, kind: FeatureType, how: ColumnFormat) -> pd.Series:
     if kind is FeatureType.DATETIME:
-        return parse_dates(column, reading.date)
-    if kind is FeatureType.NUMERIC and not _is_duration(column):
+        return parse_dates(column, how.date)
+    if kind is FeatureType.NUMERIC and not is_timedelta64_dtype(column):
         return pd.to_numeric(column, errors="coerce")
     return column
 
 
-def _impossible(column: pd.Series, asked: FeatureType, cause: str) -> DataError:
-    return DataError(
-        Reason.FEATURE_TYPE_IMPOSSIBLE,
-        f"spec.featureTypes: the column {column.name!r} cannot be {asked.value}, since {cause}; choose "
-        "another type or leave it out",
-    )
-
-
-def _lost(column: pd.Series, kind: FeatureType, reading: ColumnFormat) -> list[Finding]:
-    """Return a finding if some values cannot be read as *kind*."""
-    bad = column[column.notna() & _parsed(column, kind, reading).isna()]
+def _unreadable(column: pd.Series, kind: FeatureType, how: ColumnFormat) -> list[Finding]:
+    bad = column[column.notna() & _parsed(column, kind, how).isna()]
     return [] if bad.empty else [unreadable_finding(bad, kind.value)]
 
 
-def _infer(column: pd.Series, reading: ColumnFormat) -> tuple[FeatureType, list[Finding]]:
-    name = str(column.name)
+def _infer(column: pd.Series, how: ColumnFormat) -> tuple[FeatureType, list[Finding]]:
     kind = _value_kind(column)
     if kind in _UNSUPPORTED:
         message = (
-            "the column is ignored, since its values are nested, binary or complex; flatten it to use it"
+            "The column is ignored, since its values are nested, binary or complex; flatten it to use it"
         )
-        return FeatureType.IGNORE, [Finding(FindingKind.UNSUPPORTED, Severity.WARNING, name, message)]
+        return FeatureType.IGNORE, [Finding.warning(FindingKind.UNSUPPORTED, column.name, message)]
     if len(column.drop_duplicates()) <= 1:
         what = "has no value in any row" if column.isna().all() else "has the same value in every row"
-        message = f"the column is ignored, since it {what}"
-        return FeatureType.IGNORE, [Finding(FindingKind.CONSTANT, Severity.INFO, name, message)]
-    inferred = _by_kind(column, kind, reading)
-    if not reading.time_of_day and _identifier(column, inferred):
+        message = f"The column is ignored, since it {what}"
+        return FeatureType.IGNORE, [Finding.info(FindingKind.CONSTANT, column.name, message)]
+    inferred = _by_kind(column, kind, how)
+    if not how.time_of_day and _is_identifier(column, inferred):
         message = (
-            "the column is ignored, since nearly every row has a value of its own, as an identifier has; "
+            "The column is ignored, since nearly every row has a value of its own, as an identifier has; "
             "give it a type in spec.featureTypes to use it"
         )
-        return FeatureType.IGNORE, [Finding(FindingKind.IDENTIFIER, Severity.WARNING, name, message)]
-    return inferred, _lost(column, inferred, reading) if kind == "text" else []
+        return FeatureType.IGNORE, [Finding.warning(FindingKind.IDENTIFIER, column.name, message)]
+    return inferred, _unreadable(column, inferred, how) if kind == "text" else []
 
 
-def _by_kind(column: pd.Series, kind: str, reading: ColumnFormat) -> FeatureType:
+def _by_kind(column: pd.Series, kind: str, how: ColumnFormat) -> FeatureType:
     match kind:
         case "number":
             return FeatureType.NUMERIC
         case "date":
             return FeatureType.DATETIME
-        case "text" if reading.date is not None:
+        case "text" if how.date is not None:
             return FeatureType.DATETIME
-        case "text" if not isinstance(column.dtype, pd.CategoricalDtype):
-            return _infer_text(column)
+        case "text" if not isinstance(column.dtype, pd.CategoricalDtype) and _is_free_text(column):
+            return FeatureType.TEXT
         case _:
             return FeatureType.CATEGORICAL
 
 
 def _value_kind(column: pd.Series) -> str:
     """Return ``number``, ``truth``, ``date``, ``text``, or a word for what cannot be a feature."""
-    types = pd.api.types
-    if types.is_bool_dtype(column):
+    if is_bool_dtype(column):
         return "truth"
-    if types.is_complex_dtype(column):
+    if is_complex_dtype(column):
         return "complex"
-    if types.is_numeric_dtype(column) or _is_duration(column):
+    if is_numeric_dtype(column) or is_timedelta64_dtype(column):
         return "number"
-    if types.is_datetime64_any_dtype(column):
+    if is_datetime64_any_dtype(column):
         return "date"
-    return _object_kind(column) if column.dtype == object else "text"
-
-
-def _object_kind(column: pd.Series) -> str:
+    if column.dtype != object:
+        return "text"
     present = column.dropna()
     # What cannot be hashed is a list, a dict or an array.
     if present.map(lambda value: getattr(type(value), "__hash__", None) is None).any():
         return "nested"
-    return _OBJECT_KINDS.get(pd.api.types.infer_dtype(present, skipna=True), "text")
+    return _OBJECT_KINDS.get(infer_dtype(present, skipna=True), "text")
 
 
-def _is_duration(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_timedelta64_dtype(column))
-
-
-def _infer_text(column: pd.Series) -> FeatureType:
+def _is_free_text(column: pd.Series) -> bool:
     values = column.dropna().astype("str")
     sample = values.sample(n=min(_SAMPLE, len(values)), random_state=0)
     words = float(np.median(sample.str.count(r"\S+")))
     length = float(np.median(sample.str.len()))
     varied = values.nunique() >= min(_SENTENCES, max(_ID_ROWS, _VARIED * len(values)))
-    if varied and (words >= _WORDS or length >= _SENTENCE):
-        return FeatureType.TEXT
-    return FeatureType.CATEGORICAL
+    return varied and (words >= _WORDS or length >= _SENTENCE)
 
 
-def _identifier(column: pd.Series, kind: FeatureType) -> bool:
+def _is_identifier(column: pd.Series, kind: FeatureType) -> bool:
     present = column.dropna()
     if len(present) < _ID_ROWS or kind in {FeatureType.TEXT, FeatureType.DATETIME}:
         return False
-    unique = present.nunique() / len(present)
-    if kind is FeatureType.CATEGORICAL:
-        return bool(unique >= _UNIQUE)
-    if unique < _UNIQUE:
+    if present.nunique() / len(present) < _UNIQUE:
         return False
+    if kind is FeatureType.CATEGORICAL:
+        return True
     numbers = pd.to_numeric(present, errors="coerce").dropna().astype("float64")
     if not (numbers == numbers.round()).all():
         return False
     name = str(column.name)
-    named = bool(_ID_NAME.search(name) or _CAMEL_ID.search(name))
     steps = np.diff(numbers.to_numpy())
-    counted = bool(len(steps)) and bool((steps == 1).mean() >= _UNIQUE)
-    return named or counted
+    counts_up = bool(len(steps)) and bool((steps == 1).mean() >= _UNIQUE)
+    return counts_up or bool(_ID_NAME.search(name) or _CAMEL_ID.search(name))

@@ -14,10 +14,10 @@ from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
 from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, describe_layout
+from trainingjob_trainer.data.input_schema import FileSchema, InputSchema, describe_input
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
 from trainingjob_trainer.data.metric_checks import check_metric
-from trainingjob_trainer.data.schema import FileSchema, InputSchema, describe_input
 from trainingjob_trainer.data.split import (
     Classes,
     Split,

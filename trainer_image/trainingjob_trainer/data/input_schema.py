@@ -1,4 +1,4 @@
-"""The columns that a model expects, as data."""
+"""The columns that a model expects, as data: the content of ``input_schema.json``."""
 
 import json
 from collections.abc import Mapping
@@ -23,10 +23,8 @@ class ColumnSchema:
 
     Parameters
     ----------
-    name
-        Name of the column in the raw table.
     dtype
-        pandas dtype that it had when it was learnt from; others that hold the same values are taken too.
+        pandas dtype in the training table; others that hold the same values are accepted too.
     type
         ``numeric``, ``categorical``, ``text`` or ``datetime``.
     missing
@@ -54,8 +52,8 @@ class FileSchema:
     ----------
     format
         ``csv`` or ``parquet``.
-    separator, encoding, skipped_lines
-        Layout of a CSV file.
+    layout
+        Of a CSV file.
     missing_values
         The texts that count as missing everywhere; None: the usual ones.
     index
@@ -63,24 +61,15 @@ class FileSchema:
     """
 
     format: str = "csv"
-    separator: str = CsvLayout().separator
-    encoding: str = CsvLayout().encoding
-    skipped_lines: int = 0
+    layout: CsvLayout = field(default_factory=CsvLayout)
     missing_values: tuple[str, ...] | None = None
     index: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: Table, csv: Csv | None) -> Self:
         """Describe the file of a *table*, read as *csv* of the job says."""
-        layout = table.csv or CsvLayout()
-        return cls(
-            format=table.format,
-            separator=layout.separator,
-            encoding=layout.encoding,
-            skipped_lines=layout.skipped_lines,
-            missing_values=None if csv is None or csv.missing_values is None else tuple(csv.missing_values),
-            index=table.index_names,
-        )
+        missing = None if csv is None or csv.missing_values is None else tuple(csv.missing_values)
+        return cls(table.format, table.csv or CsvLayout(), missing, table.index_names)
 
     @property
     def example(self) -> str:
@@ -93,24 +82,25 @@ class FileSchema:
 
         Values stay texts, since the model knows how they are written.
         """
-        usual = CsvLayout()
+        usual, layout = CsvLayout(), self.layout
         arguments = ["dtype=str", "keep_default_na=False"]
-        if self.separator != usual.separator:
-            arguments.insert(0, f"sep={json.dumps(self.separator)}")
-        if self.skipped_lines:
-            arguments.append(f"skiprows={self.skipped_lines}")
-        if self.encoding != usual.encoding:
-            arguments.append(f"encoding={json.dumps(self.encoding)}")
+        if layout.separator != usual.separator:
+            arguments.insert(0, f"sep={json.dumps(layout.separator)}")
+        if layout.skipped_lines:
+            arguments.append(f"skiprows={layout.skipped_lines}")
+        if layout.encoding != usual.encoding:
+            arguments.append(f"encoding={json.dumps(layout.encoding)}")
         return f"pd.read_csv({path}, {', '.join(arguments)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
         data: dict[str, Any] = {"format": self.format, "readWith": self.example}
         if self.format == "csv":
+            layout = self.layout
             data |= {
-                "separator": self.separator,
-                "encoding": self.encoding,
-                "skippedLines": self.skipped_lines,
+                "separator": layout.separator,
+                "encoding": layout.encoding,
+                "skippedLines": layout.skipped_lines,
             }
         if self.missing_values is not None:
             data["missingValues"] = list(self.missing_values)
@@ -129,10 +119,8 @@ class InputSchema:
         Name of the target column.
     task
         ``classification`` or ``regression``.
-    classes
-        The labels, as text, or None for regression.
-    positive_label
-        The positive one of two labels, as text.
+    classes, positive_label
+        The labels and the positive one of two, as text, or None.
     file
         How the file was read.
     """
@@ -158,7 +146,7 @@ def describe_input(
     types: Mapping[str, FeatureType],
     formats: Mapping[str, ColumnFormat] = MappingProxyType({}),
 ) -> tuple[ColumnSchema, ...]:
-    """Describe the columns of *frame*, none of whose values are kept."""
+    """Return a description of the columns of *frame* without their values."""
     return tuple(
         ColumnSchema(
             name=name,
