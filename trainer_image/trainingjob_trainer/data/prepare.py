@@ -13,7 +13,7 @@ from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
-from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, describe_layout
+from trainingjob_trainer.data.findings import Finding, FindingKind, describe_layout
 from trainingjob_trainer.data.input_schema import FileSchema, InputSchema, describe_input
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
@@ -60,10 +60,6 @@ class Prepared:
         Feature columns alone, as they were read, of the rows with a target; infinities are missing.
     target
         Original labels (booleans, ``int64``, ``float64`` or objects), or ``float64`` for regression.
-    task
-        Classification or regression.
-    metric
-        With its scorer.
     classes
         All labels in sorted order, or None for regression.
     positive_label
@@ -80,18 +76,14 @@ class Prepared:
         Rows to fit on and rows to score, all among ``train_index``.
     groups
         Group of each row, or None.
-    findings
-        What was found in the table.
     dropped_rows
         Rows left out, since they have no target (or no time).
     cv_folds
         Number of folds, after they were reduced if they had to be.
     dataset_sha256
         Digest of the file.
-    formats
-        How the raw values of each column are read.
-    target_format
-        How those of the target are.
+    formats, target_format
+        How the raw values of each column and of the target are read.
     index_names
         Columns that a frame may have as its index instead.
     """
@@ -121,22 +113,20 @@ class Prepared:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
     values: np.ndarray
-    classified: Classes | None
-    classes: tuple[Any, ...] | None
-    positive_label: Any
     metric: Metric
-    findings: tuple[Finding, ...]
+    classified: Classes | None = None
+    classes: tuple[Any, ...] | None = None
+    positive_label: Any = None
+    findings: tuple[Finding, ...] = ()
 
 
 def prepare(table: Table, run: ResolvedRun) -> Prepared:
-    """Find out what is to be learnt from *table* and cut it.
+    """Return what is to be learnt from *table*, cut into hold-out and folds.
 
     The same table and run give the same result in any process.
 
     Parameters
     ----------
-    table
-        As it was read.
     run
         Target, task, metric, feature types, validation, folds and seed are read from it.
 
@@ -147,39 +137,34 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     SpecInvalid
         If the job asks for a metric, label or column that does not fit the table.
     """
-    target_name = run.target_column
-    find_column(table.frame, target_name, "spec.targetColumn", Reason.TARGET_COLUMN_MISSING)
-    roles = _roles(run)
+    target = run.target_column
+    validation = run.validation
+    named = ((validation.group_column, _GROUP_FIELD), (validation.time_column, _TIME_FIELD))
+    roles = {column: role for column, role in named if column is not None}
+    find_column(table.frame, target, "spec.targetColumn", Reason.TARGET_COLUMN_MISSING)
     for name, role in roles.items():
         find_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
     columns, target_format = _read(table, run)
     rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
-    task, inferred = infer_task(frame[target_name], run.task, run.metric)
-    goal = _target(frame[target_name], task, run)
+    task, inferred = infer_task(frame[target], run.task, run.metric)
+    goal = _target(frame[target], task, run)
     types, typed = infer_feature_types(
-        frame, run.feature_types, target=target_name, roles=roles, formats=columns.formats
+        frame, run.feature_types, target=target, roles=roles, formats=columns.formats
     )
     used: dict[str, FeatureType] = {
         name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
     }
-    split, groups = _split(frame, goal, run, compared=[*used, target_name])
-    classify = task is Task.CLASSIFICATION
+    split, groups = _split(frame, goal.classified, run, compared=[*used, target])
     features = frame[list(used)].reset_index(drop=True)
+    classify = task is Task.CLASSIFICATION
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
-    about_target = (*([inferred] if inferred else []), *goal.findings)
-    about_columns = (*infinite, *typed, *leaks)
-    read = tuple(one for one in columns.findings if one.column in {None, target_name, *used, *roles})
     positive = None if goal.positive_label is None else str(goal.positive_label)
     unsuited = check_metric(
-        goal.metric.name,
-        goal.values,
-        split,
-        classes=goal.classified,
-        positive=positive,
-        column=target_name,
+        goal.metric.name, goal.values, split, classes=goal.classified, positive=positive, column=target
     )
-    found = (*read, *lost, *about_target, *unsuited, *about_columns, *split.findings)
+    read = [finding for finding in columns.findings if finding.column in {None, target, *used, *roles}]
+    about_target = [*([inferred] if inferred else []), *goal.findings, *unsuited]
     return Prepared(
         frame=features,
         target=goal.values,
@@ -193,10 +178,10 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         index_names=tuple(name for name in table.index_names if name in used),
         schema=InputSchema(
             columns=describe_input(features, used, columns.formats),
-            target=target_name,
+            target=target,
             task=task.value,
-            classes=None if goal.classes is None else tuple(str(label) for label in goal.classes),
-            positive_label=None if goal.positive_label is None else str(goal.positive_label),
+            classes=None if goal.classified is None else goal.classified.names,
+            positive_label=positive,
             file=FileSchema.of(table, run.dataset.csv),
         ),
         row_numbers=frame.index.to_numpy(dtype=np.intp),
@@ -204,7 +189,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         holdout_index=split.holdout,
         folds=split.folds,
         groups=groups,
-        findings=found,
+        findings=(*read, *lost, *about_target, *infinite, *typed, *leaks, *split.findings),
         dropped_rows=len(table.frame) - len(frame),
         cv_folds=len(split.folds),
         dataset_sha256=table.sha256,
@@ -213,21 +198,14 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
 
 def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     """Return the table with its values instead of their texts, and how those of the target were read."""
-    name, csv = run.target_column, run.dataset.csv
-    texts = read_texts(table.frame, csv, None if table.csv is None else table.csv.separator)
-    metric = None if run.metric is None else metric_task(run.metric)
-    target, reading, found = read_target(table.frame[name], texts, wanted=metric or run.task)
+    name = run.target_column
+    texts = read_texts(table.frame, run.dataset.csv, None if table.csv is None else table.csv.separator)
+    wanted = run.task if run.metric is None else metric_task(run.metric)
+    target, target_format, found = read_target(table.frame[name], texts, wanted=wanted)
     columns = read_columns(table.frame, texts, run.feature_types, skip=name)
     layout = describe_layout(table.csv, texts.csv, texts.decimal)
     frame = columns.frame.assign(**{name: target})
-    return replace(columns, frame=frame, findings=(*layout, *found, *columns.findings)), reading
-
-
-def _roles(run: ResolvedRun) -> dict[str, str]:
-    """Return the columns that validation names, with the field that does."""
-    validation = run.validation
-    named = ((validation.group_column, _GROUP_FIELD), (validation.time_column, _TIME_FIELD))
-    return {column: field for column, field in named if column is not None}
+    return replace(columns, frame=frame, findings=(*layout, *found, *columns.findings)), target_format
 
 
 def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
@@ -237,81 +215,71 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
     lost = int((~keep).sum())
     if lost:
         message = f"{lost:,} of {len(frame):,} rows have no (or an infinite) target and are left out"
-        findings.append(Finding(FindingKind.TARGET_MISSING, Severity.WARNING, run.target_column, message))
-    if run.validation.strategy is ValidationStrategy.TIME and run.validation.time_column is not None:
-        timed = _times(frame[run.validation.time_column]).notna().to_numpy(dtype=bool)
+        findings.append(Finding.warning(FindingKind.TARGET_MISSING, run.target_column, message))
+    time = run.validation.time_column
+    if run.validation.strategy is ValidationStrategy.TIME and time is not None:
+        timed = _times(frame[time]).notna().to_numpy(dtype=bool)
         lost = int((keep & ~timed).sum())
         keep &= timed
         if not keep.any():
             raise DataError(
                 Reason.TIME_COLUMN_UNREADABLE,
-                f"{_TIME_FIELD}: no value of {run.validation.time_column!r} can be read as a date or a "
-                "number; choose another column, or strategy kfold",
+                f"{_TIME_FIELD}: no value of {time!r} can be read as a date or a number; choose another "
+                "column, or strategy kfold",
             )
         if lost:
             message = f"{lost:,} rows with a target have no readable time and are left out"
-            findings.append(
-                Finding(FindingKind.ROWS_WITHOUT_TIME, Severity.WARNING, run.validation.time_column, message)
-            )
+            findings.append(Finding.warning(FindingKind.ROWS_WITHOUT_TIME, time, message))
     return (frame if keep.all() else frame[keep]), tuple(findings)
 
 
 def _times(column: pd.Series) -> pd.Series:
     """Return what orders the rows: numbers as they are, everything else as dates."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    return parse_dates(column)
+    return column if pd.api.types.is_numeric_dtype(column) else parse_dates(column)
 
 
 def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
     if task is Task.REGRESSION:
         numbers = read_numbers(column)
-        metric = resolve_metric(run.metric, task, target=numbers)
-        return _Target(
-            values=numbers, classified=None, classes=None, positive_label=None, metric=metric, findings=()
-        )
+        return _Target(values=numbers, metric=resolve_metric(run.metric, task, target=numbers))
     labels = read_labels(column)
     positive, chosen = choose_positive(labels, run.positive_label, run.target_column)
     metric = resolve_metric(run.metric, task, labels.classes, positive)
     uneven = find_imbalance(labels.classes, labels.counts, metric.name, run.target_column)
     return _Target(
         values=labels.values,
+        metric=metric,
         classified=Classes(labels.codes, tuple(str(label) for label in labels.classes)),
         classes=labels.classes,
         positive_label=positive,
-        metric=metric,
         findings=(*labels.findings, *chosen, *uneven),
     )
 
 
 def _split(
-    frame: pd.DataFrame, goal: _Target, run: ResolvedRun, *, compared: list[str]
+    frame: pd.DataFrame, classes: Classes | None, run: ResolvedRun, *, compared: list[str]
 ) -> tuple[Split, np.ndarray | None]:
     """Cut the rows; copies are told by the *compared* columns, those in use and the target."""
     validation = run.validation
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
-    classes = goal.classified
     rows = frame[compared]
     duplicates = duplicate_rows(rows)
-
-    def repeated(*, together: bool) -> tuple[Finding, ...]:
-        return find_duplicates(duplicates, together=together)
-
+    groups: np.ndarray | None = None
+    found: tuple[Finding, ...] = ()
+    together: Split | None = None
     if validation.strategy is ValidationStrategy.GROUP and validation.group_column is not None:
-        groups, findings = _groups(frame[validation.group_column])
+        groups, found = _groups(frame[validation.group_column])
         split = split_by_group(groups, classes, fraction=fraction, folds=folds, seed=seed)
-        return replace(split, findings=repeated(together=False) + findings + split.findings), groups
-    if validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
+    elif validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
         times = _times(frame[validation.time_column]).to_numpy()
         split = split_by_time(times, classes, fraction=fraction, folds=folds)
-        return replace(split, findings=repeated(together=False) + split.findings), None
-    sets = sets_of_copies(rows, duplicates)
-    if sets is not None:
-        together = split_copies(sets, classes, fraction=fraction, folds=folds, seed=seed)
-        if together is not None:
-            return replace(together, findings=repeated(together=True)), None
-    split = split_rows(len(frame), classes, fraction=fraction, folds=folds, seed=seed)
-    return replace(split, findings=repeated(together=False) + split.findings), None
+    else:
+        sets = sets_of_copies(rows, duplicates)
+        if sets is not None:
+            together = split_copies(sets, classes, fraction=fraction, folds=folds, seed=seed)
+        split = together or split_rows(len(frame), classes, fraction=fraction, folds=folds, seed=seed)
+    copies = find_duplicates(duplicates, together=together is not None)
+    return replace(split, findings=copies + found + split.findings), groups
 
 
 def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
@@ -322,4 +290,4 @@ def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
         return codes, ()
     codes[missing] = codes.max() + 1
     message = f"{int(missing.sum()):,} rows have no group and are kept together as one"
-    return codes, (Finding(FindingKind.ROWS_WITHOUT_GROUP, Severity.WARNING, str(column.name), message),)
+    return codes, (Finding.warning(FindingKind.ROWS_WITHOUT_GROUP, column.name, message),)

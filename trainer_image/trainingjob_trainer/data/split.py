@@ -15,10 +15,10 @@ from sklearn.model_selection import (
 )
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.findings import Finding, FindingKind, Severity
+from trainingjob_trainer.data.findings import Finding, FindingKind
 from trainingjob_trainer.errors import DataError
 
-__all__ = ["Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
+__all__ = ["Classes", "Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Positions (``intp``) of the rows to fit on and of those to score."""
@@ -74,9 +74,7 @@ def split_copies(
         return None
 
     def rows_of(chosen: np.ndarray) -> np.ndarray:
-        mask = np.zeros(len(number), dtype=bool)
-        mask[chosen] = True
-        return np.flatnonzero(mask[inverse]).astype(np.intp)
+        return np.flatnonzero(np.isin(inverse, chosen)).astype(np.intp)
 
     parts = tuple((rows_of(fit), rows_of(score)) for fit, score in split.folds)
     return Split(rows_of(split.train), rows_of(split.holdout), parts, ())
@@ -124,13 +122,19 @@ def split_by_group(
             f"spec.validation.groupColumn: the column has {count} group(s), but hold-out and two folds need "
             "at least three; choose another column, or strategy kfold",
         )
-    train, holdout = _group_holdout(groups, classes, fraction=fraction, seed=seed)
+    if classes is None:
+        shuffle = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
+        train, holdout = next(shuffle.split(groups, groups=groups))
+    else:
+        number = min(max(_LEAST, round(1 / fraction)), count)
+        train, holdout = _cut_groups(groups, classes.codes, number=number, seed=seed)[0]
+    train, holdout = np.sort(train).astype(np.intp), np.sort(holdout).astype(np.intp)
     _check_sizes(train, holdout, classes)
     inside = groups[train]
+    codes = None if classes is None else classes.codes[train]
     wanted, findings = _reduce(folds, len(np.unique(inside)), "there are so many groups outside the hold-out")
 
     def cut(number: int) -> tuple[Fold, ...]:
-        codes = None if classes is None else classes.codes[train]
         return _positions(train, _cut_groups(inside, codes, number=number, seed=seed))
 
     parts, more = _whole_folds(cut, train, classes, wanted)
@@ -171,6 +175,7 @@ def _random(rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stratified(classes: Classes, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    # Not train_test_split: it rejects classes of one row, whose absence is reported later, by name.
     shuffled = rng.permutation(len(classes.codes))
     by_class = shuffled[np.argsort(classes.codes[shuffled], kind="stable")]
     members = np.split(by_class, np.cumsum(np.bincount(classes.codes))[:-1])
@@ -178,24 +183,12 @@ def _stratified(classes: Classes, fraction: float, rng: np.random.Generator) -> 
     return np.sort(np.concatenate(chosen)).astype(np.intp)
 
 
-def _group_holdout(
-    groups: np.ndarray, classes: Classes | None, *, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    if classes is None:
-        shuffle = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-        train, holdout = next(shuffle.split(groups, groups=groups))
-    else:
-        number = min(max(_LEAST, round(1 / fraction)), len(np.unique(groups)))
-        train, holdout = _cut_groups(groups, classes.codes, number=number, seed=seed)[0]
-    return np.sort(train).astype(np.intp), np.sort(holdout).astype(np.intp)
-
-
 def _cut_groups(groups: np.ndarray, codes: np.ndarray | None, *, number: int, seed: int) -> list[Fold]:
     if codes is None:
         return list(GroupKFold(n_splits=number, shuffle=True, random_state=seed).split(groups, groups=groups))
     number = max(_LEAST, min(number, int(np.bincount(codes).max())))
     with warnings.catch_warnings():
-        # Small classes are looked at afterwards, in the folds that came out.
+        # Small classes are checked afterwards, in the folds that came out.
         warnings.simplefilter("ignore", UserWarning)
         cutter = StratifiedGroupKFold(n_splits=number, shuffle=True, random_state=seed)
         return list(cutter.split(codes, codes, groups))
@@ -208,8 +201,7 @@ def _positions(train: np.ndarray, parts: Iterable[Fold]) -> tuple[Fold, ...]:
 def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None) -> None:
     if classes is not None:
         total = np.bincount(classes.codes)
-        inside = np.bincount(classes.codes[train], minlength=len(total))
-        small = np.flatnonzero(inside < _LEAST)
+        small = np.flatnonzero(np.bincount(classes.codes[train], minlength=len(total)) < _LEAST)
         if len(small):
             shown = ", ".join(f"{classes.names[i]} ({total[i]} in all)" for i in small[:_SHOWN])
             more = f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else ""
@@ -228,15 +220,13 @@ def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None
 
 
 def _reduce(wanted: int, most: int, why: str) -> tuple[int, tuple[Finding, ...]]:
-    if most >= wanted:
-        return wanted, ()
-    number = max(_LEAST, most)
-    return number, (_fewer(wanted, number, f"{why} ({most})"),)
+    number = min(wanted, max(_LEAST, most))
+    return number, _fewer(wanted, number, f"{why} ({most})") if most < wanted else ()
 
 
-def _fewer(wanted: int, number: int, why: str) -> Finding:
+def _fewer(wanted: int, number: int, why: str) -> tuple[Finding, ...]:
     message = f"{number} folds instead of {wanted} (spec.budget.cvFolds), since {why}"
-    return Finding(FindingKind.FOLDS_REDUCED, Severity.WARNING, None, message)
+    return (Finding.warning(FindingKind.FOLDS_REDUCED, None, message),)
 
 
 def _whole_folds(
@@ -247,25 +237,29 @@ def _whole_folds(
         return cut(wanted), ()
     codes = classes.codes
     every = len(np.unique(codes[train]))
+
+    def classes_in(rows: np.ndarray) -> int:
+        return len(np.unique(codes[rows]))
+
     tried = [cut(number) for number in range(wanted, _LEAST - 1, -1)]
-    whole = [tuple(fold for fold in parts if _holds(fold, codes, every)) for parts in tried]
+    whole = [
+        tuple(
+            (fit, score) for fit, score in parts if classes_in(fit) == every and classes_in(score) >= _LEAST
+        )
+        for parts in tried
+    ]
     # Folds that leave no row unscored come first, then the most that hold what they need.
     complete = [kept for kept, parts in zip(whole, tried, strict=True) if len(kept) == len(parts)]
     best = max(complete or whole, key=len)
     if len(best) >= _LEAST:
         why = "with more, a class would be missing from the rows of a fold"
-        return best, () if len(best) == wanted else (_fewer(wanted, len(best), why),)
+        return best, () if len(best) == wanted else _fewer(wanted, len(best), why)
     for parts in tried:
-        if all(len(np.unique(codes[fit])) >= _LEAST for fit, _ in parts):
-            message = "some folds do not hold every class, so that their scores say less; see spec.validation"
-            return parts, (Finding(FindingKind.FOLD_CLASSES, Severity.WARNING, None, message),)
+        if all(classes_in(fit) >= _LEAST for fit, _ in parts):
+            message = "Some folds do not hold every class, so that their scores say less; see spec.validation"
+            return parts, (Finding.warning(FindingKind.FOLD_CLASSES, None, message),)
     raise DataError(
         Reason.FOLDS_SINGLE_CLASS,
         "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
         "choose another groupColumn or timeColumn, or strategy kfold",
     )
-
-
-def _holds(fold: Fold, codes: np.ndarray, every: int) -> bool:
-    fit, score = fold
-    return len(np.unique(codes[fit])) == every and len(np.unique(codes[score])) >= _LEAST
