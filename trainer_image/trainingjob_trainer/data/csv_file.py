@@ -17,7 +17,7 @@ import pandas as pd
 from trainingjob_api import Reason
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import Encoding
-from trainingjob_trainer.data.scratch import CHUNK, limited, too_large, write_new
+from trainingjob_trainer.data.scratch import CHUNK, limited, over_limit, too_large, write_new
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -96,21 +96,13 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
 
 
 def check_names(names: Sequence[str], limit: int) -> None:
-    """Reject no columns, more than *limit*, and a name that occurs twice.
-
-    Raises
-    ------
-    DataError
-        ``DatasetEmpty``, ``TooManyColumns`` or ``DuplicateColumns``.
-    """
+    """Reject no columns, more than *limit*, and a name that occurs twice."""
     if not names:
         raise DataError(Reason.DATASET_EMPTY, "The table has no columns; write a header line and rows to it")
     if len(names) > limit:
-        raise DataError(
-            Reason.TOO_MANY_COLUMNS,
-            f"The table has {len(names):,} columns, more than the limit of {limit:,}; leave columns out, or "
-            "ask the administrator to raise the limit (TRAININGJOB_MAX_COLUMNS)",
-        )
+        what = f"The table has {len(names):,} columns, more than the limit of {limit:,}"
+        setting = "TRAININGJOB_MAX_COLUMNS"
+        raise over_limit(Reason.TOO_MANY_COLUMNS, what, setting, instead="leave columns out")
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         # Positions, not names: the user may have no right to see this file, and its first line is content.
@@ -123,19 +115,10 @@ def check_names(names: Sequence[str], limit: int) -> None:
 
 
 def check_row_count(rows: int, limit: int, *, final: bool = True) -> None:
-    """Reject more rows than *limit* and, once the count is *final*, none.
-
-    Raises
-    ------
-    DataError
-        ``TooManyRows`` or ``DatasetEmpty``.
-    """
+    """Reject more rows than *limit* and, once the count is *final*, none."""
     if rows > limit:
-        raise DataError(
-            Reason.TOO_MANY_ROWS,
-            f"The table has more rows than the limit of {limit:,}; train on a sample of the rows, or ask the "
-            "administrator to raise the limit (TRAININGJOB_MAX_ROWS)",
-        )
+        what = f"The table has more rows than the limit of {limit:,}"
+        raise over_limit(Reason.TOO_MANY_ROWS, what, "TRAININGJOB_MAX_ROWS")
     if final and rows == 0:
         raise DataError(Reason.DATASET_EMPTY, "The table has a header but no rows; add rows to it")
 

@@ -69,13 +69,6 @@ def infer_feature_types(
         each.
     formats
         How each column was read.
-
-    Raises
-    ------
-    SpecInvalid
-        ``UnknownColumn`` if *asked* names a column that is not there, or the target.
-    DataError
-        ``FeatureTypeImpossible`` if no value can be read as the type asked for; ``NoFeatures``.
     """
     for name in asked:
         if name == target or name not in frame.columns:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import httpx
 
-from trainingjob_api import Reason
+from trainingjob_api import Reason, public_uri
 from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
@@ -48,15 +48,7 @@ class CheckedTransport(httpx.BaseTransport):
         self._proxy = httpx.HTTPTransport(proxy=proxy, limits=limits) if proxy else None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* to the first allowed address that accepts a connection.
-
-        Raises
-        ------
-        SpecInvalid
-            With reason ``AddressNotAllowed``.
-        Again
-            If the name does not resolve.
-        """
+        """Send *request* to the first allowed address that accepts a connection."""
         host = request.url.raw_host.decode("ascii")
         proxied = self._proxy is not None and not urllib.request.proxy_bypass(host)
         addresses = self._allowed(host, must_resolve=not proxied)
@@ -152,7 +144,7 @@ def https_chunks(
         except Again as error:
             raise RunFailed(
                 Reason.DATASET_UNREACHABLE,
-                f"spec.dataset.uri: {_shown(uri)} cannot be downloaded ({error}); if this persists, "
+                f"spec.dataset.uri: {public_uri(uri)} cannot be downloaded ({error}); if this persists, "
                 "check the address and the network policy",
             ) from error
         try:
@@ -161,7 +153,7 @@ def https_chunks(
         except httpx.HTTPError as error:
             raise RunFailed(
                 Reason.DATASET_UNREACHABLE,
-                f"The connection broke while {_shown(uri)} was downloaded ({type(error).__name__})",
+                f"The connection broke while {public_uri(uri)} was downloaded ({type(error).__name__})",
             ) from error
         finally:
             response.close()
@@ -198,8 +190,8 @@ def _check(url: httpx.URL, settings: TrainerSettings) -> None:
     if url.scheme != "https" or not url.host or url.userinfo:
         raise SpecInvalid(
             Reason.DATASET_URI_INVALID,
-            f"spec.dataset.uri leads to {_shown(url)}; every address on the way must be https:// without "
-            "user name or password",
+            f"spec.dataset.uri leads to {public_uri(str(url))}; every address on the way "
+            "must be https:// without user name or password",
         )
     if settings.allowed_endpoints and url.host not in settings.allowed_endpoints:
         raise SpecInvalid(
@@ -211,7 +203,7 @@ def _check(url: httpx.URL, settings: TrainerSettings) -> None:
 
 def _refused(response: httpx.Response) -> Exception:
     status = response.status_code
-    where = f"spec.dataset.uri: {_shown(response.url)}"
+    where = f"spec.dataset.uri: {public_uri(str(response.url))}"
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         return DataError(
             Reason.DATASET_NOT_FOUND, f"{where} does not exist (status {status}); correct the address"
@@ -225,9 +217,3 @@ def _refused(response: httpx.Response) -> Exception:
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT} or response.is_server_error:
         return Again(f"status {status}")
     return DataError(Reason.DATASET_UNREACHABLE, f"{where} answers with status {status}; correct the address")
-
-
-def _shown(uri: httpx.URL | str) -> str:
-    """Return *uri* without its possible secrets: user information, query and fragment."""
-    url = httpx.URL(uri)
-    return f"{url.scheme}://{url.host}{url.path}"

@@ -65,8 +65,8 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
         If the address cannot be used, such as ``https://`` where it is not allowed.
     """
     uri = public_uri(dataset.uri)
-    if uri.startswith(_SAMPLE):
-        sample = make_sample(uri.removeprefix(_SAMPLE))
+    if dataset.uri.startswith(_SAMPLE):
+        sample = make_sample(dataset.uri.removeprefix(_SAMPLE))
         _check_pin(dataset, sample.sha256)
         return Table(sample.frame, sample.sha256, sample.size_bytes, uri, "csv")
     layout: CsvLayout | None = None

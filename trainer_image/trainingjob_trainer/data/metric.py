@@ -75,13 +75,7 @@ class Metric:
 
 
 def metric_task(name: str) -> Task:
-    """Return the task that the scorer *name* is for.
-
-    Raises
-    ------
-    SpecInvalid
-        ``UnknownMetric``, with the nearest name.
-    """
+    """Return the task that the scorer *name* is for."""
     if name not in get_scorer_names():
         nearest = _by_likeness(name, get_scorer_names())
         raise SpecInvalid(

@@ -88,13 +88,7 @@ class BoundedScorer:
     name: str
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Return the score.
-
-        Raises
-        ------
-        ValueError
-            If a prediction is out of the range that the scorer is defined for.
-        """
+        """Return the score."""
         predicted = np.asarray(estimator.predict(X), dtype="float64")
         allowed = _PREDICTIONS[self.name]
         bad = allowed.outside(predicted)
@@ -112,13 +106,7 @@ def bounded(name: str, scorer: Any) -> Any:
 
 
 def check_target(name: str, target: np.ndarray) -> None:
-    """Reject a metric that is not defined for every value of a regression's *target*.
-
-    Raises
-    ------
-    DataError
-        ``TargetOutOfRange``.
-    """
+    """Reject a metric that is not defined for every value of a regression's *target*."""
     if name in _TARGETS:
         defined, bad = f"targets {_TARGETS[name]}", _TARGETS[name].outside(target)
     elif name == _PERCENTAGE:
@@ -149,11 +137,6 @@ def check_metric(
         Name of the positive class of two.
     column
         Name of the target.
-
-    Raises
-    ------
-    SpecInvalid
-        ``MetricDoesNotFit``, if the hold-out or a fold has not the rows or classes that the metric needs.
     """
     told = _check_numbers(name, target, split) if classes is None else _check_classes(name, classes, split)
     for what, fit, rows in _parts(split):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from trainingjob_api import Reason
 from trainingjob_trainer.data.csv_file import check_names, check_row_count
-from trainingjob_trainer.data.scratch import human
+from trainingjob_trainer.data.scratch import too_large
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -23,12 +23,6 @@ def read_parquet(path: Path, settings: TrainerSettings) -> tuple[pd.DataFrame, t
     """Return the table in the Parquet file *path*, and which of its columns pandas makes the index of.
 
     A named index holds values like any other column. One without a name is left out.
-
-    Raises
-    ------
-    DataError
-        ``DatasetCorrupt``, ``TooManyColumns``, ``TooManyRows``, ``DecompressedTooLarge``, ``DatasetEmpty``
-        or ``DuplicateColumns``.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -75,10 +69,5 @@ def _read(file: pq.ParquetFile, columns: list[str], settings: TrainerSettings) -
 
 
 def _check_size(size: int, settings: TrainerSettings) -> None:
-    limit = settings.max_decompressed_bytes
-    if size > limit:
-        raise DataError(
-            Reason.DECOMPRESSED_TOO_LARGE,
-            f"The Parquet file holds more than the limit of {human(limit)} when decoded; train on a sample "
-            "of the rows, or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
-        )
+    if size > settings.max_decompressed_bytes:
+        raise too_large(settings.max_decompressed_bytes)

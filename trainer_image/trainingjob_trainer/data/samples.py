@@ -207,13 +207,7 @@ SAMPLES = MappingProxyType(
 
 
 def make_sample(name: str) -> Sample:
-    """Return the sample table *name*, the same on every call.
-
-    Raises
-    ------
-    SpecInvalid
-        ``UnknownSample``.
-    """
+    """Return the sample table *name*, the same on every call."""
     make = SAMPLES.get(name)
     if make is None:
         names = nearest_names(name, SAMPLES, most=len(SAMPLES), cutoff=0.0)

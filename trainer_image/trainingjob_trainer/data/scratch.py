@@ -12,7 +12,18 @@ from trainingjob_api import Reason
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.errors import DataError, RunFailed
 
-__all__ = ["CHUNK", "Fetched", "fetch", "human", "inflate", "limited", "sniff", "too_large", "write_new"]
+__all__ = [
+    "CHUNK",
+    "Fetched",
+    "fetch",
+    "human",
+    "inflate",
+    "limited",
+    "over_limit",
+    "sniff",
+    "too_large",
+    "write_new",
+]
 
 CHUNK = 1 << 20
 """Bytes that are held at once."""
@@ -54,19 +65,10 @@ def human(size: int) -> str:
 
 
 def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetched:
-    """Write *chunks* to *path* and compute their digest.
-
-    Raises
-    ------
-    DataError
-        ``DatasetTooLarge`` as soon as more than *limit* bytes have come, ``DatasetEmpty`` if none came.
-    """
+    """Write *chunks* to *path* and compute their digest."""
     digest = hashlib.sha256()
-    error = DataError(
-        Reason.DATASET_TOO_LARGE,
-        f"{uri} is larger than the limit of {human(limit)}; train on a sample of the rows, or ask the "
-        "administrator to raise the limit (TRAININGJOB_MAX_BYTES)",
-    )
+    what = f"{uri} is larger than the limit of {human(limit)}"
+    error = over_limit(Reason.DATASET_TOO_LARGE, what, "TRAININGJOB_MAX_BYTES")
 
     def digested() -> Iterator[bytes]:
         for chunk in limited(chunks, limit, error):
@@ -81,13 +83,7 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
 
 
 def write_new(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write *chunks* to a file that must not exist yet.
-
-    Raises
-    ------
-    RunFailed
-        ``ScratchUnusable``, if the disk refuses to; errors of *chunks* pass through.
-    """
+    """Write *chunks* to a new file; a disk that refuses is ``ScratchUnusable``, errors of *chunks* pass."""
     with _scratch_disk():
         file = path.open("xb")
     with file:
@@ -119,11 +115,15 @@ def limited(chunks: Iterable[AnyStr], limit: int, error: DataError) -> Iterator[
 
 def too_large(limit: int) -> DataError:
     """Return the error of a dataset that is larger than *limit* (bytes) once decompressed or decoded."""
-    return DataError(
-        Reason.DECOMPRESSED_TOO_LARGE,
-        f"The dataset decompresses to more than the limit of {human(limit)}; train on a sample of the rows, "
-        "or ask the administrator to raise the limit (TRAININGJOB_MAX_DECOMPRESSED_BYTES)",
-    )
+    what = f"The dataset holds more than the limit of {human(limit)} once decompressed or decoded"
+    return over_limit(Reason.DECOMPRESSED_TOO_LARGE, what, "TRAININGJOB_MAX_DECOMPRESSED_BYTES")
+
+
+def over_limit(
+    reason: Reason, what: str, setting: str, *, instead: str = "train on a sample of the rows"
+) -> DataError:
+    """Return the error of a dataset that exceeds the limit which the administrator sets by *setting*."""
+    return DataError(reason, f"{what}; {instead}, or ask the administrator to raise the limit ({setting})")
 
 
 def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
@@ -131,11 +131,6 @@ def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
 
     Whoever makes a gzip file also writes the size in its trailer, so the bytes are counted as they come out,
     and no more than one chunk of them is in memory.
-
-    Raises
-    ------
-    DataError
-        ``DecompressedTooLarge``, ``DatasetEmpty`` or ``DatasetCorrupt``.
     """
     with stored.open("rb") as source:
         if source.read(len(_GZIP)) != _GZIP:
@@ -190,13 +185,7 @@ def _damaged(how: str) -> DataError:
 
 
 def sniff(path: Path, asked: DatasetFormat) -> DatasetFormat:
-    """Return CSV or Parquet, by the first bytes.
-
-    Raises
-    ------
-    DataError
-        ``DatasetFormatInvalid`` if the bytes are those of another format, or not those of the format *asked*.
-    """
+    """Return CSV or Parquet, by the first bytes."""
     with path.open("rb") as file:
         head = file.read(8)
     found = DatasetFormat.PARQUET if head.startswith(_PARQUET) else DatasetFormat.CSV

@@ -84,11 +84,6 @@ def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: in
     """Set aside a random *fraction* and cut the rest into shuffled *folds*, stratified by *classes*.
 
     The hold-out takes from each class its share, but leaves two rows of it.
-
-    Raises
-    ------
-    DataError
-        ``ClassTooSmall`` or ``TooFewRows``.
     """
     rng = np.random.default_rng(seed)
     holdout = _random(rows, fraction, rng) if classes is None else _stratified(classes, fraction, rng)
@@ -108,13 +103,7 @@ def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: in
 def split_by_group(
     groups: np.ndarray, classes: Classes | None, *, fraction: float, folds: int, seed: int
 ) -> Split:
-    """Set aside about a *fraction* of the rows, and cut the rest, with equal *groups* never on both sides.
-
-    Raises
-    ------
-    DataError
-        ``TooFewGroups``, ``ClassTooSmall``, ``TooFewRows`` or ``FoldsSingleClass``.
-    """
+    """Set aside about a *fraction* of the rows, and cut the rest, with equal *groups* never on both sides."""
     count = len(np.unique(groups))
     if count <= _LEAST:
         raise DataError(
@@ -149,11 +138,6 @@ def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float
     times
         Sortable, without missing values. Equal times do not stand on both sides of the hold-out, unless more
         than half of the rows would go.
-
-    Raises
-    ------
-    DataError
-        ``TooFewRows``, ``ClassTooSmall`` or ``FoldsSingleClass``.
     """
     order = np.argsort(times, kind="stable").astype(np.intp)
     cut = len(order) - max(1, round(fraction * len(order)))

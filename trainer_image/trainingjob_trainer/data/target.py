@@ -72,13 +72,7 @@ class Labels:
 
 
 def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> pd.Series:
-    """Return the column *name* that *field* of the spec asks for.
-
-    Raises
-    ------
-    DataError
-        With *reason* and the nearest names.
-    """
+    """Return the column *name* that *field* of the spec asks for."""
     if name not in frame.columns:
         raise DataError(reason, f"{field}: the table has no column {name!r}; {nearest_columns(name, frame)}")
     column: pd.Series = frame[name]
@@ -88,7 +82,8 @@ def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> p
 def nearest_columns(name: str, frame: pd.DataFrame) -> str:
     """Return the end of a sentence with the columns whose names are like *name*, and no others.
 
-    The user may have no right to see the file, and a list of its columns would be its first line.
+    The user may have no right to see the file, and a list of its columns would be its first line. So
+    punctuation counts here, unlike in `trainingjob_api.text.nearest_names`.
     """
     columns = [str(column) for column in frame.columns if len(str(column)) <= _LONGEST_SHOWN]
     if near := nearest_names(name, columns):
@@ -106,11 +101,6 @@ def read_target(
     Texts become booleans or numbers where all of them are. Numbers with marks, signs or placeholders do, too,
     where *wanted* is not classification and they are not a few labels. Words for missing values are labels
     where they stand in 5 % of the rows of a target of texts.
-
-    Raises
-    ------
-    DataError
-        ``TargetNotNumeric`` if nearly all values are numbers and the others are no known placeholders.
     """
     name = str(column.name)
     how = ColumnFormat(missing=texts.missing)
@@ -206,13 +196,7 @@ def _similar_labels(labels: pd.Series) -> list[Finding]:
 
 
 def usable_rows(column: pd.Series) -> np.ndarray:
-    """Return which rows have a target: neither missing nor infinite.
-
-    Raises
-    ------
-    DataError
-        ``TargetAllMissing``.
-    """
+    """Return which rows have a target: neither missing nor infinite."""
     usable = column.notna().to_numpy(dtype=bool, copy=True)
     if pd.api.types.is_float_dtype(column):
         usable &= ~np.isinf(column.to_numpy(dtype="float64", na_value=np.nan))
@@ -232,13 +216,7 @@ def _without_categories(column: pd.Series) -> pd.Series:
 
 
 def read_numbers(column: pd.Series) -> np.ndarray:
-    """Return a regression target as ``float64``.
-
-    Raises
-    ------
-    DataError
-        ``TargetNotNumeric`` with the values at fault, or ``TargetConstant``.
-    """
+    """Return a regression target as ``float64``."""
     numbers = pd.to_numeric(_without_categories(column), errors="coerce").astype("float64")
     numbers = numbers.replace([np.inf, -np.inf], np.nan)
     bad = column[numbers.isna()]
@@ -266,11 +244,6 @@ def read_labels(column: pd.Series) -> Labels:
 
     Whole numbers that pandas made floats of because a value was missing become integers again. Numbers with
     fractions become text, since no classifier takes them.
-
-    Raises
-    ------
-    DataError
-        ``TargetSingleClass``.
     """
     values, findings = _label_values(_without_categories(column))
     classes, codes, counts = np.unique(values, return_inverse=True, return_counts=True)

@@ -35,13 +35,6 @@ def infer_task(column: pd.Series, asked: Task, metric: str | None) -> tuple[Task
 
     Text, booleans and categories are classified. So are whole numbers with at most two distinct values, or
     with at most 20 of which each has ten rows on average; all other numbers are regressed.
-
-    Raises
-    ------
-    SpecInvalid
-        ``UnknownMetric``. Where metric and task contradict each other, `resolve_metric` lists those that fit.
-    DataError
-        ``TargetTypeUnsupported``.
     """
     kind = pd.api.types.infer_dtype(column, skipna=True)
     nested = column.dtype == object and column.map(lambda value: not np.isscalar(value)).all()
@@ -86,11 +79,6 @@ def choose_positive(labels: Labels, asked: str | None, target: str) -> tuple[Any
     -------
     tuple
         The label (None with more than two classes) and findings.
-
-    Raises
-    ------
-    SpecInvalid
-        ``PositiveLabelUnknown`` with the labels that there are.
     """
     if len(labels.classes) != 2:  # noqa: PLR2004
         if asked is None:
