@@ -82,8 +82,7 @@ def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> p
 def nearest_columns(name: str, frame: pd.DataFrame) -> str:
     """Return the end of a sentence with the columns whose names are like *name*, and no others.
 
-    The user may have no right to see the file, and a list of its columns would be its first line. So
-    punctuation counts here, unlike in `trainingjob_api.text.nearest_names`.
+    The user may have no right to see the file, and a list of its columns would be its first line.
     """
     columns = [str(column) for column in frame.columns if len(str(column)) <= _LONGEST_SHOWN]
     if near := nearest_names(name, columns):
