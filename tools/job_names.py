@@ -1,4 +1,4 @@
-"""Give each TrainingJob in Git a name that tells its spec: ``churn`` becomes ``churn-3f9c1a2b``.
+"""Give each TrainingJob in Git a name with the digest of its spec: ``churn`` becomes ``churn-3f9c1a2b``.
 
 A job's spec is immutable, but for three fields. Named after its spec, an edited job is a new one, made
 beside the old one, which GitOps tools then prune: nothing has to be replaced by force. ::

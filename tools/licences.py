@@ -1,8 +1,8 @@
 """Write ``docs/licences.md``: the licence of every package in the images, from its installed metadata.
 
 ``python tools/licences.py`` writes it, ``--check`` compares. The names come from the locks, for the images'
-Python and platform; the licences from what is installed here. A licence that nobody has looked at is an
-error, never a line in the table.
+Python and platform; the licences from what is installed here. A licence that has not been
+reviewed is an error, never a line in the table.
 """
 
 import argparse
@@ -57,7 +57,7 @@ _TABLE = "| Package | Licence | Image |\n|---|---|---|\n"
 
 @dataclass(frozen=True)
 class Review:
-    """What somebody found out where the metadata do not say it well, or where a licence asks for more."""
+    """A licence reviewed by hand: the metadata is wrong or incomplete, or the licence has conditions."""
 
     licence: str
     note: str

@@ -65,7 +65,7 @@ def compile_lock(target: str, sources: tuple[str, ...], *, upgrade: bool) -> Non
 
 def main() -> int:
     """Write every lock; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write the lock files anew from pyproject.toml.")
+    parser = argparse.ArgumentParser(description="Write the lock files from pyproject.toml.")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases")
     upgrade = bool(parser.parse_args().upgrade)
     for target, sources in LOCKS.items():

@@ -48,7 +48,7 @@ def test_the_command_counts_a_file_of_jobs(tmp_path, capsys):
         "failed",
         "fallbacks",
         "overruns",
-        "nobody minds",
+        "not handled",
     ]
 
 

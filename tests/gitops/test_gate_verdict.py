@@ -53,8 +53,8 @@ def concluded(canary, stable):
             Evidence(5, unminded=1),
             Evidence(9, unminded=0),
             Verdict.ROLL_BACK,
-            {"nobody minds"},
-            id="nobody minds",
+            {"not handled"},
+            id="not handled",
         ),
         pytest.param(
             Evidence(30, unminded=0),

@@ -54,7 +54,7 @@ def readme_text(chart: Path) -> str:
 
 
 def write_readme(chart: Path) -> None:
-    """Write the README of the chart in the folder *chart* anew."""
+    """Write the README of the chart in the folder *chart*."""
     (chart / "README.md").write_text(readme_text(chart), encoding="utf-8")
 
 

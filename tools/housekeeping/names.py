@@ -1,6 +1,6 @@
 """No tracked file names a package registry's host or a path of one developer's machine.
 
-Where packages come from is the business of whoever installs them: a host in the tree breaks every mirror.
+The user chooses where packages come from: a host in the tree breaks every mirror.
 """
 
 import re

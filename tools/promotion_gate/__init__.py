@@ -6,5 +6,5 @@ whether the next step of ``docs/rollout.md`` may be taken. It needs nothing but 
     PYTHONPATH=tools python -m promotion_gate --prometheus https://prometheus.example --window 72h
     PYTHONPATH=tools python -m promotion_gate --jobs - < jobs.json
 
-Exit status 0: promote. 1: the canary is worse, roll it back. 2: nobody can tell yet, wait or mend the source.
+Exit status 0: promote. 1: the canary is worse, roll it back. 2: undecided, wait or fix the source of data.
 """

@@ -16,7 +16,7 @@ from promotion_gate.verdict import Limits, Rule, Verdict, judge, verdict
 _CONCLUSIONS = {
     Verdict.PROMOTE: "PROMOTE: the canary is within its limits.",
     Verdict.ROLL_BACK: "ROLL BACK: the canary is worse than allowed.",
-    Verdict.WAIT: "WAIT: too few jobs have ended to tell.",
+    Verdict.WAIT: "WAIT: too few jobs have ended for a verdict.",
 }
 _WORDS = {Verdict.PROMOTE: "ok", Verdict.ROLL_BACK: "broken", Verdict.WAIT: "open"}
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.share and options.prometheus:
         parser.error(
-            "--share takes --cluster or --jobs: no counter tells jobs that search from those that do not"
+            "--share takes --cluster or --jobs: no counter separates jobs that search from those that do not"
         )
     now = datetime.now(UTC)
     limits = Limits(
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="promotion_gate",
         description="Say whether the canary may be promoted.",
-        epilog="Exit status: 0 promote, 1 roll back, 2 nobody can tell yet.",
+        epilog="Exit status: 0 promote, 1 roll back, 2 undecided.",
         allow_abbrev=False,
     )
     source = parser.add_mutually_exclusive_group(required=True)

@@ -23,7 +23,7 @@ class Limits:
     Parameters
     ----------
     min_jobs
-        Jobs of the canary that must have ended before anything but a clear failure is believed.
+        Jobs of the canary that must have ended before any verdict but a clear failure.
     failures, fallbacks, overruns
         How far the canary's rate for each job may lie above the stable one's.
     max_failures
@@ -71,7 +71,7 @@ def judge(canary: Evidence, stable: Evidence, limits: Limits) -> tuple[Rule, ...
     if canary.unminded is not None:
         rules.append(
             Rule(
-                "nobody minds",
+                "not handled",
                 str(canary.unminded),
                 str(stable.unminded),
                 "0",
