@@ -117,15 +117,6 @@ def _takes_tasks(state: Any) -> bool:
 def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterator[Workers]:
     """Start worker processes on this machine and wait until all have their imports done.
 
-    Parameters
-    ----------
-    count
-        Number of workers.
-    memory_limit_mb
-        Limit of each, in MiB; a worker that reaches 95 % of it is killed and started anew.
-    scratch
-        Folder for the workers' files.
-
     Raises
     ------
     TimeoutError

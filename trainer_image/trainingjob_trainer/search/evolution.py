@@ -61,14 +61,6 @@ class Proposal:
 def lag_for(population_size: int, *, workers: int) -> int:
     """Return how many results breeding looks behind the sequence.
 
-    Parameters
-    ----------
-    population_size
-        Evaluations a generation.
-    workers
-        Workers that the job asks for, however many there are; a lag that followed those that are there would
-        make the sequence depend on them.
-
     Returns
     -------
     int

@@ -50,23 +50,6 @@ def bootstrap_interval(
     distances to `point` are scaled by the root of the share (the *m out of n* bootstrap), so that the time
     does not grow with the table. Draws of a single class, and those that cannot be scored, are left out.
 
-    Parameters
-    ----------
-    score
-        ``score(rows, truth of these rows)``; rows are positions, which may repeat.
-    truth
-        Shape (n_rows,).
-    point
-        The score of all rows.
-    groups
-        Group of each row; None draws rows.
-    random_state
-        Seed of the draws.
-    resamples
-        Draws at most.
-    seconds_limit
-        After these no further draw is made.
-
     Notes
     -----
     None is returned for fewer than five rows or groups, a `point` that is not finite, or if fewer than 100
@@ -160,17 +143,7 @@ class _Regressor(RegressorMixin, BaseEstimator):
 def replay(
     responses: Responses, scorer: Any, classes: Sequence[Any] | None
 ) -> Callable[[NDArray[np.intp], NDArray[Any]], float]:
-    """Return ``score(rows, truth)``, the score of some of the recorded rows.
-
-    Parameters
-    ----------
-    responses
-        Of a `Recorder`.
-    scorer
-        scikit-learn scorer.
-    classes
-        The model's classes in its order; None for a regressor.
-    """
+    """Return ``score(rows, truth)``, the score of some of the recorded rows."""
     stand_in: Any = _Regressor() if classes is None else _Classifier()
     if classes is not None:
         stand_in.classes_ = np.asarray(classes)

@@ -70,15 +70,6 @@ def read_journal(
 ) -> tuple[JournalHeader, list[Candidate], int]:
     """Read a journal as far as it is whole and its own run's.
 
-    Parameters
-    ----------
-    path
-        The file.
-    check
-        Raises for a candidate that the run cannot have written.
-    highest_score
-        What the metric gives at most.
-
     Returns
     -------
     header, candidates, size

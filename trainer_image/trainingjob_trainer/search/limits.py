@@ -67,12 +67,6 @@ class _SoftTimeout:
 def time_limit(seconds: float) -> Iterator[None]:
     """Bound what runs inside to `seconds`, and the process to a little more.
 
-    Parameters
-    ----------
-    seconds
-        After these, `LimitExceeded` is raised at the next Python instruction; `KILL_GRACE_SECONDS` later
-        the whole process ends with its traceback on standard error.
-
     Raises
     ------
     LimitExceeded

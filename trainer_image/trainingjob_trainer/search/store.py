@@ -101,15 +101,7 @@ _FOLDERS: dict[str, Path] = {}
 
 
 def relocate(ref: StoreRef, folder: Path | None) -> None:
-    """Say where a store is in this process: on another machine it has a folder of its own.
-
-    Parameters
-    ----------
-    ref
-        The store.
-    folder
-        Its folder here; None forgets the store.
-    """
+    """Say where a store is in this process: on another machine it has a folder of its own."""
     if folder is None:
         _FOLDERS.pop(ref.work_digest, None)
         for digest in (ref.work_digest, ref.frame_digest):
@@ -122,17 +114,6 @@ def write_store(
     folder: Path, frame: pd.DataFrame, work: WorkData, *, named: bool, whole: Folds | None = None
 ) -> StoreRef:
     """Write the table and all that belongs to it into `folder`.
-
-    Parameters
-    ----------
-    folder
-        Is made if it is not there.
-    frame, work
-        The table and the rest.
-    named
-        As in `StoreRef`.
-    whole
-        The folds before they were cut to fewer rows; None where they were not.
 
     Returns
     -------
@@ -219,17 +200,7 @@ def fold_row_cap(encoded_columns: int) -> int:
 def encoded_width(
     encoder: Any, frame: pd.DataFrame, target: NDArray[np.generic], rows: NDArray[np.intp]
 ) -> int:
-    """Return about how many columns an encoder makes, from its fit on some of the rows.
-
-    Parameters
-    ----------
-    encoder
-        Unfitted transformer of the raw table.
-    frame, target
-        The table and its target.
-    rows
-        Training rows, as positions; evenly spread ones of them are looked at.
-    """
+    """Return about how many columns an encoder makes, from its fit on some of the rows."""
     some = rows[:: max(1, len(rows) // _WIDTH_ROWS)]
     return int(clone(encoder).fit_transform(frame.iloc[some], target[some]).shape[1])
 
@@ -238,21 +209,6 @@ def sample_folds(
     folds: Folds, target: NDArray[np.generic], *, cap: int, stratify: bool, latest: bool, random_state: int
 ) -> Folds:
     """Cut each fold to at most `cap` training rows and as many test rows.
-
-    Parameters
-    ----------
-    folds
-        Pairs of training and test rows, as positions in the table.
-    target
-        One value a row of the table, shape (n_rows,).
-    cap
-        Most rows of either part.
-    stratify
-        Whether each class keeps its share, with at least two rows where it has them.
-    latest
-        Whether the last rows of a training part are kept, as time validation wants it.
-    random_state
-        Seed of the draw.
 
     Returns
     -------

@@ -37,7 +37,7 @@ from xgboost import XGBClassifier, XGBRegressor
 from trainingjob_api import Reason, nearest_names
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["BY_KIND", "CATALOGUE", "META", "Entry", "Kind", "entry", "nearest"]
+__all__ = ["BY_KIND", "CATALOGUE", "META", "Entry", "Kind", "entry", "suggest"]
 
 
 class Kind(StrEnum):
@@ -194,69 +194,18 @@ class Entry:
 
 
 # The trainer sets these itself, or they take objects that a tree cannot say.
-_RESERVED: Final = frozenset(
-    [
-        "n_jobs",
-        "nthread",
-        "random_state",
-        "verbose",
-        "verbosity",
-        "warm_start",
-        "memory",
-        "copy",
-        "copy_X",
-        "copy_X_train",
-        "cache_size",
-        "callbacks",
-        "metric_params",
-        "kernel_params",
-        "device",
-        "estimator",
-        "estimators",
-        "classifier",
-        "regressor",
-        "transformer",
-        "func",
-        "inverse_func",
-        "kw_args",
-        "inv_kw_args",
-        "validate",
-        "accept_sparse",
-        "check_inverse",
-        "feature_names_out",
-        "sparse_output",
-        "dtype",
-        "set_output_transform",
-        "covariance_estimator",
-        "store_covariance",
-        "store_cv_results",
-        "precompute",
-        "interaction_constraints",
-        "monotone_constraints",
-        "monotonic_cst",
-        "feature_types",
-        "feature_weights",
-        "enable_categorical",
-        "categorical_features",
-        "eval_metric",
-        "early_stopping_rounds",
-        "missing",
-        "importance_getter",
-        "prefit",
-        "indicator",
-        "add_indicator",
-        "multi_strategy",
-        "objective",
-        "class_prior",
-        "priors",
-        "base_score",
-        "num_parallel_tree",
-        "param_distributions",
-        "oob_score",
-        "constant",
-        "estimator_params",
-    ]
-)
+_RESERVED: Final = {
+    "n_jobs", "nthread", "random_state", "verbose", "verbosity", "warm_start", "memory", "copy",
+    "copy_X", "copy_X_train", "cache_size", "callbacks", "metric_params", "kernel_params", "device",
+    "estimator", "estimators", "classifier", "regressor", "transformer", "func", "inverse_func",
+    "kw_args", "inv_kw_args", "validate", "accept_sparse", "check_inverse", "feature_names_out",
+    "sparse_output", "dtype", "set_output_transform", "covariance_estimator", "store_covariance",
+    "store_cv_results", "precompute", "interaction_constraints", "monotone_constraints",
+    "monotonic_cst", "feature_types", "feature_weights", "enable_categorical", "categorical_features",
+    "eval_metric", "early_stopping_rounds", "missing", "importance_getter", "prefit", "indicator",
+    "add_indicator", "multi_strategy", "objective", "class_prior", "priors", "base_score",
+    "num_parallel_tree", "param_distributions", "oob_score", "constant", "estimator_params",
+}  # fmt: skip
 
 _ENTRIES: Final = (
     *(Entry(cls, kind) for kind, group in BY_KIND.items() for cls in group),
@@ -268,6 +217,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({item.name: item for it
 """Every leaf and meta-estimator by name; Pipeline, FeatureUnion and the like are spec nodes of their own."""
 
 
+_SHOWN: Final = 12
 _NEED_AN_ESTIMATOR: Final = {RFE, SelectFromModel}
 
 # LightGBM takes further parameters by keyword; this one keeps it quiet.
@@ -279,41 +229,21 @@ _UNDECLARED: Final[Mapping[type, Mapping[str, Any]]] = {
 
 @cache
 def defaults(cls: type) -> Mapping[str, Any]:
-    """Return the constructor parameters of *cls* with their defaults.
-
-    Parameters
-    ----------
-    cls
-        A class of the allow-list.
-    """
+    """Return the constructor parameters of *cls* with their defaults."""
     instance = cls(None) if cls in _NEED_AN_ESTIMATOR else cls()
     return MappingProxyType({**instance.get_params(deep=False), **_UNDECLARED.get(cls, {})})
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a sentence that names the nearest known names, or some of them.
-
-    Parameters
-    ----------
-    name
-        What was given.
-    known
-        What would have been right.
-    """
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that names the nearest known names, or some of them."""
     names = sorted(known)
     if close := nearest_names(name, names, cutoff=0.5):
         return f"Did you mean {' or '.join(close)}?"
-    shown = ", ".join(names[:12])
-    return f"Known: {shown}{' and others' if len(names) > 12 else ''}."  # noqa: PLR2004
+    return f"Known: {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}."
 
 
 def entry(name: str) -> Entry:
     """Look up a class of the allow-list.
-
-    Parameters
-    ----------
-    name
-        The class's name.
 
     Raises
     ------
@@ -323,6 +253,6 @@ def entry(name: str) -> Entry:
     found = CATALOGUE.get(name)
     if found is None:
         raise SpecInvalid(
-            Reason.UNKNOWN_ESTIMATOR, f"The estimator {name!r:.80} is not allowed. {nearest(name, CATALOGUE)}"
+            Reason.UNKNOWN_ESTIMATOR, f"The estimator {name!r:.80} is not allowed. {suggest(name, CATALOGUE)}"
         )
     return found

@@ -86,66 +86,30 @@ class Width:
 
     @classmethod
     def of_table(cls, context: SpaceContext) -> Self:
-        """Return the bounds of the encoded table; a fold may lack rare categories.
-
-        Parameters
-        ----------
-        context
-            The problem.
-        """
+        """Return the bounds of the encoded table; a fold may lack rare categories."""
         n = max(1, context.n_features)
         return cls(max(1, math.floor(0.7 * n)), math.ceil(1.1 * n))
 
     @classmethod
     def exactly(cls, columns: int) -> Self:
-        """Return the bounds of a known number of columns.
-
-        Parameters
-        ----------
-        columns
-            The number.
-        """
+        """Return the bounds of a known number of columns."""
         return cls(columns, columns)
 
     @classmethod
     def beside(cls, parts: Iterable["Width"]) -> Self:
-        """Return the bounds of tables set side by side.
-
-        Parameters
-        ----------
-        parts
-            Their widths.
-        """
+        """Return the bounds of tables set side by side."""
         widths = list(parts)
         return cls(sum(w.least for w in widths), sum(w.most for w in widths))
 
     def grown(self, factor: int) -> "Width":
-        """Return the bounds where each column becomes one to *factor* columns.
-
-        Parameters
-        ----------
-        factor
-            The most that one column becomes.
-        """
+        """Return the bounds where each column becomes one to *factor* columns."""
         return Width(self.least, self.most * factor)
 
     def upto(self, columns: int) -> "Width":
-        """Return the bounds where one to *columns* columns are made of these.
-
-        Parameters
-        ----------
-        columns
-            The most that are made.
-        """
+        """Return the bounds where one to *columns* columns are made of these."""
         return Width(1, max(1, min(self.most, columns)))
 
     def room(self, context: SpaceContext) -> int:
-        """Return how many columns one column may become within the limits.
-
-        Parameters
-        ----------
-        context
-            The problem.
-        """
+        """Return how many columns one column may become within the limits."""
         allowed = min(MAX_COLUMNS, MAX_CELLS // max(1, context.n_rows))
         return max(1, allowed // self.most)

@@ -1,4 +1,11 @@
-"""Values of parameters: which an estimator may have, and how they are written as JSON without loss."""
+"""Values of parameters: how they are written as JSON without loss, and which an estimator may have.
+
+JSON knows no tuple, no NaN and no function. Each of these, and a nested estimator, is written as an object
+with one key that begins with ``$``; a function is written by its name in a fixed table.
+
+A description may come from a journal that lay in a bucket. So it is held to what breeding can make: names
+that a tree may set, and what the trainer itself sets. A path, a callable or an object to load is neither.
+"""
 
 import math
 import re
@@ -18,7 +25,7 @@ from sklearn.metrics import get_scorer_names
 
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, nearest
+from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, suggest
 
 __all__ = [
     "FUNCTIONS",
@@ -63,26 +70,12 @@ _SPECIAL: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def function_named(name: str) -> Callable[..., Any] | None:
-    """Return the allowed function with the short *name*, such as ``mean`` or ``f_classif``.
-
-    Parameters
-    ----------
-    name
-        The last part of a name in `FUNCTIONS`.
-    """
+    """Return the allowed function with the short *name*, such as ``mean`` or ``f_classif``."""
     return next((f for full, f in FUNCTIONS.items() if full.rpartition(".")[2] == name), None)
 
 
 def encode_value(value: Any, nested: Callable[[Any], Any]) -> JsonValue:
     """Return the JSON form of a hyperparameter.
-
-    Parameters
-    ----------
-    value
-        None, a boolean, number, string, NumPy scalar or array, list, tuple, dictionary with string keys,
-        a function of `FUNCTIONS`, or an estimator.
-    nested
-        Describes an estimator.
 
     Raises
     ------
@@ -113,13 +106,6 @@ def encode_value(value: Any, nested: Callable[[Any], Any]) -> JsonValue:
 
 def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
     """Return the hyperparameter that `encode_value` has written.
-
-    Parameters
-    ----------
-    value
-        The JSON form.
-    nested
-        Builds an estimator from its description.
 
     Raises
     ------
@@ -205,13 +191,6 @@ _KW_ARGS: Final = {
 def check_value(found: Entry, name: str, value: Any) -> None:
     """Try a value on an instance, with scikit-learn's own constraints where it has them.
 
-    Parameters
-    ----------
-    found
-        The estimator.
-    name, value
-        A hyperparameter.
-
     Raises
     ------
     SpecInvalid
@@ -232,13 +211,6 @@ def check_value(found: Entry, name: str, value: Any) -> None:
 def check_described(found: Entry, params: Mapping[str, Any]) -> None:
     """Refuse parameters of a description that no pipeline of a search has.
 
-    Parameters
-    ----------
-    found
-        The estimator.
-    params
-        Its parameters in JSON form; nested estimators are checked where they are built.
-
     Raises
     ------
     SpecInvalid
@@ -252,7 +224,7 @@ def check_described(found: Entry, params: Mapping[str, Any]) -> None:
             raise SpecInvalid(
                 Reason.UNKNOWN_HYPERPARAMETER,
                 f"{found.name} has no parameter {name!r:.80} that may be set. "
-                f"{nearest(name, found.hyperparameters)}",
+                f"{suggest(name, found.hyperparameters)}",
             )
         elif not (_is_estimator(value) if name == found.slot else _OWN[name](value)):
             raise SpecInvalid(Reason.UNKNOWN_VALUE, f"{found.name}: {name}={value!r:.60} is not allowed.")

@@ -1,4 +1,9 @@
-"""Pipelines as data: describe an estimator, build it again, name it by its content."""
+"""Pipelines as data: describe an estimator, build it again, name it by its content, write it for people.
+
+A `PipelineSpec` is JSON: ``{"class": name, "params": {…}}`` for an estimator, and a node with ``steps`` or
+``members`` for Pipeline, FeatureUnion, ColumnTransformer and VotingClassifier. Only parameters that differ
+from their defaults are written. `build` looks every name up in the allow-list.
+"""
 
 import ast
 import hashlib
@@ -42,25 +47,12 @@ _FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
 
 
 def leaf(name: str, **params: Any) -> PipelineSpec:
-    """Return the description of one estimator of the allow-list.
-
-    Parameters
-    ----------
-    name
-        Its name in the catalogue.
-    **params
-        Parameters in their JSON form.
-    """
+    """Return the description of one estimator of the allow-list."""
     return {"class": name, "params": params} if params else {"class": name}
 
 
 def describe(estimator: Any) -> PipelineSpec:
     """Return the description of an estimator.
-
-    Parameters
-    ----------
-    estimator
-        An estimator over the allow-list, fitted or not, or ``"passthrough"``.
 
     Raises
     ------
@@ -109,15 +101,7 @@ def _changed(estimator: Any) -> dict[str, Any]:
 
 
 def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that differ from the defaults of a class, in alphabetical order.
-
-    Parameters
-    ----------
-    cls
-        A class of the allow-list.
-    params
-        Parameters in JSON form.
-    """
+    """Return the parameters that differ from the defaults of a class, in alphabetical order."""
     usual = defaults(cls)
     return {
         name: params[name]
@@ -128,11 +112,6 @@ def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def build(spec: PipelineSpec) -> Any:
     """Return the unfitted estimator that *spec* describes.
-
-    Parameters
-    ----------
-    spec
-        What `describe` or `translate` has made.
 
     Raises
     ------
@@ -203,13 +182,7 @@ def _named(parts: list[Any]) -> list[tuple[str, Any]]:
 
 
 def step_names(classes: Sequence[str]) -> list[str]:
-    """Return the names that scikit-learn's ``make_pipeline`` would give to steps.
-
-    Parameters
-    ----------
-    classes
-        The classes of the steps.
-    """
+    """Return the names that scikit-learn's ``make_pipeline`` would give to steps."""
     names = [item.lower() for item in classes]
     seen: dict[str, int] = {}
     result = []
@@ -220,13 +193,7 @@ def step_names(classes: Sequence[str]) -> list[str]:
 
 
 def fingerprint(spec: PipelineSpec) -> str:
-    """Return 16 hexadecimal digits that name the content of *spec* on every machine.
-
-    Parameters
-    ----------
-    spec
-        A description.
-    """
+    """Return 16 hexadecimal digits that name the content of *spec* on every machine."""
     return hashlib.sha256(_canonical(spec).encode()).hexdigest()[:16]
 
 
@@ -246,13 +213,7 @@ _COMPOSITE_MODULES: Final = {
 
 
 def summarize(spec: PipelineSpec) -> str:
-    """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``.
-
-    Parameters
-    ----------
-    spec
-        A description.
-    """
+    """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``."""
     text = _told(spec, with_params=True)
     if len(text) > SUMMARY_LENGTH:
         text = _told(spec, with_params=False)
@@ -309,11 +270,6 @@ def _told_value(value: Any) -> str:
 
 def to_code(spec: PipelineSpec) -> tuple[list[str], str]:
     """Return import lines and one Python expression that builds the pipeline.
-
-    Parameters
-    ----------
-    spec
-        A description.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from tpot.search_spaces.nodes.estimator_node import EstimatorNode
 
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.allow_list import CATALOGUE, Kind, nearest
+from trainingjob_trainer.search_space.allow_list import CATALOGUE, Kind, suggest
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedChoice, fix
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
@@ -41,14 +41,7 @@ def _sizes(context: SpaceContext) -> dict[str, Any]:
 
 
 def preset_space(name: str, context: SpaceContext) -> Any:
-    """Return the mended search space of a preset.
-
-    Parameters
-    ----------
-    name
-        A template, a group of TPOT's or an estimator.
-    context
-        The problem.
+    """Return the fixed search space of a preset.
 
     Raises
     ------
@@ -69,19 +62,13 @@ def preset_space(name: str, context: SpaceContext) -> Any:
     known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
     if name not in known:
         raise SpecInvalid(
-            Reason.UNKNOWN_PRESET, f"The search space {name!r:.80} is unknown. {nearest(name, known)}"
+            Reason.UNKNOWN_PRESET, f"The search space {name!r:.80} is unknown. {suggest(name, known)}"
         )
     return named_space([name], context, predicts=True)
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return what an estimator or one of TPOT's names is for, or none if it is unknown.
-
-    Parameters
-    ----------
-    name
-        A name as in a group.
-    """
+    """Return what an estimator or one of TPOT's names is for, or none if it is unknown."""
     if name in CATALOGUE:
         return None if CATALOGUE[name].internal else CATALOGUE[name].kind
     if name in _WRAPPED:
@@ -90,16 +77,9 @@ def kind_of(name: str) -> Kind | None:
 
 
 def named_space(names: Sequence[str], context: SpaceContext, *, predicts: bool) -> Any:
-    """Return the mended choice among groups and estimators.
+    """Return the fixed choice among TPOT's groups and estimators.
 
-    Parameters
-    ----------
-    names
-        Names of TPOT's groups or of estimators.
-    context
-        The problem.
-    predicts
-        Whether a final step is wanted, or else one that transforms.
+    With `predicts` they may be a final step, otherwise a step that transforms.
 
     Raises
     ------
@@ -138,7 +118,7 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
     if kind is None:
         known = {*CATALOGUE, *REPLACED, *_WRAPPED, *GROUPNAMES}
         raise SpecInvalid(
-            Reason.UNKNOWN_ESTIMATOR, f"The estimator {shown!r:.80} is not allowed. {nearest(name, known)}"
+            Reason.UNKNOWN_ESTIMATOR, f"The estimator {shown!r:.80} is not allowed. {suggest(name, known)}"
         )
     wanted = Kind.CLASSIFIER if context.classification else Kind.REGRESSOR
     if predicts and kind is not wanted:
@@ -155,7 +135,7 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
 
 
 def _one(name: str, context: SpaceContext) -> Any:
-    """Return the mended space of one name: TPOT's, or without one the defaults of scikit-learn."""
+    """Return the fixed space of one name: TPOT's, or without one the defaults of scikit-learn."""
     if name in STRING_TO_CLASS or name in _WRAPPED:
         return fix(get_search_space(name, **_sizes(context)), context)
     return fix(EstimatorNode(CATALOGUE[name].cls, {}), context)

@@ -1,9 +1,9 @@
-"""A compiled search space, and where its individuals come from."""
+"""A compiled search space and its individuals: new ones, the seeds of the first population, and offspring."""
 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,13 @@ from trainingjob_trainer.search_space.tpot_fixes.spaces import (
     FixedGraphIndividual,
     FixedSequential,
 )
-from trainingjob_trainer.search_space.tree import compile_tree, has_feature_sets, read_tree
+from trainingjob_trainer.search_space.tree import compile_tree
 
 __all__ = ["Seed", "Space", "breed", "clone", "compile_space", "seeds"]
+
+_FIXED: Final = 0  # what is drawn while a seed is made is overwritten
+_ATTEMPTS: Final = 8
+_MUTATE_AFTER_CROSSOVER: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Space:
     Parameters
     ----------
     root
-        TPOT's search space, mended.
+        TPOT's search space, fixed.
     uses_feature_sets
         Whether pipelines choose raw columns, so that the encoder must name its columns.
     template
@@ -39,37 +43,34 @@ class Space:
     template: str | None = None
 
     def generate(self, rng: np.random.Generator) -> Any:
-        """Return a new individual.
-
-        Parameters
-        ----------
-        rng
-            The only source of chance: equal states give equal individuals in every process.
-        """
+        """Return a new individual; equal states of `rng` give equal individuals in every process."""
         return self.root.generate(rng)
 
 
-_FIXED: Final = 0  # what is drawn while a seed is made is overwritten
+def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> Space:
+    """Return the search space that a job asks for.
 
-
-@dataclass(frozen=True)
-class Seed:
-    """An individual of the first population.
-
-    Parameters
-    ----------
-    origin
-        Where it comes from, such as ``linear``.
-    individual
-        A TPOT individual.
+    Raises
+    ------
+    SpecInvalid
+        A name, hyperparameter or column is unknown, or a step does not fit its place.
     """
+    if search_space.tree is None:
+        name = search_space.preset or "linear"
+        shape = name.partition("-")[0] if name in TEMPLATES else None
+        return Space(preset_space(name, context), uses_feature_sets=False, template=shape)
+    root, uses_feature_sets = compile_tree(search_space.tree, context, search_space.source)
+    return Space(root, uses_feature_sets=uses_feature_sets)
+
+
+class Seed(NamedTuple):
+    """An individual of the first population, and where it comes from, such as ``linear``."""
 
     origin: str
     individual: Any
 
 
-@dataclass(frozen=True)
-class _Model:
+class _Model(NamedTuple):
     origin: str
     name: str
     hyperparameters: Mapping[str, Any]
@@ -77,15 +78,10 @@ class _Model:
 
 
 def seeds(context: SpaceContext, space: Space | None = None) -> list[Seed]:
-    """Return the legacy linear model, HistGradientBoosting, and other strong defaults.
+    """Return the legacy linear model, HistGradientBoosting, and other strong defaults, as individuals.
 
-    Parameters
-    ----------
-    context
-        The problem.
-    space
-        The space of the search: the seeds take its shape where it is that of a template, so that they can
-        be crossed with its individuals.
+    They take the shape of `space` where it is that of a template, so that they can be crossed with its
+    individuals.
     """
     return [Seed(model.origin, _shaped(model, context, space)) for model in _models(context)]
 
@@ -166,31 +162,16 @@ def _graph(root: FixedGraph, scaler: Any, predictor: Any) -> Any:
     return made
 
 
-_ATTEMPTS: Final = 8
-_MUTATE_AFTER_CROSSOVER: Final = 0.3
-
-
 def clone(individual: Any) -> Any:
-    """Return a copy that can be changed; the search spaces that it refers to are shared.
-
-    Parameters
-    ----------
-    individual
-        A TPOT individual.
-    """
+    """Return a copy that can be changed; the search spaces that it refers to are shared."""
     return copy.deepcopy(individual)
 
 
 def breed(parents: Sequence[Any], rng: np.random.Generator) -> Any:
     """Return a child of one or two parents, which stay as they are.
 
-    Parameters
-    ----------
-    parents
-        One individual, to be mutated, or two, to be crossed and sometimes mutated too. Two that cannot be
-        crossed give a mutation of the first.
-    rng
-        The only source of chance.
+    One parent is mutated. Two are crossed, and sometimes mutated too; if they cannot be crossed, the first is
+    mutated.
 
     Raises
     ------
@@ -210,27 +191,3 @@ def breed(parents: Sequence[Any], rng: np.random.Generator) -> Any:
         if child.unique_id() != before:
             return child
     return child
-
-
-def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> Space:
-    """Return the search space that a job asks for.
-
-    Parameters
-    ----------
-    search_space
-        A preset's name or a tree.
-    context
-        The problem.
-
-    Raises
-    ------
-    SpecInvalid
-        A name, hyperparameter or column is unknown, or a step does not fit its place.
-    """
-    if search_space.tree is None:
-        name = search_space.preset or "linear"
-        shape = name.partition("-")[0] if name in TEMPLATES else None
-        return Space(preset_space(name, context), uses_feature_sets=False, template=shape)
-    node = read_tree(search_space.tree, search_space.source)
-    root = compile_tree(node, context, search_space.source)
-    return Space(root, uses_feature_sets=has_feature_sets(node))

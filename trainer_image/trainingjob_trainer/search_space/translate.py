@@ -1,4 +1,8 @@
-"""A TPOT individual to plain scikit-learn."""
+"""A TPOT individual to plain scikit-learn.
+
+What is scored is what ships: the individual is exported, TPOT's own classes are replaced, steps that would
+fail or never end are repaired, and the result is a `PipelineSpec` over the allow-list.
+"""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -18,7 +22,7 @@ from trainingjob_trainer.search_space.pipeline import (
 from trainingjob_trainer.search_space.tpot_fixes.repairs import finish, repair
 from trainingjob_trainer.search_space.tpot_fixes.transformers import REPLACED, Steps, replace
 
-__all__ = ["MAX_STEPS", "columns_step", "translate"]
+__all__ = ["MAX_STEPS", "translate"]
 
 MAX_STEPS: Final = 64
 """The most estimators of a translated pipeline; a graph that shares nodes grows when it is unfolded."""
@@ -26,13 +30,6 @@ MAX_STEPS: Final = 64
 
 def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
     """Return the plain pipeline of an individual.
-
-    Parameters
-    ----------
-    individual
-        A TPOT ``SklearnIndividual``.
-    context
-        The problem.
 
     Raises
     ------
@@ -84,7 +81,7 @@ class _Translator:
         if name == "FeatureSetSelector":
             if previous is not None:
                 raise Untranslatable("A feature set chooses raw columns, and a step before it made others.")
-            return columns_step(part.sel_subset, self.context)
+            return _columns_step(part.sel_subset, self.context)
         if name in REPLACED:
             return replace(name, part.get_params(deep=False), width, self.context)
         try:
@@ -116,7 +113,7 @@ class _Translator:
 
 
 def _skipped(part: Any) -> bool:
-    """Tell whether a member of a union gives no column."""
+    """Return whether a member of a union gives no column."""
     if isinstance(part, Pipeline):
         return any(_skipped(step) for _, step in part.steps)
     if isinstance(part, FeatureUnion):
@@ -151,20 +148,10 @@ def _links(spec: PipelineSpec) -> list[PipelineSpec]:
     return list(spec["steps"]) if spec["class"] == "Pipeline" else [spec]
 
 
-def columns_step(columns: Iterable[str], context: SpaceContext) -> Steps:
+def _columns_step(columns: Iterable[str], context: SpaceContext) -> Steps:
     """Return the step that keeps the encoded columns of some raw columns.
 
-    Parameters
-    ----------
-    columns
-        Names of raw columns.
-    context
-        The problem; the encoder names the columns made of its i-th raw column ``c<i>__…``.
-
-    Raises
-    ------
-    Untranslatable
-        A column is unknown.
+    The encoder names the columns made of its i-th raw column ``c<i>__…``.
     """
     names = [columns] if isinstance(columns, str) else [str(name) for name in columns]
     unknown = [name for name in names if name not in context.columns]

@@ -30,7 +30,7 @@ from trainingjob_api.search_space import (
     walk,
 )
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, entry, nearest
+from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, entry, suggest
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.parameters import (
     FUNCTION_PARAMETERS,
@@ -39,11 +39,20 @@ from trainingjob_trainer.search_space.parameters import (
     invalid,
 )
 from trainingjob_trainer.search_space.presets import kind_of, named_space
-from trainingjob_trainer.search_space.tpot_fixes import spaces as fixed
 from trainingjob_trainer.search_space.tpot_fixes.ranges import SharedConfigurationSpace
-from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedGraph
+from trainingjob_trainer.search_space.tpot_fixes.spaces import (
+    FixedChoice,
+    FixedDynamicLinear,
+    FixedDynamicUnion,
+    FixedEstimator,
+    FixedFeatureSets,
+    FixedGraph,
+    FixedSequential,
+    FixedUnion,
+    FixedWrapper,
+)
 
-__all__ = ["Reader", "compile_tree", "has_feature_sets", "hyperparameter_space", "read_tree"]
+__all__ = ["Reader", "compile_tree", "hyperparameter_space"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,7 @@ class Reader:
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __call__(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the hyperparameters of an estimator.
-
-        Parameters
-        ----------
-        drawn
-            What ConfigSpace has drawn.
-        """
+        """Return the hyperparameters of an estimator."""
         read = {
             name: self.choices[name][int(item)] if name in self.choices else item
             for name, item in drawn.items()
@@ -101,59 +104,31 @@ class _Place:
 
 _NEEDS_INNER: Final = {"RFE", "SelectFromModel"}
 _NEEDS_WEIGHTS: Final = {"AdaBoostClassifier"}
-_RANKS_NO_COLUMNS: Final = "it tells no importances of columns; take trees or a linear model"
+_RANKS_NO_COLUMNS: Final = "it has no feature importances; use trees or a linear model"
 
 
-def read_tree(tree: Any, source: str) -> SpaceNode:
-    """Return the nodes of a tree.
+def compile_tree(tree: Any, context: SpaceContext, source: str) -> tuple[Any, bool]:
+    """Return the TPOT search space of a tree, and whether the tree chooses raw columns.
 
     Parameters
     ----------
     tree
         The mapping that a job holds.
     source
-        The field or variable that it comes from.
-
-    Raises
-    ------
-    SpecInvalid
-        It is no tree or too large (``InvalidSearchSpace``).
-    """
-    try:
-        return parse_tree(tree, field=source)
-    except SpecError as error:
-        raise SpecInvalid(Reason.INVALID_SEARCH_SPACE, str(error)) from error
-
-
-def has_feature_sets(node: SpaceNode) -> bool:
-    """Tell whether a tree chooses raw columns.
-
-    Parameters
-    ----------
-    node
-        Its root.
-    """
-    return any(isinstance(item, FeatureSetsNode) for _, item in walk(node))
-
-
-def compile_tree(node: SpaceNode, context: SpaceContext, source: str) -> Any:
-    """Return the TPOT search space of a tree.
-
-    Parameters
-    ----------
-    node
-        Its root.
-    context
-        The problem.
-    source
         The field or variable that it comes from, for errors.
 
     Raises
     ------
     SpecInvalid
-        A name, hyperparameter or column is unknown, or a step does not fit its place.
+        The tree is malformed or too large (``InvalidSearchSpace``), a name, hyperparameter or column is
+        unknown, or a step does not fit its place.
     """
-    return _Compiler(context).space(node, _Place(_Role.PREDICT, first=True, path=source))
+    try:
+        node = parse_tree(tree, field=source)
+    except SpecError as error:
+        raise SpecInvalid(Reason.INVALID_SEARCH_SPACE, str(error)) from error
+    space = _Compiler(context).space(node, _Place(_Role.PREDICT, first=True, path=source))
+    return space, any(isinstance(item, FeatureSetsNode) for _, item in walk(node))
 
 
 @dataclass(frozen=True)
@@ -168,7 +143,7 @@ class _Compiler:
                 return self._group(node, place)
             case ChoiceNode(options=options):
                 spaces = [self.space(item, place.below(f"options[{n}]")) for n, item in enumerate(options)]
-                return spaces[0] if len(spaces) == 1 else fixed.FixedChoice(spaces)
+                return spaces[0] if len(spaces) == 1 else FixedChoice(spaces)
             case WrapperNode():
                 return self._wrapper(node, place)
         if place.role is _Role.INNER:
@@ -185,14 +160,12 @@ class _Compiler:
         match node:
             case UnionNode(members=members):
                 spaces = [self.space(item, place.below(f"members[{n}]")) for n, item in enumerate(members)]
-                return fixed.FixedUnion(spaces)
+                return FixedUnion(spaces)
             case DynamicUnionNode():
-                return fixed.FixedDynamicUnion(
-                    self.space(node.member, place.below("member")), node.max_members
-                )
+                return FixedDynamicUnion(self.space(node.member, place.below("member")), node.max_members)
             case DynamicLinearNode():
                 inner = place.below("step", first=place.first and node.max_length == 1)
-                return fixed.FixedDynamicLinear(self.space(node.step, inner), node.max_length)
+                return FixedDynamicLinear(self.space(node.step, inner), node.max_length)
             case FeatureSetsNode():
                 return self._feature_sets(node, place)
         raise place.wrong("this kind of node is not known.")
@@ -210,7 +183,7 @@ class _Compiler:
             )
             for n, step in enumerate(steps)
         ]
-        return fixed.FixedSequential(spaces)
+        return FixedSequential(spaces)
 
     def _graph(self, node: GraphNode, place: _Place) -> Any:
         alone = node.leaf is None and node.inner is None
@@ -239,9 +212,9 @@ class _Compiler:
                     raise SpecInvalid(
                         Reason.UNKNOWN_COLUMN,
                         f"{place.path}.sets.{name}: the table has no feature column {column!r:.80}. "
-                        f"{nearest(column, self.context.columns)}",
+                        f"{suggest(column, self.context.columns)}",
                     )
-        return fixed.FixedFeatureSets({name: list(columns) for name, columns in node.sets.items()})
+        return FixedFeatureSets({name: list(columns) for name, columns in node.sets.items()})
 
     def _estimator(self, node: EstimatorNode, place: _Place) -> Any:
         if node.name not in CATALOGUE or CATALOGUE[node.name].internal:
@@ -253,19 +226,19 @@ class _Compiler:
         if found.name in _NEEDS_INNER:
             raise place.wrong(f"{found.name} asks a model; write it as a wrapper with that model inside.")
         space, reader = self._hyperparameters(found, node.hyperparameters, place)
-        return fixed.FixedEstimator(found.cls, space, reader)
+        return FixedEstimator(found.cls, space, reader)
 
     def _wrapper(self, node: WrapperNode, place: _Place) -> Any:
         found = entry(node.estimator)
         if found.slot is None:
             known = [name for name, item in CATALOGUE.items() if item.slot]
-            raise place.wrong(f"{found.name} takes no inner estimator. {nearest(found.name, known)}")
+            raise place.wrong(f"{found.name} takes no inner estimator. {suggest(found.name, known)}")
         self._fits(found, place)
         inner = self.space(node.inner, place.below("inner", role=_Role.INNER))
         for cls in _classes(inner):
             self._fits_inside(found, cls, place)
         space, reader = self._hyperparameters(found, node.hyperparameters, place)
-        return fixed.FixedWrapper(found.cls, space, inner, reader)
+        return FixedWrapper(found.cls, space, inner, reader)
 
     def _hyperparameters(self, found: Entry, given: Any, place: _Place) -> tuple[Any, Reader]:
         try:
@@ -296,14 +269,14 @@ class _Compiler:
 
 def _classes(space: Any) -> list[type]:
     """Return the classes of the estimators that a space of inner estimators gives."""
-    if isinstance(space, fixed.FixedChoice):
+    if isinstance(space, FixedChoice):
         return [cls for item in space.search_spaces for cls in _classes(item)]
     return [space.method]
 
 
 @cache
 def _ranks_columns(cls: type) -> bool:
-    """Tell whether an estimator with its defaults knows, once fitted, how much each column counts."""
+    """Return whether an estimator with its defaults knows, once fitted, how much each column counts."""
     table = np.random.default_rng(0).normal(size=(20, 3))
     fitted = cls().fit(table, np.arange(20) % 2)
     return hasattr(fitted, "feature_importances_") or hasattr(fitted, "coef_")
@@ -311,13 +284,6 @@ def _ranks_columns(cls: type) -> bool:
 
 def hyperparameter_space(found: Entry, given: Mapping[str, Any]) -> tuple[Any, Reader]:
     """Return the space of the hyperparameters that a tree gives, and how drawn values are read.
-
-    Parameters
-    ----------
-    found
-        The estimator.
-    given
-        A constant, a `Range` or a `ChoiceValues` by name.
 
     Raises
     ------
@@ -332,7 +298,7 @@ def hyperparameter_space(found: Entry, given: Mapping[str, Any]) -> tuple[Any, R
         if name not in found.hyperparameters:
             known = f"{found.name} has no hyperparameter {name!r:.80} that may be set."
             raise SpecInvalid(
-                Reason.UNKNOWN_HYPERPARAMETER, f"{known} {nearest(name, found.hyperparameters)}"
+                Reason.UNKNOWN_HYPERPARAMETER, f"{known} {suggest(name, found.hyperparameters)}"
             )
         if isinstance(value, Range):
             for bound in (value.low, value.high):

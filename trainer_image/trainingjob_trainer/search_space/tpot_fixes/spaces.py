@@ -1,7 +1,11 @@
-"""Defects of TPOT 1.1.0's search spaces, fixed in subclasses."""
+"""Defects of TPOT 1.1.0's search spaces, fixed in subclasses.
+
+`fix` rebuilds a search space out of the classes below; nothing of TPOT is changed in place. Each class states
+the defect that it works around.
+"""
 
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import networkx as nx
 import numpy as np
@@ -35,31 +39,54 @@ __all__ = [
     "fix",
 ]
 
+_HALF: Final = 0.5
+_MAX_NEW_GRAPH: Final = 5  # TPOT's own limit of the nodes of a new graph
+
+
+class _Space(Shared):
+    """Makes individuals of a fixed class out of some of its own attributes."""
+
+    individual: ClassVar[type[Any]]
+    arguments: ClassVar[tuple[str, ...]]
+
+    def generate(self, rng: Any = None) -> Any:
+        """Return a new individual."""
+        given = {name: getattr(self, name) for name in self.arguments}
+        return self.individual(**given, rng=np.random.default_rng(rng))
+
+
+class _OneStepMutated:
+    """`mutate` of the original tries one step, and changes nothing where that step cannot change."""
+
+    pipeline: list[Any]
+
+    def mutate(self, rng: Any = None) -> bool:
+        """Change one step, the first that can be changed in a random order."""
+        rng = np.random.default_rng(rng)
+        return any(self.pipeline[number].mutate(rng) for number in rng.permutation(len(self.pipeline)))
+
 
 class FixedEstimatorIndividual(EstimatorNodeIndividual):
-    """`mutate` of the original draws every hyperparameter anew, so that nothing is ever refined."""
+    """`mutate` of the original draws all hyperparameters again, so that nothing is ever refined."""
 
     hyperparameters: Any
 
     def mutate(self, rng: Any = None) -> bool:
-        """Refine the hyperparameters half of the time, and draw them anew otherwise."""
+        """Refine the hyperparameters half of the time, and draw them again otherwise."""
         rng = np.random.default_rng(rng)
         if isinstance(self.space, dict) or not len(self.space):
             return False
-        if rng.random() < 0.5:  # noqa: PLR2004
+        if rng.random() < _HALF:
             return bool(super().mutate(rng))
         self.hyperparameters = refined(self.hyperparameters, self.space, rng)
         return True
 
 
-class FixedEstimator(Shared, EstimatorNode):
-    """Makes `FixedEstimatorIndividual`."""
+class FixedEstimator(_Space, EstimatorNode):
+    """Space of one estimator."""
 
-    def generate(self, rng: Any = None) -> FixedEstimatorIndividual:
-        """Return a new individual."""
-        return FixedEstimatorIndividual(
-            self.method, self.space, hyperparameter_parser=self.hyperparameter_parser, rng=rng
-        )
+    individual = FixedEstimatorIndividual
+    arguments = ("method", "space", "hyperparameter_parser")
 
 
 class FixedChoiceIndividual(ChoicePipelineIndividual):
@@ -68,43 +95,31 @@ class FixedChoiceIndividual(ChoicePipelineIndividual):
     def mutate(self, rng: Any = None) -> bool:
         """Change the node, or take another one where it cannot change."""
         rng = np.random.default_rng(rng)
-        if rng.random() < 0.5 and self._mutate_node(rng):  # noqa: PLR2004
+        if rng.random() < _HALF and self._mutate_node(rng):
             return True
         return bool(self._mutate_select_new_node(rng))
 
 
-class FixedChoice(Shared, ChoicePipeline):
-    """Makes `FixedChoiceIndividual`."""
+class FixedChoice(_Space, ChoicePipeline):
+    """Space of one of several spaces."""
 
-    def generate(self, rng: Any = None) -> FixedChoiceIndividual:
-        """Return a new individual."""
-        return FixedChoiceIndividual(self.search_spaces, rng=np.random.default_rng(rng))
-
-
-class FixedSequentialIndividual(SequentialPipelineIndividual):
-    """`mutate` of the original tries one step, and changes nothing where that step cannot change."""
-
-    def mutate(self, rng: Any = None) -> bool:
-        """Change one step, the first that can be changed in a random order."""
-        rng = np.random.default_rng(rng)
-        return any(self.pipeline[number].mutate(rng) for number in rng.permutation(len(self.pipeline)))
+    individual = FixedChoiceIndividual
+    arguments = ("search_spaces",)
 
 
-class FixedSequential(Shared, SequentialPipeline):
-    """Makes `FixedSequentialIndividual`."""
-
-    def generate(self, rng: Any = None) -> FixedSequentialIndividual:
-        """Return a new individual."""
-        return FixedSequentialIndividual(self.search_spaces, rng=np.random.default_rng(rng))
+class FixedSequentialIndividual(_OneStepMutated, SequentialPipelineIndividual):
+    """See `_OneStepMutated`."""
 
 
-class FixedUnionIndividual(UnionPipelineIndividual):
-    """The original cannot cross unions of one member, and its first member is never swapped."""
+class FixedSequential(_Space, SequentialPipeline):
+    """Space of steps one after the other."""
 
-    def mutate(self, rng: Any = None) -> bool:
-        """Change one member, the first that can be changed in a random order."""
-        rng = np.random.default_rng(rng)
-        return any(self.pipeline[number].mutate(rng) for number in rng.permutation(len(self.pipeline)))
+    individual = FixedSequentialIndividual
+    arguments = ("search_spaces",)
+
+
+class FixedUnionIndividual(_OneStepMutated, UnionPipelineIndividual):
+    """The original cannot cross unions of one member, and never swaps the first member."""
 
     def _crossover_swap_node(self, other: Any, rng: Any) -> bool:
         place = np.random.default_rng(rng).integers(len(self.pipeline))
@@ -112,12 +127,11 @@ class FixedUnionIndividual(UnionPipelineIndividual):
         return True
 
 
-class FixedUnion(Shared, UnionPipeline):
-    """Makes `FixedUnionIndividual`."""
+class FixedUnion(_Space, UnionPipeline):
+    """Space of members side by side."""
 
-    def generate(self, rng: Any = None) -> FixedUnionIndividual:
-        """Return a new individual."""
-        return FixedUnionIndividual(self.search_spaces, rng=np.random.default_rng(rng))
+    individual = FixedUnionIndividual
+    arguments = ("search_spaces",)
 
 
 class FixedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
@@ -143,19 +157,19 @@ class FixedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
 
     def unique_id(self) -> str:
         """Return the members in alphabetical order; the original's set has none, and differs by process."""
-        return (
-            f"FeatureUnion({', '.join(sorted(str(step.unique_id()) for step in self.union_dict.values()))})"
-        )
+        members = sorted(str(step.unique_id()) for step in self.union_dict.values())
+        return f"FeatureUnion({', '.join(members)})"
 
 
-class FixedDynamicUnion(Shared, DynamicUnionPipeline):
-    """Makes `FixedDynamicUnionIndividual`; TPOT's unions without a limit get one of *limit* members."""
+class FixedDynamicUnion(_Space, DynamicUnionPipeline):
+    """Space of one to several members side by side; TPOT's unions without a limit get one of *limit*."""
 
     limit: Final = 4
+    individual = FixedDynamicUnionIndividual
+    arguments = ("search_space", "max_estimators")
 
-    def generate(self, rng: Any = None) -> FixedDynamicUnionIndividual:
-        """Return a new individual."""
-        return FixedDynamicUnionIndividual(self.search_space, self.max_estimators or self.limit, rng)
+    def __init__(self, search_space: SearchSpace, max_estimators: int | None = None) -> None:
+        super().__init__(search_space, max_estimators or self.limit)
 
 
 class FixedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
@@ -172,14 +186,11 @@ class FixedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
         return True
 
 
-class FixedDynamicLinear(Shared, DynamicLinearPipeline):
-    """Makes `FixedDynamicLinearIndividual`."""
+class FixedDynamicLinear(_Space, DynamicLinearPipeline):
+    """Space of one to several steps one after the other."""
 
-    def generate(self, rng: Any = None) -> FixedDynamicLinearIndividual:
-        """Return a new individual."""
-        return FixedDynamicLinearIndividual(
-            self.search_space, self.max_length, rng=np.random.default_rng(rng)
-        )
+    individual = FixedDynamicLinearIndividual
+    arguments = ("search_space", "max_length")
 
 
 class FixedWrapperIndividual(WrapperPipelineIndividual):
@@ -188,7 +199,7 @@ class FixedWrapperIndividual(WrapperPipelineIndividual):
     def crossover(self, other: Any, rng: Any = None) -> bool:
         """Cross the hyperparameters or the inner estimators."""
         rng = np.random.default_rng(rng)
-        if rng.random() < 0.5 and self._crossover_hyperparameters(other, rng):  # noqa: PLR2004
+        if rng.random() < _HALF and self._crossover_hyperparameters(other, rng):
             return True
         return bool(self.node.crossover(other.node, rng))
 
@@ -196,23 +207,16 @@ class FixedWrapperIndividual(WrapperPipelineIndividual):
         """Change the hyperparameters or the inner estimator."""
         rng = np.random.default_rng(rng)
         first, second = self._mutate_hyperparameters, self._mutate_node
-        if rng.random() < 0.5:  # noqa: PLR2004
+        if rng.random() < _HALF:
             first, second = second, first
         return bool(first(rng) or second(rng))
 
 
-class FixedWrapper(Shared, WrapperPipeline):
-    """Makes `FixedWrapperIndividual`."""
+class FixedWrapper(_Space, WrapperPipeline):
+    """Space of an estimator around another one."""
 
-    def generate(self, rng: Any = None) -> FixedWrapperIndividual:
-        """Return a new individual."""
-        return FixedWrapperIndividual(
-            method=self.method,
-            space=self.space,
-            estimator_search_space=self.estimator_search_space,
-            hyperparameter_parser=self.hyperparameter_parser,
-            rng=np.random.default_rng(rng),
-        )
+    individual = FixedWrapperIndividual
+    arguments = ("method", "space", "estimator_search_space", "hyperparameter_parser")
 
 
 class FixedFeatureSetsIndividual(FSSIndividual):
@@ -220,7 +224,7 @@ class FixedFeatureSetsIndividual(FSSIndividual):
 
     def mutate(self, rng: Any = None) -> bool:
         """Take another set."""
-        if len(self.names_list) < 2:  # noqa: PLR2004
+        if len(self.names_list) == 1:
             return False
         super().mutate(np.random.default_rng(rng))
         return True
@@ -231,15 +235,11 @@ class FixedFeatureSetsIndividual(FSSIndividual):
         return True
 
 
-class FixedFeatureSets(Shared, FSSNode):
-    """Makes `FixedFeatureSetsIndividual`."""
+class FixedFeatureSets(_Space, FSSNode):
+    """Space of sets of columns."""
 
-    def generate(self, rng: Any = None) -> FixedFeatureSetsIndividual:
-        """Return a new individual."""
-        return FixedFeatureSetsIndividual(subsets=self.subsets, rng=np.random.default_rng(rng))
-
-
-_START: Final = 5  # TPOT's own limit of the nodes of a new graph
+    individual = FixedFeatureSetsIndividual
+    arguments = ("subsets",)
 
 
 class FixedGraphIndividual(GraphPipelineIndividual):
@@ -255,18 +255,16 @@ class FixedGraphIndividual(GraphPipelineIndividual):
     def mutate(self, rng: Any = None) -> bool:
         """Apply one mutation, the first that is possible in a random order."""
         rng = np.random.default_rng(rng)
-        for number in rng.permutation(len(self.mutate_methods_list)):
-            if self.mutate_methods_list[number](rng=rng):
-                self._merge_duplicated_nodes()
-                self.graphkey = None
-                return True
-        return False
+        return self._first_possible(self.mutate_methods_list, rng)
 
     def crossover(self, other: Any, rng: Any = None) -> bool:
         """Apply one crossover, the first that is possible in a random order."""
         rng = np.random.default_rng(rng)
-        for number in rng.permutation(len(self.crossover_methods_list)):
-            if self.crossover_methods_list[number](other, rng=rng):
+        return self._first_possible(self.crossover_methods_list, rng, other)
+
+    def _first_possible(self, methods: list[Any], rng: np.random.Generator, *arguments: Any) -> bool:
+        for number in rng.permutation(len(methods)):
+            if methods[number](*arguments, rng=rng):
                 self._merge_duplicated_nodes()
                 self.graphkey = None
                 return True
@@ -290,15 +288,7 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         return str(self.graphkey)
 
     def grow(self, size: int, rng: np.random.Generator) -> None:
-        """Add leaves and inner nodes up to a size, where there is anything to add.
-
-        Parameters
-        ----------
-        size
-            The number of nodes wanted.
-        rng
-            The source of chance.
-        """
+        """Add leaves and inner nodes up to `size` nodes, where there is anything to add."""
         ways = []
         if self.inner_search_space is not None or self.leaf_search_space is not None:
             ways.append(self._mutate_insert_leaf)
@@ -309,13 +299,7 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         self._merge_duplicated_nodes()
 
     def place(self, node: Any) -> str:
-        """Return whether a node is the root, a leaf or between.
-
-        Parameters
-        ----------
-        node
-            A node of the graph.
-        """
+        """Return whether a node is the root, a leaf or between."""
         if node is self.root:
             return "root"
         return "leaf" if self.graph.out_degree(node) == 0 else "inner"
@@ -335,46 +319,41 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         return False
 
     def _only_leaf(self, node: Any) -> bool:
-        """Tell whether *node* is a leaf without which a parent would be one."""
+        """Whether *node* is a leaf without which a parent would be one."""
         if self.graph.out_degree(node):
             return False
         return any(self.graph.out_degree(parent) == 1 for parent in self.graph.predecessors(node))
 
 
-class FixedGraph(Shared, GraphSearchPipeline):
-    """Makes `FixedGraphIndividual`; the original fails where one node is allowed."""
+class FixedGraph(_Space, GraphSearchPipeline):
+    """Space of acyclic graphs; the original fails where one node is allowed."""
+
+    individual = FixedGraphIndividual
+    arguments = (
+        "root_search_space",
+        "leaf_search_space",
+        "inner_search_space",
+        "max_size",
+        "crossover_same_depth",
+    )
 
     def generate(self, rng: Any = None) -> FixedGraphIndividual:
         """Return a new individual of up to five nodes."""
         rng = np.random.default_rng(rng)
-        made = FixedGraphIndividual(
-            self.root_search_space,
-            self.leaf_search_space,
-            self.inner_search_space,
-            self.max_size,
-            self.crossover_same_depth,
-            rng=rng,
-        )
-        made.grow(min(int(rng.integers(1, self.max_size + 1)), _START), rng)
+        made: FixedGraphIndividual = super().generate(rng)
+        made.grow(min(int(rng.integers(1, self.max_size + 1)), _MAX_NEW_GRAPH), rng)
         return made
 
 
 def fix(space: Any, context: SpaceContext, *, selecting: bool = False) -> Any:
-    """Return the same search space without TPOT's defects and within the limits of time.
+    """Return a search space of TPOT without TPOT's defects and within the limits of time.
 
-    Parameters
-    ----------
-    space
-        A search space as TPOT makes it.
-    context
-        The problem.
-    selecting
-        Whether the space is that of the estimator inside a selector.
+    With `selecting`, the space is that of the estimator inside a selector.
 
     Raises
     ------
     TypeError
-        It is of a class that is not known here.
+        The class of the space is not known here.
     """
     match space:
         case EstimatorNode():
