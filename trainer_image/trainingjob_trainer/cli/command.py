@@ -129,24 +129,8 @@ class CommandContext:
         file = sys.stderr if stderr else sys.stdout
         return Console(file=file, markup=False, emoji=False, highlight=False)
 
-    def run(self, function: Callable[..., dict[str, Any]], options: Mapping[str, Any]) -> None:
-        """Call a command's function and print its document or its error.
-
-        Raises
-        ------
-        typer.Exit
-            If it failed.
-        """
-        try:
-            fields = function(self, **options)
-        except (typer.Exit, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a user is never shown a traceback
-            raise typer.Exit(self._fail(error)) from None
-        if self.as_json:
-            self._print_document(ok=True, exit_code=0, fields=fields)
-
-    def _fail(self, error: BaseException) -> int:
+    def fail(self, error: BaseException) -> int:
+        """Print an error and return the exit status."""
         secrets = secrets_of(self.environment)
         # A run that could not begin removes its folder.
         log = self.log if self.log is not None and self.log.is_file() else None
@@ -154,21 +138,19 @@ class CommandContext:
         if self.debug:
             sys.stderr.write(redact("".join(traceback.format_exception(error)), secrets))
         sys.stderr.write("\n".join(failure.lines()) + "\n")
-        if self.as_json:
-            self._print_document(ok=False, exit_code=failure.exit_code, fields={"error": failure.to_json()})
+        self.print_document({"error": failure.to_json()}, exit_code=failure.exit_code)
         return failure.exit_code
 
-    def _print_document(self, *, ok: bool, exit_code: int, fields: Mapping[str, Any]) -> None:
+    def print_document(self, fields: Mapping[str, Any], *, exit_code: int = 0) -> None:
+        """Print the document for ``--json``, if it was asked for."""
+        if not self.as_json:
+            return
         import json
 
-        head = {
-            "schemaVersion": SCHEMA_VERSION,
-            "command": self.command,
-            "ok": ok,
-            "exitCode": exit_code,
-        }
+        head = {"schemaVersion": SCHEMA_VERSION, "command": self.command, "ok": exit_code == 0}
+        document = {**head, "exitCode": exit_code, **fields}
         # A number that JSON does not know is an error here, not at the reader's.
-        sys.stdout.write(json.dumps({**head, **fields}, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
 
@@ -195,15 +177,21 @@ def command(
     def register(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         name = function.__name__
 
-        def call(context: typer.Context, **options: Any) -> None:
+        def call(typer_context: typer.Context, **options: Any) -> None:
             flags = {flag: options.pop(flag) for flag in shared}
-            dependencies = context.find_object(Dependencies) or Dependencies()
-            CommandContext(command=name, dependencies=dependencies, **flags).run(function, options)
+            dependencies = typer_context.find_object(Dependencies) or Dependencies()
+            context = CommandContext(command=name, dependencies=dependencies, **flags)
+            try:
+                context.print_document(function(context, **options))
+            except (typer.Exit, BrokenPipeError):
+                raise
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - users see no traceback
+                raise typer.Exit(context.fail(error)) from None
 
         own = list(inspect.signature(function).parameters.values())[1:]
         keyword = inspect.Parameter.KEYWORD_ONLY
         parameters = [
-            inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY, annotation=typer.Context),
+            inspect.Parameter("typer_context", keyword, annotation=typer.Context),
             *(parameter.replace(kind=keyword) for parameter in own),
             *(inspect.Parameter(flag, keyword, default=False, annotation=shared[flag]) for flag in shared),
         ]

@@ -150,15 +150,15 @@ def _one_line(text: str, style: str = "") -> Text:
 
 
 def _track(stage: Stage, automl: bool, *, wide: bool) -> Text:  # noqa: FBT001 - a property of the job
-    """Return the stages in a row, the present one standing out."""
-    stages = [one for one in _TRACK if automl or one not in _SEARCH_STAGES]
+    """Return the stages in a row, the current stage highlighted."""
+    stages = [each for each in _TRACK if automl or each not in _SEARCH_STAGES]
     here = stages.index(stage) if stage in stages else -1
     if not wide:
         return _one_line(f"● {stage} ({max(here, 0) + 1}/{len(stages)})", "bold cyan")
     text = Text(no_wrap=True, overflow="ellipsis")
-    for index, one in enumerate(stages):
+    for index, each in enumerate(stages):
         style = "bold cyan" if index == here else "green" if index < here else "dim"
-        text.append(f"{'● ' if index == here else ''}{one}", style)
+        text.append(f"{'● ' if index == here else ''}{each}", style)
         text.append(" → " if index < len(stages) - 1 else "", "dim")
     return text
 
@@ -195,16 +195,18 @@ def _rows() -> Table:
 
 def _recent(state: RunState) -> Table:
     grid = _rows()
-    for one in state.recent:
-        mark, style = _MARKS.get(one.outcome, ("?", "yellow"))
-        grid.add_row(Text(mark, style), _result(one), f"{one.seconds:.1f} s", Text(plain(one.pipeline)))
+    for evaluation in state.recent:
+        mark, style = _MARKS.get(evaluation.outcome, ("?", "yellow"))
+        seconds, pipeline = f"{evaluation.seconds:.1f} s", Text(plain(evaluation.pipeline))
+        grid.add_row(Text(mark, style), _result(evaluation), seconds, pipeline)
     return grid
 
 
-def _result(one: Evaluated) -> Text:
-    if one.score is not None:
-        return Text(format_score(one.score))
-    return Text(OUTCOME_WORDS.get(one.outcome, plain(one.outcome)), "yellow")
+def _result(evaluation: Evaluated) -> Text:
+    if evaluation.score is not None:
+        return Text(format_score(evaluation.score))
+    outcome = evaluation.outcome
+    return Text(OUTCOME_WORDS.get(outcome, plain(outcome)), "yellow")
 
 
 def _top(state: RunState) -> Table:
@@ -228,7 +230,7 @@ def _note(state: RunState) -> Text | None:
 
 
 class Lines:
-    """Prints a line for each stage, the baseline and each new best, and one of progress every 15 seconds."""
+    """Prints a line for each stage, the baseline and each new best, and progress every 15 seconds."""
 
     def __init__(self, console: Console, run: ResolvedRun, clock: Callable[[], float]) -> None:
         self._console = console
@@ -290,7 +292,7 @@ def _data(event: DataReady) -> list[str]:
     split = f"{known.cv_folds} folds, {event.holdout_rows} hold-out rows"
     lines = [f"data: {size}; {known.task} by {known.metric}, {split}"]
     shown = event.findings[:_MAX_FINDINGS]
-    lines += [f"{one.severity}: {about_column(one.message, one.column)}" for one in shown]
+    lines += [f"{finding.severity}: {about_column(finding.message, finding.column)}" for finding in shown]
     more = len(event.findings) - _MAX_FINDINGS
     return [*lines, f"and {more} more findings"] if more > 0 else lines
 

@@ -1,4 +1,4 @@
-"""An error as a command shows it: one block, and a traceback only where one was asked for."""
+"""An error as a command shows it: a block of lines, and a traceback only on request."""
 
 import errno
 from collections.abc import Iterable

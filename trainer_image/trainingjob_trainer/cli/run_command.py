@@ -13,14 +13,20 @@ from trainingjob_trainer.cli.command import CommandContext, File, Set, command
 from trainingjob_trainer.cli.text import plain, secrets_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from trainingjob_api import ResolvedRun, TrainingJob
     from trainingjob_trainer.events import Event
     from trainingjob_trainer.run.result import RunResult
     from trainingjob_trainer.run.state import RunState
 
 __all__ = ["local_uri", "pod", "resolved", "run"]
+
+
+_DOCUMENT_FIELDS = (
+    *("location", "home", "model_source", "metric", "best", "leaderboard", "pareto_front", "artifacts"),
+    *("fallbacks", "findings", "warnings", "progress", "stopped_by", "resumed", "accepted"),
+    *("acceptance_message", "resolved"),
+)
+"""What the document for ``--json`` has of a result."""
 
 
 class LogFormat(StrEnum):
@@ -138,31 +144,14 @@ def _ignore(_event: "Event", _state: "RunState") -> None:
 
 
 def _document(name: str, result: "RunResult") -> dict[str, Any]:
-    return {
-        "name": name,
-        "location": result.location,
-        "home": str(result.home),
-        "modelSource": result.model_source,
-        "metric": result.metric,
-        "best": _plain(result.best),
-        "leaderboard": [_plain(entry) for entry in result.leaderboard],
-        "paretoFront": [_plain(point) for point in result.pareto_front],
-        "artifacts": [_plain(artifact) for artifact in result.artifacts],
-        "fallbacks": [_plain(fallback) for fallback in result.fallbacks],
-        "findings": [_plain(finding) for finding in result.findings],
-        "warnings": list(result.warnings),
-        "progress": _plain(result.progress),
-        "stoppedBy": result.stopped_by,
-        "elapsedSeconds": round(result.elapsed_seconds, 3),
-        "resumed": result.resumed,
-        "accepted": result.accepted,
-        "acceptanceMessage": result.acceptance_message,
-        "resolved": _plain(result.resolved),
-    }
+    from pydantic.alias_generators import to_camel
+    from pydantic_core import to_jsonable_python
 
+    def plain_value(field: str) -> Any:
+        return to_jsonable_python(getattr(result, field), by_alias=True, exclude_none=True)
 
-def _plain(model: "BaseModel | None") -> Any:
-    return None if model is None else model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    fields = {to_camel(field): plain_value(field) for field in _DOCUMENT_FIELDS}
+    return {"name": name, **fields, "elapsedSeconds": round(result.elapsed_seconds, 3)}
 
 
 @command(prints_document=False, hidden=True)

@@ -33,11 +33,11 @@ _ENTRIES = {
     "warning": (logging.WARNING, "warning"),
     "failed": (logging.ERROR, "failed"),
 }
-"""Level and name of the entry for each kind of event that has one."""
+"""Level and name of the log entry, by kind of event; other kinds are not logged."""
 
 
 class _LogFile(logging.FileHandler):
-    """A file that gets no more lines once one cannot be written: a run is worth more than its log."""
+    """A file that is given up when a line cannot be written: a run is worth more than its log."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own
         self.setLevel(logging.CRITICAL + 1)

@@ -129,14 +129,16 @@ def _round(score: str | None) -> str:
 
 
 def _print_line(console: Console, text: str | Text, style: str = "", *, whole: bool = False) -> None:
-    """Print a line; `whole` ones, and all of them outside a terminal, can be copied in one piece."""
+    """Print a line without wrapping it where `whole` is set or the output is not a terminal."""
     console.print(
         Text(text, style) if isinstance(text, str) else text, soft_wrap=whole or not console.is_terminal
     )
 
 
 def _print_warnings(console: Console, result: RunResult) -> None:
-    findings = [(one.severity, about_column(one.message, one.column)) for one in result.findings]
+    findings = [
+        (finding.severity, about_column(finding.message, finding.column)) for finding in result.findings
+    ]
     notes = [*findings, *((Severity.WARNING, plain(message)) for message in result.warnings)]
     for severity, text in notes[:_MAX_WARNINGS]:
         label = ("note: ", "dim") if severity is Severity.INFO else ("warning: ", "yellow")
