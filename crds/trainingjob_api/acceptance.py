@@ -1,10 +1,11 @@
 """When a model is accepted: ``spec.acceptance``, and the one rule that compares it with the scores."""
 
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, StrictFloat
 
-from trainingjob_api.reasons import Reason
+from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.status import Best
 from trainingjob_api.types import Bool, SpecModel, optional
 
@@ -22,16 +23,14 @@ class Acceptance(SpecModel):
     )
 
 
-class Verdict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verdict(Cause):
     """Whether a model is accepted, and why."""
-
-    reason: Reason
-    message: str
 
     @property
     def accepted(self) -> bool | None:
         """Whether it is; ``None`` if the spec does not ask."""
-        return None if self.reason is Reason.ACCEPTANCE_NOT_ASKED else self.reason is Reason.ACCEPTED
+        return None if self.reason == Reason.ACCEPTANCE_NOT_ASKED else self.reason == Reason.ACCEPTED
 
 
 def judge(acceptance: Acceptance | None, best: Best | None) -> Verdict:

@@ -5,9 +5,10 @@ reports those that follow; the last ones end a command on a user's machine. ``do
 lists them all.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Reason"]
+__all__ = ["Cause", "Reason"]
 
 
 class Reason(StrEnum):
@@ -366,3 +367,19 @@ class Reason(StrEnum):
     """Certificates exist already."""
     CERTIFICATES_UNWRITABLE = "CertificatesUnwritable"
     """The certificates cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something is as it is, for a condition or an event.
+
+    Parameters
+    ----------
+    reason
+        A :class:`Reason`, or the word in a trainer's report, which may be of another release.
+    message
+        What happened and what to do, for people.
+    """
+
+    reason: str
+    message: str = ""

@@ -4,17 +4,15 @@
 
     OperatorError
     ├── SettingsError   the operator's own environment is wrong: it does not start
-    ├── Refused         a job cannot run here: the user must act, one condition says why
-    └── ApiFault        the API server refused or failed: tried again after a delay
+    └── ApiFault        the API server refused or failed: the pass is retried after a delay
+
+What is wrong with a job is no exception but a :class:`trainingjob_api.reasons.Cause`.
 """
 
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any
 
-__all__ = ["ApiFault", "OperatorError", "Refused", "SettingsError"]
-
-STATUS_NOT_FOUND: Final = 404
-STATUS_CONFLICT: Final = 409
-STATUS_TOO_LARGE: Final = 413
+__all__ = ["ApiFault", "OperatorError", "SettingsError"]
 
 
 class OperatorError(Exception):
@@ -23,26 +21,6 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A variable of the operator's environment cannot be read; the message names it."""
-
-
-class Refused(OperatorError):  # noqa: N818  # reads like the condition that it becomes
-    """A job cannot run as it is.
-
-    Parameters
-    ----------
-    reason
-        Reason of the condition, from :mod:`trainingjob_api.reasons`.
-    message
-        The field, the cause and the way out.
-    final
-        Whether only another spec helps: the job fails. Otherwise it waits.
-    """
-
-    def __init__(self, reason: str, message: str, *, final: bool = True) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.final = final
 
 
 class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called throughout
@@ -79,19 +57,24 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
     @property
     def not_found(self) -> bool:
         """Whether the object does not exist."""
-        return self.status == STATUS_NOT_FOUND
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether RBAC, a quota or an admission plugin does not allow it."""
+        return self.status == HTTPStatus.FORBIDDEN
 
     @property
     def too_large(self) -> bool:
         """Whether the answer is larger than the operator reads."""
-        return self.status == STATUS_TOO_LARGE
+        return self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
     @property
     def conflict(self) -> bool:
         """Whether an object of the name exists, or has changed since it was read."""
-        return self.status == STATUS_CONFLICT
+        return self.status == HTTPStatus.CONFLICT
 
     @property
     def refusal(self) -> bool:
-        """Whether the server understood and does not want it (RBAC, quota, admission, validation)."""
-        return self.status in {400, 403, 422}
+        """Whether the server understood and refused (RBAC, quota, admission, validation)."""
+        return self.forbidden or self.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}

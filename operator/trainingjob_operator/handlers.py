@@ -1,7 +1,7 @@
-"""What Kopf calls: each event of a job or of its children wakes the job up, nothing more.
+"""Kopf's handlers: each event of a job or of its children queues the job, nothing more.
 
-Only this module and start-up know Kopf. The handlers watch (``on.event``): they keep no state on the
-objects, add no finalizer and are not retried; the queue behind them is what tries again.
+Only this module and ``main`` know Kopf. The handlers only watch (``on.event``): they keep no state on the
+objects, add no finalizer and are not retried; the work queue retries.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import Any
 import kopf
 
 from trainingjob_api import GROUP, PLURAL, VERSION
-from trainingjob_operator.names import JOB_ANNOTATION, LABEL_SELECTOR, MANAGED_BY
+from trainingjob_operator.children import JOB_ANNOTATION, LABEL_SELECTOR, MANAGED_BY
 from trainingjob_operator.reconciler import JobKey
 from trainingjob_operator.settings import Settings
 
@@ -20,19 +20,19 @@ CHILDREN = (("", "v1", "configmaps"), ("", "v1", "pods"), ("batch", "v1", "jobs"
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGED_BY}
 
 Wake = Callable[[JobKey, str | None], None]
-"""Takes a job and, if the event is about the job itself, the version that it has now."""
+"""Queues a job; for an event of the job itself, with its new ``resourceVersion``."""
 
 
-def build_registry(wake: Wake, ending: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
+def build_registry(wake: Wake, stop: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
     """Return the handlers.
 
     Parameters
     ----------
     wake
-        Called for each event, in the loop that Kopf runs in; must not block.
-    ending
-        Called when Kopf has stopped watching. Kopf waits for every task of the loop before it returns, so
-        that what runs beside it has to end here.
+        Called for each event, in Kopf's event loop; must not block.
+    stop
+        Called when Kopf has stopped watching. Kopf waits for every task of the loop before it returns, so the
+        operator's own tasks have to end here.
     """
     registry = kopf.OperatorRegistry()
 
@@ -50,7 +50,7 @@ def build_registry(wake: Wake, ending: Callable[[], Awaitable[None]]) -> kopf.Op
         decorate(_async(on_child))
 
     async def on_cleanup(**_: Any) -> None:
-        await ending()
+        await stop()
 
     kopf.on.login(registry=registry)(_login)
     kopf.on.cleanup(registry=registry)(on_cleanup)
@@ -64,15 +64,15 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
         result.watching.label_selectors[group, plural] = LABEL_SELECTOR
     # The API server takes whole seconds only.
     result.watching.server_timeout = int(settings.watch_timeout_seconds)
-    # The server ends a watch itself; a client that waits longer than that waits for a dead connection.
+    # The server ends a watch itself; a client that waits longer has a dead connection.
     result.watching.client_timeout = settings.watch_timeout_seconds + 30.0
     result.watching.connect_timeout = settings.request_timeout_seconds
     result.networking.request_timeout = settings.request_timeout_seconds * 4
     result.networking.connect_timeout = settings.request_timeout_seconds
-    # A worker of Kopf's belongs to one object until it has been idle for this long. Its number is not
-    # limited: the handlers only queue a name, and a limit would let through that many objects a second.
+    # Each worker of Kopf serves one object until it has been idle for this long. The number of workers is not
+    # limited: the handlers only queue a name, and a limit would also limit the objects per second.
     result.queueing.idle_timeout = 1.0
-    # Kopf posts nothing and asks for no CRDs and namespaces: rights that it then needs not have.
+    # Kopf posts no events and lists no CRDs and namespaces, which saves these rights.
     result.posting.enabled = False
     result.scanning.disabled = True
     result.peering.standalone = True
@@ -80,7 +80,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
 
 
 def _async(function: Callable[..., None]) -> Callable[..., Any]:
-    """Return *function* as a coroutine: a plain one is called in a thread, away from the loop's queue."""
+    """Return *function* as a coroutine: Kopf would call a plain one in a thread, outside the event loop."""
 
     async def call(**kwargs: Any) -> None:
         function(**kwargs)

@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics on one port.
 
-Live: the loop answers and no pass hangs. Ready: all jobs have been listed once, and what a list shows
-arrives by the watch, too; a watch that hangs behind a half-open connection does neither.
+Live: the loop answers and no pass hangs. Ready: all jobs have been listed once, and what a list shows also
+arrives by the watch, which would not be so behind a half-open connection.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,13 +15,13 @@ from trainingjob_operator.reconciler import JobKey
 __all__ = ["Health", "serve"]
 
 WATCH_LAG_SECONDS: Final = 60.0
-"""How much later than a list the watch may bring the same version."""
+"""How much later than a list the watch may deliver the same version."""
 STUCK_SECONDS: Final = 300.0
-"""A pass has a bounded number of calls, each with a time-out; this long means that it hangs."""
+"""A pass has a bounded number of calls, each with a time-out: one this long hangs."""
 
 
 class Health:
-    """What liveness and readiness are answered from.
+    """State of the watch, for readiness.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ class Health:
         self._listed = False
 
     def delivered(self, key: JobKey, version: str | None) -> None:
-        """Note what the watch brought."""
+        """Record what the watch delivered."""
         self._last_event = self._clock()
         if version is not None:
             self._delivered[key] = version
             self._awaited.pop(key, None)
 
     def listed(self, versions: dict[JobKey, str]) -> None:
-        """Note what a whole list showed: versions that the watch has to bring, too."""
+        """Record what a whole list showed: versions that the watch has to deliver, too."""
         now = self._clock()
         self._listed = True
         self._delivered = {key: version for key, version in self._delivered.items() if key in versions}
@@ -52,23 +52,23 @@ class Health:
         self._awaited = {key: self._awaited.get(key, now) for key in late}
 
     def stalled(self) -> bool:
-        """Return whether the watch brings nothing although there is something to bring."""
+        """Return whether the watch delivers nothing although something has changed."""
         oldest = min(self._awaited.values(), default=None)
         if oldest is None:
             return False
-        # One lost event is the business of the next list; a watch that brings others is alive.
+        # The next list makes up for one lost event; a watch that delivers others is alive.
         return self._clock() - oldest > WATCH_LAG_SECONDS and self._last_event < oldest
 
     @property
     def ready(self) -> bool:
-        """Whether the operator sees what happens."""
+        """Whether the operator sees changes."""
         return self._listed and not self.stalled()
 
 
 async def serve(
     port: int, health: Health, longest_pass: Callable[[], float], registry: CollectorRegistry
 ) -> Callable[[], Awaitable[None]]:
-    """Start the server on *port* and return what ends it; ending it twice does no harm."""
+    """Start the server on *port*; return what stops it, which may be called twice."""
 
     async def healthz(_: web.Request) -> web.Response:
         stuck = longest_pass() > STUCK_SECONDS
@@ -77,7 +77,7 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         if health.ready:
             return web.Response(text="ok")
-        text = "the watch brings nothing" if health.stalled() else "jobs have not been listed yet"
+        text = "the watch delivers nothing" if health.stalled() else "jobs have not been listed yet"
         return web.Response(status=503, text=text)
 
     async def metrics(_: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ async def serve(
 
 
 def _behind(delivered: str | None, listed: str) -> bool:
-    """Return whether the watch has yet to bring *listed*; it may be ahead of a list by now."""
+    """Return whether the watch has yet to deliver *listed*; it may be ahead of a list by now."""
     if delivered is None or not (delivered.isdecimal() and listed.isdecimal()):
         return delivered != listed
     return int(delivered) < int(listed)

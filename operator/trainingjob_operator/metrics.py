@@ -1,6 +1,6 @@
-"""The operator's metrics; ``docs/metrics.md`` says what each means when there are many jobs.
+"""The operator's metrics; ``docs/metrics.md`` says what each means with many jobs.
 
-Gauges are computed from what the resources say, at each scrape, so that a restart changes nothing.
+Gauges are computed from the resources at each scrape, so that a restart changes nothing.
 Counters count changes of a status that this process has written: each change is written once.
 """
 
@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from trainingjob_api import Fallback, ModelSource, Phase, TrainingJobStatus
-from trainingjob_operator.observe import RefusalKind
+from trainingjob_operator.observe.facts import Rejection
 
 __all__ = ["Metrics"]
 
@@ -27,7 +27,7 @@ _RECONCILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What the gauges need of one job."""
+    """What the gauges show of one job."""
 
     namespace: str
     name: str
@@ -47,7 +47,7 @@ class Metrics(Collector):
     Parameters
     ----------
     registry
-        Where they are collected.
+        Where they are registered.
     job_label
         Whether gauges of one job carry its namespace and name.
     """
@@ -58,16 +58,16 @@ class Metrics(Collector):
         self._rows: dict[str, _Row] = {}
         self.duration = Histogram(
             "training_duration_seconds",
-            "Seconds from start to end of a job that succeeded, by where its model is from.",
+            "Seconds from start to end of a job that succeeded, by source of its model.",
             ["mode"],
             buckets=_DURATIONS,
             registry=registry,
         )
         self.fallbacks = Counter(
-            "tpot_parallel_fallbacks", "Steps down from parallel evaluation.", ["reason"], registry=registry
+            "tpot_parallel_fallbacks", "Fallbacks from parallel evaluation.", ["reason"], registry=registry
         )
         self.overruns = Counter(
-            "training_budget_overruns", "Runs that took more than their budget allows.", registry=registry
+            "training_budget_overruns", "Runs that exceeded their budget.", registry=registry
         )
         self.evaluations = Counter(
             "training_evaluations", "Pipelines evaluated, by outcome.", ["outcome"], registry=registry
@@ -86,16 +86,16 @@ class Metrics(Collector):
         )
         self.refusals = Counter(
             "trainingjob_reports_refused",
-            "Reports of trainers that are not believed.",
+            "Trainer reports that were rejected.",
             ["reason"],
             registry=registry,
         )
-        for kind in RefusalKind:
+        for kind in Rejection:
             self.refusals.labels(reason=kind)
         registry.register(self)
 
     def seen(self, uid: str, namespace: str, name: str, status: TrainingJobStatus) -> None:
-        """Take up what a resource says."""
+        """Record the status of a resource."""
         progress, resolved, best = status.progress, status.resolved, status.best
         score = (best.score if best else None) or (progress.best_score if progress else None)
         ended = status.phase is not None and status.phase.terminal
@@ -115,14 +115,14 @@ class Metrics(Collector):
         )
 
     def gone(self, uid: str) -> None:
-        """Forget a resource that was deleted."""
+        """Drop a resource that was deleted."""
         self._rows.pop(uid, None)
 
     def changed(self, old: TrainingJobStatus, new: TrainingJobStatus) -> None:
-        """Count what the change from *old* to *new* tells; called once the API server has taken it."""
+        """Count the change from *old* to *new*; called once the API server has accepted it."""
         known = {_key(one) for one in old.fallbacks or ()}
         for one in new.fallbacks or ():
-            # The step to the baseline is a failure of the search, not of its parallelism.
+            # Falling back to the baseline is a failure of the search, not of its parallelism.
             if _key(one) not in known and one.to != "baseline":
                 self.fallbacks.labels(reason=one.reason).inc()
         for outcome, name in (("ok", "evaluated"), ("failed", "failed"), ("timeout", "timed_out")):
@@ -164,14 +164,14 @@ class Metrics(Collector):
         for row in self._shown(searching, lambda _: None):
             generation.add_metric(self._where(row), row.generation or 0)
             population.add_metric(self._where(row), row.population or 0)
-        failures.add_metric([], _in_a_row(rows))
+        failures.add_metric([], _consecutive_failures(rows))
         yield from (phases, scores, generation, population, failures)
 
     def _where(self, row: _Row) -> list[str]:
         return [row.namespace, row.name] if self._job_label else []
 
     def _shown(self, rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:
-        """Return all rows where jobs have labels, else the newest for each key."""
+        """Return all rows if jobs have labels, else the newest for each key."""
         return rows if self._job_label else list({key(row): row for row in rows}.values())
 
 
@@ -183,7 +183,7 @@ def _families(where: tuple[str, ...]) -> tuple[GaugeMetricFamily, ...]:
         GaugeMetricFamily("tp_population_size", "Pipelines in a generation.", labels=where),
         GaugeMetricFamily(
             "tpot_consecutive_failures",
-            "Jobs in a row, the newest first, that asked for AutoML and got no TPOT model.",
+            "Most recent jobs in a row that asked for AutoML and got no TPOT model.",
         ),
     )
 
@@ -192,7 +192,7 @@ def _key(fallback: Fallback) -> tuple[str, str, str]:
     return fallback.from_, fallback.to, fallback.reason
 
 
-def _in_a_row(rows: tuple[_Row, ...]) -> int:
+def _consecutive_failures(rows: tuple[_Row, ...]) -> int:
     count = 0
     for row in sorted(rows, key=lambda row: row.completed, reverse=True):
         if row.tpot_failed is None:

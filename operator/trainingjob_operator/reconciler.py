@@ -1,4 +1,4 @@
-"""One pass over one job: read, observe, decide, apply, tell."""
+"""One pass over one job: read, observe, decide, apply, write the status, requeue."""
 
 import asyncio
 import logging
@@ -9,21 +9,24 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from trainingjob_api import ConditionType, ParallelMode, PlanRecord, Reason, TrainingJobStatus
-from trainingjob_operator.applying import Applier
-from trainingjob_operator.decide import decide
+from trainingjob_api import ConditionType, ParallelMode, Phase, PlanRecord, TrainingJobStatus
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_operator.api import Api
+from trainingjob_operator.apply import apply
+from trainingjob_operator.children import ACCESS_CHILDREN, Child
+from trainingjob_operator.decision import Decision, earliest
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.events import Note, build_event, notes, refusal_note
-from trainingjob_operator.gateway import DaskQuestion, Gateway
-from trainingjob_operator.logs import speak_of
-from trainingjob_operator.merge import merge_patch
+from trainingjob_operator.events import Event, build_event, events_of, rejection_event
+from trainingjob_operator.frozen_plan import space_reference
+from trainingjob_operator.job_view import JobView, parse_spec, read_job_view
+from trainingjob_operator.logs import set_log_context
 from trainingjob_operator.metrics import Metrics
-from trainingjob_operator.observe import DaskSeen, Observed, Obstacle, Refusal, observe, strays
-from trainingjob_operator.project import project
-from trainingjob_operator.resolution import minds, space_reference
+from trainingjob_operator.observe.facts import Observed
+from trainingjob_operator.observe.job import observe
+from trainingjob_operator.observe.pods import strays
+from trainingjob_operator.policies import decide
 from trainingjob_operator.settings import Settings
-from trainingjob_operator.step import DaskChange, Step
-from trainingjob_operator.subject import Subject, parse_spec, read_subject
+from trainingjob_operator.status import build_status, merge_patch
 
 __all__ = ["JobKey", "Reconciler"]
 
@@ -33,68 +36,68 @@ T = TypeVar("T")
 
 PARALLEL_MODE = "TPOT_PARALLEL_MODE"
 PROGRESS_SECONDS = 10.0
-"""Between two writes that tell of progress only. A trainer reports every 15 s; its word is no promise."""
+"""Between two writes of progress alone. A trainer reports every 15 s, but nothing holds it to that."""
 MAX_SPECS = 256
-"""Parsed specs that are remembered."""
+"""Parsed specs that are cached."""
 MAX_READERS = 2
-"""Threads that read what users write. With more of them the loop would wait longer for its turn."""
+"""Threads that parse what users write. More of them would make the event loop wait longer for the GIL."""
 _READERS = ThreadPoolExecutor(MAX_READERS, "reader")
 _PROGRESS = frozenset({"progress", "best", "leaderboard", "paretoFront", "lastReport"})
-_OLD_DEFINITION = Obstacle(
+_ALWAYS = (Child.RUN, Child.REPORT, Child.JOB)
+_OLD_DEFINITION = Cause(
     Reason.FORBIDDEN,
-    "the API server drops status.plan: the definition of TrainingJobs that is installed is of an "
-    "earlier release; install the definitions of this one (chart trainingjob-crds)",
+    "The API server drops status.plan: the installed definition of TrainingJobs is of an earlier release; "
+    "install this release's definitions (chart trainingjob-crds)",
 )
 
 
 class JobKey(NamedTuple):
-    """Which job."""
+    """Namespace and name of a job."""
 
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        """Return it as the log has it."""
+        """Return it as the log shows it."""
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Memory:
-    """What is remembered of a job between passes; forgetting it costs a look, never a mistake."""
+    """What is remembered of a job between passes; losing it costs a read, never correctness."""
 
+    key: JobKey
     uid: str
     written_version: str = ""
     written_at: datetime | None = None
-    refusal: str = ""
+    rejected: str = ""
+    """Digest of the last rejected report."""
     heard: tuple[str | None, int] | None = None
     """Pod and sequence of the last report."""
     heard_at: datetime | None = None
     report_key: str = ""
-    """Of the key that was made; a status that the API server does not take makes no other one."""
+    """Public half of the key that was made: if the API server drops it from the status, no other is made."""
     recorded_version: str = ""
-    """The version in which the status has named it."""
+    """The version in which the status named it."""
 
 
 class Reconciler:
-    """Brings jobs to where they should be, one pass at a time.
+    """Brings jobs to the state that their specs ask for, one pass at a time.
 
     Parameters
     ----------
-    gateway
+    api
         The API server.
     settings
         The operator's settings.
     metrics
-        What is counted.
+        Where changes are counted.
     clock
         Returns the time, aware.
     """
 
-    def __init__(
-        self, gateway: Gateway, settings: Settings, metrics: Metrics, clock: Callable[[], datetime]
-    ) -> None:
-        self._gateway = gateway
-        self._applier = Applier(gateway, settings)
+    def __init__(self, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+        self._api = api
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -102,148 +105,137 @@ class Reconciler:
         self._parse_spec = lru_cache(MAX_SPECS)(parse_spec)
 
     def is_echo(self, key: JobKey, version: str | None) -> bool:
-        """Return whether *version* is the one that this process has written itself."""
+        """Return whether this process wrote *version* itself."""
         memory = self._memory.get(key)
         return memory is not None and bool(version) and memory.written_version == version
 
     async def reconcile(self, key: JobKey) -> float | None:
-        """Take the next step for a job; every step can be taken again.
+        """Make one pass over a job; every pass can be repeated.
 
         Returns
         -------
         float or None
-            Seconds after which to come back although nothing happens.
+            Seconds to the next pass although nothing happens.
 
         Raises
         ------
         ApiFault
-            If the API server did not take part; the pass is to be repeated later.
+            If the API server failed: the pass is to be repeated later.
         """
-        speak_of(job=str(key))
-        raw = await self._gateway.read_job(*key)
-        if raw is None or not minds(self._settings, (raw["metadata"].get("labels") or {})):
+        set_log_context(job=str(key))
+        raw = await self._api.read_job(*key)
+        if raw is None or not self._settings.handles(raw["metadata"].get("labels") or {}):
             self._forget(key)
             if raw is None:
-                await self._remove_strays(key)
+                # Deleting its Job with --cascade=orphan has left pods that nothing else deletes.
+                for pod in strays(await self._api.pods(*key)):
+                    await self._api.delete_pod(key.namespace, pod)
             return None
-        subject = await _apart(read_subject, raw, self._parse_spec)
-        speak_of(job=str(key), uid=subject.owner.uid, attempt=subject.status.attempts)
-        memory = self._memory.get(key)
-        if memory is None or memory.uid != subject.owner.uid:
+        view = await _in_thread(read_job_view, raw, self._parse_spec)
+        set_log_context(job=str(key), uid=view.owner.uid, attempt=view.status.attempts)
+        if key not in self._memory or self._memory[key].uid != view.owner.uid:
             self._forget(key)
-            self._memory[key] = _Memory(subject.owner.uid)
-        self._metrics.seen(subject.owner.uid, *key, subject.status)
-        return await self._advance(key, subject)
+            self._memory[key] = _Memory(key, view.owner.uid)
+        self._metrics.seen(view.owner.uid, *key, view.status)
+        return await self._pass(self._memory[key], view)
 
-    async def _remove_strays(self, key: JobKey) -> None:
-        """Remove the pods that a job which is gone has left; its Job's deletion has orphaned them."""
-        for pod in strays(await self._gateway.pods(*key)):
-            await self._gateway.delete_pod(key.namespace, pod)
-
-    async def _advance(self, key: JobKey, subject: Subject) -> float | None:
-        seen = self._with_made_key(key, subject, await self._observe(key, subject))
+    async def _pass(self, memory: _Memory, view: JobView) -> float | None:
+        seen = _with_made_key(memory, view, await self._observe(memory, view))
         now = self._clock()
-        step = decide(subject, seen, now)
+        decision = decide(view, seen, now)
         try:
-            applied = await self._applier.apply(subject.owner, seen.plan, step)
+            applied = await apply(self._api, self._settings, view.owner, seen.plan, decision)
         except ApiFault:
-            if subject.status.phase is None:
-                # A job without conditions counts as current for kstatus: say at once that it is not.
-                await self._tell(key, subject, seen, step, now)
+            if view.status.phase is None:
+                # kstatus takes a job without conditions for current: say at once that it is not.
+                await self._write_status(memory, view, seen, decision, now)
             raise
         if applied.report_key:
-            self._memory[key] = replace(self._memory[key], report_key=applied.report_key)
-            seen = self._with_made_key(key, subject, seen)
-        if applied.obstacle is not None:
-            seen = replace(seen, obstacle=applied.obstacle)
-        elif step.ensure or step.suspension or step.cluster.change is DaskChange.MAKE:
-            # What is told is what there is now, not the step that led there.
-            seen = await self._observe(key, subject)
-        if applied.dask is not None:
-            seen = replace(seen, dask=replace(seen.dask or DaskSeen(), impossible=applied.dask))
-        if applied.obstacle or applied.dask or step.ensure or step.suspension or step.cluster.change:
-            step = decide(subject, seen, now)
-        wait = await self._tell(key, subject, seen, step, now) if step.write else None
-        if seen.report_refused is not None and not (subject.ended or subject.deleting):
-            await self._tell_refusal(key, subject, seen.report_refused, now)
-        # What comes after the end counts from it, and the event of this pass's own write is no news.
-        next_pass = 0.0 if step.write and step.phase.terminal and not subject.ended else None
-        due = (step.again_after, step.cluster.again_after, wait, next_pass)
-        return min((one for one in due if one is not None), default=None)
+            memory.report_key = applied.report_key
+            seen = _with_made_key(memory, view, seen)
+        decision = decision.with_refusals(applied.refused, applied.dask_refused)
+        refused = applied.refused or applied.dask_refused
+        if applied.changed and not refused and decision.phase in {Phase.PENDING, Phase.SUSPENDED}:
+            # The next pass observes what was created, suspended or resumed, and tells it.
+            return 0.0
+        wait = None
+        if decision.write:
+            wait = await self._write_status(memory, view, seen, decision, now)
+        if seen.rejected is not None and not (view.ended or view.deleting):
+            await self._report_rejection(memory, view, seen.rejected, seen.rejected_digest, now)
+        ends = decision.write and decision.phase.terminal and not view.ended
+        # Nothing else starts the pass after a job's end, which counts its time to live: the event of this
+        # process's own write is ignored.
+        at_once = 0.0 if applied.changed or ends else None
+        return earliest(decision.requeue_after, wait, at_once)
 
-    def _with_made_key(self, key: JobKey, subject: Subject, seen: Observed) -> Observed:
-        """Return *seen* with the key that this process has made and the status does not name yet."""
-        memory = self._memory[key]
-        if seen.record is not None or seen.plan is None or not memory.report_key:
-            return seen
-        dropped = bool(memory.recorded_version) and memory.recorded_version == subject.resource_version
-        record = PlanRecord(digest=seen.plan.digest, report_key=memory.report_key)
-        return replace(seen, record=record, obstacle=_OLD_DEFINITION if dropped else seen.obstacle)
-
-    async def _observe(self, key: JobKey, subject: Subject) -> Observed:
-        active = not subject.ended and not subject.suspend and not subject.deleting
-        space = space_reference(subject.job) if subject.job is not None and active else None
-        dask = _dask_question(subject, self._settings)
-        snapshot = await self._gateway.snapshot(
-            subject.owner, access=active, now=self._clock(), space=space, dask=dask
+    async def _observe(self, memory: _Memory, view: JobView) -> Observed:
+        active = not (view.ended or view.suspend or view.deleting)
+        has_dask = _has_dask_cluster(view, self._settings)
+        ready = any(
+            one.type is ConditionType.DASK_READY and one.status == "True"
+            for one in view.status.conditions or ()
         )
-        seen = await _apart(observe, subject, snapshot, self._settings)
-        return replace(seen, heard_at=self._listen(key, seen))
-
-    def _listen(self, key: JobKey, seen: Observed) -> datetime | None:
-        """Return when the report has changed last."""
-        memory, report = self._memory[key], seen.report
+        snapshot = await self._api.snapshot(
+            view.owner,
+            children=(
+                *_ALWAYS,
+                *(ACCESS_CHILDREN if active else ()),
+                *((Child.DASK_CLUSTER,) if has_dask else ()),
+            ),
+            now=self._clock(),
+            space=space_reference(view.job) if view.job is not None and active else None,
+            dask_health=active and not ready,
+        )
+        seen = await _in_thread(observe, view, snapshot, self._settings)
+        report = seen.report
         heard = (report.pod_uid, report.sequence) if report is not None else None
         if memory.heard_at is None or heard != memory.heard:
-            memory = self._memory[key] = replace(memory, heard=heard, heard_at=self._clock())
-        return memory.heard_at
+            memory.heard, memory.heard_at = heard, self._clock()
+        return replace(seen, heard_at=memory.heard_at)
 
-    async def _tell(
-        self, key: JobKey, subject: Subject, seen: Observed, step: Step, now: datetime
+    async def _write_status(
+        self, memory: _Memory, view: JobView, seen: Observed, decision: Decision, now: datetime
     ) -> float | None:
-        """Post events, write the status if it says anything new, count; return when to come back, if ever."""
-        status, change = await _apart(_change, subject, seen, step, now)
+        """Post events and write a status that has changed; return when progress that came too soon is due."""
+        status, change = await _in_thread(_change, view, seen, decision, now)
         if not change:
             return None
-        written = self._memory[key].written_at
-        since = PROGRESS_SECONDS if written is None else (now - written).total_seconds()
+        since = PROGRESS_SECONDS if memory.written_at is None else (now - memory.written_at).total_seconds()
         if change.keys() <= _PROGRESS and 0 <= since < PROGRESS_SECONDS:
             return PROGRESS_SECONDS - since
-        # Before the status: a restart in between posts them again, and their names tell that they are there.
-        for note in notes(subject.status, status, seen, step):
-            await self._post(subject, note, now)
-        version = await self._gateway.write_status(subject.owner, change, subject.resource_version)
-        if version is not None:
-            self._remember(key, version, now, recorded=status.plan is not None)
-            self._metrics.changed(subject.status, status)
-            self._metrics.seen(subject.owner.uid, *key, status)
-            _report_step(subject.status, status, step)
+        # Before the status: after a restart in between they are posted again, under the same names.
+        for event in events_of(view.status, status, seen, decision):
+            await self._post(view, event, now)
+        version = await self._api.write_status(view.owner, change, view.resource_version)
+        if version is None:
+            return None
+        memory.written_version, memory.written_at = version, now
+        memory.recorded_version = version if status.plan is not None else ""
+        self._metrics.changed(view.status, status)
+        self._metrics.seen(memory.uid, *memory.key, status)
+        if view.status.phase is not status.phase:
+            _log.info("phase changed", extra={"phase": status.phase, "reason": decision.cause.reason})
         return None
 
-    async def _tell_refusal(self, key: JobKey, subject: Subject, refusal: Refusal, now: datetime) -> None:
-        """Make a report that is not believed visible, once."""
-        if self._memory[key].refusal == refusal.digest:
+    async def _report_rejection(
+        self, memory: _Memory, view: JobView, rejected: Cause, digest: str, now: datetime
+    ) -> None:
+        """Log, count and post a rejected report once."""
+        if memory.rejected == digest:
             return
-        await self._post(subject, refusal_note(refusal, subject.status), now)
-        _log.warning("report refused", extra={"reason": refusal.kind, "detail": refusal.message})
-        self._metrics.refusals.labels(reason=refusal.kind).inc()
-        self._memory[key] = replace(self._memory[key], refusal=refusal.digest)
+        await self._post(view, rejection_event(rejected, view.status), now)
+        _log.warning("report rejected", extra={"reason": rejected.reason, "detail": rejected.message})
+        self._metrics.refusals.labels(reason=rejected.reason).inc()
+        memory.rejected = digest
 
-    async def _post(self, subject: Subject, note: Note, now: datetime) -> None:
+    async def _post(self, view: JobView, event: Event, now: datetime) -> None:
         try:
-            await self._gateway.post_event(build_event(subject.owner, note, now))
+            await self._api.post_event(build_event(view.owner, event, now))
         except ApiFault as fault:
             if not fault.refusal:
                 raise
             _log.warning("event refused", extra=fault.fields)
-
-    def _remember(self, key: JobKey, version: str, now: datetime, *, recorded: bool) -> None:
-        self._memory[key] = replace(
-            self._memory[key],
-            written_version=version,
-            written_at=now,
-            recorded_version=version if recorded else "",
-        )
 
     def _forget(self, key: JobKey) -> None:
         memory = self._memory.pop(key, None)
@@ -251,38 +243,35 @@ class Reconciler:
             self._metrics.gone(memory.uid)
 
 
-async def _apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call *function* in a thread: what users write may take seconds to read, and watches must not wait."""
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call *function* in a thread: user input may take seconds to parse, and the watches must not wait."""
     return await asyncio.get_running_loop().run_in_executor(_READERS, partial(function, *args, **kwargs))
 
 
 def _change(
-    subject: Subject, seen: Observed, step: Step, now: datetime
+    view: JobView, seen: Observed, decision: Decision, now: datetime
 ) -> tuple[TrainingJobStatus, dict[str, Any]]:
-    """Return the status that the job should have, and the patch that makes it so."""
-    status = project(subject, seen, step, now)
+    """Return the status that the job should have, and the merge patch to it."""
+    status = build_status(view, seen, decision, now)
     new = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return status, merge_patch(subject.raw_status, new)
+    return status, merge_patch(view.raw_status, new)
 
 
-def _dask_question(subject: Subject, settings: Settings) -> DaskQuestion | None:
-    """Return what to find out about a job's Dask cluster; nothing about that of a job that has none."""
-    resolved, job = subject.status.resolved, subject.job
+def _with_made_key(memory: _Memory, view: JobView, seen: Observed) -> Observed:
+    """Return *seen* with the key that this process has made and the status does not name yet."""
+    if seen.record is not None or seen.plan is None or not memory.report_key:
+        return seen
+    dropped = bool(memory.recorded_version) and memory.recorded_version == view.resource_version
+    record = PlanRecord(digest=seen.plan.digest, report_key=memory.report_key)
+    return replace(seen, record=record, obstacle=_OLD_DEFINITION if dropped else seen.obstacle)
+
+
+def _has_dask_cluster(view: JobView, settings: Settings) -> bool:
+    """Return whether a job has a Dask cluster or may want one; nothing is asked about that of any other."""
+    resolved, job = view.status.resolved, view.job
+    if view.deleting:
+        return False
     if resolved is not None:
-        wanted = resolved.parallel_mode is ParallelMode.DISTRIBUTED and resolved.automl_enabled
-    else:
-        mode = (job.spec.parallel_mode if job is not None else None) or settings.defaults.get(PARALLEL_MODE)
-        wanted = str(mode).strip().lower() == ParallelMode.DISTRIBUTED
-    if not wanted or subject.deleting:
-        return None
-    ready = any(
-        one.type is ConditionType.DASK_READY and one.status == "True"
-        for one in subject.status.conditions or ()
-    )
-    settled = subject.ended or subject.suspend or ready
-    return DaskQuestion.EXISTENCE if settled else DaskQuestion.HEALTH
-
-
-def _report_step(old: TrainingJobStatus, new: TrainingJobStatus, step: Step) -> None:
-    if old.phase is not new.phase:
-        _log.info("phase changed", extra={"phase": new.phase, "reason": step.reason})
+        return resolved.parallel_mode is ParallelMode.DISTRIBUTED and bool(resolved.automl_enabled)
+    mode = (job.spec.parallel_mode if job is not None else None) or settings.defaults.get(PARALLEL_MODE)
+    return str(mode).strip().lower() == ParallelMode.DISTRIBUTED

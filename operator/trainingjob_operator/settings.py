@@ -1,4 +1,4 @@
-"""What the operator's surroundings decide: its environment, read once at start-up."""
+"""The operator's settings, read from its environment once at start-up."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -17,12 +17,13 @@ from trainingjob_api.environment import (
     read_settings,
     read_variable,
 )
+from trainingjob_operator.children import CLASS_LABEL
 from trainingjob_operator.errors import SettingsError
 
 __all__ = ["STABLE", "Settings"]
 
 STABLE = "stable"
-"""The operator class that minds unlabelled jobs, too."""
+"""The operator class that also handles unlabelled jobs."""
 
 _TABLE_VARIABLES = (*(row.variable for row in TABLE), CONFIG_DICT, DASK_SCHEDULER_FILE)
 _TRAINER_VARIABLES = (
@@ -54,15 +55,15 @@ class Settings:
     namespaces
         Namespaces that are watched; empty means all of them.
     operator_class
-        Jobs labelled with this class are minded; ``stable`` minds unlabelled ones, too.
+        The operator handles jobs labelled with this class; ``stable`` also handles unlabelled ones.
     rollout_percent
         Share of the jobs without ``automl.enabled`` that get AutoML, 0 to 100; unset means no share.
     defaults
-        Variables of the table of :mod:`trainingjob_api.environment`, as they are.
+        Variables of the table of :mod:`trainingjob_api.environment`, unparsed.
     trainer_environment
-        Variables that are handed to the trainer's pods as they are.
+        Variables that are passed to the trainer's pods unchanged.
     output_uri, output_endpoint, output_secret
-        Where models go when a job does not say; the Secret is one of the job's own namespace.
+        Default output of jobs; the Secret is in the job's own namespace.
     allowed_endpoints
         Host names that S3 endpoints and ``https://`` datasets may have; empty means any.
     allow_https
@@ -75,13 +76,13 @@ class Settings:
     run_as_user
         Numeric user of the trainer's pods; 0 leaves it to the image (and the platform).
     resync_seconds
-        Between two lists of all jobs, the safety net below the watches.
+        Seconds between two lists of all jobs, which make up for lost events.
     request_timeout_seconds
         Time-out of each call to the API server.
     workers
         Jobs that are reconciled at the same time.
     watch_timeout_seconds
-        After which a watch is opened anew.
+        After which a watch is reopened.
     port
         Port of metrics and health.
     job_label
@@ -109,6 +110,10 @@ class Settings:
     watch_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     job_label: Annotated[bool, Variable(("TRAININGJOB_METRICS_JOB_LABEL",))] = False
+
+    def handles(self, labels: Mapping[str, str]) -> bool:
+        """Return whether this operator handles a job with *labels*."""
+        return (labels.get(CLASS_LABEL) or STABLE) == self.operator_class
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

@@ -1,4 +1,4 @@
-"""A queue of jobs to look at: each once, one worker at a time, with back-off after a fault."""
+"""A queue of keys to reconcile: each once, by one worker at a time, with back-off after a fault."""
 
 import asyncio
 import logging
@@ -17,24 +17,23 @@ _log = logging.getLogger(__name__)
 FIRST_DELAY = 0.2
 LAST_DELAY = 60.0
 SETTLE_DELAY = 0.05
-"""Events come in bursts: one pass answers all that arrive within this many seconds."""
+"""Events come in bursts: one pass serves all that arrive within this many seconds."""
 
 Key = TypeVar("Key")
 
 
 class WorkQueue(Generic[Key]):
-    """Keys to be worked on, and the workers.
+    """Keys to reconcile, and the workers that do.
 
-    A key that is added while it is being worked on is worked on again afterwards; a key is never worked
-    on twice at a time.
+    A key that is added while a worker has it is processed again afterwards; no two workers ever have the same
+    key.
 
     Parameters
     ----------
     work
-        Takes a key; returns after how many seconds to come back, if at all; raises :class:`ApiFault` to be
-        called again later.
+        Takes a key; returns the seconds to the next call, if any; raises :class:`ApiFault` to be retried.
     workers
-        How many keys are worked on at a time.
+        How many keys are processed at a time.
     metrics
         Where passes and faults are counted.
     """
@@ -51,11 +50,11 @@ class WorkQueue(Generic[Key]):
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._faults: dict[Key, int] = {}
-        # Two operators that trip over each other must not do so in step.
+        # Two operators in conflict must not retry in step.
         self._random = random.Random()  # noqa: S311  # no secret depends on it
 
     def add(self, key: Key, delay: float = SETTLE_DELAY) -> None:
-        """Work on *key* after *delay* seconds at the latest."""
+        """Process *key* after *delay* seconds at the latest."""
         if key in self._queued:
             return
         if key in self._running and delay <= SETTLE_DELAY:
@@ -82,7 +81,7 @@ class WorkQueue(Generic[Key]):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued or being worked on; what waits for its time does not count."""
+        """Whether nothing is queued or in work; delayed keys do not count."""
         return not (self._queued or self._running or self._again)
 
     def _due(self, key: Key) -> None:
@@ -110,7 +109,7 @@ class WorkQueue(Generic[Key]):
                 self.add(key, delay)
 
     async def _pass(self, key: Key) -> float | None:
-        """Work on *key*; return when to come back."""
+        """Process *key*; return when it is due again."""
         try:
             delay = await self._work(key)
         except ApiFault as fault:
@@ -119,7 +118,7 @@ class WorkQueue(Generic[Key]):
             _log.log(level, "pass failed", extra={"job": str(key), **fault.fields})
             return self._back_off(key, fault.retry_after or 0.0)
         except Exception:  # noqa: BLE001  # whatever it is
-            # A defect in one job's pass must not end the others'; it is seen in log and metrics.
+            # A defect in one job's pass must not stop the others; log and metrics show it.
             self._metrics.errors.labels(status="defect").inc()
             _log.exception("pass failed", extra={"job": str(key)})
             return self._back_off(key, FIRST_DELAY)

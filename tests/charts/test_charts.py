@@ -27,8 +27,8 @@ from support.charts import (
 from trainingjob_api import parse_job
 from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE, variables_of
 from trainingjob_operator import settings as operator_settings
-from trainingjob_operator.desired.role import build_role
-from trainingjob_operator.names import Child, Owner
+from trainingjob_operator.children import TRAINER_CHILDREN, Owner
+from trainingjob_operator.manifests.access import build_role
 from trainingjob_operator.settings import Settings
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -191,7 +191,7 @@ def test_rights_for_distributed_jobs_can_be_left_out():
 def test_the_operator_holds_what_it_grants():
     held = rights(named("Role", ROLE, manifests(OPERATOR))["rules"])
     assert rights(build_role(Owner("job", "default", "uid"), None, None)["rules"]) <= held
-    for child in Child:
+    for child in TRAINER_CHILDREN:
         group = child.api_version.rpartition("/")[0]
         assert {(group, child.plural, verb) for verb in ("get", "create")} <= held
 

@@ -14,11 +14,9 @@ import pytest
 from support.charts import CASES, OPERATOR, documented, manifests, pods
 from trainingjob_api import GROUP, PLURAL, parse_job
 from trainingjob_api.crd import build_crd
-from trainingjob_operator.desired.role import build_role
-from trainingjob_operator.desired.role_binding import build_role_binding
-from trainingjob_operator.desired.service_account import build_service_account
-from trainingjob_operator.names import Child, Owner, name_of
-from trainingjob_operator.resolution import plan
+from trainingjob_operator.children import Child, Owner, name_of
+from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.manifests.access import build_role, build_role_binding, build_service_account
 from trainingjob_operator.settings import Settings
 
 pytestmark = [
@@ -185,7 +183,7 @@ def test_an_account_may_do_what_is_documented_and_nothing_else(account, tables, 
 def test_a_jobs_account_may_write_its_report_and_nothing_else(api, namespaces):
     owner = Owner("churn", TEAM_B, "00000000-0000-0000-0000-000000000000")
     settings = Settings(trainer_image="trainer:1", output_uri="s3://models")
-    made = plan(parse_job(JOB), settings)
+    made = make_plan(parse_job(JOB), settings)
     for build in (build_service_account, build_role, build_role_binding):
         body = build(owner, made, settings)
         # Its owner is not there, and the garbage collector would tidy up.

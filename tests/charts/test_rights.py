@@ -5,9 +5,8 @@ import re
 import pytest
 
 from support.charts import CASES, OPERATOR, ROOT, documented, manifests, named, rights
-from trainingjob_operator import names
-from trainingjob_operator.desired.role import build_role
-from trainingjob_operator.names import Child, Owner, name_of
+from trainingjob_operator.children import DASK_CHILDREN, Child, Owner, name_of
+from trainingjob_operator.manifests.access import build_role
 
 ROLE = "trainingjob-system:trainingjob-operator"
 
@@ -50,9 +49,8 @@ def test_those_of_a_job():
 
 
 def test_each_part_of_a_dask_cluster_can_be_made_and_deleted():
-    # Where the operator knows no such parts yet there is nothing to hold.
     held = documented("operator with dask")
-    for part in getattr(names, "DaskPart", ()):
+    for part in DASK_CHILDREN:
         group = part.api_version.rpartition("/")[0]
         assert {(group, part.plural, verb) for verb in ("create", "delete")} <= held
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import Child
 
 ACCESS = [Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING]
 

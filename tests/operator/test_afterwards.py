@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import Child
 
 
 def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):

@@ -6,7 +6,7 @@ from cryptography import x509
 
 from support.dask_jobs import fell_back, said, writes
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child, DaskPart
+from trainingjob_operator.children import Child
 
 
 def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_them(
@@ -22,7 +22,7 @@ def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_
 
 
 def test_the_authoritys_key_is_nowhere(begun, dask):
-    [secret] = dask.parts(DaskPart.SECRET)
+    [secret] = dask.parts(Child.DASK_CERTIFICATES)
     roles = ("scheduler", "worker", "client")
     assert set(secret["data"]) == {"ca.crt", *(f"{one}.{end}" for one in roles for end in ("crt", "key"))}
     certificate = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["scheduler.crt"]))
@@ -58,7 +58,7 @@ def test_on_a_step_down_the_cluster_goes_at_once_and_is_not_made_again(begun, op
     operation.settle()
     begun.report_progress(2, daskReady=False, fallbacks=[fell_back(store, "SchedulerLost")])
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER) == []
+    assert dask.parts(Child.DASK_CLUSTER) == []
     assert said(begun) == ("False", "SchedulerLost")
     assert begun.condition("Degraded")["reason"] == "SchedulerLost"
     dask.let_go()
@@ -80,7 +80,7 @@ def test_scheduler_and_workers_go_even_while_the_dask_operator_is_down(begun, op
 def test_a_deleted_job_takes_its_cluster_along_although_no_operator_runs(begun, dask, store):
     dask.come_up()
     begun.remove()
-    assert dask.parts(DaskPart.SECRET) == []
+    assert dask.parts(Child.DASK_CERTIFICATES) == []
     assert [plural for plural, *_ in store.objects if plural == "deployments"] == []
     dask.let_go()
     kept = {plural for plural, *_ in store.objects}
@@ -91,7 +91,7 @@ def test_suspension_takes_the_cluster_away_and_a_resume_brings_a_new_one(begun, 
     dask.come_up()
     begun.report(daskReady=True, backend="dask")
     operation.settle()
-    [before] = dask.parts(DaskPart.SECRET)
+    [before] = dask.parts(Child.DASK_CERTIFICATES)
     begun.change(suspend=True)
     operation.settle()
     assert dask.parts() == []
@@ -103,7 +103,7 @@ def test_suspension_takes_the_cluster_away_and_a_resume_brings_a_new_one(begun, 
     begun.change(suspend=False)
     operation.settle()
     assert len(dask.parts()) == 3
-    assert dask.parts(DaskPart.SECRET)[0]["data"] != before["data"]
+    assert dask.parts(Child.DASK_CERTIFICATES)[0]["data"] != before["data"]
     assert said(begun) == ("Unknown", "WaitingForDask")
     begun.run_pod()
     operation.settle()
@@ -124,12 +124,12 @@ def test_a_resume_does_not_wait_for_the_cluster_before(begun, operation, dask):
     operation.settle()
     # The Dask operator is down: its finalizer holds the old one.
     assert begun.child(Child.JOB)["spec"]["suspend"] is False
-    assert dask.parts(DaskPart.SECRET)
-    assert "still going away" in begun.condition("DaskReady")["message"]
+    assert dask.parts(Child.DASK_CERTIFICATES)
+    assert "still being deleted" in begun.condition("DaskReady")["message"]
     begun.run_pod()
     dask.let_go()
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
 
 
 def test_the_next_attempt_uses_the_cluster_that_is_there(begun, operation, dask, store):
@@ -157,11 +157,11 @@ def test_the_next_attempt_begins_at_the_top_of_the_ladder(begun, operation, dask
     begun.later(60)
     begun.run_pod()
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
     dask.come_up()
     # A report carries the steps of earlier attempts on.
     begun.report(daskReady=True, backend="dask", fallbacks=[step])
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
     assert said(begun) == ("True", "DaskReady")
     assert begun.condition("Degraded")["status"] == "True"

@@ -6,7 +6,7 @@ from support.dask_jobs import fell_back, said, writes
 from support.fake_kubernetes import Cluster, DaskOperator, Fault, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
-from trainingjob_operator.names import Child, DaskPart
+from trainingjob_operator.children import DASK_CHILDREN, Child
 
 
 def test_without_the_kind_the_job_runs_and_says_why(store, cluster, dask):
@@ -34,7 +34,7 @@ def test_without_the_kind_the_job_runs_and_says_why(store, cluster, dask):
 
 
 def test_a_local_job_asks_for_nothing_of_dask(store, cluster):
-    others = [one for one in DaskPart if one is not DaskPart.SECRET]
+    others = [one for one in DASK_CHILDREN if one is not Child.DASK_CERTIFICATES]
     operation = Operation(store, *(Fault(403, plural=one.plural, times=99) for one in others))
     operation.run_to_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
@@ -42,7 +42,7 @@ def test_a_local_job_asks_for_nothing_of_dask(store, cluster):
     assert not asked & {"daskclusters", "networkpolicies", "deployments"}
 
 
-@pytest.mark.parametrize("part", list(DaskPart), ids=lambda part: part.kind)
+@pytest.mark.parametrize("part", DASK_CHILDREN, ids=lambda part: part.kind)
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -99,7 +99,7 @@ def test_a_silent_dask_operator_is_named(begun, operation, dask, store):
     begun.later(31)
     operation.settle()
     assert said(begun) == ("False", "DaskUnavailable")
-    assert "does it run" in begun.condition("DaskReady")["message"]
+    assert "check that it runs" in begun.condition("DaskReady")["message"]
     assert [kind for kind, _ in writes(store, "daskclusters")] == ["POST"]
     dask.come_up()
     begun.report(daskReady=True)
@@ -114,11 +114,11 @@ def test_a_cluster_that_the_dask_operator_has_lost_is_made_anew(begun, operation
     begun.later(31)
     operation.settle()
     [event] = begun.events("DaskUnavailable")
-    assert "is made anew" in event["message"]
-    assert dask.parts(DaskPart.CLUSTER) == []
+    assert "recreating the cluster" in event["message"]
+    assert dask.parts(Child.DASK_CLUSTER) == []
     dask.let_go()
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
     dask.come_up()
     begun.report(daskReady=True)
     operation.settle()
@@ -139,11 +139,11 @@ def test_a_dask_operator_that_is_slow_is_given_its_time(begun, operation, dask):
     dask.make("scheduler")
     begun.later(25)
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
     # Nor is it taken away from one that would have no time left for another.
     begun.later(25)
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
 
 
 def test_there_is_no_other_one_when_the_trainer_would_not_wait_for_it(begun, operation, dask, store):
@@ -176,15 +176,15 @@ FULL = {
 @pytest.mark.parametrize(
     "case",
     [
-        ("scheduler", PULL, "ImageUnavailable", "the Dask scheduler's image"),
-        ("worker", PULL, "ImageUnavailable", "a Dask worker's image"),
-        ("worker", FULL, "Unschedulable", "no node takes a Dask worker's pod: 0/1 nodes"),
+        ("scheduler", PULL, "ImageUnavailable", "The image of the Dask scheduler"),
+        ("worker", PULL, "ImageUnavailable", "The image of a Dask worker"),
+        ("worker", FULL, "Unschedulable", "No node can run the pod of a Dask worker: 0/1 nodes"),
         ("worker", LOOP, "DaskCrashed", "no scheduler to work for"),
         ("worker", AGAIN, "DaskCrashed", "no scheduler to work for"),
         ("worker", OOM, "OutOfMemory", "raise memoryLimitMb"),
         ("scheduler", OOM, "OutOfMemory", "dask.schedulerResources"),
-        ("worker", KILLED, "DaskCrashed", "137 (it was killed, most often for its memory)"),
-        ("scheduler", BARE, "SecretNotFound", "there is no Secret x"),
+        ("worker", KILLED, "DaskCrashed", "137 (killed, most often for exceeding its memory limit)"),
+        ("scheduler", BARE, "SecretNotFound", "Secret x does not exist"),
     ],
 )
 def test_pods_that_do_not_start_are_explained(begun, operation, dask, case):
@@ -200,7 +200,7 @@ def test_pods_that_do_not_start_are_explained(begun, operation, dask, case):
     begun.report(daskReady=False, fallbacks=[fell_back(begun.store)])
     operation.settle()
     assert said(begun) == ("False", reason)
-    assert dask.parts(DaskPart.CLUSTER) == []
+    assert dask.parts(Child.DASK_CLUSTER) == []
 
 
 def test_a_worker_that_is_up_again_is_no_trouble(begun, operation, dask):
@@ -236,7 +236,7 @@ def test_a_cluster_of_somebody_elses_is_left_alone(store, cluster, operation, da
     assert said(cluster) == ("False", "NameConflict")
     cluster.report(daskReady=False, fallbacks=[fell_back(store)])
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
 
 
 def test_a_job_whose_cluster_was_deleted_by_hand_while_it_searched_gets_no_other_one(
@@ -263,7 +263,7 @@ def test_the_mode_of_the_environment_counts(store, cluster, dask):
     operation = Operation(store, settings=settings)
     cluster.submit()
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER)
+    assert dask.parts(Child.DASK_CLUSTER)
 
 
 def test_many_jobs_one_after_the_other_leave_nothing_behind(store):
@@ -288,7 +288,7 @@ def test_many_jobs_one_after_the_other_leave_nothing_behind(store):
     assert {plural for plural, *_ in store.objects} == {"events"}
 
 
-@pytest.mark.parametrize("part", list(DaskPart), ids=lambda part: part.kind)
+@pytest.mark.parametrize("part", DASK_CHILDREN, ids=lambda part: part.kind)
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, dask, part, status):
     operation = Operation(store, Fault(status, method="DELETE", plural=part.plural, times=99))
@@ -305,7 +305,7 @@ def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, 
 
 
 def test_a_part_that_the_server_fails_to_delete_is_deleted_before_the_end_is_told(store, cluster, dask):
-    operation = Operation(store, *(Fault(503, method="DELETE", plural=part.plural) for part in DaskPart))
+    operation = Operation(store, *(Fault(503, method="DELETE", plural=part.plural) for part in DASK_CHILDREN))
     cluster.submit(parallelMode="distributed")
     operation.settle()
     cluster.run_pod()

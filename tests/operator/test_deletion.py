@@ -3,7 +3,7 @@
 import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 
 @pytest.mark.parametrize("phase", ["submitted", "made", "running", "suspended", "ended"])
@@ -27,7 +27,7 @@ def test_a_job_that_is_being_deleted_gets_no_children(cluster, operation):
     cluster.submit()
     cluster.job["metadata"]["deletionTimestamp"] = cluster.store.stamp()
     operation.settle()
-    assert not any(cluster.child(child) for child in Child)
+    assert not any(cluster.child(child) for child in TRAINER_CHILDREN)
 
 
 def test_children_of_an_earlier_job_are_waited_for(cluster, operation):

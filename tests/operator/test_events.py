@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from trainingjob_operator.events import Note, build_event
-from trainingjob_operator.names import Owner
+from trainingjob_api.reasons import Cause
+from trainingjob_operator.children import Owner
+from trainingjob_operator.events import Event, build_event
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OWNER = Owner("churn", "team", "uid")
-NOTE = Note("Warning", "Why", "what happened", "1/1")
+NOTE = Event("Warning", Cause("Why", "what happened"), "1/1")
 
 
 def name(note=NOTE, owner=OWNER, now=NOW):
@@ -20,10 +21,10 @@ def test_the_same_thing_has_the_same_name_at_any_time():
 
 def test_other_things_have_other_names():
     others = [
-        name(Note("Normal", "Why", "what happened", "1/1")),
-        name(Note("Warning", "Else", "what happened", "1/1")),
-        name(Note("Warning", "Why", "something else", "1/1")),
-        name(Note("Warning", "Why", "what happened", "2/1")),
+        name(Event("Normal", Cause("Why", "what happened"), "1/1")),
+        name(Event("Warning", Cause("Else", "what happened"), "1/1")),
+        name(Event("Warning", Cause("Why", "something else"), "1/1")),
+        name(Event("Warning", Cause("Why", "what happened"), "2/1")),
         name(owner=Owner("churn", "team", "another")),
     ]
     assert len({name(), *others}) == 6
@@ -34,7 +35,7 @@ def test_any_name_of_a_job_makes_a_name_of_an_event():
 
 
 def test_a_huge_message_is_bounded():
-    event = build_event(OWNER, Note("Normal", "Why", "x" * 9999), NOW)
+    event = build_event(OWNER, Event("Normal", Cause("Why", "x" * 9999)), NOW)
     assert len(event["message"]) <= 1024
     assert event["message"].endswith("x…")
     assert event["involvedObject"]["uid"] == "uid"

@@ -3,7 +3,7 @@
 import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import TRAINER_CHILDREN, Child
 from trainingjob_operator.observe import pods
 from trainingjob_operator.observe.pods import read_pod
 
@@ -46,7 +46,7 @@ def test_a_trainer_that_ends_twice_without_a_report_is_no_success(cluster, opera
     failed = cluster.condition("Failed")
     assert (cluster.status["phase"], failed["reason"]) == ("Failed", "TrainerCrashed")
     uid = cluster.job["metadata"]["uid"]
-    assert f"s3://models/churn-{uid[:8]}/, its digests in manifest.json" in failed["message"]
+    assert f"s3://models/churn-{uid[:8]}/ with its digests in manifest.json" in failed["message"]
     assert cluster.status["attempts"] == 2
 
 
@@ -99,7 +99,7 @@ def test_an_invalid_spec_is_one_condition_and_no_job(cluster, operation, spec, r
     assert cluster.status["phase"] == "Failed"
     assert cluster.condition("Failed")["reason"] == reason
     assert word in cluster.condition("Failed")["message"]
-    assert not any(cluster.child(child) for child in Child)
+    assert not any(cluster.child(child) for child in TRAINER_CHILDREN)
     assert len(cluster.events()) == 1
 
 
@@ -150,7 +150,7 @@ def test_memory_is_named_with_the_limit_and_the_fields(cluster, operation, code,
     attempt = killed(cluster, operation, "OOMKilled", code, told)
     message = cluster.condition("Failed")["message"]
     limit = cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-    assert f"OutOfMemory: the trainer was killed for its memory (limit {limit['memory']})" in message
+    assert f"OutOfMemory: The trainer exceeded its memory limit of {limit['memory']}" in message
     assert "raise spec.memoryLimitMb or spec.trainer.resources.limits.memory" in message
     assert "NoModel" not in message
     assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", code)
@@ -158,7 +158,7 @@ def test_memory_is_named_with_the_limit_and_the_fields(cluster, operation, code,
 
 def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):
     attempt = killed(cluster, operation, "Error")
-    assert "137 (it was killed, most often for its memory)" in attempt["message"]
+    assert "137 (killed, most often for exceeding its memory limit)" in attempt["message"]
 
 
 @pytest.mark.parametrize(
@@ -245,5 +245,5 @@ def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
 def test_the_words_of_a_crash_are_the_last_ones(message, says):
     found = pods._ended({"exitCode": 1, "message": message}, "")
     assert found.reason == "TrainerCrashed"
-    assert found.message.startswith(f"the trainer ended with exit status 1{says}")
+    assert found.message.startswith(f"The trainer ended with exit code 1{says}")
     assert len(found.message) < 500

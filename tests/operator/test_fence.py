@@ -7,7 +7,7 @@ import pytest
 from support.fake_kubernetes import Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
-from trainingjob_operator.names import PLAN_ANNOTATION, Child
+from trainingjob_operator.children import PLAN_ANNOTATION, Child
 
 OTHERS = {
     "image": replace(SETTINGS, trainer_image="registry.example/trainer:2"),
@@ -135,7 +135,7 @@ def test_a_model_that_is_there_is_no_loss(store, cluster):
 
 
 def test_a_plan_that_no_annotation_holds_is_not_copied(cluster, operation, monkeypatch):
-    monkeypatch.setattr("trainingjob_operator.desired.run.MAX_COPY_BYTES", 100)
+    monkeypatch.setattr("trainingjob_operator.manifests.access.MAX_COPY_BYTES", 100)
     cluster.submit()
     operation.settle()
     assert PLAN_ANNOTATION not in cluster.child(Child.JOB)["metadata"]["annotations"]

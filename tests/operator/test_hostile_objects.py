@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import trainingjob_operator.subject as subjects
+import trainingjob_operator.job_view as subjects
 from support.fake_kubernetes import Cluster, Operation, Store
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_api import parse_report
 from trainingjob_api.report import MAX_REPORT_BYTES, ReportError
 from trainingjob_operator import reconciler
-from trainingjob_operator.names import Child
-from trainingjob_operator.observe import reports
+from trainingjob_operator.children import Child
+from trainingjob_operator.observe import report as reports
 
 READERS = ("trainingjob_api", "trainingjob_operator", "yaml", "difflib")
 MOST_CALLS = 3_000
@@ -108,7 +108,7 @@ def test_no_object_is_read_in_the_event_loop(inline, referenced, told, word, who
 
 def test_reading_and_the_status_are_no_work_of_the_loops_thread(cluster, operation, monkeypatch):
     seen = {}
-    for name in ("read_subject", "observe", "project", "merge_patch"):
+    for name in ("read_job_view", "observe", "build_status", "merge_patch"):
         real = getattr(reconciler, name)
 
         def spy(*args, _name=name, _real=real, **kwargs):
@@ -118,7 +118,7 @@ def test_reading_and_the_status_are_no_work_of_the_loops_thread(cluster, operati
         monkeypatch.setattr(reconciler, name, spy)
     cluster.submit()
     operation.settle()
-    assert seen.keys() == {"read_subject", "observe", "project", "merge_patch"}
+    assert seen.keys() == {"read_job_view", "observe", "build_status", "merge_patch"}
     assert threading.get_ident() not in set().union(*seen.values())
 
 
@@ -152,9 +152,9 @@ def test_a_spec_is_parsed_once_for_a_generation(cluster, operation, parses):
 def test_labels_are_those_of_now_though_the_spec_is_remembered(cluster):
     cluster.submit()
     remembered = reconciler.lru_cache(2)(subjects.parse_spec)
-    subjects.read_subject(cluster.job, remembered)
+    subjects.read_job_view(cluster.job, remembered)
     cluster.job["metadata"]["labels"] = {"a": "b"}
-    assert subjects.read_subject(cluster.job, remembered).job.metadata.labels["a"] == "b"
+    assert subjects.read_job_view(cluster.job, remembered).job.metadata.labels["a"] == "b"
     assert remembered.cache_info().hits == 1
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from support.fake_kubernetes.client import Fault
 from support.fake_kubernetes.cluster import NAMESPACE, container
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import Child
 
 MESH = {"name": "mesh", "state": {"running": {}}}
 

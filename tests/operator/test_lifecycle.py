@@ -5,7 +5,7 @@ from itertools import pairwise
 from support.fake_kubernetes import Cluster, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 MOST_WRITES = 32
 """API writes in a job's life, progress aside."""
@@ -15,7 +15,7 @@ PROGRESS = {"progress", "best", "leaderboard", "paretoFront", "lastReport"}
 def test_first_touch_makes_every_child_and_says_so(cluster, operation):
     cluster.submit()
     operation.settle()
-    assert all(cluster.child(child) for child in Child)
+    assert all(cluster.child(child) for child in TRAINER_CHILDREN)
     assert cluster.status["phase"] == "Pending"
     assert cluster.ready == ("Unknown", "WaitingForTrainer")
     assert cluster.condition("Reconciling")["status"] == "True"

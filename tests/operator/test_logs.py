@@ -26,7 +26,7 @@ def lines():
     # Another test may have turned it on, and its own context of warnings has undone it since.
     logging.captureWarnings(capture=False)
     logs.configure(stream)
-    logs.speak_of()
+    logs.set_log_context()
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:], root.level = before
     logging.captureWarnings(capture=False)
@@ -59,7 +59,7 @@ def test_a_line_of_a_pass_names_job_uid_and_attempt(lines, cluster, operation):
     assert (first["event"], first["job"], first["uid"]) == ("phase changed", "team/churn", uid)
     assert (first["phase"], first["reason"]) == ("Pending", "CreatingResources")
     assert "attempt" not in first
-    assert (refused["event"], refused["reason"], refused["attempt"]) == ("report refused", "Malformed", 1)
+    assert (refused["event"], refused["reason"], refused["attempt"]) == ("report rejected", "Malformed", 1)
 
 
 def test_a_call_that_fails_is_named_with_method_path_and_code(lines, cluster, operation):

@@ -12,7 +12,7 @@ import pytest
 
 from support.fake_kubernetes import Cluster, Store
 from support.fake_kubernetes.server import Server
-from trainingjob_operator.__main__ import main
+from trainingjob_operator.main import main
 
 PATIENCE = 60
 
@@ -30,7 +30,7 @@ def log():
 def test_a_missing_image_is_named(capsys):
     assert main({}) == 2
     line = json.loads(capsys.readouterr().err)
-    assert (line["level"], line["event"]) == ("error", "operator does not start")
+    assert (line["level"], line["event"]) == ("error", "operator cannot start")
     assert "TRAININGJOB_TRAINER_IMAGE" in line["detail"]
 
 
@@ -38,7 +38,7 @@ def test_no_cluster_is_said(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert main({"TRAININGJOB_TRAINER_IMAGE": "x", "TRAININGJOB_NAMESPACES": "a"}) == 2
-    assert "no cluster" in capsys.readouterr().err
+    assert "No cluster" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -6,30 +6,31 @@ import copy
 import pytest
 
 from support.dask_jobs import fell_back, said
+from support.decisions import decided
 from support.fake_kubernetes import DirectClient
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
 from trainingjob_api import Phase, Reason
-from trainingjob_operator.applying import Applier
-from trainingjob_operator.desired import build, build_dask
+from trainingjob_operator.api import Api
+from trainingjob_operator.apply import apply
+from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner, metadata
+from trainingjob_operator.decision import Suspension
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.gateway import Gateway
-from trainingjob_operator.names import Child, DaskPart, Owner, metadata
-from trainingjob_operator.resolution import plan
-from trainingjob_operator.step import Step, Suspension
-from trainingjob_operator.subject import read_subject
+from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.job_view import read_job_view
+from trainingjob_operator.manifests import build
 
 OTHER = Owner("churn", NAMESPACE, "another-uid")
-each_child = pytest.mark.parametrize("child", list(Child), ids=lambda child: child.name.lower())
-each_part = pytest.mark.parametrize("part", list(DaskPart), ids=lambda part: part.name.lower())
+each_child = pytest.mark.parametrize("child", list(TRAINER_CHILDREN), ids=lambda child: child.name.lower())
+each_part = pytest.mark.parametrize("part", DASK_CHILDREN, ids=lambda part: part.name.lower())
 
 
 def planned(cluster, **changed):
-    return plan(read_subject(cluster.job).job, SETTINGS.__class__(trainer_image="trainer:2", **changed))
+    return make_plan(read_job_view(cluster.job).job, SETTINGS.__class__(trainer_image="trainer:2", **changed))
 
 
 def owner_of(cluster):
-    return read_subject(cluster.job).owner
+    return read_job_view(cluster.job).owner
 
 
 def put(store, manifest, child, owners=None):
@@ -65,7 +66,7 @@ def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, chi
     assert cluster.ready == ("False", "NameConflict")
     assert f"{child.kind} {before['metadata']['name']}" in cluster.condition("Ready")["message"]
     assert cluster.child(child) == before
-    assert [one for one in Child if cluster.child(one)] == [child], "nothing is made beside it"
+    assert [one for one in TRAINER_CHILDREN if cluster.child(one)] == [child], "nothing is made beside it"
 
 
 @each_child
@@ -86,12 +87,12 @@ def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster
     owner, ours = owner_of(cluster), planned(cluster)
     manifest = build(child, owner, planned(cluster, default_workers=7), SETTINGS)
     before = copy.deepcopy(put(store, manifest, child, owners(owner.uid)))
-    applier = Applier(Gateway(DirectClient(store), timeout_seconds=5), SETTINGS)
-    step = Step(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, ensure=tuple(Child))
-    applied = asyncio.run(applier.apply(owner, ours, step))
-    assert applied.obstacle.reason == Reason.NAME_CONFLICT
+    _, gate = gateway(store)
+    step = decided(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, create=TRAINER_CHILDREN)
+    applied = asyncio.run(apply(gate, SETTINGS, owner, ours, step))
+    assert applied.refused.reason == Reason.NAME_CONFLICT
     assert cluster.child(child) == before
-    later = list(Child)[list(Child).index(child) + 1 :]
+    later = list(TRAINER_CHILDREN)[list(TRAINER_CHILDREN).index(child) + 1 :]
     assert [one for one in later if cluster.child(one)] == [], "nothing is built beside what is another's"
 
 
@@ -100,23 +101,23 @@ def test_the_plan_of_whoever_was_faster_is_in_force(store, cluster, faster):
     cluster.submit()
     owner, theirs = owner_of(cluster), planned(cluster)
     put(store, build(Child.RUN, owner, theirs, SETTINGS), Child.RUN)
-    applier = Applier(Gateway(DirectClient(store), timeout_seconds=5), SETTINGS)
-    step = Step(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, ensure=tuple(Child))
-    ours = plan(read_subject(cluster.job).job, SETTINGS) if faster == "another operator" else theirs
-    applied = asyncio.run(applier.apply(owner, ours, step))
+    _, gate = gateway(store)
+    step = decided(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, create=TRAINER_CHILDREN)
+    ours = make_plan(read_job_view(cluster.job).job, SETTINGS) if faster == "another operator" else theirs
+    applied = asyncio.run(apply(gate, SETTINGS, owner, ours, step))
     if faster == "another operator":
         # Both have read the same digest: what has another one is no operator's.
-        assert applied.obstacle.reason == Reason.PLAN_CHANGED
+        assert applied.refused.reason == Reason.PLAN_CHANGED
         assert cluster.child(Child.JOB) is None
         return
-    assert applied.obstacle is None
+    assert applied.refused is None
     [container] = cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "trainer:2"
 
 
 def gateway(store):
     client = DirectClient(store)
-    return client, Gateway(client, timeout_seconds=5)
+    return client, Api(client, timeout_seconds=5)
 
 
 @each_child
@@ -183,7 +184,7 @@ def test_no_part_of_a_dask_cluster_has_the_name_of_a_namesakes(cluster, part):
     cluster.submit(parallelMode="distributed")
     found = planned(cluster)
     names = {
-        build_dask(part, Owner("churn", NAMESPACE, uid), found, SETTINGS)["metadata"]["name"]
+        build(part, Owner("churn", NAMESPACE, uid), found, SETTINGS)["metadata"]["name"]
         for uid in ("uid-1", "uid-2", "UID-1")
     }
     assert len(names) == 3
@@ -228,16 +229,14 @@ def test_a_dask_cluster_that_another_makes_after_the_look_is_not_adopted(store, 
     owner, ours = owner_of(cluster), planned(cluster)
     put(
         store,
-        build_dask(DaskPart.CLUSTER, owner, ours, SETTINGS),
-        DaskPart.CLUSTER,
+        build(Child.DASK_CLUSTER, owner, ours, SETTINGS),
+        Child.DASK_CLUSTER,
         [reference("another-uid")],
     )
     before = copy.deepcopy(dask.cluster)
     _, gate = gateway(store)
-    made = asyncio.run(
-        gate.dask.create(DaskPart.CLUSTER, build_dask(DaskPart.CLUSTER, owner, ours, SETTINGS))
-    )
-    assert made is False
+    there = asyncio.run(gate.create(Child.DASK_CLUSTER, build(Child.DASK_CLUSTER, owner, ours, SETTINGS)))
+    assert there == before
     operation.settle()
     assert said(cluster) == ("False", "NameConflict")
     assert dask.cluster == before
@@ -251,7 +250,7 @@ def test_a_dask_cluster_that_was_replaced_after_the_look_is_not_deleted(store, b
     path = f"/apis/kubernetes.dask.org/v1/namespaces/{NAMESPACE}/daskclusters"
     replace_behind(client, store, path, raw, {"items": [raw]})
     with pytest.raises(ApiFault) as caught:
-        asyncio.run(gate.dask.delete(DaskPart.CLUSTER, owner_of(begun)))
+        asyncio.run(gate.delete(Child.DASK_CLUSTER, owner_of(begun)))
     assert caught.value.conflict
     assert ("DELETE", f"{path}/{raw['metadata']['name']}") in client.requests
     assert "deletionTimestamp" not in dask.cluster["metadata"]

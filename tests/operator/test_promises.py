@@ -7,9 +7,9 @@ import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_api import parse_job
-from trainingjob_operator.desired import build, build_dask
-from trainingjob_operator.names import Child, DaskPart, Owner
-from trainingjob_operator.resolution import plan
+from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner
+from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.manifests import build
 from trainingjob_operator.settings import Settings
 
 OWNER, OTHER = Owner("churn", NAMESPACE, "uid-1"), Owner("churn-2", NAMESPACE, "uid-2")
@@ -22,7 +22,7 @@ SPEC = {
     "activeDeadlineSeconds": 3600,
     "trainer": {"serviceAccountAnnotations": {"automl.trainingjob.dev/job-name": "stolen", "role": "arn"}},
 }
-EVERYTHING = [*Child, *DaskPart]
+EVERYTHING = [*TRAINER_CHILDREN, *DASK_CHILDREN]
 each = pytest.mark.parametrize("one", EVERYTHING, ids=lambda one: one.name.lower())
 
 
@@ -33,15 +33,15 @@ def made(one, owner=OWNER, **spec):
         "metadata": {"name": owner.name, "namespace": NAMESPACE, "uid": owner.uid},
         "spec": SPEC | spec,
     }
-    found = plan(parse_job(raw), SETTINGS)
-    return (build if isinstance(one, Child) else build_dask)(one, owner, found, SETTINGS)
+    found = make_plan(parse_job(raw), SETTINGS)
+    return build(one, owner, found, SETTINGS)
 
 
 def pods(**spec):
     """Return the metadata and the spec of each role's pod, with the labels that the Dask operator adds."""
     job = made(Child.JOB, **spec)["spec"]["template"]
     found = {"trainer": (job["metadata"]["labels"], job["spec"])}
-    cluster = made(DaskPart.CLUSTER, **spec)
+    cluster = made(Child.DASK_CLUSTER, **spec)
     for role in ("scheduler", "worker"):
         labels = cluster["metadata"]["labels"] | {
             "dask.org/cluster-name": cluster["metadata"]["name"],
@@ -103,7 +103,7 @@ def test_annotations_of_the_account_do_not_move_it_to_another_job():
 
 def test_the_plan_and_the_certificates_do_not_change():
     assert made(Child.RUN)["immutable"] is True
-    assert made(DaskPart.SECRET)["immutable"] is True
+    assert made(Child.DASK_CERTIFICATES)["immutable"] is True
     assert "data" not in made(Child.REPORT), "the report is the trainer's to write"
 
 
@@ -133,13 +133,13 @@ def test_each_pod_of_the_cluster_has_its_own_key_and_no_other():
         [secret] = [one["secret"] for one in spec["volumes"] if one["name"] == "dask-tls"]
         keys[role] = {one["key"] for one in secret["items"] if one["key"].endswith(".key")}
     assert keys == {"trainer": {"client.key"}, "scheduler": {"scheduler.key"}, "worker": {"worker.key"}}
-    assert "ca.key" not in made(DaskPart.SECRET)["data"]
+    assert "ca.key" not in made(Child.DASK_CERTIFICATES)["data"]
 
 
 def test_no_other_object_holds_a_certificate():
-    key = base64.b64decode(made(DaskPart.SECRET)["data"]["client.key"]).decode()
+    key = base64.b64decode(made(Child.DASK_CERTIFICATES)["data"]["client.key"]).decode()
     assert "PRIVATE KEY" in key
-    others = [json.dumps(made(one)) for one in EVERYTHING if one is not DaskPart.SECRET]
+    others = [json.dumps(made(one)) for one in EVERYTHING if one is not Child.DASK_CERTIFICATES]
     assert not any("PRIVATE KEY" in text or "BEGIN CERTIFICATE" in text for text in others)
 
 
@@ -205,7 +205,7 @@ OURS = {"trainer", "scheduler", "worker"}
 @pytest.mark.parametrize("own", ["scheduler", "worker"])
 @pytest.mark.parametrize("peer", PEERS)
 def test_the_policy_admits_the_jobs_pods_and_lets_the_cluster_talk_to_itself_alone(own, peer):
-    policy = made(DaskPart.POLICY)
+    policy = made(Child.DASK_POLICY)
     assert lets(policy, "ingress", PEERS[own], PEERS[peer], 40_000) is (peer in OURS)
     assert lets(policy, "egress", PEERS[own], PEERS[peer], 40_000) is (peer in {"scheduler", "worker"})
     assert lets(policy, "egress", PEERS[own], PEERS[peer], 53), "names are looked up"
@@ -214,8 +214,8 @@ def test_the_policy_admits_the_jobs_pods_and_lets_the_cluster_talk_to_itself_alo
 @pytest.mark.parametrize("peer", PEERS)
 def test_the_policy_says_nothing_about_other_pods(peer):
     own = PEERS["trainer"]
-    assert lets(made(DaskPart.POLICY), "egress", own, PEERS[peer], 443), "the trainer reaches its bucket"
-    assert lets(made(DaskPart.POLICY), "ingress", PEERS["another job's worker"], PEERS[peer], 8786)
+    assert lets(made(Child.DASK_POLICY), "egress", own, PEERS[peer], 443), "the trainer reaches its bucket"
+    assert lets(made(Child.DASK_POLICY), "ingress", PEERS["another job's worker"], PEERS[peer], 8786)
 
 
 def counts(job, *, exit_code, disrupted=False, container="trainer"):

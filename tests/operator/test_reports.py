@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,10 @@ from prometheus_client import generate_latest
 
 from support.fake_kubernetes import Fault, Operation
 from trainingjob_api import LastReport, Report, dump_report
+from trainingjob_api.reasons import Cause
 from trainingjob_certificates.signing import ReportKey
-from trainingjob_operator.observe import PodSeen, RefusalKind, check_report
+from trainingjob_operator.observe.facts import PodSeen, Rejection
+from trainingjob_operator.observe.report import check_report
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 UID = "job-uid"
@@ -30,7 +33,15 @@ def check(told, *, pods=(POD,), last=None, key=KEY.public, signature=None, most=
     text = dump_report(told) if isinstance(told, Report) else told
     if signature is None and text is not None:
         signature = KEY.sign(text.encode(errors="replace").decode())
-    return check_report(text, signature, key=key, uid=UID, pods=pods, last=last, most_attempts=most)
+    found = check_report(text, signature, key=key, uid=UID, pods=pods, last=last, most_attempts=most)
+    return Verdict(*((None, found) if isinstance(found, Cause) else (found, None)))
+
+
+class Verdict(NamedTuple):
+    """The report if it is accepted, or why it is rejected; neither where there is none."""
+
+    report: Report | None
+    refused: Cause | None
 
 
 MARK = LastReport(attempt=2, sequence=5, pod_uid="pod-2")
@@ -72,7 +83,7 @@ def test_believed(told, last, pods):
         pytest.param(report(pod_uid=None), None, "no pod", "NoPod", id="no-pod"),
         pytest.param(report(attempt=1), MARK, "attempt 1", "Stale", id="attempt"),
         pytest.param(report(sequence=4), MARK, "sequence 4", "Stale", id="sequence"),
-        pytest.param(report(pod_uid="pod-9"), MARK, "two pods", "TwoPods", id="two-pods"),
+        pytest.param(report(pod_uid="pod-9"), MARK, "Two pods", "TwoPods", id="two-pods"),
         pytest.param(
             report(pod_uid="pod-1", written_at=NOW + timedelta(seconds=9)),
             None,
@@ -96,7 +107,7 @@ def test_refused(told, last, word, kind):
     verdict = check(told, last=last)
     assert verdict.report is None
     assert word in verdict.refused.message
-    assert verdict.refused.kind == kind
+    assert verdict.refused.reason == kind
     assert verdict.refused == check(told, last=last).refused
 
 
@@ -113,10 +124,10 @@ def test_refused(told, last, word, kind):
 )
 @pytest.mark.parametrize("told", [report(), report(final=True, sequence=99), "{", "[" * 100_000])
 def test_what_the_run_did_not_sign_is_refused_before_it_is_read(told, fields, monkeypatch):
-    monkeypatch.setattr("trainingjob_operator.observe.reports.parse_report", None)
+    monkeypatch.setattr("trainingjob_operator.observe.report.parse_report", None)
     verdict = check(told, **fields)
     assert verdict.report is None
-    assert verdict.refused.kind == "BadSignature"
+    assert verdict.refused.reason == "BadSignature"
 
 
 def test_there_may_be_none():
@@ -239,7 +250,7 @@ def test_an_event_that_was_not_taken_is_posted_again(store, cluster):
 
 def test_every_kind_is_a_label_from_the_start(operation):
     text = generate_latest(operation.metrics.registry).decode()
-    assert all(f'trainingjob_reports_refused_total{{reason="{kind}"}} 0.0' in text for kind in RefusalKind)
+    assert all(f'trainingjob_reports_refused_total{{reason="{kind}"}} 0.0' in text for kind in Rejection)
 
 
 def test_what_is_said_of_a_refused_report_is_bounded():

@@ -6,7 +6,7 @@ import pytest
 
 from support.fake_kubernetes import Cluster, DaskOperator, Fault, Operation, Stopped, Store
 from support.fake_kubernetes.cluster import NAMESPACE
-from trainingjob_operator.names import Child, DaskPart
+from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child
 
 TIMES = ("lastTransitionTime", "firstTimestamp", "lastTimestamp", "creationTimestamp")
 
@@ -52,7 +52,7 @@ def live_distributed(operation, cluster):
     step = {"from": "dask", "to": "local", "reason": "SchedulerLost", "time": cluster.store.stamp()}
     cluster.report_progress(1, daskReady=False, fallbacks=[step])
     operation.settle()
-    assert dask.parts(DaskPart.CLUSTER) == []
+    assert dask.parts(Child.DASK_CLUSTER) == []
     dask.let_go()
     cluster.end_pod(143)
     operation.settle()
@@ -73,7 +73,7 @@ def live_distributed(operation, cluster):
     operation.settle()
     cluster.run_pod()
     operation.settle()
-    assert len(dask.parts()) == len(DaskPart)
+    assert len(dask.parts()) == len(DASK_CHILDREN)
     dask.come_up()
     cluster.report(daskReady=True, backend="dask", fallbacks=[step])
     operation.settle()
@@ -218,7 +218,7 @@ def failing_reads(life, end, status, plural):
         assert picture(store) == end, number
 
 
-@pytest.mark.parametrize("child", list(Child), ids=lambda child: child.name)
+@pytest.mark.parametrize("child", list(TRAINER_CHILDREN), ids=lambda child: child.name)
 def test_a_refused_child_is_a_condition_and_is_made_when_it_is_allowed(store, cluster, child):
     message = f"{child.plural} is forbidden: User cannot create resource"
     operation = Operation(store, Fault(403, method="POST", plural=child.plural, times=4, message=message))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainingjob_api import parse_job
-from trainingjob_operator.resolution import in_rollout, plan
+from trainingjob_operator.frozen_plan import in_rollout, make_plan
 from trainingjob_operator.settings import Settings
 
 USER = "automl.trainingjob.dev/user"
@@ -90,7 +90,7 @@ def test_precedence(explicit, variable, percent):
         }
     )
     defaults = {} if variable is None else {"ENABLE_AUTOML": variable}
-    run = plan(job, Settings(trainer_image="t", rollout_percent=percent, defaults=defaults)).run
+    run = make_plan(job, Settings(trainer_image="t", rollout_percent=percent, defaults=defaults)).run
     if variable == "false":
         expected = False
     elif explicit is not None:

@@ -13,8 +13,8 @@ from support.fake_kubernetes import Cluster, Store
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
 from support.fake_kubernetes.server import Server
-from trainingjob_operator.names import Child
-from trainingjob_operator.service import Service
+from trainingjob_operator.children import Child
+from trainingjob_operator.main import Operator
 
 PATIENCE = 30.0
 FAST = replace(SETTINGS, namespaces=(NAMESPACE,), port=0, resync_seconds=3600.0, watch_timeout_seconds=60.0)
@@ -34,7 +34,7 @@ class Running:
     def __init__(self, server, settings):
         client = ApiClient(Configuration(host=server.address))
         self.server, self.client = server, client
-        self.service = Service(settings, client)
+        self.service = Operator(settings, client)
         self.stop = asyncio.Event()
 
     async def __aenter__(self):
@@ -237,8 +237,8 @@ def test_many_jobs_each_get_their_condition(kubeconfig):
 
 
 def test_an_answer_that_is_no_object_is_a_fault(kubeconfig):
+    from trainingjob_operator.api import Api
     from trainingjob_operator.errors import ApiFault
-    from trainingjob_operator.gateway import Gateway
 
     async def run():
         async def page(_):
@@ -253,11 +253,11 @@ def test_an_answer_that_is_no_object_is_a_fault(kubeconfig):
         address = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
         async with ApiClient(Configuration(host=address)) as client:
             with pytest.raises(ApiFault, match="proxy"):
-                await Gateway(client, timeout_seconds=5).read_job("a", "b")
+                await Api(client, timeout_seconds=5).read_job("a", "b")
         await runner.cleanup()
         async with ApiClient(Configuration(host=address)) as client:
             with pytest.raises(ApiFault, match="no answer"):
-                await Gateway(client, timeout_seconds=5).read_job("a", "b")
+                await Api(client, timeout_seconds=5).read_job("a", "b")
 
     asyncio.run(run())
 

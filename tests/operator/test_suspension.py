@@ -1,6 +1,6 @@
 """Suspended, resumed, suspended from the first."""
 
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 
 def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(cluster, operation):
@@ -40,7 +40,7 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
 def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, operation):
     cluster.submit(suspend=True)
     operation.settle()
-    assert not any(cluster.child(child) for child in Child)
+    assert not any(cluster.child(child) for child in TRAINER_CHILDREN)
     assert cluster.status["phase"] == "Suspended"
     assert "startTime" not in cluster.status
     assert len([one for one in operation.client.requests if one[0] != "GET"]) == 2

@@ -9,7 +9,7 @@ from support.fake_kubernetes import Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
 from trainingjob_certificates.signing import ReportKey
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 MINER = "registry.example/miner:1"
 
@@ -38,11 +38,11 @@ def test_the_digest_is_in_the_status_before_anything_but_the_key_is_made(cluster
     cluster.submit()
     operation.look()
     assert cluster.status["plan"].keys() == {"digest", "reportKey"}
-    assert not any(cluster.child(child) for child in Child)
+    assert not any(cluster.child(child) for child in TRAINER_CHILDREN)
     made = [plural for kind, plural, _ in store.writes if kind == "POST" and plural != "events"]
     assert made == ["trainingjobs", "secrets"]
     operation.settle()
-    assert all(cluster.child(child) for child in Child)
+    assert all(cluster.child(child) for child in TRAINER_CHILDREN)
 
 
 def test_no_key_is_in_status_events_or_config_maps(cluster, operation, store):

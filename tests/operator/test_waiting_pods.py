@@ -3,7 +3,7 @@
 import pytest
 
 from support.fake_kubernetes.cluster import container
-from trainingjob_operator.names import Child
+from trainingjob_operator.children import Child
 
 STARTING_TROUBLES = [
     pytest.param(
@@ -100,7 +100,7 @@ def test_a_missing_secret_is_named_with_the_field_that_asks_for_it(cluster, oper
     operation.settle()
     assert cluster.ready == ("False", "SecretNotFound")
     message = cluster.condition("Ready")["message"]
-    assert message.startswith(f"there is no Secret {secret}, which {field} names; create it")
+    assert message.startswith(f"Secret {secret} ({field}) does not exist; create it")
 
 
 MOUNTING = {
@@ -156,13 +156,13 @@ def mounting(cluster, operation, *messages, **status):
         pytest.param(
             [f'{SETUP}"output-credentials" : failed to sync secret cache: timed out'],
             "VolumeNotMounted",
-            ["volume output-credentials", "failed to sync"],
+            ["Volume output-credentials", "failed to sync"],
             id="cache",
         ),
         pytest.param(
             [f'{SETUP}"pvc-1" : rpc error: no such disk'],
             "VolumeNotMounted",
-            ["volume pvc-1", "no such disk"],
+            ["Volume pvc-1", "no such disk"],
             id="disk",
         ),
         pytest.param(

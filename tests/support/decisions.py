@@ -14,12 +14,19 @@ from trainingjob_api import (
     TrainingJobStatus,
     parse_job,
 )
-from trainingjob_operator.names import Child, Owner
-from trainingjob_operator.observe import JobOutcome, Observed, Obstacle, PodSeen, TrainerJob, Trouble
-from trainingjob_operator.resolution import plan
+from trainingjob_api.reasons import Cause
+from trainingjob_operator.children import TRAINER_CHILDREN, Owner
+from trainingjob_operator.decision import Decision, Suspension
+from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.job_view import JobView
+from trainingjob_operator.observe.facts import JobOutcome, Observed, PodSeen, TrainerJob
 from trainingjob_operator.settings import Settings
-from trainingjob_operator.step import Step, Suspension
-from trainingjob_operator.subject import Subject
+
+
+def decided(phase, reason, message="", **fields):
+    """Return a decision."""
+    return Decision(phase=phase, cause=Cause(reason, message), **fields)
+
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BEGUN = NOW - timedelta(seconds=300)
@@ -36,8 +43,8 @@ RAW = {
     },
 }
 JOB = parse_job(RAW)
-PLAN = plan(JOB, Settings(trainer_image="trainer:1"))
-SUBJECT = Subject(owner=Owner("churn", "team", "u"), created=BEGUN, job=JOB)
+PLAN = make_plan(JOB, Settings(trainer_image="trainer:1"))
+SUBJECT = JobView(owner=Owner("churn", "team", "u"), job=JOB)
 SUSPENDED = replace(SUBJECT, suspend=True)
 DELETED = replace(SUBJECT, deleting=True)
 
@@ -48,9 +55,9 @@ MADE = Observed(plan=PLAN, record=RECORD, committed=True, begun=BEGUN, missing=(
 PENDING_POD = PodSeen(uid="p1", created=BEGUN)
 RUNNING_POD = PodSeen(uid="p1", created=BEGUN, running=True)
 DEAD_POD = PodSeen(
-    uid="p1", created=BEGUN, finished=True, exit_code=1, trouble=Trouble("TrainerCrashed", "it ended with 1")
+    uid="p1", created=BEGUN, finished=True, exit_code=1, trouble=Cause("TrainerCrashed", "it ended with 1")
 )
-OOM_POD = replace(DEAD_POD, exit_code=137, trouble=Trouble("OutOfMemory", "more memory"))
+OOM_POD = replace(DEAD_POD, exit_code=137, trouble=Cause("OutOfMemory", "more memory"))
 DONE_POD = PodSeen(uid="p1", created=BEGUN, finished=True, exit_code=0)
 REPORT = Report(job_uid="u", pod_uid="p1", stage=Stage.SEARCHING, written_at=NOW)
 MODEL = Artifact(name="model.joblib", uri="s3://models/m", sha256="a" * 64, size_bytes=1)
@@ -82,70 +89,77 @@ def ended_subject(phase=Phase.SUCCEEDED, ago=10, ttl_seconds=100, **fields):
     return replace(SUBJECT, status=status, ttl_seconds=ttl_seconds, **fields)
 
 
-MAKING = Step(
+MAKING = decided(
     phase=Phase.PENDING,
     reason="CreatingResources",
-    message="the trainer's resources are being made",
-    ensure=tuple(Child),
-    again_after=10.0,
+    message="Creating the trainer's resources",
+    create=TRAINER_CHILDREN,
+    requeue_after=10.0,
 )
-WAITING = Step(
+WAITING = decided(
     phase=Phase.PENDING,
     reason="WaitingForTrainer",
-    message="the trainer's pod has not started yet",
-    again_after=10.0,
+    message="The trainer's pod has not started yet",
+    requeue_after=10.0,
 )
 QUIET = 300.0
 """Nothing has been heard since the pod began."""
-SEARCHING = Step(
-    phase=Phase.SEARCHING, reason="Searching", message="the trainer is running", again_after=QUIET
+SEARCHING = decided(
+    phase=Phase.SEARCHING, reason="Searching", message="The trainer is running", requeue_after=QUIET
 )
-SAVING = Step(
+SAVING = decided(
     phase=Phase.SAVING,
     reason="Saving",
-    message="the model is found; artifacts are being saved",
-    again_after=QUIET,
+    message="The model is found; saving artifacts",
+    requeue_after=QUIET,
 )
-COMPLETING = Step(
-    phase=Phase.SAVING, reason="Saving", message="the trainer has ended; its Job is being completed"
+COMPLETING = decided(
+    phase=Phase.SAVING, reason="Saving", message="The trainer has ended; its Job is completing"
 )
-LAST_WORD = Step(
+LAST_WORD = decided(
     phase=Phase.SAVING,
     reason="Saving",
-    message="the trainer has ended; its last report is being read",
-    again_after=2.0,
+    message="The trainer has ended; waiting for its last report",
+    requeue_after=2.0,
 )
-RESUMING = Step(
+RESUMING = decided(
     phase=Phase.PENDING,
     reason="Resumed",
-    message="the job goes on with what is left of its budget and deadline",
+    message="Resuming with the remaining budget and deadline",
     suspension=Suspension(suspend=False),
-    again_after=10.0,
+    requeue_after=10.0,
 )
-SUCCESS = Step(phase=Phase.SUCCEEDED, reason="Succeeded", message="the model is s3://models/m", ended=ENDED)
-SETTLED = Step(
-    phase=Phase.SUSPENDED, reason="Suspended", message="spec.suspend is true; set it to false to go on"
+SUCCESS = decided(
+    phase=Phase.SUCCEEDED, reason="Succeeded", message="The model is s3://models/m", ended=ENDED
 )
-STOPPING = Step(
+SETTLED = decided(
+    phase=Phase.SUSPENDED, reason="Suspended", message="spec.suspend is true; set it to false to resume"
+)
+STOPPING = decided(
     phase=Phase.SUSPENDED,
     reason="Suspended",
-    message="the trainer saves its work and stops",
+    message="The trainer saves its work and stops",
     settled=False,
 )
-LATCHED = Step(phase=Phase.SUCCEEDED, reason="Why", message="said")
+LATCHED = decided(phase=Phase.SUCCEEDED, reason="Why", message="said")
 
 
 def failure(reason, message, ended=ENDED):
-    return Step(phase=Phase.FAILED, reason=reason, message=message, trouble=True, ended=ended)
+    return decided(phase=Phase.FAILED, reason=reason, message=message, trouble=True, ended=ended)
 
 
 def trouble(reason, message, **fields):
-    return Step(phase=Phase.PENDING, reason=reason, message=message, trouble=True, again_after=10.0, **fields)
+    return decided(
+        phase=Phase.PENDING, reason=reason, message=message, trouble=True, requeue_after=10.0, **fields
+    )
 
 
 LASTS = "; the job fails if this lasts until its deadline (1000 s)"
-CONFLICT = Obstacle("NameConflict", "taken")
-INVALID = Obstacle("SpecInvalid", "spec.output.uri: no", final=True)
+CONFLICT = Cause("NameConflict", "taken")
+INVALID = Cause(
+    "SpecInvalid",
+    "spec.output.uri: no",
+)
 STARTED = replace(
     SUBJECT, status=TrainingJobStatus(phase=Phase.PENDING, start_time=NOW - timedelta(seconds=1000))
 )

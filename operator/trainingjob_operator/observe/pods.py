@@ -1,4 +1,4 @@
-"""Pods and what is wrong with them: each cause has one reason and one way out."""
+"""The trainer's pods, and why they do not run: each cause has one reason and one way out."""
 
 import json
 import re
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trainingjob_api import Reason, ResolvedRun
+from trainingjob_api import ResolvedRun
+from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.text import shorten
-from trainingjob_operator.desired.pod import (
-    CONTAINER,
+from trainingjob_operator.children import TRAINER_CONTAINER, PodKey, trainer_container
+from trainingjob_operator.job_view import read_time
+from trainingjob_operator.manifests.trainer import (
     DATASET_CREDENTIALS,
+    EXIT_TERMINATED,
     OUTPUT_CREDENTIALS,
     REQUIRED_KEYS,
-    trainer_container,
 )
-from trainingjob_operator.names import PodKey
-from trainingjob_operator.observe.observed import PodSeen, Trouble
-from trainingjob_operator.subject import read_time
+from trainingjob_operator.observe.facts import PodSeen
 
 __all__ = [
     "cannot_mount",
@@ -25,6 +25,7 @@ __all__ = [
     "container_status",
     "exit_words",
     "is_orphan",
+    "is_quota",
     "mounts_since",
     "read_pod",
     "secrets_of",
@@ -36,21 +37,20 @@ __all__ = [
 
 MAX_TEXT = 400
 EXIT_KILLED = 137
-EXIT_TERMINATED = 143
 _IMAGE_WORDS = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
 _CONFIG_WORDS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MISSING_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
 _OWN_STORAGE = re.compile(r"exceed(s|ed) (the|its) (total |local ephemeral storage )?limit")
-"""Of an eviction for what the pod itself has written; a node that is full says otherwise."""
+"""Matches an eviction for what the pod itself has written, as opposed to a full node."""
 _VOLUME = re.compile(r'for volume "([^"]+)" : (.*)', re.DOTALL)
 _MISSING_KEY = "non-existent secret key"
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
 
 
 def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
-    """Return the Secrets that a run names, each with the field or fields of the spec that do."""
+    """Return the Secrets that a run names, each with the fields of the spec that name it."""
     if run is None:
         return {}
     named = [
@@ -67,9 +67,9 @@ def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
 
 
 def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
-    """Return what matters of a pod; *secrets* says which field asks for which Secret."""
+    """Return what matters of a pod; *secrets* has the field that asks for each Secret."""
     meta, status = raw["metadata"], raw.get("status") or {}
-    state: dict[str, Any] = container_status(status, CONTAINER).get("state") or {}
+    state: dict[str, Any] = container_status(status, TRAINER_CONTAINER).get("state") or {}
     ended = state.get("terminated")
     finished = status.get("phase") in {"Succeeded", "Failed"}
     limit = _memory_limit(raw)
@@ -91,10 +91,12 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
 
 
 def mounts_since(raw: dict[str, Any], now: datetime) -> float:
-    """Return for how many seconds a pod has been mounting its volumes; 0 if it does not."""
+    """Return for how many seconds a pod has been mounting its volumes; 0 if it is not."""
     status = raw.get("status") or {}
     ready = _condition(status, "PodReadyToStartContainers") or {}
-    word = ((container_status(status, CONTAINER).get("state") or {}).get("waiting") or {}).get("reason")
+    word = ((container_status(status, TRAINER_CONTAINER).get("state") or {}).get("waiting") or {}).get(
+        "reason"
+    )
     placed = status.get("phase") == "Pending" and (raw.get("spec") or {}).get("nodeName")
     if not placed or ready.get("status") == "True" or word not in {None, "ContainerCreating"}:
         return 0.0
@@ -102,11 +104,11 @@ def mounts_since(raw: dict[str, Any], now: datetime) -> float:
     return (now - since).total_seconds() if since is not None else 0.0
 
 
-def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Trouble | None:
-    """Return why the volumes of a pod cannot be mounted, from its events, the newest last."""
+def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Cause | None:
+    """Return why a pod's volumes cannot be mounted, from the messages of its events, the newest last."""
     if not messages:
         return None
-    # That volumes are still waited for comes in between, and says less.
+    # Messages that volumes are still awaited come in between and say less.
     found = next((match for message in reversed(messages) if (match := _VOLUME.search(message))), None)
     volume, detail = found.groups() if found else ("", messages[-1])
     claim = _MISSING_CLAIM.search(detail)
@@ -119,17 +121,17 @@ def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Trouble 
         }
         field, secret = asked.get(volume, ("", None))
         if secret is not None:
-            return Trouble(
+            return Cause(
                 Reason.CREDENTIALS_MISSING,
-                f"the trainer's pod waits for Secret {secret.name}, which {field} names, with the keys "
-                f"{' and '.join(REQUIRED_KEYS)} ({short(detail)}); create it or add what is missing",
+                f"The trainer's pod waits for Secret {secret.name} ({field}) with the keys "
+                f"{' and '.join(REQUIRED_KEYS)}: {short(detail)}; create it or add what is missing",
             )
-    what = f"volume {volume}" if volume else "a volume"
-    return Trouble(Reason.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod is not mounted: {short(detail)}")
+    what = f"Volume {volume}" if volume else "A volume"
+    return Cause(Reason.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod cannot be mounted: {short(detail)}")
 
 
-def _no_claim(name: str) -> Trouble:
-    return Trouble(Reason.CLAIM_NOT_FOUND, f"there is no PersistentVolumeClaim {name}; create it")
+def _no_claim(name: str) -> Cause:
+    return Cause(Reason.CLAIM_NOT_FOUND, f"PersistentVolumeClaim {name} does not exist; create it")
 
 
 def is_orphan(raw: dict[str, Any]) -> bool:
@@ -138,7 +140,7 @@ def is_orphan(raw: dict[str, Any]) -> bool:
 
 
 def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
-    """Return those of *pods*, whose jobs are gone, that nothing else removes."""
+    """Return those of *pods*, whose jobs are gone, that nothing else deletes."""
     return tuple(
         PodKey(pod["metadata"]["name"], pod["metadata"]["uid"])
         for pod in pods
@@ -147,47 +149,51 @@ def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
 
 
 def _beside(status: dict[str, Any]) -> tuple[str, ...]:
-    """Return the containers that run beside the trainer and have not ended (a mesh, a policy adds them)."""
-    others = (
-        container for container in status.get("containerStatuses") or [] if container.get("name") != CONTAINER
-    )
+    """Return the other containers that still run, such as those that a mesh or a policy adds."""
     return tuple(
         sorted(
-            str(container.get("name")) for container in others if "running" in (container.get("state") or {})
+            str(container.get("name"))
+            for container in status.get("containerStatuses") or []
+            if container.get("name") != TRAINER_CONTAINER and "running" in (container.get("state") or {})
         )
     )
 
 
-def waiting_for_pod(messages: tuple[str, ...]) -> Trouble | None:
-    """Return why a Job makes no pod, from its ``FailedCreate`` events, the newest last."""
+def waiting_for_pod(messages: tuple[str, ...]) -> Cause | None:
+    """Return why a Job creates no pod, from the messages of its ``FailedCreate`` events, the newest last."""
     if not messages:
         return None
     text = messages[-1]
-    if "exceeded quota" in text or "failed quota" in text:
-        return Trouble(
+    if is_quota(text):
+        return Cause(
             Reason.QUOTA_EXCEEDED,
-            f"the quota of the namespace does not admit the trainer's pod; raise it, or lower nJobs or "
+            f"The namespace's quota does not admit the trainer's pod; raise it, or lower nJobs or "
             f"memoryLimitMb ({short(text)})",
         )
-    return Trouble(Reason.FORBIDDEN, f"the trainer's pod is not admitted: {short(text)}")
+    return Cause(Reason.FORBIDDEN, f"The trainer's pod is not admitted: {short(text)}")
+
+
+def is_quota(message: str) -> bool:
+    """Return whether a message of the API server is about a quota."""
+    return "exceeded quota" in message or "failed quota" in message
 
 
 def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what a pod's status says of a container."""
+    """Return the status of a container of a pod; empty if there is none."""
     found = (one for one in status.get("containerStatuses") or [] if one.get("name") == name)
     return next(found, {})
 
 
 def _memory_limit(raw: dict[str, Any]) -> str:
-    """Return the trainer's limit in words, empty if it has none."""
+    """Return the trainer's memory limit in words; empty if it has none."""
     limit = ((trainer_container(raw).get("resources") or {}).get("limits") or {}).get("memory")
-    return f" (limit {limit})" if limit else ""
+    return f" of {limit}" if limit else ""
 
 
 def _trouble(
     status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str], limit: str
-) -> Trouble | None:
-    """Return the cause, the most telling one first."""
+) -> Cause | None:
+    """Return why a pod does not run, the most specific cause first."""
     return (
         _evicted(status)
         or _ended(state.get("terminated"), limit)
@@ -198,44 +204,44 @@ def _trouble(
     )
 
 
-def _evicted(status: dict[str, Any]) -> Trouble | None:
+def _evicted(status: dict[str, Any]) -> Cause | None:
     disrupted = _condition(status, "DisruptionTarget")
     if status.get("reason") not in {"Evicted", "NodeLost", "Shutdown", "Terminated"} and not (
         disrupted and disrupted.get("status") == "True"
     ):
         return None
-    detail = (disrupted or {}).get("message") or status.get("message") or "its node asked it to go"
+    detail = (disrupted or {}).get("message") or status.get("message") or "requested by its node"
     if _OWN_STORAGE.search(detail):
-        return Trouble(
+        return Cause(
             Reason.OUT_OF_STORAGE,
-            f"the trainer's pod was evicted for its own storage: {short(detail)}; raise ephemeral-storage in "
-            "spec.trainer.resources.limits, or make the table smaller",
+            f"The trainer's pod was evicted because it exceeded its storage limit: {short(detail)}; raise "
+            "ephemeral-storage in spec.trainer.resources.limits, or use a smaller table",
         )
-    return Trouble(
+    return Cause(
         Reason.TRAINER_EVICTED,
-        f"the trainer's pod was evicted, which is not counted as a failure: {short(detail)}",
+        f"The trainer's pod was evicted, which does not count as a failure: {short(detail)}",
     )
 
 
-def _ended(ended: dict[str, Any] | None, limit: str) -> Trouble | None:
+def _ended(ended: dict[str, Any] | None, limit: str) -> Cause | None:
     if not ended or ended.get("exitCode") == 0:
         return None
     if ended.get("reason") == "OOMKilled":
-        return Trouble(
+        return Cause(
             Reason.OUT_OF_MEMORY,
-            f"the trainer was killed for its memory{limit}; raise spec.memoryLimitMb or "
+            f"The trainer exceeded its memory limit{limit}; raise spec.memoryLimitMb or "
             "spec.trainer.resources.limits.memory, or lower spec.nJobs",
         )
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:
-        return Trouble(Reason.TRAINER_EVICTED, "the trainer was asked to stop and saved its work")
+        return Cause(Reason.TRAINER_EVICTED, "The trainer was told to stop and saved its work")
     words = _last_words(ended.get("message") or "")
     detail = f": {words}" if words else ""
-    return Trouble(Reason.TRAINER_CRASHED, f"the trainer ended with exit status {exit_words(code)}{detail}")
+    return Cause(Reason.TRAINER_CRASHED, f"The trainer ended with exit code {exit_words(code)}{detail}")
 
 
 def _last_words(message: str) -> str:
-    """Return what a termination message says; of a trainer that was killed it is the tail of its log."""
+    """Return the text of a termination message, which is the tail of the log if the trainer was killed."""
     *_, last = message.strip().splitlines() or [""]
     try:
         line = json.loads(last)
@@ -247,20 +253,20 @@ def _last_words(message: str) -> str:
 
 
 def exit_words(code: int | None) -> str:
-    """Return an exit status in words; a kill is not always said to be one for memory."""
-    return f"{code} (it was killed, most often for its memory)" if code == EXIT_KILLED else str(code)
+    """Return an exit code, explained where it is that of a kill: a kubelet does not always name memory."""
+    return f"{code} (killed, most often for exceeding its memory limit)" if code == EXIT_KILLED else str(code)
 
 
-def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Trouble | None:
-    """Return why a container cannot start; *who* it is, in words."""
+def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Cause | None:
+    """Return why a container cannot start; *who* names it in the message."""
     word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
     if word in _IMAGE_WORDS:
-        return Trouble(Reason.IMAGE_UNAVAILABLE, f"{who}'s image cannot be pulled: {short(text)}")
+        return Cause(Reason.IMAGE_UNAVAILABLE, f"The image of {who} cannot be pulled: {short(text)}")
     missing = _MISSING_SECRET.search(text) if word in _CONFIG_WORDS else None
     if missing:
         name = missing.group(1)
-        asked = f", which {secrets[name]} names" if name in secrets else ""
-        return Trouble(Reason.SECRET_NOT_FOUND, f"there is no Secret {name}{asked}; create it")
+        asked = f" ({secrets[name]})" if name in secrets else ""
+        return Cause(Reason.SECRET_NOT_FOUND, f"Secret {name}{asked} does not exist; create it")
     if word in _CONFIG_WORDS:
         lower = text.lower()
         reason = (
@@ -270,12 +276,12 @@ def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who
             if lower.startswith("configmap ")
             else Reason.TRAINER_CRASHED
         )
-        return Trouble(reason, f"{who}'s container cannot be made: {short(text)}")
+        return Cause(reason, f"The container of {who} cannot be created: {short(text)}")
     return None
 
 
-def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Trouble | None:
-    """Return why no node takes a pod; *who* it is of, and what makes it smaller, in words."""
+def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Cause | None:
+    """Return why no node can run a pod; *way_out* names what makes it smaller."""
     scheduled = _condition(status, "PodScheduled")
     if not scheduled or scheduled.get("status") != "False":
         return None
@@ -285,12 +291,8 @@ def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Trouble 
         return _no_claim(missing.group(1))
     if scheduled.get("reason") != "Unschedulable":
         return None
-    return Trouble(Reason.UNSCHEDULABLE, f"no node takes {who}'s pod: {short(text)}{_smaller(text, way_out)}")
-
-
-def _smaller(text: str, way_out: str) -> str:
-    """Return which fields make a pod smaller, where it is its size that no node has left."""
-    return f"; {way_out}, or add nodes" if way_out and "Insufficient" in text else ""
+    smaller = f"; {way_out}, or add nodes" if way_out and "Insufficient" in text else ""
+    return Cause(Reason.UNSCHEDULABLE, f"No node can run the pod of {who}: {short(text)}{smaller}")
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:

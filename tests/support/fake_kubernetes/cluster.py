@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 from trainingjob_certificates.signing import ReportKey
-from trainingjob_operator.names import Child, Owner, name_of
+from trainingjob_operator.children import Child, Owner, name_of
 
 ROOTS = {
     "trainingjobs": "/apis/automl.trainingjob.dev/v1alpha1",

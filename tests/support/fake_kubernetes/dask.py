@@ -1,7 +1,7 @@
 """A Dask operator and the pods that it brings about, each step moved by the test."""
 
 from support.fake_kubernetes.cluster import NAMESPACE, ROOTS
-from trainingjob_operator.names import DaskPart
+from trainingjob_operator.children import DASK_CHILDREN
 
 KOPF = "kopf.zalando.org/KopfFinalizerMarker"
 
@@ -14,7 +14,7 @@ class DaskOperator:
 
     def parts(self, part=None):
         """Return the parts of Dask clusters that there are, those that go away aside."""
-        plurals = {part.plural} if part else {one.plural for one in DaskPart}
+        plurals = {part.plural} if part else {one.plural for one in DASK_CHILDREN}
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural in plurals]
         found = [one for one in found if not one["metadata"]["name"].endswith("-key")]
         return [one for one in found if not one["metadata"].get("deletionTimestamp")]

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 
 from support.fake_kubernetes.client import DirectClient, Stopped
 from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator.api import Api
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.gateway import Gateway
 from trainingjob_operator.metrics import Metrics
 from trainingjob_operator.reconciler import JobKey, Reconciler
 from trainingjob_operator.settings import Settings
@@ -30,8 +30,8 @@ class Operation:
 
     def start(self):
         self.metrics = Metrics(CollectorRegistry(), job_label=self.settings.job_label)
-        gateway = Gateway(self.client, timeout_seconds=5)
-        self.reconciler = Reconciler(gateway, self.settings, self.metrics, lambda: self.store.now)
+        api = Api(self.client, timeout_seconds=5)
+        self.reconciler = Reconciler(api, self.settings, self.metrics, lambda: self.store.now)
 
     def look(self):
         """Take one pass; return when the next is due, or the fault."""

@@ -276,6 +276,8 @@ def fields_match(raw, selector):
         name, _, value = part.partition("=")
         if name == "involvedObject.uid" and raw.get("involvedObject", {}).get("uid") != value:
             return False
+        if name == "metadata.name" and raw["metadata"]["name"] != value:
+            return False
         if name == "reason" and raw.get("reason") != value:
             return False
     return True

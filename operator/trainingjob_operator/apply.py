@@ -1,0 +1,135 @@
+"""From a decision to calls: what is created, changed and deleted, each of which can be repeated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_certificates.signing import ReportKey
+from trainingjob_operator.api import Api
+from trainingjob_operator.children import Child, Owner, owned_by
+from trainingjob_operator.decision import Decision
+from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.frozen_plan import Plan, changed_plan, read_run
+from trainingjob_operator.manifests import build
+from trainingjob_operator.manifests.access import build_report_key
+from trainingjob_operator.observe.job import foreign_object
+from trainingjob_operator.observe.pods import is_quota
+from trainingjob_operator.settings import Settings
+
+__all__ = ["Applied", "apply"]
+
+
+@dataclass(slots=True)
+class Applied:
+    """Result of applying a decision.
+
+    Parameters
+    ----------
+    changed
+        Whether something was created, suspended or resumed, which the next pass observes.
+    refused
+        Why a child of the trainer could not be created; nothing after it was applied.
+    dask_refused
+        Why a part of the Dask cluster could not be created; the job goes on.
+    report_key
+        Public half of the key that was made.
+    """
+
+    changed: bool = False
+    refused: Cause | None = None
+    dask_refused: Cause | None = None
+    report_key: str = ""
+
+
+async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, decision: Decision) -> Applied:
+    """Create, change and delete what *decision* says.
+
+    Raises
+    ------
+    ApiFault
+        If the API server failed: the pass is repeated later.
+    """
+    applied = Applied()
+    if decision.make_key:
+        await _make_key(api, owner, applied)
+        return applied
+
+    async def create(child: Child) -> bool:
+        """Create *child*; return whether to go on: a refused part of the Dask cluster stops only its like."""
+        if plan is None or (child.dask and applied.dask_refused is not None):
+            return True
+        there, cause = await _create(api, owner, child, build(child, owner, plan, settings))
+        if there is not None and child is Child.RUN:
+            cause = cause or _other_plan(there, plan)
+        applied.changed |= there is None and cause is None
+        if cause is not None and child.dask:
+            applied.dask_refused = cause
+        elif cause is not None:
+            applied.refused = cause
+        return applied.refused is None
+
+    for child in decision.create:
+        if child is not Child.DASK_CLUSTER and not await create(child):
+            return applied
+    if decision.suspension is not None:
+        applied.changed |= await api.suspend(owner, decision.suspension)
+    for child in decision.delete:
+        await api.delete(child, owner)
+    for pod in decision.delete_pods:
+        await api.delete_pod(owner.namespace, pod)
+    if Child.DASK_CLUSTER in decision.create:
+        # After a Job that resumes, too: the workers could take the quota that it needs.
+        await create(Child.DASK_CLUSTER)
+    return applied
+
+
+async def _make_key(api: Api, owner: Owner, applied: Applied) -> None:
+    """Make the key of a run.
+
+    The Secret is created before the status names it: a restart in between leaves a Secret that nothing uses,
+    and that is deleted with the job.
+    """
+    key = ReportKey.generate()
+    try:
+        await api.create(Child.REPORT_KEY, build_report_key(owner, key))
+    except ApiFault as fault:
+        applied.refused = _refusal(Child.REPORT_KEY, fault)
+        if applied.refused is None:
+            raise
+    else:
+        applied.report_key = key.public
+
+
+async def _create(
+    api: Api, owner: Owner, child: Child, manifest: dict[str, Any]
+) -> tuple[Mapping[str, Any] | None, Cause | None]:
+    """Return the object that has the child's name already, and why the child cannot be created."""
+    try:
+        there = await api.create(child, manifest)
+    except ApiFault as fault:
+        cause = _refusal(child, fault)
+        if cause is None:
+            raise
+        return None, cause
+    foreign = there is not None and not owned_by(there, owner.uid)
+    return there, foreign_object(owner, child, there) if there is not None and foreign else None
+
+
+def _other_plan(there: Mapping[str, Any], plan: Plan) -> Cause | None:
+    """Return why the fence that exists is not the one of this job."""
+    kept = read_run(there)
+    return changed_plan(there["metadata"]["name"]) if kept is None or kept.digest != plan.digest else None
+
+
+def _refusal(child: Child, fault: ApiFault) -> Cause | None:
+    """Return why the API server does not accept a child, ``None`` for a fault that a retry may help."""
+    # A missing kind, or a webhook that fails, must not hold up a job that can run without.
+    refused = fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))
+    if not refused:
+        return None
+    what = f"the {child.kind} of " + ("the Dask cluster" if child.dask else "this job")
+    if is_quota(fault.message):
+        text = f"The namespace's quota does not admit {what}: {fault.message}"
+        return Cause(Reason.QUOTA_EXCEEDED, text)
+    return Cause(Reason.FORBIDDEN, f"The API server does not accept {what}: {fault.message}")

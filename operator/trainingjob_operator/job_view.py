@@ -1,0 +1,166 @@
+"""A TrainingJob as the operator reads it, parsed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError, create_model
+
+from trainingjob_api import (
+    Acceptance,
+    Phase,
+    PlanRecord,
+    SpecError,
+    TrainingJob,
+    TrainingJobSpec,
+    TrainingJobStatus,
+    parse_job,
+)
+from trainingjob_api.types import StatusModel
+from trainingjob_api.job import ObjectMeta
+from trainingjob_api.spec import MUTABLE_FIELDS
+from trainingjob_operator.children import Owner
+
+__all__ = ["JobView", "ParsedSpec", "SpecSource", "parse_spec", "read_job_view", "read_time"]
+
+ParsedSpec: TypeAlias = tuple[TrainingJob | None, str | None]
+"""The job or ``None``, and why it cannot be read."""
+
+
+_CHANGEABLE: dict[str, Any] = {
+    name: (info.annotation, info)
+    for name, info in TrainingJobSpec.model_fields.items()
+    if info.alias in MUTABLE_FIELDS
+}
+_Changeable = create_model("_Changeable", __base__=StatusModel, **_CHANGEABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecSource:
+    """An object of the API server; two are equal if they have the same version of the same job's spec."""
+
+    uid: str
+    generation: int
+    raw: dict[str, Any] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """The job that a decision is about.
+
+    Parameters
+    ----------
+    owner
+        Name, namespace and uid.
+    generation
+        Version of the spec.
+    resource_version
+        Version of the object; a status is written only if it is still the same.
+    deleting
+        Whether the resource is being deleted.
+    suspend, acceptance, ttl_seconds
+        The fields of the spec that may change after creation.
+    job, problem
+        The job; ``None`` if it has ended, or if its spec cannot be read: then *problem* says why.
+    status, raw_status
+        The status, and the same as the API server has it; empty for a new job.
+    """
+
+    owner: Owner
+    generation: int = 1
+    resource_version: str = ""
+    deleting: bool = False
+    suspend: bool = False
+    acceptance: Acceptance | None = None
+    ttl_seconds: int | None = None
+    job: TrainingJob | None = None
+    problem: str | None = None
+    status: TrainingJobStatus = field(default_factory=TrainingJobStatus)
+    raw_status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended, according to its status; it never begins again."""
+        return self.status.phase is not None and self.status.phase.terminal
+
+
+def parse_spec(source: SpecSource) -> ParsedSpec:
+    """Return the job, or why its spec cannot be read."""
+    try:
+        # The status is read separately: a damaged one must not hide the spec.
+        return parse_job({key: value for key, value in source.raw.items() if key != "status"}), None
+    except SpecError as error:
+        return None, str(error)
+
+
+def read_job_view(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec] = parse_spec) -> JobView:
+    """Return what *raw*, an object of the API server, says.
+
+    Parameters
+    ----------
+    raw
+        The object. Of a job that has ended only the fields that may still change are read.
+    parse
+        Parses a spec; a caller that reads a job repeatedly caches the results.
+    """
+    meta = raw["metadata"]
+    raw_status = raw.get("status") or {}
+    status = _status(raw_status)
+    job, problem = None, None
+    if status.phase is not None and status.phase.terminal:
+        changeable = _changeable(raw.get("spec"))
+    else:
+        job, problem = parse(SpecSource(meta["uid"], meta.get("generation", 1), raw))
+        changeable = job.spec if job is not None else None
+    if job is not None:
+        # Labels change without a new generation.
+        meta_now = ObjectMeta.model_validate(meta, by_alias=True, by_name=False)
+        job = job.model_copy(update={"metadata": meta_now})
+    return JobView(
+        owner=Owner(meta["name"], meta["namespace"], meta["uid"]),
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        deleting=meta.get("deletionTimestamp") is not None,
+        suspend=bool(changeable and changeable.suspend),
+        acceptance=changeable.acceptance if changeable is not None else None,
+        ttl_seconds=changeable.ttl_seconds_after_finished if changeable is not None else None,
+        job=job,
+        problem=problem,
+        status=status,
+        raw_status=raw_status,
+    )
+
+
+def _changeable(spec: Any) -> Any:
+    """Return the fields of a spec that may change after creation, ``None`` if one of them is invalid."""
+    try:
+        return _Changeable.model_validate(spec, by_alias=True, by_name=False)
+    except ValidationError:
+        return None
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return a time of the API server, ``None`` if it is unset or no time."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _status(raw: dict[str, Any]) -> TrainingJobStatus:
+    try:
+        return TrainingJobStatus.model_validate(raw)
+    except ValidationError:
+        # Two facts must survive: that a job has ended, and what its objects are checked against.
+        phase = next((one for one in Phase if one == raw.get("phase")), None)
+        return TrainingJobStatus(phase=phase, plan=_plan(raw.get("plan")))
+
+
+def _plan(raw: object) -> PlanRecord | None:
+    try:
+        return PlanRecord.model_validate(raw)
+    except ValidationError:
+        return None

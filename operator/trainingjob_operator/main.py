@@ -1,0 +1,173 @@
+"""Wires up, runs and shuts down the operator."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import ApiClient
+from prometheus_client import CollectorRegistry
+
+from trainingjob_operator import logs
+from trainingjob_operator.api import Api
+from trainingjob_operator.errors import ApiFault, OperatorError
+from trainingjob_operator.handlers import build_registry, kopf_settings
+from trainingjob_operator.health import Health, serve
+from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.reconciler import JobKey, Reconciler
+from trainingjob_operator.settings import Settings
+from trainingjob_operator.transport import connect
+from trainingjob_operator.workqueue import WorkQueue
+
+__all__ = ["Operator", "main"]
+
+_log = logging.getLogger("trainingjob_operator")
+
+FIRST_LIST_RETRY_SECONDS = 2.0
+
+
+class Operator:
+    """The whole operator: watches, work queue, periodic list and health.
+
+    Parameters
+    ----------
+    settings
+        Its settings.
+    client
+        The client for the API server; closed by the caller.
+    clock
+        Returns the time, aware; the API server's by default.
+    """
+
+    def __init__(
+        self, settings: Settings, client: ApiClient, *, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._settings = settings
+        self.metrics = Metrics(CollectorRegistry(), job_label=settings.job_label)
+        self.health = Health(time.monotonic)
+        self.api = Api(client, timeout_seconds=settings.request_timeout_seconds)
+        self.reconciler = Reconciler(self.api, settings, self.metrics, clock or self.api.now)
+        self.queue: WorkQueue[JobKey] = WorkQueue(
+            self.reconciler.reconcile, workers=settings.workers, metrics=self.metrics
+        )
+        self._background: list[asyncio.Task[None]] = []
+        self._close: Callable[[], Awaitable[None]] | None = None
+
+    def wake(self, key: JobKey, version: str | None) -> None:
+        """Take an event of a watch; what this process wrote itself is no news."""
+        self.health.delivered(key, version)
+        if version is None or not self.reconciler.is_echo(key, version):
+            self.queue.add(key)
+
+    async def list_all(self) -> None:
+        """Queue every job, which makes up for lost events.
+
+        Raises
+        ------
+        ApiFault
+            If the list could not be read to its end.
+        """
+        versions: dict[JobKey, str] = {}
+        for namespace in self._settings.namespaces or (None,):
+            async for raw in self.api.list_jobs(namespace):
+                meta = raw["metadata"]
+                key = JobKey(meta["namespace"], meta["name"])
+                versions[key] = meta.get("resourceVersion", "")
+                if self._settings.handles(meta.get("labels") or {}):
+                    self.queue.add(key)
+        self.health.listed(versions)
+
+    async def list_periodically(self) -> None:
+        """List at once and then every ``resync_seconds``, until cancelled."""
+        listed = False
+        while True:
+            try:
+                await self.list_all()
+                listed = True
+            except ApiFault as fault:
+                _log.warning("listing all jobs failed", extra=fault.fields)
+            await asyncio.sleep(self._settings.resync_seconds if listed else FIRST_LIST_RETRY_SECONDS)
+
+    async def run(self, watch: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Run until the watches end (a signal, a stop, a watch that fails for good).
+
+        Parameters
+        ----------
+        watch
+            The watches; Kopf by default.
+        """
+        self._close = await serve(
+            self._settings.port, self.health, self.queue.longest_seconds, self.metrics.registry
+        )
+        background = self._background = [
+            asyncio.create_task(self.queue.run(), name="queue"),
+            asyncio.create_task(self.list_periodically(), name="periodic list"),
+        ]
+        watching = asyncio.ensure_future((watch or self.watch)())
+        for task in background:
+            # Without queue or list the operator would look alive and do nothing.
+            task.add_done_callback(lambda ended: ended.cancelled() or watching.cancel())
+        try:
+            await watching
+        finally:
+            await self._stop()
+            for task in background:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+
+    async def _stop(self) -> None:
+        """Stop the tasks beside the watches."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._close is not None:
+            await self._close()
+
+    async def watch(self, stop_flag: asyncio.Event | None = None) -> None:
+        """Run Kopf until a signal, *stop_flag*, or a watch that fails for good ends it."""
+        # Kopf's own guess asks for the user's name, which a container's numeric one lacks.
+        identity: Any = socket.gethostname()
+        await kopf.operator(
+            identity=identity,
+            registry=build_registry(self.wake, self._stop),
+            settings=kopf_settings(self._settings),
+            standalone=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            stop_flag=stop_flag,
+        )
+
+
+async def _serve(settings: Settings) -> None:
+    async with await connect() as client:
+        _log.info(
+            "operator starts",
+            extra={
+                "version": version("trainingjob"),
+                "scope": ",".join(settings.namespaces) or "cluster",
+                "class": settings.operator_class,
+                "image": settings.trainer_image,
+                "workers": settings.workers,
+            },
+        )
+        await Operator(settings, client).run()
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run the operator until it is asked to stop; return its exit status."""
+    logs.configure()
+    try:
+        asyncio.run(_serve(Settings.from_environment(environment)))
+    except OperatorError as error:
+        _log.error("operator cannot start", extra={"detail": str(error)})
+        return 2
+    except Exception:  # noqa: BLE001  # the log format holds for it, too
+        _log.exception("operator failed")
+        return 1
+    return 0

@@ -1,0 +1,237 @@
+"""A job's Dask cluster: certificates, NetworkPolicy, and a scheduler and workers from the trainer's image."""
+
+import base64
+from datetime import timedelta
+from typing import Any
+
+from trainingjob_certificates import Role, make
+from trainingjob_operator.children import (
+    DASK_CLUSTER_LABEL,
+    DASK_COMPONENT_LABEL,
+    UID_LABEL,
+    Child,
+    Owner,
+    name_of,
+)
+from trainingjob_operator.frozen_plan import Plan
+from trainingjob_operator.manifests.access import header
+from trainingjob_operator.manifests.pod_parts import (
+    CONTAINER_SECURITY,
+    Volume,
+    placement,
+    pod_security,
+    scheduler_resources,
+    scratch,
+    volume,
+    worker_resources,
+)
+from trainingjob_operator.settings import Settings
+
+__all__ = [
+    "build_certificates",
+    "build_dask_cluster",
+    "build_network_policy",
+    "scheduler_address",
+    "tls_environment",
+    "tls_volume",
+]
+
+PORT = 8786
+TLS_DIR = "/var/run/trainingjob/dask-tls"
+MARGIN = timedelta(hours=1)
+"""A cluster may be made some time after its certificates, and clocks differ."""
+_TLS_PREFIX = "DASK_DISTRIBUTED__COMM__TLS__"
+_DNS = 53
+
+SCHEDULER = "scheduler"
+WORKER = "worker"
+"""Names of the containers, and Dask's names of its components."""
+COMM = "tcp-comm"
+"""The scheduler's port by name: the Dask operator's definition takes no number where names are possible."""
+DRAIN_SECONDS = 20
+"""How long a worker that is told to stop may finish its task."""
+WORKER_GRACE_SECONDS = DRAIN_SECONDS + 10
+SCHEDULER_GRACE_SECONDS = 10
+SCHEDULER_TMP = "256Mi"
+WORKER_TMP = "8Gi"
+"""The table, which workers memory-map from there, and what pipelines cache."""
+LONGEST_START_SECONDS = 3600
+"""No job waits longer for its cluster."""
+
+
+def build_certificates(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the Secret with ``ca.crt`` and each role's ``<role>.crt`` and ``<role>.key``.
+
+    The authority's key is dropped, so that nobody can ever sign another certificate. The certificates outlast
+    the job's deadline; a resume gets new ones.
+    """
+    valid = timedelta(seconds=plan.run.active_deadline_seconds) + MARGIN
+    files = make(valid=valid, hosts=_service_names(owner)).files
+    return header(owner, Child.DASK_CERTIFICATES) | {
+        "immutable": True,
+        "type": "Opaque",
+        "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
+    }
+
+
+def build_network_policy(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the policy: the job's pods may talk to scheduler and workers, and these to each other and DNS.
+
+    Whoever reaches a scheduler or worker can run code on it. Workers listen on ports that the system chooses,
+    so the policy names none.
+    """
+    job = {UID_LABEL: owner.uid}
+    roles = {"key": DASK_COMPONENT_LABEL, "operator": "In", "values": [SCHEDULER, WORKER]}
+    dask = {"matchLabels": job, "matchExpressions": [roles]}
+    return header(owner, Child.DASK_POLICY) | {
+        "spec": {
+            "podSelector": dask,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": job}}]}],
+            "egress": [
+                {"to": [{"podSelector": dask}]},
+                {"ports": [{"protocol": protocol, "port": _DNS} for protocol in ("UDP", "TCP")]},
+            ],
+        },
+    }
+
+
+def _service_names(owner: Owner) -> tuple[str, ...]:
+    """Return the names of the Service that the Dask operator makes for the scheduler."""
+    name = f"{name_of(owner, Child.DASK_CLUSTER)}-scheduler"
+    return name, f"{name}.{owner.namespace}", f"{name}.{owner.namespace}.svc"
+
+
+def scheduler_address(owner: Owner) -> str:
+    """Return the scheduler's address within the cluster."""
+    return f"tls://{_service_names(owner)[-1]}:{PORT}"
+
+
+def tls_environment(role: Role) -> dict[str, str]:
+    """Return the variables that point a role to its certificates.
+
+    Dask's ``require-encryption`` is not among them: it would also apply to the trainer's own local worker,
+    which nobody else can reach. A missing file is an error to every role.
+    """
+    own = f"{_TLS_PREFIX}{role.upper()}__"
+    return {
+        f"{_TLS_PREFIX}CA_FILE": f"{TLS_DIR}/ca.crt",
+        f"{own}CERT": f"{TLS_DIR}/{role}.crt",
+        f"{own}KEY": f"{TLS_DIR}/{role}.key",
+    }
+
+
+def tls_volume(owner: Owner, role: Role, *, optional: bool) -> Volume:
+    """Return the volume with the authority's certificate and the role's own pair, with its mount.
+
+    *optional* lets the pod start without it: the trainer runs locally then, the other roles cannot.
+    """
+    names = ("ca.crt", f"{role}.crt", f"{role}.key")
+    secret: dict[str, Any] = {
+        "secretName": name_of(owner, Child.DASK_CERTIFICATES),
+        "optional": optional,
+        "defaultMode": 0o440,
+        "items": [{"key": name, "path": name} for name in names],
+    }
+    return volume("dask-tls", TLS_DIR, {"secret": secret}, read_only=True)
+
+
+def build_dask_cluster(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the DaskCluster.
+
+    The finalizer makes every deletion a foreground one: scheduler and workers go first, even while the Dask
+    operator, which has a finalizer of its own on the object, is down.
+    """
+    found = header(owner, Child.DASK_CLUSTER)
+    name = found["metadata"]["name"]
+    return found | {
+        "metadata": found["metadata"] | {"finalizers": ["foregroundDeletion"]},
+        "spec": {
+            "scheduler": {
+                "spec": _pod(owner, plan, settings, _scheduler(plan, settings)),
+                "service": {
+                    "type": "ClusterIP",
+                    "selector": {DASK_CLUSTER_LABEL: name, DASK_COMPONENT_LABEL: SCHEDULER},
+                    "ports": [{"name": COMM, "protocol": "TCP", "port": PORT, "targetPort": COMM}],
+                },
+            },
+            "worker": {
+                "replicas": plan.run.dask.workers,
+                "spec": _pod(owner, plan, settings, _worker(owner, plan, settings)),
+            },
+        },
+    }
+
+
+def _pod(owner: Owner, plan: Plan, settings: Settings, container: dict[str, Any]) -> dict[str, Any]:
+    dask, name = plan.run.dask, container["name"]
+    size = SCHEDULER_TMP if name == SCHEDULER else WORKER_TMP
+    volumes = (scratch("tmp", "/tmp", size), tls_volume(owner, name, optional=False))  # noqa: S108
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": SCHEDULER_GRACE_SECONDS
+        if name == SCHEDULER
+        else WORKER_GRACE_SECONDS,
+        "securityContext": pod_security(settings),
+        "containers": [container | {"volumeMounts": [mount for _, mount in volumes]}],
+        "volumes": [volume for volume, _ in volumes],
+        **placement(plan.run.trainer, dask.node_selector, dask.tolerations),
+    }
+
+
+def _scheduler(plan: Plan, settings: Settings) -> dict[str, Any]:
+    command = ["trainingjob", "scheduler", "--no-scheduler-file", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  # its pod's own
+    # A connection, not a command: a Python process that imports Dask takes a second of CPU time, which would
+    # delay the start. The trainer itself leaves a scheduler that hangs.
+    probe = {
+        "tcpSocket": {"port": COMM},
+        "periodSeconds": 1,
+        "timeoutSeconds": 3,
+        "failureThreshold": LONGEST_START_SECONDS,
+    }
+    return _container(SCHEDULER, command, plan, settings, {}) | {
+        "ports": [{"name": COMM, "containerPort": PORT, "protocol": "TCP"}],
+        "startupProbe": probe,
+        "resources": scheduler_resources(plan.run),
+    }
+
+
+def _worker(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    run = plan.run
+    command = ["trainingjob", "worker", "--memory-limit-mb", str(run.memory_limit_mb)]
+    command += ["--drain-seconds", str(DRAIN_SECONDS)]
+    # Only at the start: a check takes a second of the CPU time that the worker needs, and a worker that loses
+    # its scheduler ends by itself.
+    period = 10
+    probe = {
+        "exec": {"command": ["trainingjob", "worker", "--check"]},
+        "initialDelaySeconds": period,
+        "periodSeconds": period,
+        "timeoutSeconds": period,
+        "failureThreshold": LONGEST_START_SECONDS // period,
+    }
+    # Set here, or the Dask operator sets one without TLS.
+    address = {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
+    return _container(WORKER, command, plan, settings, address) | {
+        "startupProbe": probe,
+        "resources": worker_resources(run),
+    }
+
+
+def _container(
+    name: str, command: list[str], plan: Plan, settings: Settings, environment: dict[str, str]
+) -> dict[str, Any]:
+    values = environment | tls_environment("scheduler" if name == SCHEDULER else "worker")
+    values |= {"HOME": "/tmp", "MPLCONFIGDIR": "/tmp"}  # noqa: S108  # a volume of the pod's own
+    container: dict[str, Any] = {
+        "name": name,
+        "image": plan.image,
+        "command": command,
+        "env": [{"name": key, "value": value} for key, value in sorted(values.items())],
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if settings.image_pull_policy:
+        container["imagePullPolicy"] = settings.image_pull_policy
+    return container

@@ -1,0 +1,217 @@
+"""The Job that runs the trainer's pod: one at a time, restricted, read-only but for its scratch space."""
+
+from typing import Any
+
+from trainingjob_api import EXIT_INVALID, claim_of
+from trainingjob_operator.children import (
+    COMPONENT_LABEL,
+    TRAINER,
+    TRAINER_CONTAINER,
+    Child,
+    Owner,
+    metadata,
+    name_of,
+)
+from trainingjob_operator.frozen_plan import Plan
+from trainingjob_operator.manifests.access import KEY_FILE, header, plan_annotation
+from trainingjob_operator.manifests.dask import scheduler_address, tls_environment, tls_volume
+from trainingjob_operator.manifests.pod_parts import (
+    CONTAINER_SECURITY,
+    WORK_SIZE,
+    Volume,
+    placement,
+    pod_security,
+    scratch,
+    trainer_resources,
+    volume,
+)
+from trainingjob_operator.settings import Settings
+
+__all__ = [
+    "DATASET_CREDENTIALS",
+    "EXIT_TERMINATED",
+    "OUTPUT_CREDENTIALS",
+    "REQUIRED_KEYS",
+    "build_job",
+]
+
+EXIT_TERMINATED = 143
+"""The trainer's exit code after SIGTERM, its work saved."""
+GRACE_SECONDS = 60
+"""Between SIGTERM and SIGKILL: time to mirror the journal."""
+
+RUN_DIR = "/etc/trainingjob"
+STATE_DIR = "/var/run/trainingjob"
+WORK_DIR = f"{STATE_DIR}/work"
+CLAIMS_DIR = f"{STATE_DIR}/claims"
+KEY_DIR = f"{STATE_DIR}/report-key"
+CA_DIR = "/etc/trainingjob-ca"
+CA_KEY = "ca.crt"
+DATASET_CREDENTIALS, OUTPUT_CREDENTIALS = "dataset-credentials", "output-credentials"
+"""Names of volumes."""
+DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/{DATASET_CREDENTIALS}"
+OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/{OUTPUT_CREDENTIALS}"
+REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
+TMP_SIZE = "2Gi"
+
+
+def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the Job.
+
+    It has no ``ttlSecondsAfterFinished``: the operator would recreate a Job that has deleted itself.
+    """
+    run, found = plan.run, header(owner, Child.JOB)
+    meta = found["metadata"]
+    return found | {
+        "metadata": meta | {"annotations": meta["annotations"] | plan_annotation(plan)},
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "completionMode": "NonIndexed",
+            "suspend": False,
+            "backoffLimit": run.backoff_limit,
+            "activeDeadlineSeconds": run.active_deadline_seconds,
+            # Never two pods at once: the next starts when the last is gone.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": _pod_template(owner, plan, settings),
+        },
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": [EXIT_INVALID]},
+        },
+        {
+            # Stopped on request (a drained node, a deleted pod), which is no failure of the run.
+            "action": "Ignore",
+            "onExitCodes": {
+                "containerName": TRAINER_CONTAINER,
+                "operator": "In",
+                "values": [EXIT_TERMINATED],
+            },
+        },
+    ]
+
+
+def _pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    meta = metadata(owner, Child.JOB)
+    trainer = plan.run.trainer
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "serviceAccountName": name_of(owner, Child.SERVICE_ACCOUNT),
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "securityContext": pod_security(settings),
+        "containers": [_container(owner, plan, settings)],
+        "volumes": [one for one, _ in _volumes(owner, plan, settings)],
+        **placement(trainer, trainer.node_selector, trainer.tolerations),
+    }
+    return {
+        "metadata": {
+            "labels": meta["labels"] | {COMPONENT_LABEL: TRAINER},
+            "annotations": meta["annotations"],
+        },
+        "spec": spec,
+    }
+
+
+def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": TRAINER_CONTAINER,
+        "image": plan.image,
+        "command": ["trainingjob", "pod"],
+        "env": _environment(owner, plan, settings),
+        "resources": trainer_resources(plan.run, settings),
+        "securityContext": CONTAINER_SECURITY,
+        # The last log lines explain a trainer that died before it could report.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount for _, mount in _volumes(owner, plan, settings)],
+    }
+    if settings.image_pull_policy:
+        container["imagePullPolicy"] = settings.image_pull_policy
+    return container
+
+
+def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
+    run = plan.run
+    values = dict(settings.trainer_environment) | {
+        "HOME": "/tmp",  # noqa: S108  # a volume of the pod's own
+        "MPLCONFIGDIR": "/tmp",  # noqa: S108
+        "TRAININGJOB_PVC_ROOT": CLAIMS_DIR,
+        "TRAININGJOB_JOB_NAME": owner.name,
+        "TRAININGJOB_JOB_UID": owner.uid,
+        "TRAININGJOB_PLAN_DIGEST": plan.digest,
+        "TRAININGJOB_REPORT_CONFIGMAP": name_of(owner, Child.REPORT),
+        "TRAININGJOB_WORK_DIR": WORK_DIR,
+    }
+    if plan.report_key is not None:
+        values["TRAININGJOB_REPORT_KEY_FILE"] = f"{KEY_DIR}/{KEY_FILE}"
+    if run.dataset.credentials_secret_ref is not None:
+        values["TRAININGJOB_CREDENTIALS_DIR"] = DATASET_CREDENTIALS_DIR
+    if run.output.credentials_secret_ref is not None:
+        values["TRAININGJOB_OUTPUT_CREDENTIALS_DIR"] = OUTPUT_CREDENTIALS_DIR
+    if settings.ca_config_map:
+        values["SSL_CERT_FILE"] = f"{CA_DIR}/{CA_KEY}"
+    if plan.distributed:
+        values |= tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
+    fields = {"POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
+    return [
+        *({"name": name, "value": value} for name, value in sorted(values.items())),
+        *(
+            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+            for name, path in sorted(fields.items())
+        ),
+    ]
+
+
+def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[Volume]:
+    """Return each volume with its mount."""
+    run = plan.run
+    config = {"configMap": {"name": name_of(owner, Child.RUN)}}
+    found = [
+        volume("run", RUN_DIR, config, read_only=True),
+        scratch("work", WORK_DIR, WORK_SIZE),
+        scratch("tmp", "/tmp", TMP_SIZE),  # noqa: S108
+    ]
+    if plan.report_key is not None:
+        # Without the key the pod must not start.
+        name = name_of(owner, Child.REPORT_KEY, plan.report_key)
+        secret = {"secretName": name, "optional": False, "defaultMode": 0o440}
+        found.append(volume("report-key", KEY_DIR, {"secret": secret}, read_only=True))
+    for name, path, reference in (
+        (DATASET_CREDENTIALS, DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
+        (OUTPUT_CREDENTIALS, OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),
+    ):
+        if reference is not None:
+            found.append(volume(name, path, _secret(reference.name), read_only=True))
+    if settings.ca_config_map:
+        authorities = {"name": settings.ca_config_map, "items": [{"key": CA_KEY, "path": CA_KEY}]}
+        found.append(volume("ca", CA_DIR, {"configMap": authorities}, read_only=True))
+    source, goal = claim_of(run.dataset.uri), claim_of(run.output.uri)
+    for number, claim in enumerate(dict.fromkeys(one for one in (source, goal) if one)):
+        claimed = {"persistentVolumeClaim": {"claimName": claim}}
+        found.append(volume(f"claim-{number}", f"{CLAIMS_DIR}/{claim}", claimed, read_only=claim != goal))
+    if plan.distributed:
+        found.append(tls_volume(owner, "client", optional=True))
+    return found
+
+
+def _secret(name: str) -> dict[str, Any]:
+    # Two keys are required: the kubelet waits for a Secret that is created after the job. A session token is
+    # rarely there, and "optional" applies to a whole source.
+    sources = [
+        {"secret": {"name": name, "items": _items(REQUIRED_KEYS)}},
+        {"secret": {"name": name, "optional": True, "items": _items(OPTIONAL_KEYS)}},
+    ]
+    return {"projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def _items(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"key": key, "path": key} for key in keys]

@@ -1,0 +1,195 @@
+"""Policies for a job that goes on: whether it may run, what it needs, and how it runs."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from trainingjob_api import Phase, Stage
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_operator.children import Child
+from trainingjob_operator.decision import OBSTACLE_RECHECK_SECONDS, Decision, Input, Suspension
+from trainingjob_operator.observe.facts import Observed, PodSeen, TrainerJob
+from trainingjob_operator.policies.end import LASTS_UNTIL, RECHECK_SECONDS, last_cause
+from trainingjob_operator.policies.pods import LEFTOVER_SECONDS, SILENCE_SECONDS
+
+__all__ = [
+    "blocked",
+    "complete_job",
+    "create_children",
+    "record_plan",
+    "resume",
+    "suspend",
+    "trainer_running",
+    "trainer_waiting",
+    "wait_for_orphan",
+]
+
+MAX_SILENCE_RECHECK_SECONDS = 300.0
+_SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})
+_CREATING = Cause(Reason.CREATING_RESOURCES, "Creating the trainer's resources")
+
+
+def suspend(given: Input) -> Decision | None:
+    """Stop what runs; what has not begun does not begin."""
+    if not given.view.suspend:
+        return None
+    job, stopping = given.seen.job, given.seen.active_pod is not None
+    change = None
+    if job is not None and not job.suspended:
+        change, stopping = Suspension(suspend=True, deadline_seconds=_deadline_left(job, given.now)), True
+    message = (
+        "The trainer saves its work and stops"
+        if stopping
+        else "spec.suspend is true; set it to false to resume"
+    )
+    cause = Cause(Reason.SUSPENDED, message)
+    return Decision(phase=Phase.SUSPENDED, cause=cause, suspension=change, settled=not stopping)
+
+
+def _deadline_left(job: TrainerJob, now: datetime) -> int | None:
+    """Return the seconds of the Job's deadline that are left, at least 1.
+
+    A Job counts from zero when it resumes. What is left is written in the same request that suspends
+    it, so that no restart of the operator in between can lose or repeat the subtraction.
+    """
+    if job.deadline_seconds is None or job.started is None:
+        return job.deadline_seconds
+    return max(1, job.deadline_seconds - max(0, int((now - job.started).total_seconds())))
+
+
+def blocked(given: Input) -> Decision | None:
+    """Say what is in the way of a Job that does not run; a run that is under way is not stopped by it."""
+    obstacle, job = given.seen.obstacle, given.seen.job
+    if obstacle is None or (job is not None and not job.suspended):
+        return None
+    return Decision(
+        phase=Phase.PENDING,
+        cause=obstacle,
+        trouble=obstacle.reason != Reason.WAITING_FOR_PREDECESSOR,
+        requeue_after=OBSTACLE_RECHECK_SECONDS,
+    )
+
+
+def record_plan(given: Input) -> Decision | None:
+    """Record the plan's digest and the report key in the status before any child exists."""
+    seen = given.seen
+    if seen.job is not None or seen.committed:
+        return None
+    return Decision(phase=Phase.PENDING, cause=_CREATING, make_key=seen.record is None, requeue_after=0.0)
+
+
+def wait_for_orphan(given: Input) -> Decision | None:
+    """Create no Job while a trainer of a deleted Job is left: two would write into one folder."""
+    seen = given.seen
+    pod = next((candidate for candidate in reversed(seen.pods) if candidate.working), None)
+    if seen.job is not None or pod is None:
+        return None
+    create = tuple(child for child in seen.missing if child is not Child.JOB)
+    if pod.running and not pod.going:
+        text = (
+            f"The trainer is running in pod {pod.name}, whose Job was deleted; a new Job follows when it ends"
+        )
+        return replace(_running(pod, given, text), create=create, requeue_after=RECHECK_SECONDS)
+    text = f"Pod {pod.name} of the previous Job is still terminating; the next Job follows when it is gone"
+    return Decision(
+        phase=Phase.PENDING,
+        cause=Cause(Reason.WAITING_FOR_PREDECESSOR, text),
+        create=create,
+        requeue_after=RECHECK_SECONDS,
+    )
+
+
+def create_children(given: Input) -> Decision | None:
+    """Create what is missing of a job without a Job."""
+    if given.seen.job is not None:
+        return None
+    return Decision(
+        phase=Phase.PENDING, cause=_CREATING, create=given.seen.missing, requeue_after=RECHECK_SECONDS
+    )
+
+
+def resume(given: Input) -> Decision | None:
+    """Resume a Job that is suspended although the spec is not."""
+    if given.seen.job is None or not given.seen.job.suspended:
+        return None
+    return Decision(
+        phase=Phase.PENDING,
+        cause=Cause(Reason.RESUMED, "Resuming with the remaining budget and deadline"),
+        suspension=Suspension(suspend=False),
+        requeue_after=RECHECK_SECONDS,
+    )
+
+
+def trainer_running(given: Input) -> Decision | None:
+    """Follow the report of a running pod."""
+    pod = given.seen.active_pod
+    if pod is None or not pod.running:
+        return None
+    return replace(_running(pod, given, "The trainer is running"), create=_repairs(given.seen))
+
+
+def complete_job(given: Input) -> Decision | None:
+    """Wait for the Job to notice that its trainer has ended well."""
+    pod = given.seen.active_pod
+    if pod is not None and pod.exit_code != 0:
+        return None
+    if all(one.exit_code != 0 for one in given.seen.pods):
+        return None
+    cause = Cause(Reason.SAVING, "The trainer has ended; its Job is completing")
+    return Decision(phase=Phase.SAVING, cause=cause, create=_repairs(given.seen))
+
+
+def trainer_waiting(given: Input) -> Decision:
+    """Say why no trainer runs, or what ended the last attempt."""
+    seen, pod, job = given.seen, given.seen.active_pod, given.seen.job
+    if pod is not None and pod.exit_code is not None:
+        trouble = _waits_for_sidecar(pod, last_cause(seen))
+    else:
+        trouble = (pod.trouble if pod is not None else None) or seen.waiting
+    trouble = trouble or seen.obstacle
+    last = last_cause(seen)
+    if trouble is not None:
+        deadline = job.deadline_seconds if job is not None else None
+        until = f"{LASTS_UNTIL} ({deadline} s)" if deadline else ""
+        cause = Cause(trouble.reason, trouble.message + until)
+    elif last is not None:
+        cause = Cause(last.reason, f"{last.message}; the next attempt follows")
+    else:
+        cause = Cause(Reason.WAITING_FOR_TRAINER, "The trainer's pod has not started yet")
+    return Decision(
+        phase=Phase.PENDING,
+        cause=cause,
+        create=_repairs(seen),
+        trouble=bool(trouble or last),
+        requeue_after=RECHECK_SECONDS,
+    )
+
+
+def _repairs(seen: Observed) -> tuple[Child, ...]:
+    """Return the children of a run under way that were deleted and are created again."""
+    return seen.missing if seen.committed and seen.obstacle is None else ()
+
+
+def _running(pod: PodSeen, given: Input, text: str) -> Decision:
+    """Follow the report of a running pod; requeue if none comes, less often the longer the silence."""
+    seen, silence = given.seen, given.seen.silence(pod, given.now)
+    phase, cause = Phase.SEARCHING, Cause(Reason.SEARCHING, text)
+    if seen.report is not None and seen.report.pod_uid == pod.uid and seen.report.stage in _SAVING:
+        phase, cause = Phase.SAVING, Cause(Reason.SAVING, "The model is found; saving artifacts")
+    if silence < SILENCE_SECONDS:
+        return Decision(phase=phase, cause=cause, requeue_after=SILENCE_SECONDS - silence)
+    due = min(silence, MAX_SILENCE_RECHECK_SECONDS)
+    if not seen.access_problem:
+        return Decision(phase=phase, cause=cause, requeue_after=due)
+    cause = Cause(Reason.FORBIDDEN, seen.access_problem)
+    return Decision(phase=phase, cause=cause, trouble=True, requeue_after=due)
+
+
+def _waits_for_sidecar(pod: PodSeen, cause: Cause | None) -> Cause | None:
+    """Add the containers that the next attempt waits for."""
+    if cause is None or not pod.beside:
+        return cause
+    return Cause(
+        cause.reason,
+        f"{cause.message}; the next attempt waits for container {', '.join(pod.beside)} of pod {pod.name}, "
+        f"which still runs; the operator deletes the pod {LEFTOVER_SECONDS:.0f} s after the trainer's end",
+    )

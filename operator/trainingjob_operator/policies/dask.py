@@ -1,0 +1,104 @@
+"""What is decided about a job's Dask cluster. The job never waits for it: without one it runs locally."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from trainingjob_api import Phase
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_operator.children import DASK_CHILDREN, Child, in_order
+from trainingjob_operator.decision import DASK_RECHECK_SECONDS, Decision, Input, earliest
+from trainingjob_operator.observe.facts import DaskSeen, JobOutcome, Observed, PodSeen
+
+__all__ = ["with_dask_cluster"]
+
+GOING_RECHECK_SECONDS = 2.0
+SILENT_SECONDS = 30.0
+"""The Dask operator creates Deployments within two or three seconds, ten times that on a busy machine."""
+START_SECONDS = 30.0
+"""What a cluster takes to come up: with less time than that, another one is of no use."""
+_CLEAR = tuple(reversed(DASK_CHILDREN))
+"""The cluster goes first: its pods use the certificates and are subject to the policy."""
+
+
+def with_dask_cluster(given: Input, decision: Decision) -> Decision:
+    """Add what is created and deleted of the Dask cluster, and why there is no healthy one."""
+    seen, dask = given.seen, given.seen.dask or DaskSeen()
+    exists = dask.present and not dask.going
+    if not decision.write or not (exists or (seen.plan is not None and seen.plan.distributed)):
+        return decision
+    if decision.phase.terminal or decision.phase is Phase.SUSPENDED:
+        # Certificates cannot be seen: they are deleted before the status says that the job stands still.
+        told = given.view.status.phase is decision.phase
+        return decision if told and not exists else _deletes(decision, _CLEAR)
+    begins = Child.JOB in decision.create or decision.suspension is not None
+    if seen.left_dask is not None and not begins:
+        return _deletes(decision, (Child.DASK_CLUSTER,)) if exists else decision
+    report = seen.current_report
+    if seen.active_pod is not None and report is not None and report.dask_ready is True:
+        return decision
+    if dask.impossible is not None:
+        return _waits(decision, dask.impossible)
+    if begins:
+        # Even if the cluster exists or is being deleted: a pod mounts its certificates when it starts.
+        return _creates(decision, GOING_RECHECK_SECONDS)
+    if dask.going:
+        text = "The previous Dask cluster is still being deleted; a new one follows"
+        return _waits(decision, Cause(Reason.WAITING_FOR_DASK, text), GOING_RECHECK_SECONDS)
+    if exists:
+        return _starts(given, decision, dask)
+    # An attempt that only uploads what the one before has saved needs none.
+    wanted = decision.phase is not Phase.SAVING and _is_wanted(seen)
+    return _creates(decision, DASK_RECHECK_SECONDS) if wanted else decision
+
+
+def _is_wanted(seen: Observed) -> bool:
+    """Return whether an attempt looks for a cluster, or is about to; it reports when it gives up."""
+    job, pod = seen.job, seen.active_pod
+    goes_on = job is not None and job.outcome is JobOutcome.OPEN and not job.suspended and not job.failing
+    # A pod that has ended is followed by another one, or by the end of the job.
+    return goes_on and (not seen.pods if pod is None else pod.exit_code is None)
+
+
+def _starts(given: Input, decision: Decision, dask: DaskSeen) -> Decision:
+    """Say why a cluster is not up yet; create another one if the Dask operator has lost it."""
+    if dask.trouble is not None:
+        return _waits(decision, dask.trouble)
+    silence = (given.now - dask.touched).total_seconds() if dask.touched is not None else 0.0
+    if (dask.scheduler and dask.workers) or silence < SILENT_SECONDS:
+        return _waits(decision, None)
+    what = "workers" if dask.scheduler else "scheduler"
+    text = f"The Dask operator has created no {what} within {SILENT_SECONDS:.0f} s"
+    if not dask.noticed:
+        text += "; check that it runs and watches this namespace"
+        return _waits(decision, Cause(Reason.DASK_UNAVAILABLE, text))
+    pod = given.seen.active_pod
+    looked = (given.now - pod.started).total_seconds() if pod is not None and pod.started is not None else 0.0
+    if silence < looked / 2:
+        # Each cluster gets more time than the one before, or none would ever be ready on a slow machine.
+        return _waits(decision, None)
+    if pod is None or _seconds_left(pod, given) >= START_SECONDS:
+        cause = Cause(Reason.DASK_UNAVAILABLE, f"{text}; recreating the cluster")
+        return _deletes(_waits(decision, cause, GOING_RECHECK_SECONDS), (Child.DASK_CLUSTER,))
+    return _waits(decision, Cause(Reason.DASK_UNAVAILABLE, f"{text}; see its log"))
+
+
+def _seconds_left(pod: PodSeen, given: Input) -> float:
+    """Return how long a pod still looks for a cluster; one that has not started has all its time left."""
+    plan = given.seen.plan
+    if not pod.running or plan is None:
+        return float("inf")
+    wait = timedelta(seconds=plan.run.dask.ready_timeout_seconds)
+    return ((pod.started or pod.created) + wait - given.now).total_seconds()
+
+
+def _creates(decision: Decision, delay: float) -> Decision:
+    create = in_order((*decision.create, *DASK_CHILDREN))
+    return replace(decision, create=create, requeue_after=earliest(decision.requeue_after, delay))
+
+
+def _deletes(decision: Decision, children: tuple[Child, ...]) -> Decision:
+    return replace(decision, delete=(*decision.delete, *children))
+
+
+def _waits(decision: Decision, cause: Cause | None, delay: float = DASK_RECHECK_SECONDS) -> Decision:
+    return replace(decision, dask=cause, requeue_after=earliest(decision.requeue_after, delay))

@@ -1,0 +1,258 @@
+"""The status of a job, conditions included, as metav1 and kstatus read them; the operator alone writes it.
+
+The table of conditions is in ``docs/reference``.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from trainingjob_api import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Fallback,
+    LastReport,
+    ParallelMode,
+    Phase,
+    Report,
+    Resolved,
+    Stage,
+    TrainingJobStatus,
+    judge,
+    trim_status,
+)
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_api.text import shorten
+from trainingjob_operator.attempts import record_attempts
+from trainingjob_operator.decision import Decision
+from trainingjob_operator.frozen_plan import Plan
+from trainingjob_operator.job_view import JobView
+from trainingjob_operator.observe.facts import Observed
+
+__all__ = ["DASK_CAUSES", "build_status", "merge_patch"]
+
+MAX_MESSAGE = 1000
+MAX_FALLBACKS = 8
+MAX_LEADERBOARD = 10
+MAX_FRONT = 20
+MAX_ARTIFACTS = 16
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+DASK_CAUSES = frozenset(
+    {
+        Reason.DASK_CRASHED,
+        Reason.DASK_UNAVAILABLE,
+        Reason.FORBIDDEN,
+        Reason.IMAGE_UNAVAILABLE,
+        Reason.NAME_CONFLICT,
+        Reason.OUT_OF_MEMORY,
+        Reason.QUOTA_EXCEEDED,
+        Reason.SECRET_NOT_FOUND,
+        Reason.UNSCHEDULABLE,
+    }
+)
+"""Why a Dask cluster does not come up, as the operator sees it."""
+_ALWAYS_WITH_MESSAGE = frozenset(
+    {
+        ConditionType.READY,
+        ConditionType.ACCEPTANCE_MET,
+        ConditionType.ARTIFACTS_UPLOADED,
+        ConditionType.DASK_READY,
+    }
+)
+_Row = tuple[ConditionType, ConditionStatus, Cause]
+"""A condition before it has its times."""
+
+
+def build_status(view: JobView, seen: Observed, decision: Decision, now: datetime) -> TrainingJobStatus:
+    """Return the status that a job should have.
+
+    Equal arguments give equal statuses. What did not change keeps its times, so that a status that says
+    the same as before *is* the same and is not written.
+    """
+    old = view.status
+    fields: dict[str, Any] = {"observed_generation": view.generation, "phase": decision.phase}
+    if not view.ended:
+        fields |= _course(view, seen, decision, now)
+        if seen.report is not None:
+            fields |= _reported(old, seen.report)
+        fields["plan"] = seen.record or old.plan
+        fields["resolved"] = _resolved(old, seen.plan, seen.report)
+    status = old.model_copy(update=fields)
+    before = {one.type: one for one in old.conditions or ()}
+    rows = [
+        *_main_conditions(view, decision, status),
+        *(_kept(before) if view.ended else _side_conditions(before, seen, decision, status)),
+    ]
+    conditions = tuple(_condition(row, before.get(row[0]), view.generation, now) for row in rows)
+    return trim_status(status.model_copy(update={"conditions": conditions}))
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch (RFC 7386) that turns *old* into *new*; empty if they are equal."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if name in old and before == value:
+            continue
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            patch[name] = merge_patch(before, value)
+        else:
+            patch[name] = value
+    return patch
+
+
+def _course(view: JobView, seen: Observed, decision: Decision, now: datetime) -> dict[str, Any]:
+    """Return start, end and attempts. A job that was created suspended has not started."""
+    old, report, job = view.status, seen.report, seen.job
+    waits = decision.phase is Phase.SUSPENDED and seen.begun is None
+    start = old.start_time or seen.begun or (None if waits else now)
+    attempts = max(
+        old.attempts or 0,
+        report.attempt if report is not None else 0,
+        len(seen.pods),
+        job.pods_counted if job is not None else 0,
+    )
+    history = record_attempts(view, seen, decision, attempts, now)
+    return {
+        "start_time": start.replace(microsecond=0) if start is not None else None,
+        "completion_time": decision.ended.replace(microsecond=0) if decision.ended is not None else None,
+        "attempts": max(attempts, history[-1].number if history else 0) or None,
+        "attempt_history": history or None,
+    }
+
+
+def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
+    """Return what the report says; what it does not mention stays."""
+    best, board, front = report.best, report.leaderboard, report.pareto_front
+    return {
+        "last_report": old.last_report
+        if report.pod_uid is None
+        else LastReport(attempt=report.attempt, sequence=report.sequence, pod_uid=report.pod_uid),
+        "backend": report.backend or old.backend,
+        "model_source": report.model_source or old.model_source,
+        "fallbacks": _fallbacks(old.fallbacks or (), report.fallbacks) or None,
+        "progress": report.progress or old.progress,
+        "best": best or old.best,
+        "leaderboard": board[:MAX_LEADERBOARD] or old.leaderboard,
+        "pareto_front": front[:MAX_FRONT] or old.pareto_front,
+        "artifacts": report.artifacts[:MAX_ARTIFACTS] or old.artifacts,
+    }
+
+
+def _fallbacks(old: tuple[Fallback, ...], told: tuple[Fallback, ...]) -> tuple[Fallback, ...]:
+    """Return all steps down, each once, in the order in which they became known."""
+    known = {(one.from_, one.to, one.reason) for one in old}
+    new = [one for one in told if (one.from_, one.to, one.reason) not in known]
+    return (*old, *new)[:MAX_FALLBACKS]
+
+
+def _resolved(old: TrainingJobStatus, plan: Plan | None, report: Report | None) -> Resolved | None:
+    """Return the plan's values, refined by what the trainer found in data and pod."""
+    if plan is None:
+        return old.resolved
+    summary = plan.run.summary(image=plan.image)
+    return summary if report is None or report.resolved is None else summary.refined(report.resolved)
+
+
+def _main_conditions(view: JobView, decision: Decision, status: TrainingJobStatus) -> Iterator[_Row]:
+    """Yield the conditions that follow from the phase and from acceptance."""
+    phase, cause = decision.phase, decision.cause
+    succeeded, failed, suspended = (phase is one for one in (Phase.SUCCEEDED, Phase.FAILED, Phase.SUSPENDED))
+    at_rest = phase.terminal or (suspended and decision.settled)
+    verdict = judge(view.acceptance, status.best)
+    accepted = verdict.accepted is not False
+    if succeeded and not accepted:
+        ready, why_ready = FALSE, Cause(verdict.reason, f"{verdict.message}; {cause.message}")
+        stalled, why_stalled = TRUE, verdict
+    else:
+        new = phase is Phase.PENDING and not decision.trouble
+        ready, why_ready = TRUE if succeeded else UNKNOWN if new else FALSE, cause
+        stalled, why_stalled = _flag(failed), cause
+    yield ConditionType.READY, ready, why_ready
+    yield ConditionType.COMPLETE, _flag(succeeded), cause
+    yield ConditionType.FAILED, _flag(failed), cause
+    yield ConditionType.SUSPENDED, _flag(suspended and decision.settled), cause
+    yield ConditionType.RECONCILING, _flag(not at_rest), cause
+    yield ConditionType.STALLED, stalled, why_stalled
+    if phase.terminal:
+        yield ConditionType.ACCEPTANCE_MET, _flag(succeeded and accepted), verdict
+    else:
+        yield ConditionType.ACCEPTANCE_MET, UNKNOWN, Cause(Reason.PENDING, "Known when the run has ended")
+
+
+def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # converts it
+    return TRUE if value else FALSE
+
+
+def _side_conditions(
+    before: dict[ConditionType, Condition], seen: Observed, decision: Decision, status: TrainingJobStatus
+) -> Iterator[_Row]:
+    """Yield the conditions about steps down, the Dask cluster and the artifacts."""
+    if status.fallbacks:
+        last = status.fallbacks[-1]
+        text = f"{last.from_} → {last.to}" + (f": {last.message}" if last.message else "")
+        yield ConditionType.DEGRADED, TRUE, Cause(last.reason, text)
+    else:
+        yield ConditionType.DEGRADED, FALSE, Cause(Reason.AS_REQUESTED)
+    yield ConditionType.DASK_READY, *_dask(before.get(ConditionType.DASK_READY), seen, decision, status)
+    yield ConditionType.ARTIFACTS_UPLOADED, *_artifacts(seen, decision)
+
+
+def _dask(
+    old: Condition | None, seen: Observed, decision: Decision, status: TrainingJobStatus
+) -> tuple[ConditionStatus, Cause]:
+    resolved, report, lost = status.resolved, seen.current_report, seen.left_dask
+    if resolved is None or resolved.parallel_mode is not ParallelMode.DISTRIBUTED:
+        return FALSE, Cause(Reason.NOT_REQUESTED)
+    if not resolved.automl_enabled:
+        return FALSE, Cause(Reason.NOT_REQUESTED, "The baseline needs no Dask cluster")
+    if decision.phase is Phase.SUSPENDED:
+        return FALSE, Cause(Reason.SUSPENDED, "A suspended job has no Dask cluster")
+    if lost is not None and old is not None and old.status is FALSE and old.reason in DASK_CAUSES:
+        # The trainer knows that it found nothing. Only the operator knew why, and cannot see it any more.
+        return FALSE, Cause(old.reason, old.message)
+    if lost is not None:
+        return FALSE, Cause(lost.reason, lost.message or "")
+    if report is not None and report.dask_ready:
+        return TRUE, Cause(Reason.DASK_READY)
+    cause = decision.dask or Cause(Reason.WAITING_FOR_DASK)
+    if cause.reason in DASK_CAUSES:
+        return FALSE, cause
+    return UNKNOWN, Cause(Reason.WAITING_FOR_DASK, cause.message)
+
+
+def _artifacts(seen: Observed, decision: Decision) -> tuple[ConditionStatus, Cause]:
+    report = seen.report
+    if decision.phase is Phase.SUCCEEDED:
+        return TRUE, Cause(Reason.UPLOADED)
+    if report is not None and report.failure is not None and report.failure.reason == Reason.UPLOAD_FAILED:
+        return FALSE, Cause(Reason.UPLOAD_FAILED, report.failure.message)
+    if decision.phase is Phase.SAVING and report is not None and report.stage is Stage.UPLOADING:
+        return FALSE, Cause(Reason.UPLOADING)
+    return FALSE, Cause(Reason.PENDING)
+
+
+def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Row]:
+    """Yield the conditions that a job which has ended keeps as they are."""
+    for kind in (ConditionType.DEGRADED, ConditionType.DASK_READY, ConditionType.ARTIFACTS_UPLOADED):
+        old = before.get(kind)
+        if old is not None:
+            yield kind, old.status, Cause(old.reason, old.message)
+
+
+def _condition(row: _Row, old: Condition | None, generation: int, now: datetime) -> Condition:
+    kind, status, cause = row
+    # The same text in six conditions would fill the status: only those that people read carry it.
+    shown = status is not FALSE or kind in _ALWAYS_WITH_MESSAGE
+    same = old is not None and old.status is status
+    return Condition(
+        type=kind,
+        status=status,
+        observed_generation=generation,
+        last_transition_time=old.last_transition_time
+        if old is not None and same
+        else now.replace(microsecond=0),
+        reason=cause.reason,
+        message=shorten(cause.message, MAX_MESSAGE) if shown else "",
+    )

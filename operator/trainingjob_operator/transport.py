@@ -1,0 +1,174 @@
+"""One call to the API server: plain objects in and out, one kind of error, always a time-out."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from trainingjob_api.text import shorten
+from trainingjob_operator.children import MANAGED_BY
+from trainingjob_operator.errors import ApiFault, OperatorError
+
+__all__ = ["MERGE_PATCH", "Transport", "connect", "path_of"]
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+_WRITES: Final = frozenset({"POST", "PATCH"})
+MAX_ANSWER_TEXT: Final = 500
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""An object is limited to 1.5 MiB. Parsing blocks the event loop, so larger pages are read in parts."""
+MOST_SKEW: Final = timedelta(seconds=5)
+"""Clocks that differ by less count as equal: the header of an answer has whole seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+async def connect() -> ApiClient:
+    """Return a client for the cluster that the process runs in, or that the kubeconfig names.
+
+    Raises
+    ------
+    OperatorError
+        If there is neither.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except ConfigException as error:
+            raise OperatorError(
+                f"No cluster: found neither a service account nor a kubeconfig ({error})"
+            ) from error
+    client = ApiClient(configuration)
+    client.user_agent = f"{MANAGED_BY}/{version('trainingjob')}"
+    return client
+
+
+class Transport:
+    """Calls to the API server.
+
+    Parameters
+    ----------
+    client
+        The library's client; it knows addresses, certificates and tokens.
+    timeout_seconds
+        Time-out of each call.
+    """
+
+    def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._skew = timedelta()
+
+    def now(self) -> datetime:
+        """Return the API server's time, which the times of its objects are compared with."""
+        return datetime.now(UTC) + self._skew
+
+    async def read(self, path: str) -> dict[str, Any] | None:
+        """Return an object, ``None`` if it does not exist."""
+        try:
+            return await self.call("GET", path)
+        except ApiFault as fault:
+            if fault.not_found:
+                return None
+            raise
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> dict[str, Any]:
+        """Call and return the answer; every failure becomes an :class:`ApiFault`."""
+        try:
+            return await self._call(method, path, query or {}, body, content)
+        except ApiFault as fault:
+            fault.request = (method, path)
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        content: str,
+    ) -> dict[str, Any]:
+        if method in _WRITES:
+            query = {**query, "fieldManager": MANAGED_BY}
+        headers = {"Content-Type": content, "Accept": "application/json"}
+        sent = datetime.now(UTC)
+        try:
+            method, url, headers, _, _ = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list(query.items()),
+                header_params=headers,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=self._timeout
+            )
+            data = await answer.response.read()
+        except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
+            # A time-out is an OSError, whose text may be empty.
+            raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
+        self._compare(answer.headers.get("Date"), sent)
+        if len(data) > MAX_ANSWER_BYTES:
+            text = f"The answer has {len(data):,} bytes, more than {MAX_ANSWER_BYTES:,}"
+            raise ApiFault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        return _checked(answer.status, data, answer.headers.get("Retry-After"))
+
+    def _compare(self, date: str | None, sent: datetime) -> None:
+        """Measure how far the server's clock is ahead; log a change.
+
+        The server wrote *date* between *sent* and now, so any skew within these bounds is kept.
+        """
+        try:
+            told = parsedate_to_datetime(date or "")
+        except (TypeError, ValueError):
+            return
+        now = datetime.now(UTC)
+        if not told - now - MOST_SKEW < self._skew < told - sent + MOST_SKEW:
+            self._skew = told - now
+            ahead = round(self._skew.total_seconds())
+            _log.warning("the API server's clock differs; using its time", extra={"aheadSeconds": ahead})
+
+
+def path_of(api_version: str, plural: str, namespace: str | None, name: str = "") -> str:
+    """Return the path of a kind of objects, or of one object."""
+    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{scope}/{plural}" + (f"/{name}" if name else "")
+
+
+def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
+    """Return the object in *data*, or raise what the status says."""
+    try:
+        parsed = json.loads(data) if data else {}
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        parsed = {"message": data[: 4 * MAX_ANSWER_TEXT].decode(errors="replace")}
+        status = status if status >= HTTPStatus.BAD_REQUEST else 0
+    elif status < HTTPStatus.BAD_REQUEST:
+        return parsed
+    seconds = (parsed.get("details") or {}).get("retryAfterSeconds") or retry
+    try:
+        wait = float(seconds) if seconds else None
+    except (TypeError, ValueError):
+        wait = None
+    raise ApiFault(status, shorten(str(parsed.get("message") or "no message"), MAX_ANSWER_TEXT), wait)
