@@ -17,9 +17,9 @@ from trainingjob_api import (
     TrainingJobStatus,
     parse_job,
 )
-from trainingjob_api.types import StatusModel
 from trainingjob_api.job import ObjectMeta
 from trainingjob_api.spec import MUTABLE_FIELDS
+from trainingjob_api.types import StatusModel
 from trainingjob_operator.children import Owner
 
 __all__ = ["JobView", "ParsedSpec", "SpecSource", "parse_spec", "read_job_view", "read_time"]

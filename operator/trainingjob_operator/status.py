@@ -163,12 +163,13 @@ def _main_conditions(view: JobView, decision: Decision, status: TrainingJobStatu
     verdict = judge(view.acceptance, status.best)
     accepted = verdict.accepted is not False
     if succeeded and not accepted:
-        ready, why_ready = FALSE, Cause(verdict.reason, f"{verdict.message}; {cause.message}")
-        stalled, why_stalled = TRUE, verdict
+        ready, stalled = FALSE, TRUE
+        why_ready: Cause = Cause(verdict.reason, f"{verdict.message}; {cause.message}")
+        why_stalled: Cause = verdict
     else:
         new = phase is Phase.PENDING and not decision.trouble
-        ready, why_ready = TRUE if succeeded else UNKNOWN if new else FALSE, cause
-        stalled, why_stalled = _flag(failed), cause
+        ready, stalled = TRUE if succeeded else UNKNOWN if new else FALSE, _flag(failed)
+        why_ready = why_stalled = cause
     yield ConditionType.READY, ready, why_ready
     yield ConditionType.COMPLETE, _flag(succeeded), cause
     yield ConditionType.FAILED, _flag(failed), cause

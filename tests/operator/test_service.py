@@ -132,7 +132,7 @@ def test_a_lost_event_is_made_good_by_the_list(kubeconfig, lost):
         await live(cluster)
         assert lost in server.dropped
 
-    on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=0.5))
+    on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=1))
 
 
 def test_a_user_without_a_name_is_none_of_its_business(kubeconfig, monkeypatch):
