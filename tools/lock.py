@@ -9,31 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+from housekeeping.locks import CONTENTS
+
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.11"
 DEV = "locks/dev.txt"
 
-# The narrower locks are resolved under the pins of the widest one, so that images hold what was tested.
-LOCKS: dict[str, tuple[str, ...]] = {
-    DEV: (
-        "pyproject.toml",
-        "--extra",
-        "trainer",
-        "--extra",
-        "operator",
-        "--extra",
-        "cluster",
-        "--group",
-        "dev",
-    ),
-    "locks/trainer.txt": ("pyproject.toml", "--extra", "trainer", "--constraints", DEV),
-    "locks/operator.txt": ("pyproject.toml", "--extra", "operator", "--constraints", DEV),
-    "locks/build.txt": ("--group", "build", "--constraints", DEV),
-    "locks/bootstrap.txt": ("--group", "bootstrap", "--constraints", DEV),
-}
+
+def sources(lock: str) -> tuple[str, ...]:
+    """Return uv's arguments for the requirements of *lock*.
+
+    The narrower locks are resolved under the pins of the widest one, so that images hold what was tested.
+    """
+    extras, groups, own = CONTENTS[lock]
+    arguments = ["pyproject.toml"] if own else []
+    for option, names in (("--extra", extras), ("--group", groups)):
+        arguments += [part for name in names for part in (option, name)]
+    return (*arguments, *(() if lock == DEV else ("--constraints", DEV)))
 
 
-def compile_lock(target: str, sources: tuple[str, ...], *, upgrade: bool) -> None:
+def compile_lock(target: str, *, upgrade: bool) -> None:
     """Write one lock, keeping its present pins where they still fit unless *upgrade* is set.
 
     Raises
@@ -45,7 +40,7 @@ def compile_lock(target: str, sources: tuple[str, ...], *, upgrade: bool) -> Non
         str(Path(sys.executable).with_name("uv")),
         "pip",
         "compile",
-        *sources,
+        *sources(target),
         "--quiet",
         "--universal",
         "--python-version",
@@ -68,9 +63,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the lock files from pyproject.toml.")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases")
     upgrade = bool(parser.parse_args().upgrade)
-    for target, sources in LOCKS.items():
+    for target in CONTENTS:
         # A constraint that is itself out of date would forbid the very change that is being locked.
-        compile_lock(target, sources, upgrade=upgrade or target != DEV)
+        compile_lock(target, upgrade=upgrade or target != DEV)
         sys.stdout.write(f"{target}\n")
     return 0
 
