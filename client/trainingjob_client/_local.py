@@ -1,6 +1,7 @@
 """TrainingJobs on this machine: each is a ``trainingjob run`` process of the trainer."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -105,13 +106,14 @@ class LocalBackend:
         return [self.get(name) for name in self._runs]
 
     def delete(self, name: str) -> None:
-        """Stop a run and forget its job."""
-        process = self._run(name).process
-        while process.poll() is None:
-            process.terminate()  # the first signal saves the best model so far, the second one ends the run
+        """Stop a run and forget its job; what the run has written to its output stays."""
+        run = self._run(name)
+        while run.process.poll() is None:
+            run.process.terminate()  # the first signal saves the best model so far, the second ends the run
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=_POLL_SECONDS)
+                run.process.wait(timeout=_POLL_SECONDS)
         del self._runs[name]
+        shutil.rmtree(run.folder)
 
     def logs(self, name: str, *, follow: bool) -> JobLog:
         """Return the log of a run; with `follow` it continues until the run has ended."""
