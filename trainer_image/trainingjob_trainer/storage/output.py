@@ -9,7 +9,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from trainingjob_api import Artifact, Reason
-from trainingjob_api.uris import Place, parse_uri
+from trainingjob_api.uris import BUCKET_PATTERN, Place, parse_uri
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.client import endpoint_of, s3_client
@@ -35,7 +35,6 @@ T = TypeVar("T")
 
 MAX_STATE_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class Output:
@@ -354,7 +353,7 @@ def open_store(
             return FolderStore(mount / path, uri=uri, mount=mount)
         case "s3":
             bucket, prefix = _two_parts(uri, place, "s3://bucket/prefix")
-            if not _BUCKET.fullmatch(bucket):
+            if not re.fullmatch(BUCKET_PATTERN, bucket):
                 raise _invalid(
                     uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
                 )
