@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from support.outcomes import make_outcome
-from trainingjob_trainer.outcome import RunOutcome
+from support.finished_runs import make_outcome
+from trainingjob_trainer.finished_run import FinishedRun
 
 
 @pytest.fixture(scope="session", params=["binary", "classes", "regression"])
-def outcome(request: pytest.FixtureRequest) -> RunOutcome:
+def outcome(request: pytest.FixtureRequest) -> FinishedRun:
     return make_outcome(request.param)
 
 
 @pytest.fixture(scope="session")
-def binary() -> RunOutcome:
+def binary() -> FinishedRun:
     return make_outcome("binary")

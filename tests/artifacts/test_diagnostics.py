@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 
-from support.outcomes import changed, make_outcome, summarize
+from support.finished_runs import changed, make_outcome, summarize
 from trainingjob_trainer.artifacts.diagnostics import (
     calibration,
     confusion,
@@ -15,7 +15,7 @@ from trainingjob_trainer.artifacts.diagnostics import (
     roc,
 )
 from trainingjob_trainer.artifacts.documents import report_data
-from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.finished_run import HoldoutPrediction
 
 
 def prediction(truth, guess, proba=None, classes=None):

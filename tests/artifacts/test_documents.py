@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from jsonschema import Draft202012Validator
 
-from support.outcomes import candidate, changed, make_outcome, summarize
+from support.finished_runs import candidate, changed, make_outcome, summarize
 from trainingjob_trainer.artifacts.documents import (
     evaluation_summary,
     front_document,

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from support.outcomes import candidate, changed, make_outcome, summarize
+from support.finished_runs import candidate, changed, make_outcome, summarize
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.artifacts.page import duration, number, searched_baseline, size_text, verdict
 from trainingjob_trainer.artifacts.registry import MODEL, render_from_folder, write_artifacts
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.finished_run import HoldoutPrediction
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.tasks import dump_model
 from trainingjob_trainer.storage import FolderStore, Output

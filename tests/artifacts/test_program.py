@@ -14,7 +14,7 @@ from sklearn.metrics import make_scorer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from support.outcomes import changed, make_outcome, table
+from support.finished_runs import changed, make_outcome, table
 from trainingjob_api import parse_job, resolve
 from trainingjob_trainer.artifacts.program import program_of
 from trainingjob_trainer.data.encoder import build_encoder

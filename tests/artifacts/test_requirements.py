@@ -172,7 +172,7 @@ assert not any(name.startswith(("trainingjob_", "tpot")) for name in sys.modules
 def test_a_model_loads_without_this_project(tmp_path):
     from sklearn.pipeline import Pipeline
 
-    from support.outcomes import table
+    from support.finished_runs import table
     from trainingjob_api import FeatureType
     from trainingjob_trainer.data.encoder import build_encoder
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier
 
-from support.outcomes import table
+from support.finished_runs import table
 from trainingjob_api import FeatureType
 from trainingjob_trainer.artifacts.source import Unrenderable, source_of
 from trainingjob_trainer.data.encoder import build_encoder

@@ -3,7 +3,7 @@
 import pytest
 
 from support.trained_child import Child
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import Trained
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,17 @@ from sklearn.linear_model import LogisticRegression
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.run import final_stage as module
-from trainingjob_trainer.run.final_stage import Final, FinalStage, lost_with_their_process, on_the_same_rows
-from trainingjob_trainer.run.outcomes import Rung, Trained
+from trainingjob_trainer.run.final_stage import (
+    Final,
+    FinalStage,
+    Trained,
+    lost_with_their_process,
+    on_the_same_rows,
+)
 from trainingjob_trainer.run.search_events import shipped_best
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
-from trainingjob_trainer.search.final_fit import Fitted, FittingFailed, NotFitted
+from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, NotFitted
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import HoldoutResult
@@ -36,7 +41,7 @@ def candidate(number: int, score: float, **changes: Any) -> Candidate:
     return Candidate(**{**fields, **changes})
 
 
-def fitted(score: float = 0.5) -> Fitted:
+def fitted(one: Candidate, score: float = 0.5) -> FittedModel:
     holdout = HoldoutResult(
         score=score,
         predicted=None,  # type: ignore[arg-type]
@@ -44,10 +49,10 @@ def fitted(score: float = 0.5) -> Fitted:
         classes=None,
         extra={},
     )
-    return Fitted(model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
+    return FittedModel(candidate=one, model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
 
 
-BASELINE = Rung(candidate=candidate(-1, 0.5, key="base"), fitted=fitted())
+BASELINE = fitted(candidate(-1, 0.5, key="base"))
 FIRST, SECOND, WORSE = candidate(1, 0.9), candidate(2, 0.8), candidate(3, 0.4)
 AS_SEED = candidate(0, 0.5, key="base")
 
@@ -80,11 +85,11 @@ def unfittable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Keys of the candidates that cannot be fitted; everything else can."""
     keys: set[str] = set()
 
-    def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[Candidate, Fitted, Any]:
+    def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[FittedModel, Any]:
         failed = []
         for one in ranked:
             if one.key not in keys:
-                return one, fitted(), tuple(failed)
+                return fitted(one), tuple(failed)
             failed.append(NotFitted(candidate=one, reason="the fit took longer than 9.0 s"))
         raise FittingFailed("number 1: the fit took longer than 9.0 s", tuple(failed))
 
@@ -148,9 +153,9 @@ def test_folds_that_are_whole_need_no_finalists() -> None:
 
 def test_what_ships_and_the_baseline_are_scored_on_the_same_rows() -> None:
     whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65))
-    best, baseline = on_the_same_rows(Rung(candidate=FIRST, fitted=fitted()), BASELINE, whole)
+    best, baseline = on_the_same_rows(fitted(FIRST), BASELINE, whole)
     assert (best.candidate, baseline.candidate) == (whole[1], whole[0])
-    next_best = Rung(candidate=SECOND, fitted=fitted())
+    next_best = fitted(SECOND)
     assert on_the_same_rows(next_best, BASELINE, whole) == (next_best, BASELINE)
     best, baseline = on_the_same_rows(BASELINE, BASELINE, whole)
     assert best is baseline
@@ -195,7 +200,7 @@ def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> 
     from trainingjob_trainer.search.interval import Interval
 
     lost = tuple(NotFitted(candidate=candidate(n, 0.9), reason="x" * 400) for n in range(5))
-    known = Rung(candidate=candidate(7, 0.7, train_rows=64, test_rows=16), fitted=fitted(0.65))
+    known = fitted(candidate(7, 0.7, train_rows=64, test_rows=16), 0.65)
     best = shipped_best(
         trained(ModelSource.TPOT, best=known, not_fitted=lost, interval=Interval(0.6, 0.7)), holdout_rows=20
     )
@@ -206,7 +211,7 @@ def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> 
 
 
 def test_a_score_that_is_no_number_is_left_out() -> None:
-    known = Rung(candidate=candidate(7, 0.7), fitted=fitted(float("nan")))
+    known = fitted(candidate(7, 0.7), float("nan"))
     best = shipped_best(trained(ModelSource.TPOT, best=known), holdout_rows=20)
     assert best.holdout_score is None
     assert best.holdout_interval is None

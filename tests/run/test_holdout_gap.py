@@ -9,7 +9,7 @@ from sklearn.metrics import get_scorer
 
 from trainingjob_trainer.run.final_stage import gap_warning, holdout_interval
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.final_fit import Fitted
+from trainingjob_trainer.search.final_fit import FittedModel
 from trainingjob_trainer.search.interval import Interval
 from trainingjob_trainer.search.tasks import HoldoutResult
 
@@ -57,7 +57,7 @@ def test_chance_is_no_reason_to_warn(best: Candidate, score: float, interval: In
     assert gap_warning(best, score, interval) is None
 
 
-def fitted(**changes: Any) -> Fitted:
+def fitted(**changes: Any) -> FittedModel:
     predicted = np.array(["a", "b"], dtype=object)[np.arange(40) % 2]
     fields: dict[str, Any] = {
         "score": 0.75,
@@ -68,7 +68,7 @@ def fitted(**changes: Any) -> Fitted:
         "responses": {"predict": predicted},
     }
     holdout = HoldoutResult(**{**fields, **changes})
-    return Fitted(model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
+    return FittedModel(candidate=FOLDS, model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
 
 
 def prepared(groups: Any = None) -> Any:

@@ -17,7 +17,7 @@ from trainingjob_api import ModelSource
 from trainingjob_trainer.events import BaselineReady, Evaluated
 from trainingjob_trainer.run import trainer
 from trainingjob_trainer.run.baseline import baseline_pipeline
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchBudget
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.store import StoreRef, load_work
@@ -61,13 +61,13 @@ def test_the_model_is_fitted_on_all_rows_and_its_twin_without_the_hold_out(
     for rung in (trained.best, trained.baseline):
         every = fitted_by_hand(child, rung.candidate, np.arange(len(prepared.frame)))
         twin = fitted_by_hand(child, rung.candidate, prepared.train_index)
-        model = joblib.load(io.BytesIO(rung.fitted.model))
-        other = joblib.load(io.BytesIO(rung.fitted.holdout_model))
+        model = joblib.load(io.BytesIO(rung.model))
+        other = joblib.load(io.BytesIO(rung.holdout_model))
         assert np.allclose(model.predict_proba(raw), every.predict_proba(raw))
         assert np.allclose(other.predict_proba(raw), twin.predict_proba(raw))
         assert not np.allclose(model.predict_proba(raw), twin.predict_proba(raw))
-        assert rung.fitted.holdout.score == pytest.approx(get_scorer("neg_log_loss")(twin, raw, truth))
-        assert np.array_equal(rung.fitted.holdout.predicted, twin.predict(raw))
+        assert rung.holdout.score == pytest.approx(get_scorer("neg_log_loss")(twin, raw, truth))
+        assert np.array_equal(rung.holdout.predicted, twin.predict(raw))
 
 
 def test_the_baseline_is_evaluated_once(child: Child, trained: Trained) -> None:
@@ -84,7 +84,7 @@ def test_the_baseline_is_evaluated_once(child: Child, trained: Trained) -> None:
 def test_the_baseline_is_told_with_its_scores(child: Child, trained: Trained) -> None:
     (ready,) = child.of(BaselineReady)
     assert ready.score == trained.baseline.candidate.score
-    assert ready.holdout_score == trained.baseline.fitted.holdout.score
+    assert ready.holdout_score == trained.baseline.holdout.score
     assert trained.baseline.candidate.number == -1
 
 
@@ -167,7 +167,7 @@ def test_large_folds_are_cut_for_all_and_the_model_sees_every_row(
         assert set(score) <= set(all_score)
     raw = child.prepared.frame
     every = fitted_by_hand(child, end.best.candidate, np.arange(len(raw)))
-    model = joblib.load(io.BytesIO(end.best.fitted.model))
+    model = joblib.load(io.BytesIO(end.best.model))
     assert np.allclose(model.predict_proba(raw), every.predict_proba(raw))
     assert end.best.candidate.outcome is Outcome.OK
 

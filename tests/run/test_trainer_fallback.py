@@ -16,7 +16,7 @@ from trainingjob_trainer.events import Evaluated, Event, FellBack
 from trainingjob_trainer.run import final_stage
 from trainingjob_trainer.run.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.final_fit import FittingFailed
 
@@ -74,7 +74,7 @@ def test_the_last_rung_knows_nothing_but_the_shares_of_the_classes(tmp_path: Pat
     child = Child(tmp_path, mode=Mode.DUMMY)
     end = child.train()
     assert end.best.candidate.pipeline == dummy_pipeline(child.prepared.task, 4)
-    model = joblib.load(io.BytesIO(end.best.fitted.model))
+    model = joblib.load(io.BytesIO(end.best.model))
     shares = [np.mean(child.prepared.target == label) for label in ("no", "yes")]
     assert np.allclose(model.predict_proba(child.prepared.frame), shares)
 

@@ -100,7 +100,7 @@ class Fits:
 
 
 def ship(pool: Fits, ranked: list[Candidate], final: FinalFits) -> tuple[int, list[tuple[int, str]]]:
-    best, _, not_fitted = fit_best(
+    fitted, not_fitted = fit_best(
         pool,
         ranked,
         None,  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def ship(pool: Fits, ranked: list[Candidate], final: FinalFits) -> tuple[int, li
         remaining=pool.remaining,
         tick=lambda: None,
     )
-    return best.number, [(one.candidate.number, one.reason) for one in not_fitted]
+    return fitted.candidate.number, [(one.candidate.number, one.reason) for one in not_fitted]
 
 
 def test_both_fits_are_waited_for_where_one_worker_makes_them() -> None:

@@ -13,7 +13,7 @@ from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import Event, Warned
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.trainer import Trainer
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock

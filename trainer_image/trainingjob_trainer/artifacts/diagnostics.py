@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn import inspection
 from sklearn.metrics import auc, confusion_matrix, roc_curve
 
-from trainingjob_trainer.outcome import HoldoutPrediction
+from trainingjob_trainer.finished_run import HoldoutPrediction
 
 __all__ = ["calibration", "confusion", "permutation_importance", "regression_points", "roc"]
 

@@ -16,7 +16,7 @@ from trainingjob_trainer.artifacts.diagnostics import (
     roc,
 )
 from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
-from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
+from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import CONFIDENCE
 from trainingjob_trainer.search_space.pipeline import summarize
@@ -42,7 +42,7 @@ Document = dict[str, Any]
 Notes = list[dict[str, str]]
 
 
-def _head(outcome: RunOutcome, kind: str) -> Document:
+def _head(outcome: FinishedRun, kind: str) -> Document:
     run = outcome.run
     return {
         "schemaVersion": SCHEMA_VERSION,
@@ -70,7 +70,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
     }
 
 
-def leaderboard_document(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
     """Return ``leaderboard.json``: the ``leaderboardTopK`` best pipelines, each with its full spec."""
     rows = with_finalists(outcome.candidates, outcome.finalists)
     entries = [
@@ -80,7 +80,7 @@ def leaderboard_document(outcome: RunOutcome, summarize: Summarize = summarize) 
     return {**_head(outcome, "Leaderboard"), "valid": len(rows), "entries": entries}
 
 
-def front_document(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+def front_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
     """Return ``tp_pareto_front.json``: the pipelines that no other beats in both score and complexity."""
     points = [{**_row(row, summarize), "spec": row.pipeline} for row in front_of(outcome.candidates)]
     objectives = [
@@ -90,14 +90,14 @@ def front_document(outcome: RunOutcome, summarize: Summarize = summarize) -> Doc
     return {**_head(outcome, "ParetoFront"), "objectives": objectives, "points": points}
 
 
-def input_schema(outcome: RunOutcome) -> Document:
+def input_schema(outcome: FinishedRun) -> Document:
     """Return ``input_schema.json``: the columns that the model takes and how they are read."""
     content = outcome.prepared.schema.to_dict()
     content["positiveLabel"] = content.pop("positive_label")
     return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **content}
 
 
-def evaluation_summary(outcome: RunOutcome, summarize: Summarize = summarize) -> Document:
+def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
     """Return ``evaluation_summary.json``: request, budget, scores, data and origin of the model."""
     run, prepared = outcome.run, outcome.prepared
     return {
@@ -167,7 +167,7 @@ def evaluation_summary(outcome: RunOutcome, summarize: Summarize = summarize) ->
     }
 
 
-def _interval(outcome: RunOutcome) -> Document | None:
+def _interval(outcome: FinishedRun) -> Document | None:
     found = outcome.holdout_interval
     if found is None:
         return None
@@ -200,7 +200,7 @@ def _without_numbers(error: str | None) -> str:
     return _NUMBERS.sub("#", first)[:_ERROR_CHARS]
 
 
-def _data(outcome: RunOutcome) -> Document:
+def _data(outcome: FinishedRun) -> Document:
     run, prepared = outcome.run, outcome.prepared
     return {
         "uri": public_uri(run.dataset.uri),
@@ -221,7 +221,7 @@ def _data(outcome: RunOutcome) -> Document:
     }
 
 
-def report_data(outcome: RunOutcome, *, seconds_limit: float, summarize: Summarize = summarize) -> Document:
+def report_data(outcome: FinishedRun, *, seconds_limit: float, summarize: Summarize = summarize) -> Document:
     """Return ``report_data.json``: the numbers behind the plots of the report.
 
     A part that fails is left out and leaves a note. Permutation importance takes at most 60 % of
@@ -249,7 +249,7 @@ def _guarded(section: str, notes: Notes, action: Callable[[], Any]) -> Any:
         return None
 
 
-def _timeline(outcome: RunOutcome, summarize: Summarize) -> Document:
+def _timeline(outcome: FinishedRun, summarize: Summarize) -> Document:
     kept = outcome.candidates[:_MAX_TIMELINE]
     return {
         "omitted": len(outcome.candidates) - len(kept),
@@ -271,7 +271,7 @@ def _timeline(outcome: RunOutcome, summarize: Summarize) -> Document:
     }
 
 
-def _predictions(outcome: RunOutcome, prediction: HoldoutPrediction, notes: Notes) -> Document:
+def _predictions(outcome: FinishedRun, prediction: HoldoutPrediction, notes: Notes) -> Document:
     if outcome.prepared.task == Task.REGRESSION:
         return {"regression": _guarded("residuals", notes, lambda: regression_points(prediction))}
     positive = outcome.prepared.positive_label
@@ -285,7 +285,7 @@ def _predictions(outcome: RunOutcome, prediction: HoldoutPrediction, notes: Note
     return {"classification": found}
 
 
-def _importance(outcome: RunOutcome, seconds: float) -> Document:
+def _importance(outcome: FinishedRun, seconds: float) -> Document:
     prepared = outcome.prepared
     unseen = outcome.holdout_model is not None
     found = permutation_importance(

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trainingjob_trainer.artifacts.source import Source, Unrenderable, source_of
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.outcome import RunOutcome
+from trainingjob_trainer.finished_run import FinishedRun
 
 __all__ = ["packed_rows", "program_of"]
 
@@ -27,7 +27,7 @@ _MODEL_FILE = 'clone(joblib.load(pathlib.Path(__file__).with_name("model.joblib"
 _LINE = 100
 
 
-def program_of(outcome: RunOutcome) -> str:
+def program_of(outcome: FinishedRun) -> str:
     """Return the source of a program that reads a table, fits the winner and prints its hold-out score.
 
     Where a part of the pipeline has no source form, the program takes the unfitted pipeline from

@@ -22,7 +22,7 @@ from trainingjob_trainer.artifacts.page import render_html
 from trainingjob_trainer.artifacts.program import program_of
 from trainingjob_trainer.artifacts.requirements import requirements_for, requirements_text
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.outcome import RunOutcome
+from trainingjob_trainer.finished_run import FinishedRun
 from trainingjob_trainer.search_space.pipeline import summarize
 from trainingjob_trainer.storage.manifest import MANIFEST
 
@@ -55,7 +55,7 @@ class Materials:
         The JSON documents that have been written so far, by file name.
     """
 
-    outcome: RunOutcome
+    outcome: FinishedRun
     folder: Path
     end: float
     summarize: Summarize
@@ -117,7 +117,7 @@ ARTIFACTS = (
 
 
 def write_artifacts(
-    outcome: RunOutcome, folder: Path, *, seconds_limit: float, summarize: Summarize = summarize
+    outcome: FinishedRun, folder: Path, *, seconds_limit: float, summarize: Summarize = summarize
 ) -> list[Path]:
     """Write all artifacts beside the model and return the files, the model among them.
 

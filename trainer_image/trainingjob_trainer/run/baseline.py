@@ -13,10 +13,9 @@ from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BaselineReady, Channel
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.outcomes import Rung
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
-from trainingjob_trainer.search.final_fit import FittingFailed, to_fitted
+from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, to_fitted
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef
@@ -97,7 +96,7 @@ class BaselineFitter:
         self._mode = mode
         self._step_down = step_down
 
-    def fit(self, pool: Pool, ref: StoreRef, journal: Journal) -> Rung:
+    def fit(self, pool: Pool, ref: StoreRef, journal: Journal) -> FittedModel:
         """Fit the linear baseline, or the dummy if that fails.
 
         Raises
@@ -107,21 +106,21 @@ class BaselineFitter:
         """
         task, state = self._prepared.task, self._run.random_state
         if self._mode is Mode.DUMMY:
-            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+            return self._fitted(pool, ref, journal, dummy_pipeline(task, state), "dummy")
         try:
-            return self._rung(pool, ref, journal, baseline_pipeline(task, state), "linear")
+            return self._fitted(pool, ref, journal, baseline_pipeline(task, state), "linear")
         except FittingFailed as failure:
             self._step_down("baseline", "dummy", Reason.BASELINE_FAILED, str(failure))
         try:
-            return self._rung(pool, ref, journal, dummy_pipeline(task, state), "dummy")
+            return self._fitted(pool, ref, journal, dummy_pipeline(task, state), "dummy")
         except FittingFailed as failure:
             raise RunFailed(
                 Reason.NO_MODEL, f"not even a dummy model could be fitted: {failure}"
             ) from failure
 
-    def _rung(
+    def _fitted(
         self, pool: Pool, ref: StoreRef, journal: Journal, pipeline: dict[str, Any], origin: str
-    ) -> Rung:
+    ) -> FittedModel:
         key = fingerprint(pipeline)
         known = journal.found_.get(key)
         calls: dict[str, Any] = {"holdout": (fit_holdout, (pipeline, ref)), "all": (fit_all, (pipeline, ref))}
@@ -133,17 +132,16 @@ class BaselineFitter:
             seconds=max(_SECONDS, _SHARE * self._clock.remaining),
             tick=self._channel.beat,
         )
-        fitted = to_fitted(done)
-        candidate = known
-        if candidate is None:
-            candidate = self._candidate(pipeline, key, origin, done["folds"])
+        candidate = known or self._candidate(pipeline, key, origin, done["folds"])
+        fitted = to_fitted(done, candidate)
+        if known is None:
             journal.append(candidate)
         self._channel.send(
             BaselineReady(
                 pipeline=summarize(pipeline), score=candidate.score, holdout_score=fitted.holdout.score
             )
         )
-        return Rung(candidate=candidate, fitted=fitted)
+        return fitted
 
     def _candidate(self, pipeline: dict[str, Any], key: str, origin: str, end: Any) -> Candidate:
         found = isinstance(end.value, Evaluation)

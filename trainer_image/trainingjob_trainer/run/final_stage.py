@@ -9,7 +9,6 @@ from scipy import stats
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.run.outcomes import Rung, Trained
 from trainingjob_trainer.search.budget import (
     FinalFits,
     FinalistPlan,
@@ -19,7 +18,7 @@ from trainingjob_trainer.search.budget import (
 )
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
 from trainingjob_trainer.search.final_fit import (
-    Fitted,
+    FittedModel,
     FittingFailed,
     NotFitted,
     contenders,
@@ -34,6 +33,7 @@ from trainingjob_trainer.search_space.pipeline import summarize
 __all__ = [
     "Final",
     "FinalStage",
+    "Trained",
     "gap_warning",
     "holdout_interval",
     "lost_with_their_process",
@@ -44,6 +44,42 @@ __all__ = [
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
 _LINE_CHARS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What the time on the clock was used for.
+
+    Parameters
+    ----------
+    best, baseline
+        The model that ships and the baseline; the same object where the baseline ships.
+    source
+        Where the model comes from.
+    searched
+        What the search found; empty without a search.
+    seconds
+        Seconds of the clock by stage.
+    fallbacks
+        Steps down the ladder of this child.
+    finalists
+        The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
+        there was no time.
+    not_fitted
+        Better pipelines that could not be fitted, best first.
+    interval
+        Of the best model's hold-out score, or None if it could not be taken.
+    """
+
+    best: FittedModel
+    baseline: FittedModel
+    source: ModelSource
+    searched: SearchResult
+    seconds: dict[str, float]
+    fallbacks: tuple[Fallback, ...]
+    finalists: tuple[Candidate, ...] = ()
+    not_fitted: tuple[NotFitted, ...] = ()
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +96,7 @@ class Final:
         Better pipelines that could not be fitted, best first.
     """
 
-    best: Rung
+    best: FittedModel
     source: ModelSource
     not_fitted: tuple[NotFitted, ...] = ()
 
@@ -90,7 +126,7 @@ class FinalStage:
     pool: Pool
     ref: StoreRef
     clock: RunClock
-    baseline: Rung
+    baseline: FittedModel
     estimate: FitEstimate
     tick: Callable[[], None]
     should_stop: Callable[[], bool]
@@ -150,12 +186,11 @@ class FinalStage:
         if not better:
             found = any(one.key == baseline.key for one in searched.ranked)
             return Final(best=self.baseline, source=ModelSource.TPOT if found else ModelSource.BASELINE)
-        candidate, fitted, not_fitted = fit_best(
+        best, not_fitted = fit_best(
             self.pool, better, self.ref, final=self._fits, remaining=self._remaining, tick=self.tick
         )
         if not_fitted:
             self.warn(f"{told_not_fitted(not_fitted)} The next best one ships.")
-        best = Rung(candidate=candidate, fitted=fitted)
         return Final(best=best, source=ModelSource.TPOT, not_fitted=not_fitted)
 
     @property
@@ -169,7 +204,9 @@ class FinalStage:
         return min(left, _SIGNAL_SECONDS) if self.should_stop() else left
 
 
-def on_the_same_rows(best: Rung, baseline: Rung, finalists: Sequence[Candidate]) -> tuple[Rung, Rung]:
+def on_the_same_rows(
+    best: FittedModel, baseline: FittedModel, finalists: Sequence[Candidate]
+) -> tuple[FittedModel, FittedModel]:
     """Return what ships and the baseline, both with their scores on all rows if what ships has one."""
     whole = {one.key: one for one in finalists}
     if best.candidate.key not in whole:
@@ -199,7 +236,7 @@ def told_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:
     return f"The best pipeline of the search, {line}{score}, could not be fitted: {best.reason}{more}."
 
 
-def holdout_interval(prepared: Prepared, fitted: Fitted, *, random_state: int) -> Interval | None:
+def holdout_interval(prepared: Prepared, fitted: FittedModel, *, random_state: int) -> Interval | None:
     """Return the interval of a model's hold-out score, or None where it cannot be taken.
 
     Rows are drawn, or whole groups where `Prepared.groups` are kept together.

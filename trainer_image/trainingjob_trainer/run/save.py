@@ -14,8 +14,8 @@ import joblib
 from trainingjob_api import Fallback, ResolvedRun
 from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
@@ -65,7 +65,7 @@ def save(
     folder = workspace.artifacts.with_name("artifacts.partial")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / MODEL).write_bytes(trained.best.fitted.model)
+    (folder / MODEL).write_bytes(trained.best.model)
     outcome = _outcome(
         run=run,
         prepared=prepared,
@@ -94,22 +94,22 @@ def _outcome(
     started_at: datetime,
     fallbacks: Sequence[Fallback],
     warnings: Sequence[str],
-) -> RunOutcome:
+) -> FinishedRun:
     best, baseline, searched = trained.best, trained.baseline, trained.searched
-    holdout = best.fitted.holdout
+    holdout = best.holdout
     candidates = searched.candidates or (baseline.candidate,)
-    return RunOutcome(
+    return FinishedRun(
         run=run,
         prepared=prepared,
         candidates=candidates,
         best=best.candidate,
         baseline=baseline.candidate,
-        model=_load(best.fitted.model),
-        holdout_model=_load(best.fitted.holdout_model),
+        model=_load(best.model),
+        holdout_model=_load(best.holdout_model),
         model_source=trained.source,
         fallbacks=tuple(fallbacks),
         holdout_score=holdout.score,
-        baseline_holdout_score=baseline.fitted.holdout.score,
+        baseline_holdout_score=baseline.holdout.score,
         finalists=trained.finalists,
         not_fitted=trained.not_fitted,
         holdout_interval=trained.interval,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.events import BoardChanged, Channel, Evaluated, Progressed
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search_space.pipeline import summarize
@@ -61,8 +61,8 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
     known = best_of(
         trained.best.candidate,
         trained.baseline.candidate,
-        holdout_score=trained.best.fitted.holdout.score,
-        baseline_holdout_score=trained.baseline.fitted.holdout.score,
+        holdout_score=trained.best.holdout.score,
+        baseline_holdout_score=trained.baseline.holdout.score,
     )
     return known.model_copy(
         update={

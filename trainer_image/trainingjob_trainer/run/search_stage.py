@@ -100,7 +100,7 @@ def search(
             workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
         ),
     )
-    board = Board(channel, run, final.baseline.candidate, final.baseline.fitted.holdout.score)
+    board = Board(channel, run, final.baseline.candidate, final.baseline.holdout.score)
     engine = SearchEngine(
         evolution=evolution,
         pool=pool,

@@ -27,8 +27,12 @@ from trainingjob_trainer.events import (
 )
 from trainingjob_trainer.run.cluster_search import Joining
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.final_stage import gap_warning, holdout_interval, lost_with_their_process
-from trainingjob_trainer.run.outcomes import Trained
+from trainingjob_trainer.run.final_stage import (
+    Trained,
+    gap_warning,
+    holdout_interval,
+    lost_with_their_process,
+)
 from trainingjob_trainer.run.save import package_versions, save
 from trainingjob_trainer.run.search_events import final_board, shipped_best
 from trainingjob_trainer.run.trainer import Trainer
@@ -270,9 +274,9 @@ class Session:
         It also has what could not be fitted, in an earlier child too.
         """
         best = trained.best
-        interval = holdout_interval(prepared, best.fitted, random_state=self._run.random_state)
+        interval = holdout_interval(prepared, best, random_state=self._run.random_state)
         self._channel.beat()
-        warning = gap_warning(best.candidate, best.fitted.holdout.score, interval)
+        warning = gap_warning(best.candidate, best.holdout.score, interval)
         if warning is not None:
             self._warn(warning)
         not_fitted = trained.not_fitted or lost_with_their_process(trained, self._fallbacks)

@@ -16,12 +16,17 @@ from trainingjob_trainer.events import Channel, FellBack, StageChanged
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, BaselineFitter
 from trainingjob_trainer.run.cluster_search import ClusterSearch, Instead, Joining
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.final_stage import Final, FinalStage, on_the_same_rows, told_not_fitted
-from trainingjob_trainer.run.outcomes import NOTHING_SEARCHED, Rung, Trained
+from trainingjob_trainer.run.final_stage import (
+    Final,
+    FinalStage,
+    Trained,
+    on_the_same_rows,
+    told_not_fitted,
+)
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
-from trainingjob_trainer.search.final_fit import FittingFailed
+from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Pool, run_tasks
@@ -39,6 +44,7 @@ from trainingjob_trainer.search.tasks import encode_within
 
 __all__ = ["Trainer"]
 
+_NOTHING_SEARCHED = SearchResult(stopped_by="disabled")
 _ENCODE_SHARE = 0.3
 _ENCODE_SECONDS = 20.0
 
@@ -127,7 +133,7 @@ class Trainer:
             ref, columns = self._encode(pool, named=named)
             baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
         if not self.searches:
-            searched = _from_journal(journal) if self._run.automl_enabled else NOTHING_SEARCHED
+            searched = _from_journal(journal) if self._run.automl_enabled else _NOTHING_SEARCHED
             return self._result(Final(best=baseline, source=ModelSource.BASELINE), baseline, searched)
         final = self._final_stage(pool, ref, baseline)
         with self._workers(pool, ref, joining) as (workers, instead):
@@ -147,14 +153,14 @@ class Trainer:
             made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
         return self._result(made, baseline, searched, finalists)
 
-    def _final_stage(self, pool: Pool, ref: StoreRef, baseline: Rung) -> FinalStage:
+    def _final_stage(self, pool: Pool, ref: StoreRef, baseline: FittedModel) -> FinalStage:
         return FinalStage(
             pool=pool,
             ref=ref,
             clock=self._clock,
             baseline=baseline,
             estimate=FitEstimate(
-                encode_seconds=baseline.fitted.seconds,
+                encode_seconds=baseline.seconds,
                 all_rows=len(self._prepared.frame),
                 fold_rows=int(np.mean([len(train) for train, _ in load_work(ref).folds])),
             ),
@@ -261,7 +267,11 @@ class Trainer:
             return searched
 
     def _result(
-        self, made: Final, baseline: Rung, searched: SearchResult, finalists: tuple[Candidate, ...] = ()
+        self,
+        made: Final,
+        baseline: FittedModel,
+        searched: SearchResult,
+        finalists: tuple[Candidate, ...] = (),
     ) -> Trained:
         best, baseline = on_the_same_rows(made.best, baseline, finalists)
         return Trained(
@@ -307,5 +317,5 @@ def _from_journal(journal: Journal) -> SearchResult:
     """Return what earlier attempts evaluated, without searching any further."""
     found = sorted(journal.found_.values(), key=lambda c: c.number)
     if all(candidate.number == BASELINE_NUMBER for candidate in found):
-        return replace(NOTHING_SEARCHED, stopped_by="restarted")
+        return replace(_NOTHING_SEARCHED, stopped_by="restarted")
     return SearchResult(candidates=tuple(found), stopped_by="restarted")

@@ -13,7 +13,7 @@ from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_fol
 from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, fit_all, fit_holdout, score_whole_fold
 
 __all__ = [
-    "Fitted",
+    "FittedModel",
     "FittingFailed",
     "NotFitted",
     "contenders",
@@ -58,11 +58,13 @@ class FittingFailed(Exception):  # noqa: N818 - the name says what happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class FittedModel:
     """A model that can ship.
 
     Parameters
     ----------
+    candidate
+        What was fitted.
     model
         The whole pipeline, fitted on all rows, as ``model.joblib`` holds it.
     holdout_model
@@ -73,6 +75,7 @@ class Fitted:
         Of the slower of both fits, from the table to the dump of the model.
     """
 
+    candidate: Candidate
     model: bytes
     holdout_model: bytes
     holdout: HoldoutResult
@@ -173,7 +176,7 @@ def fit_best(
     final: FinalFits,
     remaining: Callable[[], float],
     tick: Callable[[], None],
-) -> tuple[Candidate, Fitted, tuple[NotFitted, ...]]:
+) -> tuple[FittedModel, tuple[NotFitted, ...]]:
     """Fit the best candidate that can be fitted in the time that is left.
 
     Time is kept for the next candidate that is fast enough, and what cannot be fitted in the time that is
@@ -190,7 +193,7 @@ def fit_best(
 
     Returns
     -------
-    candidate, fitted, not_fitted
+    fitted, not_fitted
         `not_fitted` are the better ones.
 
     Raises
@@ -215,7 +218,7 @@ def fit_best(
         try:
             fitted = fit_model(
                 pool,
-                candidate.pipeline,
+                candidate,
                 ref,
                 remaining=remaining,
                 keep_seconds=keep if least / final.rounds + keep <= left else 0.0,
@@ -225,7 +228,7 @@ def fit_best(
             failed.append(NotFitted(candidate=candidate, reason=str(failure)))
             too_slow.append((candidate.fold_seconds, max(failure.needs_seconds, left - remaining())))
             continue
-        return candidate, fitted, tuple(failed[:_MOST_REASONS])
+        return fitted, tuple(failed[:_MOST_REASONS])
     told = "; ".join(f"number {one.candidate.number}: {one.reason}" for one in failed[:_MOST_REASONS])
     raise FittingFailed(told or "there is no candidate with a score", tuple(failed[:_MOST_REASONS]))
 
@@ -238,13 +241,13 @@ def _seconds_for_next(later: Sequence[Candidate], final: FinalFits, left: float)
 
 def fit_model(
     pool: Pool,
-    pipeline: dict[str, Any],
+    candidate: Candidate,
     ref: StoreRef,
     *,
     remaining: Callable[[], float],
     keep_seconds: float = 0.0,
     tick: Callable[[], None],
-) -> Fitted:
+) -> FittedModel:
     """Fit a pipeline with and without the hold-out rows.
 
     Of the seconds that `remaining` returns, `keep_seconds` are for the next pipeline if no fit has ended.
@@ -254,11 +257,11 @@ def fit_model(
     FittingFailed
         If either fit fails or the time is over.
     """
-    part = {"holdout": (fit_holdout, (pipeline, ref))}
-    whole = {"all": (fit_all, (pipeline, ref))}
+    part = {"holdout": (fit_holdout, (candidate.pipeline, ref))}
+    whole = {"all": (fit_all, (candidate.pipeline, ref))}
     seconds = remaining() - keep_seconds
     if pool.workers > 1:
-        return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick))
+        return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick), candidate)
     # One after the other: what the first one takes says whether there is time for the second.
     first = run_tasks(pool, part, seconds=seconds, tick=tick)
     took, left = _result(first, "holdout").seconds, remaining()
@@ -268,11 +271,11 @@ def fit_model(
             "all rows",
             needs_seconds=2 * took,
         )
-    return to_fitted(first | run_tasks(pool, whole, seconds=left, tick=tick))
+    return to_fitted(first | run_tasks(pool, whole, seconds=left, tick=tick), candidate)
 
 
-def to_fitted(done: Mapping[str, Completion]) -> Fitted:
-    """Join the completions named ``holdout`` and ``all``.
+def to_fitted(done: Mapping[str, Completion], candidate: Candidate) -> FittedModel:
+    """Join the completions named ``holdout`` and ``all`` of a candidate's fits.
 
     Raises
     ------
@@ -282,7 +285,8 @@ def to_fitted(done: Mapping[str, Completion]) -> Fitted:
     part, whole = _result(done, "holdout"), _result(done, "all")
     if whole.model is None or part.model is None or part.holdout is None:
         raise FittingFailed("a fit came back without its model")
-    return Fitted(
+    return FittedModel(
+        candidate=candidate,
         model=whole.model,
         holdout_model=part.model,
         holdout=part.holdout,

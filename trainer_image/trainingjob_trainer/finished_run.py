@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainingjob_trainer.search.final_fit import NotFitted
     from trainingjob_trainer.search.interval import Interval
 
-__all__ = ["HoldoutPrediction", "RunOutcome"]
+__all__ = ["FinishedRun", "HoldoutPrediction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class HoldoutPrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
+class FinishedRun:
     """A finished run: the model and everything that is known of how it came about.
 
     Parameters

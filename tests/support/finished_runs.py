@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
 from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.input_schema import InputSchema, describe_input
-from trainingjob_trainer.outcome import HoldoutPrediction, RunOutcome
+from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import Interval
 
@@ -77,7 +77,7 @@ def candidate(number: int, score: float | None, **changes: Any) -> Candidate:
     return Candidate(**{**values, **changes})
 
 
-def make_outcome(task: str = "binary", **changes: Any) -> RunOutcome:
+def make_outcome(task: str = "binary", **changes: Any) -> FinishedRun:
     """Return the outcome of a run for ``binary``, ``classes`` or ``regression``."""
     frame, target = table(task)
     holdout = np.arange(0, ROWS, 4)
@@ -171,8 +171,8 @@ def make_outcome(task: str = "binary", **changes: Any) -> RunOutcome:
         "spec_digest": "b" * 64,
         "journal_digest": "c" * 64,
     }
-    return RunOutcome(**{**values, **changes})
+    return FinishedRun(**{**values, **changes})
 
 
-def changed(base: RunOutcome, **changes: Any) -> RunOutcome:
+def changed(base: FinishedRun, **changes: Any) -> FinishedRun:
     return dataclasses.replace(base, **changes)
