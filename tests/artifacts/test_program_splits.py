@@ -17,8 +17,9 @@ import pytest
 from support.jobs import job
 from trainingjob_api import resolve
 from trainingjob_trainer.events import Channel, DataReady, decode_event
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.session import History, Session
+from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace, open_workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.settings import TrainerSettings
@@ -85,15 +86,17 @@ class Run:
         channel = Channel(descriptor, clock=lambda: (0.0, False))
         try:
             Session(
-                run=run,
-                settings=TrainerSettings(),
-                workspace=self.workspace,
-                channel=channel,
-                clock=RunClock(run.budget.time_left_seconds, used_before=0.0),
-                mode=Mode.FULL,
-                history=History(started_at=datetime.now(UTC)),
-                stop=threading.Event(),
-                environment={},
+                ChildContext(
+                    run=run,
+                    settings=TrainerSettings(),
+                    workspace=self.workspace,
+                    channel=channel,
+                    clock=RunClock(run.budget.time_left_seconds, used_before=0.0),
+                    mode=Mode.FULL,
+                    stop=threading.Event(),
+                    started_at=datetime.now(UTC),
+                    environment={},
+                )
             ).execute()
         finally:
             channel.close()

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BackendReady, Channel, Event, WaitingForCluster, decode_event
-from trainingjob_trainer.run.cluster_search import ClusterSearch
+from trainingjob_trainer.run.cluster_search import cluster_workers
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.pool import InlinePool, PoolLost
@@ -84,19 +86,21 @@ class Run:
         self.stopped = False
         self.clock = RunClock(60)
 
-    def step_down(self, reason: str, message: str) -> None:
+    def step_down(self, source: str, target: str, reason: str, message: str) -> None:
+        assert (source, target) == ("dask", "local")
         if not self.allowed:
             raise RunFailed(reason, message)
         self.steps.append((reason, message))
 
-    def search(self, joining: Joining) -> ClusterSearch:
-        return ClusterSearch(
-            joining,  # type: ignore[arg-type]
-            clock=self.clock,
+    def search(self, joining: Joining, home: InlinePool) -> AbstractContextManager[tuple[Any, Any]]:
+        context = SimpleNamespace(
             channel=self.channel,
+            clock=self.clock,
+            tell=self.channel.send,
             step_down=self.step_down,
-            should_stop=lambda: self.stopped,
+            stop=SimpleNamespace(is_set=lambda: self.stopped),
         )
+        return cluster_workers(context, joining, home, REF)  # type: ignore[arg-type]
 
     def events(self) -> list[Event]:
         self.channel.close()
@@ -113,7 +117,7 @@ def run() -> Run:
 def test_a_cluster_that_is_there_is_searched_on(run: Run) -> None:
     remote, joining, home = Remote(), Joining(None), InlinePool()
     joining._found = remote
-    with run.search(joining).workers(home, REF) as (pool, _):
+    with run.search(joining, home) as (pool, _):
         assert isinstance(pool, DaskPool)
         assert remote.steps == ["settings", "ship", "check"]
     assert remote.steps[-1] == "close"
@@ -125,7 +129,7 @@ def test_a_cluster_that_is_there_is_searched_on(run: Run) -> None:
 
 
 def test_a_cluster_that_is_waited_for_is_said(run: Run) -> None:
-    with run.search(Joining(Remote(), done=False)).workers(InlinePool(), REF):
+    with run.search(Joining(Remote(), done=False), InlinePool()):
         pass
     first, _ = run.events()
     assert isinstance(first, WaitingForCluster)
@@ -145,7 +149,7 @@ def test_a_cluster_that_is_waited_for_is_said(run: Run) -> None:
 )
 def test_without_a_cluster_the_search_goes_on_here_and_says_why(run: Run, found: Any, reason: str) -> None:
     home = InlinePool()
-    with run.search(Joining(found)).workers(home, REF) as (pool, _):
+    with run.search(Joining(found), home) as (pool, _):
         assert pool is home
     assert [step[0] for step in run.steps] == [reason]
     (event,) = run.events()
@@ -157,7 +161,7 @@ def test_without_a_cluster_the_search_goes_on_here_and_says_why(run: Run, found:
 
 def test_a_cluster_that_is_lost_later_is_left_for_the_workers_here(run: Run) -> None:
     home = InlinePool()
-    with run.search(Joining(Remote())).workers(home, REF) as (_, instead):
+    with run.search(Joining(Remote()), home) as (_, instead):
         assert instead(PoolLost("SchedulerLost", "gone")) is home
     assert run.steps == [("SchedulerLost", "gone")]
     assert [event.backend for event in run.events() if isinstance(event, BackendReady)] == ["dask", "local"]
@@ -167,7 +171,7 @@ def test_a_job_without_fallback_fails_with_the_reason(run: Run) -> None:
     run.allowed = False
     with (
         pytest.raises(RunFailed) as caught,
-        run.search(Joining(PoolLost("NoWorkers", "none"))).workers(InlinePool(), REF),
+        run.search(Joining(PoolLost("NoWorkers", "none")), InlinePool()),
     ):
         pass
     assert caught.value.reason == "NoWorkers"
@@ -177,7 +181,7 @@ def test_a_job_without_fallback_fails_with_the_reason(run: Run) -> None:
 def test_a_signal_ends_the_waiting_without_a_fallback(run: Run) -> None:
     run.stopped = True
     home = InlinePool()
-    with run.search(Joining(Remote(), done=False)).workers(home, REF) as (pool, _):
+    with run.search(Joining(Remote(), done=False), home) as (pool, _):
         assert pool is home
     assert run.steps == []
     run.events()

@@ -1,6 +1,7 @@
 """What ships at the end of the clock: the best, the next best, or the baseline, and what is said of it."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,15 +69,18 @@ class Told(list[str]):
 def stage(told: Told, *, seconds: float = 100.0) -> FinalStage:
     clock = RunClock(seconds)
     clock.start()
+    context = SimpleNamespace(
+        clock=clock,
+        channel=SimpleNamespace(beat=lambda: None),
+        stop=SimpleNamespace(is_set=lambda: False),
+        warn=told.append,
+    )
     return FinalStage(
+        context=context,  # type: ignore[arg-type]
         pool=InlinePool(),
         ref=REF,
-        clock=clock,
         baseline=BASELINE,
         estimate=FitEstimate(encode_seconds=0.0, all_rows=100, fold_rows=80),
-        tick=lambda: None,
-        should_stop=lambda: False,
-        warn=told.append,
     )
 
 
@@ -170,7 +174,6 @@ def trained(source: ModelSource, **changes: Any) -> Trained:
         "source": source,
         "searched": searched(FIRST, SECOND, AS_SEED, WORSE),
         "seconds": {},
-        "fallbacks": (),
     }
     return Trained(**{**fields, **changes})
 

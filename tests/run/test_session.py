@@ -13,8 +13,9 @@ from trainingjob_api import ResolvedRun
 from trainingjob_trainer.data.metric import Metric
 from trainingjob_trainer.events import Event, Resumed, Warned
 from trainingjob_trainer.run import session
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.session import History, Session
+from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
@@ -43,15 +44,17 @@ class Attempt:
         self.clock = RunClock(100.0, used_before=used)
         self.events: list[Event] = []
         self.session = Session(
-            run=run,
-            settings=TrainerSettings(),
-            workspace=self.workspace,
-            channel=SimpleNamespace(send=self.events.append),  # type: ignore[arg-type]
-            clock=self.clock,
-            mode=Mode.FULL,
-            history=History(started_at=datetime.now(UTC)),
-            stop=threading.Event(),
-            environment={},
+            ChildContext(
+                run=run,
+                settings=TrainerSettings(),
+                workspace=self.workspace,
+                channel=SimpleNamespace(send=self.events.append),  # type: ignore[arg-type]
+                clock=self.clock,
+                mode=Mode.FULL,
+                stop=threading.Event(),
+                started_at=datetime.now(UTC),
+                environment={},
+            )
         )
         prepared = SimpleNamespace(dataset_sha256=data, metric=Metric(name="accuracy", scorer=None))
         with self.session._journal(prepared) as journal:  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def test_an_attempt_that_has_no_time_left_ships_the_best_of_the_journal(
     end = late.train()
     assert (end.source, end.best.candidate.key) == (ModelSource.TPOT, trained.best.candidate.key)
     assert {c.key for c in end.searched.candidates} >= {c.key for c in trained.searched.candidates}
-    assert (end.fallbacks, late.clock.elapsed <= 3000.0) == ((), True)
+    assert (late.fallbacks, late.clock.elapsed <= 3000.0) == ((), True)
 
 
 @pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
@@ -51,8 +51,8 @@ def test_with_nothing_in_the_journal_and_no_time_the_baseline_ships_and_it_is_sa
     late.clock = RunClock(3000.0, used_before=3000.0)
     end = late.train()
     assert (end.source, end.best is end.baseline) == (ModelSource.BASELINE, True)
-    assert [(one.to, one.reason) for one in end.fallbacks] == [("baseline", "NoPipelineFitted")]
-    assert "no pipeline of the search was scored" in end.fallbacks[0].message
+    assert [(one.to, one.reason) for one in late.fallbacks] == [("baseline", "NoPipelineFitted")]
+    assert "no pipeline of the search was scored" in late.fallbacks[0].message
 
 
 def test_a_child_that_only_finishes_fits_the_best_of_the_journal(child: Child, trained: Trained) -> None:
@@ -98,11 +98,11 @@ def test_where_no_pipeline_can_be_fitted_the_baseline_ships_and_it_is_said(
     fallen = Child(child.folder, mode=Mode.FINISH)
     end = fallen.train()
     assert end.best is end.baseline
-    assert [(one.from_, one.to, one.reason) for one in end.fallbacks] == [
+    assert [(one.from_, one.to, one.reason) for one in fallen.fallbacks] == [
         ("tpot", "baseline", "NoPipelineFitted")
     ]
-    assert "number 3" in end.fallbacks[0].message
-    assert [one.fallback for one in fallen.of(FellBack)] == list(end.fallbacks)
+    assert "number 3" in fallen.fallbacks[0].message
+    assert [one.fallback for one in fallen.of(FellBack)] == list(fallen.fallbacks)
     strict = Child(child.folder, mode=Mode.FINISH, spec={**SPEC, "automl": {"fallback": False}})
     with pytest.raises(RunFailed, match=r"automl\.fallback is false, so there is no baseline model"):
         strict.train()
@@ -118,9 +118,10 @@ def test_a_baseline_that_cannot_be_fitted_is_replaced_by_a_dummy(
     broken["steps"][-1]["params"]["C"] = -1.0
     monkeypatch.setattr(baseline, "baseline_pipeline", lambda _task, _state: broken)
     spec = {**SPEC, "automl": {"enabled": False}}
-    end = Child(tmp_path, spec=spec).train()
+    replaced = Child(tmp_path, spec=spec)
+    end = replaced.train()
     assert end.best.candidate.origin == "dummy"
-    assert [(one.from_, one.to, one.reason) for one in end.fallbacks] == [
+    assert [(one.from_, one.to, one.reason) for one in replaced.fallbacks] == [
         ("baseline", "dummy", "BaselineFailed")
     ]
     with pytest.raises(RunFailed, match="no dummy model"):

@@ -1,17 +1,20 @@
 """A child that trains on a small table, without a parent and without workers."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from support.data_runs import run_for, table_of
-from trainingjob_api import ResolvedRun
+from trainingjob_api import Fallback, ResolvedRun
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared, prepare
-from trainingjob_trainer.events import Event, Warned
+from trainingjob_trainer.events import Event
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.trainer import Trainer
@@ -21,6 +24,7 @@ from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.tasks import full_pipeline
+from trainingjob_trainer.settings import TrainerSettings
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 SPEC: dict[str, Any] = {
@@ -72,16 +76,25 @@ class Child:
 
     def train(self) -> Trained:
         with Journal(self.folder / "journal.jsonl", HEADER) as journal:
-            return Trainer(
-                run=self.run,
-                prepared=self.prepared,
-                workspace=Workspace(home=self.folder, uid="0" * 32, resumed=False),
-                channel=self.told,  # type: ignore[arg-type]
-                clock=self.clock,
-                mode=self.mode,
-                should_stop=lambda: self.stopped,
-                warn=lambda message: self.told.send(Warned(message=message)),
-            ).train(InlinePool(), journal, named=False)
+            self.context = self._context()
+            return Trainer(self.context, self.prepared).train(InlinePool(), journal, named=False)
+
+    def _context(self) -> ChildContext:
+        return ChildContext(
+            run=self.run,
+            settings=TrainerSettings(),
+            workspace=Workspace(home=self.folder, uid="0" * 32, resumed=False),
+            channel=self.told,  # type: ignore[arg-type]
+            clock=self.clock,
+            mode=self.mode,
+            stop=SimpleNamespace(is_set=lambda: self.stopped),  # type: ignore[arg-type]
+            started_at=datetime.now(UTC),
+            environment={},
+        )
+
+    @property
+    def fallbacks(self) -> tuple[Fallback, ...]:
+        return self.context.state.fallbacks
 
     def whole(self, candidate: Candidate) -> Any:
         prepared = self.prepared

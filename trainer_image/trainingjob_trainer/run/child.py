@@ -39,8 +39,10 @@ def main(arguments: list[str]) -> int:
         Channel,
         Failed,
     )
+    from trainingjob_trainer.run.context import ChildContext  # noqa: PLC0415
     from trainingjob_trainer.run.fallback import Mode  # noqa: PLC0415
-    from trainingjob_trainer.run.session import History, Session  # noqa: PLC0415
+    from trainingjob_trainer.run.session import Session  # noqa: PLC0415
+    from trainingjob_trainer.run.state import RunState  # noqa: PLC0415
     from trainingjob_trainer.run.workspace import Workspace  # noqa: PLC0415
     from trainingjob_trainer.search.budget import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
@@ -56,26 +58,25 @@ def main(arguments: list[str]) -> int:
         clock=lambda: (clock.elapsed, clock.running),
         on_beat=workspace.keep_used_seconds,
     )
-    told: dict[str, Any] = json.loads(workspace.history_file.read_text())
-    history = History(
-        started_at=datetime.fromisoformat(told["startedAt"]),
-        fallbacks=tuple(Fallback.model_validate(one) for one in told["fallbacks"]),
-        warnings=tuple(told["warnings"]),
-    )
-    session = Session(
+    earlier: dict[str, Any] = json.loads(workspace.history_file.read_text())
+    context = ChildContext(
         run=run,
         settings=TrainerSettings.from_environment(os.environ),
         workspace=workspace,
         channel=channel,
         clock=clock,
         mode=Mode(mode),
-        history=history,
         stop=_stop_on_signal(),
+        started_at=datetime.fromisoformat(earlier["startedAt"]),
         environment=os.environ,
+        state=RunState(
+            fallbacks=tuple(Fallback.model_validate(one) for one in earlier["fallbacks"]),
+            warnings=tuple(earlier["warnings"]),
+        ),
     )
     try:
         with naming_full_disk(workspace.home):
-            session.execute()
+            Session(context).execute()
     except TrainingError as error:
         channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
         return error.exit_code

@@ -1,7 +1,7 @@
 """The end of a run on the clock: the finalists on all rows, then the fit of the model that ships."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
@@ -9,6 +9,7 @@ from scipy import stats
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.data.prepare import Prepared
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.search.budget import (
     FinalFits,
     FinalistPlan,
@@ -60,8 +61,6 @@ class Trained:
         What the search found; empty without a search.
     seconds
         Seconds of the clock by stage.
-    fallbacks
-        Steps down the ladder of this child.
     finalists
         The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
         there was no time.
@@ -76,7 +75,6 @@ class Trained:
     source: ModelSource
     searched: SearchResult
     seconds: dict[str, float]
-    fallbacks: tuple[Fallback, ...]
     finalists: tuple[Candidate, ...] = ()
     not_fitted: tuple[NotFitted, ...] = ()
     interval: Interval | None = None
@@ -107,30 +105,28 @@ class FinalStage:
 
     Parameters
     ----------
+    context
+        The child; its clock runs.
     pool, ref
         Where, and on which table.
-    clock
-        Of the run, started.
     baseline
         Fitted already.
     estimate
         What one fit is expected to take.
-    tick
-        Called several times a second.
-    should_stop
-        Whether a signal asks to save the best so far.
-    warn
-        Tells the user.
     """
 
+    context: ChildContext
     pool: Pool
     ref: StoreRef
-    clock: RunClock
     baseline: FittedModel
     estimate: FitEstimate
-    tick: Callable[[], None]
-    should_stop: Callable[[], bool]
-    warn: Callable[[str], None]
+
+    @property
+    def _clock(self) -> RunClock:
+        return self.context.clock
+
+    def _beat(self) -> None:
+        self.context.channel.beat()
 
     @property
     def plan(self) -> FinalistPlan | None:
@@ -145,7 +141,7 @@ class FinalStage:
             ratio=whole / seen,
             folds=self.ref.folds,
             workers=self.pool.workers,
-            budget_seconds=self.clock.budget_seconds,
+            budget_seconds=self._clock.budget_seconds,
         )
 
     def reserve(self, searched: SearchResult) -> float:
@@ -155,17 +151,22 @@ class FinalStage:
     def finalists(self, searched: SearchResult) -> tuple[Candidate, ...]:
         """Return the baseline and the best with their scores on all rows; none if there is no time."""
         plan = self.plan
-        if plan is None or self.should_stop() or not searched.ranked:
+        if plan is None or self.context.stop.is_set() or not searched.ranked:
             return ()
-        left = self.clock.remaining - self._fits.reserve(searched.ranked[0].fold_seconds)
+        left = self._clock.remaining - self._fits.reserve(searched.ranked[0].fold_seconds)
         best, folds = plan.choose(searched.ranked, left)
         if not best:
             return ()
         found = score_finalists(
-            self.pool, [plan.baseline, *best], self.ref, folds=folds, seconds=left, tick=self.tick
+            self.pool,
+            [plan.baseline, *best],
+            self.ref,
+            folds=folds,
+            seconds=left,
+            tick=self._beat,
         )
         if not found:
-            self.warn(
+            self.context.warn(
                 "The finalists could not be scored on all rows of the folds; their scores are those of the "
                 "rows that the search looked at."
             )
@@ -187,21 +188,28 @@ class FinalStage:
             found = any(one.key == baseline.key for one in searched.ranked)
             return Final(best=self.baseline, source=ModelSource.TPOT if found else ModelSource.BASELINE)
         best, not_fitted = fit_best(
-            self.pool, better, self.ref, final=self._fits, remaining=self._remaining, tick=self.tick
+            self.pool,
+            better,
+            self.ref,
+            final=self._fits,
+            remaining=self._remaining,
+            tick=self._beat,
         )
         if not_fitted:
-            self.warn(f"{told_not_fitted(not_fitted)} The next best one ships.")
+            self.context.warn(f"{told_not_fitted(not_fitted)} The next best one ships.")
         return Final(best=best, source=ModelSource.TPOT, not_fitted=not_fitted)
 
     @property
     def _fits(self) -> FinalFits:
         return FinalFits(
-            estimate=self.estimate, workers=self.pool.workers, budget_seconds=self.clock.budget_seconds
+            estimate=self.estimate,
+            workers=self.pool.workers,
+            budget_seconds=self._clock.budget_seconds,
         )
 
     def _remaining(self) -> float:
-        left = self.clock.remaining + _ALLOWED_OVERRUN_SHARE * overrun_allowance(self.clock.budget_seconds)
-        return min(left, _SIGNAL_SECONDS) if self.should_stop() else left
+        left = self._clock.remaining + _ALLOWED_OVERRUN_SHARE * overrun_allowance(self._clock.budget_seconds)
+        return min(left, _SIGNAL_SECONDS) if self.context.stop.is_set() else left
 
 
 def on_the_same_rows(

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
-from trainingjob_trainer.events import BoardChanged, Channel, Evaluated, Progressed
+from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.final_fit import FittedModel
 from trainingjob_trainer.search_space.pipeline import summarize
 
 __all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]
@@ -84,27 +86,20 @@ def final_board(trained: Trained, run: ResolvedRun, best: Best) -> BoardChanged:
 
 
 class Board:
-    """Sends evaluations as they come, and progress and leaderboard at a bounded rate.
+    """Reports evaluations as they come, and progress and leaderboard at a bounded rate.
 
     Parameters
     ----------
-    channel
-        Where to.
-    run
-        The job.
+    context
+        The child.
     baseline
-        The baseline's candidate, if there is one.
-    baseline_holdout_score
-        Its score on the hold-out rows.
+        Fitted already.
     """
 
-    def __init__(
-        self, channel: Channel, run: ResolvedRun, baseline: Candidate, baseline_holdout_score: float | None
-    ) -> None:
-        self._channel = channel
-        self._run = run
+    def __init__(self, context: ChildContext, baseline: FittedModel) -> None:
+        self._context = context
+        self._run = context.run
         self._baseline = baseline
-        self._baseline_holdout_score = baseline_holdout_score
         self._candidates: list[Candidate] = []
         self._shown = 0
         self._progress_at = self._board_at = float("-inf")
@@ -112,7 +107,7 @@ class Board:
     def evaluated(self, candidate: Candidate, known: bool) -> None:  # noqa: FBT001 - a callback's form
         """Tell of one evaluation."""
         self._candidates.append(candidate)
-        self._channel.send(
+        self._context.tell(
             Evaluated(
                 number=candidate.number,
                 generation=candidate.generation,
@@ -127,11 +122,11 @@ class Board:
 
     def tick(self, progress: SearchProgress, *, last: bool = False) -> None:
         """Tell of progress and leaderboard, if it is time or the last time."""
-        self._channel.beat()
+        self._context.channel.beat()
         now = time.monotonic()
         if last or now - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = now
-            self._channel.send(Progressed(progress=self._progress(progress)))
+            self._context.tell(Progressed(progress=self._progress(progress)))
         if now - self._board_at >= _BOARD_SECONDS and len(self._candidates) > self._shown:
             self._board_at = now
             self._shown = len(self._candidates)
@@ -143,9 +138,13 @@ class Board:
         if not board:
             return
         best = max((c for c in candidates if c.score is not None), key=lambda c: (c.score, -c.number))
-        self._channel.send(
+        self._context.tell(
             BoardChanged(
-                best=best_of(best, self._baseline, baseline_holdout_score=self._baseline_holdout_score),
+                best=best_of(
+                    best,
+                    self._baseline.candidate,
+                    baseline_holdout_score=self._baseline.holdout.score,
+                ),
                 leaderboard=tuple(board),
                 pareto_front=tuple(pareto_front(candidates, limit=_MOST_POINTS)),
             )

@@ -6,10 +6,10 @@ import numpy as np
 
 from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.events import Channel
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.final_stage import FinalStage
 from trainingjob_trainer.run.search_events import Board
-from trainingjob_trainer.search.budget import RunClock, SearchBudget
+from trainingjob_trainer.search.budget import SearchBudget
 from trainingjob_trainer.search.candidate import SearchResult
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
@@ -54,17 +54,14 @@ def space_context(
 
 
 def search(
-    *,
-    run: ResolvedRun,
+    context: ChildContext,
     prepared: Prepared,
+    *,
     pool: Pool,
     ref: StoreRef,
     journal: Journal,
-    clock: RunClock,
     columns: int,
     final: FinalStage,
-    channel: Channel,
-    should_stop: Callable[[], bool],
     instead: Callable[[PoolLost], Pool] | None,
 ) -> SearchResult:
     """Search until a limit is reached.
@@ -76,23 +73,24 @@ def search(
     SpecInvalid
         If the search space is wrong.
     """
+    run = context.run
     work = load_work(ref)
     rows = min(len(train) for train, _ in work.folds)
-    context = space_context(
+    known = space_context(
         prepared,
         rows=rows,
         columns=columns,
         random_state=run.random_state,
         min_class_rows=_smallest_class(work) if prepared.classes else None,
     )
-    space = compile_space(run.search_space, context)
+    space = compile_space(run.search_space, known)
     evolution = Evolution(
         space,
-        seeds=[(seed.origin, seed.individual) for seed in seeds(context, space)],
+        seeds=[(seed.origin, seed.individual) for seed in seeds(known, space)],
         population_size=run.budget.population_size,
         random_state=run.random_state,
         breed=breed,
-        translate=lambda individual: translate(individual, context),
+        translate=lambda individual: translate(individual, known),
         fingerprint=fingerprint,
         untranslatable=Untranslatable,
         lag=lag_for(
@@ -100,13 +98,13 @@ def search(
             workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
         ),
     )
-    board = Board(channel, run, final.baseline.candidate, final.baseline.holdout.score)
+    board = Board(context, final.baseline)
     engine = SearchEngine(
         evolution=evolution,
         pool=pool,
         ref=ref,
         journal=journal,
-        clock=clock,
+        clock=context.clock,
         budget=SearchBudget(
             generations=run.budget.generations,
             population_size=run.budget.population_size,
@@ -116,7 +114,7 @@ def search(
         plan=final.plan,
         on_candidate=board.evaluated,
         on_tick=board.tick,
-        should_stop=should_stop,
+        should_stop=context.stop.is_set,
         fits_on=final.pool,
         instead=instead,
     )

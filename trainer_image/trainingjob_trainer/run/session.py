@@ -1,31 +1,37 @@
 """One child from its start to its end: load, prepare, train, save."""
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import io
+import platform
+import shutil
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
 
 import dask.system
 import distributed.system
+import joblib
 
-from trainingjob_api import Backend, Fallback, ParallelMode, Resolved, ResolvedRun, Stage
+from trainingjob_api import Backend, ParallelMode, Resolved, Stage
 from trainingjob_api.text import shorten
+from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
 from trainingjob_trainer.data.load import load_table
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import (
     BackendReady,
-    Channel,
     DataReady,
     ModelReady,
     Resumed,
     Saved,
-    StageChanged,
-    Warned,
 )
+from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.run.cluster_search import Joining
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     Trained,
@@ -33,22 +39,23 @@ from trainingjob_trainer.run.final_stage import (
     holdout_interval,
     lost_with_their_process,
 )
-from trainingjob_trainer.run.save import package_versions, save
 from trainingjob_trainer.run.search_events import final_board, shipped_best
 from trainingjob_trainer.run.trainer import Trainer
-from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.cluster import local_workers
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
+from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import InlinePool, Pool
-from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["History", "Session", "default_jobs"]
+__all__ = ["PACKAGES", "Session", "default_jobs", "package_versions"]
 
 _MIB = 1024 * 1024
 _MOST_JOBS = 8
 _LABEL_CHARS = 256
+PACKAGES = ("tpot", "scikit-learn", "xgboost", "lightgbm", "skrub", "pandas", "numpy", "scipy", "ConfigSpace")
+"""Packages whose versions decide what is evaluated and what ships."""
+
+_REPORT_SECONDS = 30.0
 
 
 def default_jobs(memory_limit_mb: int) -> int:
@@ -60,131 +67,67 @@ def default_jobs(memory_limit_mb: int) -> int:
     return max(1, min(int(dask.system.CPU_COUNT) - 1, _MOST_JOBS, by_memory))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """What earlier children of the same run have to say in the report.
-
-    Parameters
-    ----------
-    started_at
-        When the run began.
-    fallbacks, warnings
-        What happened so far.
-    """
-
-    started_at: datetime
-    fallbacks: tuple[Fallback, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
 class Session:
-    """Runs a job's training in this process and on its workers.
+    """Runs a child from its start to its end: load, prepare, train, save.
 
     Parameters
     ----------
-    run, settings, workspace
-        The job, the trainer's limits and the run's folder.
-    channel
-        To the parent.
-    clock
-        The run's clock, not yet started.
-    mode
-        The rung of the ladder to begin with.
-    history
-        Of earlier children.
-    stop
-        Set by a signal: save the best so far.
-    environment
-        Names the Dask scheduler and the certificates.
+    context
+        The child.
     """
 
-    def __init__(
-        self,
-        *,
-        run: ResolvedRun,
-        settings: TrainerSettings,
-        workspace: Workspace,
-        channel: Channel,
-        clock: RunClock,
-        mode: Mode,
-        history: History,
-        stop: threading.Event,
-        environment: Mapping[str, str],
-    ) -> None:
-        self._run = run
-        self._settings = settings
-        self._workspace = workspace
-        self._channel = channel
-        self._clock = clock
-        self._mode = mode
-        self._history = history
-        self._stop = stop
-        self._environment = environment
-        self._fallbacks: list[Fallback] = list(history.fallbacks)
-        self._warnings: list[str] = list(history.warnings)
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._run = context.run
+        self._clock = context.clock
+        self._workspace = context.workspace
 
     def execute(self) -> None:
-        """Do it all.
+        """Leave all artifacts in the run's folder.
 
         Raises
         ------
         TrainingError
             With the reason why there is no model.
         """
+        context = self._context
         joining = self._join() if self._distributed else None
         prepared = self._load()
-        trainer = Trainer(
-            run=self._run,
-            prepared=prepared,
-            workspace=self._workspace,
-            channel=self._channel,
-            clock=self._clock,
-            mode=self._mode,
-            should_stop=self._stop.is_set,
-            warn=self._warn,
-        )
+        trainer = Trainer(context, prepared)
         with self._journal(prepared) as journal:
             with self._pool(searches=trainer.searches) as (pool, named):
                 trained = trainer.train(pool, journal, named=named(prepared), joining=joining)
-                self._stop_clock()
-                self._fallbacks.extend(trained.fallbacks)
+                self._clock.stop()
+                self._workspace.keep_used_seconds(self._clock.elapsed)
                 trained = self._judged(prepared, trained)
                 self._tell_model(prepared, trained)
-            self._channel.send(StageChanged(stage=Stage.SAVING))
-            save(
-                run=self._run,
-                prepared=prepared,
-                trained=trained,
-                workspace=self._workspace,
-                journal=journal,
-                started_at=self._history.started_at,
-                fallbacks=self._fallbacks,
-                warnings=self._warnings,
-                on_warning=self._warn,
-            )
-            self._channel.send(Saved(journal_digest=journal.digest()))
+            context.enter(Stage.SAVING)
+            _save(context, prepared, trained, journal)
+            context.tell(Saved(journal_digest=journal.digest()))
 
     @property
     def _distributed(self) -> bool:
         """Whether this child searches on a Dask cluster if there is one."""
         run = self._run
         return (
-            run.parallel_mode is ParallelMode.DISTRIBUTED and run.automl_enabled and self._mode is Mode.FULL
+            run.parallel_mode is ParallelMode.DISTRIBUTED
+            and run.automl_enabled
+            and self._context.mode is Mode.FULL
         )
 
     def _join(self) -> Joining:
         return Joining(
-            self._environment,
+            self._context.environment,
             self._run.dask_scheduler_file,
             ready_seconds=float(self._run.dask.ready_timeout_seconds),
         )
 
     def _load(self) -> Prepared:
-        self._channel.send(StageChanged(stage=Stage.LOADING))
+        self._context.enter(Stage.LOADING)
         data = self._workspace.scratch / "data"
         data.mkdir(parents=True, exist_ok=True)
-        table = load_table(self._run.dataset, settings=self._settings, scratch=data)
-        self._channel.send(StageChanged(stage=Stage.PREPARING))
+        table = load_table(self._run.dataset, settings=self._context.settings, scratch=data)
+        self._context.enter(Stage.PREPARING)
         prepared = prepare(table, self._run)
         self._tell_data(prepared)
         return prepared
@@ -201,7 +144,7 @@ class Session:
             rows=len(prepared.frame),
             columns=len(prepared.feature_types),
         )
-        self._channel.send(
+        self._context.tell(
             DataReady(
                 resolved=known.refined(found),
                 holdout_rows=len(prepared.holdout_index),
@@ -232,15 +175,17 @@ class Session:
         except JournalMismatch as mismatch:
             path.rename(path.with_name(f"journal-{datetime.now(UTC):%Y%m%dT%H%M%S}.jsonl"))
             self._clock.used_before = 0.0
-            self._warn(f"The earlier attempt cannot be continued, since {mismatch}; the search begins anew.")
+            self._context.warn(
+                f"The earlier attempt cannot be continued, since {mismatch}; the search starts again."
+            )
             journal = Journal(path, header, highest_score=highest)
         if journal.dropped_:
-            self._warn(
+            self._context.warn(
                 f"The last {journal.dropped_} lines of the earlier attempt's journal are left out: the first "
                 "of them is damaged or is not an evaluation of this job. They are evaluated again."
             )
         if journal.found_:
-            self._channel.send(
+            self._context.tell(
                 Resumed(evaluations=len(journal.found_), elapsed_seconds=self._clock.used_before)
             )
         with journal:
@@ -250,7 +195,7 @@ class Session:
     def _pool(self, *, searches: bool) -> Iterator[tuple[Pool, Callable[[Prepared], bool]]]:
         """Start workers, and import TPOT meanwhile; a run without a search does all in this process."""
         if not searches:
-            yield InlinePool(self._channel.beat), lambda _prepared: False
+            yield InlinePool(self._context.channel.beat), lambda _prepared: False
             return
         jobs = self._jobs()
         scratch = self._workspace.scratch / "dask"
@@ -263,7 +208,7 @@ class Session:
             source = starting.result()
             if not self._distributed:  # else the backend is not known yet
                 none = self._run.parallel_mode is ParallelMode.NONE
-                self._channel.send(
+                self._context.tell(
                     BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs)
                 )
             yield DaskPool(source), lambda prepared: wants_names(self._run, prepared)
@@ -275,25 +220,85 @@ class Session:
         """
         best = trained.best
         interval = holdout_interval(prepared, best, random_state=self._run.random_state)
-        self._channel.beat()
+        self._context.channel.beat()
         warning = gap_warning(best.candidate, best.holdout.score, interval)
         if warning is not None:
-            self._warn(warning)
-        not_fitted = trained.not_fitted or lost_with_their_process(trained, self._fallbacks)
+            self._context.warn(warning)
+        not_fitted = trained.not_fitted or lost_with_their_process(trained, self._context.state.fallbacks)
         return replace(trained, interval=interval, not_fitted=not_fitted)
 
     def _tell_model(self, prepared: Prepared, trained: Trained) -> None:
         best = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
         if trained.finalists:
-            self._channel.send(final_board(trained, self._run, best))
-        self._channel.send(
+            self._context.tell(final_board(trained, self._run, best))
+        self._context.tell(
             ModelReady(model_source=trained.source, best=best, stopped_by=trained.searched.stopped_by)
         )
 
-    def _stop_clock(self) -> None:
-        self._clock.stop()
-        self._workspace.keep_used_seconds(self._clock.elapsed)
 
-    def _warn(self, message: str) -> None:
-        self._warnings.append(message)
-        self._channel.send(Warned(message=message))
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of `PACKAGES`."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def _save(context: ChildContext, prepared: Prepared, trained: Trained, journal: Journal) -> None:
+    """Write every artifact into the run's folder, where they appear together or not at all."""
+    artifacts = context.workspace.artifacts
+    folder = artifacts.with_name("artifacts.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / MODEL).write_bytes(trained.best.model)
+    finished = _finished(context, prepared, trained, journal)
+    try:
+        write_artifacts(finished, folder, seconds_limit=_REPORT_SECONDS)
+    except Exception as failure:  # noqa: BLE001 - a report that fails must not cost the model
+        traceback.print_exc()
+        context.warn(f"The model is saved, but not every artifact beside it: {describe_error(failure)}")
+    shutil.rmtree(artifacts, ignore_errors=True)
+    folder.rename(artifacts)
+    context.workspace.set_state("saved", context.run)
+
+
+def _finished(context: ChildContext, prepared: Prepared, trained: Trained, journal: Journal) -> FinishedRun:
+    best, baseline, searched = trained.best, trained.baseline, trained.searched
+    holdout = best.holdout
+    return FinishedRun(
+        run=context.run,
+        prepared=prepared,
+        candidates=searched.candidates or (baseline.candidate,),
+        best=best.candidate,
+        baseline=baseline.candidate,
+        model=_load(best.model),
+        holdout_model=_load(best.holdout_model),
+        model_source=trained.source,
+        fallbacks=context.state.fallbacks,
+        holdout_score=holdout.score,
+        baseline_holdout_score=baseline.holdout.score,
+        finalists=trained.finalists,
+        not_fitted=trained.not_fitted,
+        holdout_interval=trained.interval,
+        holdout_extra=holdout.extra,
+        holdout_prediction=HoldoutPrediction(
+            index=prepared.holdout_index,
+            y_true=prepared.target[prepared.holdout_index],
+            y_pred=holdout.predicted,
+            y_proba=holdout.probabilities,
+            classes=holdout.classes,
+        ),
+        budget_used=trained.seconds,
+        elapsed_seconds=trained.seconds["total"],
+        generations_done=searched.generations,
+        stopped_by=searched.stopped_by,
+        versions=package_versions(),
+        started_at=context.started_at,
+        completed_at=datetime.now(UTC),
+        data_digest=prepared.dataset_sha256,
+        spec_digest=context.run.search_digest(),
+        journal_digest=journal.digest(),
+        warnings=context.state.warnings,
+    )
+
+
+def _load(model: bytes) -> Any:
+    """Load a model that a worker of this run has just fitted, to describe and to measure it."""
+    return joblib.load(io.BytesIO(model))

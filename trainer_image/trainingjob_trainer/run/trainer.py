@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from trainingjob_api import Fallback, ModelSource, Reason, ResolvedRun, Stage, Task
+from trainingjob_api import ModelSource, Reason, Stage, Task
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.events import Channel, FellBack, StageChanged
-from trainingjob_trainer.run.baseline import BASELINE_NUMBER, BaselineFitter
-from trainingjob_trainer.run.cluster_search import ClusterSearch, Instead, Joining
+from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
+from trainingjob_trainer.run.cluster_search import Instead, Joining, cluster_workers
+from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     Final,
@@ -23,8 +22,7 @@ from trainingjob_trainer.run.final_stage import (
     on_the_same_rows,
     told_not_fitted,
 )
-from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.budget import FitEstimate, RunClock
+from trainingjob_trainer.search.budget import FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal
@@ -50,53 +48,25 @@ _ENCODE_SECONDS = 20.0
 
 
 class Trainer:
-    """Does the work of one child, from the prepared table to a fitted model.
+    """Does the work of a child on the clock, from the prepared table to fitted models.
 
     Parameters
     ----------
-    run, prepared
-        The job and its table.
-    workspace
-        The run's folder.
-    channel
-        To the parent.
-    clock
-        Started by `train`.
-    mode
-        The rung to begin with.
-    should_stop
-        Whether a signal asks to save the best so far.
-    warn
-        Tells the user, and keeps it for the report.
+    context, prepared
+        The child and its table.
     """
 
-    def __init__(
-        self,
-        *,
-        run: ResolvedRun,
-        prepared: Prepared,
-        workspace: Workspace,
-        channel: Channel,
-        clock: RunClock,
-        mode: Mode,
-        should_stop: Callable[[], bool],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._run = run
+    def __init__(self, context: ChildContext, prepared: Prepared) -> None:
+        self._context = context
+        self._run = context.run
+        self._clock = context.clock
         self._prepared = prepared
-        self._workspace = workspace
-        self._channel = channel
-        self._clock = clock
-        self._mode = mode
-        self._should_stop = should_stop
-        self._warn = warn
         self._seconds: dict[str, float] = {}
-        self._fallbacks: list[Fallback] = []
 
     @property
     def searches(self) -> bool:
         """Whether this child searches, or takes what a search has left in the journal."""
-        return self._run.automl_enabled and self._mode in {Mode.FULL, Mode.LOCAL, Mode.FINISH}
+        return self._run.automl_enabled and self._context.mode in {Mode.FULL, Mode.LOCAL, Mode.FINISH}
 
     def train(self, pool: Pool, journal: Journal, *, named: bool, joining: Joining | None = None) -> Trained:
         """Run the clock until there is a model.
@@ -104,7 +74,7 @@ class Trainer:
         Parameters
         ----------
         pool
-            Where tasks run; its workers are warm and in this machine.
+            Where tasks run; its workers are warm and on this machine.
         journal
             Of this run.
         named
@@ -118,20 +88,14 @@ class Trainer:
             If there is no model, or only one that the job does not allow.
         """
         self._clock.start()
-        self._stage(Stage.BASELINE)
-        fitter = BaselineFitter(
-            run=self._run,
-            prepared=self._prepared,
-            channel=self._channel,
-            clock=self._clock,
-            mode=self._mode,
-            step_down=self._step_down,
-        )
+        self._context.enter(Stage.BASELINE)
         # What an earlier attempt was charged for is not charged again.
         again = any(candidate.number != BASELINE_NUMBER for candidate in journal.found_.values())
         with self._clock.paused() if again else nullcontext():
             ref, columns = self._encode(pool, named=named)
-            baseline = self._timed("baseline", lambda: fitter.fit(pool, ref, journal))
+            baseline = self._timed(
+                "baseline", lambda: fit_baseline(self._context, self._prepared, pool, ref, journal)
+            )
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else _NOTHING_SEARCHED
             return self._result(Final(best=baseline, source=ModelSource.BASELINE), baseline, searched)
@@ -141,33 +105,24 @@ class Trainer:
                 "search",
                 lambda: self._search(workers, ref, journal, columns, final, instead=instead),
             )
-        self._stage(Stage.FITTING)
+        self._context.enter(Stage.FITTING)
         finalists: tuple[Candidate, ...] = ()
-        if final.plan is not None and self._mode is not Mode.FINISH:
+        if final.plan is not None and self._context.mode is not Mode.FINISH:
             finalists = self._timed("finalists", lambda: final.finalists(searched))
         try:
             made = self._timed("final_fit", lambda: final.fit(searched, finalists))
         except FittingFailed as failure:
             told = told_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
-            self._step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
+            self._context.step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
             made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
         return self._result(made, baseline, searched, finalists)
 
     def _final_stage(self, pool: Pool, ref: StoreRef, baseline: FittedModel) -> FinalStage:
-        return FinalStage(
-            pool=pool,
-            ref=ref,
-            clock=self._clock,
-            baseline=baseline,
-            estimate=FitEstimate(
-                encode_seconds=baseline.seconds,
-                all_rows=len(self._prepared.frame),
-                fold_rows=int(np.mean([len(train) for train, _ in load_work(ref).folds])),
-            ),
-            tick=self._channel.beat,
-            should_stop=self._should_stop,
-            warn=self._warn,
+        fold_rows = int(np.mean([len(train) for train, _ in load_work(ref).folds]))
+        estimate = FitEstimate(
+            encode_seconds=baseline.seconds, all_rows=len(self._prepared.frame), fold_rows=fold_rows
         )
+        return FinalStage(context=self._context, pool=pool, ref=ref, baseline=baseline, estimate=estimate)
 
     def _encode(self, pool: Pool, *, named: bool) -> tuple[StoreRef, int]:
         """Write the table for the workers and encode every fold; return the widest fold's columns too."""
@@ -196,12 +151,14 @@ class Trainer:
             encoder=encoder,
         )
         whole = None if fold_rows(folds) == fold_rows(prepared.folds) else prepared.folds
-        ref = write_store(self._workspace.scratch / "store", prepared.frame, work, named=named, whole=whole)
+        ref = write_store(
+            self._context.workspace.scratch / "store", prepared.frame, work, named=named, whole=whole
+        )
         done = run_tasks(
             pool,
             {f"fold {fold + 1}": (encode_within, (ref, fold)) for fold in range(ref.folds)},
             seconds=max(_ENCODE_SECONDS, _ENCODE_SHARE * self._clock.remaining),
-            tick=self._channel.beat,
+            tick=self._context.channel.beat,
         )
         failed = [f"{name}: {end.error}" for name, end in done.items() if not isinstance(end.value, int)]
         if failed:
@@ -215,14 +172,7 @@ class Trainer:
         if joining is None:
             yield pool, None
             return
-        cluster = ClusterSearch(
-            joining,
-            clock=self._clock,
-            channel=self._channel,
-            step_down=lambda reason, message: self._step_down("dask", "local", reason, message),
-            should_stop=self._should_stop,
-        )
-        with cluster.workers(pool, ref) as found:
+        with cluster_workers(self._context, joining, pool, ref) as found:
             yield found
 
     def _search(
@@ -235,8 +185,8 @@ class Trainer:
         *,
         instead: Instead | None,
     ) -> SearchResult:
-        self._stage(Stage.SEARCHING)
-        if self._mode is Mode.FINISH:
+        self._context.enter(Stage.SEARCHING)
+        if self._context.mode is Mode.FINISH:
             searched = _from_journal(journal)
             self._clock.leave(final.reserve(searched))
             return searched
@@ -245,23 +195,20 @@ class Trainer:
 
         try:
             return search(
-                run=self._run,
-                prepared=self._prepared,
+                self._context,
+                self._prepared,
                 pool=pool,
                 ref=ref,
                 journal=journal,
-                clock=self._clock,
                 columns=columns,
                 final=final,
-                channel=self._channel,
-                should_stop=self._should_stop,
                 instead=instead,
             )
         except TrainingError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever stops the search, what it found can ship
             message = f"the search ended early: {describe_error(failure)}"
-            self._warn(message)
+            self._context.warn(message)
             searched = _from_journal(journal)
             self._clock.leave(final.reserve(searched))
             return searched
@@ -280,30 +227,9 @@ class Trainer:
             source=made.source,
             searched=searched,
             seconds=self._seconds | {"total": round(self._clock.elapsed, 3)},
-            fallbacks=tuple(self._fallbacks),
             finalists=finalists,
             not_fitted=made.not_fitted,
         )
-
-    def _step_down(self, source: str, target: str, reason: Reason, message: str) -> None:
-        """Record a step down the ladder.
-
-        Raises
-        ------
-        RunFailed
-            If the job does not allow it.
-        """
-        if not self._run.automl_fallback:
-            without = "no local search" if target == "local" else f"no {target} model"
-            raise RunFailed(reason, f"{message}; automl.fallback is false, so there is {without}")
-        fallback = Fallback(
-            from_=source, to=target, reason=reason, time=datetime.now(UTC), message=message[:300]
-        )
-        self._fallbacks.append(fallback)
-        self._channel.send(FellBack(fallback=fallback))
-
-    def _stage(self, stage: Stage) -> None:
-        self._channel.send(StageChanged(stage=stage))
 
     def _timed(self, name: str, work: Callable[[], Any]) -> Any:
         before = self._clock.elapsed
