@@ -31,15 +31,7 @@ MAX_ITER = 1000
 
 
 def baseline_pipeline(task: Task, random_state: int) -> dict[str, Any]:
-    """Return the linear baseline as data.
-
-    Parameters
-    ----------
-    task
-        Classification or regression.
-    random_state
-        Seed of the solver.
-    """
+    """Return the linear baseline as data."""
     if task is Task.CLASSIFICATION:
         model = LogisticRegression(max_iter=MAX_ITER, random_state=random_state)
         return describe(make_pipeline(StandardScaler(), model))
@@ -47,15 +39,7 @@ def baseline_pipeline(task: Task, random_state: int) -> dict[str, Any]:
 
 
 def dummy_pipeline(task: Task, random_state: int) -> dict[str, Any]:
-    """Return the model that knows nothing but the target's distribution, as data.
-
-    Parameters
-    ----------
-    task
-        Classification (class frequencies) or regression (the mean).
-    random_state
-        Seed, unused by these strategies but recorded.
-    """
+    """Return the model that knows only the distribution of the target, as data."""
     if task is Task.CLASSIFICATION:
         return describe(DummyClassifier(strategy="prior", random_state=random_state))
     return describe(DummyRegressor(strategy="mean"))

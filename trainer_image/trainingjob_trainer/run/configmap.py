@@ -57,16 +57,14 @@ class ReportMap:
 
     Parameters
     ----------
-    client
-        HTTP client whose base is the API server.
-    path
-        Path of the ConfigMap.
+    client, path
+        HTTP client whose base is the API server, and the ConfigMap's path.
     key
-        What reports are signed with; ``None`` where the operator asks for no signature.
+        Signs reports; None where the operator asks for no signature.
     account
         Folder of the service account.
     pause_seconds
-        Between attempts.
+        Before the second attempt; it doubles each time.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class ReportMap:
         SpecInvalid
             With reason ``InvalidEnvironment`` if a variable is missing.
         RunFailed
-            With reason ``ReportKeyMissing`` if the key that it names cannot be read.
+            With reason ``ReportKeyMissing`` if the key cannot be read.
         """
         names = (
             "KUBERNETES_SERVICE_HOST",

@@ -57,17 +57,8 @@ def first_ladder(run: ResolvedRun) -> list[Mode]:
 def rungs_left(run: ResolvedRun, ladder: Sequence[Mode], end: ChildEnd, *, used_seconds: float) -> list[Mode]:
     """Return the rungs that are worth trying after a child that ended badly.
 
-    Parameters
-    ----------
-    run
-        The job.
-    ladder
-        The rungs below that child's.
-    end
-        How it ended.
-    used_seconds
-        The clock; once the budget is used up nothing is searched any more, but the best of the journal is
-        still fitted, unless that is what took too long.
+    Once the budget is used up nothing is searched, but the best of the journal is fitted, unless that is
+    what took too long. `ladder` has the rungs below that child's.
     """
     spent = used_seconds >= run.budget.time_left_seconds
     fits = end.ended is not Ended.OVERRAN
@@ -88,18 +79,12 @@ def clock_limit(run: ResolvedRun, mode: Mode, used_seconds: float) -> float:
 def step_down(
     run: ResolvedRun, mode: Mode, end: ChildEnd, *, log: Path, left_dask: bool = False
 ) -> Warned | FellBack:
-    """Return what there is to tell before the next child.
+    """Return the event for the step to the next child's `mode`, after a child that ended badly.
 
     Parameters
     ----------
-    run
-        The job.
-    mode
-        The next child's rung.
-    end
-        How the last one ended.
     log
-        Where more is to be read.
+        Where the user finds more.
     left_dask
         Whether the search has left its Dask cluster before.
 

@@ -29,7 +29,7 @@ class ClusterGuard:
     environment
         Names the certificates.
     grace_seconds
-        How long a child may take to say that it has left a lost cluster.
+        How long a child may take to report that it has left a lost cluster.
     """
 
     def __init__(self, environment: Mapping[str, str], *, grace_seconds: float = _GRACE_SECONDS) -> None:
@@ -79,13 +79,7 @@ class ClusterGuard:
 
 @dataclass(frozen=True, slots=True)
 class MemoryGroup:
-    """The control group of the container, version 2 or 1.
-
-    Parameters
-    ----------
-    root
-        Where control groups are mounted.
-    """
+    """The control group of the container, version 2 or 1, mounted at `root`."""
 
     root: Path = Path("/sys/fs/cgroup")
 

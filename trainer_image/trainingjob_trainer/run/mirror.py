@@ -24,18 +24,15 @@ _NOT_CONTINUED = "the search cannot be continued elsewhere for now"
 class Mirror:
     """Keeps a copy of what a resume needs.
 
-    Copies are made by a thread, one at a time, so that a storage that hangs does not hold up the caller.
-    Each takes the files as they are when it begins. One that is due while another is made is skipped, since
-    the next one holds more.
+    A thread makes the copies, one at a time, so that a storage that hangs does not hold up the caller. Each
+    takes the files as they are when it begins. One that is due meanwhile is skipped: the next holds more.
 
     Parameters
     ----------
-    store
-        Where the copy is.
-    workspace
-        The run's folder on this machine.
+    store, workspace
+        Where the copy is, and the run's folder on this machine.
     on_trouble
-        Called with a sentence after the first of several failures in a row, in the caller's thread.
+        Called in the caller's thread with a sentence after the first of several failures in a row.
     flush_seconds
         How long `flush` and `drop` wait for a copy.
     """
@@ -58,7 +55,7 @@ class Mirror:
         self._told = False
 
     def fetch(self) -> bool:
-        """Take up what an earlier attempt left, unless there is a journal here; return whether there was any.
+        """Take what an earlier attempt left, unless there is a journal here; return whether there was any.
 
         Raises
         ------

@@ -50,12 +50,10 @@ def run_pod(
     on_attempt: Callable[[int], None] = lambda _number: None,
     on_failure: Callable[[TrainingError], None] = lambda _error: None,
 ) -> int:
-    """Run a pod's job to its end.
+    """Run a pod's job to its end and return the exit status.
 
     Parameters
     ----------
-    environment
-        The pod's environment.
     run_file
         The resolved job; its image is in a file beside it.
     reports
@@ -66,11 +64,6 @@ def run_pod(
         Called with the number of the attempt, once it is known.
     on_failure
         Called with why the run failed, before that is reported.
-
-    Returns
-    -------
-    int
-        The exit status.
     """
     reports = reports or ReportMap.from_environment(environment)
     before = _last_report(reports)
@@ -105,10 +98,7 @@ def run_pod(
 def _last_report(reports: ReportMap) -> Report | None:
     """Return the last report; wait while the operator restores the right to read it.
 
-    Raises
-    ------
-    RunFailed
-        With reason ``ReportNotRead`` if the API server refuses it, or does not answer, all that time.
+    Raises `RunFailed` with ``ReportNotRead`` if the API server refuses it, or does not answer, all that time.
     """
     end = time.monotonic() + _FIRST_WORD_SECONDS
     while True:
@@ -129,14 +119,9 @@ def _last_report(reports: ReportMap) -> Report | None:
 
 
 def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
-    """Return the mounted run, if this pod was made for it.
+    """Return the mounted run, if this pod was made for it; else raise `RunFailed` with ``RunRefused``.
 
-    Raises
-    ------
-    RunFailed
-        With reason ``RunRefused`` if it is of another job, is not the plan that the operator recorded, or
-        cannot be read. The pod's environment says which it has to be: unlike a ConfigMap, the template of a
-        Job never changes.
+    The pod's environment names it: unlike a ConfigMap, the template of a Job never changes.
     """
     uid, digest = environment.get(_UID), environment.get(_DIGEST)
     try:
@@ -169,7 +154,7 @@ def _attempt(before: Report | None, pod_uid: str | None) -> int:
 
 
 class _Writer:
-    """Writes reports; one that cannot be written costs nothing but itself, unless it is the last one."""
+    """Writes reports. One that cannot be written is passed over, unless it is the last one."""
 
     def __init__(self, reports: ReportMap, before: Report | None) -> None:
         self._reports = reports

@@ -63,17 +63,12 @@ def find_published(
 ) -> Published | None:
     """Return the verified result of an earlier attempt of the same job, or None if there is none.
 
-    Parameters
-    ----------
-    output, run, uid8
-        Where it would be.
-    key
-        What the run signs with, in a cluster: a result that it has not signed is none.
+    In a cluster, a result that the run has not signed with `key` is none.
 
     Raises
     ------
     TrainingError
-        If the output does not answer or refuses to.
+        If the output does not answer or refuses.
     """
     try:
         artifacts = tuple(output.verify(run.name, uid8))
@@ -100,9 +95,9 @@ def find_published(
 
 
 def _signed(report: str, digests: Mapping[str, str]) -> str:
-    """Return what is signed of a published result: its report, and the digests of all files beside it.
+    """Return what a run signs of its published result: the report, and the digests of all files beside it.
 
-    Its first line is no JSON, so that the signature is none over a report in the ConfigMap.
+    The first line is not JSON, so that the signature never fits a report in the ConfigMap.
     """
     own = {REPORT, SIGNATURE, MANIFEST}
     lines = (f"{name} {digest}" for name, digest in sorted(digests.items()) if name not in own)
@@ -140,16 +135,12 @@ def insist(
     on_trouble: Callable[[Reason, str], None] = lambda _reason, _message: None,
     interrupted: Callable[[], bool],
 ) -> T:
-    """Use the storage, again and again while the caller is patient.
+    """Return what `action` returns, tried again for `patience_seconds` while the storage fails.
 
-    A refusal may pass, too: rotated keys are read again for each request.
+    A refusal may pass too, since rotated keys are read again for each request; it is tried for 180 s at most.
 
     Parameters
     ----------
-    action
-        What to do.
-    patience_seconds
-        How long an output that fails is tried again; one that refuses, 180 s at most.
     on_trouble
         Called with the reason and the message of each failure that is tried again.
     interrupted
@@ -199,12 +190,9 @@ def keep_report(workspace: Workspace, report: Report, key: ReportKey | None = No
 def upload(
     output: Output, workspace: Workspace, run: ResolvedRun, reporter: Reporter, key: ReportKey | None = None
 ) -> tuple[Artifact, ...]:
-    """Publish what is saved, unless an attempt of the same job has published something as good or better.
+    """Publish what is saved, unless an attempt of the same job has published a result as good or better.
 
-    Returns
-    -------
-    tuple of Artifact
-        What stands in the output; the reporter has the report that belongs to it.
+    Returns what stands in the output; the reporter has the report that belongs to it.
 
     Raises
     ------

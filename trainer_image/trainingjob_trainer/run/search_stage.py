@@ -29,18 +29,8 @@ def space_context(
 ) -> SpaceContext:
     """Return what a search space must know of the table.
 
-    Parameters
-    ----------
-    prepared
-        The table.
-    rows
-        Training rows of the smallest fold.
-    columns
-        Columns of the encoded matrix.
-    random_state
-        Seed of every pipeline.
-    min_class_rows
-        Training rows of the smallest class in any fold; None if it is not known or there are no classes.
+    `rows` are the training rows of the smallest fold, `columns` those of the encoded matrix, and
+    `min_class_rows` the training rows of the smallest class in any fold, if there are classes.
     """
     return SpaceContext(
         task=prepared.task,

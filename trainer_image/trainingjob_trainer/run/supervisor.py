@@ -70,8 +70,6 @@ def supervise(
 
     Parameters
     ----------
-    run, options, settings
-        The job, how it is run, and the trainer's limits.
     on_event
         Called with each event and the state after it.
     sink
@@ -112,49 +110,17 @@ def supervise(
     with naming_full_disk(root):
         workspace = open_workspace(root, run, fresh=options.fresh)
     with naming_full_disk(workspace.home), workspace.locked():
-        reporter = Reporter(
-            run,
-            uid=workspace.uid,
-            attempt=options.attempt,
-            pod_uid=options.pod_uid,
-            sink=sink or file_sink(workspace.report_file),
-            interval_seconds=options.report_seconds,
-        )
         supervision = _Supervision(
             run=run,
             options=options,
             workspace=workspace,
-            reporter=reporter,
+            output=output,
             listener=on_event,
+            sink=sink or file_sink(workspace.report_file),
             patience=patience or Patience(),
             start=start,
         )
-        supervision.tell(
-            Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
-        )
-        try:
-            with supervision.signals():
-                supervision.keep_elsewhere(output)
-                if (done := supervision.accept(output)) is not None:
-                    return done
-                if workspace.saved:
-                    reporter.restore(workspace.report_file)
-                else:
-                    supervision.fetch()
-                    supervision.train()
-                return supervision.publish(output)
-        except Interrupted:
-            supervision.leave()
-            raise
-        except TrainingError as error:
-            failure = once_begun(error) if supervision.begun else error
-            supervision.leave()
-            supervision.tell(
-                Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code)
-            )
-            if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
-                workspace.abandon()
-            raise failure from error
+        return supervision.run_to_end()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,66 +128,90 @@ class _Supervision:
     run: ResolvedRun
     options: RunOptions
     workspace: Workspace
-    reporter: Reporter
+    output: Output
     listener: Listener
+    sink: Callable[[Report], None]
     patience: Patience
     start: Callable[..., ChildEnd]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     child: int | None = None
     interrupts: int = 0
     answered: bool = False
-    mirror: Mirror | None = None
+    reporter: Reporter = field(init=False)
     guard: ClusterGuard = field(init=False)
+    mirror: Mirror | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.reporter = Reporter(
+            self.run,
+            uid=self.workspace.uid,
+            attempt=self.options.attempt,
+            pod_uid=self.options.pod_uid,
+            sink=self.sink,
+            interval_seconds=self.options.report_seconds,
+        )
         self.guard = ClusterGuard(self.options.environment or os.environ)
+        if self.run.uid is not None:  # it may be continued on another machine
+            store = self.output.state(self.run.name, self.workspace.uid8)
+            self.mirror = Mirror(store, self.workspace, self.warn)
+
+    def run_to_end(self) -> RunResult:
+        """Accept, train and publish; see `supervise`."""
+        workspace = self.workspace
+        self.tell(
+            Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
+        )
+        try:
+            with self.signals():
+                if (done := self.accept()) is not None:
+                    return done
+                if workspace.saved:
+                    self.reporter.restore(workspace.report_file)
+                else:
+                    if self.mirror is not None:
+                        self.mirror.fetch()
+                    self.train()
+                return self.publish()
+        except Interrupted:
+            if self.mirror is not None:
+                self.mirror.flush()
+            raise
+        except TrainingError as error:
+            failure = once_begun(error) if self.begun else error
+            if self.mirror is not None:
+                self.mirror.flush()
+            self.tell(Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code))
+            if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
+                workspace.abandon()
+            raise failure from error
 
     def tell(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
         self.reporter.take(event)
         self.listener(event, self.reporter.state_)
 
+    def warn(self, message: str) -> None:
+        """Warn the user."""
+        self.tell(Warned(message=message))
+
     @property
     def begun(self) -> bool:
         """Whether anything has been computed that another attempt can resume."""
         return self.options.attempt > 1 or self.workspace.saved or self.workspace.journal.exists()
 
-    def keep_elsewhere(self, output: Output) -> None:
-        """Mirror journal and clock in the output of a job that may be continued on another machine."""
-        if self.run.uid is None:
-            return
-        store = output.state(self.run.name, self.workspace.uid8)
-        self.mirror = Mirror(store, self.workspace, lambda message: self.tell(Warned(message=message)))
-
-    def fetch(self) -> None:
-        """Take up an earlier attempt's mirror.
-
-        Raises
-        ------
-        RunFailed
-            If it cannot be read.
-        """
-        if self.mirror is not None:
-            self.mirror.fetch()
-
-    def accept(self, output: Output) -> RunResult | None:
+    def accept(self) -> RunResult | None:
         """Return the result that an earlier attempt of the same job has published whole, or None.
 
         That attempt ended before its report arrived; training again could only make the result worse.
         """
         if self.run.uid is None:
             return None
-        there = find_published(output, self.run, self.workspace.uid8, self.options.report_key)
+        there = find_published(self.output, self.run, self.workspace.uid8, self.options.report_key)
         if there is None:
             return None
         self.reporter.adopt(there.report)
-        self.tell(Warned(message=_ACCEPTED.format(number=there.report.attempt)))
+        self.warn(_ACCEPTED.format(number=there.report.attempt))
         return self.end(there.artifacts)
-
-    def leave(self) -> None:
-        """Bring the mirror up to date before a run ends without a model."""
-        if self.mirror is not None:
-            self.mirror.flush()
 
     def train(self) -> None:
         """Start children, down the ladder, until one has saved a model.
@@ -252,7 +242,7 @@ class _Supervision:
         starved = end is not None and end.ended is Ended.OUT_OF_MEMORY
         raise RunFailed(Reason.OUT_OF_MEMORY if starved else Reason.NO_MODEL, f"{message}no model was saved")
 
-    def publish(self, output: Output) -> RunResult:
+    def publish(self) -> RunResult:
         """Publish what a child has saved.
 
         Raises
@@ -263,7 +253,7 @@ class _Supervision:
         self.tell(StageChanged(stage=Stage.UPLOADING))
         keep_report(self.workspace, self.reporter.snapshot(), self.options.report_key)
         artifacts = insist(
-            lambda: upload(output, self.workspace, self.run, self.reporter, self.options.report_key),
+            lambda: upload(self.output, self.workspace, self.run, self.reporter, self.options.report_key),
             patience_seconds=self.options.upload_patience_seconds,
             on_trouble=self.reporter.trouble,
             interrupted=lambda: self.interrupts > 0,
@@ -307,7 +297,7 @@ class _Supervision:
         """Take an event of the child; a signal is answered here, since its handler may interrupt anything."""
         if self.interrupts and self.options.save_on_signal and not self.answered:
             self.answered = True
-            self.tell(Warned(message=_STOPPING))
+            self.warn(_STOPPING)
         if self.mirror is not None:
             self.mirror.push()
         if not isinstance(event, Heartbeat | Failed):  # reported when the run ends

@@ -70,18 +70,9 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnd:
-    """What became of a child.
+    """How a child ended, in words for a warning or an error, and the clock at its last heartbeat.
 
-    Parameters
-    ----------
-    ended
-        How.
-    message
-        In words, for a warning or an error.
-    failure
-        What it told, where it failed.
-    elapsed_seconds
-        The clock at its last heartbeat.
+    `failure` is what it reported, where it failed.
     """
 
     ended: Ended
@@ -167,28 +158,20 @@ def watch_child(
 
     Parameters
     ----------
-    arguments
-        Of the child's entry point.
-    environment
-        Its environment.
     log
-        File that takes all that it and its workers print.
+        File that takes all that the child and its workers print.
     limit_seconds
-        Reading of the run's clock at which it is ended.
+        Reading of the run's clock at which the child is ended.
     inline
         Whether it works without workers, so that its main thread may be busy for long.
-    patience
-        Time-outs.
     on_event
         Called with each event, heartbeats too.
     on_start
-        Called with the child's process id, which is its process group's too.
+        Called with the child's process id, which is also its process group's.
     stranded
         Asked several times a second; returns why the child must be ended for the loss of its cluster.
-    module
-        The child's entry point.
-    memory
-        Where the kernel counts whom it kills.
+    module, memory
+        The child's entry point, and where the kernel counts the processes it kills.
     """
     kills = memory.kills()
     reader, writer = os.pipe()
@@ -233,7 +216,7 @@ def watch_child(
 def _read(
     reader: int, process: subprocess.Popen[bytes], watch: _Watch, on_event: Callable[[Event], None]
 ) -> tuple[Ended, str] | None:
-    """Pass events on until the child has ended, has said its last word or must be ended."""
+    """Pass events on until the child has ended, has reported its end or must be ended."""
     buffer = b""
     while True:
         ready, _, _ = select.select([reader], [], [], _POLL_SECONDS)
@@ -263,13 +246,13 @@ def _read(
 
 
 def _holds_more(reader: int) -> bool:
-    """Whether the child has sent what was not read yet: then it was this process that was slow."""
+    """Whether the child has sent what is not read yet: then this process was slow."""
     ready, _, _ = select.select([reader], [], [], 0.0)
     return bool(ready)
 
 
 def _end(process: subprocess.Popen[bytes], *, patient: bool) -> None:
-    """Let a child that has said its last word end by itself for a while; then kill its whole group."""
+    """Let a child that has reported its end exit by itself for a while; then kill its whole group."""
     if patient:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_END_SECONDS)

@@ -172,14 +172,7 @@ class Workspace:
 def open_workspace(root: Path, run: ResolvedRun, *, fresh: bool) -> Workspace:
     """Return the folder of an unfinished run of the same job, or a new one.
 
-    Parameters
-    ----------
-    root
-        Where run folders are.
-    run
-        The job. If it has a uid, that decides the folder.
-    fresh
-        Whether to leave an unfinished run alone and begin a new one.
+    The job's uid, if it has one, decides the folder; `fresh` begins a new run beside an unfinished one.
     """
     if run.uid:
         home = root / folder_name(run.name, run.uid[:_UID_CHARS])

@@ -95,13 +95,8 @@ def checked_pools(allowed: Callable[[str], Sequence[str]]) -> dict[str, type[HTT
     """Return pools whose connections go to what *allowed* returns for a host, and nowhere else.
 
     A name is looked up once for each connection, so that a name server cannot give one answer to the check
-    and another to the connection. The certificate is that of the name.
-
-    Parameters
-    ----------
-    allowed
-        From a host name, or a written address, to addresses; none if it has none. What it raises reaches the
-        caller of the client.
+    and another to the connection. The certificate is that of the name. What *allowed* raises reaches the
+    caller of the client; no address means that the host has none.
     """
 
     class Plain(HTTPConnection):

@@ -55,10 +55,6 @@ def s3_client(
         ``AWS_SESSION_TOKEN`` as files, read again for each request; what is missing there is taken from the
         environment. Without a folder and keys the pod's cloud role is asked; without a role requests are
         anonymous.
-    settings
-        Time-out and allowed endpoints.
-    environment
-        Credentials and ``AWS_REGION``.
     field
         The part of the spec that asks, ``spec.dataset`` or ``spec.output``; errors name it.
     lookup
@@ -143,15 +139,7 @@ def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, boo
 def provider_of(folder: Path | None, environment: Mapping[str, str], *, field: str) -> Provider | None:
     """Return what gives each request its credentials, or None where requests are anonymous.
 
-    Parameters
-    ----------
-    folder
-        Mounted Secret; what is missing there is taken from the environment. A cloud role is asked only
-        where there is no folder and no key.
-    environment
-        Keys, or what the cloud's webhook puts there for a service account with a role.
-    field
-        The part of the spec that asks; errors name it.
+    A cloud role is asked only where there is no folder and no key.
 
     Raises
     ------

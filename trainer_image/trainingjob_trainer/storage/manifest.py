@@ -88,17 +88,7 @@ def checked_key(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
-    """One artifact.
-
-    Parameters
-    ----------
-    name
-        File name within the run's folder.
-    size_bytes
-        Size in bytes.
-    sha256
-        Digest in lower-case hexadecimal.
-    """
+    """One artifact: a file name within the run's folder, and the sha256 in lower-case hexadecimal."""
 
     name: str
     size_bytes: int
@@ -112,15 +102,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a run's folder holds.
-
-    Parameters
-    ----------
-    job, uid8
-        The TrainingJob's name and the first characters of its uid.
-    entries
-        The artifacts, by name.
-    """
+    """What a run's folder holds; the entries are sorted by name."""
 
     job: str
     uid8: str
@@ -222,18 +204,9 @@ def _sha256_of(path: Path) -> str:
 
 
 def latest_bytes(job: str, uid8: str, *, uri: str, manifest_sha256: str, now: datetime) -> bytes:
-    """Return the content of ``latest.json``.
+    """Return the content of ``latest.json``; `uri` is the run's folder.
 
-    Parameters
-    ----------
-    job, uid8
-        The run.
-    uri
-        Where its folder is.
-    manifest_sha256
-        Digest of its manifest, so that who trusts the pointer can trust the whole folder.
-    now
-        Aware time of publication.
+    It holds the digest of the manifest, so that a reader who trusts the pointer can trust the whole folder.
     """
     content = {
         "schemaVersion": SCHEMA_VERSION,

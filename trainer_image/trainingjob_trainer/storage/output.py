@@ -238,11 +238,6 @@ class StateStore:
 
     They are no artifacts and are in no manifest. A reader must check them against a digest of its own. Each
     call is one attempt: a mirror that fails must not hold up a search.
-
-    Parameters
-    ----------
-    store, prefix
-        Where.
     """
 
     def __init__(self, store: Store, prefix: str = "") -> None:
@@ -319,12 +314,8 @@ def open_output(
     uri
         ``s3://bucket/prefix``, ``pvc://claim/path``, ``file://path`` (of this machine, relative to the
         working directory without a leading slash) or a plain path.
-    endpoint
-        S3 endpoint, if not the default one.
-    credentials_dir
+    endpoint, credentials_dir
         See `s3_client`.
-    settings
-        Time-outs, allowed endpoints and the folder where claims are mounted.
 
     Raises
     ------

@@ -200,7 +200,7 @@ class S3Store:
 
 
 def brief(error: BaseException) -> str:
-    """Return the kind of a failure in a few words, without anything the server or the user wrote."""
+    """Return the kind of a failure in a few words, without anything that the server or the user wrote."""
     if isinstance(error, S3Error):
         return error.code if error.code in _KNOWN else f"HTTP status {error.response.status}"
     if isinstance(error, ServerError):
@@ -211,21 +211,10 @@ def brief(error: BaseException) -> str:
 
 
 def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) -> TrainingError | None:
-    """Return the user's error behind an S3 failure, or None if the failure may pass or is of another kind.
+    """Return the user's error behind an S3 failure, or None if it may pass or is of another kind.
 
-    Parameters
-    ----------
-    error
-        What the client raised.
-    field
-        The field to correct, such as ``spec.output``.
-    bucket, endpoint
-        Where the request went.
-
-    Returns
-    -------
-    TrainingError or None
-        `SpecInvalid` with reason ``BucketNotFound`` or ``CredentialsRefused``, or None.
+    The error names `field`, such as ``spec.output``; it has the reason ``BucketNotFound`` or
+    ``CredentialsRefused``.
     """
     code = error.code if isinstance(error, S3Error) else None
     status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
