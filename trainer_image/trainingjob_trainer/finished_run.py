@@ -1,4 +1,4 @@
-"""What a finished run hands over to be saved and reported."""
+"""A finished run, as the artifacts describe it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ __all__ = ["FinishedRun", "HoldoutPrediction"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutPrediction:
-    """What the best pipeline says of the hold-out rows when it was fitted without them.
+    """Predictions of the best pipeline for the hold-out rows, fitted without them.
 
     Parameters
     ----------
     index
         Positions into ``Prepared.frame``, shape (n,).
-    y_true
-        The targets, shape (n,): original labels, or float64 for regression.
-    y_pred
-        The predictions, shape (n,), in the same unit.
+    y_true, y_pred
+        Targets and predictions, shape (n,): original labels, or float64 for regression.
     y_proba
         Class probabilities, shape (n, n_classes), or None if the model has none.
     classes
@@ -51,33 +49,18 @@ class FinishedRun:
 
     Parameters
     ----------
-    run
-        The resolved job.
-    prepared
-        The table as it was trained on.
     candidates
         Every evaluated pipeline, in the order of commitment; the baseline need not be among them.
-    best
-        The pipeline that ships.
-    baseline
-        The baseline as a candidate; the same object as `best` if nothing beat it.
+    best, baseline
+        The pipeline that ships and the baseline; the same object if nothing beat it.
     model
         The full pipeline, fitted on all rows: takes the raw table and returns original labels.
-    model_source
-        Whether the search or the baseline made the model.
     fallbacks
         The steps down the ladder, in order.
-    holdout_score
-        Score of `best`, fitted without the hold-out rows, on those rows; in the metric's unit.
-    baseline_holdout_score
-        The same for the baseline.
+    holdout_score, baseline_holdout_score
+        Scores on the hold-out rows, fitted without them, in the metric's unit.
     holdout_interval
         Of `holdout_score`, or None if it could not be taken.
-    finalists
-        The best candidates and the baseline with their scores on all rows of the folds, where the search
-        looked at some of them; `best` and `baseline` are then among them.
-    not_fitted
-        Candidates better than `best` that could not be fitted, best first.
     holdout_extra
         Further hold-out scores by name, such as ``balanced_accuracy``.
     holdout_prediction
@@ -85,22 +68,23 @@ class FinishedRun:
     holdout_model
         The fitted pipeline behind `holdout_prediction`; permutation importance is measured on it. None
         lets `model` stand in, which has seen the hold-out rows; the report then says so.
+    finalists
+        The best candidates and the baseline with their scores on all rows of the folds, where the search
+        looked at some of them; `best` and `baseline` are then among them.
+    not_fitted
+        Candidates better than `best` that could not be fitted, best first.
     budget_used
         Seconds by stage: ``baseline``, ``search``, ``final_fit``, ``holdout``, ``total``.
     elapsed_seconds
         The run's clock at the end, over all attempts.
     generations_done
         Generations that were evaluated whole.
-    stopped_by
-        What ended the search, in a word or a sentence.
     versions
         Versions by package name, ``python`` included.
     started_at, completed_at
         Aware times.
-    image_digest
-        Digest of the trainer's image, or None outside a cluster.
-    data_digest, spec_digest, journal_digest
-        sha256 in hexadecimal.
+    image_digest, data_digest, spec_digest, journal_digest
+        sha256 in hexadecimal; the trainer's image has one only in a cluster.
     warnings
         What the user should know of the run, one sentence each; `prepared` has the findings in the table.
     """
