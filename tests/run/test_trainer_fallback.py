@@ -166,7 +166,7 @@ def test_a_search_that_breaks_off_ships_what_it_has_found(
 ) -> None:
     from trainingjob_trainer.run import search_stage
 
-    def break_off(**_options: object) -> None:
+    def break_off(*_child: object, **_options: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(search_stage, "search", break_off)
