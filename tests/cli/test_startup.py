@@ -21,7 +21,11 @@ except SystemExit as end:
 print(code, *sorted(set({heavy!r}.split()) & set(sys.modules)), file=sys.stderr)
 """
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("run", "validate", "report", "version")
+COMMANDS = tuple(
+    name
+    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    if not command.hidden
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,11 @@ def test_every_command_explains_itself(front: Front, command: tuple[str, ...], o
     assert result.stdout.startswith("Usage: ")
     if command and command != ("version",):
         assert f"Examples:\n    trainingjob {command[0]} " in result.stdout
+
+
+def test_the_commands_are_listed_in_the_order_of_use() -> None:
+    assert COMMANDS[:3] == ("run", "validate", "report")
+    assert set(COMMANDS[3:]) == {"submit", "watch", "logs", "scheduler", "worker", "certs", "version"}
 
 
 def test_no_arguments_show_the_help(front: Front) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -179,3 +180,10 @@ def test_a_kubeconfig_that_names_no_cluster(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(InvalidRequest, match="--context") as caught:
         KubernetesBackend(context="third")
     assert caught.value.reason is Reason.KUBECONFIG_INVALID
+
+
+def test_without_the_package_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(ServiceUnavailable, match=r"pip install 'trainingjob\[cluster\]'") as caught:
+        KubernetesBackend()
+    assert caught.value.reason is Reason.CLIENT_MISSING

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainingjob_api import Phase, Reason, parse_job
-from trainingjob_client import InvalidRequest, JobFailed, LocalBackend, TrainingJobClient
+from trainingjob_client import InvalidRequest, JobFailed, LocalBackend, ServiceUnavailable, TrainingJobClient
 
 PROGRAM = """
 import json, os, sys, time
@@ -108,6 +108,13 @@ def test_a_deleted_job_is_stopped_and_forgotten(client: TrainingJobClient) -> No
     assert client.list() == []
     with pytest.raises(InvalidRequest, match="no job 'churn'"):
         client.get("churn")
+
+
+def test_without_the_trainer_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainingjob_client._local.find_spec", lambda _name: None)
+    with pytest.raises(ServiceUnavailable, match=r"pip install 'trainingjob\[trainer\]'") as caught:
+        LocalBackend()
+    assert caught.value.reason is Reason.CLIENT_MISSING
 
 
 @pytest.mark.slow
