@@ -283,7 +283,7 @@ def test_kubectl_prints_the_columns(reported, namespace):
         ("trainingjob.spec", "Column to predict."),
         ("tj.spec.budget.timeLeftSeconds", "TPOT__TIME_LEFT, else 600"),
         ("tj.spec.dask.tolerations.effect", "NoSchedule"),
-        ("tj.status.progress.timedOut", "Pipelines stopped at the limit."),
+        ("tj.status.progress.timedOut", "Pipelines stopped at the time limit."),
     ],
 )
 def test_kubectl_explains(crd, path, text):
