@@ -112,7 +112,7 @@ def test_a_dask_operator_that_is_down(start, dask):
         run.eventually(
             lambda: run.conditions().get("DaskReady") == ("False", "DaskUnavailable"), "nobody says why", 60
         )
-        assert "does it run" in run.condition("DaskReady")["message"]
+        assert "check that it runs" in run.condition("DaskReady")["message"]
         stepped_down(run, {"SchedulerUnavailable"}, "DaskUnavailable")
         DaskSide(run).gone()
 

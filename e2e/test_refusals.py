@@ -68,7 +68,7 @@ def test_a_secret_that_comes_after_the_job_is_waited_for(start, cluster, namespa
             "unschedulable",
             {"trainer": {"nodeSelector": {"nowhere": "true"}}},
             "Unschedulable",
-            "no node takes",
+            "No node can run",
             id="node",
         ),
         pytest.param(

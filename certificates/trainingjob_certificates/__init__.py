@@ -1,7 +1,7 @@
-"""A certificate authority for one Dask cluster, and what it signs for scheduler, worker and client.
+"""A certificate authority for one Dask cluster, with the certificates of scheduler, worker and client.
 
-Dask asks two things of a peer: that the authority has signed its certificate, and that the certificate is for
-the side it is on. A client's is for connecting only, so that nobody can pose as a scheduler with it.
+Dask checks that the authority has signed a peer's certificate, and that the certificate is for the peer's
+side. A client's certificate is for connecting only: nobody can impersonate a scheduler with it.
 """
 
 import ipaddress
@@ -22,27 +22,16 @@ Role = Literal["scheduler", "worker", "client"]
 ROLES: tuple[Role, ...] = ("scheduler", "worker", "client")
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _SLACK = timedelta(hours=1)
-_SIGN_ONLY = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-_CA_USAGE = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
 )
 
 
@@ -86,7 +75,9 @@ def make(*, valid: timedelta, hosts: Sequence[str] = (), keep_ca_key: bool = Fal
     subject = _name("trainingjob-dask-ca")
     builder = _builder(subject, subject, key.public_key(), now, expires)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    authority = builder.add_extension(_CA_USAGE, critical=True).sign(key, hashes.SHA256())
+    authority = builder.add_extension(_usage("key_cert_sign", "crl_sign"), critical=True).sign(
+        key, hashes.SHA256()
+    )
     files = {"ca.crt": _pem(authority)}
     if keep_ca_key:
         files["ca.key"] = _key_pem(key)
@@ -104,12 +95,16 @@ def _leaf_extensions(
     role: Role, names: Sequence[x509.GeneralName], authority: ec.EllipticCurvePublicKey
 ) -> Iterable[tuple[x509.ExtensionType, bool]]:
     yield x509.BasicConstraints(ca=False, path_length=None), True
-    yield _SIGN_ONLY, True
+    yield _usage("digital_signature"), True
     client, server = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
     yield x509.ExtendedKeyUsage([client] if role == "client" else [client, server]), False
     yield x509.AuthorityKeyIdentifier.from_issuer_public_key(authority), False
     listed = () if role == "client" else names
     yield x509.SubjectAlternativeName([x509.DNSName(f"trainingjob-dask-{role}"), *listed]), False
+
+
+def _usage(*allowed: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in allowed for usage in _USAGES})
 
 
 def _builder(

@@ -51,15 +51,7 @@ _DASK_ROLES: Final = ("scheduler", "worker")
 
 
 class Api:
-    """Calls to the API server.
-
-    Parameters
-    ----------
-    client
-        The library's client; it knows addresses, certificates and tokens.
-    timeout_seconds
-        Time-out of each call.
-    """
+    """Calls to the API server, each with the same time-out."""
 
     def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
         self._transport = Transport(client, timeout_seconds=timeout_seconds)
@@ -224,22 +216,11 @@ class Api:
         return True
 
     async def write_status(self, owner: Owner, change: Mapping[str, Any], version: str) -> str | None:
-        """Merge *change* into the status; return the new version, ``None`` if the job is gone.
+        """Apply a merge patch to the status; return the new version, ``None`` if the job is gone.
 
-        Parameters
-        ----------
-        owner
-            The job.
-        change
-            A merge patch of the status.
-        version
-            The ``resourceVersion`` that the change was made from. Without it an operator that read
-            before another one wrote could revert a terminal phase.
-
-        Raises
-        ------
-        ApiFault
-            With status 409 if the job has changed since.
+        *version* is the ``resourceVersion`` that *change* was made from: without it an operator that read
+        before another one wrote could revert a terminal phase. If the job has changed since, the
+        :class:`ApiFault` has status 409.
         """
         path = path_of(API_VERSION, PLURAL, owner.namespace, owner.name) + "/status"
         # The uid, too: a job that was deleted and created again has another one.

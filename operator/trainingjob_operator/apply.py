@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_certificates.signing import ReportKey
+from trainingjob_certificates.signatures import ReportKey
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import Child, Owner, owned_by
 from trainingjob_operator.decision import Decision

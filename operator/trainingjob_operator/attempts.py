@@ -28,14 +28,8 @@ def record_attempts(
 ) -> tuple[Attempt, ...]:
     """Return the attempts after this pass, the newest last.
 
-    Parameters
-    ----------
-    view, seen, decision
-        What was decided, about what.
-    attempts
-        The number of attempts that is known otherwise: those that came and went unseen count, too.
-    now
-        The end of an attempt whose end has no known time.
+    *attempts* is their number as known otherwise: those that came and went unseen count, too. *now* is the
+    end of an attempt whose end has no known time.
     """
     known = view.status.attempt_history or ()
     pods = {pod.uid: pod for pod in seen.pods}

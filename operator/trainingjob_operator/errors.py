@@ -31,14 +31,9 @@ class ApiFault(OperatorError):  # noqa: N818  # a fault is what it is called thr
     status
         HTTP status; 0 where there was no answer (time-out, connection).
     message
-        The server's own words, bounded.
+        The server's own message, bounded.
     retry_after
         Seconds that the server asks to wait, if it does.
-
-    Attributes
-    ----------
-    request : tuple of str
-        Method and path of the call, once they are known.
     """
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:

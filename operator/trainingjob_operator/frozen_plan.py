@@ -131,12 +131,7 @@ def space_reference(job: TrainingJob) -> tuple[str, str] | None:
 def make_plan(job: TrainingJob, settings: Settings, space_text: str | None = None) -> Plan | Cause:
     """Return the plan of *job* with the operator's current settings, or why there is none.
 
-    Parameters
-    ----------
-    job, settings
-        What it is made from.
-    space_text
-        Content of the key that ``searchSpace.configMapRef`` names; ``None`` where it does not exist (yet).
+    *space_text* is what ``searchSpace.configMapRef`` refers to, ``None`` where that does not exist (yet).
     """
     reference = space_reference(job)
     if reference is not None and space_text is None:
@@ -201,12 +196,7 @@ def find_plan(
 ) -> FoundPlan:
     """Return the plan in force, or why there is none.
 
-    Parameters
-    ----------
-    view, owned
-        The job and its children, as the API server has them.
-    settings, space_text
-        What a job that has not begun is resolved with.
+    A job that has not begun is resolved with *settings* and *space_text*.
     """
     fence, job = owned.get(Child.RUN), owned.get(Child.JOB)
     record = view.status.plan

@@ -24,15 +24,10 @@ Wake = Callable[[JobKey, str | None], None]
 
 
 def build_registry(wake: Wake, stop: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
-    """Return the handlers.
+    """Return the handlers, which call *wake* for each event; it must not block Kopf's event loop.
 
-    Parameters
-    ----------
-    wake
-        Called for each event, in Kopf's event loop; must not block.
-    stop
-        Called when Kopf has stopped watching. Kopf waits for every task of the loop before it returns, so the
-        operator's own tasks have to end here.
+    Kopf calls *stop* when it has stopped watching. It waits for every task of the loop before it returns, so
+    the operator's own tasks have to end there.
     """
     registry = kopf.OperatorRegistry()
 

@@ -21,13 +21,7 @@ STUCK_SECONDS: Final = 300.0
 
 
 class Health:
-    """State of the watch, for readiness.
-
-    Parameters
-    ----------
-    clock
-        Returns monotonic seconds.
-    """
+    """State of the watch, for readiness; *clock* returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -35,14 +35,7 @@ FIRST_LIST_RETRY_SECONDS = 2.0
 class Operator:
     """The whole operator: watches, work queue, periodic list and health.
 
-    Parameters
-    ----------
-    settings
-        Its settings.
-    client
-        The client for the API server; closed by the caller.
-    clock
-        Returns the time, aware; the API server's by default.
+    The caller closes *client*; *clock* returns aware times, by default the API server's.
     """
 
     def __init__(
@@ -66,13 +59,7 @@ class Operator:
             self.queue.add(key)
 
     async def list_all(self) -> None:
-        """Queue every job, which makes up for lost events.
-
-        Raises
-        ------
-        ApiFault
-            If the list could not be read to its end.
-        """
+        """Queue every job, which makes up for lost events."""
         versions: dict[JobKey, str] = {}
         for namespace in self._settings.namespaces or (None,):
             async for raw in self.api.list_jobs(namespace):
@@ -95,13 +82,7 @@ class Operator:
             await asyncio.sleep(self._settings.resync_seconds if listed else FIRST_LIST_RETRY_SECONDS)
 
     async def run(self, watch: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Run until the watches end (a signal, a stop, a watch that fails for good).
-
-        Parameters
-        ----------
-        watch
-            The watches; Kopf by default.
-        """
+        """Run until *watch*, by default Kopf, ends (a signal, a stop, a watch that fails for good)."""
         self._close = await serve(
             self._settings.port, self.health, self.queue.longest_seconds, self.metrics.registry
         )

@@ -44,12 +44,7 @@ class _Row:
 class Metrics(Collector):
     """Counters, histograms, and the table that gauges are computed from.
 
-    Parameters
-    ----------
-    registry
-        Where they are registered.
-    job_label
-        Whether gauges of one job carry its namespace and name.
+    With *job_label*, gauges of one job carry its namespace and name.
     """
 
     def __init__(self, registry: CollectorRegistry, *, job_label: bool = False) -> None:

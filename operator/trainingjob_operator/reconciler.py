@@ -82,19 +82,7 @@ class _Memory:
 
 
 class Reconciler:
-    """Brings jobs to the state that their specs ask for, one pass at a time.
-
-    Parameters
-    ----------
-    api
-        The API server.
-    settings
-        The operator's settings.
-    metrics
-        Where changes are counted.
-    clock
-        Returns the time, aware.
-    """
+    """Brings jobs to the state that their specs ask for, one pass at a time; *clock* returns aware times."""
 
     def __init__(self, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], datetime]) -> None:
         self._api = api

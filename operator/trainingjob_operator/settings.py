@@ -117,12 +117,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings from environment variables.
-
-        Parameters
-        ----------
-        environment
-            ``TRAININGJOB_TRAINER_IMAGE`` (required) and those that the design note 0004 lists.
+        """Read the settings from environment variables, which the design note 0004 lists.
 
         Raises
         ------

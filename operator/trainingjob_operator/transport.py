@@ -55,15 +55,7 @@ async def connect() -> ApiClient:
 
 
 class Transport:
-    """Calls to the API server.
-
-    Parameters
-    ----------
-    client
-        The library's client; it knows addresses, certificates and tokens.
-    timeout_seconds
-        Time-out of each call.
-    """
+    """One call at a time to the API server, with the library's client, which knows addresses and tokens."""
 
     def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
         self._client = client

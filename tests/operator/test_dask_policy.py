@@ -282,7 +282,7 @@ def without_dask(subject, observed):
 @pytest.mark.parametrize(
     ("subject", "observed", "added"), [pytest.param(*case[1:], id=case[0]) for case in TABLE]
 )
-def test_what_is_added_for_the_cluster(subject, observed, added):
+def test_the_step_for_the_cluster(subject, observed, added):
     alone = without_dask(subject, observed)
     assert decide(subject, observed, NOW) == replace(
         alone,

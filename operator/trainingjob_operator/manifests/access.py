@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from trainingjob_certificates.signing import ReportKey
+from trainingjob_certificates.signatures import ReportKey
 from trainingjob_operator.children import PLAN_ANNOTATION, Child, Owner, metadata, name_of
 from trainingjob_operator.frozen_plan import IMAGE_KEY, RUN_KEY, Plan
 from trainingjob_operator.settings import Settings

@@ -35,14 +35,7 @@ def read_dask(
 ) -> DaskSeen | None:
     """Return what is known of the Dask cluster, ``None`` where it was not looked for.
 
-    Parameters
-    ----------
-    snapshot, owned
-        Raw objects; those that the job owns.
-    secrets
-        The field that asks for each Secret.
-    foreign
-        Why the name of the DaskCluster is taken, if it is.
+    *secrets* has the field that asks for each Secret; *foreign* says why the DaskCluster's name is taken.
     """
     if Child.DASK_CLUSTER not in snapshot.looked_for:
         return None

@@ -6,7 +6,7 @@ from trainingjob_api import LastReport, Report, ReportError, TrainingJobStatus, 
 from trainingjob_api.reasons import Cause
 from trainingjob_api.report import MAX_REPORT_BYTES
 from trainingjob_api.text import shorten
-from trainingjob_certificates.signing import is_signed
+from trainingjob_certificates.signatures import is_signed
 from trainingjob_operator.observe.facts import PodSeen, Rejection
 
 __all__ = ["REPORT_KEY", "SIGNATURE_KEY", "check_report", "digest_of", "most_attempts"]

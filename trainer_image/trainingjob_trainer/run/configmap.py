@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 
 from trainingjob_api import Reason, Report, ReportError, dump_report, parse_report
-from trainingjob_certificates.signing import ReportKey, is_signed
+from trainingjob_certificates.signatures import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 __all__ = ["REPORT_KEY", "SIGNATURE_KEY", "ReportMap"]

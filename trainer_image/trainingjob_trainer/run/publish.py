@@ -17,7 +17,7 @@ from trainingjob_api import (
     judge,
     parse_report,
 )
-from trainingjob_certificates.signing import ReportKey, is_signed
+from trainingjob_certificates.signatures import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.run.report_sink import Reporter
 from trainingjob_trainer.run.result import Interrupted, RunResult

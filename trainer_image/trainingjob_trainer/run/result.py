@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainingjob_api import Best, ModelSource
-from trainingjob_certificates.signing import ReportKey
+from trainingjob_certificates.signatures import ReportKey
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.run.state import RunState
 
