@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainingjob_trainer.data.date_format import guess_date_format, infer_date_format, parse_dates
+from trainingjob_trainer.data.date_format import infer_date_format, parse_dates
 
 DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
 
@@ -24,20 +24,22 @@ DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
 )
 def test_formats_are_told_and_read(form: str, found: str) -> None:
     written = DAYS.dt.strftime(form)
-    assert guess_date_format(written) == found
+    how = infer_date_format(written)
+    assert (how.guessed, how.format) == (True, found)
     expected = pd.to_datetime(written, format=form, utc=True)
     assert (parse_dates(written) == expected).all()
 
 
 def test_the_month_is_first_where_nothing_tells() -> None:
-    assert guess_date_format(pd.Series(["03/04/2020", "05/06/2021"])) == "%m/%d/%Y"
+    how = infer_date_format(pd.Series(["03/04/2020", "05/06/2021"]))
+    assert (how.guessed, how.format) == (True, "%m/%d/%Y")
 
 
 @pytest.mark.parametrize(
     "values", [["a", "b"], ["1.2.3", "10.20.30"], ["12", "13"], [None, None], ["99/99/2020"]]
 )
 def test_what_is_no_date(values: list[Any]) -> None:
-    assert guess_date_format(pd.Series(values)) is None
+    assert not infer_date_format(pd.Series(values)).guessed
 
 
 @pytest.mark.parametrize(

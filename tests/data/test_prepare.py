@@ -100,11 +100,11 @@ def test_what_is_prepared_survives_a_pickle_and_is_the_same_again() -> None:
 
 def test_the_schema_is_json_without_values_of_the_table() -> None:
     prepared = ready(frame(c=np.resize(["alpha", "beta"], ROWS)))
-    data = json.loads(json.dumps(prepared.schema.to_dict(), allow_nan=False))
+    data = json.loads(json.dumps(prepared.schema, allow_nan=False))
     assert data["target"] == "y"
     assert data["task"] == "classification"
     assert data["classes"] == ["no", "yes"]
-    assert data["positive_label"] == "yes"
+    assert data["positiveLabel"] == "yes"
     column = {
         "name": "c",
         "dtype": "str",
@@ -312,7 +312,7 @@ def test_how_columns_were_read_is_written_to_the_schema() -> None:
         at=[f"{n % 24:02d}:{n % 60:02d}" for n in range(ROWS)],
         day=["03/04/2025", "05/06/2025"] * (ROWS // 2),
     ).astype("str")
-    schema = ready(table).schema.to_dict()
+    schema = ready(table).schema
     formats = {column["name"]: column["reading"] for column in schema["columns"]}
     assert formats["price"] == {"decimal": ".", "thousands": "'", "symbol": "€"}
     assert formats["at"] == {"timeOfDay": True}

@@ -9,7 +9,7 @@ import pytest
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.csv_file import read_csv
 from trainingjob_trainer.data.target import (
-    find_column,
+    check_column,
     read_labels,
     read_numbers,
     usable_rows,
@@ -217,7 +217,7 @@ def test_a_positive_label_that_is_none() -> None:
 def test_a_target_that_is_missing_names_the_nearest(name: str, words: str) -> None:
     frame = pd.DataFrame({"age": [1], "churned": [2]})
     with pytest.raises(TrainingError) as caught:
-        find_column(frame, name, "spec.targetColumn", "TargetColumnMissing")
+        check_column(frame, name, "spec.targetColumn", "TargetColumnMissing")
     assert caught.value.reason == "TargetColumnMissing"
     assert words in caught.value.message
 
@@ -231,7 +231,7 @@ def test_a_file_of_another_kind_is_not_read_back_through_a_missing_column(tmp_pa
 
     def look() -> None:
         frame, _ = read_csv(path, TrainerSettings(), None)
-        find_column(frame, "y", "spec.targetColumn", "TargetColumnMissing")
+        check_column(frame, "y", "spec.targetColumn", "TargetColumnMissing")
 
     with pytest.raises(TrainingError) as caught:
         look()

@@ -16,9 +16,9 @@ from sklearn.metrics import get_scorer, make_scorer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from trainingjob_api import FeatureType, ModelSource, parse_job, resolve
+from trainingjob_api import FeatureType, ModelSource, Task, parse_job, resolve
 from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.input_schema import InputSchema, describe_input
+from trainingjob_trainer.data.input_schema import FileSchema, describe_input
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import Interval
@@ -111,13 +111,17 @@ def make_outcome(task: str = "binary", **changes: Any) -> FinishedRun:
         positive_label="yes" if task == "binary" else None,
         feature_types=types,
         target_format=ColumnFormat(),
-        schema=InputSchema(
-            columns=describe_input(frame, types),
+        schema=describe_input(
+            frame,
+            types,
+            {},
             target="target",
-            task="regression" if regression else "classification",
+            task=Task.REGRESSION if regression else Task.CLASSIFICATION,
             classes=classes,
             positive_label="yes" if task == "binary" else None,
+            file=FileSchema(),
         ),
+        file=FileSchema(),
         row_numbers=np.delete(np.arange(ROWS + 3), [5, 6, 7]),
         train_index=train,
         holdout_index=holdout,

@@ -92,9 +92,7 @@ def front_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Do
 
 def input_schema(outcome: FinishedRun) -> Document:
     """Return ``input_schema.json``: the columns that the model takes and how they are read."""
-    content = outcome.prepared.schema.to_dict()
-    content["positiveLabel"] = content.pop("positive_label")
-    return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **content}
+    return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **outcome.prepared.schema}
 
 
 def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:

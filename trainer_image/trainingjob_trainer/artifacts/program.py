@@ -33,7 +33,7 @@ def program_of(outcome: FinishedRun) -> str:
     Where a part of the pipeline has no source form, the program takes the unfitted pipeline from
     ``model.joblib`` beside it, and says so.
     """
-    run, prepared, file = outcome.run, outcome.prepared, outcome.prepared.schema.file
+    run, prepared, file = outcome.run, outcome.prepared, outcome.prepared.file
     pipeline, note = _pipeline(outcome.model)
     scorer = _scorer(prepared.metric)
     environment = Environment(

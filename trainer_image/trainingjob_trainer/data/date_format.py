@@ -11,7 +11,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_strin
 
 from trainingjob_trainer.data.number_format import PLACEHOLDERS
 
-__all__ = ["DateFormat", "guess_date_format", "infer_date_format", "parse_dates"]
+__all__ = ["DateFormat", "infer_date_format", "parse_dates"]
 
 _SAMPLE = 500
 _SHARE = 0.95
@@ -111,13 +111,8 @@ def _of_numbers(column: pd.Series) -> DateFormat:
     return DateFormat(unit=next((unit for limit, unit in _UNITS if middle < limit), "ns"))
 
 
-def guess_date_format(column: pd.Series) -> str | None:
-    """Return the format under which at least 95 % of the values are dates, or None."""
-    return _guess(column, day_first=False)[0]
-
-
 def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
-    """Return the format of a sample of the different texts, and whether day and month may be exchanged."""
+    """Return the format of 95 % of a sample of the texts, and whether day and month may be exchanged."""
     values = column.dropna().astype("str").str.strip()
     distinct = pd.Series(values[~values.str.casefold().isin(PLACEHOLDERS)].unique(), dtype="str")
     if distinct.empty:

@@ -1,47 +1,19 @@
-"""The columns that a model expects, as data: the content of ``input_schema.json``."""
+"""What a model takes and how new rows are read for it: the content of ``input_schema.json``."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pandas as pd
 
 from trainingjob_api.spec import Csv
-from trainingjob_api.vocabulary import FeatureType
+from trainingjob_api.vocabulary import FeatureType, Task
 from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.csv_file import CsvLayout
 from trainingjob_trainer.data.load import Table
 
-__all__ = ["ColumnSchema", "FileSchema", "InputSchema", "describe_input"]
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSchema:
-    """One raw column that a model uses.
-
-    Parameters
-    ----------
-    dtype
-        pandas dtype in the training table; others that hold the same values are accepted too.
-    type
-        ``numeric``, ``categorical``, ``text`` or ``datetime``.
-    missing
-        Values that were missing.
-    categories
-        Distinct values, for a categorical column.
-    reading
-        How its texts are read, where that is not the usual way: marks of numbers, texts that are missing,
-        the format of dates.
-    """
-
-    name: str
-    dtype: str
-    type: str
-    missing: int
-    categories: int | None
-    reading: dict[str, Any]
+__all__ = ["FileSchema", "describe_input"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,54 +79,34 @@ class FileSchema:
         return data | ({"index": list(self.index)} if self.index else {})
 
 
-@dataclass(frozen=True, slots=True)
-class InputSchema:
-    """What a model takes and what it answers.
-
-    Parameters
-    ----------
-    columns
-        The raw columns, in the order of the table.
-    target
-        Name of the target column.
-    task
-        ``classification`` or ``regression``.
-    classes, positive_label
-        The labels and the positive one of two, as text, or None.
-    file
-        How the file was read.
-    """
-
-    columns: tuple[ColumnSchema, ...]
-    target: str
-    task: str
-    classes: tuple[str, ...] | None
-    positive_label: str | None
-    file: FileSchema = field(default_factory=FileSchema)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold."""
-        data = asdict(self)
-        data["file"] = self.file.to_dict()
-        data["columns"] = [asdict(column) for column in self.columns]
-        data["classes"] = None if self.classes is None else list(self.classes)
-        return data
-
-
 def describe_input(
     frame: pd.DataFrame,
     types: Mapping[str, FeatureType],
-    formats: Mapping[str, ColumnFormat] = MappingProxyType({}),
-) -> tuple[ColumnSchema, ...]:
-    """Return a description of the columns of *frame* without their values."""
-    return tuple(
-        ColumnSchema(
-            name=name,
-            dtype=str(frame[name].dtype),
-            type=kind.value,
-            missing=int(frame[name].isna().sum()),
-            categories=int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
-            reading=formats.get(name, ColumnFormat()).to_dict(),
-        )
+    formats: Mapping[str, ColumnFormat],
+    *,
+    target: str,
+    task: Task,
+    classes: Sequence[str] | None,
+    positive_label: str | None,
+    file: FileSchema,
+) -> dict[str, Any]:
+    """Return plain data about the columns of *frame*, without their values, and a model's answer."""
+    columns = [
+        {
+            "name": name,
+            "dtype": str(frame[name].dtype),
+            "type": kind.value,
+            "missing": int(frame[name].isna().sum()),
+            "categories": int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
+            "reading": formats.get(name, ColumnFormat()).to_dict(),
+        }
         for name, kind in types.items()
-    )
+    ]
+    return {
+        "columns": columns,
+        "target": target,
+        "task": task.value,
+        "classes": None if classes is None else list(classes),
+        "file": file.to_dict(),
+        "positiveLabel": positive_label,
+    }

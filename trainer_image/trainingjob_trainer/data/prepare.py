@@ -14,7 +14,7 @@ from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
 from trainingjob_trainer.data.findings import Finding, FindingKind, describe_layout
-from trainingjob_trainer.data.input_schema import FileSchema, InputSchema, describe_input
+from trainingjob_trainer.data.input_schema import FileSchema, describe_input
 from trainingjob_trainer.data.load import Table
 from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
 from trainingjob_trainer.data.metric_checks import check_metric
@@ -35,7 +35,7 @@ from trainingjob_trainer.data.table_checks import (
     without_infinities,
 )
 from trainingjob_trainer.data.target import (
-    find_column,
+    check_column,
     read_labels,
     read_numbers,
     read_target,
@@ -67,7 +67,9 @@ class Prepared:
     feature_types
         Type of each column of ``frame``.
     schema
-        The same for people and other programs.
+        What a model takes and answers, as plain data for people and other programs.
+    file
+        How new rows are read from such a file.
     row_numbers
         Position in the file of each row of ``frame``.
     train_index, holdout_index
@@ -95,7 +97,8 @@ class Prepared:
     classes: tuple[Any, ...] | None
     positive_label: Any
     feature_types: dict[str, FeatureType]
-    schema: InputSchema
+    schema: dict[str, Any]
+    file: FileSchema
     row_numbers: np.ndarray
     train_index: np.ndarray
     holdout_index: np.ndarray
@@ -141,9 +144,9 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     validation = run.validation
     named = ((validation.group_column, _GROUP_FIELD), (validation.time_column, _TIME_FIELD))
     roles = {column: role for column, role in named if column is not None}
-    find_column(table.frame, target, "spec.targetColumn", Reason.TARGET_COLUMN_MISSING)
+    check_column(table.frame, target, "spec.targetColumn", Reason.TARGET_COLUMN_MISSING)
     for name, role in roles.items():
-        find_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
+        check_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
     columns, target_format = _read(table, run)
     rows, lost = _usable(columns.frame, run)
     frame, infinite = without_infinities(rows)
@@ -164,6 +167,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         goal.metric.name, goal.values, split, classes=goal.classified, positive=positive, column=target
     )
     read = [finding for finding in columns.findings if finding.column in {None, target, *used, *roles}]
+    file = FileSchema.of(table, run.dataset.csv)
     about_target = [*([inferred] if inferred else []), *goal.findings, *unsuited]
     return Prepared(
         frame=features,
@@ -176,14 +180,17 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         formats={name: columns.formats[name] for name in used},
         target_format=target_format,
         index_names=tuple(name for name in table.index_names if name in used),
-        schema=InputSchema(
-            columns=describe_input(features, used, columns.formats),
+        schema=describe_input(
+            features,
+            used,
+            columns.formats,
             target=target,
-            task=task.value,
+            task=task,
             classes=None if goal.classified is None else goal.classified.names,
             positive_label=positive,
-            file=FileSchema.of(table, run.dataset.csv),
+            file=file,
         ),
+        file=file,
         row_numbers=frame.index.to_numpy(dtype=np.intp),
         train_index=split.train,
         holdout_index=split.holdout,

@@ -32,7 +32,7 @@ from trainingjob_trainer.errors import DataError
 
 __all__ = [
     "Labels",
-    "find_column",
+    "check_column",
     "nearest_columns",
     "read_labels",
     "read_numbers",
@@ -71,12 +71,10 @@ class Labels:
     findings: tuple[Finding, ...]
 
 
-def find_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> pd.Series:
-    """Return the column *name* that *field* of the spec asks for."""
+def check_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> None:
+    """Reject a column *name* in *field* of the spec that the table does not have, for *reason*."""
     if name not in frame.columns:
         raise DataError(reason, f"{field}: the table has no column {name!r}; {nearest_columns(name, frame)}")
-    column: pd.Series = frame[name]
-    return column
 
 
 def nearest_columns(name: str, frame: pd.DataFrame) -> str:

@@ -149,7 +149,7 @@ class Session:
                 resolved=known.refined(found),
                 holdout_rows=len(prepared.holdout_index),
                 classes=None if prepared.classes is None else len(prepared.classes),
-                read_with=prepared.schema.file.example,
+                read_with=prepared.file.example,
                 data_digest=prepared.dataset_sha256,
                 findings=tuple(one.to_note() for one in prepared.findings),
             )
