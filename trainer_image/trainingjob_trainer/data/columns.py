@@ -71,7 +71,7 @@ class Texts:
     decimal
         The decimal mark of most columns, or None.
     comma_separated
-        Whether the comma stands between the fields.
+        Whether the comma separates the fields.
     day_first
         What the job or the other columns say about dates that leave it open.
     profiles
@@ -167,7 +167,7 @@ def read_columns(
     asked
         ``spec.featureTypes``.
     skip
-        The target, which is read by itself.
+        The target, which `read_target` reads.
     """
     changed: dict[str, pd.Series] = {}
     formats: dict[str, ColumnFormat] = {}

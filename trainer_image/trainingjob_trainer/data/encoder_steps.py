@@ -52,11 +52,11 @@ _UNREADABLE = (
 )
 _FRACTIONS = (
     "the column {!r} holds fractions, where the table had whole numbers with a point between thousands: "
-    "whatever has read these rows has taken 1.234 for a fraction; read new rows as input_schema.json says"
+    "the reader of these rows has taken 1.234 for a fraction; read new rows as input_schema.json says"
 )
 _ROUNDED = (
-    "the column {!r} holds rounded numbers in place of codes of so many digits that some are lost; read new "
-    "rows as input_schema.json says"
+    "the column {!r} holds rounded numbers instead of codes, so digits are lost; read new rows as "
+    "input_schema.json says"
 )
 
 

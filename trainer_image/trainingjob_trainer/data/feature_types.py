@@ -146,7 +146,7 @@ def _infer(column: pd.Series, how: ColumnFormat) -> tuple[FeatureType, list[Find
     inferred = _by_kind(column, kind, how)
     if not how.time_of_day and _is_identifier(column, inferred):
         message = (
-            "The column is ignored, since nearly every row has a value of its own, as an identifier has; "
+            "The column is ignored, since nearly every row has a different value, as an identifier has; "
             "give it a type in spec.featureTypes to use it"
         )
         return FeatureType.IGNORE, [Finding.warning(FindingKind.IDENTIFIER, column.name, message)]

@@ -25,8 +25,8 @@ class CheckedTransport(httpx.BaseTransport):
 
     The name is looked up once for each request and the connection goes to an address from that answer, so
     that a name server cannot give one answer to the check and another to the connection. The certificate is
-    that of the name. A proxy from the environment connects by itself: there, only what resolves here can be
-    checked.
+    that of the name. Where the environment names a proxy, the proxy connects, and only names that resolve
+    here are checked.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class Table:
 def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) -> Table:
     """Read the table that *dataset* names.
 
-    The file is first copied to a folder of its own under *scratch*, so that the bytes that are parsed are
+    The file is first copied to a new folder under *scratch*, so that the bytes that are parsed are
     those of the digest. The folder is deleted when the call returns or raises.
 
     Raises

@@ -32,7 +32,7 @@ _BINARY = frozenset(
 _MULTICLASS = frozenset({"top_k_accuracy"})
 _MULTILABEL = "_samples"
 _NO_POSITIVE_LABEL = frozenset({"neg_negative_likelihood_ratio", "positive_likelihood_ratio"})
-"""Scorers for two classes that cannot be told the positive label: they take the second one for it."""
+"""Scorers for two classes without a parameter for the positive label: they use the second label."""
 _OTHER_NAMES = {
     "acc": "accuracy",
     "auc": "roc_auc",
@@ -146,7 +146,7 @@ def resolve_metric(
     if name in _NO_POSITIVE_LABEL and classes is not None and positive_label == classes[0]:
         raise SpecInvalid(
             Reason.METRIC_DOES_NOT_FIT,
-            f"spec.metric: {name!r} always takes {str(classes[1])!r} for the positive label, which is "
+            f"spec.metric: {name!r} always uses {str(classes[1])!r} as positive label, which is "
             f"{str(positive_label)!r} here; set spec.positiveLabel, or choose another metric, such as "
             "'balanced_accuracy'",
         )
@@ -171,7 +171,7 @@ def _scorer(name: str, classes: Sequence[Any] | None, positive_label: Any) -> An
     scorer = get_scorer(name)
     if classes is None:
         return bounded(name, scorer)
-    # A part of the rows need not hold every class, so the scorer is told what it cannot see in them.
+    # A part of the rows need not hold every class, so the scorer gets all labels as arguments.
     arguments = dict(scorer._kwargs)  # noqa: SLF001
     accepted = signature(scorer._score_func).parameters  # noqa: SLF001
     if "pos_label" in accepted and "pos_label" not in arguments and len(classes) == 2:  # noqa: PLR2004

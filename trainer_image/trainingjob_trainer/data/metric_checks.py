@@ -75,7 +75,7 @@ _PREDICTIONS = {**_TARGETS, "neg_mean_poisson_deviance": _Range(0.0, reached=Fal
 
 
 def scored_function(name: str) -> str:
-    """Return the module of scikit-learn that defines the function of a scorer, which tells its kind."""
+    """Return the module of scikit-learn that defines the function of a scorer, which shows its kind."""
     module: str = get_scorer(name)._score_func.__module__  # noqa: SLF001
     return module
 
@@ -138,7 +138,7 @@ def check_metric(
     column
         Name of the target.
     """
-    told = _check_numbers(name, target, split) if classes is None else _check_classes(name, classes, split)
+    notes = _check_numbers(name, target, split) if classes is None else _check_classes(name, classes, split)
     for what, fit, rows in _parts(split):
         missing = _missing(name, classes, positive, fit, rows)
         if missing is not None:
@@ -147,7 +147,7 @@ def check_metric(
                 f"spec.metric: {name!r} is not defined here, since {what} {missing}; choose another metric, "
                 "or another spec.validation",
             )
-    return tuple(Finding.warning(FindingKind.METRIC, column, f"{name} {each}") for each in told)
+    return tuple(Finding.warning(FindingKind.METRIC, column, f"{name} {note}") for note in notes)
 
 
 def _parts(split: Split) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

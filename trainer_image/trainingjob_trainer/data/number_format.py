@@ -28,7 +28,7 @@ DEFAULT_MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-"""The texts that pandas takes for missing; a model does so too, whatever has read its rows."""
+"""The texts that pandas reads as missing; a model does so too."""
 
 PLACEHOLDERS = frozenset(
     {
@@ -84,7 +84,7 @@ class NumberFormat:
     symbols
         Currency or percent signs that are left out.
     signs
-        Whether some negative numbers stand in parentheses, have the minus behind them, or a long minus.
+        Whether some negative numbers are in parentheses, have the minus behind them, or a long minus.
     scaled
         Whether K, M and B stand for thousands, millions and billions.
     """
@@ -110,7 +110,7 @@ class NumberFormat:
             ]
         if self.thousands:
             mark = _GROUP[self.thousands]
-            # Behind it stand groups of three digits (or two, but for the last) and no other one.
+            # Only groups of three digits (or two, but for the last) may follow.
             rules.append((rf"(?<=\d){mark}(?=(?:\d{{2,3}}{mark})*\d{{3}}(?:\D|$))", ""))
         if self.decimal == ",":
             rules.append((r"^([+-]?\d*),(\d*)(?=$|[eEKkMB])", r"\1.\2"))
@@ -139,7 +139,7 @@ PLAIN = NumberFormat()
 
 
 class _Marks(NamedTuple):
-    """The marks of one number; *either* may stand between thousands or before the fraction."""
+    """The marks of one number; *either* may separate thousands or the fraction."""
 
     symbol: str
     thousands: str
@@ -187,13 +187,13 @@ class TextProfile:
 
     @property
     def present(self) -> int:
-        """Rows with a number or a text that does not stand for a missing one."""
+        """Rows with a number or a text other than a placeholder."""
         words = sum(count for text, count in self.tokens.items() if text.casefold() not in PLACEHOLDERS)
         return self.numbers + words
 
     @property
     def open(self) -> bool:
-        """Whether each mark may stand between thousands or before the fraction, and neither is usual."""
+        """Whether each mark may separate thousands or the fraction, and neither is more likely."""
         either = bool(self.rows("either", ".") or self.rows("either", ","))
         return either and (self.short or self.money) and not self.long and self.decimal is None
 
@@ -206,7 +206,7 @@ class TextProfile:
 
     @property
     def decimal(self) -> str | None:
-        """The mark before the fraction that the column itself gives away; a stray value does not."""
+        """The decimal mark by the column's own values, a few stray ones ignored, or None."""
         point = self.rows("decimal", ".") + self.rows("thousands", ",")
         comma = self.rows("decimal", ",") + self.rows("thousands", ".")
         if point + comma <= _STRAY * (self.rows("either", ".") + self.rows("either", ",")):
@@ -237,7 +237,7 @@ class TextProfile:
         )
 
     def add(self, text: str, count: int) -> None:
-        """Count a *text* that stands in *count* rows."""
+        """Count a *text* of *count* rows."""
         found = _WRITTEN.fullmatch(text)
         body = "" if found is None else _with_plain_marks(found["body"])
         marks = None if found is None else _marks(body)
@@ -340,7 +340,7 @@ def choose_number_format(
     of_file
         The decimal mark of the other columns, or None.
     comma_separated
-        Whether the comma stands between the fields of the file.
+        Whether the comma separates the fields of the file.
     """
     chosen = decimal or profile.decimal or _by_either(profile, of_file, comma_separated=comma_separated)
     if thousands is None:
@@ -357,7 +357,7 @@ def choose_number_format(
         symbols[marks.symbol] += count
     currencies = [symbol for symbol in symbols if symbol and symbol not in _PERCENT]
     symbol = max(currencies or symbols, key=symbols.__getitem__, default="")
-    # Where numbers vary, an amount in another currency says more than none; a finding tells.
+    # Where numbers vary, an amount in another currency says more than none; a finding reports it.
     several = tuple(currencies) if profile.varied and len(currencies) > 1 else (symbol,)
     thousands = "" if thousands == chosen else thousands
     uses_comma = chosen == "," and bool(profile.rows("decimal", ",") or profile.rows("either", ","))

@@ -266,7 +266,7 @@ def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
 def _split(
     frame: pd.DataFrame, classes: Classes | None, run: ResolvedRun, *, compared: list[str]
 ) -> tuple[Split, np.ndarray | None]:
-    """Cut the rows; copies are told by the *compared* columns, those in use and the target."""
+    """Cut the rows; copies are equal in the *compared* columns, those in use and the target."""
     validation = run.validation
     fraction, folds, seed = validation.holdout_fraction, run.budget.cv_folds, run.random_state
     rows = frame[compared]

@@ -83,7 +83,7 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
 
 
 def write_new(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write *chunks* to a new file; a disk that refuses is ``ScratchUnusable``, errors of *chunks* pass."""
+    """Write *chunks* to a new file; errors of *chunks* pass, those of the disk are ``ScratchUnusable``."""
     with _scratch_disk():
         file = path.open("xb")
     with file:

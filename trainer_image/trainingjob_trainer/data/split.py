@@ -136,8 +136,8 @@ def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float
     Parameters
     ----------
     times
-        Sortable, without missing values. Equal times do not stand on both sides of the hold-out, unless more
-        than half of the rows would go.
+        Sortable, without missing values. Equal times are on the same side, unless more than half of the rows
+        would be held out.
     """
     order = np.argsort(times, kind="stable").astype(np.intp)
     cut = len(order) - max(1, round(fraction * len(order)))

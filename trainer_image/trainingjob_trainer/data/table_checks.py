@@ -65,7 +65,7 @@ def find_imbalance(
         else "read balanced_accuracy beside the score"
     )
     rare = classes[counts.index(least)]
-    message = f"The label {rare!r} stands in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
+    message = f"The label {rare!r} occurs in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
     return (Finding.warning(FindingKind.IMBALANCED, target, message),)
 
 
@@ -185,7 +185,7 @@ def find_duplicates(duplicates: np.ndarray, *, together: bool) -> tuple[Finding,
     then = (
         "equal rows are kept on the same side of each split:"
         if together
-        else "where equal rows stand on both sides of a split, scores are too good:"
+        else "where equal rows are on both sides of a split, scores are too high:"
     )
     message = (
         f"{count:,} of {len(duplicates):,} rows repeat an earlier row; {then} remove them from the table if "

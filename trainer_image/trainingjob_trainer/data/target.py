@@ -97,7 +97,7 @@ def read_target(
 
     Texts become booleans or numbers where all of them are. Numbers with marks, signs or placeholders do, too,
     where *wanted* is not classification and they are not a few labels. Words for missing values are labels
-    where they stand in 5 % of the rows of a target of texts.
+    where they occur in 5 % of the rows of a target of texts.
     """
     name = str(column.name)
     how = ColumnFormat(missing=texts.missing)
