@@ -94,9 +94,7 @@ def test_every_classification_scorer_is_scikit_learns_own(labels: list[Any], pla
 
 @pytest.mark.parametrize("name", sorted(RATIOS))
 def test_a_scorer_that_cannot_be_told_the_positive_label_is_refused_for_the_other_one(name: str) -> None:
-    with pytest.raises(
-        SpecInvalid, match="always takes 'yes' for the positive label, which is 'no'"
-    ) as caught:
+    with pytest.raises(SpecInvalid, match="always uses 'yes' as positive label, which is 'no'") as caught:
         resolve_metric(name, Task.CLASSIFICATION, ("no", "yes"), "no")
     assert caught.value.reason == "MetricDoesNotFit"
     assert "spec.positiveLabel" in caught.value.message

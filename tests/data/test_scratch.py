@@ -15,10 +15,10 @@ from trainingjob_trainer.errors import DataError, RunFailed
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
-    fetched = fetch([b"ab", b"", b"c"], tmp_path / "f", limit=3, uri="file://f")
-    assert fetched.path.read_bytes() == b"abc"
-    assert fetched.sha256 == hashlib.sha256(b"abc").hexdigest()
-    assert fetched.size_bytes == 3
+    digest, size = fetch([b"ab", b"", b"c"], tmp_path / "f", limit=3, uri="file://f")
+    assert (tmp_path / "f").read_bytes() == b"abc"
+    assert digest == hashlib.sha256(b"abc").hexdigest()
+    assert size == 3
 
 
 def test_a_stream_without_end_stops_at_the_limit(tmp_path: Path) -> None:

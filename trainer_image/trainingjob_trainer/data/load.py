@@ -72,16 +72,17 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
     layout: CsvLayout | None = None
     index_names: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="dataset-", dir=scratch) as folder:
+        stored = Path(folder) / "stored"
         with open_source(dataset, settings) as chunks:
-            fetched = fetch(chunks, Path(folder) / "stored", limit=settings.max_bytes, uri=uri)
-        _check_pin(dataset, fetched.sha256)
-        plain = inflate(fetched.path, Path(folder) / "plain", limit=settings.max_decompressed_bytes)
+            sha256, size = fetch(chunks, stored, limit=settings.max_bytes, uri=uri)
+        _check_pin(dataset, sha256)
+        plain = inflate(stored, stored.with_name("plain"), limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
         if found is DatasetFormat.PARQUET:
             frame, index_names = read_parquet(plain, settings)
         else:
             frame, layout = read_csv(plain, settings, dataset.csv)
-    return Table(frame, fetched.sha256, fetched.size_bytes, uri, found.value, layout, index_names)
+    return Table(frame, sha256, size, uri, found.value, layout, index_names)
 
 
 def _check_pin(dataset: Dataset, sha256: str) -> None:

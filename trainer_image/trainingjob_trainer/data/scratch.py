@@ -4,7 +4,6 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import AnyStr
 
@@ -14,7 +13,6 @@ from trainingjob_trainer.errors import DataError, RunFailed
 
 __all__ = [
     "CHUNK",
-    "Fetched",
     "fetch",
     "human",
     "inflate",
@@ -47,15 +45,6 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A file on the scratch disk and the digest of its bytes."""
-
-    path: Path
-    sha256: str
-    size_bytes: int
-
-
 def human(size: int) -> str:
     """Return *size* (bytes) in GiB, MiB, KiB or bytes."""
     for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
@@ -64,8 +53,8 @@ def human(size: int) -> str:
     return f"{size} bytes"
 
 
-def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetched:
-    """Write *chunks* to *path* and compute their digest."""
+def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> tuple[str, int]:
+    """Write *chunks* to *path*; return their digest (SHA-256, hexadecimal) and size in bytes."""
     digest = hashlib.sha256()
     what = f"{uri} is larger than the limit of {human(limit)}"
     error = over_limit(Reason.DATASET_TOO_LARGE, what, "TRAININGJOB_MAX_BYTES")
@@ -79,7 +68,7 @@ def fetch(chunks: Iterable[bytes], path: Path, *, limit: int, uri: str) -> Fetch
     size = path.stat().st_size
     if size == 0:
         raise DataError(Reason.DATASET_EMPTY, f"{uri} is an empty file; write a header line and rows to it")
-    return Fetched(path=path, sha256=digest.hexdigest(), size_bytes=size)
+    return digest.hexdigest(), size
 
 
 def write_new(path: Path, chunks: Iterable[bytes]) -> None:
