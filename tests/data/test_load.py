@@ -32,7 +32,7 @@ def test_plain_gzip_and_parquet_are_the_same_table(tmp_path: Path, scratch: Path
     write(tmp_path / "t.csv.gz", gzip.compress(TEXT.encode(), mtime=0))
     pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}).to_parquet(tmp_path / "t.parquet")
     tables = [load(f"file://{tmp_path}/{name}", scratch) for name in ("t.csv", "t.csv.gz", "t.parquet")]
-    assert [table.format for table in tables] == ["csv", "csv", "parquet"]
+    assert [table.file.format for table in tables] == ["csv", "csv", "parquet"]
     # Of CSV every value is text until the columns are looked at.
     firsts = [table.frame.to_dict("list")["a"] for table in tables]
     assert firsts == [["1", "2"], ["1", "2"], [1, 2]]

@@ -37,9 +37,7 @@ def kinds(prepared: Prepared) -> set[FindingKind]:
 
 def sample(name: str) -> Table:
     made = make_sample(name)
-    return Table(
-        frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}", format="csv"
-    )
+    return Table(frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}")
 
 
 def test_a_messy_table_is_understood() -> None:

@@ -8,7 +8,7 @@ from support.data_runs import run_for
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.csv_file import CsvLayout
 from trainingjob_trainer.data.findings import FindingKind, Severity
-from trainingjob_trainer.data.load import Table
+from trainingjob_trainer.data.load import Table, TableFile
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.errors import DataError
 
@@ -27,8 +27,7 @@ def ready(target: Any, separator: str = ",", **spec: Any) -> Prepared:
         sha256="0" * 64,
         size_bytes=1,
         uri="file://t.csv",
-        format="csv",
-        csv=CsvLayout(separator=separator),
+        file=TableFile("csv", CsvLayout(separator=separator)),
     )
     return prepare(table, run_for(**spec))
 

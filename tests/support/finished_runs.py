@@ -18,7 +18,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainingjob_api import FeatureType, ModelSource, Task, parse_job, resolve
 from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.input_schema import FileSchema, describe_input
+from trainingjob_trainer.data.load import TableFile
+from trainingjob_trainer.data.prepare import describe_input
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import Interval
@@ -119,9 +120,9 @@ def make_outcome(task: str = "binary", **changes: Any) -> FinishedRun:
             task=Task.REGRESSION if regression else Task.CLASSIFICATION,
             classes=classes,
             positive_label="yes" if task == "binary" else None,
-            file=FileSchema(),
+            file=TableFile(),
         ),
-        file=FileSchema(),
+        file=TableFile(),
         row_numbers=np.delete(np.arange(ROWS + 3), [5, 6, 7]),
         train_index=train,
         holdout_index=holdout,

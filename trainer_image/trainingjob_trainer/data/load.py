@@ -1,8 +1,10 @@
 """From a dataset's address to a checked table in memory."""
 
+import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,9 +19,67 @@ from trainingjob_trainer.data.sources import open_source
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["Table", "load_table"]
+__all__ = ["Table", "TableFile", "load_table"]
 
 _SAMPLE = "sample://"
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """How the file of a table was read, and how new rows are read from such a file.
+
+    Parameters
+    ----------
+    format
+        ``csv`` or ``parquet``.
+    layout
+        Of a CSV file; None for Parquet and samples.
+    missing_values
+        The texts that count as missing everywhere; None: the usual ones.
+    index
+        Columns that pandas makes the index of a frame, such as those of a Parquet file.
+    """
+
+    format: str = "csv"
+    layout: CsvLayout | None = None
+    missing_values: tuple[str, ...] | None = None
+    index: tuple[str, ...] = ()
+
+    @property
+    def example(self) -> str:
+        """The call of pandas that reads new rows from such a file for the model."""
+        path = f'"new-rows.{self.format}"'
+        return f"pd.read_parquet({path})" if self.format == "parquet" else self.csv_call(path)
+
+    def csv_call(self, path: str) -> str:
+        """Return the call of pandas that reads a CSV file for the model; *path* is source.
+
+        Values stay texts, since the model knows how they are written.
+        """
+        usual = CsvLayout()
+        layout = self.layout or usual
+        arguments = ["dtype=str", "keep_default_na=False"]
+        if layout.separator != usual.separator:
+            arguments.insert(0, f"sep={json.dumps(layout.separator)}")
+        if layout.skipped_lines:
+            arguments.append(f"skiprows={layout.skipped_lines}")
+        if layout.encoding != usual.encoding:
+            arguments.append(f"encoding={json.dumps(layout.encoding)}")
+        return f"pd.read_csv({path}, {', '.join(arguments)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold."""
+        data: dict[str, Any] = {"format": self.format, "readWith": self.example}
+        if self.format == "csv":
+            layout = self.layout or CsvLayout()
+            data |= {
+                "separator": layout.separator,
+                "encoding": layout.encoding,
+                "skippedLines": layout.skipped_lines,
+            }
+        if self.missing_values is not None:
+            data["missingValues"] = list(self.missing_values)
+        return data | ({"index": list(self.index)} if self.index else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +94,13 @@ class Table:
         Of the file as stored (of the CSV text for ``sample://``).
     uri
         Where it was read from, without a query, which may hold a signature.
-    format
-        ``csv`` or ``parquet``.
-    csv
-        Layout of a CSV file; None for Parquet and samples.
-    index_names
-        Columns that pandas gives back as the index of a frame, such as those of a Parquet file.
     """
 
     frame: pd.DataFrame
     sha256: str
     size_bytes: int
     uri: str
-    format: str
-    csv: CsvLayout | None = None
-    index_names: tuple[str, ...] = ()
+    file: TableFile = field(default_factory=TableFile)
 
 
 def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) -> Table:
@@ -68,9 +120,7 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
     if dataset.uri.startswith(_SAMPLE):
         sample = make_sample(dataset.uri.removeprefix(_SAMPLE))
         _check_pin(dataset, sample.sha256)
-        return Table(sample.frame, sample.sha256, sample.size_bytes, uri, "csv")
-    layout: CsvLayout | None = None
-    index_names: tuple[str, ...] = ()
+        return Table(sample.frame, sample.sha256, sample.size_bytes, uri)
     with tempfile.TemporaryDirectory(prefix="dataset-", dir=scratch) as folder:
         stored = Path(folder) / "stored"
         with open_source(dataset, settings) as chunks:
@@ -79,10 +129,12 @@ def load_table(dataset: Dataset, *, settings: TrainerSettings, scratch: Path) ->
         plain = inflate(stored, stored.with_name("plain"), limit=settings.max_decompressed_bytes)
         found = sniff(plain, dataset.format or DatasetFormat.AUTO)
         if found is DatasetFormat.PARQUET:
-            frame, index_names = read_parquet(plain, settings)
+            frame, index = read_parquet(plain, settings)
+            file = TableFile(found.value, index=index)
         else:
             frame, layout = read_csv(plain, settings, dataset.csv)
-    return Table(frame, sha256, size, uri, found.value, layout, index_names)
+            file = TableFile(found.value, layout)
+    return Table(frame, sha256, size, uri, file)
 
 
 def _check_pin(dataset: Dataset, sha256: str) -> None:

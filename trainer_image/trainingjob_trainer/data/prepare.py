@@ -1,5 +1,6 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +15,7 @@ from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
 from trainingjob_trainer.data.findings import Finding, FindingKind, describe_layout
-from trainingjob_trainer.data.input_schema import FileSchema, describe_input
-from trainingjob_trainer.data.load import Table
+from trainingjob_trainer.data.load import Table, TableFile
 from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
 from trainingjob_trainer.data.metric_checks import check_metric
 from trainingjob_trainer.data.split import (
@@ -44,7 +44,7 @@ from trainingjob_trainer.data.target import (
 from trainingjob_trainer.data.task import choose_positive, infer_task
 from trainingjob_trainer.errors import DataError
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "describe_input", "prepare"]
 
 _GROUP_FIELD = "spec.validation.groupColumn"
 _TIME_FIELD = "spec.validation.timeColumn"
@@ -86,8 +86,6 @@ class Prepared:
         Digest of the file.
     formats, target_format
         How the raw values of each column and of the target are read.
-    index_names
-        Columns that a frame may have as its index instead.
     """
 
     frame: pd.DataFrame
@@ -98,7 +96,7 @@ class Prepared:
     positive_label: Any
     feature_types: dict[str, FeatureType]
     schema: dict[str, Any]
-    file: FileSchema
+    file: TableFile
     row_numbers: np.ndarray
     train_index: np.ndarray
     holdout_index: np.ndarray
@@ -110,7 +108,6 @@ class Prepared:
     dataset_sha256: str
     formats: dict[str, ColumnFormat] = field(default_factory=dict)
     target_format: ColumnFormat = field(default_factory=ColumnFormat)
-    index_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +164,9 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         goal.metric.name, goal.values, split, classes=goal.classified, positive=positive, column=target
     )
     read = [finding for finding in columns.findings if finding.column in {None, target, *used, *roles}]
-    file = FileSchema.of(table, run.dataset.csv)
+    csv = run.dataset.csv
+    missing = None if csv is None or csv.missing_values is None else tuple(csv.missing_values)
+    file = replace(table.file, missing_values=missing)
     about_target = [*([inferred] if inferred else []), *goal.findings, *unsuited]
     return Prepared(
         frame=features,
@@ -179,7 +178,6 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         feature_types=used,
         formats={name: columns.formats[name] for name in used},
         target_format=target_format,
-        index_names=tuple(name for name in table.index_names if name in used),
         schema=describe_input(
             features,
             used,
@@ -203,16 +201,49 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     )
 
 
+def describe_input(
+    frame: pd.DataFrame,
+    types: Mapping[str, FeatureType],
+    formats: Mapping[str, ColumnFormat],
+    *,
+    target: str,
+    task: Task,
+    classes: Sequence[str] | None,
+    positive_label: str | None,
+    file: TableFile,
+) -> dict[str, Any]:
+    """Return plain data about the columns of *frame*, without their values, and a model's answer."""
+    columns = [
+        {
+            "name": name,
+            "dtype": str(frame[name].dtype),
+            "type": kind.value,
+            "missing": int(frame[name].isna().sum()),
+            "categories": int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
+            "reading": formats.get(name, ColumnFormat()).to_dict(),
+        }
+        for name, kind in types.items()
+    ]
+    return {
+        "columns": columns,
+        "target": target,
+        "task": task.value,
+        "classes": None if classes is None else list(classes),
+        "file": file.to_dict(),
+        "positiveLabel": positive_label,
+    }
+
+
 def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     """Return the table with its values instead of their texts, and how those of the target were read."""
-    name = run.target_column
-    texts = read_texts(table.frame, run.dataset.csv, None if table.csv is None else table.csv.separator)
+    name, layout = run.target_column, table.file.layout
+    texts = read_texts(table.frame, run.dataset.csv, None if layout is None else layout.separator)
     wanted = run.task if run.metric is None else metric_task(run.metric)
     target, target_format, found = read_target(table.frame[name], texts, wanted=wanted)
     columns = read_columns(table.frame, texts, run.feature_types, skip=name)
-    layout = describe_layout(table.csv, texts.csv, texts.decimal)
+    unusual = describe_layout(layout, texts.csv, texts.decimal)
     frame = columns.frame.assign(**{name: target})
-    return replace(columns, frame=frame, findings=(*layout, *found, *columns.findings)), target_format
+    return replace(columns, frame=frame, findings=(*unusual, *found, *columns.findings)), target_format
 
 
 def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:

@@ -131,7 +131,7 @@ class Trainer:
             prepared.feature_types,
             frame=prepared.frame,
             formats=prepared.formats,
-            index_names=prepared.index_names,
+            index_names=prepared.file.index,
             per_column=named,
         )
         folds = sample_folds(
