@@ -46,14 +46,14 @@ def test_what_is_no_address_is_refused(given: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is not there"),
+        (None, "does not exist"),
         (b"", "is not JSON"),
         (b'{"address": "tcp://', "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"\xff", "is not JSON"),
-        (b"[1]", "has no address in it"),
-        (b'{"address": 7}', "has no address in it"),
-        (b'{"address": "file:///etc/passwd"}', "has an address that must look like"),
+        (b"[1]", "holds no address"),
+        (b'{"address": 7}', "holds no address"),
+        (b'{"address": "file:///etc/passwd"}', "holds an address that must look like"),
         (b" " * (1024 * 1024 + 1), "is larger than"),
     ],
 )

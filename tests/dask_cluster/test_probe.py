@@ -62,7 +62,7 @@ def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler
 
 def test_what_is_no_scheduler_is_told_from_one(stage: Stage, scheduler: Process, mute: str) -> None:
     (worker,) = ask(resolve_address(stage.scheduler_file)).running
-    assert "another Dask process answers there" in refusal(worker)
+    assert "another Dask process, such as a worker, answers there" in refusal(worker)
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"tcp://127.0.0.1:{server.getsockname()[1]}"
     # The last of several attempts may have been cut short instead of refused.
@@ -121,7 +121,7 @@ def test_a_probe_waits_for_an_address_and_notes_when_the_last_worker_went(tmp_pa
     with probe:
         missing = until(probe, "seen.misses >= 2", "two misses")
         assert missing.error is not None
-        assert "is not there" in missing.error
+        assert "does not exist" in missing.error
         assert missing.no_workers_since is not None
         assert began <= missing.no_workers_since <= time.monotonic()
         try:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from trainingjob_trainer.dask_cluster import remote
-from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
+from trainingjob_trainer.dask_cluster.scheduler import read_settings, read_versions
 from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.store import StoreRef, TableTooLarge
 
@@ -157,6 +157,21 @@ def test_a_call_that_is_stuck_ends_when_the_probe_sees_the_loss(
     assert reason == "SchedulerLost"
     assert "no answer within 3 s" in message
     assert ticks
+
+
+def test_a_stop_signal_while_waiting_is_not_taken_for_a_loss(
+    workers: RemoteWorkers, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop() -> None:
+        raise StopError
+
+    monkeypatch.setattr(client, "register_plugin", lambda _plugin: client.stuck.wait(60))
+    with pytest.raises(StopError):
+        workers.ship(REF, stop)
+    client.stuck.set()
 
 
 def test_a_client_that_has_closed_is_a_loss(workers: RemoteWorkers, client: Client) -> None:

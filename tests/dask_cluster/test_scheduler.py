@@ -68,7 +68,7 @@ def test_a_living_schedulers_file_is_left_alone(stage: Stage, scheduler: Process
     before = stage.scheduler_file.read_text()
     second = call("scheduler", "--scheduler-file", str(stage.scheduler_file), "--port", "0")
     assert second.returncode == 2
-    assert "which is running: end it or name another file" in second.stderr
+    assert "is in use by the running scheduler" in second.stderr
     assert "reason: SchedulerFileInUse" in second.stderr
     assert stage.scheduler_file.read_text() == before
 
@@ -77,7 +77,7 @@ def test_a_check_is_one_line_and_a_status(stage: Stage, scheduler: Process, tmp_
     absent = check("scheduler", "--scheduler-file", str(tmp_path / "none.json"))
     assert absent.returncode == 1
     assert absent.stderr.count("\n") == 1
-    assert absent.stderr.startswith(f"the scheduler file {tmp_path / 'none.json'} is not there: ")
+    assert absent.stderr.startswith(f"the scheduler file {tmp_path / 'none.json'} does not exist: ")
     file = ("--scheduler-file", str(stage.scheduler_file))
     well = check_as_a_process("scheduler", *file)
     address = resolve_address(stage.scheduler_file)
@@ -116,13 +116,13 @@ def test_an_open_port_is_warned_of_a_stale_file_replaced_and_anothers_left_alone
             one.laddr.port for one in connections if one.status == "LISTEN" and one.laddr.ip != "127.0.0.1"
         }
         assert public == {port}
-        assert "WARNING without TLS, whoever reaches" in opened.text
+        assert "WARNING without TLS, anyone who can reach" in opened.text
 
         opened.send(signal.SIGKILL)
         opened.ended()
         stale = stage.scheduler_file.read_text()
         second = stage.scheduler()
-        assert "which a scheduler that is gone had left" in second.text
+        assert "left by a scheduler that is gone" in second.text
         assert stage.scheduler_file.read_text() != stale
 
         other = json.dumps({"address": "tcp://127.0.0.1:1", "id": "another"})
@@ -186,8 +186,8 @@ def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
 def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
     rooms = "trainingjob_trainer.dask_cluster"
     heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'scipy', 'pydantic'}"
-    check = f"trainingjob_trainer.cli.dask_commands, {rooms}.address, {rooms}.health, {rooms}.security"
-    for modules in (check, f"{rooms}.scheduling", f"{rooms}.working"):
+    check = f"trainingjob_trainer.cli.dask_commands, {rooms}.address, {rooms}.probe, {rooms}.security"
+    for modules in (check, f"{rooms}.scheduler", f"{rooms}.worker"):
         program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"

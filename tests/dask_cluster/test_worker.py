@@ -207,7 +207,7 @@ def test_a_check_asks_the_scheduler_for_the_worker(stage: Stage, client: Client)
     file = ("--scheduler-file", str(stage.scheduler_file))
     address = resolve_address(stage.scheduler_file)
     well = check_as_a_process("worker", "--name", "steady", *file)
-    assert (well.returncode, well.stdout) == (0, f"worker steady works for the scheduler at {address}\n")
+    assert (well.returncode, well.stdout) == (0, f"worker steady takes tasks of the scheduler at {address}\n")
     by_environment = check("worker", "--name", "steady", environment={"DASK_SCHEDULER_ADDRESS": address})
     assert by_environment.returncode == 0
     gone = check("worker", "--name", "retired", *file)
@@ -218,7 +218,7 @@ def test_a_check_asks_the_scheduler_for_the_worker(stage: Stage, client: Client)
 def test_a_name_that_is_taken_is_told(stage: Stage, client: Client) -> None:
     second = stage.worker("--name", "steady", "--wait-seconds", "0")
     assert second.ended() == 1
-    assert "another worker is called steady (--name)" in second.text
+    assert "the scheduler already has a worker steady: give this one another --name" in second.text
 
 
 def test_it_joins_the_next_scheduler_and_waits_for_another_one(
@@ -247,7 +247,7 @@ def test_it_gives_up_when_there_is_no_scheduler(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     alone = stage.worker("--wait-seconds", "1")
     assert alone.ended() == 1
-    assert "no scheduler to work for within 1 s (--wait-seconds): the scheduler file" in alone.text
+    assert "no scheduler was available within 1 s (--wait-seconds): the scheduler file" in alone.text
     assert "Traceback" not in alone.text
 
 
@@ -274,7 +274,7 @@ def test_it_says_what_is_wrong_with_its_options() -> None:
 
 
 def test_its_default_name_is_the_hosts_and_a_number(stage: Stage) -> None:
-    from trainingjob_trainer.dask_cluster.working import default_name
+    from trainingjob_trainer.dask_cluster.worker import default_name
 
     assert default_name() == f"{os.uname().nodename}-{os.getpid()}"
 

@@ -10,8 +10,8 @@ import pytest
 from distributed import Scheduler
 from distributed.nanny import WorkerProcess
 
-from trainingjob_trainer.dask_cluster import working
-from trainingjob_trainer.dask_cluster.working import WorkerOptions
+from trainingjob_trainer.dask_cluster import worker
+from trainingjob_trainer.dask_cluster.worker import WorkerOptions
 from trainingjob_trainer.errors import RunFailed
 
 
@@ -31,7 +31,7 @@ def test_a_process_that_starts_too_slowly_is_ended(tmp_path: Path, monkeypatch: 
                 locate=lambda: scheduler.address, name="late", local_directory=tmp_path, death_seconds=1.0
             )
             with pytest.raises(RunFailed, match="did not take the worker"):
-                await working._start(options, scheduler.address)
+                await worker._start(options, scheduler.address)
             (process,) = started
             assert process.pid is not None
             await process.join(timeout=30)

@@ -113,7 +113,7 @@ def scheduler(
 
     if check:
         return _print_health(lambda: _check_scheduler(path, host, port, security()))
-    from trainingjob_trainer.dask_cluster.scheduling import SchedulerOptions, serve_scheduler
+    from trainingjob_trainer.dask_cluster.scheduler import SchedulerOptions, serve_scheduler
 
     _log_to_stderr()
     serve_scheduler(
@@ -203,7 +203,7 @@ def worker(
     if check:
         return _print_health(lambda: _check_worker(source, name, security()))
     from trainingjob_trainer.dask_cluster.address import resolve_address
-    from trainingjob_trainer.dask_cluster.working import WorkerOptions, default_name, serve_worker
+    from trainingjob_trainer.dask_cluster.worker import WorkerOptions, default_name, serve_worker
 
     _log_to_stderr()
     serve_worker(
@@ -249,10 +249,10 @@ def certs(
     """
     from rich.text import Text
 
-    from trainingjob_trainer.dask_cluster.certificates import make, write
+    from trainingjob_trainer.dask_cluster.security import make_certificates, write_certificates
 
-    made = make(days=days, hosts=tuple(host or ()), keep_ca_key=keep_ca_key)
-    files = write(made, folder, force=force)
+    made = make_certificates(days=days, hosts=tuple(host or ()), keep_ca_key=keep_ca_key)
+    files = write_certificates(made, folder, force=force)
     expires = made.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
     if not context.as_json:
         console, where = context.console(), plain(folder)
@@ -292,7 +292,7 @@ def _print_health(check: Callable[[], str]) -> dict[str, Any]:
 
 def _check_scheduler(path: Path | None, host: str, port: int, security: "Security | None") -> str:
     from trainingjob_trainer.dask_cluster.address import resolve_address
-    from trainingjob_trainer.dask_cluster.health import check_scheduler
+    from trainingjob_trainer.dask_cluster.probe import check_scheduler
 
     if path is not None:
         return check_scheduler(resolve_address(path), security)
@@ -303,7 +303,7 @@ def _check_scheduler(path: Path | None, host: str, port: int, security: "Securit
 
 def _check_worker(source: str | Path, name: str | None, security: "Security | None") -> str:
     from trainingjob_trainer.dask_cluster.address import resolve_address
-    from trainingjob_trainer.dask_cluster.health import check_worker
+    from trainingjob_trainer.dask_cluster.probe import check_worker
 
     address = resolve_address(source)
     if name is not None:

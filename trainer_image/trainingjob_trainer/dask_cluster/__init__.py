@@ -1,6 +1,4 @@
-"""A remote Dask cluster: its processes, whether they are there, and how a run joins them.
+"""A remote Dask cluster: its scheduler and workers, whether they answer, and the search's connection to it.
 
-``scheduling`` and ``working`` run a scheduler and a worker as the search needs them, ``departure`` is how a
-worker leaves, ``address`` finds the one from the other, ``security`` and ``certificates`` are who may talk to
-whom, ``probe`` and ``health`` ask from outside. ``joining`` and ``remote`` are for the trainer.
+`scheduler` and `worker` run the processes; `probe` asks from outside; `remote` is for the trainer.
 """

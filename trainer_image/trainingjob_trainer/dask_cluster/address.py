@@ -17,19 +17,14 @@ _SCHEMES = ("tcp", "tls")
 
 
 def resolve_address(source: str | Path) -> str:
-    """Return the scheduler's address.
-
-    Parameters
-    ----------
-    source
-        An address (``tcp://host:port`` or ``tls://host:port``), or the path of a scheduler file.
+    """Return the scheduler's address, given it (``tcp://…`` or ``tls://…``) or the path of a scheduler file.
 
     Raises
     ------
     SpecInvalid
-        ``SchedulerAddressInvalid``: what was given as an address is none.
+        ``SchedulerAddressInvalid``: the given address is not valid.
     RunFailed
-        ``SchedulerUnavailable``: the file is not there (yet), or holds no address.
+        ``SchedulerUnavailable``: the file does not exist (yet), or holds no address.
     """
     if isinstance(source, str) and "://" in source:
         try:
@@ -40,18 +35,18 @@ def resolve_address(source: str | Path) -> str:
 
 
 def read_scheduler_file(path: Path) -> dict[str, Any]:
-    """Return what a scheduler file holds; ``address`` is a valid address.
+    """Return the content of a scheduler file, with a valid ``address``.
 
     Raises
     ------
     RunFailed
-        ``SchedulerUnavailable``: the file is not there (yet), or holds no address.
+        ``SchedulerUnavailable``: the file does not exist (yet), or holds no address.
     """
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _unavailable(path, "is not there: no scheduler has started, or it has ended") from None
+        raise _unavailable(path, "does not exist: no scheduler has started, or it has ended") from None
     except OSError as error:
         raise _unavailable(path, f"cannot be read: {error.strerror}") from None
     if len(raw) > _MAX_BYTES:
@@ -62,20 +57,20 @@ def read_scheduler_file(path: Path) -> dict[str, Any]:
         raise _unavailable(path, "is not JSON") from None
     address = document.get("address") if isinstance(document, dict) else None
     if not isinstance(address, str):
-        raise _unavailable(path, "has no address in it")
+        raise _unavailable(path, "holds no address")
     try:
         return {**document, "address": valid_address(address)}
     except ValueError as error:
-        raise _unavailable(path, f"has an address that {error}") from None
+        raise _unavailable(path, f"holds an address that {error}") from None
 
 
 def valid_address(address: str) -> str:
-    """Return `address` with its port, 8786 if it names none.
+    """Return `address` with its port, by default 8786.
 
     Raises
     ------
     ValueError
-        If it is no ``tcp://`` or ``tls://`` address; the message goes on after "the address".
+        It is not a ``tcp://`` or ``tls://`` address; the message continues "the address".
     """
     try:
         parts = urlsplit(address)
@@ -90,17 +85,12 @@ def valid_address(address: str) -> str:
 
 
 def own_host(scheduler: str) -> str:
-    """Return this machine's address on the way to the scheduler; Dask would listen on all of them.
-
-    Parameters
-    ----------
-    scheduler
-        Its address, a valid one.
+    """Return the address of this machine that reaches the scheduler; Dask would listen on all of them.
 
     Raises
     ------
     RunFailed
-        ``SchedulerUnavailable``: its name cannot be resolved, or there is no way to it.
+        ``SchedulerUnavailable``: the host name does not resolve, or there is no route.
     """
     parts = urlsplit(scheduler)
     try:

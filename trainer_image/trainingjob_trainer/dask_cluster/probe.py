@@ -1,8 +1,9 @@
 """Whether a scheduler answers and which workers it has, asked over its own protocol with a time-out.
 
-A client in the same process can block for good when its scheduler dies. A probe opens a connection of its own
-each time, so that a process that has stopped, a cable that is cut and a port that nobody listens on all look
-the same: no answer in time.
+A client in the same process can block for good when its scheduler dies. A probe opens its own connection each
+time, so a stopped process, a cut cable and a port without a listener all look the same: no answer in time.
+
+A run's parent uses this, too: nothing here imports pandas or scikit-learn.
 """
 
 import asyncio
@@ -19,9 +20,26 @@ from distributed.core import rpc
 from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.security import Role
 from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.search.pool import PoolLost
 
-__all__ = ["Probe", "ProbeSnapshot", "SchedulerIdentity", "WorkerIdentity", "identity"]
+__all__ = [
+    "LOST_MISSES",
+    "NO_WORKERS_SECONDS",
+    "Probe",
+    "ProbeSnapshot",
+    "SchedulerIdentity",
+    "WorkerIdentity",
+    "check_scheduler",
+    "check_worker",
+    "identity",
+    "loss",
+]
 
+LOST_MISSES = 3
+"""Consecutive questions without an answer after which a scheduler is lost."""
+NO_WORKERS_SECONDS = 15.0
+"""Seconds without any worker after which a cluster is lost; a nanny brings one back after two."""
+_CHECK_SECONDS = 3.0
 _MOST_ERROR_CHARS = 300
 
 
@@ -31,16 +49,14 @@ class WorkerIdentity:
 
     Parameters
     ----------
-    address
-        Of the worker process.
     name
-        As it was started with; the scheduler gives its address if it was not.
+        As it was started with; otherwise its address.
     nanny
-        Address of the process that starts it again; None if there is none.
+        Address of the process that restarts it; None if there is none.
     status
-        Dask's word: ``running``, ``paused``, ``closing_gracefully`` and others.
+        Dask's word, such as ``running``, ``paused`` or ``closing_gracefully``.
     directory
-        The folder that the process made for itself. Each makes another one, while ports come back.
+        The folder of the process. Each process makes another one, while ports come back.
     """
 
     address: str
@@ -52,15 +68,7 @@ class WorkerIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerIdentity:
-    """A scheduler that answered.
-
-    Parameters
-    ----------
-    id
-        Drawn anew at each start.
-    workers
-        All that are connected, whatever their status.
-    """
+    """A scheduler that answered: its id, drawn at each start, and all connected workers."""
 
     id: str
     workers: tuple[WorkerIdentity, ...]
@@ -83,27 +91,16 @@ async def identity(
     timeout: float,  # noqa: ASYNC109 - it is told in the error, and the connection is given less
     role: Role = "client",
 ) -> SchedulerIdentity:
-    """Ask a scheduler who it is and who its workers are.
-
-    Parameters
-    ----------
-    address
-        ``tcp://host:port`` or ``tls://host:port``.
-    security
-        Certificates; None: Dask's own configuration.
-    timeout
-        Seconds that all of it may take.
-    role
-        Whose certificate is shown.
+    """Ask a scheduler for its identity and its workers, showing the certificate of `role`.
 
     Raises
     ------
     RunFailed
-        ``SchedulerUnavailable``: no scheduler answered in time; the message says why.
+        ``SchedulerUnavailable``: no scheduler answered within `timeout` seconds; the message says why.
     """
     arguments = (security or Security()).get_connection_args(role)
     _check_encryption(address, arguments)
-    # A connection is tried for less than all of the time, so that its own error is told and not "no answer".
+    # The connection gets less than all of the time, so that its own error is reported and not "no answer".
     remote = rpc(address, timeout=0.8 * timeout, connection_args=arguments)
     try:
         async with asyncio.timeout(timeout):
@@ -113,26 +110,14 @@ async def identity(
             comm.abort()
         raise _unavailable(address, f"no answer within {timeout:g} s") from None
     except TypeError:
-        raise _unavailable(address, "another Dask process answers there, such as a worker") from None
-    # RuntimeError: TLS where there is none, or the other way round. ValueError and what else comes out of an
-    # answer that is not Dask's means the same to whoever asks.
+        raise _unavailable(address, "another Dask process, such as a worker, answers there") from None
+    # RuntimeError: only one side uses TLS. ValueError and others come from an answer that is not Dask's.
     except Exception as error:  # noqa: BLE001
-        raise _unavailable(address, _one_line(error)) from None
+        raise _unavailable(address, _innermost(error)) from None
     finally:
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(timeout):
                 await remote.close_rpc()
-    return _understand(address, answer)
-
-
-def _check_encryption(address: str, arguments: dict[str, Any]) -> None:
-    if address.startswith("tls://") and not arguments.get("ssl_context"):
-        raise _unavailable(address, "it speaks TLS, and no certificates are configured here")
-    if not address.startswith("tls://") and arguments["require_encryption"]:
-        raise _unavailable(address, "the address is one without TLS, which certificates are configured for")
-
-
-def _understand(address: str, answer: Any) -> SchedulerIdentity:
     try:
         workers = tuple(
             WorkerIdentity(
@@ -146,15 +131,22 @@ def _understand(address: str, answer: Any) -> SchedulerIdentity:
         )
         return SchedulerIdentity(id=str(answer["id"]), workers=workers)
     except (KeyError, TypeError, AttributeError) as error:
-        raise _unavailable(address, f"its answer is no scheduler's: {_one_line(error)}") from None
+        raise _unavailable(address, f"its answer is not a scheduler's: {_innermost(error)}") from None
+
+
+def _check_encryption(address: str, arguments: dict[str, Any]) -> None:
+    if address.startswith("tls://") and not arguments.get("ssl_context"):
+        raise _unavailable(address, "it uses TLS, and no certificates are configured here")
+    if not address.startswith("tls://") and arguments["require_encryption"]:
+        raise _unavailable(address, "certificates are configured here, and the address is without TLS")
 
 
 def _unavailable(address: str, problem: str) -> RunFailed:
     return RunFailed(Reason.SCHEDULER_UNAVAILABLE, f"the scheduler at {address} does not answer: {problem}")
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the innermost cause that has words; what Dask wraps around it says only what was called."""
+def _innermost(error: BaseException) -> str:
+    """Return the innermost cause that has a message; Dask's own says only what was called."""
     text = type(error).__name__
     link: BaseException | None = error
     while link is not None:
@@ -172,23 +164,22 @@ class ProbeSnapshot:
     reachable
         Whether the last question was answered; False before the first.
     misses
-        Questions in a row that were not.
+        Unanswered questions in a row.
     asked
         Questions so far.
     scheduler_id
-        Of the last answer; another one means another scheduler, which knows nothing of the tasks of the
-        first. None before the first answer.
+        Of the last answer. Another id means another scheduler, which knows none of the tasks.
     workers
         Addresses of the running workers and their folders, by the last answer.
     leaving
-        Addresses of those that have been told to end and finish a task first, by the last answer.
+        Addresses of the workers that finish a task and take no other, by the last answer.
     no_workers_since
-        Since when no worker has been running: the time of the first answer without one, or the probe's
-        start; None if there is one by the last answer. A miss does not change it.
+        Time of the first answer without a worker, or of the probe's start; None if the last answer had one.
+        A miss does not change it.
     last_ok
         Time of the last answer.
     error
-        Why the last question had none; None if it had.
+        Why the last question was not answered.
     """
 
     reachable: bool = False
@@ -203,15 +194,13 @@ class ProbeSnapshot:
 
 
 class Probe:
-    """Asks again and again from a thread of its own.
+    """Asks a scheduler again and again from its own thread.
 
     Parameters
     ----------
     address
-        Of the scheduler, or what returns it: it is called before each question, and if it raises a
-        `TrainingError` (the scheduler file is not there yet), the question is a miss.
-    security
-        Certificates of a client; None: Dask's own configuration.
+        Of the scheduler, or a function that returns it before each question. A `TrainingError` that the
+        function raises, such as for a missing scheduler file, counts as a miss.
     interval
         Seconds from an answer to the next question.
     timeout
@@ -245,7 +234,7 @@ class Probe:
         return self._seen
 
     def close(self) -> None:
-        """Ask no more; returns at once, while a last question may still be under way for its time-out."""
+        """Stop asking; returns at once, although a last question may still wait for its time-out."""
         self._closed.set()
 
     def __enter__(self) -> Self:
@@ -261,23 +250,16 @@ class Probe:
                 self._closed.wait(self._interval)
 
     async def _ask(self) -> None:
+        seen = self._seen
         try:
             answer = await identity(self._locate(), security=self._security, timeout=self._timeout)
-        except TrainingError as error:
-            self._note_miss(error.message)
         except Exception as error:  # noqa: BLE001 - a probe that died would call a dead scheduler reachable
-            self._note_miss(_one_line(error))
-        else:
-            self._note(answer)
-
-    def _note_miss(self, message: str) -> None:
-        seen = self._seen
-        self._seen = replace(
-            seen, reachable=False, misses=seen.misses + 1, asked=seen.asked + 1, error=message
-        )
-
-    def _note(self, answer: SchedulerIdentity) -> None:
-        now, seen = time.monotonic(), self._seen
+            message = error.message if isinstance(error, TrainingError) else _innermost(error)
+            self._seen = replace(
+                seen, reachable=False, misses=seen.misses + 1, asked=seen.asked + 1, error=message
+            )
+            return
+        now = time.monotonic()
         self._seen = ProbeSnapshot(
             reachable=True,
             asked=seen.asked + 1,
@@ -287,3 +269,60 @@ class Probe:
             no_workers_since=None if answer.running else seen.no_workers_since or now,
             last_ok=now,
         )
+
+
+def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
+    """Return why a cluster is lost, or None.
+
+    Parameters
+    ----------
+    scheduler_id
+        Of the scheduler that the search began on; None accepts any.
+    """
+    if seen.misses >= LOST_MISSES:
+        return PoolLost(Reason.SCHEDULER_LOST, f"the Dask scheduler was lost: {seen.error}")
+    if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
+        text = "the Dask scheduler was restarted and knows nothing of the search"
+        return PoolLost(Reason.SCHEDULER_LOST, text)
+    since = seen.no_workers_since
+    if since is not None and seen.reachable and time.monotonic() - since > NO_WORKERS_SECONDS:
+        text = f"the Dask cluster had no worker for {NO_WORKERS_SECONDS:.0f} s"
+        return PoolLost(Reason.WORKERS_LOST, text)
+    return None
+
+
+def check_scheduler(address: str, security: Security | None) -> str:
+    """Return a line about a healthy scheduler.
+
+    Raises
+    ------
+    RunFailed
+        ``SchedulerUnavailable``: it does not answer.
+    """
+    seen = asyncio.run(identity(address, security=security, timeout=_CHECK_SECONDS, role="scheduler"))
+    return f"the scheduler at {address} answers, workers: {len(seen.running)}"
+
+
+def check_worker(address: str, security: Security | None, *, known: Callable[[str], bool], who: str) -> str:
+    """Return a line about a worker that takes tasks of the scheduler at `address`.
+
+    Parameters
+    ----------
+    known
+        Whether a name is that of the worker.
+    who
+        The worker, in words.
+
+    Raises
+    ------
+    RunFailed
+        ``SchedulerUnavailable``, ``WorkerUnavailable``.
+    """
+    seen = asyncio.run(identity(address, security=security, timeout=_CHECK_SECONDS, role="worker"))
+    mine = [one for one in seen.workers if known(one.name)]
+    for one in mine:
+        if one.status == "running":
+            return f"worker {one.name} takes tasks of the scheduler at {address}"
+    state = ", ".join(f"{one.name} is {one.status}" for one in mine) or "not connected"
+    text = f"{who} takes no tasks of the scheduler at {address}: {state}"
+    raise RunFailed(Reason.WORKER_UNAVAILABLE, text)

@@ -1,4 +1,4 @@
-"""The workers of a remote Dask cluster, as the search's pool sees them."""
+"""A remote Dask cluster for the search: finding it while other work is done, and its workers."""
 
 import threading
 import time
@@ -6,14 +6,17 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Security
 
 from trainingjob_api import Reason
-from trainingjob_trainer.dask_cluster.asserting import read_settings, read_versions
-from trainingjob_trainer.dask_cluster.loss import loss
-from trainingjob_trainer.dask_cluster.probe import Probe
+from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.probe import Probe, loss
+from trainingjob_trainer.dask_cluster.scheduler import read_settings, read_versions
+from trainingjob_trainer.dask_cluster.security import client_security
+from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.store import (
     StoreRef,
@@ -23,31 +26,31 @@ from trainingjob_trainer.search.store import (
     pack_store,
 )
 
-__all__ = ["RemoteWorkers", "connect"]
+__all__ = ["ADDRESS_VARIABLE", "ClusterLookup", "RemoteWorkers"]
 
+ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
+"""Holds the scheduler's address; without it the scheduler file does."""
 _CONNECT_SECONDS = 15.0
 _SHIP_SECONDS = 120.0
 _CLOSE_SECONDS = 5.0
 _TICK_SECONDS = 0.25
+_LOOK_SECONDS = 0.2
+_PROBE_SECONDS = 0.5
+_MOST_CHARS = 400
 _WANTED = {"allowed-failures": 0}
+
+Tick = Callable[[], None]
+"""Called several times a second while something waits; what it raises ends the waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteWorkers:
-    """A connected client, and a probe that knows which workers are there.
+    """A connected, synchronous client, and a started probe that knows which workers there are.
 
-    Nothing here waits for the scheduler but `ship` and `close`, whose waiting is bounded.
+    Only `settings`, `ship` and `close` wait for the scheduler, and only for a bounded time.
 
     Parameters
     ----------
-    client
-        A synchronous client.
-    probe
-        Started.
-    address
-        Of the scheduler.
-    scheduler_id
-        Of the scheduler that the client is connected to.
     remote
         True: clocks differ, and workers are drained and evicted.
     """
@@ -59,11 +62,11 @@ class RemoteWorkers:
     remote: bool = True
 
     def live(self) -> Mapping[str, str]:
-        """Return the workers that take tasks now: address, and the folder that each process made."""
+        """Return the workers that take tasks now: address, and the folder of the process."""
         return self.probe.snapshot().workers
 
     def leaving(self) -> Collection[str]:
-        """Return the addresses of the workers that finish what they do and take no more."""
+        """Return the addresses of the workers that finish their task and take no more."""
         return self.probe.snapshot().leaving
 
     def check(self) -> None:
@@ -74,77 +77,50 @@ class RemoteWorkers:
         if lost is not None:
             raise lost
 
-    def ship(self, ref: StoreRef, tick: Callable[[], None]) -> None:
-        """Send the table to every worker that is there or comes later.
-
-        Parameters
-        ----------
-        ref
-            The store, its folds encoded.
-        tick
-            Called several times a second.
+    def ship(self, ref: StoreRef, tick: Tick) -> None:
+        """Send the table, its folds encoded, to every present and future worker.
 
         Raises
         ------
         PoolLost
-            With the reason ``TableTooLarge``, ``VersionMismatch``, ``SettingsMismatch`` or that of a loss.
+            ``TableTooLarge``, ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
         """
         try:
             plugin = TablePlugin(ref, pack_store(ref), installed_versions())
         except TableTooLarge as error:
             raise PoolLost(Reason.TABLE_TOO_LARGE, str(error)) from error
-        try:
-            self._bounded(lambda: self.client.register_plugin(plugin), tick, "did not take the table")
-        except PoolLost:
-            raise
-        except Exception as error:
-            raise _refused(error) from error
+        self._bounded(lambda: self.client.register_plugin(plugin), tick, "did not take the table")
 
-    def settings(self, tick: Callable[[], None]) -> None:
-        """Make sure that the scheduler has the trainer's versions and is set as the search needs it.
+    def settings(self, tick: Tick) -> None:
+        """Check that the scheduler has the trainer's versions and the settings that the search needs.
 
         Raises
         ------
         PoolLost
-            With the reason ``VersionMismatch``, ``SettingsMismatch`` or that of a loss.
+            ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
         """
         versions, settings = (
-            self._ask(what, tick, f"did not tell its {name}")
+            self._bounded(lambda: self.client.run_on_scheduler(what), tick, f"did not report its {name}")  # noqa: B023 - called at once
             for name, what in (("versions", read_versions), ("settings", read_settings))
         )
-        here = read_versions()
         other = [
             f"{name} {versions.get(name)} instead of {mine}"
-            for name, mine in here.items()
+            for name, mine in read_versions().items()
             if versions.get(name) != mine
         ]
         if other:
-            raise PoolLost(
-                Reason.VERSION_MISMATCH, f"the Dask scheduler has {', '.join(other)}; use one image for all"
-            )
-        wrong = [
-            f"{name} is {settings.get(name)}" for name, want in _WANTED.items() if settings.get(name) != want
-        ]
+            text = f"the Dask scheduler has {', '.join(other)}; use one image for all"
+            raise PoolLost(Reason.VERSION_MISMATCH, text)
+        wrong = [f"{name} is {settings.get(name)}" for name in _WANTED if settings.get(name) != _WANTED[name]]
         if wrong:
-            raise PoolLost(
-                Reason.SETTINGS_MISMATCH,
-                f"the Dask scheduler is not set for a search ({', '.join(wrong)}); "
-                "start it with `trainingjob scheduler`",
+            text = (
+                f"the Dask scheduler is not configured for a search ({', '.join(wrong)}); "
+                "start it with `trainingjob scheduler`"
             )
-
-    def _ask(self, what: Callable[..., Any], tick: Callable[[], None], otherwise: str) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = self._bounded(
-                lambda: self.client.run_on_scheduler(what), tick, otherwise
-            )
-        except PoolLost:
-            raise
-        except Exception as error:
-            raise _refused(error) from error
-        return answer
+            raise PoolLost(Reason.SETTINGS_MISMATCH, text)
 
     def close(self, ref: StoreRef | None) -> None:
-        """Take the table back and disconnect; after a loss nobody is waited for."""
+        """Remove the table from the workers and disconnect; after a loss, without waiting."""
         self.probe.close()
         ended = _in_thread(lambda: self._disconnect(ref))
         if loss(self.probe.snapshot(), self.scheduler_id) is None:
@@ -155,47 +131,35 @@ class RemoteWorkers:
             self.client.unregister_worker_plugin(TablePlugin(ref, b"", {}).name)
         self.client.close(timeout=_CLOSE_SECONDS)
 
-    def _bounded(self, work: Callable[[], Any], tick: Callable[[], None], what: str) -> Any:
+    def _bounded(self, work: Callable[[], Any], tick: Tick, failure: str) -> Any:
+        """Return the result of blocking work; raise `PoolLost` if it fails, or the cluster is lost first."""
         future = _in_thread(work)
         end = time.monotonic() + _SHIP_SECONDS
         while not wait([future], timeout=_TICK_SECONDS).done:
             tick()
             self.check()
             if time.monotonic() > end:
-                raise PoolLost(Reason.SCHEDULER_LOST, f"the Dask cluster {what} within {_SHIP_SECONDS:.0f} s")
-        return future.result()
+                text = f"the Dask cluster {failure} within {_SHIP_SECONDS:.0f} s"
+                raise PoolLost(Reason.SCHEDULER_LOST, text)
+        try:
+            return future.result()
+        except Exception as error:
+            raise _refusal(error) from error
 
 
-def connect(address: str, *, security: Security | None, probe: Probe, scheduler_id: str) -> RemoteWorkers:
-    """Connect to a scheduler that has answered a probe.
-
-    Raises
-    ------
-    OSError
-        If it does not answer within some seconds.
-    """
-    client = Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False)
-    return RemoteWorkers(client=client, probe=probe, address=address, scheduler_id=scheduler_id)
-
-
-def _refused(error: Exception) -> PoolLost:
+def _refusal(error: Exception) -> PoolLost:
     """Return the loss that an error of the scheduler or of a worker means."""
     text = " ".join(str(error).split())
     head, _, tail = text.partition("VersionMismatch: ")
     if tail or isinstance(error, (ImportError, AttributeError)):
-        return PoolLost(
-            Reason.VERSION_MISMATCH,
-            f"the Dask cluster has other packages than the trainer: {tail or text}; use one image for all"[
-                :400
-            ],
-        )
-    return PoolLost(
-        Reason.SCHEDULER_LOST, f"the cluster refused the search: {head or type(error).__name__}"[:400]
-    )
+        text = f"the Dask cluster has other packages than the trainer: {tail or text}; use one image for all"
+        return PoolLost(Reason.VERSION_MISMATCH, text[:_MOST_CHARS])
+    text = f"the cluster refused the search: {head or type(error).__name__}"
+    return PoolLost(Reason.SCHEDULER_LOST, text[:_MOST_CHARS])
 
 
 def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:
-    """Run something in a thread that nobody has to wait for, not even at the end of the process."""
+    """Start work in a thread that does not keep the process from ending."""
     future: ThreadFuture[Any] = ThreadFuture()
 
     def run() -> None:
@@ -206,3 +170,106 @@ def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:
 
     threading.Thread(target=run, name="dask-cluster", daemon=True).start()
     return future
+
+
+class ClusterLookup:
+    """Looks for a cluster from its own thread, until the scheduler answers and has a worker.
+
+    Parameters
+    ----------
+    environment
+        Names the scheduler's address and the certificates.
+    scheduler_file
+        Holds the address if the environment does not.
+    ready_seconds
+        How long the cluster may take to be ready.
+
+    Attributes
+    ----------
+    source : str or Path
+        Where the scheduler's address comes from.
+    end : float
+        Monotonic time at which the lookup gives up.
+    """
+
+    def __init__(self, environment: Mapping[str, str], scheduler_file: str, *, ready_seconds: float) -> None:
+        self.source = environment.get(ADDRESS_VARIABLE) or Path(scheduler_file)
+        self._environment = environment
+        self._ready_seconds = ready_seconds
+        self.end = time.monotonic() + ready_seconds
+        self._closed = threading.Event()
+        self._done = threading.Event()
+        self._found: RemoteWorkers | None = None
+        self._lost: PoolLost | None = None
+        threading.Thread(target=self._run, name="cluster-lookup", daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        """Whether the cluster was found or given up."""
+        return self._done.is_set()
+
+    def wait(self, tick: Tick) -> RemoteWorkers:
+        """Return the cluster as soon as it is ready.
+
+        Raises
+        ------
+        PoolLost
+            ``SchedulerUnavailable``, ``NoWorkers`` or ``CertificatesInvalid``.
+        """
+        while not self._done.wait(_LOOK_SECONDS):
+            tick()
+        if self._found is None:
+            raise self._lost or PoolLost(Reason.SCHEDULER_UNAVAILABLE, "the Dask cluster was not waited for")
+        return self._found
+
+    def close(self) -> None:
+        """Stop looking, and stop the probe of a cluster that was found."""
+        self._closed.set()
+        if self._done.is_set() and self._found is not None:
+            self._found.probe.close()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._look(client_security(self._environment))
+        except (TrainingError, PoolLost) as error:
+            self._lost = PoolLost(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster
+            text = f"the Dask cluster could not be used: {error}"
+            self._lost = PoolLost(Reason.SCHEDULER_UNAVAILABLE, text[:_MOST_CHARS])
+        finally:
+            self._done.set()
+
+    def _look(self, security: Security | None) -> RemoteWorkers:
+        probe = Probe(lambda: resolve_address(self.source), security=security, interval=_PROBE_SECONDS)
+        probe.start()
+        try:
+            return self._connect(probe, security)
+        except BaseException:
+            probe.close()
+            raise
+
+    def _connect(self, probe: Probe, security: Security | None) -> RemoteWorkers:
+        error = ""
+        while not self._closed.is_set():
+            seen = probe.snapshot()
+            if seen.reachable and seen.workers and seen.scheduler_id is not None:
+                try:
+                    address = resolve_address(self.source)
+                    client = Client(
+                        address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False
+                    )
+                except (OSError, TrainingError) as failure:
+                    error = str(failure)
+                else:
+                    return RemoteWorkers(
+                        client=client, probe=probe, address=address, scheduler_id=seen.scheduler_id
+                    )
+            if time.monotonic() > self.end:
+                within = f"within {self._ready_seconds:.0f} s"
+                if seen.reachable:
+                    text = f"the Dask scheduler answers, but had no worker {within}"
+                    raise PoolLost(Reason.NO_WORKERS, text)
+                text = f"no Dask cluster could be reached {within}: {seen.error or error or 'no answer'}"
+                raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, text)
+            self._closed.wait(_LOOK_SECONDS)
+        raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, "the run ended before the Dask cluster was ready")

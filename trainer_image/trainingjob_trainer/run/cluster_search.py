@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from trainingjob_api import Backend
-from trainingjob_trainer.dask_cluster.joining import Joining
-from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
+from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
 from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef
 
-__all__ = ["Instead", "Joining", "cluster_workers"]
+__all__ = ["ClusterLookup", "Instead", "cluster_workers"]
 
 Instead = Callable[[PoolLost], Pool]
 """Returns the pool to go on with when one is lost; raises `RunFailed` if the job does not allow it."""
@@ -25,7 +24,7 @@ class _Stopped(Exception):  # noqa: N818 - no error: a signal ended the waiting
 
 @contextmanager
 def cluster_workers(
-    context: ChildContext, joining: Joining, home: Pool, ref: StoreRef
+    context: ChildContext, joining: ClusterLookup, home: Pool, ref: StoreRef
 ) -> Iterator[tuple[Pool, Instead]]:
     """Yield the workers of a remote cluster, or `home` in their place, and what to do when they are lost.
 
@@ -75,7 +74,7 @@ def cluster_workers(
             remote.close(ref)
 
 
-def _join(context: ChildContext, joining: Joining, tick: Callable[[], None]) -> RemoteWorkers:
+def _join(context: ChildContext, joining: ClusterLookup, tick: Callable[[], None]) -> RemoteWorkers:
     if not joining.done:
         left = max(0.0, joining.end - time.monotonic())
         context.tell(WaitingForCluster(source=str(joining.source), seconds=round(left, 1)))

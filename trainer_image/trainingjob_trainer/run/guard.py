@@ -52,7 +52,7 @@ class ClusterGuard:
         """Return why a child that has not left its cluster must be ended, or None."""
         if self._probe is None:
             return None
-        from trainingjob_trainer.dask_cluster.loss import loss  # noqa: PLC0415 - as in _watch
+        from trainingjob_trainer.dask_cluster.probe import loss  # noqa: PLC0415 - as in _watch
 
         lost = loss(self._probe.snapshot(), None)
         if lost is None:

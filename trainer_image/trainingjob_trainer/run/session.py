@@ -30,7 +30,7 @@ from trainingjob_trainer.events import (
     Saved,
 )
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
-from trainingjob_trainer.run.cluster_search import Joining
+from trainingjob_trainer.run.cluster_search import ClusterLookup
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
@@ -115,8 +115,8 @@ class Session:
             and self._context.mode is Mode.FULL
         )
 
-    def _join(self) -> Joining:
-        return Joining(
+    def _join(self) -> ClusterLookup:
+        return ClusterLookup(
             self._context.environment,
             self._run.dask_scheduler_file,
             ready_seconds=float(self._run.dask.ready_timeout_seconds),

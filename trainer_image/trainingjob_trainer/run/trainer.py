@@ -12,7 +12,7 @@ from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
-from trainingjob_trainer.run.cluster_search import Instead, Joining, cluster_workers
+from trainingjob_trainer.run.cluster_search import ClusterLookup, Instead, cluster_workers
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
@@ -68,7 +68,9 @@ class Trainer:
         """Whether this child searches, or takes what a search has left in the journal."""
         return self._run.automl_enabled and self._context.mode in {Mode.FULL, Mode.LOCAL, Mode.FINISH}
 
-    def train(self, pool: Pool, journal: Journal, *, named: bool, joining: Joining | None = None) -> Trained:
+    def train(
+        self, pool: Pool, journal: Journal, *, named: bool, joining: ClusterLookup | None = None
+    ) -> Trained:
         """Run the clock until there is a model.
 
         Parameters
@@ -167,7 +169,7 @@ class Trainer:
 
     @contextmanager
     def _workers(
-        self, pool: Pool, ref: StoreRef, joining: Joining | None
+        self, pool: Pool, ref: StoreRef, joining: ClusterLookup | None
     ) -> Iterator[tuple[Pool, Instead | None]]:
         if joining is None:
             yield pool, None

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainingjob_trainer.dask_cluster.loss import LOST_MISSES, NO_WORKERS_SECONDS, loss
-from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
+from trainingjob_trainer.dask_cluster.probe import LOST_MISSES, NO_WORKERS_SECONDS, ProbeSnapshot, loss
 
 HERE: dict[str, Any] = {"reachable": True, "scheduler_id": "one", "workers": ("a",)}
 SILENT = {"reachable": False}

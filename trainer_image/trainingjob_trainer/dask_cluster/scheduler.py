@@ -5,10 +5,10 @@ import contextlib
 import ipaddress
 import json
 import logging
-import os
-import tempfile
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,15 +19,15 @@ from distributed import Scheduler, SchedulerPlugin, Security
 from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import read_scheduler_file
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.signals import stop_signals
+from trainingjob_trainer.dask_cluster.process import replace_file, stop_signals
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.search.cluster import scheduler_settings
 
-__all__ = ["SchedulerOptions", "serve_scheduler"]
+__all__ = ["SchedulerOptions", "read_settings", "read_versions", "serve_scheduler"]
 
 _log = logging.getLogger(__name__)
 _SETTINGS = {
-    # Even without a dashboard the scheduler serves HTTP. It has nothing to say there, to nobody but itself.
+    # Even without a dashboard the scheduler serves HTTP: without routes, and on this host only (_NOWHERE).
     "distributed.scheduler.http.routes": [],
     "distributed.scheduler.dashboard.tls": {"ca-file": None, "key": None, "cert": None},
     "distributed.scheduler.preload": [],
@@ -35,7 +35,7 @@ _SETTINGS = {
 _NOWHERE = "127.0.0.1:0"
 _CLOSE_SECONDS = 5.0
 _PREDECESSOR_SECONDS = 2.0
-_TOLD = ("type", "id", "address", "started")
+_PUBLISHED = ("type", "id", "address", "started")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,11 @@ class SchedulerOptions:
     Parameters
     ----------
     scheduler_file
-        File that says where it is, for workers and clients; None: they are told otherwise.
+        Gets the address, for workers and clients; None: they are given it otherwise.
     host
         Address or name of the interface to listen on; ``0.0.0.0`` is all of them.
     port
-        Port; 0 takes a free one.
+        0 takes a free one.
     security
         Certificates of a scheduler; None listens without encryption.
     idle_seconds
@@ -64,7 +64,7 @@ class SchedulerOptions:
 
 
 def serve_scheduler(options: SchedulerOptions) -> None:
-    """Run a scheduler until it is told to end (SIGTERM, SIGINT), or has been idle for too long.
+    """Run a scheduler until SIGTERM or SIGINT, or until it has been idle for too long.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def serve_scheduler(options: SchedulerOptions) -> None:
         ``SchedulerNotStarted``: it cannot listen there.
     """
     if options.scheduler_file is not None:
-        _make_room(options.scheduler_file, options.security)
+        _remove_stale_file(options.scheduler_file, options.security)
     with dask.config.set({**scheduler_settings(), **_SETTINGS}):
         asyncio.run(_serve(options))
 
@@ -83,7 +83,7 @@ async def _serve(options: SchedulerOptions) -> None:
     with stop_signals() as stopped:
         scheduler = await _start(options)
         try:
-            with _announced(options.scheduler_file, scheduler):
+            with _published(options.scheduler_file, scheduler):
                 ended = asyncio.ensure_future(scheduler.finished())
                 told = asyncio.ensure_future(stopped.wait())
                 await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +104,7 @@ async def _start(options: SchedulerOptions) -> Any:
             dashboard=False,
             dashboard_address=_NOWHERE,
             idle_timeout=options.idle_seconds,
-            plugins=(_Attendance(),),
+            plugins=(_WorkerLog(),),
         )
         await scheduler
     except (OSError, ValueError, RuntimeError) as error:
@@ -112,35 +112,35 @@ async def _start(options: SchedulerOptions) -> Any:
         text = f"cannot listen on {options.host}, port {options.port}: {cause}"
         raise RunFailed(Reason.SCHEDULER_NOT_STARTED, text) from error
     _log.info("the scheduler listens on %s (%s)", scheduler.address, scheduler.id)
-    if options.security is None and not _only_here(scheduler):
+    if options.security is None and not _is_local(scheduler):
         _log.warning(
-            "without TLS, whoever reaches %s can run code on the workers: see `trainingjob certs`",
+            "without TLS, anyone who can reach %s can run code on the workers: see `trainingjob certs`",
             scheduler.address,
         )
     return scheduler
 
 
-def _only_here(scheduler: Any) -> bool:
+def _is_local(scheduler: Any) -> bool:
     return ipaddress.ip_address(urlsplit(scheduler.listen_address).hostname or "").is_loopback
 
 
-class _Attendance(SchedulerPlugin):
-    """Logs who comes and goes."""
+class _WorkerLog(SchedulerPlugin):
+    """Logs which workers join and leave."""
 
-    name = "trainingjob-attendance"
+    name = "trainingjob-worker-log"
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Log it."""
+        """Log a worker that has joined."""
         name = scheduler.workers[worker].name
         _log.info("worker %s joined from %s, workers: %d", name, worker, len(scheduler.workers))
 
     def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
-        """Log it."""
+        """Log a worker that has left."""
         _log.info("worker at %s left, workers: %d", worker, len(scheduler.workers))
 
 
-def _make_room(path: Path, security: Security | None) -> None:
-    """Remove the file of a scheduler that is gone; a worker would wait for that one otherwise."""
+def _remove_stale_file(path: Path, security: Security | None) -> None:
+    """Remove the file of a scheduler that is gone; otherwise a worker would wait for that one."""
     if not path.exists():
         return
     try:
@@ -149,21 +149,22 @@ def _make_room(path: Path, security: Security | None) -> None:
     except TrainingError:
         with _writable(path):
             path.unlink(missing_ok=True)
-        _log.info("removed %s, which a scheduler that is gone had left", path)
+        _log.info("removed %s, left by a scheduler that is gone", path)
     else:
-        text = f"{path} belongs to the scheduler at {address}, which is running: end it or name another file"
+        text = f"{path} is in use by the running scheduler at {address}: end it or name another file"
         raise SpecInvalid(Reason.SCHEDULER_FILE_IN_USE, text)
 
 
 @contextlib.contextmanager
-def _announced(path: Path | None, scheduler: Any) -> Iterator[None]:
-    """Keep the scheduler file as long as the scheduler runs."""
+def _published(path: Path | None, scheduler: Any) -> Iterator[None]:
+    """Keep a scheduler file as long as the scheduler runs."""
     if path is None:
         yield
         return
     with _writable(path):
         known = scheduler.identity()
-        _write(path, {name: known[name] for name in _TOLD})
+        # Workers may run as other users.
+        replace_file(path, json.dumps({name: known[name] for name in _PUBLISHED}, indent=2).encode(), 0o644)
     _log.info("the scheduler file is %s", path)
     try:
         yield
@@ -171,19 +172,6 @@ def _announced(path: Path | None, scheduler: Any) -> Iterator[None]:
         with contextlib.suppress(TrainingError, OSError):
             if read_scheduler_file(path).get("id") == scheduler.id:
                 path.unlink()
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    # Beside the file itself, so that readers see all of it or nothing. Workers may run as other users.
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            json.dump(document, file, indent=2)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 @contextlib.contextmanager
@@ -195,3 +183,14 @@ def _writable(path: Path) -> Iterator[None]:
             f"the scheduler file {path} cannot be written: {error.strerror}; --scheduler-file names another"
         )
         raise SpecInvalid(Reason.SCHEDULER_FILE_UNWRITABLE, text) from error
+
+
+def read_settings(dask_scheduler: Any) -> dict[str, Any]:
+    """Return the settings that the search relies on; a trainer runs this inside a scheduler."""
+    return {"allowed-failures": dask_scheduler.allowed_failures}
+
+
+def read_versions() -> dict[str, str]:
+    """Return the versions that scheduler and trainer must have in common to talk to each other."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": python, "dask": version("dask"), "distributed": version("distributed")}

@@ -1,25 +1,20 @@
-"""The signals that end a process, as something to wait for."""
+"""What the processes of scheduler and worker have in common: signals that end them, and files."""
 
 import asyncio
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["StopSignal", "stop_signals"]
+__all__ = ["StopSignal", "replace_file", "stop_signals"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal(asyncio.Event):
-    """Set by the first signal; each further one sets `again`.
-
-    Attributes
-    ----------
-    name : str
-        Of the signal.
-    again : asyncio.Event
-        Whoever sent it twice does not want to wait.
-    """
+    """Set by the first signal; each further one sets `again`: its sender does not want to wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,3 +41,16 @@ def stop_signals() -> Iterator[StopSignal]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Write a file atomically, as a new one: neither the mode nor the link of an old file is kept."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

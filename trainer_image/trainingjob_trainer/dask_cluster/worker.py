@@ -1,8 +1,9 @@
-"""One worker: a nanny, and a single-threaded process that it starts again whenever it dies."""
+"""A worker: a nanny, and the single-threaded process that it restarts whenever it dies."""
 
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import tempfile
 import time
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Security
+from distributed import Nanny, Security, WorkerPlugin
+from distributed.core import Status
 from distributed.utils import get_mp_context
+from tornado.ioloop import PeriodicCallback
 
 from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import own_host
-from trainingjob_trainer.dask_cluster.departure import DRAINED, IDLE, Departure
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.signals import StopSignal, stop_signals
+from trainingjob_trainer.dask_cluster.process import StopSignal, stop_signals
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.cluster import MODULES, scheduler_settings
 
@@ -38,10 +40,14 @@ _SETTINGS = {
 _NOWHERE = "127.0.0.1:0"
 _PAUSE_SECONDS = 1.0
 _ASK_SECONDS = 3.0
-_SAY_SECONDS = 15.0
+_LOG_SECONDS = 15.0
 _CLOSE_SECONDS = 4.0
 _FAREWELL_SECONDS = 1.0
-# What the scheduler tells a worker that somebody has retired.
+_DRAINED = "trainingjob-drained"
+_IDLE = "trainingjob-idle"
+_LOOK_MILLISECONDS = 500
+_LOOK_SECONDS = 0.1
+# What the scheduler sends to a worker that was retired.
 _RETIRED = ("scheduler-close-worker", "scheduler-remove-worker")
 
 
@@ -59,11 +65,11 @@ class WorkerOptions:
     Parameters
     ----------
     locate
-        Returns the scheduler's address; raises a `TrainingError` as long as nobody knows it.
+        Returns the scheduler's address; raises a `TrainingError` while it is unknown.
     name
         What the scheduler calls it; no two workers may have the same.
     memory_limit_mb
-        Limit of the worker process, in MiB; at 95 % of it the process is killed and started anew.
+        Limit of the worker process in MiB; at 95 % of it the process is killed and restarted.
     host
         Address to listen on; None: the one by which this machine reaches the scheduler.
     local_directory
@@ -77,7 +83,7 @@ class WorkerOptions:
     death_seconds
         How long the worker process may take to start and to register.
     drain_seconds
-        How long the running task may take when the worker is told to end.
+        How long the running task may take after a stop signal.
     """
 
     locate: Callable[[], str]
@@ -93,21 +99,21 @@ class WorkerOptions:
 
 
 def default_name() -> str:
-    """Return a name that no other worker has: the host's (in a container its own), and a number."""
+    """Return a unique name: the host's, which in a container is its own, and the process id."""
     return f"{socket.gethostname()}-{getpid()}"
 
 
 def serve_worker(options: WorkerOptions) -> None:
-    """Run a worker until it is told to end, retired or idle for too long.
+    """Run a worker until it gets a stop signal, is retired or has been idle for too long.
 
     Raises
     ------
     RunFailed
-        ``SchedulerUnavailable``: for `wait_seconds` there was none, or it would not take the worker.
+        ``SchedulerUnavailable``: for `wait_seconds` there was none, or it did not take the worker.
     """
     with dask.config.set({**scheduler_settings(), **_SETTINGS}):
-        # Workers are forked from a process that has done their imports: one that was killed is back within
-        # a second or two.
+        # Workers are forked from a process that has done their imports: a killed one is back within two
+        # seconds.
         get_mp_context().set_forkserver_preload(list(MODULES))
         asyncio.run(_serve(options))
 
@@ -133,41 +139,44 @@ def _reason(ending: _Ending, stopped: StopSignal) -> str:
 
 
 class _Patience:
-    """How long there has been no scheduler; the last problem is told when it is too long.
-
-    Parameters
-    ----------
-    seconds
-        When it ends.
-    """
+    """Limits how long there may be no scheduler, and logs the problem now and then."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew: there was a scheduler a moment ago."""
+        """Start from zero: there was a scheduler a moment ago."""
         self._since = time.monotonic()
-        self._said = float("-inf")
+        self._logged_at = float("-inf")
 
     def spend(self, problem: str) -> None:
-        """Note that there is still none."""
+        """Note that there is still no scheduler.
+
+        Raises
+        ------
+        RunFailed
+            ``SchedulerUnavailable``: it took too long.
+        """
         now = time.monotonic()
         if now - self._since >= self._seconds:
-            text = f"no scheduler to work for within {self._seconds:g} s (--wait-seconds): {problem}"
+            text = f"no scheduler was available within {self._seconds:g} s (--wait-seconds): {problem}"
             raise RunFailed(Reason.SCHEDULER_UNAVAILABLE, text)
-        if now - self._said >= _SAY_SECONDS:
-            self._said = now
+        if now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = now
             _log.info("waiting for the scheduler: %s", problem)
 
 
 async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience) -> _Ending:
-    """Find a scheduler and work for it until one of the two ends."""
+    """Find a scheduler and take its tasks until one of the two ends."""
     try:
         address = options.locate()
         seen = await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
         if any(one.name == options.name for one in seen.workers):
-            text = f"another worker is called {options.name} (--name), or this one has not been given up yet"
+            text = (
+                f"the scheduler already has a worker {options.name}: give this one another --name, or wait "
+                "until the scheduler has given up the earlier process of this one"
+            )
             raise RunFailed(Reason.WORKER_NAME_TAKEN, text)
         nanny = await _unless(stopped, _start(options, address))
     except TrainingError as error:
@@ -190,7 +199,7 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
 
 
 async def _unless(stopped: StopSignal, starting: Coroutine[Any, Any, "_Nanny"]) -> "_Nanny | None":
-    """Return what is started, or None as soon as a signal says that nobody wants it any more."""
+    """Return what is started, or None as soon as a stop signal arrives."""
     task = asyncio.ensure_future(starting)
     told = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
@@ -238,7 +247,7 @@ async def _until_it_ends(nanny: "_Nanny", stopped: StopSignal, drain_seconds: fl
     if stopped.is_set():
         await _drain(nanny, stopped, drain_seconds)
         return _Ending.STOPPED
-    if nanny.ending == IDLE:
+    if nanny.ending == _IDLE:
         return _Ending.IDLE
     return _Ending.RETIRED if nanny.ending in _RETIRED else _Ending.LOST
 
@@ -259,20 +268,14 @@ async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
             await asyncio.wait_for(nanny.finished(), _CLOSE_SECONDS)
         return
     asked.cancel()
-    # Its task ends with it, and no task is to be blamed for that.
-    gone = nanny.scheduler.unregister(address=address, expected=True, close=False, stimulus_id=DRAINED)
+    # Its task ends with it, and must not be blamed for that.
+    gone = nanny.scheduler.unregister(address=address, expected=True, close=False, stimulus_id=_DRAINED)
     with contextlib.suppress(TimeoutError, OSError):
         await asyncio.wait_for(gone, _FAREWELL_SECONDS)
 
 
 class _Nanny(Nanny):
-    """A nanny that remembers why it ends.
-
-    Attributes
-    ----------
-    ending : str or None
-        What was told first; the worker tells it before it closes.
-    """
+    """A nanny that remembers why it ends: the first reason given, by the worker before it closes."""
 
     ending: str | None = None
 
@@ -281,7 +284,7 @@ class _Nanny(Nanny):
         super().close_gracefully(reason=reason)
 
     async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:  # noqa: ASYNC109 - inherited
-        """End the process, also one that is still starting: it would register later and block its name."""
+        """End the process, even while it is starting: it would register later and block its name."""
         process = self.process.process if self.process is not None else None
         try:
             await super().kill(timeout=timeout, reason=reason)
@@ -292,3 +295,60 @@ class _Nanny(Nanny):
     async def close(self, timeout: float = 5, reason: str = "") -> Any:  # noqa: ASYNC109 - inherited
         self.ending = self.ending or reason
         return await super().close(timeout=timeout, reason=reason)
+
+
+class Departure(WorkerPlugin):
+    """Lets a worker leave without losing a task: after idling for too long, or when it is drained.
+
+    It runs in the worker process. `idle_seconds` None: never leave for idling.
+    """
+
+    name = "trainingjob-departure"
+
+    def __init__(self, idle_seconds: float | None) -> None:
+        self.idle_seconds = idle_seconds
+
+    def setup(self, worker: Any) -> None:
+        """Install the handlers; ``distributed`` calls it before the worker registers."""
+        # Ctrl-C reaches the whole process group of a terminal; only the nanny decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._worker = worker
+        self._last_task = time.monotonic()
+        worker.handlers["trainingjob_drain"] = self._drain
+        if self.idle_seconds is not None:
+            callback = PeriodicCallback(self._look, _LOOK_MILLISECONDS)
+            worker.periodic_callbacks["trainingjob-idle"] = callback
+
+    def transition(self, *_: Any, **__: Any) -> None:
+        """Note that a task has changed its state; ``distributed`` calls it."""
+        self._last_task = time.monotonic()
+
+    async def _look(self) -> None:
+        worker = self._worker
+        if worker.state.executing_count or worker.state.ready or worker.status != Status.running:
+            self._last_task = time.monotonic()
+        elif time.monotonic() - self._last_task >= (self.idle_seconds or 0.0):
+            await self._leave(_IDLE)
+
+    async def _drain(self, seconds: float) -> int:
+        """Take no more tasks, finish the running one, and wait until its result has been fetched."""
+        worker = self._worker
+        if worker.status != Status.running:
+            return 0
+        worker.status = Status.closing_gracefully
+        deadline = time.monotonic() + seconds
+        # No event tells when a result has been fetched and released.
+        while (worker.state.executing_count or worker.data) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        unfinished = worker.state.executing_count
+        worker.loop.add_callback(self._leave, _DRAINED)
+        return int(unfinished)
+
+    async def _leave(self, reason: str) -> None:
+        worker = self._worker
+        # An expected departure: the scheduler blames no task for it.
+        with contextlib.suppress(OSError):
+            await worker.scheduler.unregister(
+                address=worker.contact_address, expected=True, close=False, stimulus_id=reason
+            )
+        await worker.close(timeout=1, executor_wait=False, reason=reason)
