@@ -14,10 +14,10 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from support.data_runs import SETTINGS, write
 from trainingjob_api.spec import Dataset
 from trainingjob_trainer.data.https_guard import https_chunks
-from trainingjob_trainer.data.sources import open_source, s3_chunks
+from trainingjob_trainer.data.sources import object_chunks, open_source
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.store import RetryPolicy
+from trainingjob_trainer.storage import RetryPolicy, S3Store
 
 URI = "https://data.example/t.csv?X-Signature=verysecret"
 PUBLIC = ("8.8.4.4",)
@@ -265,7 +265,8 @@ class FakeClient:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return SimpleNamespace(stream=lambda _: answer(), close=self._close, release_conn=lambda: None)
+        pieces = answer()
+        return SimpleNamespace(read=lambda _: next(pieces, b""), close=self._close, release_conn=lambda: None)
 
     def _close(self) -> None:
         self.closed += 1
@@ -284,8 +285,8 @@ def s3_error(code: str, *, status: int = 403) -> S3Error:
 
 @contextmanager
 def s3(client: FakeClient) -> Iterator[Iterator[bytes]]:
-    dataset = Dataset(uri="s3://bucket/a/t.csv", endpoint="https://s3.example")
-    with s3_chunks(dataset, SETTINGS, connect=lambda *_: client, retry=quick()) as chunks:
+    store = S3Store(client, "bucket", "", endpoint="https://s3.example", field="spec.dataset")  # type: ignore[arg-type]
+    with object_chunks(store, "a/t.csv", "s3://bucket/a/t.csv", retry=quick()) as chunks:
         yield chunks
 
 

@@ -11,11 +11,10 @@ import urllib3
 from urllib3.exceptions import MaxRetryError
 
 from support.loopback import HOST, Answer, certificate, serving
-from trainingjob_api.spec import Dataset
-from trainingjob_trainer.data.sources import s3_chunks
+from trainingjob_trainer.data.sources import object_chunks
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, s3_client
+from trainingjob_trainer.storage import OBJECT_STORES, Output, RetryPolicy, S3Store, s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainerSettings
 
 
 def read_dataset(endpoint: str, settings: TrainerSettings) -> bytes:
-    dataset = Dataset(uri="s3://bucket/t.csv", endpoint=endpoint)
-    with s3_chunks(dataset, settings, retry=ONCE) as chunks:
+    store = OBJECT_STORES["s3"](
+        "bucket",
+        "",
+        endpoint=endpoint,
+        credentials_dir=settings.credentials_dir,
+        settings=settings,
+        field="spec.dataset",
+    )
+    with object_chunks(store, "t.csv", "s3://bucket/t.csv", retry=ONCE) as chunks:
         return b"".join(chunks)
 
 

@@ -1,12 +1,9 @@
-"""The bytes of a dataset, by the scheme of its address: file, claim, S3 or HTTPS."""
+"""The bytes of a dataset, by the scheme of its address: file, claim, bucket or HTTPS."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
-
-from minio.error import S3Error
 
 from trainingjob_api import Reason
 from trainingjob_api.spec import Dataset
@@ -15,13 +12,12 @@ from trainingjob_trainer.data.https_guard import https_chunks
 from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.client import endpoint_of, s3_client
-from trainingjob_trainer.storage.s3 import S3_FAILURES, brief, may_pass, s3_failure
-from trainingjob_trainer.storage.store import Again, RetryPolicy
+from trainingjob_trainer.storage import OBJECT_STORES, RetryPolicy, Store
+from trainingjob_trainer.storage.store import Again, Hidden, Missing, Readable, StoreError
 
-__all__ = ["open_source", "s3_chunks"]
+__all__ = ["object_chunks", "open_source"]
 
-_S3_RETRY = RetryPolicy(attempts=3, deadline_seconds=60.0)
+_OBJECT_RETRY = RetryPolicy(attempts=3, deadline_seconds=60.0)
 
 
 def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextManager[Iterator[bytes]]:
@@ -43,8 +39,18 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
             return _file_chunks(Path(unquote(dataset.uri.removeprefix("file://"))), dataset.uri)
         case "pvc":
             return _file_chunks(_claim_path(place, settings.pvc_root), dataset.uri)
-        case "s3":
-            return s3_chunks(dataset, settings)
+        case scheme if scheme in OBJECT_STORES:
+            if not place.root or not place.path:
+                raise _uri_invalid(f" must be {scheme}://bucket/key; correct it")
+            store = OBJECT_STORES[scheme](
+                place.root,
+                "",
+                endpoint=dataset.endpoint,
+                credentials_dir=settings.credentials_dir,
+                settings=settings,
+                field="spec.dataset",
+            )
+            return object_chunks(store, place.path, dataset.uri)
         case "https":
             return https_chunks(dataset.uri, settings)
         case "http":
@@ -86,81 +92,55 @@ def _file_chunks(path: Path, uri: str) -> Iterator[Iterator[bytes]]:
         ) from error
 
 
-def _connect(dataset: Dataset, settings: TrainerSettings) -> Any:
-    return s3_client(dataset.endpoint, settings.credentials_dir, settings, field="spec.dataset")
-
-
 @contextmanager
-def s3_chunks(
-    dataset: Dataset,
-    settings: TrainerSettings,
-    *,
-    connect: Callable[[Dataset, TrainerSettings], Any] = _connect,
-    retry: RetryPolicy = _S3_RETRY,
+def object_chunks(
+    store: Store, key: str, uri: str, *, retry: RetryPolicy = _OBJECT_RETRY
 ) -> Iterator[Iterator[bytes]]:
-    """Yield the bytes of the object ``s3://bucket/key``, chunk by chunk.
-
-    Parameters
-    ----------
-    connect
-        Makes the client (:class:`minio.Minio`).
+    """Yield the bytes of an object in a bucket, chunk by chunk.
 
     Raises
     ------
     SpecInvalid
-        ``DatasetUriInvalid``, ``BucketNotFound``, ``CredentialsRefused`` and what
-        :func:`trainingjob_trainer.storage.s3_client` raises. Messages hold no credentials.
+        ``DatasetUriInvalid``, ``BucketNotFound`` or ``CredentialsRefused``. Messages hold no credentials.
     DataError
         ``DatasetNotFound``, or ``DatasetUnreachable`` if the storage answers that it does not serve this
         address.
     RunFailed
         ``DatasetUnreachable`` if the storage does not answer, or the connection breaks.
     """
-    _, bucket, key = parse_uri(dataset.uri)
-    if not bucket or not key:
-        raise _uri_invalid(" must be s3://bucket/key; correct it")
-    endpoint = endpoint_of(dataset.endpoint, settings)
-    client = connect(dataset, settings)
     try:
-        response = retry.call(lambda: _get(client, bucket, key, endpoint))
+        with ExitStack() as stack:
+            stream = _opened(store, key, retry, stack)
+            yield iter(lambda: stream.read(CHUNK), b"")
+    except StoreError as error:
+        raise RunFailed(
+            Reason.DATASET_UNREACHABLE, f"The connection broke while {uri} was read ({error})"
+        ) from None
+
+
+def _opened(store: Store, key: str, retry: RetryPolicy, stack: ExitStack) -> Readable:
+    try:
+        return retry.call(lambda: stack.enter_context(store.get(key)))
+    except Hidden as error:
+        raise error.refusal from None
+    except Missing:
+        raise DataError(
+            Reason.DATASET_NOT_FOUND,
+            f"spec.dataset.uri: {store.where} holds no object {key!r}; correct the key",
+        ) from None
     except Again as error:
         raise RunFailed(
             Reason.DATASET_UNREACHABLE,
-            f"spec.dataset: bucket {bucket!r} at {endpoint} cannot be reached ({error}); if this persists, "
-            "check the endpoint and the network policy",
+            f"spec.dataset: {store.where} cannot be reached ({error}); if this persists, check the endpoint "
+            "and the network policy",
         ) from None
-    try:
-        yield response.stream(CHUNK)
-    except S3_FAILURES as error:
-        raise RunFailed(
-            Reason.DATASET_UNREACHABLE, f"The connection broke while {dataset.uri} was read ({brief(error)})"
+    except StoreError as error:
+        raise DataError(
+            Reason.DATASET_UNREACHABLE,
+            f"spec.dataset.uri: {store.where} answers {error} for {key!r}; correct the address",
         ) from None
-    finally:
-        response.close()
-        response.release_conn()
-
-
-def _get(client: Any, bucket: str, key: str, endpoint: str) -> Any:
-    try:
-        return client.get_object(bucket, key)
-    except S3_FAILURES as error:
-        if isinstance(error, S3Error) and error.code == "NoSuchKey":
-            raise DataError(
-                Reason.DATASET_NOT_FOUND,
-                f"spec.dataset.uri: bucket {bucket!r} at {endpoint} holds no object {key!r}; correct the key",
-            ) from None
-        failure = s3_failure(error, field="spec.dataset", bucket=bucket, endpoint=endpoint)
-        if failure is not None:
-            raise failure from error
-        if not may_pass(error):
-            raise DataError(
-                Reason.DATASET_UNREACHABLE,
-                f"spec.dataset.uri: {endpoint} answers {brief(error)} for {key!r} in bucket {bucket!r}; "
-                "correct the address",
-            ) from None
-        raise Again(brief(error)) from None
     except ValueError:  # the client checks names before it sends, and the answer after it
         raise _uri_invalid(
-            f": bucket {bucket!r} and key {key!r} are not valid S3 names, or {endpoint} does not answer "
-            "as S3 does; correct it"
+            f": the bucket or the key {key!r} is not a valid name, or {store.where} does not answer as its "
+            "kind of storage does; correct it"
         ) from None

@@ -3,11 +3,12 @@
 from trainingjob_trainer.storage.client import s3_client
 from trainingjob_trainer.storage.folder import FolderStore
 from trainingjob_trainer.storage.manifest import Manifest, ManifestEntry, folder_name, publishable
-from trainingjob_trainer.storage.output import Output, StateStore, open_output
+from trainingjob_trainer.storage.output import OBJECT_STORES, Output, StateStore, open_output
 from trainingjob_trainer.storage.s3 import S3Store, s3_failure
 from trainingjob_trainer.storage.store import RetryPolicy, Store
 
 __all__ = [
+    "OBJECT_STORES",
     "FolderStore",
     "Manifest",
     "ManifestEntry",

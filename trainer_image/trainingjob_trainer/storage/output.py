@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -29,7 +30,7 @@ from trainingjob_trainer.storage.manifest import (
 from trainingjob_trainer.storage.s3 import S3Store
 from trainingjob_trainer.storage.store import Again, Hidden, Missing, Store, StoreError
 
-__all__ = ["MAX_STATE_BYTES", "Output", "StateStore", "open_output", "open_store"]
+__all__ = ["MAX_STATE_BYTES", "OBJECT_STORES", "Output", "StateStore", "open_output", "open_store"]
 
 T = TypeVar("T")
 
@@ -328,7 +329,7 @@ def open_output(
 def open_store(
     uri: str, endpoint: str | None, credentials_dir: Path | None, settings: TrainerSettings
 ) -> Store:
-    """Return the store behind a URI. A further scheme is one more case here, and its form in the contract."""
+    """Return the store behind the URI of an output."""
     if "://" not in uri:
         return FolderStore(Path(uri))
     try:
@@ -342,16 +343,39 @@ def open_store(
             claim, path = _two_parts(uri, place, "pvc://claim/path")
             mount = settings.pvc_root / claim
             return FolderStore(mount / path, uri=uri, mount=mount)
-        case "s3":
-            bucket, prefix = _two_parts(uri, place, "s3://bucket/prefix")
+        case scheme if scheme in OBJECT_STORES:
+            bucket, prefix = _two_parts(uri, place, f"{scheme}://bucket/prefix")
             if not re.fullmatch(BUCKET_PATTERN, bucket):
                 raise _invalid(
                     uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
                 )
-            client = s3_client(endpoint, credentials_dir, settings, field="spec.output")
-            return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings))
+            return OBJECT_STORES[scheme](
+                bucket,
+                prefix,
+                endpoint=endpoint,
+                credentials_dir=credentials_dir,
+                settings=settings,
+                field="spec.output",
+            )
         case _:
             raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
+
+
+def _open_s3(
+    bucket: str,
+    prefix: str,
+    *,
+    endpoint: str | None,
+    credentials_dir: Path | None,
+    settings: TrainerSettings,
+    field: str,
+) -> Store:
+    client = s3_client(endpoint, credentials_dir, settings, field=field)
+    return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings), field=field)
+
+
+OBJECT_STORES: Mapping[str, Callable[..., Store]] = MappingProxyType({"s3": _open_s3})
+"""What opens a bucket, by scheme, for datasets and outputs. Its form is in `trainingjob_api.uris`."""
 
 
 def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:

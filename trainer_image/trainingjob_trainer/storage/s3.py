@@ -14,7 +14,7 @@ from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.storage.store import Again, Hidden, Missing, Readable, RetryPolicy, StoreError
 
-__all__ = ["S3_FAILURES", "S3Store", "brief", "may_pass", "s3_failure"]
+__all__ = ["S3Store", "brief", "may_pass", "s3_failure"]
 
 _PART = 16 * 1024 * 1024
 _TYPES = {
@@ -27,7 +27,7 @@ _MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
 _PROBE = ".trainingjob-probe"
 _CHECK_RETRY = RetryPolicy(attempts=3, first_delay_seconds=0.5, deadline_seconds=60.0)
 
-S3_FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
+_FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
 """Everything that the client raises when a request fails."""
 
 _REFUSED = frozenset(
@@ -98,8 +98,8 @@ class S3Store:
         From `s3_client`.
     bucket, prefix
         Where; the prefix has no slash at either end and may be empty.
-    endpoint
-        For messages.
+    endpoint, field
+        For messages: where requests go, and the part of the spec that asks.
     retry, check_retry
         See `Store`.
     """
@@ -111,6 +111,7 @@ class S3Store:
         prefix: str,
         *,
         endpoint: str,
+        field: str = "spec.output",
         retry: RetryPolicy | None = None,
         check_retry: RetryPolicy = _CHECK_RETRY,
     ) -> None:
@@ -118,6 +119,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint = endpoint
+        self._field = field
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.where = f"bucket {bucket!r} at {endpoint}"
         self.retry = retry or RetryPolicy()
@@ -134,7 +136,7 @@ class S3Store:
                 # Keys that may write need not be able to look at the bucket.
                 exists = True
             if not exists:
-                raise _no_bucket("spec.output", self._bucket, self._endpoint)
+                raise _no_bucket(self._field, self._bucket, self._endpoint)
             key = self._prefix + _PROBE
             self._client.put_object(self._bucket, key, io.BytesIO(b""), 0)
             try:
@@ -189,11 +191,11 @@ class S3Store:
         """Translate what the client raises into the errors of a store and of the user."""
         try:
             yield
-        except S3_FAILURES as error:
+        except _FAILURES as error:
             code = error.code if isinstance(error, S3Error) else None
             if code in _MISSING:
                 raise Missing(str(code)) from None
-            known = s3_failure(error, field="spec.output", bucket=self._bucket, endpoint=self._endpoint)
+            known = s3_failure(error, field=self._field, bucket=self._bucket, endpoint=self._endpoint)
             if known is not None:
                 raise (Hidden(known) if code == "AccessDenied" else known) from None
             raise (Again if may_pass(error) else StoreError)(brief(error)) from None
