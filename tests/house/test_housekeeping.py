@@ -7,10 +7,12 @@ import pytest
 
 from housekeeping.__main__ import problems
 from housekeeping.commands import check_commands
+from housekeeping.exceptions import PATH, is_spared, read_exceptions, render
 from housekeeping.layout import check_layout
 from housekeeping.links import anchors, check_links
 from housekeeping.names import REGISTRY_HOSTS, check_names
-from housekeeping.tree import Tree
+from housekeeping.tree import Problem, Tree
+from housekeeping.words import check_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,6 +66,49 @@ def test_an_operator_package_is_found(plant):
 def test_a_module_of_401_lines_is_found_and_one_of_400_is_not(plant):
     tree = plant(**{"crds/a.py": "x = 1\n" * 400, "crds/b.py": "x = 1\n" * 401, "docs/c.md": "x\n" * 900})
     assert [found.path for found in check_layout(tree)] == ["crds/b.py"]
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("operator/trainingjob_operator/applying.py", "noun"),
+        ("crds/trainingjob_api/job.py", "crds/trainingjob_api/jobs.py"),
+    ],
+)
+def test_a_badly_named_module_is_found(plant, path, word):
+    tree = plant(**{path: "", "crds/trainingjob_api/jobs.py": "", "operator/role_binding.py": ""})
+    found = [str(found) for found in check_layout(tree) if found.path == path]
+    assert len(found) == 1
+    assert word in found[0]
+    assert not [found for found in check_layout(tree) if found.path == "operator/role_binding.py"]
+
+
+@pytest.mark.parametrize("path", ["crds/a.py", "docs/a.md", "README.md", "helm/x/values.yaml"])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("it goes on", "goes on"), ("Tells", "Tells"), ("run it\nanew", "anew"), ("it is mended", "mended")],
+)
+def test_a_word_to_avoid_is_found_with_its_line_and_a_better_one(plant, path, text, word):
+    [found] = check_words(plant(**{path: f"\n{text}\n"}))
+    assert (found.path, found.line) == (path, 2 + text.count("\n"))
+    assert found.message.startswith(f"avoid {word!r}; write: ")
+
+
+def test_plain_words_and_other_folders_are_left_alone(plant):
+    tree = plant(**{"docs/a.md": "recommend a reminder, retell", "tests/a.py": "anew", "docs/a.png": "anew"})
+    assert list(check_words(tree)) == []
+
+
+def test_exceptions_spare_a_file_from_one_rule_and_only_shrink(plant):
+    lists = 'words = [\n    "docs/a.md",\n    "docs/b.md",\n]\n'
+    tree = plant(**{PATH: lists, "docs/a.md": "anew", "docs/b.md": "again"})
+    problem = Problem("docs/a.md", 1, "", "words")
+    exceptions = read_exceptions(tree)
+    assert is_spared(problem, exceptions)
+    assert not is_spared(Problem("docs/a.md", 1, "", "size"), exceptions)
+    assert not is_spared(Problem("docs/c.md", 1, "", "words"), exceptions)
+    assert not is_spared(Problem("docs/a.md", 1, ""), exceptions)
+    assert render(exceptions, [problem]).endswith('\nwords = [\n    "docs/a.md",\n]\n')
 
 
 LINKS = """# The *first* heading

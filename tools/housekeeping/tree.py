@@ -8,11 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """A rule broken at one place; *line* is 0 where the whole file is meant."""
+    """A rule broken at one place; *line* is 0 for the whole file, *rule* names the list of exceptions."""
 
     path: str
     line: int
     message: str
+    rule: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
