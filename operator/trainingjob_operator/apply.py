@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainingjob_api.reasons import Cause, Reason
+from trainingjob_api.reasons import Cause
 from trainingjob_certificates.signatures import ReportKey
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import Child, Owner, owned_by
@@ -14,7 +14,7 @@ from trainingjob_operator.frozen_plan import Plan, changed_plan, read_run
 from trainingjob_operator.manifests import build
 from trainingjob_operator.manifests.access import build_report_key
 from trainingjob_operator.observe.job import foreign_object
-from trainingjob_operator.observe.pods import is_quota
+from trainingjob_operator.observe.pods import not_admitted
 from trainingjob_operator.settings import Settings
 
 __all__ = ["Applied", "apply"]
@@ -123,13 +123,9 @@ def _other_plan(there: Mapping[str, Any], plan: Plan) -> Cause | None:
 
 
 def _refusal(child: Child, fault: ApiFault) -> Cause | None:
-    """Return why the API server does not accept a child, ``None`` for a fault that a retry may help."""
+    """Return why the API server does not admit a child, ``None`` for a fault that a retry may help."""
     # A missing kind, or a webhook that fails, must not hold up a job that can run without.
-    refused = fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))
-    if not refused:
+    if not (fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))):
         return None
-    what = f"the {child.kind} of " + ("the Dask cluster" if child.dask else "this job")
-    if is_quota(fault.message):
-        text = f"The namespace's quota does not admit {what}: {fault.message}"
-        return Cause(Reason.QUOTA_EXCEEDED, text)
-    return Cause(Reason.FORBIDDEN, f"The API server does not accept {what}: {fault.message}")
+    owner = "the Dask cluster" if child.dask else "this job"
+    return not_admitted(f"the {child.kind} of {owner}", fault.message)

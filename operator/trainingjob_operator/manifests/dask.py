@@ -18,6 +18,7 @@ from trainingjob_operator.manifests.access import header
 from trainingjob_operator.manifests.pod_parts import (
     CONTAINER_SECURITY,
     Volume,
+    environment,
     placement,
     pod_security,
     scheduler_resources,
@@ -220,15 +221,14 @@ def _worker(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
 
 
 def _container(
-    name: str, command: list[str], plan: Plan, settings: Settings, environment: dict[str, str]
+    name: str, command: list[str], plan: Plan, settings: Settings, variables: dict[str, str]
 ) -> dict[str, Any]:
-    values = environment | tls_environment("scheduler" if name == SCHEDULER else "worker")
-    values |= {"HOME": "/tmp", "MPLCONFIGDIR": "/tmp"}  # noqa: S108  # a volume of the pod's own
+    values = variables | tls_environment("scheduler" if name == SCHEDULER else "worker")
     container: dict[str, Any] = {
         "name": name,
         "image": plan.image,
         "command": command,
-        "env": [{"name": key, "value": value} for key, value in sorted(values.items())],
+        "env": environment(values),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

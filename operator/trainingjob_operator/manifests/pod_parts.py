@@ -10,6 +10,7 @@ __all__ = [
     "CONTAINER_SECURITY",
     "Volume",
     "amount",
+    "environment",
     "placement",
     "pod_security",
     "scheduler_resources",
@@ -66,6 +67,12 @@ def placement(
     if trainer.image_pull_secrets:
         found["imagePullSecrets"] = [{"name": one.name} for one in trainer.image_pull_secrets]
     return found
+
+
+def environment(values: dict[str, str]) -> list[dict[str, Any]]:
+    """Return *values* as the variables of a container whose only writable home is ``/tmp``."""
+    values = values | {"HOME": "/tmp", "MPLCONFIGDIR": "/tmp"}  # noqa: S108  # a volume of the pod's own
+    return [{"name": name, "value": value} for name, value in sorted(values.items())]
 
 
 def scratch(name: str, path: str, size: str) -> Volume:

@@ -19,6 +19,7 @@ from trainingjob_operator.manifests.pod_parts import (
     CONTAINER_SECURITY,
     WORK_SIZE,
     Volume,
+    environment,
     placement,
     pod_security,
     scratch,
@@ -142,8 +143,6 @@ def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
 def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
     run = plan.run
     values = dict(settings.trainer_environment) | {
-        "HOME": "/tmp",  # noqa: S108  # a volume of the pod's own
-        "MPLCONFIGDIR": "/tmp",  # noqa: S108
         "TRAININGJOB_PVC_ROOT": CLAIMS_DIR,
         "TRAININGJOB_JOB_NAME": owner.name,
         "TRAININGJOB_JOB_UID": owner.uid,
@@ -163,7 +162,7 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
         values |= tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
     fields = {"POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
     return [
-        *({"name": name, "value": value} for name, value in sorted(values.items())),
+        *environment(values),
         *(
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
             for name, path in sorted(fields.items())

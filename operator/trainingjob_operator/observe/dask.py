@@ -15,7 +15,7 @@ from trainingjob_operator.observe.pods import (
     cannot_start,
     container_status,
     exit_words,
-    is_quota,
+    not_admitted,
     short,
     unscheduled,
 )
@@ -84,15 +84,9 @@ def _troubles(snapshot: Snapshot, secrets: Mapping[str, str]) -> Iterator[Cause]
 
 def _not_created(deployment: dict[str, Any], who: str) -> Iterator[Cause]:
     for one in (deployment.get("status") or {}).get("conditions") or ():
-        if one.get("type") != "ReplicaFailure" or one.get("status") != "True":
-            continue
-        text = str(one.get("message") or "")
-        if is_quota(text):
-            way_out = "raise it, or lower dask.workers, memoryLimitMb or dask.workerResources"
-            what = f"The namespace's quota does not admit {who}'s pod; {way_out} ({short(text)})"
-            yield Cause(Reason.QUOTA_EXCEEDED, what)
-        else:
-            yield Cause(Reason.FORBIDDEN, f"The pod of {who} is not admitted: {short(text)}")
+        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
+            fields = "dask.workers, memoryLimitMb or dask.workerResources"
+            yield not_admitted(f"the pod of {who}", str(one.get("message") or ""), fields)
 
 
 def _not_running(status: dict[str, Any], role: str, who: str, secrets: Mapping[str, str]) -> Iterator[Cause]:

@@ -25,8 +25,8 @@ __all__ = [
     "container_status",
     "exit_words",
     "is_orphan",
-    "is_quota",
     "mounts_since",
+    "not_admitted",
     "read_pod",
     "secrets_of",
     "short",
@@ -161,21 +161,16 @@ def _beside(status: dict[str, Any]) -> tuple[str, ...]:
 
 def waiting_for_pod(messages: tuple[str, ...]) -> Cause | None:
     """Return why a Job creates no pod, from the messages of its ``FailedCreate`` events, the newest last."""
-    if not messages:
-        return None
-    text = messages[-1]
-    if is_quota(text):
-        return Cause(
-            Reason.QUOTA_EXCEEDED,
-            f"The namespace's quota does not admit the trainer's pod; raise it, or lower nJobs or "
-            f"memoryLimitMb ({short(text)})",
-        )
-    return Cause(Reason.FORBIDDEN, f"The trainer's pod is not admitted: {short(text)}")
+    return not_admitted("the trainer's pod", messages[-1], "nJobs or memoryLimitMb") if messages else None
 
 
-def is_quota(message: str) -> bool:
-    """Return whether a message of the API server is about a quota."""
-    return "exceeded quota" in message or "failed quota" in message
+def not_admitted(what: str, message: str, fields: str = "") -> Cause:
+    """Return why the API server does not admit an object; lower values of *fields* save quota."""
+    if "exceeded quota" in message or "failed quota" in message:
+        way_out = f"; raise it, or lower {fields}" if fields else ""
+        text = f"The namespace's quota does not admit {what}{way_out}: {short(message)}"
+        return Cause(Reason.QUOTA_EXCEEDED, text)
+    return Cause(Reason.FORBIDDEN, f"The API server does not admit {what}: {short(message)}")
 
 
 def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
