@@ -1,5 +1,6 @@
 """What was found in a table and does not end the run; ``docs/data.md`` explains each kind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -20,6 +21,7 @@ __all__ = [
     "Severity",
     "date_findings",
     "describe_layout",
+    "listed",
     "long_codes_finding",
     "missing_words_finding",
     "number_format_finding",
@@ -100,12 +102,17 @@ class Finding:
         )
 
 
+def listed(items: Sequence[str], *, most: int = _SHOWN, total: int | None = None) -> str:
+    """Return the first items in words; *total* counts those that *items* leaves out, too."""
+    more = (len(items) if total is None else total) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def quoted(values: pd.Series) -> str:
     """Return the most frequent texts, quoted, with the number of rows of each."""
     counts = values.astype("str").value_counts()
     shown = [f"{str(text)[:_SHOWN_CHARACTERS]!r} ({count:,})" for text, count in counts.head(_SHOWN).items()]
-    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return f"{', '.join(shown)}{more}"
+    return listed(shown, total=len(counts))
 
 
 def describe_layout(layout: CsvLayout | None, csv: Csv, decimal: str | None) -> tuple[Finding, ...]:

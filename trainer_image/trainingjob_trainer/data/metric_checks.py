@@ -1,6 +1,6 @@
 """Where a metric is undefined for a target or for a part of the rows, and where it says little."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import get_scorer
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.findings import Finding, FindingKind
+from trainingjob_trainer.data.findings import Finding, FindingKind, listed
 from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
@@ -170,11 +170,11 @@ def _check_numbers(name: str, target: np.ndarray, split: Split) -> Iterator[str]
     if name in _EXPLAINED:
         small_parts = [what for what, _, rows in _parts(split) if len(rows) < _FEW_ROWS]
         if small_parts:
-            yield f"says little about fewer than {_FEW_ROWS} rows, as in {_listed(small_parts)}; add rows"
+            yield f"says little about fewer than {_FEW_ROWS} rows, as in {listed(small_parts)}; add rows"
         flat = [what for what, _, rows in _parts(split) if len(rows) > 1 and np.ptp(target[rows]) == 0]
         if flat:
             yield (
-                f"says nothing where the target does not vary, as in {_listed(flat)}; set spec.metric to "
+                f"says nothing where the target does not vary, as in {listed(flat)}; set spec.metric to "
                 "neg_mean_absolute_error"
             )
 
@@ -194,7 +194,7 @@ def _check_classes(name: str, classes: Classes, split: Split) -> Iterator[str]:
         few = [what for what, _, rows in _parts(split) if _counts(classes, rows).min() < _FEW_OF_A_CLASS]
         if few:
             yield (
-                f"is decided by fewer than {_FEW_OF_A_CLASS} rows of a class, as in {_listed(few)}; add "
+                f"is decided by fewer than {_FEW_OF_A_CLASS} rows of a class, as in {listed(few)}; add "
                 "rows, or lower spec.budget.cvFolds"
             )
 
@@ -223,7 +223,3 @@ def _missing(
     if needed is Holds.TWO and len(held) < 2:  # noqa: PLR2004
         return f"has rows of {held[0]!r} alone to score"
     return None
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")  # noqa: PLR2004

@@ -15,7 +15,7 @@ from sklearn.model_selection import (
 )
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.findings import Finding, FindingKind
+from trainingjob_trainer.data.findings import Finding, FindingKind, listed
 from trainingjob_trainer.errors import DataError
 
 __all__ = ["Classes", "Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
@@ -187,13 +187,12 @@ def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None
         total = np.bincount(classes.codes)
         small = np.flatnonzero(np.bincount(classes.codes[train], minlength=len(total)) < _LEAST)
         if len(small):
-            shown = ", ".join(f"{classes.names[i]} ({total[i]} in all)" for i in small[:_SHOWN])
-            more = f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else ""
+            few = [f"{classes.names[i]} ({total[i]} in all)" for i in small]
             raise DataError(
                 Reason.CLASS_TOO_SMALL,
                 f"spec.targetColumn: {len(small)} of {len(total)} classes have fewer than two rows outside "
-                f"the hold-out: {shown}{more}; add rows, merge or remove these classes, or set spec.task to "
-                "regression if the target is a quantity",
+                f"the hold-out: {listed(few, most=_SHOWN)}; add rows, merge or remove these classes, or set "
+                "spec.task to regression if the target is a quantity",
             )
     if len(holdout) == 0 or len(train) < 2 * _LEAST:
         raise DataError(
