@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainingjob_api import Reason
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.data.metric_checks import bounded, check_target, scored_function
+from trainingjob_trainer.data.metric_checks import bounded, check_target, module_of_scorer
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["Metric", "fitting_metrics", "metric_task", "resolve_metric"]
@@ -83,7 +83,7 @@ def metric_task(name: str) -> Task:
             f"spec.metric: scikit-learn has no scorer {name!r}; did you mean {nearest[0]!r}? All scorers: "
             f"{', '.join(nearest)}",
         )
-    return Task.REGRESSION if scored_function(name).endswith("._regression") else Task.CLASSIFICATION
+    return Task.REGRESSION if module_of_scorer(name).endswith("._regression") else Task.CLASSIFICATION
 
 
 def fitting_metrics(task: Task, classes: Sequence[Any] | None) -> list[str]:

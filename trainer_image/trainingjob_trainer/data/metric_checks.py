@@ -13,7 +13,7 @@ from trainingjob_trainer.data.findings import Finding, FindingKind, listed
 from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = ["BoundedScorer", "bounded", "check_metric", "check_target", "scored_function"]
+__all__ = ["BoundedScorer", "bounded", "check_metric", "check_target", "module_of_scorer"]
 
 _FEW_ROWS = 10  # that a share of explained variance is taken over
 _FEW_OF_A_CLASS = 5  # rows that a ranking is judged by
@@ -74,7 +74,7 @@ _TARGETS = {
 _PREDICTIONS = {**_TARGETS, "neg_mean_poisson_deviance": _Range(0.0, reached=False)}
 
 
-def scored_function(name: str) -> str:
+def module_of_scorer(name: str) -> str:
     """Return the module of scikit-learn that defines the function of a scorer, which shows its kind."""
     module: str = get_scorer(name)._score_func.__module__  # noqa: SLF001
     return module
@@ -180,7 +180,7 @@ def _check_numbers(name: str, target: np.ndarray, split: Split) -> Iterator[str]
 
 
 def _check_classes(name: str, classes: Classes, split: Split) -> Iterator[str]:
-    if ".cluster." in scored_function(name):
+    if ".cluster." in module_of_scorer(name):
         yield (
             "compares groups, not labels: a model that mixes the labels up can have the best score; set "
             "spec.metric to balanced_accuracy or f1_macro"
