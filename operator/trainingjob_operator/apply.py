@@ -31,7 +31,7 @@ class Applied:
     refused
         Why a child of the trainer could not be created; nothing after it was applied.
     dask_refused
-        Why a part of the Dask cluster could not be created; the job goes on.
+        Why a part of the Dask cluster could not be created; the job runs without.
     report_key
         Public half of the key that was made.
     """
@@ -56,7 +56,7 @@ async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, d
         return applied
 
     async def create(child: Child) -> bool:
-        """Create *child*; return whether to go on: a refused part of the Dask cluster stops only its like."""
+        """Create *child*; return whether to continue: without a part of the Dask cluster the job does."""
         if plan is None or (child.dask and applied.dask_refused is not None):
             return True
         there, cause = await _create(api, owner, child, build(child, owner, plan, settings))

@@ -96,7 +96,7 @@ class Decision:
     def with_refusals(self, job: Cause | None, dask: Cause | None) -> Self:
         """Return what the status says where the API server refused a child of the job, or a part of Dask's.
 
-        A run that is under way goes on, and a job that already has a problem keeps it.
+        A run that is under way continues, and a job that already has a problem keeps it.
         """
         found = self
         if job is not None and self.phase is Phase.PENDING and not self.trouble:

@@ -52,7 +52,7 @@ def events_of(
         text = "Resuming with the remaining budget and deadline"
         yield Event("Normal", Cause(Reason.RESUMED, text), key)
     ended = old.phase is not None and old.phase.terminal
-    # The end of a job has been told; that a resumed job has no pod yet goes without saying.
+    # A job that has ended had its event then; that a resumed job has no pod yet is the ordinary course.
     silent = cause.reason in {Reason.CREATING_RESOURCES, before if ended else None}
     silent |= resumed and cause.reason in {Reason.RESUMED, Reason.WAITING_FOR_TRAINER}
     if not silent and (old.phase, before) != (new.phase, cause.reason):

@@ -144,7 +144,7 @@ class Reconciler:
         decision = decision.with_refusals(applied.refused, applied.dask_refused)
         refused = applied.refused or applied.dask_refused
         if applied.changed and not refused and decision.phase in {Phase.PENDING, Phase.SUSPENDED}:
-            # The next pass observes what was created, suspended or resumed, and tells it.
+            # The next pass observes what was created, suspended or resumed, and writes the status.
             return 0.0
         wait = None
         if decision.write:

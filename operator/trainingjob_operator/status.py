@@ -140,10 +140,10 @@ def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
     }
 
 
-def _fallbacks(old: tuple[Fallback, ...], told: tuple[Fallback, ...]) -> tuple[Fallback, ...]:
+def _fallbacks(old: tuple[Fallback, ...], reported: tuple[Fallback, ...]) -> tuple[Fallback, ...]:
     """Return all steps down, each once, in the order in which they became known."""
     known = {(one.from_, one.to, one.reason) for one in old}
-    new = [one for one in told if (one.from_, one.to, one.reason) not in known]
+    new = [one for one in reported if (one.from_, one.to, one.reason) not in known]
     return (*old, *new)[:MAX_FALLBACKS]
 
 

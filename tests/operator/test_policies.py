@@ -1,5 +1,6 @@
 """The state machine as a table: what is seen, and the step that follows."""
 
+import inspect
 from dataclasses import replace
 from datetime import timedelta
 
@@ -50,7 +51,7 @@ from trainingjob_api import Attempt, Condition, Phase, Stage, TrainingJobStatus
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import Child
 from trainingjob_operator.decision import Suspension
-from trainingjob_operator.policies import decide
+from trainingjob_operator.policies import POLICIES, course, decide, end
 
 UNREPORTED = replace(COMPLETE, ended=NOW - timedelta(seconds=30))
 ONCE_MORE = decided(
@@ -397,3 +398,13 @@ def test_the_cause_of_a_deadline_is_remembered_from_the_status():
     subject = replace(SUBJECT, status=TrainingJobStatus(phase=Phase.PENDING, conditions=(ready,)))
     step = decide(subject, made(job=failed("DeadlineExceeded")), NOW)
     assert step.cause.message.endswith("last seen: ImageUnavailable: no image")
+
+
+def test_every_policy_is_in_the_list_once():
+    public = [getattr(module, name) for module in (course, end) for name in module.__all__]
+    found = [
+        one
+        for one in public
+        if inspect.isfunction(one) and list(inspect.signature(one).parameters) == ["given"]
+    ]
+    assert sorted(one.__name__ for one in found) == sorted(one.__name__ for one in POLICIES)

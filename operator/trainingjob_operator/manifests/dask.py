@@ -63,7 +63,7 @@ LONGEST_START_SECONDS = 3600
 def build_certificates(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
     """Return the Secret with ``ca.crt`` and each role's ``<role>.crt`` and ``<role>.key``.
 
-    The authority's key is dropped, so that nobody can ever sign another certificate. The certificates outlast
+    The authority's key is dropped: no other certificate can ever be signed. The certificates outlast
     the job's deadline; a resume gets new ones.
     """
     valid = timedelta(seconds=plan.run.active_deadline_seconds) + MARGIN

@@ -22,7 +22,7 @@ class Snapshot:
     Parameters
     ----------
     objects
-        Children that exist under their names, whoever owns them.
+        Children that exist under their names, whatever owns them.
     looked_for
         Children that were looked for.
     pods

@@ -10,63 +10,42 @@ from datetime import datetime
 from trainingjob_operator.decision import Decision, Input
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.observe.facts import Observed
-from trainingjob_operator.policies.course import (
-    blocked,
-    complete_job,
-    create_children,
-    record_plan,
-    resume,
-    suspend,
-    trainer_running,
-    trainer_waiting,
-    wait_for_orphan,
-)
-from trainingjob_operator.policies.dask import with_dask_cluster
-from trainingjob_operator.policies.end import (
-    deadline_without_job,
-    ended_already,
-    job_completed,
-    job_failed,
-    leave_deleted_resource,
-    never_to_begin,
-    reported_without_job,
-    storage_exceeded,
-    succeeded_before_its_job,
-    wait_for_pod_failure,
-)
-from trainingjob_operator.policies.pods import with_deleted_pods
+from trainingjob_operator.policies import course, dask, end, pods
 
 __all__ = ["ADDITIONS", "POLICIES", "decide"]
 
 POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
     # The resource.
-    leave_deleted_resource,
-    ended_already,
+    end.leave_deleted_resource,
+    end.ended_already,
     # Whether the job ends now.
-    job_completed,
-    job_failed,
-    succeeded_before_its_job,
-    storage_exceeded,
-    reported_without_job,
-    never_to_begin,
-    deadline_without_job,
-    wait_for_pod_failure,
+    end.job_completed,
+    end.job_failed,
+    end.succeeded_before_its_job,
+    end.storage_exceeded,
+    end.reported_without_job,
+    end.never_to_begin,
+    end.deadline_without_job,
+    end.wait_for_pod_failure,
     # Whether it may run.
-    suspend,
-    blocked,
+    course.suspend,
+    course.blocked,
     # What it needs in order to run.
-    record_plan,
-    wait_for_orphan,
-    create_children,
-    resume,
+    course.record_plan,
+    course.wait_for_orphan,
+    course.create_children,
+    course.resume,
     # How it runs.
-    trainer_running,
-    complete_job,
-    trainer_waiting,
+    course.trainer_running,
+    course.complete_job,
+    course.trainer_waiting,
 )
 """Each returns a decision, or ``None`` where it does not apply; the last one always applies."""
 
-ADDITIONS: tuple[Callable[[Input, Decision], Decision], ...] = (with_deleted_pods, with_dask_cluster)
+ADDITIONS: tuple[Callable[[Input, Decision], Decision], ...] = (
+    pods.with_deleted_pods,
+    dask.with_dask_cluster,
+)
 """What is decided in addition, whatever policy applies."""
 
 

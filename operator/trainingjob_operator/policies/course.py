@@ -1,4 +1,4 @@
-"""Policies for a job that goes on: whether it may run, what it needs, and how it runs."""
+"""Policies for a job that has not ended: whether it may run, what it needs, and how it runs."""
 
 from dataclasses import replace
 from datetime import datetime

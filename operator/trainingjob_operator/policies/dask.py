@@ -28,8 +28,8 @@ def with_dask_cluster(given: Input, decision: Decision) -> Decision:
         return decision
     if decision.phase.terminal or decision.phase is Phase.SUSPENDED:
         # Certificates cannot be seen: they are deleted before the status says that the job stands still.
-        told = given.view.status.phase is decision.phase
-        return decision if told and not exists else _deletes(decision, _CLEAR)
+        recorded = given.view.status.phase is decision.phase
+        return decision if recorded and not exists else _deletes(decision, _CLEAR)
     begins = Child.JOB in decision.create or decision.suspension is not None
     if seen.left_dask is not None and not begins:
         return _deletes(decision, (Child.DASK_CLUSTER,)) if exists else decision
