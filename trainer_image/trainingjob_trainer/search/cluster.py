@@ -1,4 +1,8 @@
-"""Dask workers: those of a local run, and what every worker and scheduler of a search needs."""
+"""Dask workers: those of a local run, and what every worker and scheduler of a search needs.
+
+A scheduler unpickles the functions and arguments of each task. Tasks for remote workers are packed into
+bytes: the scheduler imports this module alone and stays a process of a few dozen MiB that is ready at once.
+"""
 
 import importlib
 import logging
@@ -23,13 +27,27 @@ __all__ = [
     "scheduler_settings",
 ]
 
-_PRELOAD = "trainingjob_trainer.search.cluster"
+MODULES = (
+    "lightgbm",
+    "pandas",
+    "scipy.stats",
+    "sklearn.calibration",
+    "sklearn.ensemble",
+    "sklearn.kernel_approximation",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.neural_network",
+    "sklearn.pipeline",
+    "skrub",
+    "trainingjob_trainer.search.tasks",
+    "xgboost",
+)
 _START_SECONDS = 120
 # Dask's own setting also lowers MALLOC_TRIM_THRESHOLD_, which makes gradient boosting take twice the time:
-# each small array that is freed goes back to the kernel and is faulted in anew.
+# each small array that is freed goes back to the kernel and is faulted in again.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # Dask looks at each process every 20 ms, and at the stack of each worker every 10 ms, for a dashboard that
-# nobody opens. In the trainer's process alone that is a twentieth of a core.
+# is never opened. In the trainer's process alone that is a twentieth of a core.
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
@@ -55,7 +73,7 @@ def scheduler_settings() -> dict[str, Any]:
         "distributed.scheduler.worker-ttl": None,
         # A cluster gives a worker up if it is away this long after it was lost, even if that is another time.
         "distributed.deploy.lost-worker-timeout": "365 days",
-        "distributed.worker.preload": [_PRELOAD],
+        "distributed.worker.preload": [__name__],
         "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
@@ -69,16 +87,9 @@ def scheduler_settings() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """A connected Dask client and the workers that are there now.
+    """A connected Dask client, its scheduler in this process, and the workers that are there now.
 
-    Parameters
-    ----------
-    client
-        A synchronous client.
-    scheduler
-        The scheduler in this process.
-    remote
-        False: workers have this machine's clock, and go only if something kills them.
+    With `remote` False, workers have this machine's clock, and go only if something kills them.
     """
 
     client: Client
@@ -86,7 +97,7 @@ class Workers:
     remote: bool = False
 
     def leaving(self) -> Collection[str]:
-        """Return nothing: nobody drains these workers."""
+        """Return no worker: nothing drains local workers."""
         return ()
 
     def check(self) -> None:
@@ -97,20 +108,8 @@ class Workers:
         return {
             address: state.server_id
             for address, state in list(self.scheduler.workers.items())
-            if _takes_tasks(state)
+            if state.status.name == "running"
         }
-
-
-def _import_once_for_all() -> None:
-    """Let workers be forked from a process that has done their imports.
-
-    A worker that was killed is then back within a second or two instead of after ten.
-    """
-    get_mp_context().set_forkserver_preload(list(MODULES))
-
-
-def _takes_tasks(state: Any) -> bool:
-    return bool(state.status.name == "running")
 
 
 @contextmanager
@@ -124,7 +123,9 @@ def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterato
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with dask.config.set(scheduler_settings()):
-        _import_once_for_all()
+        # Workers are forked from a process that has done their imports: a worker that was killed is back
+        # within a second or two instead of after ten.
+        get_mp_context().set_forkserver_preload(list(MODULES))
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -150,6 +151,12 @@ def local_workers(count: int, *, memory_limit_mb: int, scratch: Path) -> Iterato
             cluster.close(timeout=_CLOSE_SECONDS)
 
 
+def dask_setup(_worker: object) -> None:
+    """Import what tasks need, so that no limit is spent on it; ``distributed`` calls this in each worker."""
+    for name in MODULES:
+        importlib.import_module(name)
+
+
 def pack_call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
     """Return a call as bytes; the function is named by its module."""
     return pickle.dumps((function, arguments), protocol=5)
@@ -159,26 +166,3 @@ def call_packed(packed: bytes) -> Any:
     """Make the call; runs on a worker, which takes code from its scheduler in any case."""
     function, arguments = pickle.loads(packed)
     return function(*arguments)
-
-
-MODULES = (
-    "lightgbm",
-    "pandas",
-    "scipy.stats",
-    "sklearn.calibration",
-    "sklearn.ensemble",
-    "sklearn.kernel_approximation",
-    "sklearn.linear_model",
-    "sklearn.metrics",
-    "sklearn.neural_network",
-    "sklearn.pipeline",
-    "skrub",
-    "trainingjob_trainer.search.tasks",
-    "xgboost",
-)
-
-
-def dask_setup(_worker: object) -> None:
-    """Import what tasks need; called by ``distributed`` in each new worker process."""
-    for name in MODULES:
-        importlib.import_module(name)

@@ -36,18 +36,10 @@ class SearchEngine:
 
     Parameters
     ----------
-    evolution
-        What to evaluate.
-    pool
-        Where.
-    ref
-        On which table.
     journal
         Where each finished evaluation goes, and where those of earlier attempts come from.
     clock
         The run's clock, started.
-    budget
-        The limits.
     estimate
         What a full fit is expected to take.
     plan
@@ -59,11 +51,11 @@ class SearchEngine:
     on_tick
         Called several times a second with the progress.
     should_stop
-        Asked several times a second; True ends the search with what there is.
+        Asked several times a second; True ends the search with what it has found.
     fits_on
         Where the model that ships will be fitted; by default on `pool`.
     instead
-        Returns the pool to go on with when one is lost, or raises.
+        Returns the pool that replaces a lost one, or raises.
     """
 
     def __init__(
@@ -114,7 +106,7 @@ class SearchEngine:
         Raises
         ------
         PoolLost
-            If the workers are gone for good, and there are no others.
+            If the workers are gone for good and `instead` has no others.
         """
         self._replay()
         while (stopped_by := self._stopped_by()) is None:
@@ -166,7 +158,7 @@ class SearchEngine:
         )
 
     def _move(self, lost: PoolLost) -> None:
-        """Go on with another pool; what was under way on the lost one is evaluated there."""
+        """Replace a lost pool, and submit what was under way there again."""
         if self._instead is None:
             raise lost
         self._pool = self._instead(lost)
@@ -188,7 +180,7 @@ class SearchEngine:
         return None
 
     def _replay(self) -> None:
-        """Take up what earlier attempts evaluated, off the clock, and keep the time to fit the best of it."""
+        """Take over what earlier attempts evaluated, off the clock, and keep time to fit the best of it."""
         earlier = {key: candidate for key, candidate in self._journal.found_.items() if candidate.number >= 0}
         if not earlier:
             return
@@ -203,7 +195,7 @@ class SearchEngine:
         self._clock.leave(self.reserve())
 
     def _known(self) -> list[Candidate]:
-        """Return every evaluation, those last that came behind one that an earlier attempt did not finish."""
+        """Return every evaluation; last, those behind one that an earlier attempt did not finish."""
         return [*(self._finished[number] for number in sorted(self._finished)), *self._unplaced.values()]
 
     def _can_propose(self) -> bool:

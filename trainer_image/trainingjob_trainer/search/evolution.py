@@ -35,20 +35,9 @@ class SpaceLike(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A pipeline to be evaluated.
+    """A pipeline to be evaluated, with the TPOT individual that it was translated from.
 
-    Parameters
-    ----------
-    number
-        Position in the sequence, from 0.
-    key
-        Fingerprint of the pipeline.
-    origin
-        ``space`` or the name of the seed it stems from.
-    individual
-        TPOT's individual.
-    pipeline
-        The same as plain scikit-learn, as data.
+    `number`, `key`, `origin` and `pipeline` are those of a `Candidate`.
     """
 
     number: int
@@ -59,14 +48,14 @@ class Proposal:
 
 
 def lag_for(population_size: int, *, workers: int) -> int:
-    """Return how many results breeding looks behind the sequence.
+    """Return how many results behind the sequence breeding looks.
 
-    Returns
-    -------
-    int
-        Half the population, which keeps two workers busy, or twelve for each further worker: where evaluation
-        times are log-normal with sigma 1, fifteen times the mean is not rare, and the others must have
-        something to do that long. A longer lag costs quality (``docs/design/0005-distributed-search.md``).
+    Half the population, which keeps two workers busy, or twelve for each further worker: where evaluation
+    times are log-normal with sigma 1, fifteen times the mean is not rare, and the other workers must have
+    something to do that long. A longer lag costs quality (``docs/design/0005-distributed-search.md``).
+
+    `workers` are those that the job asks for, however many there are: otherwise the sequence would depend on
+    the cluster.
     """
     return max(1, population_size // 2, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
 
@@ -82,16 +71,10 @@ class Evolution:
         Pairs of origin and individual for the first places.
     population_size
         How many of the best are parents, and how many pipelines come before the first offspring.
-    random_state
-        The seed.
     breed
         ``breed(parents, rng)`` returns a new individual and leaves its arguments alone.
     translate
-        Turns an individual into a pipeline as data; raises what `untranslatable` names if it cannot.
-    fingerprint
-        Returns a pipeline's key.
-    untranslatable
-        The exception of `translate`.
+        Turns an individual into a pipeline as data, or raises `untranslatable`.
     lag
         How many results behind the sequence breeding looks; half the population by default.
 

@@ -50,10 +50,19 @@ def bootstrap_interval(
     distances to `point` are scaled by the root of the share (the *m out of n* bootstrap), so that the time
     does not grow with the table. Draws of a single class, and those that cannot be scored, are left out.
 
-    Notes
-    -----
-    None is returned for fewer than five rows or groups, a `point` that is not finite, or if fewer than 100
-    draws or half of them could be scored.
+    It cannot be taken for fewer than five rows or groups, for a `point` that is not finite, or if fewer than
+    100 draws or half of them could be scored.
+
+    Parameters
+    ----------
+    score
+        ``score(rows, truth of these rows)``; rows are positions, which may repeat.
+    truth
+        Shape (n_rows,).
+    point
+        The score of all rows.
+    groups
+        Group of each row; None draws rows.
     """
     members = None if groups is None else _members(groups)
     units = len(truth) if members is None else len(members)
@@ -143,7 +152,7 @@ class _Regressor(RegressorMixin, BaseEstimator):
 def replay(
     responses: Responses, scorer: Any, classes: Sequence[Any] | None
 ) -> Callable[[NDArray[np.intp], NDArray[Any]], float]:
-    """Return ``score(rows, truth)``, the score of some of the recorded rows."""
+    """Return ``score(rows, truth)``, the score of some recorded rows; `classes` is None for a regressor."""
     stand_in: Any = _Regressor() if classes is None else _Classifier()
     if classes is not None:
         stand_in.classes_ = np.asarray(classes)

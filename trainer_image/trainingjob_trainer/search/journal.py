@@ -1,8 +1,9 @@
 """The journal: each finished evaluation, appended as it finishes.
 
 A resumed run breeds the same sequence of pipelines again, since breeding depends on the seed and on earlier
-results alone, and takes from the journal what has been evaluated. So the journal holds results as JSON and
-nothing that would have to be unpickled, and only pipelines that a search can breed are taken from it.
+results alone, and takes the results from the journal. So the journal holds results as JSON and nothing that
+would have to be unpickled. It may come from a bucket: a line counts only if its pipeline can be bred by a
+search, has the fingerprint that the line gives, and has scores that the metric can give.
 """
 
 import hashlib
@@ -12,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from trainingjob_trainer.errors import SpecInvalid
@@ -51,15 +51,15 @@ class JournalHeader:
 
 
 def check_bred(candidate: Candidate) -> None:
-    """Refuse a candidate whose pipeline no search breeds, or which goes by the name of another.
+    """Reject a candidate whose pipeline no search breeds, or whose key is not its pipeline's.
 
     Raises
     ------
     SpecInvalid, ValueError
-        A journal may come from a bucket, so its pipelines are not to be trusted.
+        The candidate is rejected.
     """
     if fingerprint(describe(build(candidate.pipeline))) != candidate.key:
-        raise ValueError("the pipeline is not the one that the key names")
+        raise ValueError("the key is not the fingerprint of the pipeline")
 
 
 def read_journal(
@@ -68,7 +68,9 @@ def read_journal(
     check: Callable[[Candidate], None] = check_bred,
     highest_score: float = math.inf,
 ) -> tuple[JournalHeader, list[Candidate], int]:
-    """Read a journal as far as it is whole and its own run's.
+    """Return header and evaluations of a journal as far as it is whole and its own run's.
+
+    `check` raises for a candidate that the run cannot have written; no score is over `highest_score`.
 
     Returns
     -------
@@ -118,23 +120,16 @@ def _candidate(line: bytes) -> Candidate:
 
 
 class Journal:
-    """An append-only file of evaluations.
+    """An append-only file of evaluations, made with its header if it is not there.
 
-    Parameters
-    ----------
-    path
-        The file; made with its header if it is not there.
-    header
-        What the run is about.
-    check, highest_score
-        As for `read_journal`.
+    `check` and `highest_score` are those of `read_journal`.
 
     Attributes
     ----------
     found_ : dict of str to Candidate
-        What has been evaluated, by earlier attempts too, by fingerprint.
+        Evaluations by fingerprint, those of earlier attempts included.
     dropped_ : int
-        Whole lines that were cut off, since one of them is not an evaluation of this run.
+        Whole lines that were cut off, since the first of them is not an evaluation of this run.
 
     Raises
     ------
@@ -198,7 +193,5 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()

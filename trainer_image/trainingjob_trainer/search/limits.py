@@ -1,4 +1,9 @@
-"""Limits of what runs on a worker: its deadline, a soft time-out, then the end of the process."""
+"""Limits of what runs on a worker: its deadline, a soft time-out, then the end of the process.
+
+A thread cannot stop another one that holds the interpreter's lock, so the last resort is
+``faulthandler.dump_traceback_later(exit=True)``, whose watchdog is a C thread: it writes the traceback and
+ends the process; the nanny starts a new worker.
+"""
 
 import ctypes
 import faulthandler
@@ -26,7 +31,10 @@ __all__ = [
 
 KILL_GRACE_SECONDS = 1.5
 """Seconds between the soft time-out and the end of the process."""
-
+MIN_USEFUL_SECONDS = 0.2
+"""A task that has less time left does not begin."""
+_ERROR_CHARS = 300
+_SWITCH_SECONDS = 0.01
 _DELIVERY_SECONDS = 0.5
 
 
@@ -67,6 +75,9 @@ class _SoftTimeout:
 def time_limit(seconds: float) -> Iterator[None]:
     """Bound what runs inside to `seconds`, and the process to a little more.
 
+    After `seconds`, `LimitExceeded` is raised at the next Python instruction; `KILL_GRACE_SECONDS` later the
+    whole process ends with its traceback on standard error.
+
     Raises
     ------
     LimitExceeded
@@ -93,23 +104,9 @@ def time_limit(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-MIN_USEFUL_SECONDS = 0.2
-"""A task that has less time left does not begin."""
-_ERROR_CHARS = 300
-_SWITCH_SECONDS = 0.01
-
-
 @dataclass(frozen=True, slots=True)
 class TaskLimit:
-    """How long a task may take.
-
-    Parameters
-    ----------
-    seconds
-        Its own limit.
-    deadline
-        Unix time at which it ends in any case, since a task may wait in a worker's queue.
-    """
+    """Seconds that a task may take, and the Unix time at which it ends however long it waited in a queue."""
 
     seconds: float
     deadline: float
@@ -135,7 +132,7 @@ def wait_for_last_answer() -> None:
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb where it is used
-    """Silence warnings and floating point noise of candidates; failures are told by outcome."""
+    """Silence warnings and floating point errors of candidates; the outcome tells failures."""
 
     def __enter__(self) -> Any:
         entered = super().__enter__()

@@ -1,4 +1,13 @@
-"""The table as workers see it: capped folds, files with digests, and the plugin that ships them."""
+"""The table as workers see it: folds of capped size, files with digests, and the plugin that ships them.
+
+Evaluating on every row of a large table would leave a short budget with a handful of pipelines, so the folds
+that candidates are scored on are capped. Every candidate and the baseline see the same rows, and the model
+that ships is fitted on all of them.
+
+A task carries a `StoreRef` of a few hundred bytes instead of the table. What is read back as a pickle was
+written by the same run into a folder of its own, and its digest travels with the task. A remote worker gets
+the encoded folds once, from a plugin that the scheduler hands to every worker that registers.
+"""
 
 import hashlib
 import io
@@ -42,6 +51,76 @@ __all__ = [
 ]
 
 Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+
+MAX_FOLD_ROWS = 8_000
+"""Most training rows of a fold."""
+MIN_FOLD_ROWS = 2_000
+"""A fold is never cut below this many training rows."""
+_MAX_CELLS = 1_000_000
+_WIDTH_ROWS = 1_000
+PACKAGES = (
+    "dask", "distributed", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "skrub", "trainingjob",
+    "xgboost",
+)  # fmt: skip
+"""Packages whose versions decide what a pipeline scores, or whether it can be sent at all."""
+_MAX_BYTES = 1024**3
+_LEVEL = 1
+
+
+def fold_rows(folds: Folds) -> tuple[int, int]:
+    """Return the most rows that a fold learns from, and the most that one is scored on."""
+    return max(len(train) for train, _ in folds), max(len(test) for _, test in folds)
+
+
+def fold_row_cap(encoded_columns: int) -> int:
+    """Return the most training rows of a fold for a table with that many encoded columns."""
+    return int(np.clip(_MAX_CELLS // max(encoded_columns, 1), MIN_FOLD_ROWS, MAX_FOLD_ROWS))
+
+
+def encoded_width(
+    encoder: Any, frame: pd.DataFrame, target: NDArray[np.generic], rows: NDArray[np.intp]
+) -> int:
+    """Return about how many columns an encoder makes, from its fit on some of the rows."""
+    some = rows[:: max(1, len(rows) // _WIDTH_ROWS)]
+    return int(clone(encoder).fit_transform(frame.iloc[some], target[some]).shape[1])
+
+
+def sample_folds(
+    folds: Folds, target: NDArray[np.generic], *, cap: int, stratify: bool, latest: bool, random_state: int
+) -> Folds:
+    """Return the folds with at most `cap` training rows and as many test rows each, in ascending order.
+
+    Parameters
+    ----------
+    stratify
+        Whether each class keeps its share, with at least two rows where it has them.
+    latest
+        Whether the last rows of a training part are kept, as validation by time needs it.
+    """
+    rng = np.random.default_rng([random_state, 0x0F01D5])
+    out = []
+    for train, test in folds:
+        kept = (
+            train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+        )
+        out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
+    return tuple(out)
+
+
+def _draw(
+    rows: NDArray[np.intp], target: NDArray[np.generic], cap: int, rng: np.random.Generator, *, stratify: bool
+) -> NDArray[np.intp]:
+    if len(rows) <= cap:
+        return rows
+    if not stratify:
+        return np.sort(rng.choice(rows, cap, replace=False))
+    _, codes = np.unique(target[rows], return_inverse=True)
+    picked = []
+    for code in range(int(codes.max()) + 1):
+        members = rows[codes == code]
+        size = min(len(members), max(2, round(cap * len(members) / len(rows))))
+        picked.append(rng.choice(members, size, replace=False))
+    return np.sort(np.concatenate(picked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +180,7 @@ _FOLDERS: dict[str, Path] = {}
 
 
 def relocate(ref: StoreRef, folder: Path | None) -> None:
-    """Say where a store is in this process: on another machine it has a folder of its own."""
+    """Set the folder that a store has in this process, as on a remote worker; None forgets the store."""
     if folder is None:
         _FOLDERS.pop(ref.work_digest, None)
         for digest in (ref.work_digest, ref.frame_digest):
@@ -113,12 +192,9 @@ def relocate(ref: StoreRef, folder: Path | None) -> None:
 def write_store(
     folder: Path, frame: pd.DataFrame, work: WorkData, *, named: bool, whole: Folds | None = None
 ) -> StoreRef:
-    """Write the table and all that belongs to it into `folder`.
+    """Write the table and all that belongs to it into `folder`, and return what tasks carry.
 
-    Returns
-    -------
-    StoreRef
-        What tasks carry.
+    `whole` are the folds before they were cut to fewer rows; None where they were not.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in folder.glob("fold-*"):
@@ -179,85 +255,6 @@ def _load(path: Path, digest: str) -> Any:
     return _LOADED[digest]
 
 
-MAX_FOLD_ROWS = 8_000
-"""Most training rows of a fold."""
-MIN_FOLD_ROWS = 2_000
-"""A fold is never cut below this many training rows."""
-_MAX_CELLS = 1_000_000
-_WIDTH_ROWS = 1_000
-
-
-def fold_rows(folds: Folds) -> tuple[int, int]:
-    """Return the most rows that a fold learns from, and the most that one is scored on."""
-    return max(len(train) for train, _ in folds), max(len(test) for _, test in folds)
-
-
-def fold_row_cap(encoded_columns: int) -> int:
-    """Return the most training rows of a fold for a table with that many encoded columns."""
-    return int(np.clip(_MAX_CELLS // max(encoded_columns, 1), MIN_FOLD_ROWS, MAX_FOLD_ROWS))
-
-
-def encoded_width(
-    encoder: Any, frame: pd.DataFrame, target: NDArray[np.generic], rows: NDArray[np.intp]
-) -> int:
-    """Return about how many columns an encoder makes, from its fit on some of the rows."""
-    some = rows[:: max(1, len(rows) // _WIDTH_ROWS)]
-    return int(clone(encoder).fit_transform(frame.iloc[some], target[some]).shape[1])
-
-
-def sample_folds(
-    folds: Folds, target: NDArray[np.generic], *, cap: int, stratify: bool, latest: bool, random_state: int
-) -> Folds:
-    """Cut each fold to at most `cap` training rows and as many test rows.
-
-    Returns
-    -------
-    tuple of pairs of arrays
-        In the order of the folds; row numbers ascend within each part.
-    """
-    rng = np.random.default_rng([random_state, 0x0F01D5])
-    out = []
-    for train, test in folds:
-        kept = (
-            train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
-        )
-        out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
-    return tuple(out)
-
-
-def _draw(
-    rows: NDArray[np.intp], target: NDArray[np.generic], cap: int, rng: np.random.Generator, *, stratify: bool
-) -> NDArray[np.intp]:
-    if len(rows) <= cap:
-        return rows
-    if not stratify:
-        return np.sort(rng.choice(rows, cap, replace=False))
-    _, codes = np.unique(target[rows], return_inverse=True)
-    picked = []
-    for code in range(int(codes.max()) + 1):
-        members = rows[codes == code]
-        size = min(len(members), max(2, round(cap * len(members) / len(rows))))
-        picked.append(rng.choice(members, size, replace=False))
-    return np.sort(np.concatenate(picked))
-
-
-PACKAGES = (
-    "dask",
-    "distributed",
-    "lightgbm",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "skrub",
-    "trainingjob",
-    "xgboost",
-)
-"""Packages whose versions decide what a pipeline scores, or whether it can be sent at all."""
-_MAX_BYTES = 1024**3
-_LEVEL = 1
-
-
 class TableTooLarge(Exception):  # noqa: N818 - the name says what was found
     """The encoded folds are larger than what is sent through a scheduler."""
 
@@ -288,16 +285,9 @@ def pack_store(ref: StoreRef) -> bytes:
 
 
 class TablePlugin(WorkerPlugin):
-    """Puts a store's files into a worker's own folder.
+    """Puts a store's files, as `pack_store` packs them, into a worker's own folder.
 
-    Parameters
-    ----------
-    ref
-        The store.
-    payload
-        Of `pack_store`.
-    versions
-        Of `installed_versions` where the search runs.
+    `versions` are the `installed_versions` where the search runs.
     """
 
     idempotent = True
