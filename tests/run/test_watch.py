@@ -53,7 +53,7 @@ def watch(
         ("silent", Ended.HUNG, "no sign of life"),
         ("still", Ended.HUNG, "no progress"),
         ("overrun", Ended.OVERRAN, "not done after 100 s"),
-        ("garbage", Ended.CRASHED, "something that is no event"),
+        ("garbage", Ended.CRASHED, "data that is not an event"),
     ],
 )
 def test_each_end_is_told_from_the_others(tmp_path: Path, behaviour: str, ended: Ended, words: str) -> None:

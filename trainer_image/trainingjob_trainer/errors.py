@@ -42,7 +42,7 @@ MAY_COME = frozenset(
         Reason.OUTPUT_NOT_WRITABLE,
     }
 )
-"""Reasons that end a job which has done nothing yet. Once it has, what worked may work again."""
+"""Reasons that end a job before its first work. Later they are retried, since what worked may work again."""
 
 
 class TrainingError(Exception):

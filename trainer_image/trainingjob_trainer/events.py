@@ -1,4 +1,4 @@
-"""What a run tells as it goes: from the searching child to the supervising parent, and on to the terminal."""
+"""Events of a run: sent by the searching child to the supervising parent, and shown on the terminal."""
 
 import contextlib
 import os
@@ -239,7 +239,7 @@ def decode_event(line: bytes) -> Event:
 class Channel:
     """Sends events as lines of JSON, and a heartbeat every second from a thread of its own.
 
-    If the parent is gone, the process ends at once: nobody would take its result.
+    If the parent has ended, the process ends at once: its result would be lost.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     Returns
     -------
     int
-        0 after a success, the error's exit code after a failure that was told to the parent.
+        0 after a success, the error's exit code after a failure that the parent knows.
     """
     # The heavy imports stay inside: worker processes import this module again as their main module.
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415

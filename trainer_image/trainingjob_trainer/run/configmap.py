@@ -30,7 +30,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """A mounted service account; its token is read anew for each request, since it is rotated."""
+    """A mounted service account; its token is read for each request, since it is rotated."""
 
     folder: Path
 

@@ -101,7 +101,7 @@ def step_down(
     if mode is Mode.LOCAL and not left_dask:
         return _fallback("dask", "local", end)
     if mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
-        return Warned(message=f"{cause}; it is started again, and no finished evaluation is lost")
+        return Warned(message=f"{cause}; it is restarted, and finished evaluations are kept")
     source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
     if not run.automl_fallback:
         raise RunFailed(

@@ -35,11 +35,11 @@ __all__ = [
     "Final",
     "FinalStage",
     "Trained",
+    "describe_not_fitted",
     "gap_warning",
     "holdout_interval",
     "lost_with_their_process",
     "on_the_same_rows",
-    "told_not_fitted",
 ]
 
 _SIGNAL_SECONDS = 30.0
@@ -196,7 +196,7 @@ class FinalStage:
             tick=self._beat,
         )
         if not_fitted:
-            self.context.warn(f"{told_not_fitted(not_fitted)} The next best one ships.")
+            self.context.warn(f"{describe_not_fitted(not_fitted)} The next best one ships.")
         return Final(best=best, source=ModelSource.TPOT, not_fitted=not_fitted)
 
     @property
@@ -234,7 +234,7 @@ def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> 
     return tuple(NotFitted(candidate=one, reason=reasons[-1]) for one in better)
 
 
-def told_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:
+def describe_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:
     """Return in one sentence what could not be fitted, and why."""
     best = not_fitted[0]
     line = summarize(best.candidate.pipeline)

@@ -1,7 +1,7 @@
 """The parent's own look at a child's Dask cluster.
 
-The child notices a lost cluster itself and goes on at once. Should its client be stuck in the loss, it says
-nothing, and the parent ends it: the next child searches locally, on the same journal.
+A child notices a lost cluster itself and continues at once. If its client is stuck, it reports nothing, and
+the parent ends it: the next child searches locally, on the same journal.
 """
 
 import time

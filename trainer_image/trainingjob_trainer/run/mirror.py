@@ -18,7 +18,7 @@ __all__ = ["Mirror"]
 _INTERVAL_SECONDS = 15.0
 _FLUSH_SECONDS = 15.0
 """Half of the pod's grace: the last report has to be written in the rest."""
-_NOT_CONTINUED = "the search cannot be continued elsewhere for now"
+_NOT_CONTINUED = "for now, the search cannot be resumed on another machine"
 
 
 class Mirror:
@@ -85,7 +85,7 @@ class Mirror:
         self._tell()
 
     def drop(self) -> None:
-        """Remove the copy of a run that is finished; one that stays is no reason to fail."""
+        """Remove the copy of a run that is finished; a copy that stays does no harm."""
         # A copy that ends after this would bring the state back.
         if self._wait(self._flush_seconds):
             for key in self._files:

@@ -112,7 +112,7 @@ def _last_report(reports: ReportMap) -> Report | None:
                 raise RunFailed(
                     Reason.REPORT_NOT_READ,
                     f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
-                    "see whether the job's Role, RoleBinding and report ConfigMap are there",
+                    "check that the job's Role, RoleBinding and report ConfigMap exist",
                 ) from error
             log.warning("report not read", extra={"detail": type(error).__name__})
             time.sleep(_PAUSE_SECONDS)
@@ -175,7 +175,7 @@ class _Writer:
                     if report.final and report.failure is None:
                         raise RunFailed(
                             Reason.REPORT_NOT_WRITTEN,
-                            "the model stands, but the API server took no report of it",
+                            "the model is published, but the API server did not accept its report",
                         ) from error
                     return
                 time.sleep(1.0)

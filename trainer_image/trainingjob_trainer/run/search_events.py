@@ -1,4 +1,4 @@
-"""What the child tells of the search while it goes on."""
+"""Events of a search: evaluations, progress and the leaderboard."""
 
 import math
 import time

@@ -162,7 +162,7 @@ class Session:
 
     @contextmanager
     def _journal(self, prepared: Prepared) -> Iterator[Journal]:
-        """Open the journal; one of another table or other versions is set aside and the clock begins anew."""
+        """Open the journal; set aside one of another table or other versions, and reset the clock."""
         path = self._workspace.journal
         header = JournalHeader(
             search_digest=self._run.search_digest(),

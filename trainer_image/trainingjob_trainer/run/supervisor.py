@@ -40,7 +40,7 @@ from trainingjob_trainer.storage import Output, open_output
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
-_ACCEPTED = "Attempt {number} had published its result; it is kept, and nothing was trained again."
+_ACCEPTED = "Attempt {number} has already published its result; it is kept and not trained again."
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
 
@@ -271,7 +271,7 @@ class _Supervision:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into a wish to save, the second one into the end."""
+        """Save the best model so far on the first SIGINT or SIGTERM, and end the run on the second."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

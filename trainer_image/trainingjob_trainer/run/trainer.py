@@ -19,8 +19,8 @@ from trainingjob_trainer.run.final_stage import (
     Final,
     FinalStage,
     Trained,
+    describe_not_fitted,
     on_the_same_rows,
-    told_not_fitted,
 )
 from trainingjob_trainer.search.budget import FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
@@ -114,7 +114,7 @@ class Trainer:
         try:
             made = self._timed("final_fit", lambda: final.fit(searched, finalists))
         except FittingFailed as failure:
-            told = told_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
+            told = describe_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
             self._context.step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
             made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
         return self._result(made, baseline, searched, finalists)

@@ -38,7 +38,7 @@ class Ended(StrEnum):
 
     SAVED = "saved"
     FAILED = "failed"
-    """It told why."""
+    """It reported why."""
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out of memory"
     """The kernel killed it for its memory."""
@@ -230,11 +230,11 @@ def _read(
                 try:
                     event = decode_event(line)
                 except ValueError:
-                    return Ended.CRASHED, "the search process sent something that is no event"
+                    return Ended.CRASHED, "the search process sent data that is not an event"
                 watch.take(event)
                 on_event(event)
             if len(buffer) > _MAX_BUFFER:
-                return Ended.CRASHED, "the search process sent more than a message may hold"
+                return Ended.CRASHED, "the search process sent a message that is too large"
         elif process.poll() is not None:
             return None
         if watch.saved or watch.failure is not None:

@@ -164,7 +164,7 @@ class Workspace:
             except OSError as error:
                 raise RunFailed(
                     Reason.FOLDER_IN_USE,
-                    f"another run is at work in {self.home}: wait for it, or start anew with --fresh",
+                    f"another run uses {self.home}; wait for it, or begin a new run with --fresh",
                 ) from error
             yield
 

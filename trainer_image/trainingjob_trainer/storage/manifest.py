@@ -50,8 +50,8 @@ _DIGEST_LENGTH = 64
 def folder_name(name: str, uid8: str) -> str:
     """Return ``<name>-<uid8>``, the folder of one run.
 
-    A name of more than 246 characters is cut, and told from others that begin with the same ones by a part
-    of its digest.
+    A name of more than 246 characters is cut; part of its digest distinguishes it from others with the same
+    beginning.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def checked_key(key: str) -> str:
     Raises
     ------
     ValueError
-        If it is no plain name.
+        If it is not a plain name.
     """
     if not _ARTIFACT.fullmatch(key):
         raise ValueError(f"{key!r} is not a plain name")
@@ -156,7 +156,7 @@ def _content(raw: bytes) -> Any:
     content = json.loads(raw)
     rows = content["artifacts"]
     if content["kind"] != "Manifest" or not isinstance(rows, list) or len(rows) > _MAX_ENTRIES:
-        raise ValueError("it is no list of artifacts")
+        raise ValueError("it is not a list of artifacts")
     if len({row["name"] for row in rows}) != len(rows):
         raise ValueError("a name appears twice")
     return content

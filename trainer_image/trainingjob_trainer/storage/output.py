@@ -388,6 +388,4 @@ def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:
 
 def _invalid(uri: str, cause: str) -> SpecInvalid:
     shown = uri if "@" not in uri else uri.split("://", 1)[0] + "://…"
-    return SpecInvalid(
-        Reason.INVALID_OUTPUT, f"spec.output.uri: {shown!r} is no place for artifacts; {cause}"
-    )
+    return SpecInvalid(Reason.INVALID_OUTPUT, f"spec.output.uri: {shown!r} cannot hold artifacts; {cause}")
