@@ -10,7 +10,7 @@ import pytest
 
 from support.runs import Runs
 from trainingjob_api import load_job, resolve
-from trainingjob_trainer.run.result import RunOptions, RunResult
+from trainingjob_trainer.run.state import RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import Patience
 from trainingjob_trainer.settings import TrainerSettings

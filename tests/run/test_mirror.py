@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.run import mirror as mirror_module
-from trainingjob_trainer.run.mirror import Mirror
-from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.run import workspace as mirror_module
+from trainingjob_trainer.run.workspace import Mirror, Workspace
 from trainingjob_trainer.storage import FolderStore, StateStore
 
 

@@ -15,7 +15,7 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.run import pod as pod_module
 from trainingjob_trainer.run.configmap import ReportMap
 from trainingjob_trainer.run.pod import run_pod
-from trainingjob_trainer.run.result import Interrupted, RunOptions
+from trainingjob_trainer.run.state import Interrupted, RunOptions
 from trainingjob_trainer.settings import TrainerSettings
 
 UID = "0123456789abcdef0123456789abcdef"

@@ -13,7 +13,7 @@ from trainingjob_certificates.signatures import ReportKey
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.events import DataReady, Event, ModelReady, Saved
 from trainingjob_trainer.run import publish as publish_module
-from trainingjob_trainer.run.result import Interrupted
+from trainingjob_trainer.run.state import Interrupted
 from trainingjob_trainer.run.watch import ChildEnd, Ended
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.storage import FolderStore, Output
@@ -79,7 +79,7 @@ def test_a_result_whose_report_nobody_took_is_accepted_by_the_next_attempt(house
     assert [one.name for one in final.artifacts] == ["model.joblib", "report.json", "manifest.json"]
     assert final.digests is not None
     assert final.digests.data == "d" * 64
-    assert any("Attempt 1 had published" in one for one in final.warnings)
+    assert any("Attempt 1 has already published" in one for one in final.warnings)
 
 
 def test_where_the_report_was_lost_attempts_are_counted_from_the_published_one(house: House) -> None:

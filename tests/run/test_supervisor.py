@@ -24,7 +24,7 @@ from trainingjob_trainer.events import (
 )
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.report_sink import file_sink
-from trainingjob_trainer.run.result import Interrupted, RunOptions, RunResult
+from trainingjob_trainer.run.state import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import ChildEnd, Ended
 from trainingjob_trainer.run.workspace import Workspace
@@ -213,7 +213,7 @@ def test_acceptance_is_read_against_the_holdout_score(
 
 def test_two_runs_never_share_a_folder(house: House) -> None:
     def run_again(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
-        with pytest.raises(RunFailed, match="another run is at work"):
+        with pytest.raises(RunFailed, match="another run uses"):
             house_again(save)
         return save(_workspace, _run, _tell)
 

@@ -20,7 +20,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Event, FellBack, ModelReady, Saved
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.guard import ClusterGuard
-from trainingjob_trainer.run.result import RunOptions, RunResult
+from trainingjob_trainer.run.state import RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import ChildEnd, Ended, watch_child
 from trainingjob_trainer.run.workspace import Workspace

@@ -40,8 +40,7 @@ from trainingjob_trainer.events import (
     Saved,
     StageChanged,
 )
-from trainingjob_trainer.run.result import RunOptions, RunResult
-from trainingjob_trainer.run.state import RunState
+from trainingjob_trainer.run.state import RunOptions, RunResult, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from support.jobs import job
 from trainingjob_api import Best, ModelSource, Report, ResolvedRun, Stage, parse_report, resolve
 from trainingjob_trainer.events import Event, Failed, ModelReady, Saved, StageChanged
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.result import RunOptions, RunResult
+from trainingjob_trainer.run.state import RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import ChildEnd, Ended
 from trainingjob_trainer.run.workspace import Workspace

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from trainingjob_api import ResolvedRun
     from trainingjob_client import TrainingJobClient
-    from trainingjob_trainer.run.result import RunOptions, RunResult
-    from trainingjob_trainer.run.state import Listener
+    from trainingjob_trainer.run.state import Listener, RunOptions, RunResult
     from trainingjob_trainer.settings import TrainerSettings
 
     Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Listener], RunResult]

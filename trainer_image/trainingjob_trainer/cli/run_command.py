@@ -15,8 +15,7 @@ from trainingjob_trainer.cli.text import plain, secrets_of
 if TYPE_CHECKING:
     from trainingjob_api import ResolvedRun, TrainingJob
     from trainingjob_trainer.events import Event
-    from trainingjob_trainer.run.result import RunResult
-    from trainingjob_trainer.run.state import RunState
+    from trainingjob_trainer.run.state import RunResult, RunState
 
 __all__ = ["local_uri", "pod", "resolved", "run"]
 
@@ -80,7 +79,7 @@ def run(
     job = resolved(load_job(file, set_ or ()), environment, output=output)
     settings = TrainerSettings.from_environment(environment)
     # After the spec is known to be valid: these take a second.
-    from trainingjob_trainer.run.result import RunOptions
+    from trainingjob_trainer.run.state import RunOptions
     from trainingjob_trainer.run.supervisor import supervise
 
     options = RunOptions(work_dir=work_dir, fresh=fresh, environment=dict(environment))

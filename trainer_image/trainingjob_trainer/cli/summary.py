@@ -11,7 +11,7 @@ from rich.text import Text
 
 from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint, Severity
 from trainingjob_trainer.cli.text import about_column, change, counts_text, duration, label_text, plain
-from trainingjob_trainer.run.result import RunResult
+from trainingjob_trainer.run.state import RunResult
 
 __all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]
 

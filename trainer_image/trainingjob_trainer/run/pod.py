@@ -18,8 +18,7 @@ from trainingjob_api.report import MAX_ATTEMPT
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.run.configmap import ReportMap
 from trainingjob_trainer.run.publish import REFUSAL_SECONDS
-from trainingjob_trainer.run.result import Interrupted, RunOptions
-from trainingjob_trainer.run.state import Listener
+from trainingjob_trainer.run.state import Interrupted, Listener, RunOptions
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.settings import TrainerSettings
 

@@ -20,8 +20,7 @@ from trainingjob_api import (
 from trainingjob_certificates.signatures import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.run.report_sink import Reporter
-from trainingjob_trainer.run.result import Interrupted, RunResult
-from trainingjob_trainer.run.state import RunState
+from trainingjob_trainer.run.state import Interrupted, RunResult, RunState
 from trainingjob_trainer.run.workspace import Workspace, write_text
 from trainingjob_trainer.storage import Output
 from trainingjob_trainer.storage.manifest import MANIFEST, Manifest

@@ -20,6 +20,7 @@ import joblib
 from trainingjob_api import Backend, ParallelMode, Resolved, Stage
 from trainingjob_api.text import shorten
 from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
+from trainingjob_trainer.dask_cluster.remote import ClusterLookup
 from trainingjob_trainer.data.load import load_table
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import (
@@ -30,7 +31,6 @@ from trainingjob_trainer.events import (
     Saved,
 )
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
-from trainingjob_trainer.run.cluster_search import ClusterLookup
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (

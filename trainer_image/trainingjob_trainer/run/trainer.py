@@ -1,5 +1,6 @@
-"""The child's work on the clock: encode, fit the baseline, search, fit the model that ships."""
+"""The work of a child on the clock: encode, fit the baseline, search here or on a cluster, fit what ships."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -7,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from trainingjob_api import ModelSource, Reason, Stage, Task
+from trainingjob_api import Backend, ModelSource, Reason, Stage, Task
+from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
-from trainingjob_trainer.run.cluster_search import ClusterLookup, Instead, cluster_workers
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
@@ -24,10 +26,11 @@ from trainingjob_trainer.run.final_stage import (
 )
 from trainingjob_trainer.search.budget import FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import Pool, run_tasks
+from trainingjob_trainer.search.pool import Pool, PoolLost, run_tasks
 from trainingjob_trainer.search.store import (
     StoreRef,
     WorkData,
@@ -40,7 +43,10 @@ from trainingjob_trainer.search.store import (
 )
 from trainingjob_trainer.search.tasks import encode_within
 
-__all__ = ["Trainer"]
+__all__ = ["Instead", "Trainer", "cluster_workers"]
+
+Instead = Callable[[PoolLost], Pool]
+"""Returns the pool to go on with when one is lost; raises `RunFailed` if the job does not allow it."""
 
 _NOTHING_SEARCHED = SearchResult(stopped_by="disabled")
 _ENCODE_SHARE = 0.3
@@ -247,3 +253,67 @@ def _from_journal(journal: Journal) -> SearchResult:
     if all(candidate.number == BASELINE_NUMBER for candidate in found):
         return replace(_NOTHING_SEARCHED, stopped_by="restarted")
     return SearchResult(candidates=tuple(found), stopped_by="restarted")
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: a signal ended the waiting
+    """A signal asks to save what there is."""
+
+
+@contextmanager
+def cluster_workers(
+    context: ChildContext, joining: ClusterLookup, home: Pool, ref: StoreRef
+) -> Iterator[tuple[Pool, Instead]]:
+    """Yield the workers of a remote cluster, or `home` in their place, and what to do when they are lost.
+
+    Parameters
+    ----------
+    joining
+        Looks for the cluster since the child began.
+    home
+        The workers of this process.
+    ref
+        The table, its folds encoded.
+
+    Raises
+    ------
+    RunFailed
+        If there is no cluster and the job does not allow a local search.
+    """
+
+    def instead(lost: PoolLost) -> Pool:
+        context.step_down("dask", "local", lost.reason, str(lost))
+        context.tell(BackendReady(backend=Backend.LOCAL, workers=home.workers))
+        return home
+
+    def tick() -> None:
+        context.channel.beat()
+        if context.stop.is_set():
+            raise _Stopped
+
+    remote: RemoteWorkers | None = None
+    try:
+        try:
+            remote = _join(context, joining, tick)
+            remote.settings(tick)
+            remote.ship(ref, tick)
+            remote.check()
+            pool: Pool = DaskPool(remote)
+        except _Stopped:
+            pool = home
+        except PoolLost as lost:
+            pool = instead(lost)
+        else:
+            context.tell(BackendReady(backend=Backend.DASK, workers=pool.workers, scheduler=remote.address))
+        yield pool, instead
+    finally:
+        joining.close()
+        if remote is not None:
+            remote.close(ref)
+
+
+def _join(context: ChildContext, joining: ClusterLookup, tick: Callable[[], None]) -> RemoteWorkers:
+    if not joining.done:
+        left = max(0.0, joining.end - time.monotonic())
+        context.tell(WaitingForCluster(source=str(joining.source), seconds=round(left, 1)))
+    with context.clock.paused():
+        return joining.wait(tick)
