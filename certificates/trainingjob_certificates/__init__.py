@@ -1,7 +1,7 @@
 """A certificate authority for one Dask cluster, with the certificates of scheduler, worker and client.
 
 Dask checks that the authority has signed a peer's certificate, and that the certificate is for the peer's
-side. A client's certificate is for connecting only: nobody can impersonate a scheduler with it.
+side. A client's certificate is for connecting only: it cannot be used to impersonate a scheduler.
 """
 
 import ipaddress

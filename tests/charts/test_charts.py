@@ -356,4 +356,4 @@ def test_the_notes_say_the_next_step(case):
     assert f"helm test {NAME} --namespace trainingjob-system" in notes
     assert "kubectl apply --namespace" in notes
     shared = "rolloutPercent" in CASES[case].get("automl", {})
-    assert ("get the search; the others" in notes) is shared
+    assert ("run the search; the others" in notes) is shared

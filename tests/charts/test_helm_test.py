@@ -62,7 +62,7 @@ def test_a_model_is_a_success_and_the_job_goes(script, capsys):
     )
     assert script.run(api, MANIFEST, 60.0) == 0
     text = capsys.readouterr().out
-    assert "does this release mind that namespace and class?" in text
+    assert "check that this release handles that namespace and class" in text
     assert text.count("Searching, Searching: so it is") == 1
     assert "model: tpot, hold-out score 0.97" in text
     assert "s3://models/x/model.joblib" in text

@@ -25,7 +25,7 @@ def ready(job: dict[str, Any]) -> str:
     for condition in job.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":
             return f"{condition['reason']}: {condition.get('message', '')}"
-    return "no conditions yet: does this release mind that namespace and class?"
+    return "no conditions yet: check that this release handles that namespace and class"
 
 
 def run(api: Any, manifest: dict[str, Any], seconds: float) -> int:

@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Roles stand in other namespaces, too: their name tells the release's. */}}
+{{/* Roles may be in other namespaces: their name contains that of the release. */}}
 {{- define "trainingjob.rolename" -}}
 {{- printf "%s:%s" .Release.Namespace (include "trainingjob.fullname" .) -}}
 {{- end -}}
@@ -202,7 +202,7 @@ app.kubernetes.io/component: test
 app.kubernetes.io/part-of: trainingjob
 {{- end -}}
 
-{{/* A hook of `helm test`, made anew each time. The pod stays, for its log. Takes its weight. */}}
+{{/* A hook of `helm test`, created for each test. The pod is kept for its log. Argument: its weight. */}}
 {{- define "trainingjob.testhook" -}}
 helm.sh/hook: test
 helm.sh/hook-weight: {{ . | quote }}
