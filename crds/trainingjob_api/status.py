@@ -147,6 +147,7 @@ class LeaderboardEntry(StatusModel):
     fit_seconds: Score | None = optional("Seconds spent on its evaluation.")
     origin: ShortKey | None = optional("Origin: the name of a seed or evolution.")
     key: ShortKey | None = optional("Fingerprint of the pipeline, as in the artifacts.")
+    similar: Count | None = optional("Further pipelines with the same estimator and the same score.")
 
 
 class ParetoPoint(StatusModel):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_trainer.artifacts.board import front_of, leaderboard, pareto_front, ranked
+from trainingjob_trainer.artifacts.board import fold_similar, front_of, leaderboard, pareto_front, ranked
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
 anything = st.one_of(st.none(), st.floats(), st.floats(-1, 1).map(lambda x: round(x, 1)))
@@ -166,3 +166,75 @@ def test_a_pipeline_that_was_evaluated_twice_has_its_better_score():
 def test_the_deviation_is_that_of_the_folds():
     rows = leaderboard([make(0, 0.5, fold_scores=(0.2, 0.4, 0.6, 0.8))], 1, summarize=summarize)
     assert float(rows[0].score_std) == pytest.approx(0.05**0.5, rel=1e-5)
+
+
+def chain(*names: str, **params: Any) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = [{"class": name} for name in names]
+    steps[-1]["params"] = params
+    return {"class": "Pipeline", "steps": steps, "name": " ".join(names)}
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[Candidate]:
+    """Candidates of few estimators with few scores."""
+    rows = draw(
+        st.lists(
+            st.tuples(st.sampled_from([0.5, 0.5000001, 0.9]), st.sampled_from("ab"), st.sampled_from([7, 8])),
+            max_size=30,
+        )
+    )
+    return [
+        make(n, score, pipeline=chain("StandardScaler", name, alpha=n), train_rows=rows_)
+        for n, (score, name, rows_) in enumerate(rows)
+    ]
+
+
+@given(alike(), st.integers(0, 29))
+def test_folding_loses_no_pipeline_and_keeps_the_order_and_the_best(found, shipped):
+    board = ranked(found)
+    lines = fold_similar(board, shipped=f"k{shipped}")
+    first = [line for line, _ in lines]
+    assert sum(1 + similar for _, similar in lines) == len(board)
+    assert first == [c for c in board if c in first]
+    assert first[:1] == board[:1]
+    assert f"k{shipped}" not in {c.key for c in board} - {c.key for c in first}
+
+
+@given(alike())
+def test_lines_differ_in_score_estimator_or_rows(found):
+    lines = leaderboard(found, 100, summarize=summarize)
+    assert len({(r.score, r.pipeline, r.train_rows) for r in lines}) == len(lines)
+    assert [r.rank for r in lines] == list(range(1, len(lines) + 1))
+
+
+def test_pipelines_of_the_same_estimator_and_score_are_one_line_with_a_count():
+    found = [
+        make(0, 0.9, pipeline=chain("StandardScaler", "LogisticRegression", C=1.0)),
+        make(1, 0.9, pipeline=chain("StandardScaler", "LogisticRegression", C=2.0)),
+        make(2, 0.9, 2.0, pipeline=chain("PCA", "LogisticRegression", C=1.0)),
+        make(3, 0.9, 3.0, pipeline=chain("StandardScaler", "KNeighborsClassifier")),
+        make(4, 0.8, pipeline=chain("StandardScaler", "LogisticRegression", C=3.0)),
+    ]
+    rows = leaderboard(found, 10, summarize=summarize)
+    assert [(r.rank, r.key, r.similar) for r in rows] == [(1, "k0", 2), (2, "k3", None), (3, "k4", None)]
+
+
+def test_the_limit_counts_lines_and_the_shipped_pipeline_has_its_own():
+    found = [make(n, 0.9, pipeline=chain("Ridge", alpha=n)) for n in range(3)]
+    found += [make(9, 0.8, pipeline=chain("Lasso"))]
+    rows = leaderboard(found, 2, summarize=summarize)
+    assert [(r.key, r.similar) for r in rows] == [("k0", 2), ("k9", None)]
+    rows = leaderboard(found, 9, shipped="k1", summarize=summarize)
+    assert [(r.key, r.similar) for r in rows] == [("k0", 1), ("k1", None), ("k9", None)]
+
+
+def test_voting_of_one_is_its_member_and_ensembles_are_told_apart_by_theirs():
+    def voting(*names: str) -> dict[str, Any]:
+        members = [{"class": name} for name in names]
+        return {"class": "VotingClassifier", "members": members, "name": "-".join(names)}
+
+    names = [("SVC",), ("SVC",), ("SVC", "Ridge"), ("SVC", "Lasso")]
+    found = [make(n, 0.9, pipeline=voting(*members)) for n, members in enumerate(names)]
+    found.append(make(7, 0.9, pipeline=chain("SVC")))
+    rows = leaderboard(found, 10, summarize=summarize)
+    assert [(r.key, r.similar) for r in rows] == [("k0", 2), ("k2", None), ("k3", None)]

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from support.finished_runs import candidate, changed, make_outcome, summarize
+from trainingjob_trainer.artifacts.board import leaderboard
 from trainingjob_trainer.artifacts.documents import (
     evaluation_summary,
     front_document,
@@ -83,6 +84,21 @@ def test_documents_say_what_could_not_be_fitted_and_put_finalists_first(binary):
     validate("evaluation_summary", summary)
     assert [one["key"] for one in summary["notFitted"]] == [f"key-{n}" for n in range(40, 50)]
     assert summary["notFitted"][0]["reason"] == "no time"
+
+
+def test_the_leaderboard_folds_as_the_status_does(binary):
+    ridge = {"class": "Pipeline", "steps": [{"class": "Ridge"}]}
+    alike = tuple(candidate(n, 0.95, pipeline={**ridge, "n": n}) for n in range(60, 64))
+    outcome = changed(binary, candidates=binary.candidates + alike)
+    board = plain(leaderboard_document(outcome, lambda spec: str(spec)[:300]))
+    validate("leaderboard", board)
+    first, second = board["entries"][:2]
+    assert (first["rank"], first["similar"], second["rank"]) == (1, 3, 2)
+    assert "similar" not in second
+    rows = leaderboard(
+        outcome.candidates, outcome.run.output.leaderboard_top_k, shipped=outcome.best.key, summarize=str
+    )
+    assert [(e["key"], e.get("similar")) for e in board["entries"]] == [(r.key, r.similar) for r in rows]
 
 
 @pytest.mark.parametrize(

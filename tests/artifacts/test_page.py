@@ -321,6 +321,14 @@ def test_the_page_shows_rows_intervals_and_what_could_not_be_fitted(folder):
     assert "The finalists were scored on all rows of the folds" in text
 
 
+def test_the_page_counts_similar_pipelines(folder):
+    assert "similar" not in "".join(Page((folder / "report.html").read_text()).text)
+    edit(folder / "leaderboard.json", lambda board: board["entries"][0].update(similar=1_234))
+    text = " ".join("".join(Page(render_from_folder(folder).read_text()).text).split())
+    assert "(+1,234 similar)" in text
+    assert "Pipelines with the same estimator and the same score are one line." in text
+
+
 @pytest.mark.parametrize(
     ("key", "rows", "shown"), [("a", 64_000, 0.5), ("b", 8_000, 0.6), ("b", 64_000, None)]
 )

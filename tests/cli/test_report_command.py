@@ -57,6 +57,14 @@ def test_the_report_is_drawn_and_the_leaderboard_printed(front: Front, finished:
     assert lines[-1] == f"Report: {Path(name).parent / 'churn-0123abcd' / 'report.html'}"
 
 
+def test_the_number_of_similar_pipelines_comes_from_the_file(front: Front, finished: Path) -> None:
+    board = {**BOARD, "entries": [{**ENTRY, "similar": 3}]}
+    (finished / "leaderboard.json").write_text(json.dumps(board))
+    assert "+3" in front("report", "runs/churn").stdout
+    document = json.loads(front("report", "runs/churn", "--json").stdout)
+    assert [row["similar"] for row in document["leaderboard"]] == [3]
+
+
 def test_the_scores_say_on_how_many_rows_they_were_measured(front: Front, finished: Path) -> None:
     document = {
         "metric": "accuracy",

@@ -109,6 +109,16 @@ def test_each_score_says_on_how_many_rows_it_was_measured(home: Path) -> None:
     assert lines[lines.index("Pareto front (score against size)") + 3].split()[:2] == ["0.912", "8,000"]
 
 
+def test_similar_pipelines_are_counted_beside_their_line(home: Path) -> None:
+    first, *others = BOARD
+    board = (first.model_copy(update={"similar": 4}), *others)
+    lines = summary(home, leaderboard=board).splitlines()
+    at = lines.index("Leaderboard")
+    assert "similar" in lines[at + 1].split()
+    assert "+4" in lines[at + 3].split()
+    assert "similar" not in summary(home)
+
+
 def test_a_score_without_an_interval_has_its_rows(home: Path) -> None:
     best = SCORES.model_copy(update={"holdout_rows": 12})
     assert "Hold-out: 12 rows\n" in summary(home, best=best)

@@ -11,6 +11,7 @@ from trainingjob_trainer.search_space.pipeline import summarize
 
 __all__ = [
     "Summarize",
+    "fold_similar",
     "front_of",
     "leaderboard",
     "pareto_front",
@@ -69,20 +70,53 @@ def with_finalists(candidates: Iterable[Candidate], finalists: Sequence[Candidat
     return [*head, *(one for one in ranked(candidates) if one.key not in known)]
 
 
+def fold_similar(rows: Iterable[Candidate], *, shipped: str | None = None) -> list[tuple[Candidate, int]]:
+    """Return the lines of a leaderboard: the first of similar candidates, and how many more there are.
+
+    Candidates are similar if their estimator, the number of rows and the score as it is shown are equal:
+    they differ in hyperparameters or steps that have no effect on the score. The candidate whose key is
+    `shipped` always has its own line.
+    """
+    lines: dict[tuple[Any, ...], list[Candidate]] = {}
+    for row in rows:
+        group: tuple[Any, ...] = (_estimator(row.pipeline), row.train_rows, row.test_rows, _text(row.score))
+        if row.key == shipped and group in lines:
+            group = (*group, shipped)
+        lines.setdefault(group, []).append(row)
+    return [(first, len(others)) for first, *others in lines.values()]
+
+
+def _estimator(pipeline: Any) -> str:
+    """Return the class of a pipeline's final estimator; ensembles are named by their members'."""
+    match pipeline:
+        case {"class": "Pipeline", "steps": [*_, last]} | {"class": "VotingClassifier", "members": [last]}:
+            return _estimator(last)
+        case {"class": str(name), "members": members}:
+            return f"{name}({', '.join(_estimator(member) for member in members)})"
+        case {"class": str(name)}:
+            return name
+        case _:
+            return repr(pipeline)
+
+
 def leaderboard(
     candidates: Sequence[Candidate],
     top_k: int,
     *,
     finalists: Sequence[Candidate] = (),
+    shipped: str | None = None,
     summarize: Summarize = summarize,
 ) -> list[LeaderboardEntry]:
-    """Return the `top_k` best pipelines as entries of the status.
+    """Return the `top_k` best lines as entries of the status.
 
     Parameters
     ----------
     finalists
         The candidates that were also scored on all rows, with those scores.
+    shipped
+        Key of the candidate that ships, if it is known.
     """
+    lines = fold_similar(with_finalists(candidates, finalists), shipped=shipped)
     return [
         LeaderboardEntry(
             rank=rank,
@@ -95,8 +129,9 @@ def leaderboard(
             fit_seconds=_text(row.fit_seconds),
             origin=row.origin[:64],
             key=row.key,
+            similar=similar or None,
         )
-        for rank, row in enumerate(with_finalists(candidates, finalists)[: min(top_k, _MAX_RANK)], start=1)
+        for rank, (row, similar) in enumerate(lines[: min(top_k, _MAX_RANK)], start=1)
     ]
 
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from trainingjob_api import Task, public_uri
-from trainingjob_trainer.artifacts.board import Summarize, front_of, score_std, with_finalists
+from trainingjob_trainer.artifacts.board import (
+    Summarize,
+    fold_similar,
+    front_of,
+    score_std,
+    with_finalists,
+)
 from trainingjob_trainer.artifacts.diagnostics import (
     calibration,
     confusion,
@@ -71,11 +77,17 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
 
 
 def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
-    """Return ``leaderboard.json``: the ``leaderboardTopK`` best pipelines, each with its full spec."""
+    """Return ``leaderboard.json``: the ``leaderboardTopK`` best lines, with the full spec of their first."""
     rows = with_finalists(outcome.candidates, outcome.finalists)
+    lines = fold_similar(rows, shipped=outcome.best.key)[: outcome.run.output.leaderboard_top_k]
     entries = [
-        {"rank": rank, **_row(row, summarize), "spec": row.pipeline}
-        for rank, row in enumerate(rows[: outcome.run.output.leaderboard_top_k], start=1)
+        {
+            "rank": rank,
+            **_row(row, summarize),
+            **({"similar": similar} if similar else {}),
+            "spec": row.pipeline,
+        }
+        for rank, (row, similar) in enumerate(lines, start=1)
     ]
     return {**_head(outcome, "Leaderboard"), "valid": len(rows), "entries": entries}
 

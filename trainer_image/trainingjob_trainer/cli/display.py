@@ -213,7 +213,8 @@ def _top(state: RunState) -> Table:
     grid = _rows()
     for row in state.leaderboard[:3]:
         seconds = "" if row.fit_seconds is None else f"{float(row.fit_seconds):.1f} s"
-        grid.add_row(str(row.rank), Text(row.score, "green"), seconds, Text(plain(row.pipeline)))
+        similar = f" (+{row.similar} similar)" if row.similar else ""
+        grid.add_row(str(row.rank), Text(row.score, "green"), seconds, Text(plain(row.pipeline) + similar))
     return grid
 
 

@@ -123,6 +123,7 @@ def _row(entry: Mapping[str, Any]) -> "LeaderboardEntry":
         fit_seconds=_score(entry.get("fitSeconds")),
         origin=str(entry.get("origin", ""))[:64],
         key=str(entry.get("key", ""))[:64],
+        similar=entry.get("similar"),
     )
 
 

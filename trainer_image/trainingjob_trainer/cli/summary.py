@@ -82,6 +82,8 @@ def leaderboard_table(console: Console, rows: Sequence[LeaderboardEntry], *, tit
         columns["± std"] = [_round(row.score_std) for row in rows]
         columns["KiB"] = [_round(row.complexity) for row in rows]
         columns["fit s"] = [_round(row.fit_seconds) for row in rows]
+    if any(row.similar for row in rows):
+        columns["similar"] = [f"+{row.similar}" if row.similar else "" for row in rows]
     return _pipelines_table(console, title, columns, rows)
 
 

@@ -80,7 +80,14 @@ def final_board(trained: Trained, run: ResolvedRun, best: Best) -> BoardChanged:
     candidates = trained.searched.candidates
     return BoardChanged(
         best=best,
-        leaderboard=tuple(leaderboard(candidates, run.output.leaderboard_top_k, finalists=trained.finalists)),
+        leaderboard=tuple(
+            leaderboard(
+                candidates,
+                run.output.leaderboard_top_k,
+                finalists=trained.finalists,
+                shipped=trained.best.candidate.key,
+            )
+        ),
         pareto_front=tuple(pareto_front(candidates, limit=_MOST_POINTS)),
     )
 
