@@ -21,8 +21,8 @@ PUBLISHED = {"report.json", "report.sig", "manifest.json"}
 
 def documented() -> dict[str, str]:
     """Return the rows of the table in artifacts.md: name, and the column with the schema."""
-    rows = re.findall(r"^\| `(\w+\.\w+)` \|.*\| ([^|]*) \|$", (DOCS / "artifacts.md").read_text(), re.MULTILINE)
-    return dict(rows)
+    text = (DOCS / "artifacts.md").read_text()
+    return dict(re.findall(r"^\| `(\w+\.\w+)` \|.*\| ([^|]*) \|$", text, re.MULTILINE))
 
 
 def test_each_artifact_is_documented_and_nothing_else_is() -> None:
