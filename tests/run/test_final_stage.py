@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.run import final_stage as module
 from trainingjob_trainer.run.final_stage import (
-    Final,
     FinalStage,
     Trained,
     lost_with_their_process,
@@ -136,7 +135,7 @@ def test_what_is_no_better_than_the_baseline_is_not_fitted(
 ) -> None:
     unfittable.add("base")
     made = stage(Told()).fit(searched(*found), ())
-    assert made == Final(best=BASELINE, source=source)
+    assert (made.best, made.baseline, made.source, made.not_fitted) == (BASELINE, BASELINE, source, ())
 
 
 def test_a_search_without_a_score_leaves_the_baseline(unfittable: set[str]) -> None:

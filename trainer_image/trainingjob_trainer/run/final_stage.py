@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import stdev
 
 from scipy import stats
@@ -32,7 +32,6 @@ from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_fol
 from trainingjob_trainer.search_space.pipeline import summarize
 
 __all__ = [
-    "Final",
     "FinalStage",
     "Trained",
     "describe_not_fitted",
@@ -59,13 +58,13 @@ class Trained:
         Where the model comes from.
     searched
         What the search found; empty without a search.
-    seconds
-        Seconds of the clock by stage.
     finalists
         The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
         there was no time.
     not_fitted
         Better pipelines that could not be fitted, best first.
+    seconds
+        Seconds of the clock by stage.
     interval
         Of the best model's hold-out score, or None if it could not be taken.
     """
@@ -74,29 +73,10 @@ class Trained:
     baseline: FittedModel
     source: ModelSource
     searched: SearchResult
-    seconds: dict[str, float]
     finalists: tuple[Candidate, ...] = ()
     not_fitted: tuple[NotFitted, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
     interval: Interval | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Final:
-    """What ships.
-
-    Parameters
-    ----------
-    best
-        The same object as the baseline where that ships.
-    source
-        Where it comes from.
-    not_fitted
-        Better pipelines that could not be fitted, best first.
-    """
-
-    best: FittedModel
-    source: ModelSource
-    not_fitted: tuple[NotFitted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +152,7 @@ class FinalStage:
             )
         return tuple(found)
 
-    def fit(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Final:
+    def fit(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Trained:
         """Fit the best candidate that beats the baseline; the baseline ships if none does.
 
         Raises
@@ -186,7 +166,8 @@ class FinalStage:
         better = contenders(searched.ranked, baseline, finalists)
         if not better:
             found = any(one.key == baseline.key for one in searched.ranked)
-            return Final(best=self.baseline, source=ModelSource.TPOT if found else ModelSource.BASELINE)
+            source = ModelSource.TPOT if found else ModelSource.BASELINE
+            return self._trained(self.baseline, source, searched, finalists)
         best, not_fitted = fit_best(
             self.pool,
             better,
@@ -197,7 +178,21 @@ class FinalStage:
         )
         if not_fitted:
             self.context.warn(f"{describe_not_fitted(not_fitted)} The next best one ships.")
-        return Final(best=best, source=ModelSource.TPOT, not_fitted=not_fitted)
+        return replace(self._trained(best, ModelSource.TPOT, searched, finalists), not_fitted=not_fitted)
+
+    def ship_baseline(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Trained:
+        """Return the baseline as what ships."""
+        return self._trained(self.baseline, ModelSource.BASELINE, searched, finalists)
+
+    def _trained(
+        self,
+        best: FittedModel,
+        source: ModelSource,
+        searched: SearchResult,
+        finalists: tuple[Candidate, ...],
+    ) -> Trained:
+        best, baseline = on_the_same_rows(best, self.baseline, finalists)
+        return Trained(best=best, baseline=baseline, source=source, searched=searched, finalists=finalists)
 
     @property
     def _fits(self) -> FinalFits:

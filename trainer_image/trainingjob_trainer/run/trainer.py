@@ -18,11 +18,9 @@ from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
-    Final,
     FinalStage,
     Trained,
     describe_not_fitted,
-    on_the_same_rows,
 )
 from trainingjob_trainer.search.budget import FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
@@ -106,7 +104,9 @@ class Trainer:
             )
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else _NOTHING_SEARCHED
-            return self._result(Final(best=baseline, source=ModelSource.BASELINE), baseline, searched)
+            return self._charged(
+                Trained(best=baseline, baseline=baseline, source=ModelSource.BASELINE, searched=searched)
+            )
         final = self._final_stage(pool, ref, baseline)
         with self._workers(pool, ref, joining) as (workers, instead):
             searched = self._timed(
@@ -118,12 +118,12 @@ class Trainer:
         if final.plan is not None and self._context.mode is not Mode.FINISH:
             finalists = self._timed("finalists", lambda: final.finalists(searched))
         try:
-            made = self._timed("final_fit", lambda: final.fit(searched, finalists))
+            trained = self._timed("final_fit", lambda: final.fit(searched, finalists))
         except FittingFailed as failure:
             told = describe_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
             self._context.step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
-            made = Final(best=baseline, source=ModelSource.BASELINE, not_fitted=failure.not_fitted)
-        return self._result(made, baseline, searched, finalists)
+            trained = replace(final.ship_baseline(searched, finalists), not_fitted=failure.not_fitted)
+        return self._charged(trained)
 
     def _final_stage(self, pool: Pool, ref: StoreRef, baseline: FittedModel) -> FinalStage:
         fold_rows = int(np.mean([len(train) for train, _ in load_work(ref).folds]))
@@ -221,23 +221,8 @@ class Trainer:
             self._clock.leave(final.reserve(searched))
             return searched
 
-    def _result(
-        self,
-        made: Final,
-        baseline: FittedModel,
-        searched: SearchResult,
-        finalists: tuple[Candidate, ...] = (),
-    ) -> Trained:
-        best, baseline = on_the_same_rows(made.best, baseline, finalists)
-        return Trained(
-            best=best,
-            baseline=baseline,
-            source=made.source,
-            searched=searched,
-            seconds=self._seconds | {"total": round(self._clock.elapsed, 3)},
-            finalists=finalists,
-            not_fitted=made.not_fitted,
-        )
+    def _charged(self, trained: Trained) -> Trained:
+        return replace(trained, seconds=self._seconds | {"total": round(self._clock.elapsed, 3)})
 
     def _timed(self, name: str, work: Callable[[], Any]) -> Any:
         before = self._clock.elapsed
