@@ -3,7 +3,6 @@
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -26,17 +25,6 @@ _TIMEOUT_SECONDS = 10.0
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 1.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """A mounted service account; its token is read for each request, since it is rotated."""
-
-    folder: Path
-
-    def headers(self) -> dict[str, str]:
-        token = (self.folder / "token").read_text().strip()
-        return {"Authorization": f"Bearer {token}"}
 
 
 def _read_key(path: str | None) -> ReportKey | None:
@@ -79,7 +67,7 @@ class ReportMap:
         self._client = client
         self._path = path
         self.key = key
-        self._account = _Account(account)
+        self._account = account
         self._pause = pause_seconds
 
     @classmethod
@@ -142,6 +130,11 @@ class ReportMap:
         # In one request: a reader never sees a report with the signature of another.
         self._request("PATCH", {"data": {REPORT_KEY: text, **signature}})
 
+    def _authorization(self) -> dict[str, str]:
+        # The token is rotated.
+        token = (self._account / "token").read_text().strip()
+        return {"Authorization": f"Bearer {token}"}
+
     def _request(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:
         headers = {"Content-Type": "application/merge-patch+json"} if body is not None else {}
         params = {"fieldManager": MANAGER} if body is not None else {}
@@ -152,7 +145,7 @@ class ReportMap:
                     self._path,
                     params=params,
                     json=body,
-                    headers={**headers, **self._account.headers()},
+                    headers={**headers, **self._authorization()},
                 )
                 if response.status_code not in _PASSING or attempt == _ATTEMPTS:
                     response.raise_for_status()

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
@@ -29,22 +30,16 @@ def score_text(score: float | None) -> str | None:
     return None if score is None or not math.isfinite(score) else format_score(score)
 
 
-def best_of(
-    best: Candidate,
-    baseline: Candidate | None,
-    *,
-    holdout_score: float | None = None,
-    baseline_holdout_score: float | None = None,
-) -> Best:
-    """Return the best candidate beside the baseline, as the report has it."""
+def best_of(best: Candidate, baseline: FittedModel, **more: Any) -> Best:
+    """Return the best candidate beside the baseline, as the report has it, with `more` of its fields."""
     return Best(
         pipeline=summarize(best.pipeline),
         score=score_text(best.score),
         train_rows=best.train_rows,
         test_rows=best.test_rows,
-        holdout_score=score_text(holdout_score),
-        baseline_score=None if baseline is None else score_text(baseline.score),
-        baseline_holdout_score=score_text(baseline_holdout_score),
+        baseline_score=score_text(baseline.candidate.score),
+        baseline_holdout_score=score_text(baseline.holdout.score),
+        **more,
     )
 
 
@@ -60,18 +55,13 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
         )
         for one in trained.not_fitted[:_MOST_NOT_FITTED]
     )
-    known = best_of(
+    return best_of(
         trained.best.candidate,
-        trained.baseline.candidate,
-        holdout_score=trained.best.holdout.score,
-        baseline_holdout_score=trained.baseline.holdout.score,
-    )
-    return known.model_copy(
-        update={
-            "holdout_rows": holdout_rows,
-            "holdout_interval": bounds,
-            "not_fitted": not_fitted or None,
-        }
+        trained.baseline,
+        holdout_score=score_text(trained.best.holdout.score),
+        holdout_rows=holdout_rows,
+        holdout_interval=bounds,
+        not_fitted=not_fitted or None,
     )
 
 
@@ -147,11 +137,7 @@ class Board:
         best = max((c for c in candidates if c.score is not None), key=lambda c: (c.score, -c.number))
         self._context.tell(
             BoardChanged(
-                best=best_of(
-                    best,
-                    self._baseline.candidate,
-                    baseline_holdout_score=self._baseline.holdout.score,
-                ),
+                best=best_of(best, self._baseline),
                 leaderboard=tuple(board),
                 pareto_front=tuple(pareto_front(candidates, limit=_MOST_POINTS)),
             )
