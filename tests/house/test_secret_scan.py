@@ -27,7 +27,6 @@ EXCEPTIONS = {
     "tests/operator/golden/job-large.yaml": "names of Secrets, a digest",
     "tests/operator/golden/job-small.yaml": "a digest",
     "tests/operator/test_waiting_pods.py": "the name of a Secret",
-    "tests/results/test_documents.py": "an address with a password, which has to be left out",
     "tests/storage/test_folder.py": "an address with a password, which has to be left out",
     "tests/storage/test_s3_credentials.py": "made-up keys of a made-up server",
     "tests/storage/test_s3_output.py": "keys of a throw-away server that the test starts",
