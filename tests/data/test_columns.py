@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.column_format import DEFAULT_MISSING, PLAIN
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.csv_file import CsvLayout
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.findings import Finding, FindingKind, Severity, describe_layout
-from trainingjob_trainer.data.number_format import DEFAULT_MISSING, PLAIN
 
 ROWS = 120
 RNG = np.random.default_rng(4)

@@ -18,10 +18,9 @@ from sklearn.pipeline import make_pipeline
 
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.column_format import ColumnFormat
+from trainingjob_trainer.data.column_format import ColumnFormat, NumberFormat
 from trainingjob_trainer.data.date_format import infer_date_format
 from trainingjob_trainer.data.encoder import build_encoder, plan_widths
-from trainingjob_trainer.data.number_format import NumberFormat
 from trainingjob_trainer.data.prepare import prepare
 from trainingjob_trainer.data.samples import make_sample
 

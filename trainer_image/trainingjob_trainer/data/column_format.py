@@ -1,18 +1,62 @@
 """How a column's raw values are read: decided once, followed by training, model and ``pipeline.py``."""
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from trainingjob_trainer.data.date_format import DateFormat
-from trainingjob_trainer.data.number_format import DEFAULT_MISSING, PLAIN, NumberFormat, Rule, missing_rule
+__all__ = [
+    "APOSTROPHES",
+    "DEFAULT_MISSING",
+    "ISO",
+    "NOT_A_NUMBER",
+    "PLACEHOLDERS",
+    "PLAIN",
+    "SPACES",
+    "TIME_OF_DAY",
+    "ColumnFormat",
+    "DateFormat",
+    "NumberFormat",
+    "Rule",
+    "Unit",
+    "label_rules",
+    "missing_rule",
+    "usual_format",
+]
 
-__all__ = ["TIME_OF_DAY", "ColumnFormat", "label_rules", "usual_format"]
+DEFAULT_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""The texts that pandas reads as missing; a model does so too."""
 
-_SPACES: Rule = (r"^\s+|\s+$", "")
+PLACEHOLDERS = frozenset(
+    {
+        *("-", "--", "---", "–", "—", ".", "..", "...", "?", "??", "???", "*", "na", "n/a", "n.a.", "n.a"),
+        *("#n/a", "#na", "#value!", "#div/0!", "#ref!", "#null!", "#num!", "<na>", "nan", "null", "none"),
+        *("nil", "missing", "unknown", "unk", "undefined", "not available", "not applicable", "not done"),
+        *("not measured", "not known", "not recorded", "no data", "n.d.", "n.d", "nd", "tbd", "tba", "k.a."),
+        *("k. a.", "keine angabe", "unbekannt", "s/d", "void", "empty", "blank"),
+    }
+)
+"""Texts, in lower case, that stand for a missing number."""
+Rule = tuple[str, str | float]
+"""A regular expression and what its matches become; NaN makes the whole value missing."""
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NOT_A_NUMBER = rf"^(?!\s*{_NUMBER}\s*$)[\s\S]*$"
+"""Matches every text that is no number of Python's notation."""
+
+SPACES = " \u00a0\u202f\u2009"
+APOSTROPHES = "'’"
+_GROUP = {",": ",", ".": "[.]", "'": f"[{APOSTROPHES}]", " ": f"[{SPACES}]"}
+ISO = "ISO8601"
+Unit = Literal["s", "ms", "us", "ns"]
+_STRIP: Rule = (r"^\s+|\s+$", "")
 TIME_OF_DAY: tuple[Rule, ...] = (
-    _SPACES,
+    _STRIP,
     (r"^(\d{1,2}:\d{2})(?=$|\s*[AaPp])", r"\1:00"),
     (r"^12(?=:\S*\s*[AaPp])", "0"),
     (r"\s*[Aa][.]?[Mm][.]?$", ""),
@@ -27,6 +71,116 @@ _LABEL_RULES: tuple[Rule, ...] = (
     (r"^(-?)0+(?=\d+$)", r"\1"),
     (r"^(-?\d+[.]\d*[1-9])0+$", r"\1"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """How the numbers of one column are written.
+
+    Parameters
+    ----------
+    decimal
+        ``.`` or ``,``.
+    thousands
+        ``.``, ``,``, an apostrophe, a space (of any kind), or nothing.
+    symbols
+        Currency or percent signs that are left out.
+    signs
+        Whether some negative numbers are in parentheses, have the minus behind them, or a long minus.
+    scaled
+        Whether K, M and B stand for thousands, millions and billions.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    symbols: tuple[str, ...] = ()
+    signs: bool = False
+    scaled: bool = False
+
+    def rules(self) -> list[Rule]:
+        """Return the rules that turn the texts into numbers of Python's notation, in order."""
+        if self == PLAIN:
+            return []
+        rules: list[Rule] = [(r"^\s+|\s+$", "")]
+        rules += [(rf"\s*{re.escape(symbol)}\s*", "") for symbol in self.symbols]
+        if self.signs:
+            rules += [
+                (r"^\((.*)\)$", r"-\1"),
+                (r"^(.*\d)\s*[-−]$", r"-\1"),
+                ("^−", "-"),
+                (r"^([+-])\s+", r"\1"),
+            ]
+        if self.thousands:
+            mark = _GROUP[self.thousands]
+            # Only groups of three digits (or two, but for the last) may follow.
+            rules.append((rf"(?<=\d){mark}(?=(?:\d{{2,3}}{mark})*\d{{3}}(?:\D|$))", ""))
+        if self.decimal == ",":
+            rules.append((r"^([+-]?\d*),(\d*)(?=$|[eEKkMB])", r"\1.\2"))
+        if self.scaled:
+            rules += [(r"(?<=\d)\s*[Kk]$", "e3"), (r"(?<=\d)\s*M$", "e6"), (r"(?<=\d)\s*B$", "e9")]
+        return rules
+
+    def describe(self) -> str:
+        """Return the format in words."""
+        marks = {".": "a point", ",": "a comma", "'": "an apostrophe", " ": "a space"}
+        words = []
+        if self.thousands:
+            words.append(f"{marks[self.thousands]} between thousands")
+        if self.decimal == "," or self.thousands:
+            words.append(f"{marks[self.decimal]} before the fraction")
+        words += [f"the sign {symbol} left out" for symbol in self.symbols]
+        if self.signs:
+            words.append("parentheses or a minus behind the number for negative ones")
+        if self.scaled:
+            words.append("K, M and B as thousands, millions and billions")
+        return ", ".join(words)
+
+
+PLAIN = NumberFormat()
+"""The notation of Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class DateFormat:
+    """How a column is read as dates.
+
+    Parameters
+    ----------
+    format
+        A ``strptime`` format or ``ISO8601``; unused where values are dates already.
+    unit
+        Unit of the numbers since 1970 (``s``, ``ms``, ``us``, ``ns``), if the column holds such.
+    digits
+        Whether the values are numbers that spell a date, such as 20260131.
+    zone
+        Zone whose hours and weekdays are used; None: UTC.
+    ambiguous
+        Whether no value tells day and month apart.
+    guessed
+        Whether the values themselves say that they are dates.
+    offsets
+        Whether texts end in an offset from UTC.
+    """
+
+    format: str = ISO
+    unit: Unit | None = None
+    digits: bool = False
+    zone: str | None = None
+    ambiguous: bool = False
+    guessed: bool = False
+    offsets: bool = False
+
+    @property
+    def day_first(self) -> bool | None:
+        """Whether the day comes before the month in numbers; None where the format leaves no doubt."""
+        day, month, year = (self.format.find(part) for part in ("%d", "%m", "%Y"))
+        if day < 0 or month < 0 or 0 <= year < min(day, month):
+            return None
+        return day < month
+
+    def describe(self) -> str:
+        """Return the format in words."""
+        return f"written as {self.format}" if self.unit is None else f"{self.unit} since 1970"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +241,13 @@ class ColumnFormat:
         return {key: value for key, value in data.items() if value is not None}
 
 
+def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
+    """Return the rule for the empty text, those that are missing and, if asked, all known *placeholders*."""
+    words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if placeholders else ""
+    texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
+    return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
+
+
 def usual_format(column: pd.Series) -> ColumnFormat:
     """Return how a column is read about which nothing special is known."""
     if pd.api.types.is_float_dtype(column):
@@ -105,7 +266,7 @@ def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
     texts = labels.astype("str")
     numbers = bool(texts.str.strip().str.fullmatch(r"[+-]?\d+(?:[.]\d+)?").any())
     chosen: list[Rule] = []
-    for pattern, value in (_SPACES, *(_LABEL_RULES if numbers else ())):
+    for pattern, value in (_STRIP, *(_LABEL_RULES if numbers else ())):
         changed = texts.str.replace(pattern, str(value), regex=True)
         if changed.nunique() == texts.nunique():
             chosen.append((pattern, value))

@@ -7,8 +7,18 @@ import pandas as pd
 
 from trainingjob_api.spec import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.column_format import TIME_OF_DAY, ColumnFormat, label_rules, usual_format
-from trainingjob_trainer.data.date_format import DateFormat, infer_date_format
+from trainingjob_trainer.data.column_format import (
+    DEFAULT_MISSING,
+    PLACEHOLDERS,
+    PLAIN,
+    TIME_OF_DAY,
+    ColumnFormat,
+    DateFormat,
+    NumberFormat,
+    label_rules,
+    usual_format,
+)
+from trainingjob_trainer.data.date_format import infer_date_format
 from trainingjob_trainer.data.findings import (
     Finding,
     date_findings,
@@ -21,10 +31,6 @@ from trainingjob_trainer.data.findings import (
     zeros_finding,
 )
 from trainingjob_trainer.data.number_format import (
-    DEFAULT_MISSING,
-    PLACEHOLDERS,
-    PLAIN,
-    NumberFormat,
     TextProfile,
     choose_number_format,
     parse_numbers,

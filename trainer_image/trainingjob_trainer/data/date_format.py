@@ -1,17 +1,16 @@
-"""How a column of dates is written, and its values as time stamps."""
+"""Finds how the dates of a column are written, and reads them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
-from trainingjob_trainer.data.number_format import PLACEHOLDERS
+from trainingjob_trainer.data.column_format import ISO, PLACEHOLDERS, DateFormat, Unit
 
-__all__ = ["DateFormat", "infer_date_format", "parse_dates"]
+__all__ = ["infer_date_format", "parse_dates"]
 
 _SAMPLE = 500
 _SHARE = 0.95
@@ -21,54 +20,9 @@ _DAYS = (
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_ISO = "ISO8601"
 _OFFSET = r"[+-]\d{2}:?\d{2}$"
 _DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-Unit = Literal["s", "ms", "us", "ns"]
 _UNITS: tuple[tuple[float, Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
-
-
-@dataclass(frozen=True, slots=True)
-class DateFormat:
-    """How a column is read as dates.
-
-    Parameters
-    ----------
-    format
-        A ``strptime`` format or ``ISO8601``; unused where values are dates already.
-    unit
-        Unit of the numbers since 1970 (``s``, ``ms``, ``us``, ``ns``), if the column holds such.
-    digits
-        Whether the values are numbers that spell a date, such as 20260131.
-    zone
-        Zone whose hours and weekdays are used; None: UTC.
-    ambiguous
-        Whether no value tells day and month apart.
-    guessed
-        Whether the values themselves say that they are dates.
-    offsets
-        Whether texts end in an offset from UTC.
-    """
-
-    format: str = _ISO
-    unit: Unit | None = None
-    digits: bool = False
-    zone: str | None = None
-    ambiguous: bool = False
-    guessed: bool = False
-    offsets: bool = False
-
-    @property
-    def day_first(self) -> bool | None:
-        """Whether the day comes before the month in numbers; None where the format leaves no doubt."""
-        day, month, year = (self.format.find(part) for part in ("%d", "%m", "%Y"))
-        if day < 0 or month < 0 or 0 <= year < min(day, month):
-            return None
-        return day < month
-
-    def describe(self) -> str:
-        """Return the format in words."""
-        return f"written as {self.format}" if self.unit is None else f"{self.unit} since 1970"
 
 
 def infer_date_format(
@@ -96,7 +50,7 @@ def infer_date_format(
         numbers = pd.to_numeric(column, errors="coerce")
         numeric = numbers.notna().mean() > 1 - _SHARE
         return replace(_of_numbers(numbers) if numeric else DateFormat(), zone=zone)
-    offsets = found == _ISO and bool(column.dropna().astype("str").str.contains(_OFFSET).any())
+    offsets = found == ISO and bool(column.dropna().astype("str").str.contains(_OFFSET).any())
     return DateFormat(format=found, zone=zone, ambiguous=ambiguous, guessed=True, offsets=offsets)
 
 
@@ -121,8 +75,8 @@ def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
     plausible = sample.str.contains(r"\d", regex=True) & sample.str.len().between(6, 40)
     if plausible.mean() < _SHARE:
         return None, False
-    if _share(sample, _ISO) >= _SHARE and sample.str.contains("-", regex=False).mean() >= _SHARE:
-        return _ISO, False
+    if _share(sample, ISO) >= _SHARE and sample.str.contains("-", regex=False).mean() >= _SHARE:
+        return ISO, False
     shares = {form: _share(sample, form) for form in _candidates(str(sample[plausible].iloc[0]))}
     best = max(shares, key=shares.__getitem__, default=None)
     if best is None or shares[best] < _SHARE:

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.column_format import TIME_OF_DAY, ColumnFormat, usual_format
+from trainingjob_trainer.data.column_format import PLAIN, TIME_OF_DAY, ColumnFormat, usual_format
 from trainingjob_trainer.data.date_format import infer_date_format
 from trainingjob_trainer.data.encoder_steps import (
     call,
@@ -28,7 +28,6 @@ from trainingjob_trainer.data.encoder_steps import (
     text_steps,
     truth_steps,
 )
-from trainingjob_trainer.data.number_format import PLAIN
 
 __all__ = ["Treatment", "build_encoder", "plan_widths"]
 

@@ -18,9 +18,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from skrub import DatetimeEncoder
 
-from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.date_format import DateFormat, parse_dates
-from trainingjob_trainer.data.number_format import NOT_A_NUMBER, Rule
+from trainingjob_trainer.data.column_format import NOT_A_NUMBER, ColumnFormat, DateFormat, Rule
+from trainingjob_trainer.data.date_format import parse_dates
 
 __all__ = [
     "Step",

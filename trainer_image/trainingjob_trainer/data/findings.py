@@ -11,9 +11,9 @@ from trainingjob_api.report import FindingNote
 from trainingjob_api.spec import Csv
 from trainingjob_api.text import shorten
 from trainingjob_api.vocabulary import Severity
+from trainingjob_trainer.data.column_format import DateFormat, NumberFormat
 from trainingjob_trainer.data.csv_file import CsvLayout
-from trainingjob_trainer.data.date_format import DateFormat, parse_dates
-from trainingjob_trainer.data.number_format import NumberFormat
+from trainingjob_trainer.data.date_format import parse_dates
 
 __all__ = [
     "Finding",

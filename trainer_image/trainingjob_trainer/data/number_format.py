@@ -1,4 +1,4 @@
-"""How numbers are written as text, and the rules that make numbers of them."""
+"""Finds how the numbers of a column of text are written, and reads them."""
 
 import re
 from collections import Counter
@@ -8,47 +8,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from trainingjob_trainer.data.column_format import (
+    APOSTROPHES,
+    NOT_A_NUMBER,
+    PLACEHOLDERS,
+    SPACES,
+    NumberFormat,
+    missing_rule,
+)
+
 __all__ = [
-    "DEFAULT_MISSING",
-    "NOT_A_NUMBER",
-    "PLACEHOLDERS",
-    "PLAIN",
-    "NumberFormat",
-    "Rule",
     "TextProfile",
     "choose_number_format",
-    "missing_rule",
     "parse_numbers",
     "plain_numbers",
     "profile_plain",
     "profile_texts",
 ]
 
-DEFAULT_MISSING = (
-    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
-"""The texts that pandas reads as missing; a model does so too."""
-
-PLACEHOLDERS = frozenset(
-    {
-        *("-", "--", "---", "–", "—", ".", "..", "...", "?", "??", "???", "*", "na", "n/a", "n.a.", "n.a"),
-        *("#n/a", "#na", "#value!", "#div/0!", "#ref!", "#null!", "#num!", "<na>", "nan", "null", "none"),
-        *("nil", "missing", "unknown", "unk", "undefined", "not available", "not applicable", "not done"),
-        *("not measured", "not known", "not recorded", "no data", "n.d.", "n.d", "nd", "tbd", "tba", "k.a."),
-        *("k. a.", "keine angabe", "unbekannt", "s/d", "void", "empty", "blank"),
-    }
-)
-"""Texts, in lower case, that stand for a missing number."""
-Rule = tuple[str, str | float]
-"""A regular expression and what its matches become; NaN makes the whole value missing."""
-
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-NOT_A_NUMBER = rf"^(?!\s*{_NUMBER}\s*$)[\s\S]*$"
-"""Matches every text that is no number of Python's notation."""
-
-_SPACES = " \u00a0\u202f\u2009"
-_APOSTROPHES = "'’"
 _CODES = (
     "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|NZD|SGD|HKD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|BRL|MXN|"
     "ARS|CLP|COP|ZAR|KRW|THB|IDR|MYR|PHP|VND|ILS|AED|SAR|EGP|NGN|KES|kr|zł|Kč|Ft|Rs[.]?|Fr[.]?|TL"
@@ -56,11 +33,10 @@ _CODES = (
 _CURRENCY = rf"(?:[A-Z]{{0,2}}[$]|[¢£¤¥฿₠-₿￠￡￥￦]|{_CODES})"
 _WRITTEN = re.compile(
     rf"(?:(?P<outer>{_CURRENCY})\s*(?=\())?(?P<open>\()?\s*(?P<sign>[+\-−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+\-−])?\s*"
-    rf"(?P<body>\d[\d.,{_SPACES}{_APOSTROPHES}]*|[.,]\d+)(?P<power>[eE][+-]?\d+)?\s*"
+    rf"(?P<body>\d[\d.,{SPACES}{APOSTROPHES}]*|[.,]\d+)(?P<power>[eE][+-]?\d+)?\s*"
     rf"(?P<scale>[KkMB])?\s*(?P<after>{_CURRENCY}|[%‰])?\s*(?P<close>\))?(?P<trailing>[-−])?"
 )
 _MARKS = re.compile(r"[., ']")
-_GROUP = {",": ",", ".": "[.]", "'": f"[{_APOSTROPHES}]", " ": f"[{_SPACES}]"}
 _NOT_PLAIN = r"^[+-]?0\d|\d{16}|[^\d.eE+-]"
 _EITHER = r"[+-]?[1-9]\d{0,2}[.]\d{3}"
 _SAMPLE = 20_000  # rows
@@ -69,73 +45,6 @@ _PERCENT = frozenset("%‰")
 _LONG = 4  # digits of a whole number that would have a mark between thousands
 _LEAST_VALUES = 20  # different numbers from which a column is no list of categories
 _GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
-
-
-@dataclass(frozen=True, slots=True)
-class NumberFormat:
-    """How the numbers of one column are written.
-
-    Parameters
-    ----------
-    decimal
-        ``.`` or ``,``.
-    thousands
-        ``.``, ``,``, an apostrophe, a space (of any kind), or nothing.
-    symbols
-        Currency or percent signs that are left out.
-    signs
-        Whether some negative numbers are in parentheses, have the minus behind them, or a long minus.
-    scaled
-        Whether K, M and B stand for thousands, millions and billions.
-    """
-
-    decimal: str = "."
-    thousands: str = ""
-    symbols: tuple[str, ...] = ()
-    signs: bool = False
-    scaled: bool = False
-
-    def rules(self) -> list[Rule]:
-        """Return the rules that turn the texts into numbers of Python's notation, in order."""
-        if self == PLAIN:
-            return []
-        rules: list[Rule] = [(r"^\s+|\s+$", "")]
-        rules += [(rf"\s*{re.escape(symbol)}\s*", "") for symbol in self.symbols]
-        if self.signs:
-            rules += [
-                (r"^\((.*)\)$", r"-\1"),
-                (r"^(.*\d)\s*[-−]$", r"-\1"),
-                ("^−", "-"),
-                (r"^([+-])\s+", r"\1"),
-            ]
-        if self.thousands:
-            mark = _GROUP[self.thousands]
-            # Only groups of three digits (or two, but for the last) may follow.
-            rules.append((rf"(?<=\d){mark}(?=(?:\d{{2,3}}{mark})*\d{{3}}(?:\D|$))", ""))
-        if self.decimal == ",":
-            rules.append((r"^([+-]?\d*),(\d*)(?=$|[eEKkMB])", r"\1.\2"))
-        if self.scaled:
-            rules += [(r"(?<=\d)\s*[Kk]$", "e3"), (r"(?<=\d)\s*M$", "e6"), (r"(?<=\d)\s*B$", "e9")]
-        return rules
-
-    def describe(self) -> str:
-        """Return the format in words."""
-        marks = {".": "a point", ",": "a comma", "'": "an apostrophe", " ": "a space"}
-        words = []
-        if self.thousands:
-            words.append(f"{marks[self.thousands]} between thousands")
-        if self.decimal == "," or self.thousands:
-            words.append(f"{marks[self.decimal]} before the fraction")
-        words += [f"the sign {symbol} left out" for symbol in self.symbols]
-        if self.signs:
-            words.append("parentheses or a minus behind the number for negative ones")
-        if self.scaled:
-            words.append("K, M and B as thousands, millions and billions")
-        return ", ".join(words)
-
-
-PLAIN = NumberFormat()
-"""The notation of Python."""
 
 
 class _Marks(NamedTuple):
@@ -291,8 +200,8 @@ def profile_plain(numbers: pd.Series) -> TextProfile:
 
 
 def _with_plain_marks(body: str) -> str:
-    plain = re.sub(f"[{_SPACES}]", " ", body.strip(_SPACES))
-    return re.sub(f"[{_APOSTROPHES}]", "'", plain)
+    plain = re.sub(f"[{SPACES}]", " ", body.strip(SPACES))
+    return re.sub(f"[{APOSTROPHES}]", "'", plain)
 
 
 def _marks(body: str) -> tuple[str, str, str] | None:
@@ -384,13 +293,6 @@ def _by_either(profile: TextProfile, of_file: str | None, *, comma_separated: bo
     if (profile.short and profile.ends_in_zero) or (profile.money and not comma_separated):
         return other
     return "." if comma_separated else mark
-
-
-def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
-    """Return the rule for the empty text, those that are missing and, if asked, all known *placeholders*."""
-    words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if placeholders else ""
-    texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
-    return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
 
 
 def parse_numbers(column: pd.Series, how: NumberFormat, missing: tuple[str, ...]) -> pd.Series:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from trainingjob_api import Reason, nearest_names
 from trainingjob_api.vocabulary import Task
-from trainingjob_trainer.data.column_format import ColumnFormat
+from trainingjob_trainer.data.column_format import PLAIN, ColumnFormat
 from trainingjob_trainer.data.columns import (
     NUMBERS,
     Texts,
@@ -27,7 +27,6 @@ from trainingjob_trainer.data.findings import (
     quoted,
     zeros_finding,
 )
-from trainingjob_trainer.data.number_format import PLAIN
 from trainingjob_trainer.errors import DataError
 
 __all__ = [
