@@ -114,6 +114,21 @@ def test_a_long_and_eventful_life_has_few_writes(cluster, operation):
     assert writes <= MOST_WRITES
 
 
+def test_a_pass_that_changes_something_is_followed_at_once(cluster, operation):
+    cluster.submit()
+    operation.look()  # records the plan
+    assert operation.look() == 0.0
+    assert cluster.ready == ("Unknown", "CreatingResources"), "the next pass says what has come of it"
+    assert operation.look() > 0
+    assert cluster.ready == ("Unknown", "WaitingForTrainer")
+    cluster.run_pod()
+    operation.settle()
+    cluster.lose(Child.ROLE)
+    assert operation.look() == 0.0
+    assert cluster.child(Child.ROLE)
+    assert operation.look() > 0
+
+
 def test_what_says_nothing_new_is_not_written(cluster, operation):
     operation.run_to_success(cluster)
     before = len(cluster.store.writes)

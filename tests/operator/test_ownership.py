@@ -237,10 +237,22 @@ def test_a_dask_cluster_that_another_makes_after_the_look_is_not_adopted(store, 
     _, gate = gateway(store)
     there = asyncio.run(gate.create(Child.DASK_CLUSTER, build(Child.DASK_CLUSTER, owner, ours, SETTINGS)))
     assert there == before
+    step = decided(phase=Phase.PENDING, reason=Reason.CREATING_RESOURCES, create=(Child.DASK_CLUSTER,))
+    applied = asyncio.run(apply(gate, SETTINGS, owner, ours, step))
+    assert applied.dask_refused.reason == Reason.NAME_CONFLICT
+    assert applied.refused is None
     operation.settle()
     assert said(cluster) == ("False", "NameConflict")
     assert dask.cluster == before
     assert cluster.child(Child.JOB), "the job runs without"
+
+
+def test_a_dask_cluster_of_another_owner_is_known_by_its_name(store, begun, operation, dask):
+    dask.come_up()
+    take_over(begun, dask)
+    dask.cluster["metadata"]["labels"] = {}
+    operation.settle()
+    assert said(begun) == ("False", "NameConflict")
 
 
 def test_a_dask_cluster_that_was_replaced_after_the_look_is_not_deleted(store, begun, dask):
