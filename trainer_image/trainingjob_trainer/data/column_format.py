@@ -155,7 +155,7 @@ class DateFormat:
     zone
         Zone whose hours and weekdays are used; None: UTC.
     ambiguous
-        Whether no value tells day and month apart.
+        Whether no value shows which is the day and which the month.
     guessed
         Whether the values themselves say that they are dates.
     offsets
