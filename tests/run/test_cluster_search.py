@@ -96,7 +96,7 @@ class Run:
         context = SimpleNamespace(
             channel=self.channel,
             clock=self.clock,
-            tell=self.channel.send,
+            send=self.channel.send,
             step_down=self.step_down,
             stop=SimpleNamespace(is_set=lambda: self.stopped),
         )

@@ -189,7 +189,7 @@ class Saved(_Event):
 
 
 class Failed(_Event):
-    """The run cannot go on."""
+    """The run has failed."""
 
     kind: Literal["failed"] = "failed"
     reason: Reason

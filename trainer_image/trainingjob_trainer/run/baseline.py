@@ -106,7 +106,7 @@ def _fitted(
     fitted = to_fitted(done, candidate)
     if known is None:
         journal.append(candidate)
-    context.tell(
+    context.send(
         BaselineReady(pipeline=summarize(pipeline), score=candidate.score, holdout_score=fitted.holdout.score)
     )
     return fitted

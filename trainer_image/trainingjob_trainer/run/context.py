@@ -54,18 +54,18 @@ class ChildContext:
     environment: Mapping[str, str]
     state: RunState = field(default_factory=RunState)
 
-    def tell(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         """Send an event to the parent and fold it into the state."""
         self.state = self.state.after(event, self.clock.elapsed)
         self.channel.send(event)
 
     def warn(self, message: str) -> None:
         """Warn the user, in the report and in the artifacts."""
-        self.tell(Warned(message=message))
+        self.send(Warned(message=message))
 
     def enter(self, stage: Stage) -> None:
-        """Tell the parent which stage begins."""
-        self.tell(StageChanged(stage=stage))
+        """Report which stage begins."""
+        self.send(StageChanged(stage=stage))
 
     def step_down(self, source: str, target: str, reason: Reason, message: str) -> None:
         """Record a step down the ladder.
@@ -85,4 +85,4 @@ class ChildContext:
             time=datetime.now(UTC),
             message=message[:_MESSAGE_CHARS],
         )
-        self.tell(FellBack(fallback=fallback))
+        self.send(FellBack(fallback=fallback))

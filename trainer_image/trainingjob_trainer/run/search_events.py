@@ -102,9 +102,9 @@ class Board:
         self._progress_at = self._board_at = float("-inf")
 
     def evaluated(self, candidate: Candidate, known: bool) -> None:  # noqa: FBT001 - a callback's form
-        """Tell of one evaluation."""
+        """Report one evaluation."""
         self._candidates.append(candidate)
-        self._context.tell(
+        self._context.send(
             Evaluated(
                 number=candidate.number,
                 generation=candidate.generation,
@@ -118,24 +118,24 @@ class Board:
         )
 
     def tick(self, progress: SearchProgress, *, last: bool = False) -> None:
-        """Tell of progress and leaderboard, if it is time or the last time."""
+        """Report progress and leaderboard, if it is time or the last time."""
         self._context.channel.beat()
         now = time.monotonic()
         if last or now - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = now
-            self._context.tell(Progressed(progress=self._progress(progress)))
+            self._context.send(Progressed(progress=self._progress(progress)))
         if now - self._board_at >= _BOARD_SECONDS and len(self._candidates) > self._shown:
             self._board_at = now
             self._shown = len(self._candidates)
             self.show(self._candidates)
 
     def show(self, candidates: Sequence[Candidate]) -> None:
-        """Tell of the leaderboard and the front."""
+        """Report the leaderboard and the front."""
         board = leaderboard(candidates, self._run.output.leaderboard_top_k)
         if not board:
             return
         best = max((c for c in candidates if c.score is not None), key=lambda c: (c.score, -c.number))
-        self._context.tell(
+        self._context.send(
             BoardChanged(
                 best=best_of(best, self._baseline),
                 leaderboard=tuple(board),

@@ -100,10 +100,10 @@ class Session:
                 self._clock.stop()
                 self._workspace.keep_used_seconds(self._clock.elapsed)
                 trained = self._judged(prepared, trained)
-                self._tell_model(prepared, trained)
+                self._send_model(prepared, trained)
             context.enter(Stage.SAVING)
             _save(context, prepared, trained, journal)
-            context.tell(Saved(journal_digest=journal.digest()))
+            context.send(Saved(journal_digest=journal.digest()))
 
     @property
     def _distributed(self) -> bool:
@@ -129,10 +129,10 @@ class Session:
         table = load_table(self._run.dataset, settings=self._context.settings, scratch=data)
         self._context.enter(Stage.PREPARING)
         prepared = prepare(table, self._run)
-        self._tell_data(prepared)
+        self._send_data(prepared)
         return prepared
 
-    def _tell_data(self, prepared: Prepared) -> None:
+    def _send_data(self, prepared: Prepared) -> None:
         positive = prepared.positive_label
         known = self._run.summary()
         found = Resolved(
@@ -144,7 +144,7 @@ class Session:
             rows=len(prepared.frame),
             columns=len(prepared.feature_types),
         )
-        self._context.tell(
+        self._context.send(
             DataReady(
                 resolved=known.refined(found),
                 holdout_rows=len(prepared.holdout_index),
@@ -185,7 +185,7 @@ class Session:
                 "of them is damaged or is not an evaluation of this job. They are evaluated again."
             )
         if journal.found_:
-            self._context.tell(
+            self._context.send(
                 Resumed(evaluations=len(journal.found_), elapsed_seconds=self._clock.used_before)
             )
         with journal:
@@ -208,7 +208,7 @@ class Session:
             source = starting.result()
             if not self._distributed:  # else the backend is not known yet
                 none = self._run.parallel_mode is ParallelMode.NONE
-                self._context.tell(
+                self._context.send(
                     BackendReady(backend=Backend.NONE if none else Backend.LOCAL, workers=jobs)
                 )
             yield DaskPool(source), lambda prepared: wants_names(self._run, prepared)
@@ -227,11 +227,11 @@ class Session:
         not_fitted = trained.not_fitted or lost_with_their_process(trained, self._context.state.fallbacks)
         return replace(trained, interval=interval, not_fitted=not_fitted)
 
-    def _tell_model(self, prepared: Prepared, trained: Trained) -> None:
+    def _send_model(self, prepared: Prepared, trained: Trained) -> None:
         best = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
         if trained.finalists:
-            self._context.tell(final_board(trained, self._run, best))
-        self._context.tell(
+            self._context.send(final_board(trained, self._run, best))
+        self._context.send(
             ModelReady(model_source=trained.source, best=best, stopped_by=trained.searched.stopped_by)
         )
 

@@ -85,7 +85,7 @@ def supervise(
     Raises
     ------
     TrainingError
-        With the reason; ``exit_code`` tells whether the user must act.
+        With the reason; ``exit_code`` shows whether the user must act.
     """
     output = open_output(
         run.output.uri,
@@ -156,7 +156,7 @@ class _Supervision:
     def run_to_end(self) -> RunResult:
         """Accept, train and publish; see `supervise`."""
         workspace = self.workspace
-        self.tell(
+        self.emit(
             Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
         )
         try:
@@ -178,19 +178,19 @@ class _Supervision:
             failure = once_begun(error) if self.begun else error
             if self.mirror is not None:
                 self.mirror.flush()
-            self.tell(Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code))
+            self.emit(Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code))
             if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
                 workspace.abandon()
             raise failure from error
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Put an event into the report and pass it on."""
         self.reporter.take(event)
         self.listener(event, self.reporter.state_)
 
     def warn(self, message: str) -> None:
         """Warn the user."""
-        self.tell(Warned(message=message))
+        self.emit(Warned(message=message))
 
     @property
     def begun(self) -> bool:
@@ -225,7 +225,7 @@ class _Supervision:
             mode, *ladder = ladder
             if end is not None:
                 left = any(one.from_ == "dask" for one in self.reporter.state_.fallbacks)
-                self.tell(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
+                self.emit(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
             end = self._child(mode)
             if end.ended is Ended.SAVED:
                 return
@@ -248,7 +248,7 @@ class _Supervision:
         TrainingError
             If the output does not take it; the artifacts are kept and the next run only publishes.
         """
-        self.tell(StageChanged(stage=Stage.UPLOADING))
+        self.emit(StageChanged(stage=Stage.UPLOADING))
         keep_report(self.workspace, self.reporter.snapshot(), self.options.report_key)
         artifacts = insist(
             lambda: upload(self.output, self.workspace, self.run, self.reporter, self.options.report_key),
@@ -300,7 +300,7 @@ class _Supervision:
             self.mirror.push()
         if not isinstance(event, Heartbeat | Failed):  # reported when the run ends
             self.guard.hear(event)
-            self.tell(event)
+            self.emit(event)
 
     def _child(self, mode: Mode) -> ChildEnd:
         state = self.reporter.state_

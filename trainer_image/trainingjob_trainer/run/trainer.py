@@ -44,7 +44,7 @@ from trainingjob_trainer.search.tasks import encode_within
 __all__ = ["Instead", "Trainer", "cluster_workers"]
 
 Instead = Callable[[PoolLost], Pool]
-"""Returns the pool to go on with when one is lost; raises `RunFailed` if the job does not allow it."""
+"""Returns the pool to continue with when one is lost; raises `RunFailed` if the job does not allow it."""
 
 _NOTHING_SEARCHED = SearchResult(stopped_by="disabled")
 _ENCODE_SHARE = 0.3
@@ -267,7 +267,7 @@ def cluster_workers(
 
     def instead(lost: PoolLost) -> Pool:
         context.step_down("dask", "local", lost.reason, str(lost))
-        context.tell(BackendReady(backend=Backend.LOCAL, workers=home.workers))
+        context.send(BackendReady(backend=Backend.LOCAL, workers=home.workers))
         return home
 
     def tick() -> None:
@@ -288,7 +288,7 @@ def cluster_workers(
         except PoolLost as lost:
             pool = instead(lost)
         else:
-            context.tell(BackendReady(backend=Backend.DASK, workers=pool.workers, scheduler=remote.address))
+            context.send(BackendReady(backend=Backend.DASK, workers=pool.workers, scheduler=remote.address))
         yield pool, instead
     finally:
         joining.close()
@@ -299,6 +299,6 @@ def cluster_workers(
 def _join(context: ChildContext, joining: ClusterLookup, tick: Callable[[], None]) -> RemoteWorkers:
     if not joining.done:
         left = max(0.0, joining.end - time.monotonic())
-        context.tell(WaitingForCluster(source=str(joining.source), seconds=round(left, 1)))
+        context.send(WaitingForCluster(source=str(joining.source), seconds=round(left, 1)))
     with context.clock.paused():
         return joining.wait(tick)

@@ -37,7 +37,7 @@ def resolve(host: str) -> tuple[str, ...]:
 
 
 def is_public(text: str) -> bool:
-    """Tell whether an address is of the internet, whatever notation it hides in."""
+    """Return whether an address is of the internet, whatever notation it hides in."""
     address = _unwrapped(text)
     if address in _METADATA:
         return False
@@ -48,7 +48,7 @@ def is_public(text: str) -> bool:
 
 
 def is_private(text: str) -> bool:
-    """Tell whether an address is of this machine or of a private network.
+    """Return whether an address is of this machine or of a private network.
 
     Link-local addresses and others where clouds hand out their credentials are neither private nor public.
     """

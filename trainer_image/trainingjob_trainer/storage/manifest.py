@@ -69,7 +69,7 @@ def folder_name(name: str, uid8: str) -> str:
 
 
 def is_artifact_name(name: str) -> bool:
-    """Tell whether a file of a run's folder may be an artifact: a plain name that is not hidden."""
+    """Return whether a file of a run's folder may be an artifact: a plain name that is not hidden."""
     return bool(_ARTIFACT.fullmatch(name)) and name not in {MANIFEST, LATEST}
 
 

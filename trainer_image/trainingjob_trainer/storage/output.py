@@ -273,11 +273,13 @@ class StateStore:
             With reason ``StateNotRead``, also if the object is larger than `MAX_STATE_BYTES`.
         """
         source = self._prefix + checked_key(key)
+        size = 0
         partial = path.with_name(f".{path.name}.partial")
         try:
             with self._store.get(source) as stream, partial.open("wb") as copy:
                 while piece := stream.read(_CHUNK):
-                    if copy.tell() + len(piece) > MAX_STATE_BYTES:
+                    size += len(piece)
+                    if size > MAX_STATE_BYTES:
                         raise RunFailed(
                             Reason.STATE_NOT_READ, f"{source} is larger than {MAX_STATE_BYTES} bytes"
                         )

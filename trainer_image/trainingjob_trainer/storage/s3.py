@@ -233,7 +233,7 @@ def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) 
 
 
 def may_pass(error: BaseException) -> bool:
-    """Tell whether a failure may be gone at the next attempt."""
+    """Return whether a failure may be gone at the next attempt."""
     if isinstance(error, S3Error):
         return error.code in _PASSING or _passing(error.response.status)
     if isinstance(error, InvalidResponseError):
