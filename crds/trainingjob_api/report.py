@@ -1,6 +1,6 @@
 """The report of a trainer, which it writes into a ConfigMap or a file while it runs."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
@@ -18,7 +18,6 @@ from trainingjob_api.types import Message, ReasonWord, StatusModel, Timestamp, U
 from trainingjob_api.vocabulary import Backend, ModelSource, Severity, Stage
 
 __all__ = [
-    "EXIT_INVALID",
     "MAX_ATTEMPT",
     "MAX_FINDINGS",
     "MAX_REPORT_BYTES",
@@ -36,8 +35,6 @@ REPORT_SCHEMA_VERSION: Literal[1] = 1
 MAX_REPORT_BYTES = 256 * 1024
 MAX_FINDINGS = 30
 MAX_ATTEMPT = 1_000_000
-EXIT_INVALID: Final = 2
-"""Exit status of a trainer whose spec or data is wrong: no retry helps."""
 
 
 class ReportError(ValueError):

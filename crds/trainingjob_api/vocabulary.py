@@ -5,9 +5,11 @@ Kubernetes.
 """
 
 from enum import StrEnum
+from typing import Final
 
 __all__ = [
     "API_VERSION",
+    "EXIT_INVALID",
     "GROUP",
     "KIND",
     "PLURAL",
@@ -39,6 +41,8 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "TrainingJob"
 PLURAL = "trainingjobs"
+EXIT_INVALID: Final = 2
+"""Exit status of a trainer whose spec or data is wrong: a retry is useless."""
 
 TPOT_GROUPS = (
     "selectors",

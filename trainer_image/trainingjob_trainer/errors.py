@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
-from trainingjob_api import Reason
+from trainingjob_api import EXIT_INVALID, Reason
 
 __all__ = [
     "MAY_COME",
@@ -71,13 +71,13 @@ class TrainingError(Exception):
 class SpecInvalid(TrainingError):  # noqa: N818 - the reason of a condition reads like this
     """The TrainingJob asks for something that cannot be done; no retry helps."""
 
-    exit_code = 2
+    exit_code = EXIT_INVALID
 
 
 class DataError(TrainingError):
     """The table cannot be trained on as it is; no retry helps."""
 
-    exit_code = 2
+    exit_code = EXIT_INVALID
 
 
 class RunFailed(TrainingError):  # noqa: N818 - the reason of a condition reads like this
