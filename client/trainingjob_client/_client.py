@@ -132,7 +132,7 @@ class TrainingJobClient:
     poll_seconds
         Between two looks at a job that is watched.
     sleep, clock
-        Wait and tell the time; tests replace them.
+        Wait and return the time; tests replace them.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ def _read(path: Path) -> str:
 
 
 class CauseFile:
-    """Tells the kubelet why the container ends, in the file at its ``terminationMessagePath``."""
+    """Reports to the kubelet why the container ends, in the file at its ``terminationMessagePath``."""
 
     def __init__(self, path: Path = TERMINATION_LOG) -> None:
         self._path = path

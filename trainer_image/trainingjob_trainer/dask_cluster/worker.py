@@ -337,7 +337,7 @@ class Departure(WorkerPlugin):
             return 0
         worker.status = Status.closing_gracefully
         deadline = time.monotonic() + seconds
-        # No event tells when a result has been fetched and released.
+        # No event shows when a result has been fetched and released.
         while (worker.state.executing_count or worker.data) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         unfinished = worker.state.executing_count

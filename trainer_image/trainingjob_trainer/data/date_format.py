@@ -36,7 +36,7 @@ def infer_date_format(
     Parameters
     ----------
     day_first
-        What comes first where no value tells day and month apart; None: the month.
+        What comes first if no value shows which part is the day; None: the month.
     zone
         Zone whose hours and weekdays are used; None: that of the column.
     """

@@ -201,7 +201,7 @@ def date_findings(column: pd.Series, date: DateFormat | None, csv: Csv) -> list[
         order = "the day" if date.day_first else "the month"
         example = column.dropna().iloc[[0]]
         message = (
-            f"No value tells day and month apart, so {order} is read first: {example.iloc[0]!r} is "
+            f"No value shows which part is the day, so {order} is read first: {example.iloc[0]!r} is "
             f"{parse_dates(example, date).iloc[0]:%Y-%m-%d}; set spec.dataset.csv.dayFirst if this is wrong"
         )
         findings.append(Finding.warning(FindingKind.DATE_ORDER, column.name, message))

@@ -118,7 +118,7 @@ def over_limit(
 def inflate(stored: Path, plain: Path, *, limit: int) -> Path:
     """Return a decompressed copy of *stored*, or *stored* itself if it is not gzip.
 
-    Whoever makes a gzip file also writes the size in its trailer, so the bytes are counted as they come out,
+    The author of a gzip file also writes the size in its trailer, so the bytes are counted as they come out,
     and no more than one chunk of them is in memory.
     """
     with stored.open("rb") as source:

@@ -151,7 +151,7 @@ def sets_of_copies(frame: pd.DataFrame, duplicates: np.ndarray) -> np.ndarray | 
 
     In a table of a few categories, different things have equal rows all the time, and a model that has seen
     one may well be asked about another. Rows are copies if they are far too many for that: the chance that
-    two different rows agree in the columns that tell rows apart best (three, but at most half of all) is a
+    two different rows agree in the columns that distinguish rows best (three, but at most half of all) is a
     bound on the chance that they agree in all.
 
     Parameters

@@ -64,7 +64,7 @@ _TLS_FIELDS = (
 def scheduler_settings() -> dict[str, Any]:
     """Return the settings that the search relies on.
 
-    A task that killed its worker is not tried again by the scheduler (the search tells the guilty task from
+    A task that killed its worker is not retried by the scheduler (the search separates the guilty task from
     its neighbours and submits those again), and workers end at their memory limit instead of spilling.
     """
     return {

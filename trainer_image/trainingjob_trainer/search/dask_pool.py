@@ -271,7 +271,7 @@ class DaskPool:
         if error is None:
             return [self._end(line, task, value=answer.value)]
         if self._source.remote and isinstance(error, FutureCancelledError):
-            # A client that loses its scheduler cancels every future: nobody's worker died of anything.
+            # A client that loses its scheduler cancels every future, although no worker died.
             raise PoolLost(Reason.SCHEDULER_LOST, "the connection to the Dask scheduler was lost")
         if type(error).__name__ == "KilledWorker" or isinstance(error, FutureCancelledError):
             return self._bury(address, "the worker died")

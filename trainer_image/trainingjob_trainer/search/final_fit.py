@@ -180,7 +180,7 @@ def fit_best(
     """Fit the best candidate that can be fitted in the time that is left.
 
     Time is kept for the next candidate that is fast enough, and what cannot be fitted in the time that is
-    left is passed over. A candidate that took longer than it should tells how long the others take.
+    left is passed over. A candidate that took longer than it should shows how long the others take.
 
     Parameters
     ----------

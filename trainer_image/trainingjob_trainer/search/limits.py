@@ -132,7 +132,7 @@ def wait_for_last_answer() -> None:
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb where it is used
-    """Silence warnings and floating point errors of candidates; the outcome tells failures."""
+    """Silence warnings and floating point errors of candidates; the outcome shows failures."""
 
     def __enter__(self) -> Any:
         entered = super().__enter__()

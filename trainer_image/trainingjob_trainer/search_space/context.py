@@ -8,7 +8,7 @@ from typing import Final, Self
 __all__ = ["MAX_CELLS", "MAX_COLUMNS", "SpaceContext", "Untranslatable", "Width"]
 
 
-class Untranslatable(Exception):  # noqa: N818 - it tells of the individual, not of a fault
+class Untranslatable(Exception):  # noqa: N818 - it is about the individual, not a fault
     """An individual has no plain scikit-learn equivalent within the limits."""
 
 

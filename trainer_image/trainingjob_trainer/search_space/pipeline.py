@@ -43,7 +43,7 @@ PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}
 _COMPOSITES: Final = {"Pipeline", "FeatureUnion", "ColumnTransformer", "VotingClassifier"}
 _MAX_DEPTH: Final = 40
 _FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
-"""The encoded columns of some raw ones; any other pattern could take for ever to match."""
+"""The encoded columns of some raw ones; any other pattern could take forever to match."""
 
 
 def leaf(name: str, **params: Any) -> PipelineSpec:

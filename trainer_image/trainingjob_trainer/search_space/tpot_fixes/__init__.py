@@ -6,5 +6,5 @@
 - `repairs`, `transformers`: estimators that would fail or need TPOT to load, replaced when a pipeline is
   translated.
 
-``docs/tpot.md`` lists each fix with the defect and how to tell that it is no longer needed.
+``docs/tpot.md`` lists each fix with the defect and how to see that it is no longer needed.
 """
