@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainingjob_api.spec import Csv
@@ -487,6 +487,8 @@ def test_each_column_of_rounded_codes_is_refused_beside_others() -> None:
         encoder.transform(pd.DataFrame({"x": [float(LONG[0])], "z": [None]}))
 
 
+@example(texts=[""] * 4)
+@example(texts=["", "", "", "NA"])
 @given(
     texts=st.lists(
         st.one_of(
@@ -504,7 +506,9 @@ def test_plain_numbers_are_those_that_a_closer_look_finds(texts: list[str]) -> N
     quick = read(values)
     # Where the job lists what is missing, each column is looked at closely.
     close = read(values, csv=Csv.model_validate({"missingValues": [*DEFAULT_MISSING[1:18], "?"]}))
-    if pd.api.types.is_numeric_dtype(quick.frame["x"]) and pd.api.types.is_numeric_dtype(close.frame["x"]):
+    if quick.frame["x"].isna().all():
+        assert close.frame["x"].isna().all()
+    elif pd.api.types.is_numeric_dtype(quick.frame["x"]) and pd.api.types.is_numeric_dtype(close.frame["x"]):
         assert np.array_equal(
             quick.frame["x"].astype("float64"), close.frame["x"].astype("float64"), equal_nan=True
         )
