@@ -1,5 +1,7 @@
 """Why a Dask cluster does not come up, and what becomes of the job."""
 
+import json
+
 import pytest
 
 from support.dask_jobs import fell_back, said, writes
@@ -159,6 +161,10 @@ LOOP = {
     "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
     "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no scheduler to work for"}},
 }
+LINES = "error: connection lost\n" + json.dumps(
+    {"level": "error", "event": "the Dask worker failed", "message": "no scheduler", "reason": "X"}
+)
+SAID = LOOP | {"lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": LINES}}}
 AGAIN = LOOP | {"state": {"running": {}}, "started": False}
 OOM = {
     "state": {"waiting": {"reason": "CrashLoopBackOff"}},
@@ -181,6 +187,7 @@ FULL = {
         ("worker", FULL, "Unschedulable", "No node can run the pod of a Dask worker: 0/1 nodes"),
         ("worker", LOOP, "DaskCrashed", "no scheduler to work for"),
         ("worker", AGAIN, "DaskCrashed", "no scheduler to work for"),
+        ("worker", SAID, "DaskCrashed", "restarted: the Dask worker failed: no scheduler"),
         ("worker", OOM, "OutOfMemory", "raise memoryLimitMb"),
         ("scheduler", OOM, "OutOfMemory", "dask.schedulerResources"),
         ("worker", KILLED, "DaskCrashed", "137 (killed, most often for exceeding its memory limit)"),

@@ -149,7 +149,7 @@ def build_dask_cluster(owner: Owner, plan: Plan, settings: Settings) -> dict[str
         "metadata": found["metadata"] | {"finalizers": ["foregroundDeletion"]},
         "spec": {
             "scheduler": {
-                "spec": _pod(owner, plan, settings, _scheduler(plan, settings)),
+                "spec": _pod(owner, plan, settings, _scheduler(owner, plan, settings)),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {DASK_CLUSTER_LABEL: name, DASK_COMPONENT_LABEL: SCHEDULER},
@@ -181,7 +181,7 @@ def _pod(owner: Owner, plan: Plan, settings: Settings, container: dict[str, Any]
     }
 
 
-def _scheduler(plan: Plan, settings: Settings) -> dict[str, Any]:
+def _scheduler(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     command = ["trainingjob", "scheduler", "--no-scheduler-file", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  # its pod's own
     # A connection, not a command: a Python process that imports Dask takes a second of CPU time, which would
     # delay the start. The trainer itself leaves a scheduler that hangs.
@@ -191,7 +191,7 @@ def _scheduler(plan: Plan, settings: Settings) -> dict[str, Any]:
         "timeoutSeconds": 3,
         "failureThreshold": LONGEST_START_SECONDS,
     }
-    return _container(SCHEDULER, command, plan, settings, {}) | {
+    return _container(SCHEDULER, command, plan, settings, _job(owner)) | {
         "ports": [{"name": COMM, "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": probe,
         "resources": scheduler_resources(plan.run),
@@ -213,10 +213,19 @@ def _worker(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "failureThreshold": LONGEST_START_SECONDS // period,
     }
     # Set here, or the Dask operator sets one without TLS.
-    address = {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
-    return _container(WORKER, command, plan, settings, address) | {
+    variables = _job(owner) | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
+    return _container(WORKER, command, plan, settings, variables) | {
         "startupProbe": probe,
         "resources": worker_resources(run),
+    }
+
+
+def _job(owner: Owner) -> dict[str, str]:
+    """Return what the lines of the log say of the job."""
+    return {
+        "POD_NAMESPACE": owner.namespace,
+        "TRAININGJOB_JOB_NAME": owner.name,
+        "TRAININGJOB_JOB_UID": owner.uid,
     }
 
 

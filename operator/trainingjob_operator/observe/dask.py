@@ -15,6 +15,7 @@ from trainingjob_operator.observe.pods import (
     cannot_start,
     container_status,
     exit_words,
+    last_words,
     not_admitted,
     short,
     unscheduled,
@@ -103,7 +104,8 @@ def _not_running(status: dict[str, Any], role: str, who: str, secrets: Mapping[s
             field = "memoryLimitMb" if role == "worker" else "dask.schedulerResources.limits.memory"
             yield Cause(Reason.OUT_OF_MEMORY, f"{subject} exceeded its memory limit; raise {field}")
         elif last.get("exitCode"):
-            said = f": {short(last['message'])}" if last.get("message") else ""
+            words = last_words(last.get("message") or "")
+            said = f": {words}" if words else ""
             text = f"{subject} ended with exit code {exit_words(last['exitCode'])} and is restarted{said}"
             yield Cause(Reason.DASK_CRASHED, text)
 

@@ -25,6 +25,7 @@ __all__ = [
     "container_status",
     "exit_words",
     "is_orphan",
+    "last_words",
     "mounts_since",
     "not_admitted",
     "read_pod",
@@ -230,12 +231,12 @@ def _ended(ended: dict[str, Any] | None, limit: str) -> Cause | None:
     code = ended.get("exitCode")
     if code == EXIT_TERMINATED:
         return Cause(Reason.TRAINER_EVICTED, "The trainer was told to stop and saved its work")
-    words = _last_words(ended.get("message") or "")
+    words = last_words(ended.get("message") or "")
     detail = f": {words}" if words else ""
     return Cause(Reason.TRAINER_CRASHED, f"The trainer ended with exit code {exit_words(code)}{detail}")
 
 
-def _last_words(message: str) -> str:
+def last_words(message: str) -> str:
     """Return the text of a termination message, which is the tail of the log if the trainer was killed."""
     *_, last = message.strip().splitlines() or [""]
     try:

@@ -6,7 +6,6 @@ Neither a scheduler nor a health check loads the contract's models or anything o
 import logging
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,13 +114,15 @@ def scheduler(
         return _print_health(lambda: _check_scheduler(path, host, port, security()))
     from trainingjob_trainer.dask_cluster.scheduler import SchedulerOptions, serve_scheduler
 
-    _log_to_stderr()
-    serve_scheduler(
-        SchedulerOptions(
-            scheduler_file=path, host=host, port=port, security=security(), idle_seconds=idle_timeout
-        )
+    return _serve(
+        "scheduler",
+        context.environment,
+        lambda: serve_scheduler(
+            SchedulerOptions(
+                scheduler_file=path, host=host, port=port, security=security(), idle_seconds=idle_timeout
+            )
+        ),
     )
-    return {}
 
 
 @command(
@@ -205,22 +206,24 @@ def worker(
     from trainingjob_trainer.dask_cluster.address import resolve_address
     from trainingjob_trainer.dask_cluster.worker import WorkerOptions, default_name, serve_worker
 
-    _log_to_stderr()
-    serve_worker(
-        WorkerOptions(
-            locate=lambda: resolve_address(source),
-            name=name or default_name(),
-            memory_limit_mb=memory_limit_mb or _memory_limit(context.environment),
-            host=host,
-            local_directory=local_directory,
-            security=security(),
-            idle_seconds=idle_timeout,
-            wait_seconds=wait_seconds,
-            death_seconds=death_timeout,
-            drain_seconds=drain_seconds,
-        )
+    return _serve(
+        "worker",
+        context.environment,
+        lambda: serve_worker(
+            WorkerOptions(
+                locate=lambda: resolve_address(source),
+                name=name or default_name(),
+                memory_limit_mb=memory_limit_mb or _memory_limit(context.environment),
+                host=host,
+                local_directory=local_directory,
+                security=security(),
+                idle_seconds=idle_timeout,
+                wait_seconds=wait_seconds,
+                death_seconds=death_timeout,
+                drain_seconds=drain_seconds,
+            )
+        ),
     )
-    return {}
 
 
 @command("trainingjob certs tls", "trainingjob certs tls --days 30 --host scheduler.example --host 10.0.0.7")
@@ -365,15 +368,19 @@ def _contradiction(first: str, second: str) -> Exception:
     )
 
 
-def _log_to_stderr() -> None:
-    """Log this project's messages and Dask's warnings, one line each."""
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    for name, level in (("trainingjob_trainer", logging.INFO), ("distributed", logging.WARNING)):
-        # One for each: Dask lowers the level of its own.
-        handler = logging.StreamHandler()
-        handler.setFormatter(formatter)
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
+def _serve(role: str, environment: Mapping[str, str], serve: Callable[[], None]) -> dict[str, Any]:
+    """Run a scheduler or worker; in a pod of a job, its last line says in JSON why it cannot run."""
+    from trainingjob_trainer.dask_cluster.process import log_to_stderr
+    from trainingjob_trainer.errors import TrainingError
+
+    as_json = log_to_stderr(environment)
+    try:
+        serve()
+    except TrainingError as error:
+        if not as_json:
+            raise
+        fields = {"reason": str(error.reason), "message": plain(error.message)}
+        # Without a traceback, as all messages for users.
+        logging.getLogger(__name__).log(logging.ERROR, "the Dask %s failed", role, extra={"fields": fields})
+        raise typer.Exit(error.exit_code) from None
+    return {}

@@ -1,15 +1,20 @@
-"""What the processes of scheduler and worker have in common: signals that end them, and files."""
+"""What the processes of scheduler and worker have in common: their log, signals that end them, and files."""
 
 import asyncio
+import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["StopSignal", "replace_file", "stop_signals"]
+from trainingjob_api.log_lines import JsonLines
 
+__all__ = ["StopSignal", "log_to_stderr", "replace_file", "stop_signals"]
+
+_UID_VARIABLE = "TRAININGJOB_JOB_UID"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -41,6 +46,39 @@ def stop_signals() -> Iterator[StopSignal]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def log_to_stderr(environment: Mapping[str, str]) -> bool:
+    """Log this project's messages and the warnings of others to standard error, one line each.
+
+    In a pod of a job, by its environment, they are JSON lines with the keys of operator and trainer.
+
+    Returns
+    -------
+    bool
+        Whether they are JSON lines.
+    """
+    uid = environment.get(_UID_VARIABLE, "")
+    job = f"{environment.get('POD_NAMESPACE', '')}/{environment.get('TRAININGJOB_JOB_NAME', '')}"
+    formatter: logging.Formatter
+    if uid:
+        formatter = JsonLines(lambda _record: {"job": job, "uid": uid})
+        logging.captureWarnings(capture=True)
+    else:
+        formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+        formatter.converter = time.gmtime
+    levels = {"trainingjob_trainer": logging.INFO, "distributed": logging.WARNING}
+    if uid:
+        levels[""] = logging.WARNING
+    for name, level in levels.items():
+        # One handler for each: Dask lowers the level of its own.
+        handler = logging.StreamHandler()
+        handler.setFormatter(formatter)
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+    return bool(uid)
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:

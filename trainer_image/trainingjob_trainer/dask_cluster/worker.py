@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
-from os import getpid
+from os import environ, getpid
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tornado.ioloop import PeriodicCallback
 from trainingjob_api import Reason
 from trainingjob_trainer.dask_cluster.address import own_host
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.process import StopSignal, stop_signals
+from trainingjob_trainer.dask_cluster.process import StopSignal, log_to_stderr, stop_signals
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.cluster import MODULES, scheduler_settings
 
@@ -309,7 +309,8 @@ class Departure(WorkerPlugin):
         self.idle_seconds = idle_seconds
 
     def setup(self, worker: Any) -> None:
-        """Install the handlers; ``distributed`` calls it before the worker registers."""
+        """Install log and handlers; ``distributed`` calls it before the worker registers."""
+        log_to_stderr(environ)
         # Ctrl-C reaches the whole process group of a terminal; only the nanny decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._worker = worker
