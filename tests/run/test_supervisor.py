@@ -209,6 +209,7 @@ def test_acceptance_is_read_against_the_holdout_score(
     result = House(tmp_path, **({"acceptance": acceptance} if acceptance else {}))(save)
     assert result.accepted is met
     assert words in result.acceptance_message
+    assert (result.acceptance_message == "") is (met is None)
 
 
 def test_two_runs_never_share_a_folder(house: House) -> None:
