@@ -43,7 +43,7 @@ def draw_report(report: Path, target: Path) -> None:
     browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         sys.exit(f"none of {', '.join(_BROWSERS)} is installed")
-    options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,1250"]
+    options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,1250"]
     subprocess.run(
         [browser, *options, f"--screenshot={target}", report.as_uri()], check=True, capture_output=True
     )

@@ -8,7 +8,7 @@ from tpot.config.get_configspace import GROUPNAMES, STRING_TO_CLASS
 from tpot.config.template_search_spaces import get_template_search_spaces
 from tpot.search_spaces.nodes.estimator_node import EstimatorNode
 
-from trainingjob_api import Reason
+from trainingjob_api import Preset, Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, Kind, suggest
 from trainingjob_trainer.search_space.context import SpaceContext
@@ -17,7 +17,7 @@ from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, R
 
 __all__ = ["TEMPLATES", "kind_of", "named_space", "preset_space"]
 
-TEMPLATES: Final = ("linear", "linear-light", "graph", "graph-light")
+TEMPLATES: Final = tuple(preset.value for preset in Preset)
 """TPOT's whole search spaces."""
 
 _WRAPPED: Final = {
