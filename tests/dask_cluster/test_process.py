@@ -31,7 +31,7 @@ def say() -> None:
     logging.getLogger("trainingjob_trainer.dask_cluster.worker").info("worker %s joined", "a")
     logging.getLogger("distributed.nanny").warning("Restarting worker")
     logging.getLogger("distributed.core").info("Connection closed")
-    logging.getLogger("tornado").error("odd")
+    logging.getLogger("another_library").error("odd")
 
 
 def test_in_a_pod_each_line_has_the_keys_of_operator_and_trainer(capsys: pytest.CaptureFixture[str]) -> None:

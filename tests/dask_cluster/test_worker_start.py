@@ -1,17 +1,20 @@
 """A worker whose process does not come up in time."""
 
 import asyncio
+import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 from distributed import Scheduler
+from distributed.core import Status
 from distributed.nanny import WorkerProcess
 
 from trainingjob_trainer.dask_cluster import worker
-from trainingjob_trainer.dask_cluster.worker import WorkerOptions
+from trainingjob_trainer.dask_cluster.worker import Departure, WorkerOptions
 from trainingjob_trainer.errors import RunFailed
 
 
@@ -40,3 +43,20 @@ def test_a_process_that_starts_too_slowly_is_ended(tmp_path: Path, monkeypatch: 
     # A nanny changes the environment of its own process, which here is that of all tests.
     with mock.patch.dict(os.environ):
         asyncio.run(start())
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "logged"),
+    [
+        (Status.running, "Worker process died unexpectedly", True),
+        (Status.closing, "Worker process died unexpectedly", False),
+        (Status.closing, "Worker process 7 was killed by signal 9", True),
+    ],
+)
+def test_the_end_of_a_worker_that_closes_is_not_unexpected(
+    status: Status, message: str, logged: bool
+) -> None:
+    departure = Departure(None)
+    departure._worker = SimpleNamespace(status=status)
+    record = logging.LogRecord("distributed.nanny", logging.ERROR, "", 0, message, (), None)
+    assert departure.is_news(record) is logged

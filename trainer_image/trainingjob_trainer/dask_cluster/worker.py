@@ -314,11 +314,20 @@ class Departure(WorkerPlugin):
         # Ctrl-C reaches the whole process group of a terminal; only the nanny decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._worker = worker
+        logging.getLogger("distributed.nanny").addFilter(self.is_news)
         self._last_task = time.monotonic()
         worker.handlers["trainingjob_drain"] = self._drain
         if self.idle_seconds is not None:
             callback = PeriodicCallback(self._look, _LOOK_MILLISECONDS)
             worker.periodic_callbacks["trainingjob-idle"] = callback
+
+    def is_news(self, record: logging.LogRecord) -> bool:
+        """Return whether a line of ``distributed.nanny`` is worth logging.
+
+        A nanny may close its queue before the worker that it ends has read it; ``distributed`` logs that as
+        an unexpected death, with a traceback.
+        """
+        return self._worker.status == Status.running or "died unexpectedly" not in record.getMessage()
 
     def transition(self, *_: Any, **__: Any) -> None:
         """Note that a task has changed its state; ``distributed`` calls it."""
