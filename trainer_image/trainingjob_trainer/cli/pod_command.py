@@ -98,6 +98,8 @@ def open_log(
     # A line that cannot be written must not cause another one.
     logging.raiseExceptions = False
     install(handler)
+    # It would log each request, a line for every report.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         with contextlib.redirect_stderr(_PlainText(logging.getLogger("stderr"))):
             yield
