@@ -227,7 +227,13 @@ STATUS = {
             "reason": "Accepted",
             "message": "0.905 is at least 0.8",
             "lastTransitionTime": "2026-11-24T19:42:00Z",
-        }
+        },
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "TrainerStarted",
+            "lastTransitionTime": "2026-11-24T19:42:00Z",
+        },
     ],
     "progress": {"generation": 3, "generations": 20, "evaluated": 96, "bestScore": "0.912"},
     "best": {"pipeline": "PCA → SVC", "score": "0.912", "holdoutScore": "0.905"},
@@ -271,9 +277,9 @@ def test_kubectl_prints_the_columns(reported, namespace):
         result = kubectl("get", word, "-n", namespace)
         assert result.returncode == 0, result.stderr
         head, *rows = [line.split() for line in result.stdout.splitlines()]
-        assert head == ["NAME", "PHASE", "BACKEND", "MODEL", "BEST", "PROGRESS", "ACCEPTED", "AGE"]
+        assert head == ["NAME", "PHASE", "REASON", "BACKEND", "MODEL", "BEST", "PROGRESS", "ACCEPTED", "AGE"]
         row = next(row for row in rows if row[0].endswith("reported"))
-        assert row[1:7] == ["Searching", "dask", "tpot", "0.912", "3", "True"]
+        assert row[1:8] == ["Searching", "TrainerStarted", "dask", "tpot", "0.912", "3", "True"]
 
 
 @pytest.mark.parametrize(
