@@ -18,6 +18,7 @@ NAMES = ("", "trainingjob_trainer", "distributed")
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
+    logging.captureWarnings(capture=False)  # what an earlier test left
     loggers = [logging.getLogger(name) for name in NAMES]
     before = [(one.handlers, one.level, one.propagate) for one in loggers]
     yield

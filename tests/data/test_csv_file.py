@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -144,6 +144,7 @@ def test_what_pandas_writes_is_read_as_pandas_reads_it(tmp_path: Path, rows: lis
     assert_frame_equal(frame, expected)
 
 
+@example(content=b'\r;\x01";\r;;\x01')
 @given(content=st.binary(max_size=300) | st.text('ab1",;\n\t\r \ufeff', max_size=80).map(str.encode))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_a_table_within_the_limits_or_a_data_error(tmp_path: Path, content: bytes) -> None:
@@ -154,6 +155,13 @@ def test_any_bytes_are_a_table_within_the_limits_or_a_data_error(tmp_path: Path,
         assert 1 <= frame.shape[1] <= SMALL.max_columns
         assert frame.columns.is_unique
         assert all(isinstance(name, str) for name in frame.columns)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_row_of_which_pandas_would_drop_values_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", '\r;\x01";\r;;\x01')
+    with pytest.raises(DataError, match="cannot be parsed"):
+        read_csv(path, SMALL)
 
 
 def test_every_value_stays_the_text_that_it_is(tmp_path: Path) -> None:

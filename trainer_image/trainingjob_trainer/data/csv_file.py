@@ -3,6 +3,7 @@
 import codecs
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from csv import Error as CsvError
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
+from pandas.errors import ParserWarning
 
 from trainingjob_api import Reason
 from trainingjob_api.spec import Csv
@@ -78,17 +80,20 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
     width = _check_header(head, separator, settings.max_columns)
     _check_records(path, layout, width, settings.max_rows)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            skiprows=layout.skipped_lines,
-            encoding="utf-8-sig",
-            index_col=False,
-            dtype="str",
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except (ValueError, OverflowError) as error:
+        with warnings.catch_warnings():
+            # pandas only warns where it drops values of a row that is longer than the header.
+            warnings.simplefilter("error", ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                skiprows=layout.skipped_lines,
+                encoding="utf-8-sig",
+                index_col=False,
+                dtype="str",
+                keep_default_na=False,
+                na_values=[""],
+            )
+    except (ValueError, OverflowError, ParserWarning) as error:
         raise _malformed(f"The CSV file cannot be parsed ({error}); check its quotes") from error
     frame.columns = frame.columns.astype(str)
     check_row_count(len(frame), settings.max_rows)
