@@ -72,6 +72,8 @@ class DaskOperator:
             "kopfArgs": [f"--namespace={watched}"],
             "podSecurityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "extraEnv": [{"name": "HOME", "value": SCRATCH}, {"name": "USER", "value": "dask"}],
+            # Without a request it starves on a busy node, and its liveness probe kills it.
+            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
             "volumes": [{"name": "tmp", "emptyDir": {}}],
             "volumeMounts": [{"name": "tmp", "mountPath": SCRATCH}],
         }
