@@ -1,4 +1,4 @@
-"""What all rooms' tests share."""
+"""What all tests share."""
 
 import os
 

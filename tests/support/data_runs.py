@@ -1,4 +1,4 @@
-"""Runs, tables and files that the tests of the data room share."""
+"""Runs, tables and files that the tests of the data package share."""
 
 from pathlib import Path
 from typing import Any
