@@ -6,6 +6,7 @@ An empty variable counts as unset, since Helm and shells write empty ones.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -187,7 +188,7 @@ def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known
         A pydantic dataclass; each field is read from the variable ``TRAININGJOB_<NAME>`` or those of its
         :class:`Variable`.
     environment
-        The variables; an empty one counts as unset.
+        The variables; an empty one counts as unset, that of a flag as false.
     known
         Fields that no variable holds.
 
@@ -196,11 +197,13 @@ def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known
     SpecError
         Naming each variable that is missing or cannot be read.
     """
-    variables = variables_of(kind)
+    variables, parameters = variables_of(kind), signature(kind).parameters
     texts: dict[str, Any] = dict(known)
     for name in variables.keys() - known.keys():
         found = (read_variable(environment, variable) for variable in variables[name])
         text = next((each for each in found if each is not None), None)
+        if parameters[name].default is True and not environment.keys().isdisjoint(variables[name]):
+            text = text or "false"  # an empty value must not allow what false forbids
         if text is not None:
             texts[name] = text
     try:

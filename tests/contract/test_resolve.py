@@ -356,6 +356,26 @@ def test_the_search_digest_tells_searches_apart():
     assert len(digests | {resolve(job(), {}).search_digest()}) == len(DIGEST_CHANGES) + 1
 
 
+@pytest.mark.parametrize(
+    ("spec", "digest"),
+    [
+        ({}, "51b7fcd64d001ecd3540eb51d94d5c99a86b13ff2efa15ff5e1b2f2c339cc809"),
+        (FULL, "1af2835471f3e4911253116024d481f7281c4efb4d94be4cb8a6e4c445b17e52"),
+        (
+            {
+                "dataset": {"uri": "pvc://c/t.csv", "csv": {"separator": ";"}},
+                "validation": {"timeColumn": "b"},
+                "searchSpace": {"inline": GROUP_TREE},
+            },
+            "4c1ce29ba473e2af6d8206e31074cee9ee6a7497918e3e3d1da7018210fd5115",
+        ),
+    ],
+)
+def test_the_search_digest_is_that_of_earlier_versions(spec, digest):
+    # With another digest, an upgrade would discard the journals of running jobs.
+    assert resolve(job(**spec), {}).search_digest() == digest
+
+
 def test_the_digest_does_not_depend_on_where_a_value_is_from():
     of_spec = resolve(job(metric="f1", budget={"cvFolds": 3}), {})
     of_environment = resolve(job(), {"TPOT__METRIC": "f1", "TPOT__CV_FOLDS": "3"})

@@ -17,6 +17,7 @@ class Sample:
     limit: Annotated[int, Field(ge=1, le=9)] = 3
     share: float | None = None
     allowed: bool = True
+    private: bool = False
     endpoint: Annotated[str | None, Variable(("FIRST", "SECOND"))] = None
     known: str = ""
 
@@ -28,7 +29,13 @@ def read(**environment):
 def test_unset_and_empty_variables_leave_the_defaults():
     plain = Sample(image="a", known="b")
     assert read() == plain
-    assert read(TRAININGJOB_LIMIT=" ", TRAININGJOB_HOSTS="", TRAININGJOB_ALLOWED="", FIRST="") == plain
+    assert read(TRAININGJOB_LIMIT=" ", TRAININGJOB_HOSTS="", TRAININGJOB_PRIVATE="", FIRST="") == plain
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_flag_is_false_even_if_it_is_on_by_default(text):
+    assert read().allowed
+    assert not read(TRAININGJOB_ALLOWED=text).allowed
 
 
 def test_every_kind_is_read():

@@ -276,3 +276,11 @@ def test_the_setting_is_off_and_read_from_the_environment() -> None:
     assert not TrainerSettings.from_environment({}).allow_private_https
     on = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_HTTPS": "true"})
     assert on.allow_private_https
+
+
+@pytest.mark.parametrize("text", ["inf", "1e400", "nan", "0", "-1"])
+@pytest.mark.parametrize("name", ["TRAININGJOB_HTTPS_TIMEOUT_SECONDS", "TRAININGJOB_S3_TIMEOUT_SECONDS"])
+def test_a_timeout_is_finite_and_positive(name: str, text: str) -> None:
+    with pytest.raises(SpecInvalid, match=name) as caught:
+        TrainerSettings.from_environment({name: text})
+    assert caught.value.reason == "InvalidEnvironment"

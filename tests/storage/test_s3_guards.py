@@ -225,8 +225,11 @@ def test_the_certificate_is_that_of_the_name(
             client_of(f"https://other.example:{server.port}", settings, [HOST]).get_object("bucket", "t.csv")
 
 
-def test_private_endpoints_are_open_unless_an_administrator_closes_them(settings: TrainerSettings) -> None:
-    closed = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS": "false"})
+@pytest.mark.parametrize("text", ["false", ""])
+def test_private_endpoints_are_open_unless_an_administrator_closes_them(
+    settings: TrainerSettings, text: str
+) -> None:
+    closed = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS": text})
     assert TrainerSettings.from_environment({}).allow_private_endpoints
     with serving(lambda _: Answer(body=b"x")) as server:
         assert read_dataset(server.uri, settings) == b"x"

@@ -15,6 +15,7 @@ __all__ = ["TrainerSettings"]
 
 _GIB = 1024**3
 _Positive = Annotated[int, Field(ge=1)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,12 @@ class TrainerSettings:
     allow_https: bool = False
     allow_private_https: bool = False
     allow_private_endpoints: bool = True
-    https_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+    https_timeout_seconds: _Seconds = 30.0
     allowed_endpoints: Words = ()
     credentials_dir: Path | None = None
     output_credentials_dir: Path | None = None
     s3_endpoint: Annotated[str | None, Variable(("AWS_ENDPOINT_URL", "S3_ENDPOINT"))] = None
-    s3_timeout_seconds: Annotated[float, Field(gt=0)] = 20.0
+    s3_timeout_seconds: _Seconds = 20.0
     pvc_root: Path = Path("/var/run/trainingjob/claims")
 
     @classmethod
