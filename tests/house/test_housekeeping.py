@@ -7,11 +7,10 @@ import pytest
 
 from housekeeping.__main__ import problems
 from housekeeping.commands import check_commands
-from housekeeping.exceptions import PATH, is_spared, read_exceptions, render
 from housekeeping.layout import check_layout
 from housekeeping.links import anchors, check_links
 from housekeeping.names import REGISTRY_HOSTS, check_names
-from housekeeping.tree import Problem, Tree
+from housekeeping.tree import Tree
 from housekeeping.words import check_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,18 +96,6 @@ def test_a_word_to_avoid_is_found_with_its_line_and_a_better_one(plant, path, te
 def test_plain_words_and_other_folders_are_left_alone(plant):
     tree = plant(**{"docs/a.md": "recommend a reminder, retell", "tests/a.py": "anew", "docs/a.png": "anew"})
     assert list(check_words(tree)) == []
-
-
-def test_exceptions_spare_a_file_from_one_rule_and_only_shrink(plant):
-    lists = 'words = [\n    "docs/a.md",\n    "docs/b.md",\n]\n'
-    tree = plant(**{PATH: lists, "docs/a.md": "anew", "docs/b.md": "again"})
-    problem = Problem("docs/a.md", 1, "", "words")
-    exceptions = read_exceptions(tree)
-    assert is_spared(problem, exceptions)
-    assert not is_spared(Problem("docs/a.md", 1, "", "size"), exceptions)
-    assert not is_spared(Problem("docs/c.md", 1, "", "words"), exceptions)
-    assert not is_spared(Problem("docs/a.md", 1, ""), exceptions)
-    assert render(exceptions, [problem]).endswith('\nwords = [\n    "docs/a.md",\n]\n')
 
 
 LINKS = """# The *first* heading

@@ -23,15 +23,13 @@ def check_layout(tree: Tree) -> Iterator[Problem]:
         lines = len((tree.text(path) or "").splitlines())
         if lines > MAX_MODULE_LINES:
             message = f"{lines} lines, at most {MAX_MODULE_LINES} are allowed: split it"
-            yield Problem(path, lines, message, "size")
+            yield Problem(path, lines, message)
         if not path.startswith(_PRODUCTION):
             continue
         name = PurePosixPath(path)
         if name.stem.endswith("ing") and not name.stem.endswith(_NOUNS):
-            yield Problem(path, 0, "name the module by a noun, not by an -ing form", "module-names")
+            yield Problem(path, 0, "name the module by a noun, not by an -ing form")
         plural = name.with_stem(f"{name.stem}s")
         for other in (str(plural), str(plural.with_suffix("") / "__init__.py")):
             if other in modules:
-                yield Problem(
-                    path, 0, f"differs from {other} by an s only; rename one of them", "module-names"
-                )
+                yield Problem(path, 0, f"differs from {other} by an s only; rename one of them")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """A rule broken at one place; *line* is 0 for the whole file, *rule* names the list of exceptions."""
+    """A rule broken at one place; *line* is 0 for the whole file."""
 
     path: str
     line: int
     message: str
-    rule: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"

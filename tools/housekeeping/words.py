@@ -43,4 +43,4 @@ def check_words(tree: Tree) -> Iterator[Problem]:
     for path in tree.paths:
         if path != _HERE and (path in _FILES or (path.startswith(_SOURCES) and path.endswith(_SUFFIXES))):
             for line, word, instead in words_in(tree.text(path) or ""):
-                yield Problem(path, line, f"avoid {word!r}; write: {instead}", "words")
+                yield Problem(path, line, f"avoid {word!r}; write: {instead}")

@@ -78,8 +78,8 @@ def build_certificates(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
 def build_network_policy(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
     """Return the policy: the job's pods may talk to scheduler and workers, and these to each other and DNS.
 
-    Whoever reaches a scheduler or worker can run code on it. Workers listen on ports that the system chooses,
-    so the policy names none.
+    Any program that reaches a scheduler or worker can run code on it. Workers listen on ports that the
+    system chooses, so the policy names none.
     """
     job = {UID_LABEL: owner.uid}
     roles = {"key": DASK_COMPONENT_LABEL, "operator": "In", "values": [SCHEDULER, WORKER]}
@@ -112,7 +112,7 @@ def tls_environment(role: Role) -> dict[str, str]:
     """Return the variables that point a role to its certificates.
 
     Dask's ``require-encryption`` is not among them: it would also apply to the trainer's own local worker,
-    which nobody else can reach. A missing file is an error to every role.
+    which no other process can reach. A missing file is an error to every role.
     """
     own = f"{_TLS_PREFIX}{role.upper()}__"
     return {
