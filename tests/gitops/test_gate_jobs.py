@@ -29,7 +29,7 @@ def test_jobs_are_counted_by_what_became_of_them():
         job(**overrun(24, budget=20)),
     ]
     found = evidence(jobs, "stable", now=NOW, window=WINDOW)
-    assert found == Evidence(ended=6, failed=1, fallbacks=1, overruns=1, unminded=0)
+    assert found == Evidence(ended=6, failed=1, fallbacks=1, overruns=1, unhandled=0)
 
 
 def test_the_two_sides_of_a_share_are_told_apart():
@@ -45,8 +45,8 @@ def test_a_job_that_no_operator_has_seen_counts_after_ten_minutes():
     fresh, old = job(age=0.16), job(age=0.17)
     for one in (fresh, old):
         del one["status"]
-    assert evidence([fresh], "stable", now=NOW, window=WINDOW).unminded == 0
-    assert evidence([old], "stable", now=NOW, window=WINDOW).unminded == 1
+    assert evidence([fresh], "stable", now=NOW, window=WINDOW).unhandled == 0
+    assert evidence([old], "stable", now=NOW, window=WINDOW).unhandled == 1
 
 
 def test_overruns_and_fallbacks_are_counted_as_the_operator_counts_them():

@@ -28,7 +28,7 @@ class Evidence:
         Steps down from parallel evaluation; a job may take more than one.
     overruns
         Runs that took more than their budget plus its allowance.
-    unminded
+    unhandled
         Jobs of this release that no operator has looked at for a while; None where the source cannot know.
     """
 
@@ -36,7 +36,7 @@ class Evidence:
     failed: int = 0
     fallbacks: int = 0
     overruns: int = 0
-    unminded: int | None = None
+    unhandled: int | None = None
 
 
 def parse_window(text: str) -> timedelta:

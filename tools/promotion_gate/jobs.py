@@ -97,7 +97,7 @@ def evidence(
         failed=sum(job["status"]["phase"] == "Failed" for job in ended),
         fallbacks=sum(len(_fallbacks(job)) for job in ended),
         overruns=sum(map(_overran, ended)),
-        unminded=sum(_unminded(job, now) for job in mine),
+        unhandled=sum(_is_unhandled(job, now) for job in mine),
     )
 
 
@@ -134,6 +134,6 @@ def _searches(job: Job) -> bool | None:
     return (_status(job).get("resolved") or {}).get("automlEnabled")
 
 
-def _unminded(job: Job, now: datetime) -> bool:
+def _is_unhandled(job: Job, now: datetime) -> bool:
     age = now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
     return not _status(job).get("conditions") and age > UNMINDED_AFTER

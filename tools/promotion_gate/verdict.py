@@ -68,14 +68,14 @@ def judge(canary: Evidence, stable: Evidence, limits: Limits) -> tuple[Rule, ...
         _compared("fallbacks", limits.fallbacks, canary, stable, limits),
         _compared("overruns", limits.overruns, canary, stable, limits),
     ]
-    if canary.unminded is not None:
+    if canary.unhandled is not None:
         rules.append(
             Rule(
                 "not handled",
-                str(canary.unminded),
-                str(stable.unminded),
+                str(canary.unhandled),
+                str(stable.unhandled),
                 "0",
-                Verdict.ROLL_BACK if canary.unminded else Verdict.PROMOTE,
+                Verdict.ROLL_BACK if canary.unhandled else Verdict.PROMOTE,
             )
         )
     return tuple(rules)
