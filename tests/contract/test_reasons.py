@@ -17,7 +17,8 @@ CLIENT = ROOT / "client/trainingjob_client"
 DOCS = ROOT / "docs/reference/conditions.md"
 CONTRACT = ROOT / "crds/trainingjob_api"
 SOURCE = CONTRACT / "reasons.py"
-SAYS = {"DataError", "SpecInvalid", "RunFailed", "PoolLost", "Trouble", "Failure", "Fallback"}
+ERRORS = {"DataError", "SpecInvalid", "RunFailed", "PoolLost", "InvalidRequest", "ServiceUnavailable"}
+SAYS = ERRORS | {"JobFailed", "Cause", "Verdict", "Failure", "Fallback"}
 WORD = re.compile(r"[A-Z][a-z0-9]+([A-Z][a-z0-9]+)*")
 
 
@@ -74,7 +75,8 @@ def sources(folder):
     [
         ('raise DataError("OneThing", text)', ["OneThing"]),
         ('raise errors.RunFailed("A" if x else "OtherThing", text)', ["A", "OtherThing"]),
-        ('Trouble(reason="ThisThing", message="No")', ["ThisThing"]),
+        ('Cause(reason="ThisThing", message="No")', ["ThisThing"]),
+        ('Verdict("ThatThing", text)', ["ThatThing"]),
         ('self._step_down("dask", "local", "ThatThing", text)', ["ThatThing"]),
         ('_REASONS = {Ended.CRASHED: "TheThing"}', ["TheThing"]),
         ('def run(key, reason="LastThing"): ...', ["LastThing"]),
