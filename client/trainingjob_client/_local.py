@@ -1,7 +1,9 @@
 """TrainingJobs on this machine: each is a ``trainingjob run`` process of the trainer."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,8 @@ class LocalBackend:
         Environment of the runs; None for that of this process.
     command
         Program that takes the arguments of ``trainingjob``; None for the installed trainer.
+    grace_seconds
+        Time that a deleted run has to end before it is killed.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class LocalBackend:
         output: Path | str | None = None,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        grace_seconds: float = 30.0,
     ) -> None:
         if command is None and find_spec("trainingjob_trainer") is None:
             raise ServiceUnavailable(
@@ -63,6 +68,7 @@ class LocalBackend:
         self._command = tuple(command or _COMMAND)
         self._options = () if output is None else ("--output", str(output))
         self._environment = environment
+        self._grace_seconds = grace_seconds
         self._folder = Path(tempfile.mkdtemp(prefix="trainingjob-client-"))
         self._runs: dict[str, _Run] = {}
 
@@ -108,10 +114,14 @@ class LocalBackend:
     def delete(self, name: str) -> None:
         """Stop a run and forget its job; what the run has written to its output stays."""
         run = self._run(name)
-        while run.process.poll() is None:
+        end = time.monotonic() + self._grace_seconds
+        while run.process.poll() is None and time.monotonic() < end:
             run.process.terminate()  # the first signal saves the best model so far, the second ends the run
             with suppress(subprocess.TimeoutExpired):
                 run.process.wait(timeout=_POLL_SECONDS)
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
         del self._runs[name]
         shutil.rmtree(run.folder)
 

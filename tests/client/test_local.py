@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,25 @@ def test_a_deleted_job_is_stopped_and_forgotten(client: TrainingJobClient) -> No
     assert client.list() == []
     with pytest.raises(InvalidRequest, match="no job 'churn'"):
         client.get("churn")
+
+
+def test_a_deleted_run_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    ready, program = tmp_path / "ready", tmp_path / "deaf.py"
+    program.write_text(
+        "import pathlib, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(600)\n"
+    )
+    backend = LocalBackend(command=[sys.executable, str(program)], grace_seconds=1.0)
+    client = TrainingJobClient(backend, poll_seconds=0.02)
+    client.create(job())
+    while not ready.exists():
+        time.sleep(0.02)
+    begin = time.monotonic()
+    client.delete("churn")
+    assert time.monotonic() - begin < 30
+    assert client.list() == []
 
 
 def test_without_the_trainer_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
