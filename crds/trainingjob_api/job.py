@@ -32,7 +32,7 @@ class ObjectMeta(StatusModel):
 class TrainingJob(StatusModel):
     """A table, a target and a budget; the operator turns it into a verified model."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     api_version: Literal["automl.trainingjob.dev/v1alpha1"] = Field(
         default="automl.trainingjob.dev/v1alpha1", description="Group and version."

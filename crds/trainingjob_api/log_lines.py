@@ -76,7 +76,7 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
         case str():
             return clean(value)
         case dict():
-            return {key: _cleaned(one, clean) for key, one in value.items()}
+            return {key: _cleaned(item, clean) for key, item in value.items()}
         case list() | tuple():
             return [_cleaned(item, clean) for item in value]
         case _:

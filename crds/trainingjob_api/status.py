@@ -233,9 +233,9 @@ class Resolved(StatusModel):
         "Source of each value: spec, environment, rollout or default."
     )
 
-    def refined(self, told: "Resolved") -> "Resolved":
+    def refined(self, reported: "Resolved") -> "Resolved":
         """Return these values with those that the trainer found in data and pod; the plan's own are kept."""
-        found = {name: value for name, value in told if value is not None and name in _refined_names()}
+        found = {name: value for name, value in reported if value is not None and name in _refined_names()}
         return self.model_copy(update=found)
 
     def changes(self, other: "Resolved") -> tuple[str, ...]:

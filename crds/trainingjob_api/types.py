@@ -86,21 +86,11 @@ REFINED: Final = "refined"
 """Marks a field of ``status.resolved`` that the trainer refines once it has read the data."""
 
 
-class SpecModel(BaseModel):
-    """A part of the spec: frozen, camelCase outside, unknown fields rejected."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-    )
-
-
 class StatusModel(BaseModel):
-    """A part of status or report; unknown fields are ignored, so that an operator reads newer reports."""
+    """A part of status or report: frozen, camelCase outside.
+
+    Unknown fields are ignored, so that an operator reads newer reports.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -110,6 +100,12 @@ class StatusModel(BaseModel):
         frozen=True,
         allow_inf_nan=False,
     )
+
+
+class SpecModel(StatusModel):
+    """A part of the spec; unknown fields are rejected."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def optional(description: str, **more: Any) -> Any:
