@@ -1,7 +1,6 @@
 """An error as a command shows it: a block of lines, and a traceback only on request."""
 
 import errno
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ __all__ = ["CommandFailure", "explain"]
 
 _FAILED = 1
 _MUST_ACT = 2
-_MAX_PROBLEMS = 20
 _MAX_MESSAGE = 2000
 
 
@@ -47,29 +45,26 @@ class CommandFailure:
     problems: "tuple[Problem, ...]" = ()
     log: Path | None = None
 
-    def redacted(self, secrets: Iterable[str]) -> "CommandFailure":
+    def redacted(self, secrets: tuple[str, ...]) -> "CommandFailure":
         """Return the failure without any of `secrets`."""
-        known = tuple(secrets)
 
         def clean(text: str | None) -> str | None:
-            return None if text is None else redact(text, known)
+            return None if text is None else redact(text, secrets)
 
         problems = tuple(
-            replace(problem, message=redact(problem.message, known), hint=clean(problem.hint))
+            replace(problem, message=redact(problem.message, secrets), hint=clean(problem.hint))
             for problem in self.problems
         )
-        return replace(self, message=redact(self.message, known), hint=clean(self.hint), problems=problems)
+        return replace(self, message=redact(self.message, secrets), hint=clean(self.hint), problems=problems)
 
     def lines(self) -> list[str]:
         """Return the block that goes to standard error."""
         lines = [f"error: {plain(self.message)[:_MAX_MESSAGE]}"]
         if len(self.problems) > 1:
-            for problem in self.problems[:_MAX_PROBLEMS]:
+            for problem in self.problems:
                 lines.append(f"  - {plain(_field_and_cause(problem))[:_MAX_MESSAGE]}")
                 if problem.hint:
                     lines.append(f"    hint: {plain(problem.hint)}")
-            if len(self.problems) > _MAX_PROBLEMS:
-                lines.append(f"  and {len(self.problems) - _MAX_PROBLEMS} more")
         lines.append(f"reason: {self.reason}")
         if self.hint:
             lines.append(f"hint: {plain(self.hint)}")
@@ -93,13 +88,11 @@ class CommandFailure:
 
 def explain(error: BaseException) -> CommandFailure:
     """Return what a user should see of an error."""
-    if isinstance(error, TrainingError):
-        return CommandFailure(reason=error.reason, message=error.message, exit_code=error.exit_code)
     # A command that succeeds need not wait for the contract's models.
     from trainingjob_api import Reason, SpecError
     from trainingjob_client import ClientError
 
-    if isinstance(error, ClientError):
+    if isinstance(error, TrainingError | ClientError):
         return CommandFailure(reason=error.reason, message=error.message, exit_code=error.exit_code)
     if isinstance(error, SpecError):
         return _spec(error)
