@@ -68,6 +68,8 @@ class _Memory:
 
     key: JobKey
     uid: str
+    changed: bool = False
+    """Whether the last pass created, suspended or resumed something."""
     written_version: str = ""
     written_at: datetime | None = None
     rejected: str = ""
@@ -142,9 +144,12 @@ class Reconciler:
             memory.report_key = applied.report_key
             seen = _with_made_key(memory, view, seen)
         decision = decision.with_refusals(applied.refused, applied.dask_refused)
-        refused = applied.refused or applied.dask_refused
-        if applied.changed and not refused and decision.phase in {Phase.PENDING, Phase.SUSPENDED}:
-            # The next pass observes what was created, suspended or resumed, and writes the status.
+        # The next pass observes at once what was created, suspended or resumed, but not pass after pass while
+        # something else reverts it.
+        observe_next = applied.changed and not (applied.refused or applied.dask_refused or memory.changed)
+        memory.changed = applied.changed
+        if observe_next and decision.phase in {Phase.PENDING, Phase.SUSPENDED}:
+            # That pass writes the status, too.
             return 0.0
         wait = None
         if decision.write:
@@ -154,8 +159,7 @@ class Reconciler:
         ends = decision.write and decision.phase.terminal and not view.ended
         # Nothing else starts the pass after a job's end, which counts its time to live: the event of this
         # process's own write is ignored.
-        at_once = 0.0 if applied.changed or ends else None
-        return earliest(decision.requeue_after, wait, at_once)
+        return earliest(decision.requeue_after, wait, 0.0 if observe_next or ends else None)
 
     async def _observe(self, memory: _Memory, view: JobView) -> Observed:
         active = not (view.ended or view.suspend or view.deleting)

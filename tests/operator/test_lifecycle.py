@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from support.fake_kubernetes import Cluster, Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
@@ -127,6 +129,35 @@ def test_a_pass_that_changes_something_is_followed_at_once(cluster, operation):
     assert operation.look() == 0.0
     assert cluster.child(Child.ROLE)
     assert operation.look() > 0
+
+
+def test_a_job_that_is_suspended_again_each_time_is_not_resumed_without_a_pause(cluster, operation):
+    cluster.submit()
+    operation.settle()
+    waits = []
+    for _ in range(4):
+        # As a queueing system or a webhook does.
+        cluster.child(Child.JOB)["spec"]["suspend"] = True
+        waits.append(operation.look())
+        assert cluster.child(Child.JOB)["spec"]["suspend"] is False
+    assert waits == [0.0, 10.0, 10.0, 10.0]
+    assert cluster.ready == ("Unknown", "Resumed"), "the status says what the operator does"
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["pending", "searching"])
+def test_a_child_that_is_deleted_again_each_time_is_not_created_without_a_pause(cluster, operation, runs):
+    cluster.submit()
+    operation.settle()
+    if runs:
+        cluster.run_pod()
+        operation.settle()
+    waits = []
+    for _ in range(4):
+        cluster.lose(Child.ROLE)
+        waits.append(operation.look())
+        assert cluster.child(Child.ROLE)
+    assert waits[0] == 0.0
+    assert min(waits[1:]) >= 10.0
 
 
 def test_what_says_nothing_new_is_not_written(cluster, operation):
