@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from trainingjob_trainer.cli import dask_commands
 from trainingjob_trainer.dask_cluster.process import log_to_stderr
 
 POD = {"POD_NAMESPACE": "team", "TRAININGJOB_JOB_NAME": "churn", "TRAININGJOB_JOB_UID": "0123456789abcdef"}
@@ -71,3 +73,18 @@ def test_in_a_pod_the_last_line_says_why_a_worker_cannot_run(tmp_path: Path) -> 
     assert (line["level"], line["event"]) == ("error", "the Dask worker failed")
     assert (line["reason"], line["job"]) == ("SchedulerUnavailable", "team/churn")
     assert "none.json does not exist" in line["message"]
+
+
+def test_the_last_line_of_a_pod_names_an_unexpected_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def serve() -> None:
+        raise ValueError("no such port")
+
+    with pytest.raises(typer.Exit) as caught:
+        dask_commands._serve("worker", POD, serve)
+    assert caught.value.exit_code == 1
+    *_, traced, last = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert "ValueError: no such port" in traced["traceback"]
+    assert (last["event"], last["message"]) == ("the Dask worker failed", "ValueError: no such port")
+    assert "traceback" not in last
+    with pytest.raises(ValueError, match="no such port"):
+        dask_commands._serve("worker", {}, serve)

@@ -1,5 +1,7 @@
 """What goes wrong with spec, data and pods, and how it is named."""
 
+import json
+
 import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
@@ -237,6 +239,13 @@ def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
         ("UnexpectedError: ValueError: x", ": UnexpectedError: ValueError: x"),
         ('{"event": "a"}\n{"event": "failed", "reason": "R", "message": "m"}\n', ": failed: m"),
         ("a line\nthe last line", ": the last line"),
+        ("Traceback (most recent call last):\n  File x\nOSError: no space", ": OSError: no space"),
+        (
+            json.dumps({"event": "died", "traceback": "Traceback\n  File x\nOSError: full\n"}),
+            ": died: OSError: full",
+        ),
+        (json.dumps({"event": "failed", "message": "m", "traceback": "T\nE: m"}), ": failed: m"),
+        (json.dumps({"traceback": "T\n" * 2000 + "OSError: full"})[-2048:], ": OSError: full"),
         ("[1]", ": [1]"),
         ("[" * 4000, ": [[["),
         ("", ""),
@@ -246,4 +255,5 @@ def test_the_words_of_a_crash_are_the_last_ones(message, says):
     found = pods._ended({"exitCode": 1, "message": message}, "")
     assert found.reason == "TrainerCrashed"
     assert found.message.startswith(f"The trainer ended with exit code 1{says}")
+    assert "traceback" not in found.message.lower()
     assert len(found.message) < 500

@@ -242,10 +242,14 @@ def last_words(message: str) -> str:
     try:
         line = json.loads(last)
     except (ValueError, RecursionError):
-        return short(last)
+        # A kubelet keeps 2 KiB: of a line with a long traceback only the end, which names the error.
+        return short(last.removesuffix('"}').rpartition(r"\n")[2])
     if not isinstance(line, dict):
         return short(last)
-    return short(": ".join(str(line[key]) for key in ("event", "message", "detail") if line.get(key)))
+    words = [str(line[key]) for key in ("event", "message", "detail") if line.get(key)]
+    if len(words) == 1 and line.get("traceback"):
+        words += str(line["traceback"]).strip().splitlines()[-1:]
+    return short(": ".join(words))
 
 
 def exit_words(code: int | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainingjob_trainer.cli.command import CommandContext, command
+from trainingjob_trainer.cli.failure import explain
 from trainingjob_trainer.cli.text import plain
 
 if TYPE_CHECKING:
@@ -376,11 +377,14 @@ def _serve(role: str, environment: Mapping[str, str], serve: Callable[[], None])
     as_json = log_to_stderr(environment)
     try:
         serve()
-    except TrainingError as error:
+    except Exception as error:
         if not as_json:
             raise
-        fields = {"reason": str(error.reason), "message": plain(error.message)}
-        # Without a traceback, as all messages for users.
-        logging.getLogger(__name__).log(logging.ERROR, "the Dask %s failed", role, extra={"fields": fields})
-        raise typer.Exit(error.exit_code) from None
+        log, failure = logging.getLogger(__name__), explain(error)
+        if not isinstance(error, TrainingError):
+            log.exception("unexpected error")
+        # The operator quotes the last line: it has no traceback, as all messages for users.
+        fields = {"reason": str(failure.reason), "message": plain(failure.message)}
+        log.log(logging.ERROR, "the Dask %s failed", role, extra={"fields": fields})
+        raise typer.Exit(failure.exit_code) from None
     return {}
