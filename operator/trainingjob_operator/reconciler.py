@@ -144,6 +144,10 @@ class Reconciler:
             memory.report_key = applied.report_key
             seen = _with_made_key(memory, view, seen)
         decision = decision.with_refusals(applied.refused, applied.dask_refused)
+        if applied.refused is not None and decision.cause != applied.refused:
+            # The status says that the run continues.
+            extra = {"reason": applied.refused.reason, "detail": applied.refused.message}
+            _log.warning("child not created", extra=extra)
         # The next pass observes at once what was created, suspended or resumed, but not pass after pass while
         # something else reverts it.
         observe_next = applied.changed and not (applied.refused or applied.dask_refused or memory.changed)

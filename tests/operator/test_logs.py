@@ -12,6 +12,7 @@ import pytest
 
 from support.fake_kubernetes.client import Fault
 from trainingjob_operator import logs
+from trainingjob_operator.children import Child
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.workqueue import WorkQueue
 
@@ -70,6 +71,23 @@ def test_a_call_that_fails_is_named_with_method_path_and_code(lines, cluster, op
     assert (refused["method"], refused["code"]) == ("POST", 403)
     assert refused["path"] == "/api/v1/namespaces/team/events"
     assert refused["detail"] == "not allowed"
+
+
+@pytest.mark.parametrize("orphan", [False, True], ids=["with its Job", "orphan"])
+def test_a_child_that_is_refused_while_a_trainer_runs_is_named(lines, cluster, operation, orphan):
+    cluster.submit()
+    operation.settle()
+    cluster.run_pod()
+    operation.settle()
+    if orphan:
+        cluster.orphan_pods()
+    cluster.lose(Child.ROLE)
+    operation.client.faults = [Fault(403, "POST", "roles", times=9, message="not allowed")]
+    operation.settle()
+    assert cluster.ready == ("False", "Searching"), "the run continues"
+    [refused, *_] = [one for one in lines() if one["event"] == "child not created"]
+    assert (refused["level"], refused["reason"]) == ("warning", "Forbidden")
+    assert "the Role of this job: not allowed" in refused["detail"]
 
 
 def test_a_pass_that_fails_is_named_with_its_call(lines, operation):
