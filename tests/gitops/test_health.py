@@ -6,21 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.conditions import COLUMNS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/reference/conditions.md"
 KEY = "resource.customizations.health.automl.trainingjob.dev_TrainingJob"
 STATUSES = {"T": "True", "F": "False", "?": "Unknown"}
-CONDITIONS = (
-    "Ready",
-    "Complete",
-    "Failed",
-    "Suspended",
-    "Reconciling",
-    "Stalled",
-    "AcceptanceMet",
-    "ArtifactsUploaded",
-    "Degraded",
-)
 # Where Flux' gate on jobs differs from kstatus: a job that has begun is enough, a suspended one is well.
 BEGUN = {
     "searching",
@@ -41,7 +32,7 @@ def rows():
 def resource(row):
     conditions = [
         {"type": kind, "status": STATUSES[row[kind]], "reason": "AsRequested", "message": f"{kind} it is"}
-        for kind in CONDITIONS
+        for kind in COLUMNS
     ]
     conditions[0]["reason"] = row["Reason of Ready"].strip("`")
     return {

@@ -45,64 +45,43 @@ def told(step=SEARCHING, *, pods=(), old=(), report=None, phase=None, **fields):
     return record_attempts(subject, Observed(pods=pods, report=report, job=TrainerJob()), step, 0, NOW)
 
 
-def ended(outcome, **fields):
-    return FIRST.model_copy(update={"outcome": AttemptOutcome(outcome), "end_time": ENDED} | fields)
+def ended(outcome, exit_code=None, reason=None, message=None, end_time=ENDED):
+    words = {"exit_code": exit_code, "reason": reason, "message": message}
+    return FIRST.model_copy(update={"outcome": AttemptOutcome(outcome), "end_time": end_time} | words)
+
+
+def case(name, step, pod, entry, report=None):
+    """Return what one pass sees of a pod, and the entry that follows."""
+    return pytest.param(step, pod, report, entry, id=name)
 
 
 AT_ONCE = [
-    pytest.param(SEARCHING, RUNNING, None, FIRST, id="running"),
-    pytest.param(
+    case("running", SEARCHING, RUNNING, FIRST),
+    case(
+        "cannot-start",
         WAITING,
         WAITS,
-        None,
         FIRST.model_copy(update={"reason": "ImageUnavailable", "message": "no such image"}),
-        id="cannot-start",
     ),
-    pytest.param(SUCCEEDED, DONE, None, ended("Succeeded", exit_code=0), id="succeeded"),
-    pytest.param(
-        SEARCHING,
-        CRASHED,
-        None,
-        ended("Failed", exit_code=1, reason="TrainerCrashed", message="it ended with 1"),
-        id="crashed",
-    ),
-    pytest.param(
-        SEARCHING,
-        CRASHED,
-        BROKEN,
-        ended("Failed", exit_code=1, reason="UploadFailed", message="storage"),
-        id="its-own-words",
-    ),
-    pytest.param(
-        SEARCHING,
-        KILLED,
-        None,
-        ended("OOMKilled", exit_code=137, reason="OutOfMemory", message="more memory"),
-        id="memory",
-    ),
-    pytest.param(
-        SEARCHING,
-        ASKED,
-        None,
-        ended("Evicted", exit_code=143, reason="TrainerEvicted", message="asked to stop"),
-        id="asked-to-go",
-    ),
-    pytest.param(
+    case("succeeded", SUCCEEDED, DONE, ended("Succeeded", 0)),
+    case("crashed", SEARCHING, CRASHED, ended("Failed", 1, "TrainerCrashed", "it ended with 1")),
+    case("its-own-words", SEARCHING, CRASHED, ended("Failed", 1, "UploadFailed", "storage"), BROKEN),
+    case("memory", SEARCHING, KILLED, ended("OOMKilled", 137, "OutOfMemory", "more memory")),
+    case("asked-to-go", SEARCHING, ASKED, ended("Evicted", 143, "TrainerEvicted", "asked to stop")),
+    case(
+        "evicted-without-a-word",
         SEARCHING,
         EVICTED,
-        None,
         ended("Evicted", reason="TrainerEvicted", message="its node is drained", end_time=NOW),
-        id="evicted-without-a-word",
     ),
-    pytest.param(SUSPENDED, ASKED, None, ended("Suspended", exit_code=143), id="suspended"),
-    pytest.param(DEADLINE, ASKED, None, ended("DeadlineExceeded", exit_code=143), id="deadline"),
-    pytest.param(SUCCEEDED, RUNNING, None, ended("Succeeded", end_time=NOW), id="pod-read-too-early"),
-    pytest.param(
+    case("suspended", SUSPENDED, ASKED, ended("Suspended", 143)),
+    case("deadline", DEADLINE, ASKED, ended("DeadlineExceeded", 143)),
+    case("pod-read-too-early", SUCCEEDED, RUNNING, ended("Succeeded", end_time=NOW)),
+    case(
+        "never-started",
         DEADLINE,
         WAITS,
-        None,
         ended("DeadlineExceeded", reason="ImageUnavailable", message="no such image", end_time=NOW),
-        id="never-started",
     ),
 ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.conditions import COLUMNS
 from support.decisions import decided
 from support.fake_kubernetes import Cluster, Operation, Store
 from support.fake_kubernetes.golden import check_text
@@ -237,17 +238,6 @@ def situations():
 
 WAITS = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
 SHORT = {"True": "T", "False": "F", "Unknown": "?"}
-COLUMNS = (
-    "Ready",
-    "Complete",
-    "Failed",
-    "Suspended",
-    "Reconciling",
-    "Stalled",
-    "AcceptanceMet",
-    "ArtifactsUploaded",
-    "Degraded",
-)
 
 
 def table():
