@@ -59,13 +59,14 @@ async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, d
         """Create *child*; return whether to continue: without a part of the Dask cluster the job does."""
         if plan is None or (child.dask and applied.dask_refused is not None):
             return True
-        there, cause = await _create(api, owner, child, build(child, owner, plan, settings))
-        if there is not None and child is Child.RUN:
-            cause = cause or _other_plan(there, plan)
-        applied.changed |= there is None and cause is None
-        if cause is not None and child.dask:
+        there, cause = await _create(api, child, build(child, owner, plan, settings))
+        if there is not None:
+            cause = _not_ours(owner, child, there, plan)
+        elif cause is None:
+            applied.changed = True
+        if child.dask:
             applied.dask_refused = cause
-        elif cause is not None:
+        else:
             applied.refused = cause
         return applied.refused is None
 
@@ -91,34 +92,29 @@ async def _make_key(api: Api, owner: Owner, applied: Applied) -> None:
     and that is deleted with the job.
     """
     key = ReportKey.generate()
-    try:
-        await api.create(Child.REPORT_KEY, build_report_key(owner, key))
-    except ApiFault as fault:
-        applied.refused = _refusal(Child.REPORT_KEY, fault)
-        if applied.refused is None:
-            raise
-    else:
+    _, applied.refused = await _create(api, Child.REPORT_KEY, build_report_key(owner, key))
+    if applied.refused is None:
         applied.report_key = key.public
 
 
 async def _create(
-    api: Api, owner: Owner, child: Child, manifest: dict[str, Any]
+    api: Api, child: Child, manifest: dict[str, Any]
 ) -> tuple[Mapping[str, Any] | None, Cause | None]:
-    """Return the object that has the child's name already, and why the child cannot be created."""
+    """Return what already has the child's name, and why the API server does not admit the child."""
     try:
-        there = await api.create(child, manifest)
+        return await api.create(child, manifest), None
     except ApiFault as fault:
         cause = _refusal(child, fault)
         if cause is None:
             raise
         return None, cause
-    foreign = there is not None and not owned_by(there, owner.uid)
-    return there, foreign_object(owner, child, there) if there is not None and foreign else None
 
 
-def _other_plan(there: Mapping[str, Any], plan: Plan) -> Cause | None:
-    """Return why the fence that exists is not the one of this job."""
-    kept = read_run(there)
+def _not_ours(owner: Owner, child: Child, there: Mapping[str, Any], plan: Plan) -> Cause | None:
+    """Return why the object that has a child's name is not this job's, ``None`` if it is."""
+    if not owned_by(there, owner.uid):
+        return foreign_object(owner, child, there)
+    kept = read_run(there) if child is Child.RUN else plan
     return changed_plan(there["metadata"]["name"]) if kept is None or kept.digest != plan.digest else None
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from trainingjob_api import API_VERSION, KIND, Condition, ConditionType, Phase, TrainingJobStatus
+from trainingjob_api import API_VERSION, KIND, ConditionType, Phase, TrainingJobStatus
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.text import shorten
 from trainingjob_operator.children import MANAGED_BY, Owner, child_name, labels
 from trainingjob_operator.decision import Decision
+from trainingjob_operator.job_view import condition_of
 from trainingjob_operator.observe.facts import Observed
-from trainingjob_operator.status import DASK_CAUSES
+from trainingjob_operator.status import DASK_CAUSES, fallback_cause, new_fallbacks
 
 __all__ = ["Event", "build_event", "events_of", "rejection_event"]
 
@@ -58,11 +59,8 @@ def events_of(
     if not silent and (old.phase, before) != (new.phase, cause.reason):
         warning = decision.trouble and cause.reason != Reason.TRAINER_EVICTED
         yield Event("Warning" if warning else "Normal", cause, key)
-    known = {(one.from_, one.to, one.reason) for one in old.fallbacks or ()}
-    for one in new.fallbacks or ():
-        if (one.from_, one.to, one.reason) not in known:
-            text = f"{one.from_} → {one.to}" + (f": {one.message}" if one.message else "")
-            yield Event("Warning", Cause(one.reason, text), one.time.isoformat())
+    for fallback in new_fallbacks(old.fallbacks, new.fallbacks):
+        yield Event("Warning", fallback_cause(fallback), fallback.time.isoformat())
     dask, dask_before = _dask_cause(new), _dask_cause(old)
     if dask is not None and (dask_before is None or dask.reason != dask_before.reason):
         yield Event("Warning", dask, key)
@@ -115,19 +113,15 @@ def build_event(owner: Owner, event: Event, now: datetime) -> dict[str, Any]:
 
 def _headline(status: TrainingJobStatus) -> str | None:
     """Return the reason that a reader of the list sees beside the phase."""
-    found = _find(status, ConditionType.RECONCILING)
+    found = condition_of(status, ConditionType.RECONCILING)
     return found.reason if found is not None else None
 
 
 def _not_accepted(status: TrainingJobStatus) -> Cause | None:
-    found = _find(status, ConditionType.ACCEPTANCE_MET)
+    found = condition_of(status, ConditionType.ACCEPTANCE_MET)
     return Cause(found.reason, found.message) if found is not None and found.status == "False" else None
 
 
 def _dask_cause(status: TrainingJobStatus) -> Cause | None:
-    found = _find(status, ConditionType.DASK_READY)
+    found = condition_of(status, ConditionType.DASK_READY)
     return Cause(found.reason, found.message) if found is not None and found.reason in DASK_CAUSES else None
-
-
-def _find(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:
-    return next((one for one in status.conditions or () if one.type is kind), None)

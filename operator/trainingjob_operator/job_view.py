@@ -9,6 +9,8 @@ from pydantic import ValidationError, create_model
 
 from trainingjob_api import (
     Acceptance,
+    Condition,
+    ConditionType,
     Phase,
     PlanRecord,
     SpecError,
@@ -22,7 +24,7 @@ from trainingjob_api.spec import MUTABLE_FIELDS
 from trainingjob_api.types import StatusModel
 from trainingjob_operator.children import Owner
 
-__all__ = ["JobView", "ParsedSpec", "SpecSource", "parse_spec", "read_job_view", "read_time"]
+__all__ = ["JobView", "ParsedSpec", "SpecSource", "condition_of", "parse_spec", "read_job_view", "read_time"]
 
 ParsedSpec: TypeAlias = tuple[TrainingJob | None, str | None]
 """The job or ``None``, and why it cannot be read."""
@@ -138,6 +140,11 @@ def _changeable(spec: Any) -> Any:
         return _Changeable.model_validate(spec, by_alias=True, by_name=False)
     except ValidationError:
         return None
+
+
+def condition_of(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:
+    """Return a condition, ``None`` if the status does not have it."""
+    return next((condition for condition in status.conditions or () if condition.type is kind), None)
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from trainingjob_api import Fallback, ModelSource, Phase, TrainingJobStatus
+from trainingjob_api import ModelSource, Phase, TrainingJobStatus
 from trainingjob_operator.observe.facts import Rejection
+from trainingjob_operator.status import new_fallbacks
 
 __all__ = ["Metrics"]
 
@@ -115,11 +116,10 @@ class Metrics(Collector):
 
     def changed(self, old: TrainingJobStatus, new: TrainingJobStatus) -> None:
         """Count the change from *old* to *new*; called once the API server has accepted it."""
-        known = {_key(one) for one in old.fallbacks or ()}
-        for one in new.fallbacks or ():
+        for fallback in new_fallbacks(old.fallbacks, new.fallbacks):
             # Falling back to the baseline is a failure of the search, not of its parallelism.
-            if _key(one) not in known and one.to != "baseline":
-                self.fallbacks.labels(reason=one.reason).inc()
+            if fallback.to != "baseline":
+                self.fallbacks.labels(reason=fallback.reason).inc()
         for outcome, name in (("ok", "evaluated"), ("failed", "failed"), ("timeout", "timed_out")):
             before = getattr(old.progress, name) if old.progress else 0
             after = getattr(new.progress, name) if new.progress else 0
@@ -181,10 +181,6 @@ def _families(where: tuple[str, ...]) -> tuple[GaugeMetricFamily, ...]:
             "Most recent jobs in a row that asked for AutoML and got no TPOT model.",
         ),
     )
-
-
-def _key(fallback: Fallback) -> tuple[str, str, str]:
-    return fallback.from_, fallback.to, fallback.reason
 
 
 def _consecutive_failures(rows: tuple[_Row, ...]) -> int:

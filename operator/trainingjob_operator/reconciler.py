@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from trainingjob_api import ConditionType, ParallelMode, Phase, PlanRecord, TrainingJobStatus
 from trainingjob_api.reasons import Cause, Reason
@@ -18,7 +18,7 @@ from trainingjob_operator.decision import Decision, earliest
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.events import Event, build_event, events_of, rejection_event
 from trainingjob_operator.frozen_plan import space_reference
-from trainingjob_operator.job_view import JobView, parse_spec, read_job_view
+from trainingjob_operator.job_view import JobView, condition_of, parse_spec, read_job_view
 from trainingjob_operator.logs import set_log_context
 from trainingjob_operator.metrics import Metrics
 from trainingjob_operator.observe.facts import Observed
@@ -31,8 +31,8 @@ from trainingjob_operator.status import build_status, merge_patch
 __all__ = ["JobKey", "Reconciler"]
 
 _log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 PARALLEL_MODE = "TPOT_PARALLEL_MODE"
 PROGRESS_SECONDS = 10.0
@@ -168,10 +168,8 @@ class Reconciler:
     async def _observe(self, memory: _Memory, view: JobView) -> Observed:
         active = not (view.ended or view.suspend or view.deleting)
         has_dask = _has_dask_cluster(view, self._settings)
-        ready = any(
-            one.type is ConditionType.DASK_READY and one.status == "True"
-            for one in view.status.conditions or ()
-        )
+        dask_ready = condition_of(view.status, ConditionType.DASK_READY)
+        ready = dask_ready is not None and dask_ready.status == "True"
         snapshot = await self._api.snapshot(
             view.owner,
             children=(
@@ -239,9 +237,9 @@ class Reconciler:
             self._metrics.gone(memory.uid)
 
 
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _in_thread(function: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
     """Call *function* in a thread: user input may take seconds to parse, and the watches must not wait."""
-    return await asyncio.get_running_loop().run_in_executor(_READERS, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_READERS, function, *args)
 
 
 def _change(

@@ -30,7 +30,7 @@ from trainingjob_operator.frozen_plan import Plan
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.observe.facts import Observed
 
-__all__ = ["DASK_CAUSES", "build_status", "merge_patch"]
+__all__ = ["DASK_CAUSES", "build_status", "fallback_cause", "merge_patch", "new_fallbacks"]
 
 MAX_MESSAGE = 1000
 MAX_FALLBACKS = 8
@@ -131,7 +131,8 @@ def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
         else LastReport(attempt=report.attempt, sequence=report.sequence, pod_uid=report.pod_uid),
         "backend": report.backend or old.backend,
         "model_source": report.model_source or old.model_source,
-        "fallbacks": _fallbacks(old.fallbacks or (), report.fallbacks) or None,
+        "fallbacks": (*(old.fallbacks or ()), *new_fallbacks(old.fallbacks, report.fallbacks))[:MAX_FALLBACKS]
+        or None,
         "progress": report.progress or old.progress,
         "best": best or old.best,
         "leaderboard": board[:MAX_LEADERBOARD] or old.leaderboard,
@@ -140,11 +141,16 @@ def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
     }
 
 
-def _fallbacks(old: tuple[Fallback, ...], reported: tuple[Fallback, ...]) -> tuple[Fallback, ...]:
-    """Return all steps down, each once, in the order in which they became known."""
-    known = {(one.from_, one.to, one.reason) for one in old}
-    new = [one for one in reported if (one.from_, one.to, one.reason) not in known]
-    return (*old, *new)[:MAX_FALLBACKS]
+def new_fallbacks(old: tuple[Fallback, ...] | None, new: tuple[Fallback, ...] | None) -> tuple[Fallback, ...]:
+    """Return the steps down of *new* that are not among *old*, whatever their times and messages."""
+    known = {(step.from_, step.to, step.reason) for step in old or ()}
+    return tuple(step for step in new or () if (step.from_, step.to, step.reason) not in known)
+
+
+def fallback_cause(fallback: Fallback) -> Cause:
+    """Return a step down as conditions and events show it."""
+    text = f"{fallback.from_} → {fallback.to}" + (f": {fallback.message}" if fallback.message else "")
+    return Cause(fallback.reason, text)
 
 
 def _resolved(old: TrainingJobStatus, plan: Plan | None, report: Report | None) -> Resolved | None:
@@ -191,9 +197,7 @@ def _side_conditions(
 ) -> Iterator[_Row]:
     """Yield the conditions about steps down, the Dask cluster and the artifacts."""
     if status.fallbacks:
-        last = status.fallbacks[-1]
-        text = f"{last.from_} → {last.to}" + (f": {last.message}" if last.message else "")
-        yield ConditionType.DEGRADED, TRUE, Cause(last.reason, text)
+        yield ConditionType.DEGRADED, TRUE, fallback_cause(status.fallbacks[-1])
     else:
         yield ConditionType.DEGRADED, FALSE, Cause(Reason.AS_REQUESTED)
     yield ConditionType.DASK_READY, *_dask(before.get(ConditionType.DASK_READY), seen, decision, status)

@@ -69,8 +69,8 @@ def observe(view: JobView, snapshot: Snapshot, settings: Settings) -> Observed:
         rejected=rejected,
         rejected_digest=digest_of(rejected, data[REPORT_KEY]) if rejected is not None else "",
         waiting=waiting_for_pod(snapshot.failed_creates) if job is not None and not pods else None,
-        obstacle=_foreign(view.owner, snapshot) or found.obstacle,
-        dask=read_dask(snapshot, owned, secrets, _foreign_cluster(view.owner, snapshot)),
+        obstacle=_foreign(view.owner, snapshot, dask=False) or found.obstacle,
+        dask=read_dask(snapshot, owned, secrets, _foreign(view.owner, snapshot, dask=True)),
         account_made=_created(owned.get(Child.SERVICE_ACCOUNT)),
         access_problem=_access_problem(view.owner, owned),
     )
@@ -88,17 +88,12 @@ def foreign_object(owner: Owner, child: Child, raw: Mapping[str, Any]) -> Cause:
     return Cause(Reason.NAME_CONFLICT, text if child.dask else f"{text}, or give the job another name")
 
 
-def _foreign(owner: Owner, snapshot: Snapshot) -> Cause | None:
-    """Return the obstacle that the name of a child of the trainer is taken."""
+def _foreign(owner: Owner, snapshot: Snapshot, *, dask: bool) -> Cause | None:
+    """Return the obstacle that the name of a child, of the trainer or of its Dask cluster, is taken."""
     for child, raw in snapshot.objects.items():
-        if not (child.dask or owned_by(raw, owner.uid)):
+        if child.dask is dask and not owned_by(raw, owner.uid):
             return foreign_object(owner, child, raw)
     return None
-
-
-def _foreign_cluster(owner: Owner, snapshot: Snapshot) -> Cause | None:
-    raw = snapshot.objects.get(Child.DASK_CLUSTER)
-    return None if raw is None or owned_by(raw, owner.uid) else foreign_object(owner, Child.DASK_CLUSTER, raw)
 
 
 def _lost_key(view: JobView, snapshot: Snapshot, found: FoundPlan) -> Cause | None:

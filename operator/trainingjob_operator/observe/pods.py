@@ -24,7 +24,6 @@ __all__ = [
     "cannot_start",
     "container_status",
     "exit_words",
-    "is_orphan",
     "last_words",
     "mounts_since",
     "not_admitted",
@@ -85,7 +84,7 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         started=read_time((state.get("running") or {}).get("startedAt")),
         ended=read_time(ended.get("finishedAt")) if ended else None,
         trouble=_trouble(status, state, secrets, limit),
-        orphan=is_orphan(raw),
+        orphan=_is_orphan(raw),
         going=meta.get("deletionTimestamp") is not None,
         beside=_beside(status) if ended else (),
     )
@@ -135,7 +134,7 @@ def _no_claim(name: str) -> Cause:
     return Cause(Reason.CLAIM_NOT_FOUND, f"PersistentVolumeClaim {name} does not exist; create it")
 
 
-def is_orphan(raw: dict[str, Any]) -> bool:
+def _is_orphan(raw: dict[str, Any]) -> bool:
     """Return whether no Job controls a pod: its Job was deleted with ``--cascade=orphan``."""
     return not any(reference.get("controller") for reference in raw["metadata"].get("ownerReferences") or [])
 
@@ -145,7 +144,7 @@ def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
     return tuple(
         PodKey(pod["metadata"]["name"], pod["metadata"]["uid"])
         for pod in pods
-        if is_orphan(pod) and pod["metadata"].get("deletionTimestamp") is None
+        if _is_orphan(pod) and pod["metadata"].get("deletionTimestamp") is None
     )
 
 

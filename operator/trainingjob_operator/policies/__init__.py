@@ -12,7 +12,7 @@ from trainingjob_operator.job_view import JobView
 from trainingjob_operator.observe.facts import Observed
 from trainingjob_operator.policies import course, dask, end, pods
 
-__all__ = ["ADDITIONS", "POLICIES", "decide"]
+__all__ = ["POLICIES", "decide"]
 
 POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
     # The resource.
@@ -42,7 +42,7 @@ POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
 )
 """Each returns a decision, or ``None`` where it does not apply; the last one always applies."""
 
-ADDITIONS: tuple[Callable[[Input, Decision], Decision], ...] = (
+_ADDITIONS: tuple[Callable[[Input, Decision], Decision], ...] = (
     pods.with_deleted_pods,
     dask.with_dask_cluster,
 )
@@ -53,6 +53,6 @@ def decide(view: JobView, seen: Observed, now: datetime) -> Decision:
     """Return the decision for a job: *view*, with what exists of it at the time *now*."""
     given = Input(view, seen, now)
     decision = next(found for policy in POLICIES if (found := policy(given)) is not None)
-    for addition in ADDITIONS:
+    for addition in _ADDITIONS:
         decision = addition(given, decision)
     return decision

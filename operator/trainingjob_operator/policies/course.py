@@ -141,12 +141,12 @@ def complete_job(given: Input) -> Decision | None:
 def trainer_waiting(given: Input) -> Decision:
     """Say why no trainer runs, or what ended the last attempt."""
     seen, pod, job = given.seen, given.seen.active_pod, given.seen.job
+    last = last_cause(seen)
     if pod is not None and pod.exit_code is not None:
-        trouble = _waits_for_sidecar(pod, last_cause(seen))
+        trouble = _waits_for_sidecar(pod, last)
     else:
         trouble = (pod.trouble if pod is not None else None) or seen.waiting
     trouble = trouble or seen.obstacle
-    last = last_cause(seen)
     if trouble is not None:
         deadline = job.deadline_seconds if job is not None else None
         until = f"{LASTS_UNTIL} ({deadline} s)" if deadline else ""

@@ -8,6 +8,7 @@ from trainingjob_api.reasons import Cause, Reason
 from trainingjob_operator.children import Child
 from trainingjob_operator.decision import Decision, Input
 from trainingjob_operator.frozen_plan import FINAL_REASONS
+from trainingjob_operator.job_view import condition_of
 from trainingjob_operator.observe.facts import JobOutcome, Observed, PodSeen
 from trainingjob_operator.policies.pods import LEFTOVER_SECONDS, end_of_life
 
@@ -223,9 +224,9 @@ def _latched(status: TrainingJobStatus) -> Cause:
     """Return the cause with which a job has ended."""
     succeeded = status.phase is Phase.SUCCEEDED
     kind = ConditionType.COMPLETE if succeeded else ConditionType.FAILED
-    for condition in status.conditions or ():
-        if condition.type is kind:
-            return Cause(condition.reason, condition.message)
+    condition = condition_of(status, kind)
+    if condition is not None:
+        return Cause(condition.reason, condition.message)
     return Cause(Reason.SUCCEEDED if succeeded else Reason.TRAINER_CRASHED)
 
 
@@ -259,8 +260,7 @@ def _deadline(given: Input, cause: Cause | None) -> Cause:
     limit = f" ({plan.run.active_deadline_seconds} s)" if plan is not None else ""
     if cause is None:
         # The Job deletes its pods at the deadline; the status still knows what held them up.
-        conditions = given.view.status.conditions or ()
-        ready = next((one for one in conditions if one.type is ConditionType.READY), None)
+        ready = condition_of(given.view.status, ConditionType.READY)
         if ready is not None and ready.reason not in _ORDINARY:
             cause = Cause(ready.reason, ready.message.split(LASTS_UNTIL)[0])
     text = f"activeDeadlineSeconds{limit} have passed"
