@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,22 +59,23 @@ class FolderStore:
     def stat(self, key: str) -> int:
         """Return the size of a file; a link is none."""
         path = self.root / key
-        if path.is_symlink() or not path.is_file():
-            raise Missing(f"{path} is missing")
-        return path.stat().st_size
+        with _found(path):
+            found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise Missing(f"{path} is not a file")
+        return found.st_size
 
     @contextmanager
     def get(self, key: str) -> Iterator[Readable]:
         """Open a file."""
-        try:
-            stream = (self.root / key).open("rb")
-        except OSError as error:
-            raise Missing(f"{self.root / key} cannot be read: {error.strerror}") from error
+        path = self.root / key
+        with _found(path):
+            stream = path.open("rb")
         with stream:
             try:
                 yield stream
             except OSError as error:
-                raise StoreError(f"{self.root / key} cannot be read: {error.strerror}") from error
+                raise _unreadable(path, error) from error
 
     def put(self, key: str, content: Path | bytes, *, sha256: str | None = None) -> None:  # noqa: ARG002
         """Write a file, so that neither it nor its name survives a power cut half-written."""
@@ -99,6 +101,20 @@ class FolderStore:
             (self.root / key).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{self.root / key} cannot be removed: {error.strerror}") from error
+
+
+@contextmanager
+def _found(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise Missing(f"{path} is missing") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be read: {error.strerror}")
 
 
 def _settle(partial: Path, target: Path) -> None:

@@ -80,7 +80,9 @@ class Output:
                 "if this persists, check the endpoint and the network policy",
             ) from None
         except StoreError as error:
-            raise self._refused(error) from None
+            raise RunFailed(
+                Reason.UPLOAD_FAILED, f"spec.output: {self.store.where} refuses the request: {error}"
+            ) from None
 
     def publish(self, folder: Path, name: str, uid8: str) -> list[Artifact]:
         """Store a folder's artifacts, verify each, then write the manifest and the pointer to it.
@@ -212,15 +214,9 @@ class Output:
             return self.store.retry.call(action)
         except Hidden as error:
             raise error.refusal from None
-        except Again as error:
-            raise RunFailed(
-                reason, f"{doing} {key} in {self.store.where} failed repeatedly: {error}"
-            ) from None
         except StoreError as error:
-            raise self._refused(error) from None
-
-    def _refused(self, error: StoreError) -> RunFailed:
-        return RunFailed(Reason.UPLOAD_FAILED, f"{self.store.where} refuses the request: {error}")
+            failed = "failed repeatedly" if isinstance(error, Again) else "failed"
+            raise RunFailed(reason, f"{doing} {key} in {self.store.where} {failed}: {error}") from None
 
     def _artifacts(self, base: str, manifest: Manifest, own: ManifestEntry) -> list[Artifact]:
         return [
