@@ -35,6 +35,8 @@ __all__ = ["Reporter", "file_sink"]
 
 _SHARED = {one.name for one in fields(RunState)} & set(Report.model_fields)
 """What state and report both have."""
+_MOST_WARNINGS = 20
+_MOST_FALLBACKS = 8
 _OF_THE_ATTEMPT = {"failure", "final"}
 _NOT_REPORTED = Opened | Evaluated | Resumed | WaitingForCluster
 
@@ -162,6 +164,9 @@ class Reporter:
         self.state_ = replace(self.state_, **known, data_digest=digests.data, journal_digest=digests.journal)
 
     def _report(self, state: RunState) -> Report:
+        known = {name: getattr(state, name) for name in _SHARED}
+        known["fallbacks"] = state.fallbacks[-_MOST_FALLBACKS:]
+        known["warnings"] = tuple(text[:MESSAGE_CHARS] for text in state.warnings[-_MOST_WARNINGS:])
         return Report(
             job_uid=self._uid,
             attempt=self._attempt,
@@ -169,5 +174,5 @@ class Reporter:
             sequence=self._sequence,
             written_at=datetime.now(UTC),
             digests=Digests(spec=self._spec_digest, data=state.data_digest, journal=state.journal_digest),
-            **{name: getattr(state, name) for name in _SHARED},
+            **known,
         )

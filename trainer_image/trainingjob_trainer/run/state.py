@@ -49,8 +49,6 @@ OUTCOMES = ("ok", "invalid", "killed", "timeout")
 MESSAGE_CHARS = 1000
 _ON_THE_CLOCK = frozenset({Stage.BASELINE, Stage.SEARCHING, Stage.FITTING, Stage.SCORING})
 _MOST_RECENT = 5
-_MOST_WARNINGS = 20
-_MOST_FALLBACKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,7 @@ class RunState:
     Parameters
     ----------
     stage, resolved, backend, dask_ready, model_source, fallbacks, progress, best, leaderboard, pareto_front, artifacts, findings, warnings, failure, final
-        As in the report. Lists are as short as the report requires.
+        As in the report, which has the last fallbacks and warnings only.
     data_digest, journal_digest
         sha256 of the table and of the journal.
     clock_seconds, clock_since
@@ -169,10 +167,9 @@ class RunState:
                 return replace(self, best=best, leaderboard=board, pareto_front=front)
             case FellBack(fallback=fallback):
                 ready = False if fallback.from_ == "dask" else self.dask_ready
-                steps = (*self.fallbacks, fallback)[-_MOST_FALLBACKS:]
-                return replace(self, fallbacks=steps, dask_ready=ready)
+                return replace(self, fallbacks=(*self.fallbacks, fallback), dask_ready=ready)
             case Warned(message=message):
-                return replace(self, warnings=(*self.warnings, message[:MESSAGE_CHARS])[-_MOST_WARNINGS:])
+                return replace(self, warnings=(*self.warnings, message))
             case ModelReady(model_source=source, best=best, stopped_by=stopped_by):
                 return replace(self, model_source=source, best=best, stopped_by=stopped_by)
             case Saved(journal_digest=digest):
