@@ -37,7 +37,7 @@ _REFUSED = frozenset(
         "AllAccessDisabled",
         "AuthorizationHeaderMalformed",
         "ExpiredToken",
-        Reason.FORBIDDEN,
+        "Forbidden",
         "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
@@ -76,7 +76,7 @@ _KNOWN = (
             "NotImplemented",
             "PermanentRedirect",
             "PreconditionFailed",
-            Reason.QUOTA_EXCEEDED,
+            "QuotaExceeded",
             "RequestTimeTooSkewed",
             "XMinioStorageFull",
         }
