@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.house import BEST, Child, House, evaluate_and_crash, refuse, save
-from trainingjob_api import FindingNote, ModelSource, Report, ResolvedRun, Severity, Stage
+from trainingjob_api import Fallback, FindingNote, ModelSource, Reason, Report, ResolvedRun, Severity, Stage
 from trainingjob_api.report import MAX_FINDINGS
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.events import (
@@ -27,7 +28,7 @@ from trainingjob_trainer.run.report_sink import file_sink
 from trainingjob_trainer.run.state import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import ChildEnd, Ended
-from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.run.workspace import Mirror, Workspace
 from trainingjob_trainer.settings import TrainerSettings
 
 
@@ -279,6 +280,62 @@ def test_the_first_signal_asks_to_save_and_the_second_one_ends_the_child(
     assert words == ["ready\n", "asked to save\n" if save_on_signal else ""]
     assert house.modes == [Mode.FULL], "no other child is started"
     assert house(save).resumed
+
+
+def test_a_signal_before_the_first_child_starts_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path, uid="8d1f0a52-0000-4000-8000-000000000000")
+    monkeypatch.setattr(Mirror, "fetch", lambda _mirror: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        house()
+    assert house.modes == []
+
+
+def test_a_signal_while_a_child_starts_reaches_it(house: House) -> None:
+    words: list[str] = []
+
+    def starting(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        command = [sys.executable, "-c", PATIENT]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            assert process.stdout is not None
+            try:
+                assert process.stdout.readline() == "ready\n"
+                os.kill(os.getpid(), signal.SIGINT)
+                house.on_start(process.pid)
+                words.append(process.stdout.readline())
+            finally:
+                process.kill()
+        return save(workspace, run, tell)
+
+    house(starting)
+    assert words == ["asked to save\n"]
+
+
+def test_a_report_has_the_last_steps_and_warnings_and_nothing_else_loses_any(house: House) -> None:
+    steps = [
+        Fallback(
+            from_="tpot", to="baseline", reason=Reason.TRAINER_CRASHED, time=datetime.now(UTC), message=str(n)
+        )
+        for n in range(11)
+    ]
+    warnings = [f"{n} {'w' * 2000}" for n in range(25)]
+
+    def tell_much(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
+        for step in steps:
+            tell(FellBack(fallback=step))
+        for warning in warnings:
+            tell(Warned(message=warning))
+        return evaluate_and_crash(workspace, run, tell)
+
+    result = house(tell_much, save)
+    report = house.report()
+    assert [step.message for step in report.fallbacks] == [str(n) for n in range(3, 11)]
+    assert len(report.warnings) == 20
+    assert report.warnings[0] == warnings[6][:1000]
+    history = house.histories[1]
+    assert [step["message"] for step in history["fallbacks"]] == [str(n) for n in range(11)]
+    assert history["warnings"] == list(result.warnings)
+    assert result.warnings[:25] == tuple(warnings)
+    assert len(result.fallbacks) == 11
 
 
 @pytest.mark.parametrize(

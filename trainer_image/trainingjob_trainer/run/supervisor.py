@@ -221,7 +221,7 @@ class _Supervision:
         """
         ladder = first_ladder(self.run)
         end: ChildEnd | None = None
-        while ladder:
+        while ladder and not self.interrupts:
             mode, *ladder = ladder
             if end is not None:
                 left = any(one.from_ == "dask" for one in self.reporter.state_.fallbacks)
@@ -231,8 +231,6 @@ class _Supervision:
                 return
             if end.failure is not None:
                 raise _as_error(end.failure)
-            if self.interrupts:
-                break
             ladder = rungs_left(self.run, ladder, end, used_seconds=self.workspace.used_seconds())
         if self.interrupts:
             raise Interrupted(Reason.INTERRUPTED, "a signal ended the run; the same command continues it")
@@ -284,6 +282,9 @@ class _Supervision:
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self.interrupts += 1
+        self._pass_on_interrupt()
+
+    def _pass_on_interrupt(self) -> None:
         if self.child is not None:
             with contextlib.suppress(ProcessLookupError):
                 if self.interrupts == 1 and self.options.save_on_signal:
@@ -312,6 +313,8 @@ class _Supervision:
 
         def started(pid: int) -> None:
             self.child = pid
+            if self.interrupts:  # it came before the child was known
+                self._pass_on_interrupt()
 
         write_json(self.workspace.history_file, history)
         try:
