@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     int
         0 after a success, the error's exit code after a failure that the parent knows.
     """
-    # The heavy imports stay inside: worker processes import this module again as their main module.
+    # Imports stay inside: worker processes import this module again as their main module.
     from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
     from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415
     from trainingjob_trainer.events import (  # noqa: PLC0415
@@ -41,7 +41,6 @@ def main(arguments: list[str]) -> int:
     )
     from trainingjob_trainer.run.context import ChildContext  # noqa: PLC0415
     from trainingjob_trainer.run.fallback import Mode  # noqa: PLC0415
-    from trainingjob_trainer.run.session import Session  # noqa: PLC0415
     from trainingjob_trainer.run.state import RunState  # noqa: PLC0415
     from trainingjob_trainer.run.workspace import Workspace  # noqa: PLC0415
     from trainingjob_trainer.search.budget import RunClock  # noqa: PLC0415
@@ -76,6 +75,9 @@ def main(arguments: list[str]) -> int:
     )
     try:
         with naming_full_disk(workspace.home):
+            # This takes seconds, during which the heartbeat shows that the process lives.
+            from trainingjob_trainer.run.session import Session  # noqa: PLC0415
+
             Session(context).execute()
     except TrainingError as error:
         channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
