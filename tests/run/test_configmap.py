@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 
 from support.loopback import HOST, Answer, Asked, Server, certificate, serving
 from trainingjob_api import Report
-from trainingjob_trainer.run import configmap
 from trainingjob_trainer.run.configmap import ReportMap
 
 REPORT = Report(job_uid="u", sequence=1)
@@ -61,7 +60,7 @@ def test_the_server_of_the_accounts_authority_is_given_the_token(account: Accoun
 
 
 def no_pause(reports: ReportMap) -> ReportMap:
-    reports._pause = 0.0
+    reports._retry = replace(reports._retry, sleep=lambda _: None)
     return reports
 
 
@@ -127,12 +126,11 @@ def test_a_server_that_does_not_answer_is_not_waited_for_without_end(account: Ac
     assert None not in {timeout.connect, timeout.read, timeout.write, timeout.pool}
 
 
-def test_the_pauses_between_attempts_grow_and_end(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pauses_between_attempts_grow_and_end(account: Account) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(configmap.time, "sleep", pauses.append)
     with serving(lambda _: Answer(503), account.pem) as server:
         reports = account.reports(server)
-        reports._pause = 1.0
+        reports._retry = replace(reports._retry, sleep=pauses.append)
         with pytest.raises(httpx.HTTPStatusError):
             reports.write(REPORT)
     assert pauses == [1.0, 2.0, 4.0]

@@ -17,6 +17,7 @@ from trainingjob_trainer.run.configmap import ReportMap
 from trainingjob_trainer.run.pod import run_pod
 from trainingjob_trainer.run.state import Interrupted, RunOptions
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import RetryPolicy
 
 UID = "0123456789abcdef0123456789abcdef"
 PATH = "/api/v1/namespaces/ns/configmaps/churn-report"
@@ -54,7 +55,7 @@ def server() -> ApiServer:
 def reports(server: ApiServer, tmp_path: Path) -> ReportMap:
     (tmp_path / "token").write_text("very-secret\n")
     client = httpx.Client(base_url="https://api", transport=httpx.MockTransport(server))
-    return ReportMap(client, PATH, account=tmp_path, pause_seconds=0.0)
+    return ReportMap(client, PATH, account=tmp_path, retry=RetryPolicy(attempts=4, sleep=lambda _: None))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The report's ConfigMap: the one object of the API server that a trainer may read and change."""
 
 import ssl
-import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 from trainingjob_api import Reason, Report, ReportError, dump_report, parse_report
 from trainingjob_certificates.signatures import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
+from trainingjob_trainer.storage import RetryPolicy
 
 __all__ = ["REPORT_KEY", "SIGNATURE_KEY", "ReportMap"]
 
@@ -22,8 +22,7 @@ SIGNATURE_KEY = "report.sig"
 _KEY_VARIABLE = "TRAININGJOB_REPORT_KEY_FILE"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS = 10.0
-_ATTEMPTS = 4
-_PAUSE_SECONDS = 1.0
+_RETRY = RetryPolicy(attempts=4, first_delay_seconds=1.0)
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -51,8 +50,8 @@ class ReportMap:
         Signs reports; None where the operator asks for no signature.
     account
         Folder of the service account.
-    pause_seconds
-        Before the second attempt; it doubles each time.
+    retry
+        How often a request is sent that the API server does not answer or cannot take now.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class ReportMap:
         *,
         key: ReportKey | None = None,
         account: Path = _ACCOUNT,
-        pause_seconds: float = _PAUSE_SECONDS,
+        retry: RetryPolicy = _RETRY,
     ) -> None:
         self._client = client
         self._path = path
         self.key = key
         self._account = account
-        self._pause = pause_seconds
+        self._retry = retry
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, account: Path = _ACCOUNT) -> Self:
@@ -138,20 +137,17 @@ class ReportMap:
     def _request(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:
         headers = {"Content-Type": "application/merge-patch+json"} if body is not None else {}
         params = {"fieldManager": MANAGER} if body is not None else {}
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                response = self._client.request(
-                    method,
-                    self._path,
-                    params=params,
-                    json=body,
-                    headers={**headers, **self._authorization()},
-                )
-                if response.status_code not in _PASSING or attempt == _ATTEMPTS:
-                    response.raise_for_status()
-                    return response
-            except httpx.TransportError:
-                if attempt == _ATTEMPTS:
-                    raise
-            time.sleep(self._pause * 2 ** (attempt - 1))
-        raise AssertionError("the last attempt returns or raises")
+
+        def send() -> httpx.Response:
+            response = self._client.request(
+                method, self._path, params=params, json=body, headers={**headers, **self._authorization()}
+            )
+            return response.raise_for_status()
+
+        return self._retry.call(send, _may_pass)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _PASSING
+    return isinstance(error, httpx.TransportError)

@@ -5,10 +5,10 @@ to stop, and what has been evaluated is kept for the next one.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from trainingjob_trainer.run.publish import REFUSAL_SECONDS
 from trainingjob_trainer.run.state import Interrupted, Listener, RunOptions
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage import RetryPolicy
 
 __all__ = ["EXIT_STOPPED", "RUN_FILE", "run_pod"]
 
@@ -36,6 +37,8 @@ _LAST_WORD_SECONDS = 180.0
 """The operator makes a deleted ConfigMap or Role again about a minute after reports fall silent."""
 _UPLOAD_PATIENCE_SECONDS = 480.0
 """Less than the grace of the default deadline. What is saved is lost with the pod."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -99,22 +102,33 @@ def _last_report(reports: ReportMap) -> Report | None:
 
     Raises `RunFailed` with ``ReportNotRead`` if the API server refuses it, or does not answer, all that time.
     """
-    end = time.monotonic() + _FIRST_WORD_SECONDS
-    while True:
-        try:
-            return reports.read()
-        except (httpx.HTTPError, OSError) as error:
-            if time.monotonic() >= end:
-                why = type(error).__name__
-                if isinstance(error, httpx.HTTPStatusError):
-                    why = f"HTTP status {error.response.status_code}"
-                raise RunFailed(
-                    Reason.REPORT_NOT_READ,
-                    f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
-                    "check that the job's Role, RoleBinding and report ConfigMap exist",
-                ) from error
-            log.warning("report not read", extra={"detail": type(error).__name__})
-            time.sleep(_PAUSE_SECONDS)
+    try:
+        return _patiently(reports.read, _FIRST_WORD_SECONDS, "report not read")
+    except (httpx.HTTPError, OSError) as error:
+        why = type(error).__name__
+        if isinstance(error, httpx.HTTPStatusError):
+            why = f"HTTP status {error.response.status_code}"
+        raise RunFailed(
+            Reason.REPORT_NOT_READ,
+            f"the API server returned no report within {_FIRST_WORD_SECONDS:.0f} s ({why}); "
+            "check that the job's Role, RoleBinding and report ConfigMap exist",
+        ) from error
+
+
+def _patiently(request: Callable[[], T], seconds: float, failed: str) -> T:
+    """Return the answer of the API server, asked every 2 s for this long; log each failure."""
+
+    def may_pass(error: Exception) -> bool:
+        passing = isinstance(error, httpx.HTTPError | OSError)
+        if passing:
+            log.warning(failed, extra={"detail": type(error).__name__})
+        return passing
+
+    pause = _PAUSE_SECONDS
+    retry = RetryPolicy(
+        attempts=None, first_delay_seconds=pause, longest_delay_seconds=pause, deadline_seconds=seconds
+    )
+    return retry.call(request, may_pass)
 
 
 def _read_run(path: Path, environment: Mapping[str, str]) -> ResolvedRun:
@@ -164,22 +178,15 @@ class _Writer:
         self._sequence += 1
         numbered = report.model_copy(update={"sequence": self._sequence})
         self._last = numbered
-        end = time.monotonic() + (_LAST_WORD_SECONDS if report.final else 0.0)
-        while True:
-            try:
-                self._reports.write(numbered)
-            except (httpx.HTTPError, OSError) as error:
-                log.warning("report not written", extra={"detail": type(error).__name__})
-                if time.monotonic() >= end:
-                    if report.final and report.failure is None:
-                        raise RunFailed(
-                            Reason.REPORT_NOT_WRITTEN,
-                            "the model is published, but the API server did not accept its report",
-                        ) from error
-                    return
-                time.sleep(1.0)
-            else:
-                return
+        seconds = _LAST_WORD_SECONDS if report.final else 0.0
+        try:
+            _patiently(lambda: self._reports.write(numbered), seconds, "report not written")
+        except (httpx.HTTPError, OSError) as error:
+            if report.final and report.failure is None:
+                raise RunFailed(
+                    Reason.REPORT_NOT_WRITTEN,
+                    "the model is published, but the API server did not accept its report",
+                ) from error
 
     def last_word(self, uid: str, options: RunOptions, error: TrainingError) -> None:
         """Report a failure that came before the run had a report of its own."""

@@ -99,7 +99,7 @@ class RetryPolicy:
     Parameters
     ----------
     attempts
-        Most attempts, at least 1.
+        Most attempts, at least 1; None: as many as the time allows.
     first_delay_seconds
         Pause after the first failure; it doubles each time.
     longest_delay_seconds
@@ -110,30 +110,32 @@ class RetryPolicy:
         The seam for tests: ``time.sleep`` and ``time.monotonic``.
     """
 
-    attempts: int = 6
+    attempts: int | None = 6
     first_delay_seconds: float = 0.5
     longest_delay_seconds: float = 8.0
     deadline_seconds: float = 180.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
-    def call(self, action: Callable[[], T]) -> T:
-        """Return what `action` returns; it is repeated while it raises `Again`.
+    def call(
+        self,
+        action: Callable[[], T],
+        may_pass: Callable[[Exception], bool] = lambda error: isinstance(error, Again),
+    ) -> T:
+        """Return what `action` returns; it is repeated after each failure that `may_pass`.
 
-        Raises
-        ------
-        Again
-            The last failure, once attempts or time are used up.
+        The last failure is raised once attempts or time are used up.
         """
         begin = self.clock()
         delay = self.first_delay_seconds
-        for attempt in range(1, self.attempts + 1):
+        attempt = 1
+        while True:
             try:
                 return action()
-            except Again:
+            except Exception as error:
                 late = self.clock() - begin + delay > self.deadline_seconds
-                if attempt == self.attempts or late:
+                if not may_pass(error) or attempt == self.attempts or late:
                     raise
             self.sleep(delay)
             delay = min(2 * delay, self.longest_delay_seconds)
-        raise ValueError("a retry policy needs at least one attempt")
+            attempt += 1
