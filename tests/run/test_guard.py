@@ -9,7 +9,7 @@ import pytest
 from trainingjob_api import Backend, Fallback, Stage
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
 from trainingjob_trainer.events import BackendReady, Event, FellBack, StageChanged
-from trainingjob_trainer.run.guard import ClusterGuard
+from trainingjob_trainer.run.watch import ClusterGuard
 
 DASK = BackendReady(backend=Backend.DASK, workers=2, scheduler="tcp://scheduler:8786")
 LOST = ProbeSnapshot(misses=3, error="no answer within 3 s")

@@ -19,10 +19,9 @@ from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Event, FellBack, ModelReady, Saved
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.guard import ClusterGuard
 from trainingjob_trainer.run.state import RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
-from trainingjob_trainer.run.watch import ChildEnd, Ended, watch_child
+from trainingjob_trainer.run.watch import ChildEnd, ClusterGuard, Ended, watch_child
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.settings import TrainerSettings
 

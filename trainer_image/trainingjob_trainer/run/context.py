@@ -3,20 +3,17 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
-from trainingjob_api import Fallback, Reason, ResolvedRun, Stage
-from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.events import Channel, Event, FellBack, StageChanged, Warned
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_api import Reason, ResolvedRun, Stage
+from trainingjob_trainer.events import Channel, Event, StageChanged, Warned
+from trainingjob_trainer.run.fallback import Mode, fallback_event
 from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.settings import TrainerSettings
 
 __all__ = ["ChildContext"]
-
-_MESSAGE_CHARS = 300
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,14 +72,4 @@ class ChildContext:
         RunFailed
             If the job does not allow it.
         """
-        if not self.run.automl_fallback:
-            without = "no local search" if target == "local" else f"no {target} model"
-            raise RunFailed(reason, f"{message}; automl.fallback is false, so there is {without}")
-        fallback = Fallback(
-            from_=source,
-            to=target,
-            reason=reason,
-            time=datetime.now(UTC),
-            message=message[:_MESSAGE_CHARS],
-        )
-        self.send(FellBack(fallback=fallback))
+        self.send(fallback_event(self.run, source, target, reason, message))

@@ -15,7 +15,7 @@ from trainingjob_trainer.events import FellBack, Warned
 from trainingjob_trainer.run.watch import ChildEnd, Ended
 from trainingjob_trainer.search.budget import overrun_allowance
 
-__all__ = ["INLINE", "Mode", "clock_limit", "first_ladder", "rungs_left", "step_down"]
+__all__ = ["INLINE", "Mode", "clock_limit", "fallback_event", "first_ladder", "rungs_left", "step_down"]
 
 
 class Mode(StrEnum):
@@ -44,6 +44,7 @@ _REASONS = {
     Ended.STRANDED: Reason.SCHEDULER_LOST,
 }
 _LIGHT_SECONDS = 30.0
+_MESSAGE_CHARS = 300
 
 
 def first_ladder(run: ResolvedRun) -> list[Mode]:
@@ -93,30 +94,37 @@ def step_down(
     RunFailed
         If the job does not allow the step.
     """
-    cause = f"{end.message} (log: {log})"
-    if end.ended is Ended.STRANDED and not run.automl_fallback:
-        raise RunFailed(
-            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no local search"
-        )
-    if mode is Mode.LOCAL and not left_dask:
-        return _fallback("dask", "local", end)
-    if mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
-        return Warned(message=f"{cause}; it is restarted, and finished evaluations are kept")
-    source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
+    details = f" (log: {log})"
+    stranded = end.ended is Ended.STRANDED and not run.automl_fallback
+    if stranded or (mode is Mode.LOCAL and not left_dask):
+        source, target = "dask", "local"
+    elif mode not in INLINE or (mode is Mode.BASELINE and not run.automl_enabled):
+        message = f"{end.message}{details}; it is restarted, and finished evaluations are kept"
+        return Warned(message=message)
+    else:
+        source, target = ("tpot", "baseline") if mode is Mode.BASELINE else ("baseline", "dummy")
+    return fallback_event(run, source, target, _REASONS[end.ended], end.message, details=details)
+
+
+def fallback_event(
+    run: ResolvedRun, source: str, target: str, reason: Reason, message: str, *, details: str = ""
+) -> FellBack:
+    """Return the event of a step down the ladder; an error has `details` behind its message.
+
+    Raises
+    ------
+    RunFailed
+        If the job does not allow the step.
+    """
     if not run.automl_fallback:
-        raise RunFailed(
-            _REASONS[end.ended], f"{cause}; automl.fallback is false, so there is no {target} model"
-        )
-    return _fallback(source, target, end)
-
-
-def _fallback(source: str, target: str, end: ChildEnd) -> FellBack:
+        without = "no local search" if target == "local" else f"no {target} model"
+        raise RunFailed(reason, f"{message}{details}; automl.fallback is false, so there is {without}")
     return FellBack(
         fallback=Fallback(
             from_=source,
             to=target,
-            reason=_REASONS[end.ended],
+            reason=reason,
             time=datetime.now(UTC),
-            message=end.message[:300],
+            message=message[:_MESSAGE_CHARS],
         )
     )
