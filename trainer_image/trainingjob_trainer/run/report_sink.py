@@ -30,6 +30,7 @@ from trainingjob_trainer.events import (
     WaitingForCluster,
 )
 from trainingjob_trainer.run.state import MESSAGE_CHARS, RunState
+from trainingjob_trainer.run.workspace import write_text
 
 __all__ = ["Reporter", "file_sink"]
 
@@ -45,10 +46,8 @@ def file_sink(path: Path) -> Callable[[Report], None]:
     """Return a sink that keeps the newest report in a file."""
 
     def write(report: Report) -> None:
-        partial = path.with_name(path.name + ".tmp")
         try:
-            partial.write_text(dump_report(report))
-            partial.replace(path)
+            write_text(path, dump_report(report))
         except OSError as error:
             # A later report holds more than this one, unless this is the last one of a model that stands.
             if report.final and report.failure is None:

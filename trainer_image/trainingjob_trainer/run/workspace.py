@@ -36,8 +36,8 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as `write_json` writes JSON."""
-    partial = path.with_name(path.name + ".tmp")
+    """Write a text as `write_json` writes JSON; what a crash leaves is hidden, so that it is no artifact."""
+    partial = path.with_name(f".{path.name}.tmp")
     partial.write_text(text)
     partial.replace(path)
 
