@@ -164,6 +164,20 @@ def test_a_row_of_which_pandas_would_drop_values_is_refused(tmp_path: Path) -> N
         read_csv(path, SMALL)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x,y\n\r,b\n", id="values shifted"),
+        pytest.param("x,y,z,w\n\r,,b,\n", id="between empty fields"),
+        pytest.param("x,y\n1,a\n\r,\n2,b\n", id="row lost"),
+    ],
+)
+def test_a_file_in_which_pandas_finds_other_values_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="carriage return") as caught:
+        read_csv(write(tmp_path / "t.csv", text), SETTINGS)
+    assert caught.value.reason == "DatasetFormatInvalid"
+
+
 def test_every_value_stays_the_text_that_it_is(tmp_path: Path) -> None:
     frame, layout = read_csv(write(tmp_path / "t.csv", "zip,n,word\n01234,1.50,NA\n99,,None\n"), SETTINGS)
     assert layout == CsvLayout()

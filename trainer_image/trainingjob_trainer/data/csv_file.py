@@ -10,6 +10,7 @@ from csv import Error as CsvError
 from csv import field_size_limit, reader
 from dataclasses import dataclass
 from itertools import islice
+from operator import add
 from pathlib import Path
 from typing import TextIO
 
@@ -78,7 +79,7 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
     separator = csv.separator or (named.group(1) if named else _separator(head))
     layout = CsvLayout(separator=separator, encoding=encoding, skipped_lines=1 if named else 0)
     width = _check_header(head, separator, settings.max_columns)
-    _check_records(path, layout, width, settings.max_rows)
+    rows, characters = _check_records(path, layout, width, settings.max_rows)
     try:
         with warnings.catch_warnings():
             # pandas only warns where it drops values of a row that is longer than the header.
@@ -96,6 +97,13 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
     except (ValueError, OverflowError, ParserWarning) as error:
         raise _malformed(f"The CSV file cannot be parsed ({error}); check its quotes") from error
     frame.columns = frame.columns.astype(str)
+    if width > 1:  # pandas skips the blank values of a single column
+        found = [int(column.str.len().sum()) for _, column in frame.items()]
+        if len(frame) != rows or found != characters:
+            raise _malformed(
+                "pandas reads other rows or values than the lines of the CSV file hold, as it does after a "
+                "blank line that ends in a carriage return alone; write the file with LF as its line end"
+            )
     check_row_count(len(frame), settings.max_rows)
     return frame, layout
 
@@ -259,14 +267,20 @@ def _check_header(head: str, separator: str, max_columns: int) -> int:
     return len(header)
 
 
-def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> None:
-    """Reject a row with more or fewer fields than the header, and more rows than *max_rows*."""
-    rows = -1  # the header is no row
+def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> tuple[int, list[int]]:
+    """Return the number of rows, and of the characters in each column.
+
+    Rejects a row with more or fewer fields than the header, and more rows than *max_rows*.
+    """
+    rows = 0
+    characters = [0] * width
     skipped = layout.skipped_lines
     with _open(path) as file:
         for _ in range(skipped):
             file.readline(_LINE_LIMIT)
-        for line, fields in _records(_lines(file), layout.separator):
+        records = _records(_lines(file), layout.separator)
+        next(records)  # the header is no row
+        for line, fields in records:
             rows += 1
             if len(fields) != width:
                 raise DataError(
@@ -277,4 +291,6 @@ def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> 
                 )
             if rows > max_rows:
                 break
+            characters = list(map(add, characters, map(len, fields)))
     check_row_count(rows, max_rows)
+    return rows, characters
