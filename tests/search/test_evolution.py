@@ -33,7 +33,7 @@ def translate(individual: int) -> dict[str, Any]:
     return {"value": individual}
 
 
-def evolution(space: Numbers | None = None, *, population: int = 8, state: int = 0) -> Evolution:
+def evolution(space: Numbers | None = None, *, population: int = 8, state: int = 0, lag: int | None = None) -> Evolution:
     return Evolution(
         space or Numbers(),
         seeds=[("linear", 0), ("boosting", 900)],
@@ -43,6 +43,7 @@ def evolution(space: Numbers | None = None, *, population: int = 8, state: int =
         translate=translate,
         fingerprint=lambda pipeline: str(pipeline["value"]),
         untranslatable=Unreadable,
+        lag=lag,
     )
 
 
@@ -74,12 +75,15 @@ def play(one: Evolution, total: int, eager: Callable[[Evolution], bool]) -> list
     return sequence
 
 
+@pytest.mark.parametrize("lag", [None, 24])
 @pytest.mark.parametrize("population", [1, 2, 5, 8, 16])
-def test_the_sequence_depends_neither_on_the_number_nor_on_the_speed_of_workers(population: int) -> None:
+def test_the_sequence_depends_neither_on_the_number_nor_on_the_speed_of_workers(
+    population: int, lag: int | None
+) -> None:
     rng = np.random.default_rng(1)
-    first = play(evolution(population=population), 60, lambda _: True)
-    second = play(evolution(population=population), 60, lambda _: False)
-    third = play(evolution(population=population), 60, lambda _: bool(rng.random() < 0.5))
+    first = play(evolution(population=population, lag=lag), 60, lambda _: True)
+    second = play(evolution(population=population, lag=lag), 60, lambda _: False)
+    third = play(evolution(population=population, lag=lag), 60, lambda _: bool(rng.random() < 0.5))
     assert first == second == third
 
 

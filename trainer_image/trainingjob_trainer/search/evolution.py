@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from tpot.selectors import tournament_selection
 
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, rank
 
 __all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
 
@@ -174,9 +174,8 @@ class Evolution:
         """Return the best of the results that pipeline `number` may look at, best first."""
         if number < self._population_size:
             return []
-        known = [c for c in self._history[: number - self.lag] if c.outcome is Outcome.OK]
-        known.sort(key=lambda c: (-(c.score if c.score is not None else -np.inf), c.number))
-        return known[: self._population_size]
+        # With a lag beyond the population, the first pipelines after it may look at no result.
+        return rank(self._history[: max(0, number - self.lag)])[: self._population_size]
 
     def _individual(
         self, number: int, attempt: int, parents: list[Candidate], rng: np.random.Generator
