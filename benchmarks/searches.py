@@ -27,8 +27,7 @@ from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import encode_fold
-from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
@@ -145,8 +144,6 @@ def nap_evolution(
         random_state=seed,
         breed=lambda parents, rng: Nap(int(rng.integers(1 << 60))) if parents else Nap(0),
         translate=lambda one: {"number": one.number, "seconds": seconds_of(one.number, mean, sigma)},
-        fingerprint=lambda pipeline: str(pipeline["number"]),
-        untranslatable=Untranslatable,
         lag=lag_for(population, workers=workers),
     )
 
@@ -199,13 +196,11 @@ def real_evolution() -> Evolution:
     space = light_space()
     return Evolution(
         space,
-        seeds=[(one.origin, one.individual) for one in seeds(CONTEXT, space)],
+        seeds=seeds(CONTEXT, space),
         population_size=POPULATION,
         random_state=SEED,
         breed=breed,
         translate=lambda individual: translate(individual, CONTEXT),
-        fingerprint=fingerprint,
-        untranslatable=Untranslatable,
     )
 
 

@@ -21,8 +21,7 @@ from trainingjob_trainer.search.pool import Completion, InlinePool, Pool, PoolLo
 from trainingjob_trainer.search.pool import Task as PoolTask
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
-from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
@@ -119,13 +118,11 @@ def search(
     clock.start()
     evolution = Evolution(
         space or compile_space(ResolvedSearchSpace(preset="linear-light", source="spec"), CONTEXT),
-        seeds=[(seed.origin, seed.individual) for seed in seeds(CONTEXT)][:2],
+        seeds=seeds(CONTEXT)[:2],
         population_size=population,
         random_state=3,
         breed=breed,
         translate=translate_mixed,
-        fingerprint=lambda spec: spec["naughty"] if "naughty" in spec else fingerprint(spec),
-        untranslatable=Untranslatable,
     )
     with Journal(path, HEADER, check=lambda _candidate: None) as journal:  # naughty ones are not bred
         engine = SearchEngine(
@@ -223,10 +220,10 @@ def test_bad_pipelines_cost_their_limit_and_nothing_else(
         limit=LIMITS[outcome],
     )
     assert result.stopped_by == "generations"
-    bad = {c.key: c for c in result.candidates if c.key in deeds.values()}
+    bad = {c.pipeline["naughty"]: c for c in result.candidates if "naughty" in c.pipeline}
     assert {key: c.outcome for key, c in bad.items()} == dict.fromkeys(deeds.values(), outcome)
     assert all(CAUSES[outcome] in (c.error or "") for c in bad.values())
-    healthy = [c for c in result.candidates if c.key not in deeds.values()]
+    healthy = [c for c in result.candidates if "naughty" not in c.pipeline]
     assert len(healthy) == 14
     assert sum(c.outcome is Outcome.OK for c in healthy) >= 13
     assert all(c.outcome in (Outcome.OK, Outcome.INVALID) for c in healthy), "nobody else is blamed"

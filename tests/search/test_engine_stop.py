@@ -103,8 +103,6 @@ class Searching:
             random_state=0,
             breed=lambda _parents, rng: int(rng.integers(10**6)),
             translate=lambda number: {"value": number},
-            fingerprint=lambda pipeline: str(pipeline["value"]),
-            untranslatable=ValueError,
         )
         self.run_clock.start()
         with Journal(self.folder / "journal.jsonl", HEADER) as journal:

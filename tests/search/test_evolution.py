@@ -7,10 +7,7 @@ import pytest
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.evolution import Evolution, Proposal, lag_for
-
-
-class Unreadable(Exception):  # noqa: N818
-    pass
+from trainingjob_trainer.search_space.context import Untranslatable
 
 
 class Numbers:
@@ -29,11 +26,13 @@ def breed(parents: list[int], rng: np.random.Generator) -> int:
 
 def translate(individual: int) -> dict[str, Any]:
     if individual < 0:
-        raise Unreadable
+        raise Untranslatable
     return {"value": individual}
 
 
-def evolution(space: Numbers | None = None, *, population: int = 8, state: int = 0, lag: int | None = None) -> Evolution:
+def evolution(
+    space: Numbers | None = None, *, population: int = 8, state: int = 0, lag: int | None = None
+) -> Evolution:
     return Evolution(
         space or Numbers(),
         seeds=[("linear", 0), ("boosting", 900)],
@@ -41,8 +40,6 @@ def evolution(space: Numbers | None = None, *, population: int = 8, state: int =
         random_state=state,
         breed=breed,
         translate=translate,
-        fingerprint=lambda pipeline: str(pipeline["value"]),
-        untranslatable=Unreadable,
         lag=lag,
     )
 
@@ -158,8 +155,6 @@ class Family:
             random_state=0,
             breed=self._breed,
             translate=translate,
-            fingerprint=lambda pipeline: str(pipeline["value"]),
-            untranslatable=Unreadable,
         )
         self.proposals: list[Proposal] = []
         self.scores: list[float | None] = []

@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
+from trainingjob_trainer.artifacts.source import source_of
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.parameters import FUNCTIONS, decode_value, encode_value
 from trainingjob_trainer.search_space.pipeline import (
@@ -29,7 +30,6 @@ from trainingjob_trainer.search_space.pipeline import (
     fingerprint,
     leaf,
     summarize,
-    to_code,
 )
 
 NESTED = [
@@ -68,10 +68,10 @@ def test_an_estimator_survives_the_way_to_json_and_back(estimator):
 @pytest.mark.parametrize("estimator", NESTED, ids=name)
 def test_the_source_builds_the_same_pipeline(estimator):
     spec = describe(estimator)
-    imports, expression = to_code(spec)
+    source = source_of(build(spec))
     scope: dict = {}
-    exec("\n".join(imports), scope)
-    made = eval(expression, scope)  # noqa: S307
+    exec("\n".join(source.imports), scope)
+    made = eval(source.expression, scope)  # noqa: S307
     assert describe(made) == spec
     assert re.sub("0x[0-9a-f]+", "", repr(made)) == re.sub("0x[0-9a-f]+", "", repr(build(spec)))
 

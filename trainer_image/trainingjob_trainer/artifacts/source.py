@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_selector
 
 __all__ = ["Source", "Unrenderable", "source_of"]
 
@@ -75,6 +76,8 @@ class _Writer:
     def _object(self, value: Any, indent: int) -> str:
         if hasattr(value, "get_params"):
             return self._estimator(value, indent)
+        if isinstance(value, make_column_selector):  # of a feature set, which has a pattern alone
+            return f"{self.refer(make_column_selector)}(pattern={value.pattern!r})"
         if isinstance(value, pd.RangeIndex):
             return f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
         if isinstance(value, MethodType) or (

@@ -16,8 +16,7 @@ from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
-from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
@@ -76,13 +75,11 @@ def search(
     space = compile_space(run.search_space, known)
     evolution = Evolution(
         space,
-        seeds=[(seed.origin, seed.individual) for seed in seeds(known, space)],
+        seeds=seeds(known, space),
         population_size=run.budget.population_size,
         random_state=run.random_state,
         breed=breed,
         translate=lambda individual: translate(individual, known),
-        fingerprint=fingerprint,
-        untranslatable=Untranslatable,
         lag=lag_for(
             run.budget.population_size,
             workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,

@@ -14,6 +14,8 @@ import numpy as np
 from tpot.selectors import tournament_selection
 
 from trainingjob_trainer.search.candidate import Candidate, rank
+from trainingjob_trainer.search_space.context import Untranslatable
+from trainingjob_trainer.search_space.pipeline import fingerprint
 
 __all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
 
@@ -74,7 +76,7 @@ class Evolution:
     breed
         ``breed(parents, rng)`` returns a new individual and leaves its arguments alone.
     translate
-        Turns an individual into a pipeline as data, or raises `untranslatable`.
+        Turns an individual into a pipeline as data, or raises `Untranslatable`.
     lag
         How many results behind the sequence breeding looks; half the population by default.
 
@@ -93,8 +95,6 @@ class Evolution:
         random_state: int,
         breed: Callable[[list[Any], np.random.Generator], Any],
         translate: Callable[[Any], dict[str, Any]],
-        fingerprint: Callable[[dict[str, Any]], str],
-        untranslatable: type[Exception],
         lag: int | None = None,
     ) -> None:
         self._space = space
@@ -103,8 +103,6 @@ class Evolution:
         self._random_state = random_state
         self._breed = breed
         self._translate = translate
-        self._fingerprint = fingerprint
-        self._untranslatable = untranslatable
         self.lag = lag_for(population_size, workers=0) if lag is None else lag
         self.exhausted_ = False
         self._proposals: list[Proposal] = []
@@ -144,9 +142,9 @@ class Evolution:
             origin, individual = self._individual(number, attempt, parents, rng)
             try:
                 pipeline = self._translate(individual)
-            except self._untranslatable:
+            except Untranslatable:
                 continue
-            key = self._fingerprint(pipeline)
+            key = fingerprint(pipeline)
             if key in self._keys:
                 continue
             proposal = Proposal(

@@ -1,15 +1,15 @@
-"""Pipelines as data: describe an estimator, build it again, name it by its content, write it for people.
+"""Pipelines as data: describe an estimator, build it again, name it by its content, and in words.
 
 A `PipelineSpec` is JSON: ``{"class": name, "params": {…}}`` for an estimator, and a node with ``steps`` or
 ``members`` for Pipeline, FeatureUnion, ColumnTransformer and VotingClassifier. Only parameters that differ
 from their defaults are written. `build` looks every name up in the allow-list.
 """
 
-import ast
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from sklearn.compose import ColumnTransformer, make_column_selector
@@ -17,22 +17,20 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from trainingjob_api import Reason
+from trainingjob_api.text import shorten
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import defaults, entry
 from trainingjob_trainer.search_space.parameters import check_described, decode_value, encode_value
 
 __all__ = [
     "PASSTHROUGH",
-    "SUMMARY_LENGTH",
     "PipelineSpec",
     "build",
     "changed",
     "describe",
     "fingerprint",
     "leaf",
-    "step_names",
     "summarize",
-    "to_code",
 ]
 
 PipelineSpec: TypeAlias = dict[str, Any]
@@ -177,19 +175,14 @@ def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]
 
 
 def _named(parts: list[Any]) -> list[tuple[str, Any]]:
-    classes = [part if isinstance(part, str) else type(part).__name__ for part in parts]
-    return list(zip(step_names(classes), parts, strict=True))
-
-
-def step_names(classes: Sequence[str]) -> list[str]:
-    """Return the names that scikit-learn's ``make_pipeline`` would give to steps."""
-    names = [item.lower() for item in classes]
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(f"{name}-{seen[name]}" if names.count(name) > 1 else name)
-    return result
+    """Return steps with the names that scikit-learn's ``make_pipeline`` would give to them."""
+    classes = [(part if isinstance(part, str) else type(part).__name__).lower() for part in parts]
+    seen: Counter[str] = Counter()
+    named = []
+    for name, part in zip(classes, parts, strict=True):
+        seen[name] += 1
+        named.append((f"{name}-{seen[name]}" if classes.count(name) > 1 else name, part))
+    return named
 
 
 def fingerprint(spec: PipelineSpec) -> str:
@@ -201,23 +194,17 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-SUMMARY_LENGTH: Final = 300
+_SUMMARY_LENGTH: Final = 300
 _UNTOLD: Final = {"random_state", "n_jobs", "verbose", "verbosity", "validate", "sparse_output"}
 _PRECAUTIONS: Final = {"clip", "nan_to_num"}
-_COMPOSITE_MODULES: Final = {
-    "Pipeline": "sklearn.pipeline",
-    "FeatureUnion": "sklearn.pipeline",
-    "ColumnTransformer": "sklearn.compose",
-    "VotingClassifier": "sklearn.ensemble",
-}
 
 
 def summarize(spec: PipelineSpec) -> str:
     """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``."""
     text = _told(spec, with_params=True)
-    if len(text) > SUMMARY_LENGTH:
+    if len(text) > _SUMMARY_LENGTH:
         text = _told(spec, with_params=False)
-    return text if len(text) <= SUMMARY_LENGTH else text[: SUMMARY_LENGTH - 1] + "…"
+    return shorten(text, _SUMMARY_LENGTH)
 
 
 def _told(spec: PipelineSpec, *, with_params: bool) -> str:
@@ -266,78 +253,3 @@ def _told_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_told_value(item) for item in value)}]"
     return str(value)
-
-
-def to_code(spec: PipelineSpec) -> tuple[list[str], str]:
-    """Return import lines and one Python expression that builds the pipeline.
-
-    Returns
-    -------
-    imports
-        Sorted lines, such as ``from sklearn.pipeline import Pipeline``.
-    expression
-        Source of the unfitted estimator, formatted over several lines.
-    """
-    imports: set[str] = set()
-    source = _code(spec, imports, 0)
-    ast.parse(source, mode="eval")
-    return sorted(imports), source
-
-
-def _code(spec: PipelineSpec, imports: set[str], depth: int) -> str:
-    name = spec["class"]
-    if name == "passthrough":
-        return '"passthrough"'
-    if name in _COMPOSITE_MODULES:
-        imports.add(f"from {_COMPOSITE_MODULES[name]} import {name}")
-        parts = _parts(spec, imports, depth + 1)
-        voting = f', voting="{spec["voting"]}"' if name == "VotingClassifier" else ""
-        return f"{name}([\n{parts}{'    ' * depth}]{voting})"
-    found = entry(name)
-    imports.add(f"from {_public_module(found.cls)} import {name}")
-    params = [f"{key}={_value(item, imports, depth)}" for key, item in spec.get("params", {}).items()]
-    return f"{name}({', '.join(params)})"
-
-
-def _parts(spec: PipelineSpec, imports: set[str], depth: int) -> str:
-    pad = "    " * depth
-    if spec["class"] == "ColumnTransformer":
-        imports.add("from sklearn.compose import make_column_selector")
-        return "".join(
-            f'{pad}("columns-{number}", {_code(part["estimator"], imports, depth)}, '
-            f"make_column_selector(pattern={part['pattern']!r})),\n"
-            for number, part in enumerate(spec["members"], 1)
-        )
-    parts = spec.get("steps") or spec["members"]
-    names = step_names([part["class"] for part in parts])
-    pairs = zip(names, parts, strict=True)
-    return "".join(f'{pad}("{name}", {_code(part, imports, depth)}),\n' for name, part in pairs)
-
-
-def _value(value: Any, imports: set[str], depth: int) -> str:
-    match value:
-        case {"$estimator": spec}:
-            return _code(spec, imports, depth)
-        case {"$float": text}:
-            return f'float("{text}")'
-        case {"$function": str(name)}:
-            module, _, function = name.rpartition(".")
-            imports.add("import numpy as np" if module == "numpy" else f"from {module} import {function}")
-            return f"np.{function}" if module == "numpy" else function
-        case {"$tuple": items}:
-            inner = ", ".join(_value(item, imports, depth) for item in items)
-            return f"({inner},)" if len(items) == 1 else f"({inner})"
-        case {"$dict": items}:
-            pairs = ", ".join(f"{key!r}: {_value(item, imports, depth)}" for key, item in items.items())
-            return f"{{{pairs}}}"
-        case list():
-            return f"[{', '.join(_value(item, imports, depth) for item in value)}]"
-    return repr(value)
-
-
-def _public_module(cls: type) -> str:
-    """Return the module that users import the class from: private parts of its path are left out."""
-    module = cls.__module__
-    if module.startswith(("xgboost", "lightgbm")):
-        return module.partition(".")[0]
-    return ".".join(part for part in module.split(".") if not part.startswith("_"))
