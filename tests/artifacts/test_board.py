@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainingjob_api import format_score
 from trainingjob_trainer.artifacts.board import fold_similar, front_of, leaderboard, pareto_front, ranked
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 
@@ -203,7 +204,9 @@ def test_folding_loses_no_pipeline_and_keeps_the_order_and_the_best(found, shipp
 @given(alike())
 def test_lines_differ_in_score_estimator_or_rows(found):
     lines = leaderboard(found, 100, summarize=summarize)
-    assert len({(r.score, r.pipeline, r.train_rows) for r in lines}) == len(lines)
+    shown = {(format_score(c.score), c.pipeline["name"], c.train_rows) for c in found}
+    assert {(r.score, r.pipeline, r.train_rows) for r in lines} == shown
+    assert len(lines) == len(shown)
     assert [r.rank for r in lines] == list(range(1, len(lines) + 1))
 
 

@@ -20,6 +20,7 @@ _DIGITS = 4
 _SMALL, _LARGE = 0.001, 10.0
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
+_FOUR_DIGITS = 999.5
 
 
 def render_html(*, leaderboard: Document, front: Document, summary: Document, data: Document) -> str:
@@ -130,7 +131,11 @@ def size_text(kib: float | None) -> str:
     """Return a size in KiB in the unit that fits, or a dash."""
     if kib is None:
         return _DASH
-    return f"{kib:.3g} KiB" if kib < _KIB else f"{kib / _KIB:.3g} MiB"
+    size, unit = kib, "KiB"
+    for larger in ("MiB", "GiB"):
+        if size >= _FOUR_DIGITS:
+            size, unit = size / _KIB, larger
+    return f"{size:.3g} {unit}"
 
 
 def verdict(summary: Document) -> dict[str, str]:
