@@ -64,11 +64,18 @@ class JsonLines(logging.Formatter):
 
 
 def install(handler: logging.Handler, level: int = logging.INFO) -> None:
-    """Send all logs of this process, including those of libraries, to *handler*."""
+    """Send all logs of this process, including those of libraries imported so far, to *handler*."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
+    # When it is imported, Dask gives some loggers, tornado's among them, handlers that write plain lines.
+    loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    for logger in loggers:
+        for own in logger.handlers[:]:
+            if isinstance(own, logging.StreamHandler):
+                logger.removeHandler(own)
+                logger.propagate = True
 
 
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:

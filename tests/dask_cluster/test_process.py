@@ -5,29 +5,19 @@ import logging
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from distributed import Client
+from distributed.scheduler import KilledWorker
 
+from support.dask_processes import Process, Stage
 from trainingjob_trainer.cli import dask_commands
 from trainingjob_trainer.dask_cluster.process import log_to_stderr
 
 POD = {"POD_NAMESPACE": "team", "TRAININGJOB_JOB_NAME": "churn", "TRAININGJOB_JOB_UID": "0123456789abcdef"}
-NAMES = ("", "trainingjob_trainer", "distributed")
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    logging.captureWarnings(capture=False)  # what an earlier test left
-    loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(one.handlers, one.level, one.propagate) for one in loggers]
-    yield
-    logging.captureWarnings(capture=False)
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 def say() -> None:
@@ -35,6 +25,8 @@ def say() -> None:
     logging.getLogger("distributed.nanny").warning("Restarting worker")
     logging.getLogger("distributed.core").info("Connection closed")
     logging.getLogger("another_library").error("odd")
+    logging.getLogger("tornado.application").error("Exception in callback")
+    logging.getLogger("distributed.client").warning("Lost connection")
 
 
 def test_in_a_pod_each_line_has_the_keys_of_operator_and_trainer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,12 +36,14 @@ def test_in_a_pod_each_line_has_the_keys_of_operator_and_trainer(capsys: pytest.
         warnings.simplefilter("default")
         warnings.warn("old", UserWarning, stacklevel=1)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [(line["level"], line["event"]) for line in lines[:3]] == [
+    assert [(line["level"], line["event"]) for line in lines[:5]] == [
         ("info", "worker a joined"),
         ("warning", "Restarting worker"),
         ("error", "odd"),
+        ("error", "Exception in callback"),
+        ("warning", "Lost connection"),
     ]
-    assert "old" in lines[3]["event"]
+    assert "old" in lines[5]["event"]
     assert {(line["job"], line["uid"]) for line in lines} == {("team/churn", POD["TRAININGJOB_JOB_UID"])}
     assert all(line["time"].endswith("Z") for line in lines)
 
@@ -88,3 +82,41 @@ def test_the_last_line_of_a_pod_names_an_unexpected_error(capsys: pytest.Capture
     assert "traceback" not in last
     with pytest.raises(ValueError, match="no such port"):
         dask_commands._serve("worker", {}, serve)
+
+
+def events_of(process: Process) -> list[str]:
+    """Return the events of a log all of whose lines are the job's."""
+    lines = [json.loads(line) for line in process.text.splitlines()]
+    assert {(line["job"], line["uid"]) for line in lines} == {("team/churn", POD["TRAININGJOB_JOB_UID"])}
+    return [line["event"] for line in lines]
+
+
+def test_in_a_pod_scheduler_and_worker_write_json_lines_alone(stage: Stage) -> None:
+    def complain(dask_scheduler: Any = None) -> None:
+        import logging
+        import warnings
+
+        for name in ("tornado.application", "distributed.client", "bokeh", "distributed.core"):
+            logging.getLogger(name).error("%s complains", name)
+        warnings.simplefilter("default")
+        warnings.warn("deprecated", UserWarning, stacklevel=1)
+
+    scheduler = stage.scheduler(environment=POD)
+    worker = stage.worker("--name", "talking", environment=POD)
+    worker.wait_for("works for")
+    with Client(scheduler_file=str(stage.scheduler_file), set_as_default=False) as client:
+        client.run_on_scheduler(complain)
+        client.submit(complain).result(timeout=60)
+        with pytest.raises(KilledWorker):
+            client.submit(lambda: __import__("os").kill(__import__("os").getpid(), 9)).result(timeout=60)
+    worker.wait_for("Restarting worker")
+    # Read when a worker begins, in its process alone.
+    wrong = {"DASK_DISTRIBUTED__WORKER__TRANSFER__MESSAGE_BYTES_LIMIT": "a lot"}
+    broken = stage.worker("--name", "broken", "--wait-seconds", "0", environment=POD | wrong)
+    assert broken.ended() == 1
+    assert "Failed to initialize worker" in broken.text
+    assert events_of(broken)[-1] == "the Dask worker failed"
+    for process in (worker, scheduler):
+        events = events_of(process)
+        assert {f"{name} complains" for name in ("tornado.application", "distributed.client")} <= set(events)
+        assert any("deprecated" in event for event in events)

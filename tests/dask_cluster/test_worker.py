@@ -23,14 +23,12 @@ NAMES = ("steady", "drained", "hasty", "retired", "idle")
 @pytest.fixture(scope="module")
 def workers(stage: Stage) -> dict[str, Process]:
     stage.scheduler()
-    # All at once: most of the time goes into their imports.
     options = {"idle": ("--idle-timeout", "2")}
-    started = {
-        name: stage.worker("--name", name, "--memory-limit-mb", "1024", *options.get(name, ()))
-        for name in NAMES
-    }
-    for worker in started.values():
-        worker.wait_for("works for")
+    started = {}
+    # One after the other: their imports compete for processors, and a worker has 60 s to start.
+    for name in NAMES:
+        started[name] = stage.worker("--name", name, "--memory-limit-mb", "1024", *options.get(name, ()))
+        started[name].wait_for("works for")
     return started
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainingjob_api.log_lines import JsonLines
+from trainingjob_api.log_lines import JsonLines, install
 
 __all__ = ["StopSignal", "log_to_stderr", "replace_file", "stop_signals"]
 
@@ -51,7 +51,8 @@ def stop_signals() -> Iterator[StopSignal]:
 def log_to_stderr(environment: Mapping[str, str]) -> bool:
     """Log this project's messages and the warnings of others to standard error, one line each.
 
-    In a pod of a job, by its environment, they are JSON lines with the keys of operator and trainer.
+    In a pod of a job, by its environment, they are JSON lines with the keys of operator and trainer. Dask
+    must have been imported: it sets up loggers.
 
     Returns
     -------
@@ -63,21 +64,14 @@ def log_to_stderr(environment: Mapping[str, str]) -> bool:
     formatter: logging.Formatter
     if uid:
         formatter = JsonLines(lambda _record: {"job": job, "uid": uid})
-        logging.captureWarnings(capture=True)
     else:
         formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
         formatter.converter = time.gmtime
-    levels = {"trainingjob_trainer": logging.INFO, "distributed": logging.WARNING}
-    if uid:
-        levels[""] = logging.WARNING
-    for name, level in levels.items():
-        # One handler for each: Dask lowers the level of its own.
-        handler = logging.StreamHandler()
-        handler.setFormatter(formatter)
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    install(handler, logging.WARNING)
+    logging.getLogger("trainingjob_trainer").setLevel(logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     return bool(uid)
 
 

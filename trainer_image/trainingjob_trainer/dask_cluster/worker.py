@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Security, WorkerPlugin
+from distributed import Nanny, Security, Worker, WorkerPlugin
 from distributed.core import Status
 from distributed.utils import get_mp_context
 from tornado.ioloop import PeriodicCallback
@@ -223,6 +223,7 @@ async def _start(options: WorkerOptions, address: str) -> "_Nanny":
         local_directory=str(options.local_directory or tempfile.gettempdir()),
         security=options.security or Security(require_encryption=False),
         death_timeout=options.death_seconds,
+        worker_class=_worker,
         silence_logs=logging.WARNING,
         dashboard=False,
         dashboard_address=_NOWHERE,
@@ -274,6 +275,12 @@ async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
         await asyncio.wait_for(gone, _FAREWELL_SECONDS)
 
 
+def _worker(**options: Any) -> Worker:
+    """Return the worker of a process that logs as its nanny does, whatever fails from here on."""
+    log_to_stderr(environ)
+    return Worker(**options)
+
+
 class _Nanny(Nanny):
     """A nanny that remembers why it ends: the first reason given, by the worker before it closes."""
 
@@ -309,8 +316,7 @@ class Departure(WorkerPlugin):
         self.idle_seconds = idle_seconds
 
     def setup(self, worker: Any) -> None:
-        """Install log and handlers; ``distributed`` calls it before the worker registers."""
-        log_to_stderr(environ)
+        """Install handlers; ``distributed`` calls it before the worker registers."""
         # Ctrl-C reaches the whole process group of a terminal; only the nanny decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._worker = worker
