@@ -54,8 +54,6 @@ def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler
     assert sorted(one.name for one in seen.workers) == ["one"]
     for one in seen.workers:
         assert one.status == "running"
-        assert one.nanny is not None
-        assert one.nanny != one.address
         assert "/worker-" in one.directory
     assert seen.running == {one.address: one.directory for one in seen.workers}
 
@@ -101,8 +99,6 @@ def test_a_probe_sees_a_scheduler_stop_and_go_on(stage: Stage, scheduler: Proces
             assert stopped.scheduler_id == before.scheduler_id
             assert stopped.error is not None
             assert "no answer within 0.5 s" in stopped.error
-            assert stopped.last_ok is not None
-            assert stopped.last_ok < time.monotonic() - 1
             began = time.monotonic()
             probe.snapshot()
             assert time.monotonic() - began < 0.1
@@ -140,7 +136,7 @@ def test_a_probe_waits_for_an_address_and_notes_when_the_last_worker_went(tmp_pa
 
 def test_a_closed_probe_asks_no_more(mute: str) -> None:
     probe = Probe(mute, interval=0.01, timeout=0.05).start()
-    until(probe, "seen.asked >= 2", "two questions")
+    until(probe, "seen.misses >= 2", "two questions")
     probe.close()
     wait_until(lambda: "scheduler-probe" not in {one.name for one in threading.enumerate()}, "the end")
     assert not probe.snapshot().reachable

@@ -7,8 +7,7 @@ import pytest
 
 from trainingjob_trainer.dask_cluster.probe import LOST_MISSES, NO_WORKERS_SECONDS, ProbeSnapshot, loss
 
-HERE: dict[str, Any] = {"reachable": True, "scheduler_id": "one", "workers": ("a",)}
-SILENT = {"reachable": False}
+HERE: dict[str, Any] = {"scheduler_id": "one", "workers": ("a",)}
 EMPTY: dict[str, Any] = {"workers": ()}
 
 
@@ -16,13 +15,13 @@ EMPTY: dict[str, Any] = {"workers": ()}
     ("seen", "empty_for", "reason"),
     [
         ({}, None, None),
-        ({**SILENT, "misses": LOST_MISSES - 1}, None, None),
-        ({**SILENT, "misses": LOST_MISSES}, None, "SchedulerLost"),
+        ({"misses": LOST_MISSES - 1}, None, None),
+        ({"misses": LOST_MISSES}, None, "SchedulerLost"),
         ({"scheduler_id": "two"}, None, "SchedulerLost"),
         (EMPTY, NO_WORKERS_SECONDS - 5, None),
         (EMPTY, NO_WORKERS_SECONDS + 1, "WorkersLost"),
         # Whether workers are there is not known while the scheduler does not answer.
-        ({**SILENT, **EMPTY, "misses": 1}, NO_WORKERS_SECONDS + 1, None),
+        ({**EMPTY, "misses": 1}, NO_WORKERS_SECONDS + 1, None),
     ],
 )
 def test_a_cluster_is_lost_by_what_is_known_of_it(

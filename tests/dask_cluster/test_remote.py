@@ -15,7 +15,7 @@ from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.store import StoreRef, TableTooLarge
 
 REF = StoreRef(folder="nowhere", work_digest="a" * 64, frame_digest="b" * 64, folds=1, named=False)
-GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers={"a": "1", "b": "2"}, leaving=("c",))
+GOOD = ProbeSnapshot(scheduler_id="one", workers={"a": "1", "b": "2"}, leaving=("c",))
 
 
 class Scheduler:

@@ -13,7 +13,7 @@ from trainingjob_trainer.run.watch import ClusterGuard
 
 DASK = BackendReady(backend=Backend.DASK, workers=2, scheduler="tcp://scheduler:8786")
 LOST = ProbeSnapshot(misses=3, error="no answer within 3 s")
-GOOD = ProbeSnapshot(reachable=True, scheduler_id="one", workers={"a": "1"})
+GOOD = ProbeSnapshot(scheduler_id="one", workers={"a": "1"})
 
 
 @dataclass

@@ -51,8 +51,6 @@ class WorkerIdentity:
     ----------
     name
         As it was started with; otherwise its address.
-    nanny
-        Address of the process that restarts it; None if there is none.
     status
         Dask's word, such as ``running``, ``paused`` or ``closing_gracefully``.
     directory
@@ -61,7 +59,6 @@ class WorkerIdentity:
 
     address: str
     name: str
-    nanny: str | None
     status: str
     directory: str
 
@@ -123,7 +120,6 @@ async def identity(
             WorkerIdentity(
                 address=str(where),
                 name=str(one["name"]),
-                nanny=one["nanny"],
                 status=str(one["status"]),
                 directory=str(one["local_directory"]),
             )
@@ -161,12 +157,8 @@ class ProbeSnapshot:
 
     Parameters
     ----------
-    reachable
-        Whether the last question was answered; False before the first.
     misses
         Unanswered questions in a row.
-    asked
-        Questions so far.
     scheduler_id
         Of the last answer. Another id means another scheduler, which knows none of the tasks.
     workers
@@ -176,21 +168,21 @@ class ProbeSnapshot:
     no_workers_since
         Time of the first answer without a worker, or of the probe's start; None if the last answer had one.
         A miss does not change it.
-    last_ok
-        Time of the last answer.
     error
         Why the last question was not answered.
     """
 
-    reachable: bool = False
     misses: int = 0
-    asked: int = 0
     scheduler_id: str | None = None
     workers: Mapping[str, str] = field(default_factory=dict)
     leaving: tuple[str, ...] = ()
     no_workers_since: float | None = None
-    last_ok: float | None = None
     error: str | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the last question was answered; False before the first."""
+        return self.scheduler_id is not None and not self.misses
 
 
 class Probe:
@@ -255,19 +247,13 @@ class Probe:
             answer = await identity(self._locate(), security=self._security, timeout=self._timeout)
         except Exception as error:  # noqa: BLE001 - a probe that died would call a dead scheduler reachable
             message = error.message if isinstance(error, TrainingError) else _innermost(error)
-            self._seen = replace(
-                seen, reachable=False, misses=seen.misses + 1, asked=seen.asked + 1, error=message
-            )
+            self._seen = replace(seen, misses=seen.misses + 1, error=message)
             return
-        now = time.monotonic()
         self._seen = ProbeSnapshot(
-            reachable=True,
-            asked=seen.asked + 1,
             scheduler_id=answer.id,
             workers=answer.running,
             leaving=answer.leaving,
-            no_workers_since=None if answer.running else seen.no_workers_since or now,
-            last_ok=now,
+            no_workers_since=None if answer.running else seen.no_workers_since or time.monotonic(),
         )
 
 
