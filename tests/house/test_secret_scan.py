@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "e2e/kit/bucket.py": "keys of a throw-away server that the suite starts",
     "tests/charts/test_charts.py": "the name of a Secret",
     "tests/contract/test_uris.py": "an address with a password, which has to be refused",
+    "tests/contract/test_resolve.py": "the name of a Secret",
     "tests/dask_cluster/test_compose.py": "keys of a throw-away server that the test starts",
     "tests/dask_cluster/test_security.py": "the heading of a private key, looked for in a file made there",
     "tests/data/test_sources.py": "an address with a password, which has to be refused",
