@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -99,26 +98,24 @@ class Trainer:
         again = any(candidate.number != BASELINE_NUMBER for candidate in journal.found_.values())
         with self._clock.paused() if again else nullcontext():
             ref, columns = self._encode(pool, named=named)
-            baseline = self._timed(
-                "baseline", lambda: fit_baseline(self._context, self._prepared, pool, ref, journal)
-            )
+            with self._timed("baseline"):
+                baseline = fit_baseline(self._context, self._prepared, pool, ref, journal)
         if not self.searches:
             searched = _from_journal(journal) if self._run.automl_enabled else _NOTHING_SEARCHED
             return self._charged(
                 Trained(best=baseline, baseline=baseline, source=ModelSource.BASELINE, searched=searched)
             )
         final = self._final_stage(pool, ref, baseline)
-        with self._workers(pool, ref, joining) as (workers, instead):
-            searched = self._timed(
-                "search",
-                lambda: self._search(workers, ref, journal, columns, final, instead=instead),
-            )
+        with self._workers(pool, ref, joining) as (workers, instead), self._timed("search"):
+            searched = self._search(workers, ref, journal, columns, final, instead=instead)
         self._context.enter(Stage.FITTING)
         finalists: tuple[Candidate, ...] = ()
         if final.plan is not None and self._context.mode is not Mode.FINISH:
-            finalists = self._timed("finalists", lambda: final.finalists(searched))
+            with self._timed("finalists"):
+                finalists = final.finalists(searched)
         try:
-            trained = self._timed("final_fit", lambda: final.fit(searched, finalists))
+            with self._timed("final_fit"):
+                trained = final.fit(searched, finalists)
         except FittingFailed as failure:
             told = describe_not_fitted(failure.not_fitted) if failure.not_fitted else str(failure)
             self._context.step_down("tpot", "baseline", Reason.NO_PIPELINE_FITTED, told)
@@ -224,10 +221,11 @@ class Trainer:
     def _charged(self, trained: Trained) -> Trained:
         return replace(trained, seconds=self._seconds | {"total": round(self._clock.elapsed, 3)})
 
-    def _timed(self, name: str, work: Callable[[], Any]) -> Any:
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
         before = self._clock.elapsed
         try:
-            return work()
+            yield
         finally:
             self._seconds[name] = round(self._clock.elapsed - before, 3)
 
