@@ -1,0 +1,144 @@
+"""Weights of an ensemble: honest fold scores, the order of classes, and that there may be none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trainingjob_api import Task
+from trainingjob_trainer.data.metric import resolve_metric
+from trainingjob_trainer.search.ensemble import Blend, blend, score_of_average
+
+FOLDS, ROWS = 4, 60
+Array = NDArray[Any]
+
+
+def rmse() -> Callable[[Array, Array], float]:
+    return score_of_average(resolve_metric("neg_root_mean_squared_error", Task.REGRESSION).scorer, None)
+
+
+def accuracy(classes: tuple[Any, ...]) -> Callable[[Array, Array], float]:
+    return score_of_average(resolve_metric("accuracy", Task.CLASSIFICATION, classes).scorer, classes)
+
+
+def numbers(candidates: int, *, noise: float = 1.0) -> tuple[list[list[Array]], list[Array]]:
+    """Return what candidates with errors of their own predict, and the truth."""
+    rng = np.random.default_rng(0)
+    truth = [rng.normal(size=ROWS) for _ in range(FOLDS)]
+    predicted = [[(y + rng.normal(size=ROWS) * noise).astype(np.float32) for y in truth]]
+    predicted += [
+        [(y + rng.normal(size=ROWS) * noise).astype(np.float32) for y in truth] for _ in range(candidates - 1)
+    ]
+    return predicted, truth
+
+
+def test_errors_that_differ_are_averaged_away() -> None:
+    predicted, truth = numbers(4)
+    found = blend(predicted, truth, rmse(), most_members=8)
+    assert found is not None
+    assert len(found.members) == 4
+    assert sum(found.weights) == pytest.approx(1)
+    single = [rmse()(one, y) for one, y in zip(predicted[0], truth, strict=True)]
+    # The metric is negative: greater is better.
+    assert np.mean(found.fold_scores) > np.mean(single) + 0.3
+
+
+def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it() -> None:
+    predicted, truth = numbers(5)
+    before = blend(predicted, truth, rmse(), most_members=8)
+    for fold in range(FOLDS):
+        # Were a fold's truth used for its weights, the candidate that has copied it would get them all.
+        copied = [[*one[:fold], one[fold], *one[fold + 1 :]] for one in predicted]
+        copied[-1][fold] = truth[fold].astype(np.float32)
+        after = blend(copied, truth, rmse(), most_members=8)
+        assert before is not None
+        assert after is not None
+        weights = weights_without(fold, copied, truth)
+        average = sum(w * one[fold] for w, one in zip(weights, copied, strict=True))
+        assert after.fold_scores[fold] == pytest.approx(rmse()(np.asarray(average), truth[fold]), abs=1e-6)
+        assert weights == weights_without(fold, predicted, truth)
+
+
+def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> tuple[float, ...]:
+    rest = [[*one[:fold], *one[fold + 1 :]] for one in predicted]
+    found = blend(rest, [*truth[:fold], *truth[fold + 1 :]], rmse(), most_members=8)
+    assert found is not None
+    return found.weights
+
+
+def test_labels_are_text_and_in_the_order_of_the_classes() -> None:
+    classes = ("high", "low", "mid")
+    rng = np.random.default_rng(1)
+    codes = [rng.integers(0, 3, ROWS) for _ in range(FOLDS)]
+    truth = [np.array(classes, dtype=object)[one] for one in codes]
+
+    def unsure(seed: int) -> list[Array]:
+        noise = np.random.default_rng(seed)
+        # Right where the second term is small; every row has a probability for each class.
+        raw = [np.eye(3)[one] + noise.exponential(0.9, (ROWS, 3)) for one in codes]
+        return [(one / one.sum(axis=1, keepdims=True)).astype(np.float32) for one in raw]
+
+    predicted = [unsure(seed) for seed in range(2, 8)]
+    found = blend(predicted, truth, accuracy(classes), most_members=6)
+    assert found is not None
+    alone = max(
+        np.mean([accuracy(classes)(p, y) for p, y in zip(one, truth, strict=True)]) for one in predicted
+    )
+    assert np.mean(found.fold_scores) > alone
+    reversed_columns = [[fold[:, ::-1] for fold in one] for one in predicted]
+    wrong = blend(reversed_columns, truth, accuracy(classes), most_members=6)
+    assert wrong is None or np.mean(wrong.fold_scores) < alone - 0.2
+
+
+def test_a_single_member_is_no_ensemble() -> None:
+    predicted, truth = numbers(1)
+    worse = [[fold + 5 for fold in predicted[0]], [fold + 9 for fold in predicted[0]]]
+    assert blend(predicted, truth, rmse(), most_members=8) is None
+    assert blend([predicted[0], *worse], truth, rmse(), most_members=8) is None
+    assert blend(numbers(4)[0], truth, rmse(), most_members=1) is None
+    assert blend([one[:1] for one in numbers(4)[0]], truth[:1], rmse(), most_members=8) is None
+
+
+@pytest.mark.parametrize("most", [2, 3, 8])
+def test_there_are_no_more_members_than_allowed(most: int) -> None:
+    predicted, truth = numbers(12)
+    found = blend(predicted, truth, rmse(), most_members=most)
+    assert found is not None
+    assert 2 <= len(found.members) <= most
+
+
+def test_members_come_with_the_largest_weight_first() -> None:
+    found = Blend(weights=(0.25, 0.0, 0.5, 0.25), fold_scores=(1.0, 1.0))
+    assert found.members == (2, 0, 3)
+
+
+def test_what_the_tick_raises_ends_the_selection() -> None:
+    predicted, truth = numbers(6)
+    asked = 0
+
+    def tick() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 5:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        blend(predicted, truth, rmse(), most_members=8, tick=tick)
+    assert asked == 5
+
+
+def test_large_folds_are_selected_on_some_of_their_rows_and_scored_on_all() -> None:
+    rng = np.random.default_rng(3)
+    truth = [rng.normal(size=5_000) for _ in range(2)]
+    predicted = [[(y + rng.normal(size=5_000)).astype(np.float32) for y in truth] for _ in range(3)]
+    sizes = set()
+
+    def score(average: Array, some: Array) -> float:
+        sizes.add(len(some))
+        return rmse()(average, some)
+
+    assert blend(predicted, truth, score, most_members=3) is not None
+    assert max(sizes) == 5_000
+    assert min(sizes) <= 2_000
