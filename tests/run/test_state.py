@@ -8,7 +8,7 @@ def test_a_state_holds_what_was_told_last() -> None:
     state = folded(*course())
     assert (state.stage, state.backend, state.workers) == (Stage.UPLOADING, Backend.LOCAL, 2)
     assert (state.best_score, state.best_pipeline) == (0.912, BEST)
-    assert dict(state.counts) == {"ok": 2, "invalid": 1, "killed": 0, "timeout": 0}
+    assert dict(state.counts) == {"ok": 2, "stopped": 0, "invalid": 1, "killed": 0, "timeout": 0}
     assert state.leaderboard == BOARD
     assert state.baseline is not None
     assert state.baseline.score == 0.871

@@ -35,6 +35,7 @@ __all__ = [
     "report_data",
 ]
 
+_VALID = (Outcome.OK, Outcome.STOPPED)
 _MAX_ERRORS = 10
 _MAX_NOT_FITTED = 10
 _ERROR_CHARS = 200
@@ -190,14 +191,14 @@ def _evaluations(candidates: tuple[Candidate, ...]) -> Document:
     errors = Counter(
         (candidate.outcome.value, _without_numbers(candidate.error))
         for candidate in candidates
-        if candidate.outcome is not Outcome.OK
+        if candidate.outcome not in _VALID
     )
     # Equal counts are ordered by their text, so that equal runs give equal files.
     common = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:_MAX_ERRORS]
     return {
         "total": len(candidates),
         "byOutcome": {kind.value: by_outcome[kind] for kind in Outcome},
-        "validShare": by_outcome[Outcome.OK] / len(candidates) if candidates else None,
+        "validShare": sum(by_outcome[kind] for kind in _VALID) / len(candidates) if candidates else None,
         "dominantErrors": [
             {"outcome": kind, "message": message, "count": count} for (kind, message), count in common
         ],
@@ -271,6 +272,7 @@ def _timeline(outcome: FinishedRun, summarize: Summarize) -> Document:
                 "origin": c.origin,
                 "outcome": c.outcome,
                 "score": c.score,
+                **({"foldScores": c.fold_scores} if c.outcome is Outcome.STOPPED else {}),
                 "complexityKiB": c.complexity,
                 "elapsedSeconds": c.elapsed_seconds,
                 "pipeline": summarize(c.pipeline),

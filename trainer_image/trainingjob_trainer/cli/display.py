@@ -32,7 +32,13 @@ __all__ = ["Lines", "Picture", "show_progress"]
 
 _REFRESH_PER_SECOND = 4
 _WIDE = 76
-_MARKS = {"ok": ("✓", "green"), "timeout": ("◷", "yellow"), "killed": ("✗", "red"), "invalid": ("✗", "red")}
+_MARKS = {
+    "ok": ("✓", "green"),
+    "stopped": ("-", "dim"),
+    "timeout": ("◷", "yellow"),
+    "killed": ("✗", "red"),
+    "invalid": ("✗", "red"),
+}
 _TRACK = (
     Stage.LOADING,
     Stage.PREPARING,

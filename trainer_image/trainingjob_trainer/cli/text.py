@@ -15,7 +15,13 @@ __all__ = [
     "secrets_of",
 ]
 
-OUTCOME_WORDS = {"ok": "ok", "invalid": "failed", "killed": "killed", "timeout": "timed out"}
+OUTCOME_WORDS = {
+    "ok": "ok",
+    "stopped": "stopped",
+    "invalid": "failed",
+    "killed": "killed",
+    "timeout": "timed out",
+}
 """Outcomes of an evaluation, and how a terminal names them."""
 
 _MINUTE = 60

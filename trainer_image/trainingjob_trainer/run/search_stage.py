@@ -15,6 +15,7 @@ from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, PoolLost
+from trainingjob_trainer.search.race import race_lag
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.space import breed, compile_space, seeds
@@ -73,6 +74,7 @@ def search(
         min_class_rows=_smallest_class(work) if prepared.classes else None,
     )
     space = compile_space(run.search_space, known)
+    workers = run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0
     evolution = Evolution(
         space,
         seeds=seeds(known, space),
@@ -80,10 +82,7 @@ def search(
         random_state=run.random_state,
         breed=breed,
         translate=lambda individual: translate(individual, known),
-        lag=lag_for(
-            run.budget.population_size,
-            workers=run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0,
-        ),
+        lag=lag_for(run.budget.population_size, workers=workers),
     )
     board = Board(context, final.baseline)
     engine = SearchEngine(
@@ -99,6 +98,7 @@ def search(
         ),
         estimate=final.estimate,
         plan=final.plan,
+        race_lag=race_lag(workers),
         on_candidate=board.evaluated,
         on_tick=board.tick,
         should_stop=context.stop.is_set,

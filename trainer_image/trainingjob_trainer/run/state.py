@@ -43,7 +43,7 @@ from trainingjob_trainer.events import (
 
 __all__ = ["MESSAGE_CHARS", "OUTCOMES", "Interrupted", "Listener", "RunOptions", "RunResult", "RunState"]
 
-OUTCOMES = ("ok", "invalid", "killed", "timeout")
+OUTCOMES = ("ok", "stopped", "invalid", "killed", "timeout")
 """How an evaluation can end, in the order of display."""
 
 MESSAGE_CHARS = 1000

@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     """How an evaluation ended."""
 
     OK = "ok"
+    STOPPED = "stopped"
+    """The pipeline fell behind in the race: it has scores of its first folds, and none of its own."""
     INVALID = "invalid"
     """The pipeline could not be fitted or scored, or its score is not a finite number."""
     TIMEOUT = "timeout"
@@ -132,6 +134,8 @@ class Candidate(Evaluation):
             score is None or not scores or not math.isclose(score, sum(scores) / len(scores), rel_tol=1e-9)
         ):
             raise ValueError("the score is not the mean of the fold scores")
+        if candidate.outcome is Outcome.STOPPED and (score is not None or not scores):
+            raise ValueError("a pipeline that was stopped has scores of folds, and no score")
         return candidate
 
 

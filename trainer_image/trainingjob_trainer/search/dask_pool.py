@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol
 
+from dask.utils import funcname
 from distributed import Client, Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
@@ -236,7 +237,7 @@ class DaskPool:
         if not line.tasks:
             line.head_since = time.monotonic()
         line.tasks.append(task)
-        name = function.__name__
+        name = funcname(function)
         arguments = (*arguments, limit)
         if self._source.remote:
             function, arguments = call_packed, (pack_call(function, arguments),)

@@ -4,6 +4,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from trainingjob_trainer.search.budget import (
     MOST_FINALISTS,
@@ -19,6 +20,7 @@ from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
 from trainingjob_trainer.search.pool import Completion, Pool, PoolLost, Task
+from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
 
@@ -44,8 +46,10 @@ class SearchEngine:
         What a full fit is expected to take.
     plan
         What scoring the finalists on all rows takes; None where the search looks at all rows.
+    race_lag
+        How many results behind the sequence the race looks; None evaluates every pipeline on all folds.
     evaluator
-        The task, ``evaluator(pipeline, ref, limit)``.
+        The task, ``evaluator(pipeline, ref, limit)``; it takes ``race`` too if there is one.
     on_candidate
         Called with each finished evaluation, and whether it is from an earlier attempt.
     on_tick
@@ -69,6 +73,7 @@ class SearchEngine:
         budget: SearchBudget,
         estimate: FitEstimate,
         plan: FinalistPlan | None = None,
+        race_lag: int | None = None,
         evaluator: Callable[..., Evaluation] = evaluate,
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
         on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
@@ -84,6 +89,7 @@ class SearchEngine:
         self._budget = budget
         self._estimate = estimate
         self._plan = plan
+        self._race_lag = race_lag
         self._evaluator = evaluator
         self._on_candidate = on_candidate
         self._on_tick = on_tick
@@ -91,6 +97,7 @@ class SearchEngine:
         self._fits_on = fits_on
         self._instead = instead
         self._proposals: dict[int, Proposal] = {}
+        self._races: dict[int, Race] = {}
         self._finished: dict[int, Candidate] = {}
         self._cut_off: deque[Proposal] = deque()
         self._cuts: Counter[int] = Counter()
@@ -200,6 +207,8 @@ class SearchEngine:
 
     def _can_propose(self) -> bool:
         evolution = self._evolution
+        if self._race_lag is not None and evolution.proposed - evolution.committed > self._race_lag:
+            return False
         return evolution.proposed < self._budget.evaluations and evolution.can_propose()
 
     def _can_fill(self) -> bool:
@@ -236,11 +245,20 @@ class SearchEngine:
         if proposal is None:
             return
         self._proposals[proposal.number] = proposal
+        self._enter(proposal.number)
         known = self._journal.found_.get(proposal.key)
         if known is None:
             self._held = proposal
         else:
             self._record(_renumbered(known, proposal, self._generation(proposal)), known=True)
+
+    def _enter(self, number: int) -> None:
+        """Fix the race of a pipeline from the results that are committed by then at any speed."""
+        if self._race_lag is not None:
+            committed = [self._finished[earlier] for earlier in range(number - self._race_lag)]
+            race = Race.against(committed, self._ref.folds)
+            if race is not None:
+                self._races[number] = race
 
     def _submit(self, proposal: Proposal) -> None:
         self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
@@ -252,7 +270,9 @@ class SearchEngine:
         if useful >= _WORTH_CUTTING_SECONDS:
             seconds = min(seconds, useful)
         limit = TaskLimit(seconds, time.time() + remaining - self.reserve())
-        return self._evaluator, (proposal.pipeline, self._ref), limit
+        race = self._races.get(proposal.number)
+        evaluator = self._evaluator if race is None else partial(self._evaluator, race=race)
+        return evaluator, (proposal.pipeline, self._ref), limit
 
     def _generation(self, proposal: Proposal) -> int:
         return proposal.number // self._budget.population_size + 1
@@ -269,6 +289,7 @@ class SearchEngine:
                 return
             error = "cut off by the run's clock again and again"
             evaluation = Evaluation(outcome=Outcome.TIMEOUT, error=error)
+        self._races.pop(proposal.number, None)
         candidate = Candidate.of(
             evaluation,
             number=proposal.number,

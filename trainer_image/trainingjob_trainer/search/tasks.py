@@ -33,6 +33,7 @@ from trainingjob_trainer.search.limits import (
     time_limit,
     wait_for_last_answer,
 )
+from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import (
     StoreRef,
     fold_paths,
@@ -106,12 +107,17 @@ def _encode(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> t
 
 
 def evaluate(
-    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, builder: Callable[[Any], Any] = build
+    pipeline: dict[str, Any],
+    ref: StoreRef,
+    limit: TaskLimit,
+    *,
+    race: Race | None = None,
+    builder: Callable[[Any], Any] = build,
 ) -> Evaluation:
-    """Fit and score a pipeline, given as data, on every encoded fold.
+    """Fit and score a pipeline, given as data, on the encoded folds, one after the other.
 
     The limit bounds the whole evaluation: it is checked between folds, then softly, then by ending the
-    process. An evaluation that cannot keep it ends after its first fold.
+    process. An evaluation that cannot keep it ends after its first fold; so does one that has lost its race.
     """
     wait_for_last_answer()
     seconds = limit.effective()
@@ -123,6 +129,7 @@ def evaluate(
     rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
     error: str | None = None
+    outcome: Outcome | None = Outcome.OK
     began = time.monotonic()
     end = began + seconds
     try:
@@ -139,13 +146,15 @@ def evaluate(
                 fits.append(fit_seconds)
                 scorings.append(score_seconds)
                 if not np.isfinite(score):
-                    error = f"the score of fold {fold + 1} is not a finite number"
+                    outcome, error = Outcome.INVALID, f"the score of fold {fold + 1} is not a finite number"
                     break
                 if complexity is None:
                     complexity = pickled_kib(estimator)
                 if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
                     raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
-        outcome: Outcome | None = Outcome.OK if error is None else Outcome.INVALID
+                if race is not None and race.lost(scores, complexity):
+                    outcome = Outcome.STOPPED
+                    break
     except LimitExceeded:
         outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
         error = f"took longer than {limit.seconds:g} s"
