@@ -62,7 +62,13 @@ def test_the_raw_table_stays_where_it_is(ref: StoreRef, tmp_path: Path) -> None:
     plugin_folder = tmp_path / "worker" / plugin.name
     names = sorted(path.name for path in plugin_folder.iterdir())
     plugin.teardown(None)
-    assert names == ["fold-0-test.npy", "fold-0-train.npy", "fold-1-test.npy", "fold-1-train.npy", "work.pkl"]
+    assert names == [
+        "fold-0-dense-test.npy",
+        "fold-0-dense-train.npy",
+        "fold-1-dense-test.npy",
+        "fold-1-dense-train.npy",
+        "work.pkl",
+    ]
 
 
 def test_a_worker_with_other_packages_says_which(ref: StoreRef, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from support.naughty import Naughty, build_with_naughty, sleep_softly
 from support.stores import no_limit, small_store
 from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.metric import resolve_metric
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
@@ -67,7 +68,7 @@ def test_a_score_is_what_the_whole_pipeline_gets_that_is_fitted_on_each_folds_tr
     exact: StoreRef, pipeline: dict[str, object]
 ) -> None:
     work, frame = load_work(exact), load_frame(exact)
-    whole = full_pipeline(pipeline, work.encoder)
+    whole = full_pipeline(pipeline, work.encoders)
     expected = cross_val_score(whole, frame, work.target, scoring="neg_log_loss", cv=work.folds)
     assert evaluate(pipeline, exact, no_limit()).fold_scores == pytest.approx(tuple(expected))
 
@@ -75,7 +76,9 @@ def test_a_score_is_what_the_whole_pipeline_gets_that_is_fitted_on_each_folds_tr
 def test_the_complexity_is_the_size_of_the_fitted_pipeline_without_the_encoder(exact: StoreRef) -> None:
     work, frame = load_work(exact), load_frame(exact)
     train, _ = work.folds[0]
-    fitted = build(TREE).fit(clone(work.encoder).fit_transform(frame.iloc[train]), work.target[train])
+    fitted = build(TREE).fit(
+        clone(work.encoders[Encoding.DENSE]).fit_transform(frame.iloc[train]), work.target[train]
+    )
     assert evaluate(TREE, exact, no_limit()).complexity == round(len(pickle.dumps(fitted, 5)) / 1024, 3)
 
 
@@ -95,7 +98,7 @@ def test_a_pipeline_that_overwrites_its_table_changes_no_other_ones(tmp_path: Pa
 
 def test_what_a_pipeline_knows_by_heart_is_not_what_it_is_scored_on(ref: StoreRef) -> None:
     work, frame = load_work(ref), load_frame(ref)
-    by_heart = full_pipeline(TREE, work.encoder).fit(frame, work.target).score(frame, work.target)
+    by_heart = full_pipeline(TREE, work.encoders).fit(frame, work.target).score(frame, work.target)
     assert by_heart == 1
     assert max(evaluate(TREE, ref, no_limit()).fold_scores) < 1
 
@@ -206,7 +209,7 @@ def test_the_fit_without_the_holdout_rows_is_scored_on_them(ref: StoreRef) -> No
     assert np.array_equal(model.predict(raw), end.holdout.predicted)
     assert end.holdout.score == model.score(raw, work.target[work.holdout_index])
     assert model.named_steps["encode"].n_samples_seen_ == len(work.train_index)
-    by_hand = full_pipeline(LINEAR, work.encoder)
+    by_hand = full_pipeline(LINEAR, work.encoders)
     by_hand.fit(frame.iloc[work.train_index], work.target[work.train_index])
     assert np.allclose(by_hand.predict_proba(raw), end.holdout.probabilities)
     assert end.holdout.classes == ("no", "yes")
@@ -274,9 +277,9 @@ def test_a_file_that_was_changed_is_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_hangs_is_stopped(ref: StoreRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainingjob_trainer.search.tasks.encode_fold", lambda _ref, _fold: sleep_softly())
+    monkeypatch.setattr("trainingjob_trainer.search.tasks.encode_fold", lambda *_arguments: sleep_softly())
     with pytest.raises(TimeoutError, match="longer than"):
-        encode_within(ref, 0, TaskLimit(0.3, 4e9))
+        encode_within(ref, 0, Encoding.DENSE, TaskLimit(0.3, 4e9))
 
 
 def test_what_cannot_be_pickled_has_no_complexity() -> None:

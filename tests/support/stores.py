@@ -1,6 +1,8 @@
 """A small table as workers see it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, sample_folds, write_store
 from trainingjob_trainer.search.tasks import encode_fold
@@ -23,14 +26,15 @@ def small_store(
     folds: int = 2,
     metric: str = "accuracy",
     encoder: Any = None,
+    others: Mapping[Encoding, Any] | None = None,
     named: bool = False,
     cap: int | None = None,
     **changes: Any,
 ) -> StoreRef:
     """Write a numeric two-class table of five columns, its folds, cut to *cap* rows, encoded already.
 
-    *changes* are those of its `WorkData`. The encoder learns from the rows that it is fitted on, so that it
-    shows which rows these were.
+    *others* are encoders beside *encoder*; *changes* are those of its `WorkData`. The encoder learns from the
+    rows that it is fitted on, so that it shows which rows these were.
     """
     X, y = make_classification(rows, 5, n_informative=3, weights=[0.6], random_state=0)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
@@ -47,14 +51,14 @@ def small_store(
         train_index=train,
         holdout_index=np.arange(holdout),
         scorer=get_scorer(metric),
-        encoder=encoder or StandardScaler(),
+        encoders={Encoding.DENSE: encoder or StandardScaler()} | (others or {}),
     )
     ref = write_store(
         folder, frame, replace(work, **changes), named=named, whole=None if cap is None else whole
     )
-    for fold in range(folds):
-        encode_fold(ref, fold)
-    return ref
+    for encoding, fold in product(work.encoders, range(folds)):
+        encode_fold(ref, fold, encoding)
+    return replace(ref, encodings=tuple(work.encoders))
 
 
 def no_limit(seconds: float = 600.0) -> TaskLimit:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from support.data_runs import run_for, table_of
 from trainingjob_api import Fallback, ResolvedRun
-from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.data.encoder import build_encoders
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import Event
 from trainingjob_trainer.run.context import ChildContext
@@ -98,7 +98,8 @@ class Child:
 
     def whole(self, candidate: Candidate) -> Any:
         prepared = self.prepared
-        return full_pipeline(candidate.pipeline, build_encoder(prepared.feature_types, frame=prepared.frame))
+        encoders = build_encoders(prepared.feature_types, frame=prepared.frame)
+        return full_pipeline(candidate.pipeline, encoders)
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.told.events if isinstance(event, kind)]

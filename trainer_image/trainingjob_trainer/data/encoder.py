@@ -28,8 +28,9 @@ from trainingjob_trainer.data.encoder_steps import (
     text_steps,
     truth_steps,
 )
+from trainingjob_trainer.encodings import Encoding
 
-__all__ = ["Treatment", "build_encoder", "plan_widths"]
+__all__ = ["Treatment", "build_encoder", "build_encoders", "plan_widths"]
 
 _FEW = 30  # most categories of a column that is encoded one-hot alone
 _CELLS = 50_000_000  # of the encoded matrix, numbers not counted: 400 MB
@@ -37,6 +38,7 @@ _WIDEST, _NARROWEST = 800, 100
 _GRAM_ROWS = 200_000  # rows times columns whose n-grams are hashed, at some 30 µs each
 _COVERED = 0.9  # share of the rows that the most frequent categories must cover to need no n-grams
 _DATE_WIDTH = 9
+_TWO = 2  # categories: one-hot they say no more to a tree than one column of codes
 
 Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "many", "text"]
 
@@ -87,6 +89,7 @@ def build_encoder(
     formats: Mapping[str, ColumnFormat] | None = None,
     index_names: Sequence[str] = (),
     per_column: bool = False,
+    encoding: Encoding = Encoding.DENSE,
 ) -> ColumnTransformer | Pipeline:
     """Return an unfitted transformer from raw frames to a dense ``float64`` matrix without NaN or infinity.
 
@@ -96,6 +99,9 @@ def build_encoder(
     its hashed words; dates become parts of the calendar and days. Categories that were not seen count as
     rare ones. A column of numbers, booleans, dates or times in which no value can be read is rejected with a
     ``ValueError`` that names it.
+
+    That is the dense encoding. The ordinal one makes one column of codes of each column of categories, where
+    -1 is a category that was not seen.
 
     Parameters
     ----------
@@ -110,6 +116,8 @@ def build_encoder(
     per_column
         Return a pandas frame whose names are ``c<i>__...``, where *i* is the position of the raw column in
         *feature_types*, instead of an array.
+    encoding
+        What becomes of categories.
 
     Returns
     -------
@@ -118,7 +126,7 @@ def build_encoder(
     """
     used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
     plan: dict[str, tuple[Treatment, ColumnFormat]] = {}
-    for name, treatment in plan_widths(used, frame).items():
+    for name, treatment in _treatments(used, frame, encoding).items():
         how = (formats or {}).get(name) or usual_format(frame[name])
         plan[name] = (Treatment("clock") if how.time_of_day else treatment, how)
     if per_column:
@@ -135,6 +143,48 @@ def build_encoder(
         # A frame from a Parquet file or a matrix has integers where a CSV file has their texts.
         steps.append(("names", FunctionTransformer(pd.DataFrame.rename, kw_args={"columns": str})))
     return Pipeline([*steps, ("columns", encoder)]) if steps else encoder
+
+
+def build_encoders(
+    feature_types: Mapping[str, FeatureType],
+    *,
+    frame: pd.DataFrame,
+    formats: Mapping[str, ColumnFormat] | None = None,
+    index_names: Sequence[str] = (),
+    per_column: bool = False,
+) -> dict[Encoding, ColumnTransformer | Pipeline]:
+    """Return the encoder of each encoding that makes another matrix of this table, the dense one first.
+
+    Parameters are those of `build_encoder`. With `per_column` there is only the dense one, whose columns a
+    search space that chooses raw columns was written for.
+    """
+    found = [Encoding.DENSE]
+    if not per_column and any(
+        kind is not FeatureType.IGNORE and _kind(kind, frame[name]) == "few" and frame[name].nunique() > _TWO
+        for name, kind in feature_types.items()
+    ):
+        found.append(Encoding.ORDINAL)
+    return {
+        encoding: build_encoder(
+            feature_types,
+            frame=frame,
+            formats=formats,
+            index_names=index_names,
+            per_column=per_column,
+            encoding=encoding,
+        )
+        for encoding in found
+    }
+
+
+def _treatments(
+    feature_types: Mapping[str, FeatureType], frame: pd.DataFrame, encoding: Encoding
+) -> dict[str, Treatment]:
+    plan = plan_widths(feature_types, frame)
+    if encoding is Encoding.ORDINAL:
+        coded = {"few", "many"}
+        return {name: Treatment("code") if one.kind in coded else one for name, one in plan.items()}
+    return plan
 
 
 def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list[str]]]:

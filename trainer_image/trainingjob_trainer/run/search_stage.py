@@ -1,11 +1,12 @@
 """Sets the search up from a job: space, evolution, engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from trainingjob_api import ParallelMode, ResolvedRun
 from trainingjob_trainer.data.prepare import Prepared
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.final_stage import FinalStage
 from trainingjob_trainer.run.search_events import Board
@@ -25,21 +26,28 @@ __all__ = ["search", "space_context", "wants_names"]
 
 
 def space_context(
-    prepared: Prepared, *, rows: int, columns: int, random_state: int, min_class_rows: int | None = None
+    prepared: Prepared,
+    *,
+    rows: int,
+    columns: Mapping[Encoding, int],
+    random_state: int,
+    min_class_rows: int | None = None,
 ) -> SpaceContext:
     """Return what a search space must know of the table.
 
-    `rows` are the training rows of the smallest fold, `columns` those of the encoded matrix, and
-    `min_class_rows` the training rows of the smallest class in any fold, if there are classes.
+    `rows` are the training rows of the smallest fold, `columns` those of the encoded matrix by
+    encoding, and `min_class_rows` the training rows of the smallest class in any fold, if there are classes.
     """
     return SpaceContext(
         task=prepared.task,
         n_rows=rows,
-        n_features=columns,
+        n_features=columns[Encoding.DENSE],
         n_classes=len(prepared.classes or ()),
         random_state=random_state,
         columns=tuple(prepared.feature_types),
         min_class_rows=min_class_rows,
+        encodings=tuple(encoding.value for encoding in columns),
+        encoded_columns=tuple(columns.values()),
     )
 
 
@@ -50,7 +58,7 @@ def search(
     pool: Pool,
     ref: StoreRef,
     journal: Journal,
-    columns: int,
+    columns: Mapping[Encoding, int],
     final: FinalStage,
     instead: Callable[[PoolLost], Pool] | None,
 ) -> SearchResult:
@@ -124,6 +132,6 @@ def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
         If the search space is wrong; asked before the clock starts, so that the user hears of it at once.
     """
     rows = min(len(train) for train, _ in prepared.folds)
-    columns = len(prepared.feature_types)
+    columns = {Encoding.DENSE: len(prepared.feature_types)}
     context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
     return bool(compile_space(run.search_space, context).uses_feature_sets)

@@ -1,20 +1,21 @@
 """The work of a child on the clock: encode, fit the baseline, search here or on a cluster, fit what ships."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
-from trainingjob_api import Backend, ModelSource, Reason, Stage, Task
+from trainingjob_api import Backend, ModelSource, Reason, Stage
 from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
-from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.errors import RunFailed, TrainingError
+from trainingjob_trainer.encodings import Encoding
+from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
 from trainingjob_trainer.run.context import ChildContext
+from trainingjob_trainer.run.encode_stage import encode_table
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     FinalStage,
@@ -27,18 +28,8 @@ from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import Pool, PoolLost, run_tasks
-from trainingjob_trainer.search.store import (
-    StoreRef,
-    WorkData,
-    encoded_width,
-    fold_row_cap,
-    fold_rows,
-    load_work,
-    sample_folds,
-    write_store,
-)
-from trainingjob_trainer.search.tasks import encode_within
+from trainingjob_trainer.search.pool import Pool, PoolLost
+from trainingjob_trainer.search.store import StoreRef, load_work
 
 __all__ = ["Instead", "Trainer", "cluster_workers"]
 
@@ -46,8 +37,6 @@ Instead = Callable[[PoolLost], Pool]
 """Returns the pool to continue with when one is lost; raises `RunFailed` if the job does not allow it."""
 
 _NOTHING_SEARCHED = SearchResult(stopped_by="disabled")
-_ENCODE_SHARE = 0.3
-_ENCODE_SECONDS = 20.0
 
 
 class Trainer:
@@ -70,6 +59,11 @@ class Trainer:
     def searches(self) -> bool:
         """Whether this child searches, or takes what a search has left in the journal."""
         return self._run.automl_enabled and self._context.mode in {Mode.FULL, Mode.LOCAL, Mode.FINISH}
+
+    @property
+    def _evaluates(self) -> bool:
+        """Whether this child evaluates candidates."""
+        return self.searches and self._context.mode is not Mode.FINISH
 
     def train(
         self, pool: Pool, journal: Journal, *, named: bool, joining: ClusterLookup | None = None
@@ -97,7 +91,9 @@ class Trainer:
         # What an earlier attempt was charged for is not charged again.
         again = any(candidate.number != BASELINE_NUMBER for candidate in journal.found_.values())
         with self._clock.paused() if again else nullcontext():
-            ref, columns = self._encode(pool, named=named)
+            ref, columns = encode_table(
+                self._context, self._prepared, pool, named=named, others=self._evaluates
+            )
             with self._timed("baseline"):
                 baseline = fit_baseline(self._context, self._prepared, pool, ref, journal)
         if not self.searches:
@@ -129,47 +125,6 @@ class Trainer:
         )
         return FinalStage(context=self._context, pool=pool, ref=ref, baseline=baseline, estimate=estimate)
 
-    def _encode(self, pool: Pool, *, named: bool) -> tuple[StoreRef, int]:
-        """Write the table for the workers and encode every fold; return the widest fold's columns too."""
-        prepared, run = self._prepared, self._run
-        encoder = build_encoder(
-            prepared.feature_types,
-            frame=prepared.frame,
-            formats=prepared.formats,
-            index_names=prepared.file.index,
-            per_column=named,
-        )
-        folds = sample_folds(
-            prepared.folds,
-            prepared.target,
-            cap=fold_row_cap(encoded_width(encoder, prepared.frame, prepared.target, prepared.train_index)),
-            stratify=prepared.task is Task.CLASSIFICATION,
-            latest=run.validation.time_column is not None,
-            random_state=run.random_state,
-        )
-        work = WorkData(
-            target=prepared.target,
-            folds=folds,
-            train_index=prepared.train_index,
-            holdout_index=prepared.holdout_index,
-            scorer=prepared.metric.scorer,
-            encoder=encoder,
-        )
-        whole = None if fold_rows(folds) == fold_rows(prepared.folds) else prepared.folds
-        ref = write_store(
-            self._context.workspace.scratch / "store", prepared.frame, work, named=named, whole=whole
-        )
-        done = run_tasks(
-            pool,
-            {f"fold {fold + 1}": (encode_within, (ref, fold)) for fold in range(ref.folds)},
-            seconds=max(_ENCODE_SECONDS, _ENCODE_SHARE * self._clock.remaining),
-            tick=self._context.channel.beat,
-        )
-        failed = [f"{name}: {end.error}" for name, end in done.items() if not isinstance(end.value, int)]
-        if failed:
-            raise RunFailed(Reason.ENCODING_FAILED, f"the table could not be encoded ({failed[0]})")
-        return ref, max(int(end.value) for end in done.values())
-
     @contextmanager
     def _workers(
         self, pool: Pool, ref: StoreRef, joining: ClusterLookup | None
@@ -185,7 +140,7 @@ class Trainer:
         pool: Pool,
         ref: StoreRef,
         journal: Journal,
-        columns: int,
+        columns: Mapping[Encoding, int],
         final: FinalStage,
         *,
         instead: Instead | None,

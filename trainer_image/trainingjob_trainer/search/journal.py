@@ -17,7 +17,13 @@ from typing import Self
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search_space.pipeline import build, describe, fingerprint
+from trainingjob_trainer.search_space.pipeline import (
+    build,
+    describe,
+    encoding_of,
+    fingerprint,
+    with_encoding,
+)
 
 __all__ = ["Journal", "JournalHeader", "JournalMismatch", "check_bred", "read_journal"]
 
@@ -58,7 +64,8 @@ def check_bred(candidate: Candidate) -> None:
     SpecInvalid, ValueError
         The candidate is rejected.
     """
-    if fingerprint(describe(build(candidate.pipeline))) != candidate.key:
+    model = describe(build(candidate.pipeline))
+    if fingerprint(with_encoding(model, encoding_of(candidate.pipeline))) != candidate.key:
         raise ValueError("the key is not the fingerprint of the pipeline")
 
 

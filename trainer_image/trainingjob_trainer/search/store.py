@@ -16,7 +16,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ import pandas as pd
 from distributed.diagnostics.plugin import WorkerPlugin
 from numpy.typing import NDArray
 from sklearn.base import clone
+
+from trainingjob_trainer.encodings import Encoding
 
 __all__ = [
     "MAX_FOLD_ROWS",
@@ -47,6 +49,7 @@ __all__ = [
     "pack_store",
     "relocate",
     "sample_folds",
+    "that_can_be_sent",
     "write_store",
 ]
 
@@ -65,6 +68,7 @@ PACKAGES = (
 """Packages whose versions decide what a pipeline scores, or whether it can be sent at all."""
 _MAX_BYTES = 1024**3
 _LEVEL = 1
+_FOLD_FILES = ("train.npy", "test.npy", "names.json")
 
 
 def fold_rows(folds: Folds) -> tuple[int, int]:
@@ -137,8 +141,8 @@ class WorkData:
         Rows outside and inside the hold-out part.
     scorer
         scikit-learn scorer, greater is better.
-    encoder
-        Unfitted transformer from the raw table to a dense matrix.
+    encoders
+        Unfitted transformers from the raw table to a matrix, by the encoding.
     """
 
     target: NDArray[Any]
@@ -146,7 +150,7 @@ class WorkData:
     train_index: NDArray[np.intp]
     holdout_index: NDArray[np.intp]
     scorer: Any
-    encoder: Any
+    encoders: Mapping[Encoding, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +169,8 @@ class StoreRef:
         Whether pipelines want the encoded matrix as a DataFrame with column names.
     whole_digest
         sha256 of the pickle of the whole folds; None where the folds are whole.
+    encodings
+        Those in which the folds are encoded, the more important ones first.
     """
 
     folder: str
@@ -173,6 +179,7 @@ class StoreRef:
     folds: int
     named: bool
     whole_digest: str | None = None
+    encodings: tuple[Encoding, ...] = (Encoding.DENSE,)
 
 
 _LOADED: dict[str, Any] = {}
@@ -229,10 +236,11 @@ def load_frame(ref: StoreRef) -> pd.DataFrame:
     return frame
 
 
-def fold_paths(ref: StoreRef, fold: int) -> tuple[Path, Path, Path]:
+def fold_paths(ref: StoreRef, fold: int, encoding: Encoding = Encoding.DENSE) -> tuple[Path, Path, Path]:
     """Return where the encoded training rows, test rows and column names of a fold are."""
-    base = _folder(ref)
-    return base / f"fold-{fold}-train.npy", base / f"fold-{fold}-test.npy", base / f"fold-{fold}-names.json"
+    base = _folder(ref) / f"fold-{fold}-{encoding}"
+    train, test, names = (base.with_name(f"{base.name}-{part}") for part in _FOLD_FILES)
+    return train, test, names
 
 
 def _folder(ref: StoreRef) -> Path:
@@ -265,6 +273,22 @@ def installed_versions() -> dict[str, str]:
     return {"python": python} | {name: _version(name) for name in PACKAGES}
 
 
+def that_can_be_sent(ref: StoreRef) -> tuple[Encoding, ...]:
+    """Return the encodings of `ref` whose files can be sent together; the first one always.
+
+    A local search keeps to them too, so that it breeds the same pipelines.
+    """
+    kept: list[Encoding] = []
+    for encoding in ref.encodings:
+        if not kept or _size(replace(ref, encodings=(*kept, encoding))) <= _MAX_BYTES:
+            kept.append(encoding)
+    return tuple(kept)
+
+
+def _size(ref: StoreRef) -> int:
+    return sum(path.stat().st_size for path in _paths(ref) if path.exists())
+
+
 def pack_store(ref: StoreRef) -> bytes:
     """Return what evaluations read of a store, as a ZIP archive.
 
@@ -273,13 +297,12 @@ def pack_store(ref: StoreRef) -> bytes:
     TableTooLarge
         If that is more than 1 GiB.
     """
-    paths = [path for path in _paths(ref) if path.exists()]
-    size = sum(path.stat().st_size for path in paths)
+    size = _size(ref)
     if size > _MAX_BYTES:
         raise TableTooLarge(f"the encoded folds take {size / 1024**2:.0f} MiB, over the limit of 1024 MiB")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
-        for path in paths:
+        for path in filter(Path.exists, _paths(ref)):
             archive.write(path, path.name)
     return buffer.getvalue()
 
@@ -336,7 +359,9 @@ class TablePlugin(WorkerPlugin):
 
 
 def _paths(ref: StoreRef) -> list[Path]:
-    folds = [path for fold in range(ref.folds) for path in fold_paths(ref, fold)]
+    folds = [
+        path for name in ref.encodings for fold in range(ref.folds) for path in fold_paths(ref, fold, name)
+    ]
     return [folds[0].parent / "work.pkl", *folds]
 
 

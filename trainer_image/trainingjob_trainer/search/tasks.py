@@ -11,7 +11,7 @@ import json
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Evaluation, Outcome
 from trainingjob_trainer.search.interval import Recorder
 from trainingjob_trainer.search.limits import (
@@ -42,7 +43,7 @@ from trainingjob_trainer.search.store import (
     load_whole_folds,
     load_work,
 )
-from trainingjob_trainer.search_space.pipeline import build
+from trainingjob_trainer.search_space.pipeline import build, encoding_of
 
 __all__ = [
     "FitResult",
@@ -69,7 +70,7 @@ _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
 
 
-def encode_within(ref: StoreRef, fold: int, limit: TaskLimit) -> int:
+def encode_within(ref: StoreRef, fold: int, encoding: Encoding, limit: TaskLimit) -> int:
     """Encode a fold as `encode_fold` does, under a limit.
 
     Raises
@@ -79,16 +80,16 @@ def encode_within(ref: StoreRef, fold: int, limit: TaskLimit) -> int:
     """
     try:
         with time_limit(limit.effective()):
-            return encode_fold(ref, fold)
+            return encode_fold(ref, fold, encoding)
     except LimitExceeded as late:
         raise TimeoutError(f"took longer than {limit.seconds:.0f} s") from late
 
 
-def encode_fold(ref: StoreRef, fold: int) -> int:
+def encode_fold(ref: StoreRef, fold: int, encoding: Encoding = Encoding.DENSE) -> int:
     """Write both parts of a fold encoded, and return how many columns the encoder made."""
     train, test = load_work(ref).folds[fold]
-    encoded, encoded_test = _encode(ref, train, test)
-    train_path, test_path, names_path = fold_paths(ref, fold)
+    encoded, encoded_test = _encode(ref, encoding, train, test)
+    train_path, test_path, names_path = fold_paths(ref, fold, encoding)
     np.save(train_path, np.asarray(encoded, dtype=np.float64), allow_pickle=False)
     np.save(test_path, np.asarray(encoded_test, dtype=np.float64), allow_pickle=False)
     if ref.named:
@@ -96,10 +97,12 @@ def encode_fold(ref: StoreRef, fold: int) -> int:
     return int(encoded.shape[1])
 
 
-def _encode(ref: StoreRef, train: NDArray[np.intp], test: NDArray[np.intp]) -> tuple[Any, Any]:
+def _encode(
+    ref: StoreRef, encoding: Encoding, train: NDArray[np.intp], test: NDArray[np.intp]
+) -> tuple[Any, Any]:
     """Return both parts of a fold, encoded by an encoder that is fitted on the training rows."""
     work, frame = load_work(ref), load_frame(ref)
-    encoder = clone(work.encoder)
+    encoder = clone(work.encoders[encoding])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         encoded = encoder.fit_transform(frame.iloc[train], work.target[train])
@@ -134,13 +137,13 @@ def evaluate(
     end = began + seconds
     try:
         with time_limit(seconds), quiet():
-            rows = fold_rows(load_work(ref).folds)
+            rows, encoding = fold_rows(load_work(ref).folds), encoding_of(pipeline)
             for fold in range(ref.folds):
                 if time.monotonic() > end:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
                 estimator = builder(pipeline)
                 score, fit_seconds, score_seconds = _score(
-                    estimator, ref, _load_encoded(ref, fold), load_work(ref).folds[fold]
+                    estimator, ref, _load_encoded(ref, fold, encoding), load_work(ref).folds[fold]
                 )
                 scores.append(score)
                 fits.append(fit_seconds)
@@ -172,9 +175,9 @@ def evaluate(
     )
 
 
-def _load_encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
+def _load_encoded(ref: StoreRef, fold: int, encoding: Encoding) -> tuple[Any, Any]:
     """Return a fold's encoded parts; copy-on-write, so that workers of one host share the pages."""
-    train_path, test_path, names_path = fold_paths(ref, fold)
+    train_path, test_path, names_path = fold_paths(ref, fold, encoding)
     x_train, x_test = np.load(train_path, mmap_mode="c"), np.load(test_path, mmap_mode="c")
     if not ref.named:
         return np.asarray(x_train), np.asarray(x_test)
@@ -182,7 +185,7 @@ def _load_encoded(ref: StoreRef, fold: int) -> tuple[Any, Any]:
     return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
 
 
-def _score(estimator: Any, ref: StoreRef, encoded: tuple[Any, Any], rows: Any) -> tuple[float, float, float]:
+def _score(estimator: Any, ref: StoreRef, encoded: tuple[Any, ...], rows: Any) -> tuple[float, float, float]:
     """Fit on the first of two encoded parts and score on the second; return score and seconds of both."""
     work = load_work(ref)
     (x_train, x_test), (train, test) = encoded, rows
@@ -229,7 +232,7 @@ class WholeScore:
 def score_whole_fold(
     pipelines: Sequence[dict[str, Any]], ref: StoreRef, fold: int, limit: TaskLimit
 ) -> list[WholeScore | None]:
-    """Encode a whole fold, then fit and score pipelines on it, as many as there is time for.
+    """Fit and score pipelines on a whole fold, encoded for each encoding, as many as there is time for.
 
     Returns
     -------
@@ -243,10 +246,13 @@ def score_whole_fold(
         return out
     with contextlib.suppress(LimitExceeded), time_limit(seconds), quiet():
         rows = load_whole_folds(ref)[fold]
-        x_train, x_test = (_matrix(part, ref) for part in _encode(ref, *rows))
+        encoded: dict[Encoding, tuple[Any, ...]] = {}
         for pipeline in pipelines:
             try:
-                score, fit, scoring = _score(build(pipeline), ref, (x_train, x_test), rows)
+                encoding = encoding_of(pipeline)
+                if encoding not in encoded:
+                    encoded[encoding] = tuple(_matrix(part, ref) for part in _encode(ref, encoding, *rows))
+                score, fit, scoring = _score(build(pipeline), ref, encoded[encoding], rows)
             except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
                 out.append(None)
             else:
@@ -332,7 +338,7 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
     try:
         with time_limit(seconds), quiet():
             work, frame = load_work(ref), load_frame(ref)
-            model = full_pipeline(pipeline, work.encoder)
+            model = full_pipeline(pipeline, work.encoders)
             rows = work.train_index if holdout else np.arange(len(frame))
             model.fit(frame.iloc[rows], work.target[rows])
             result = _predict_holdout(model, ref) if holdout else None
@@ -358,9 +364,9 @@ def dump_model(model: Any) -> bytes:
     return buffer.getvalue()
 
 
-def full_pipeline(pipeline: dict[str, Any], encoder: Any) -> Pipeline:
-    """Return the unfitted pipeline that takes the raw table."""
-    return Pipeline([("encode", clone(encoder)), ("model", build(pipeline))])
+def full_pipeline(pipeline: dict[str, Any], encoders: Mapping[Encoding, Any]) -> Pipeline:
+    """Return the unfitted pipeline that takes the raw table, with the encoder of its encoding."""
+    return Pipeline([("encode", clone(encoders[encoding_of(pipeline)])), ("model", build(pipeline))])
 
 
 def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
+
+from trainingjob_trainer.encodings import Encoding
 
 __all__ = ["MAX_CELLS", "MAX_COLUMNS", "SpaceContext", "Untranslatable", "Width"]
 
@@ -33,6 +35,10 @@ class SpaceContext:
     min_class_rows
         Rows of the rarest class in the training part, where known. It bounds what needs more rows in
         each class than columns (quadratic discriminant analysis).
+    encodings
+        Those that the table has, by the value of `Encoding`; the more important ones first.
+    encoded_columns
+        Columns of the table in each of `encodings`, in their order; those of the first one where it is empty.
     """
 
     task: str
@@ -42,6 +48,13 @@ class SpaceContext:
     random_state: int
     columns: tuple[str, ...] = ()
     min_class_rows: int | None = None
+    encodings: tuple[str, ...] = (Encoding.DENSE.value,)
+    encoded_columns: tuple[int, ...] = ()
+
+    def encoded(self, encoding: str) -> Self:
+        """Return the same problem as a pipeline with an encoding of `encodings` sees it."""
+        widths = dict(zip(self.encodings, self.encoded_columns, strict=False))
+        return replace(self, n_features=widths.get(encoding, self.n_features))
 
     @property
     def classification(self) -> bool:

@@ -3,6 +3,9 @@
 A `PipelineSpec` is JSON: ``{"class": name, "params": {…}}`` for an estimator, and a node with ``steps`` or
 ``members`` for Pipeline, FeatureUnion, ColumnTransformer and VotingClassifier. Only parameters that differ
 from their defaults are written. `build` looks every name up in the allow-list.
+
+The root alone may have the key ``encoding``, which names the encoder that makes the pipeline's matrix;
+without it, that is the dense one.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from trainingjob_api import Reason
 from trainingjob_api.text import shorten
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import defaults, entry
 from trainingjob_trainer.search_space.parameters import check_described, decode_value, encode_value
@@ -28,9 +32,11 @@ __all__ = [
     "build",
     "changed",
     "describe",
+    "encoding_of",
     "fingerprint",
     "leaf",
     "summarize",
+    "with_encoding",
 ]
 
 PipelineSpec: TypeAlias = dict[str, Any]
@@ -39,6 +45,7 @@ PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}
 """The step or member that changes nothing."""
 
 _COMPOSITES: Final = {"Pipeline", "FeatureUnion", "ColumnTransformer", "VotingClassifier"}
+_ENCODING: Final = "encoding"
 _MAX_DEPTH: Final = 40
 _FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
 """The encoded columns of some raw ones; any other pattern could take forever to match."""
@@ -47,6 +54,32 @@ _FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
 def leaf(name: str, **params: Any) -> PipelineSpec:
     """Return the description of one estimator of the allow-list."""
     return {"class": name, "params": params} if params else {"class": name}
+
+
+def encoding_of(spec: PipelineSpec) -> Encoding:
+    """Return the encoding of a pipeline's matrix.
+
+    Raises
+    ------
+    SpecInvalid
+        It is unknown, or says what is meant without it.
+    """
+    if _ENCODING not in spec:
+        return Encoding.DENSE
+    name = spec[_ENCODING]
+    if not isinstance(name, str) or name not in set(Encoding) - {Encoding.DENSE}:
+        raise SpecInvalid(Reason.UNKNOWN_VALUE, f"A pipeline's description has the encoding {name!r:.80}.")
+    return Encoding(name)
+
+
+def with_encoding(spec: PipelineSpec, encoding: Encoding) -> PipelineSpec:
+    """Return the description of a pipeline with an encoding, in the only form that it has."""
+    model = _model(spec)
+    return model if encoding is Encoding.DENSE else {**model, _ENCODING: encoding.value}
+
+
+def _model(spec: PipelineSpec) -> PipelineSpec:
+    return {key: value for key, value in spec.items() if key != _ENCODING}
 
 
 def describe(estimator: Any) -> PipelineSpec:
@@ -109,13 +142,16 @@ def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(spec: PipelineSpec) -> Any:
-    """Return the unfitted estimator that *spec* describes.
+    """Return the unfitted estimator that *spec* describes; it takes the encoded matrix.
 
     Raises
     ------
     SpecInvalid
-        A class, parameter or value is off the allow-list, or the form is wrong.
+        A class, parameter, value or encoding is off the allow-list, or the form is wrong.
     """
+    if isinstance(spec, dict) and _ENCODING in spec:
+        encoding_of(spec)
+        spec = _model(spec)
     return _build(spec, 0)
 
 
@@ -201,9 +237,11 @@ _PRECAUTIONS: Final = {"clip", "nan_to_num"}
 
 def summarize(spec: PipelineSpec) -> str:
     """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``."""
-    text = _told(spec, with_params=True)
+    words = encoding_of(spec).words
+    before = f"{words} → " if words else ""
+    text = before + _told(spec, with_params=True)
     if len(text) > _SUMMARY_LENGTH:
-        text = _told(spec, with_params=False)
+        text = before + _told(spec, with_params=False)
     return shorten(text, _SUMMARY_LENGTH)
 
 

@@ -1,0 +1,23 @@
+"""The encodings of a table that a pipeline may learn from, by name."""
+
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["Encoding"]
+
+
+class Encoding(StrEnum):
+    """Which encoder makes the matrix of a pipeline; the more important ones first."""
+
+    DENSE = "dense"
+    """Categories one-hot, those of a column with many as hashed n-grams beside the most frequent ones."""
+    ORDINAL = "ordinal"
+    """Each column of categories is one column of codes."""
+
+    @property
+    def words(self) -> str:
+        """What a pipeline's summary says of it; nothing of the dense one, which is the usual one."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {Encoding.DENSE: "", Encoding.ORDINAL: "category codes"}
