@@ -27,6 +27,7 @@ ALLOWED = frozenset(
 _WORDS = {
     "apache": "Apache-2.0",
     "apache 2.0": "Apache-2.0",
+    "apache license, version 2.0": "Apache-2.0",
     "bsd 3-clause": "BSD-3-Clause",
     "bsd 3-clause license": "BSD-3-Clause",
     "isc license": "ISC",

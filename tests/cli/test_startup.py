@@ -10,7 +10,7 @@ import typer
 from support.fake_run import Front
 from trainingjob_trainer.cli import app
 
-HEAVY = "sklearn pandas numpy tpot distributed dask matplotlib pyarrow xgboost lightgbm"
+HEAVY = "sklearn pandas numpy tpot distributed dask matplotlib pyarrow xgboost lightgbm catboost"
 PROBE = """
 import sys
 from trainingjob_trainer.cli import app

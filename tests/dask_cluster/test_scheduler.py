@@ -185,7 +185,7 @@ def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
 
 def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
     rooms = "trainingjob_trainer.dask_cluster"
-    heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'scipy', 'pydantic'}"
+    heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'catboost', 'scipy', 'pydantic'}"
     check = f"trainingjob_trainer.cli.dask_commands, {rooms}.address, {rooms}.probe, {rooms}.security"
     for modules in (check, f"{rooms}.scheduler", f"{rooms}.worker"):
         program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"

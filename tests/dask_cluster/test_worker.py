@@ -83,7 +83,7 @@ def test_it_is_set_as_the_search_needs_it(client: Client) -> None:
             "environment": {
                 name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
             },
-            "imported": {"sklearn.ensemble", "lightgbm", "xgboost"} - set(sys.modules),
+            "imported": {"sklearn.ensemble", "lightgbm", "xgboost", "catboost"} - set(sys.modules),
             "main": threading.current_thread() is not threading.main_thread(),
         }
 

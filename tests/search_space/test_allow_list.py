@@ -71,6 +71,21 @@ def test_every_estimator_fits_ships_and_loads_alone(tables, contexts, tmp_path, 
     assert printed == ["160"] * len(shipped)
 
 
+def test_catboost_is_silent_writes_no_files_and_returns_flat_labels(
+    tables, contexts, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    table, target = tables["classification"]
+    spec = ready("CatBoostClassifier", contexts["classification"])
+    predicted = build(spec).fit(table, target).predict(table)
+    assert predicted.shape == target.shape
+    assert set(predicted) <= set(target)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+    repeated = build(spec).fit(table, target).predict_proba(table)
+    assert np.array_equal(repeated, build(spec).fit(table, target).predict_proba(table))
+
+
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(SpecInvalid, match="Did you mean LogisticRegression"):
         entry("LogisticRegresion")
@@ -112,6 +127,8 @@ def test_a_tree_can_set_no_threads_seeds_or_callables():
     reserved = {
         "n_jobs",
         "random_state",
+        "thread_count",
+        "train_dir",
         "verbose",
         "verbosity",
         "estimator",

@@ -72,3 +72,15 @@ def test_tables_of_few_columns_are_searched_too(preset, features, contexts):
     for _ in range(15):
         spec = translate(space.generate(rng), context)
         assert len(build(spec).fit(table, target).predict(table)) == 80, summarize(spec)
+
+
+@pytest.mark.parametrize("preset", ["linear", "graph"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_whole_templates_offer_catboost_and_light_ones_do_not(preset, task, compiled, contexts):
+    def predictors(name: str) -> set[str]:
+        root = compiled(name, task).root
+        choice = root.search_spaces[-1] if preset == "linear" else root.root_search_space
+        return {space.method.__name__ for space in choice.search_spaces if hasattr(space, "method")}
+
+    offered = predictors(preset) - predictors(f"{preset}-light")
+    assert {"CatBoostClassifier", "CatBoostRegressor"} & offered

@@ -52,7 +52,10 @@ __all__ = ["PACKAGES", "Session", "default_jobs", "package_versions"]
 _MIB = 1024 * 1024
 _MOST_JOBS = 8
 _LABEL_CHARS = 256
-PACKAGES = ("tpot", "scikit-learn", "xgboost", "lightgbm", "skrub", "pandas", "numpy", "scipy", "ConfigSpace")
+PACKAGES = (
+    "tpot", "scikit-learn", "xgboost", "lightgbm", "catboost", "skrub", "pandas", "numpy", "scipy",
+    "ConfigSpace",
+)  # fmt: skip
 """Packages whose versions decide what is evaluated and what ships."""
 
 _REPORT_SECONDS = 30.0

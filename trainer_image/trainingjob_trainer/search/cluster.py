@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 MODULES = (
+    "catboost",
     "lightgbm",
     "pandas",
     "scipy.stats",

@@ -62,8 +62,8 @@ MIN_FOLD_ROWS = 2_000
 _MAX_CELLS = 1_000_000
 _WIDTH_ROWS = 1_000
 PACKAGES = (
-    "dask", "distributed", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "skrub", "trainingjob",
-    "xgboost",
+    "catboost", "dask", "distributed", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "skrub",
+    "trainingjob", "xgboost",
 )  # fmt: skip
 """Packages whose versions decide what a pipeline scores, or whether it can be sent at all."""
 _MAX_BYTES = 1024**3

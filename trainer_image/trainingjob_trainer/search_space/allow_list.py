@@ -10,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
+from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn import (
     calibration,
@@ -53,6 +54,7 @@ class Kind(StrEnum):
 
 BY_KIND: Final[Mapping[Kind, tuple[type, ...]]] = {
     Kind.CLASSIFIER: (
+        CatBoostClassifier,
         discriminant_analysis.LinearDiscriminantAnalysis,
         discriminant_analysis.QuadraticDiscriminantAnalysis,
         dummy.DummyClassifier,
@@ -77,6 +79,7 @@ BY_KIND: Final[Mapping[Kind, tuple[type, ...]]] = {
         XGBClassifier,
     ),
     Kind.REGRESSOR: (
+        CatBoostRegressor,
         dummy.DummyRegressor,
         ensemble.ExtraTreesRegressor,
         ensemble.GradientBoostingRegressor,
@@ -205,6 +208,7 @@ _RESERVED: Final = {
     "eval_metric", "early_stopping_rounds", "missing", "importance_getter", "prefit", "indicator",
     "add_indicator", "multi_strategy", "objective", "class_prior", "priors", "base_score",
     "num_parallel_tree", "param_distributions", "oob_score", "constant", "estimator_params",
+    "thread_count", "logging_level", "allow_writing_files",
 }  # fmt: skip
 
 _ENTRIES: Final = (
@@ -220,10 +224,21 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({item.name: item for it
 _SHOWN: Final = 12
 _NEED_AN_ESTIMATOR: Final = {RFE, SelectFromModel}
 
-# LightGBM takes further parameters by keyword; this one keeps it quiet.
+# LightGBM takes further parameters by keyword. CatBoost declares a hundred and reports those that were set;
+# many of them name files, so that only these may be set.
+_LIGHT: Final = {"verbose": 1, "extra_trees": False, "max_bin": 255}
+_CAT: Final = dict.fromkeys(
+    (
+        "allow_writing_files", "auto_class_weights", "bootstrap_type", "colsample_bylevel", "learning_rate",
+        "logging_level", "max_bin", "max_depth", "min_child_samples", "n_estimators", "random_state",
+        "random_strength", "reg_lambda", "subsample", "thread_count",
+    )
+)  # fmt: skip
 _UNDECLARED: Final[Mapping[type, Mapping[str, Any]]] = {
-    LGBMClassifier: {"verbose": 1},
-    LGBMRegressor: {"verbose": 1},
+    CatBoostClassifier: _CAT,
+    CatBoostRegressor: {name: default for name, default in _CAT.items() if name != "auto_class_weights"},
+    LGBMClassifier: _LIGHT,
+    LGBMRegressor: _LIGHT,
 }
 
 

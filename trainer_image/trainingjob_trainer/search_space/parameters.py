@@ -136,7 +136,7 @@ def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
 FUNCTION_PARAMETERS: Final = frozenset({"pooling_func", "score_func"})
 """The hyperparameters that are functions, which a tree says by name."""
 
-# XGBoost and LightGBM find a wrong value only while they fit, in C++; scikit-learn checks its own.
+# XGBoost, LightGBM and CatBoost find a wrong value only while they fit, in C++; scikit-learn checks its own.
 _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "colsample_bylevel": (1e-3, 1),
     "colsample_bynode": (1e-3, 1),
@@ -152,6 +152,7 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "min_split_gain": (0, 1e9),
     "n_estimators": (1, 100_000),
     "num_leaves": (2, 131_072),
+    "random_strength": (0, 1e9),
     "reg_alpha": (0, 1e9),
     "reg_lambda": (0, 1e9),
     "scale_pos_weight": (0, 1e9),
@@ -159,10 +160,15 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "subsample_for_bin": (1, 1e9),
     "subsample_freq": (0, 1e9),
 }
+_SYMMETRIC_DEPTH: Final = (1, 16)
+"""Depths of a symmetric tree, which has all leaves of its depth."""
 _WORDS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "auto_class_weights": (None, "Balanced", "SqrtBalanced"),
     "booster": ("gbtree", "gblinear", "dart"),
+    "bootstrap_type": ("Bayesian", "Bernoulli", "MVS", "No"),
     "boosting_type": ("gbdt", "dart", "goss", "rf"),
     "class_weight": (None, "balanced"),
+    "extra_trees": (False, True),
     "grow_policy": ("depthwise", "lossguide"),
     "importance_type": ("split", "gain", "weight", "cover", "total_gain", "total_cover"),
     "sampling_method": ("uniform",),
@@ -238,7 +244,7 @@ def invalid(found: Entry, name: str, value: Any, cause: str) -> SpecInvalid:
 
 
 def _is_booster(found: Entry) -> bool:
-    return found.cls.__module__.startswith(("xgboost", "lightgbm"))
+    return found.cls.__module__.startswith(("xgboost", "lightgbm", "catboost"))
 
 
 def _check_booster(found: Entry, name: str, value: Any) -> None:
@@ -246,9 +252,11 @@ def _check_booster(found: Entry, name: str, value: Any) -> None:
         if value not in _WORDS[name]:
             raise invalid(found, name, value, f"it is one of {', '.join(map(str, _WORDS[name]))}")
         return
-    if value is None and found.cls.__module__.startswith("xgboost"):
+    if value is None and found.cls.__module__.startswith(("xgboost", "catboost")):
         return
     low, high = _NUMBERS.get(name, (0, 1))
+    if name == "max_depth" and found.cls.__module__.startswith("catboost"):
+        low, high = _SYMMETRIC_DEPTH
     number = isinstance(value, int if name in _WHOLE else int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:
         kind = "a whole number" if name in _WHOLE else "a number"
@@ -311,12 +319,15 @@ def _only(allowed: Any) -> Callable[[Any], bool]:
 
 
 _OWN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "allow_writing_files": _only(False),  # noqa: FBT003
     "func": _is_function,
     "importance_getter": _only("var_"),
     "kw_args": _is_kw_args,
+    "logging_level": _only("Silent"),
     "n_jobs": _only(1),
     "random_state": _is_seed,
     "sparse_output": _only(False),  # noqa: FBT003
+    "thread_count": _only(1),
     "transformer": _is_estimator,
     "validate": _only(True),  # noqa: FBT003
     "verbose": _only(-1),

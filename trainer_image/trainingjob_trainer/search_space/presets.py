@@ -1,6 +1,6 @@
 """TPOT's templates, groups and estimators by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tpot.config import get_search_space
@@ -12,7 +12,7 @@ from trainingjob_api import Preset, Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, Kind, suggest
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedChoice, fix
+from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedChoice, FixedGraph, fix
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
 
 __all__ = ["TEMPLATES", "kind_of", "named_space", "preset_space"]
@@ -27,6 +27,12 @@ _WRAPPED: Final = {
     "SelectFromModel_regression": "regression",
 }
 _NO_SPACE_OF_TPOT: Final = {"FeatureSetSelector"}
+_GROUPS: Final[Mapping[str, Sequence[str]]] = {
+    **GROUPNAMES,
+    "classifiers": (*GROUPNAMES["classifiers"], "CatBoostClassifier"),
+    "regressors": (*GROUPNAMES["regressors"], "CatBoostRegressor"),
+}
+"""TPOT's groups, with CatBoost, which TPOT does not know."""
 
 
 def _sizes(context: SpaceContext) -> dict[str, Any]:
@@ -49,22 +55,32 @@ def preset_space(name: str, context: SpaceContext) -> Any:
         The name is unknown (``UnknownPreset``), or what it names does not predict.
     """
     if name in TEMPLATES:
-        return fix(
-            get_template_search_spaces(
-                name,
-                classification=context.classification,
-                inner_predictors=False,
-                cross_val_predict_cv=0,
-                **_sizes(context),
-            ),
-            context,
-        )
-    known = {*TEMPLATES, *GROUPNAMES, *CATALOGUE, *STRING_TO_CLASS}
+        return _template(name, context)
+    known = {*TEMPLATES, *_GROUPS, *CATALOGUE, *STRING_TO_CLASS}
     if name not in known:
         raise SpecInvalid(
             Reason.UNKNOWN_PRESET, f"The search space {name!r:.80} is unknown. {suggest(name, known)}"
         )
     return named_space([name], context, predicts=True)
+
+
+def _template(name: str, context: SpaceContext) -> Any:
+    """Return a template of TPOT, with CatBoost among the predictors of those that are not light."""
+    root = fix(
+        get_template_search_spaces(
+            name,
+            classification=context.classification,
+            inner_predictors=False,
+            cross_val_predict_cv=0,
+            **_sizes(context),
+        ),
+        context,
+    )
+    if not name.endswith("-light"):
+        predictors = root.root_search_space if isinstance(root, FixedGraph) else root.search_spaces[-1]
+        name = "CatBoostClassifier" if context.classification else "CatBoostRegressor"
+        predictors.search_spaces.append(_one(name, context))
+    return root
 
 
 def kind_of(name: str) -> Kind | None:
@@ -101,10 +117,10 @@ def named_space(names: Sequence[str], context: SpaceContext, *, predicts: bool) 
 
 def _flat(name: str) -> list[str] | None:
     """Return the members of a group and of the groups in it, or none if it is no group."""
-    if name not in GROUPNAMES:
+    if name not in _GROUPS:
         return None
     found: list[str] = []
-    for item in GROUPNAMES[name]:
+    for item in _GROUPS[name]:
         found += _flat(item) or [item]
     return found
 
@@ -116,7 +132,7 @@ def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | N
         raise SpecInvalid(Reason.UNKNOWN_ESTIMATOR, f"{shown} is not allowed: {EXCLUDED[name]}.")
     kind = kind_of(name)
     if kind is None:
-        known = {*CATALOGUE, *REPLACED, *_WRAPPED, *GROUPNAMES}
+        known = {*CATALOGUE, *REPLACED, *_WRAPPED, *_GROUPS}
         raise SpecInvalid(
             Reason.UNKNOWN_ESTIMATOR, f"The estimator {shown!r:.80} is not allowed. {suggest(name, known)}"
         )

@@ -99,12 +99,9 @@ def _models(context: SpaceContext) -> list[_Model]:
         "max_leaf_nodes": 31,
         "min_samples_leaf": 20,
         "max_features": 1.0,
-        "max_depth": None,
-        "l2_regularization": 1e-10,
-        "tol": 1e-7,
-        "early_stop": "off",
+        "early_stopping": False,
     }
-    light = {"boosting_type": "gbdt", "num_leaves": 31, "max_depth": 10, "n_estimators": 100, **balance}
+    light = {"num_leaves": 31, "max_depth": 10, "n_estimators": 100, **balance}
     trees = {"n_estimators": 100, "max_features": 0.5, "min_samples_split": 2, "min_samples_leaf": 2}
     return [
         linear,

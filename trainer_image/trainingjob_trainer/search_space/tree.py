@@ -40,6 +40,7 @@ from trainingjob_trainer.search_space.parameters import (
 )
 from trainingjob_trainer.search_space.presets import kind_of, named_space
 from trainingjob_trainer.search_space.tpot_fixes.ranges import SharedConfigurationSpace
+from trainingjob_trainer.search_space.tpot_fixes.repairs import NUMBERED
 from trainingjob_trainer.search_space.tpot_fixes.spaces import (
     FixedChoice,
     FixedDynamicLinear,
@@ -259,9 +260,9 @@ class _Compiler:
         """Refuse an inner estimator that the outer one would refuse in every fit."""
         if outer.name in _NEEDS_WEIGHTS and not has_fit_parameter(inner(), "sample_weight"):
             raise place.wrong(f"{inner.__name__} cannot stand in {outer.name}: it takes no sample weights.")
-        if outer.name in _NEEDS_INNER and inner.__name__ == "XGBClassifier":
+        if outer.name in _NEEDS_INNER and inner.__name__ in NUMBERED:
             raise place.wrong(
-                f"XGBClassifier cannot stand in {outer.name}: it takes no text labels; take LightGBM."
+                f"{inner.__name__} cannot stand in {outer.name}: it takes no text labels; take LightGBM."
             )
         if outer.name in _NEEDS_INNER and not _ranks_columns(inner):
             raise place.wrong(f"{inner.__name__} cannot stand in {outer.name}: {_RANKS_NO_COLUMNS}.")

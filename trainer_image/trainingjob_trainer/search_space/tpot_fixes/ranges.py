@@ -4,7 +4,7 @@ A tree that names a hyperparameter itself is not narrowed: there the user decide
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparamet
 
 from trainingjob_trainer.search_space.context import SpaceContext
 
-__all__ = ["Shared", "SharedConfigurationSpace", "limits", "narrowed", "refined"]
+__all__ = ["Shared", "SharedConfigurationSpace", "limits", "narrowed", "refined", "space_of"]
 
 Limit: TypeAlias = tuple[float, float] | list[Any] | str | float | None
 
@@ -35,6 +35,13 @@ class SharedConfigurationSpace(Shared, ConfigurationSpace):
     """A space of hyperparameters that is never copied; its seed is set before each draw."""
 
 
+def space_of(hyperparameters: Iterable[Any]) -> SharedConfigurationSpace:
+    """Return the space of some hyperparameters."""
+    made = SharedConfigurationSpace()
+    made.add(list(hyperparameters))
+    return made
+
+
 def limits(context: SpaceContext, *, selecting: bool = False) -> Mapping[str, Mapping[str, Limit]]:
     """Return the limits by estimator and hyperparameter: a range, a list of choices, or one value.
 
@@ -46,7 +53,7 @@ def limits(context: SpaceContext, *, selecting: bool = False) -> Mapping[str, Ma
     boosted = max(25, round(_TREES * share))
     bagged = max(8, round(30 * share))
     leaves = max(15, 2 * 127 // max(2, context.n_classes))
-    return {**_FIXED, **_forests(trees), **_boosters(boosted, bagged, leaves)}
+    return {**_FIXED, **_forests(trees), **_ensembles(boosted, bagged, leaves)}
 
 
 def _forests(trees: int) -> dict[str, Mapping[str, Limit]]:
@@ -61,13 +68,10 @@ def _forests(trees: int) -> dict[str, Mapping[str, Limit]]:
     }
 
 
-def _boosters(boosted: int, bagged: int, leaves: int) -> dict[str, Mapping[str, Limit]]:
+def _ensembles(boosted: int, bagged: int, leaves: int) -> dict[str, Mapping[str, Limit]]:
     ada: dict[str, Limit] = {"n_estimators": (20, boosted)}
     bag: dict[str, Limit] = {"n_estimators": (3, bagged), "oob_score": False}
     gradient: dict[str, Limit] = {"max_leaf_nodes": (3, min(63, leaves)), "max_features": (0.01, 0.5)}
-    histogram: dict[str, Limit] = {"max_leaf_nodes": (3, leaves), "learning_rate": (0.01, 1.0)}
-    light: dict[str, Limit] = {"num_leaves": (2, leaves)}
-    extreme: dict[str, Limit] = {"max_depth": (3, max(5, leaves.bit_length() + 1))}
     return {
         "AdaBoostClassifier": ada,
         "AdaBoostRegressor": ada,
@@ -75,12 +79,6 @@ def _boosters(boosted: int, bagged: int, leaves: int) -> dict[str, Mapping[str, 
         "BaggingRegressor": bag,
         "GradientBoostingClassifier": gradient,
         "GradientBoostingRegressor": {**gradient, "loss": "squared_error"},
-        "HistGradientBoostingClassifier": histogram,
-        "HistGradientBoostingRegressor": histogram,
-        "LGBMClassifier": light,
-        "LGBMRegressor": light,
-        "XGBClassifier": extreme,
-        "XGBRegressor": extreme,
     }
 
 
@@ -114,10 +112,9 @@ def narrowed(name: str, space: Any, context: SpaceContext, *, selecting: bool = 
     bounds = limits(context, selecting=selecting).get(name, {})
     if isinstance(space, dict):
         return {**space, **bounds}
-    made = SharedConfigurationSpace()
     kept = {item.name: _limited(item, bounds) for item in space.values()}
     fixed = [Constant(key, item) for key, item in bounds.items() if key not in kept and not _varies(item)]
-    made.add([*kept.values(), *fixed])
+    made = space_of([*kept.values(), *fixed])
     conditions = [_condition(item, kept) for item in space.conditions]
     made.add([item for item in conditions if item is not None])
     return made

@@ -12,7 +12,7 @@ from trainingjob_trainer.search_space.context import SpaceContext, Untranslatabl
 from trainingjob_trainer.search_space.pipeline import PipelineSpec, changed, leaf
 from trainingjob_trainer.search_space.tpot_fixes.transformers import TRANSFORMERS, Repair, Steps, bounded
 
-__all__ = ["finish", "repair"]
+__all__ = ["NUMBERED", "finish", "repair"]
 
 Params = dict[str, Any]
 
@@ -28,6 +28,8 @@ _SCALE_FIRST: Final = _TARGET_SCALED | {
 }
 _NOT_NEGATIVE: Final = {"ComplementNB", "MultinomialNB"}
 _NEEDS_IMPORTANCES: Final = {"RFE", "SelectFromModel"}
+NUMBERED: Final = {"CatBoostClassifier", "XGBClassifier"}
+"""Classifiers that take or return labels of their own form: whole numbers, or a table of one column."""
 _KEEPS_N_JOBS_UNSET: Final = {"LogisticRegression"}  # scikit-learn 1.8 deprecates the parameter there
 _SMOOTH_LOSSES: Final = {"squared_error", "squared_epsilon_insensitive"}
 _ARD_COLUMNS: Final = 100
@@ -63,7 +65,7 @@ def _surrounded(name: str, steps: list[PipelineSpec], previous: PipelineSpec | N
     if last["class"] in _TARGET_SCALED:
         scaled = {"regressor": {"$estimator": last}, "transformer": {"$estimator": leaf("StandardScaler")}}
         last = leaf("TransformedTargetRegressor", **scaled)
-    if last["class"] == "XGBClassifier":
+    if last["class"] in NUMBERED:
         last = {"class": "VotingClassifier", "voting": "soft", "members": [last]}
     return [*steps[:-1], last]
 
@@ -221,7 +223,7 @@ def _unwrapped(spec: PipelineSpec) -> PipelineSpec:
         return dict(spec["params"]["regressor"]["$estimator"])
     if spec["class"] == "VotingClassifier":
         raise Untranslatable(
-            "XGBClassifier cannot rank columns for a selector, since it takes no text labels."
+            "XGBClassifier and CatBoostClassifier cannot rank columns for a selector: labels are texts."
         )
     return spec
 
@@ -294,11 +296,18 @@ def finish(spec: PipelineSpec, context: SpaceContext) -> PipelineSpec:
         return done
     params = {key: _finish_value(value, context) for key, value in spec.get("params", {}).items()}
     params.pop("nthread", None)
-    fixed = {"random_state": context.random_state, "n_jobs": 1}
+    fixed = {
+        "random_state": context.random_state,
+        "n_jobs": 1,
+        "thread_count": 1,
+        "allow_writing_files": False,
+    }
     if found.name.startswith("XGB"):
         fixed["verbosity"] = 0
     if found.name.startswith("LGBM"):
         params["verbose"] = -1
+    if found.name.startswith("CatBoost"):
+        params["logging_level"] = "Silent"
     if found.name in _KEEPS_N_JOBS_UNSET:
         fixed.pop("n_jobs")
     params |= {key: value for key, value in fixed.items() if key in found.parameters}

@@ -23,7 +23,8 @@ from tpot.search_spaces.pipelines.union import UnionPipeline, UnionPipelineIndiv
 from tpot.search_spaces.pipelines.wrapper import WrapperPipeline, WrapperPipelineIndividual
 
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.tpot_fixes.ranges import Shared, narrowed, refined
+from trainingjob_trainer.search_space.tpot_fixes.boosters import booster_ranges
+from trainingjob_trainer.search_space.tpot_fixes.ranges import Shared, narrowed, refined, space_of
 
 __all__ = [
     "FixedChoice",
@@ -356,6 +357,8 @@ def fix(space: Any, context: SpaceContext, *, selecting: bool = False) -> Any:
         The class of the space is not known here.
     """
     match space:
+        case EstimatorNode() if (ranges := booster_ranges(space.method.__name__, context)) is not None:
+            return FixedEstimator(space.method, space_of(ranges))
         case EstimatorNode():
             limited = narrowed(space.method.__name__, space.space, context, selecting=selecting)
             return FixedEstimator(space.method, limited, space.hyperparameter_parser)
