@@ -45,20 +45,20 @@ def test_errors_that_differ_are_averaged_away() -> None:
     assert np.mean(found.fold_scores) > np.mean(single) + 0.3
 
 
-def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it() -> None:
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it(fold: int) -> None:
     predicted, truth = numbers(5)
-    before = blend(predicted, truth, rmse(), most_members=8)
-    for fold in range(FOLDS):
-        # Were a fold's truth used for its weights, the candidate that has copied it would get them all.
-        copied = [[*one[:fold], one[fold], *one[fold + 1 :]] for one in predicted]
-        copied[-1][fold] = truth[fold].astype(np.float32)
-        after = blend(copied, truth, rmse(), most_members=8)
-        assert before is not None
-        assert after is not None
-        weights = weights_without(fold, copied, truth)
-        average = sum(w * one[fold] for w, one in zip(weights, copied, strict=True))
-        assert after.fold_scores[fold] == pytest.approx(rmse()(np.asarray(average), truth[fold]), abs=1e-6)
-        assert weights == weights_without(fold, predicted, truth)
+    # Were a fold's truth used for its weights, the candidate that has copied it would get nearly all.
+    copied = [list(one) for one in predicted]
+    for position, one in enumerate(copied):
+        one[fold] = truth[fold] if position == 4 else one[fold] + 2 * one[fold - 1]
+    found = blend(copied, truth, rmse(), most_members=8)
+    assert found is not None
+    weights = weights_without(fold, copied, truth)
+    assert weights == weights_without(fold, predicted, truth)
+    assert found.weights[-1] > 2 * weights[-1]
+    average = np.sum([w * one[fold] for w, one in zip(weights, copied, strict=True)], axis=0)
+    assert found.fold_scores[fold] == pytest.approx(rmse()(average, truth[fold]), abs=1e-6)
 
 
 def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> tuple[float, ...]:
