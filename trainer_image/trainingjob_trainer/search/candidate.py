@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, Self, TypeVar
+
+from numpy.typing import NDArray
 
 __all__ = ["Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
 
@@ -47,6 +49,8 @@ class Evaluation:
         Size of the first fold's fitted pipeline without the encoder, pickled, in KiB; None if unknown.
     error
         The cause in one line where the outcome is not ok.
+    predictions
+        For the test rows of each fold, of a complete evaluation; never in the journal.
     """
 
     outcome: Outcome | None
@@ -57,6 +61,7 @@ class Evaluation:
     score_seconds: float = 0.0
     complexity: float | None = None
     error: str | None = None
+    predictions: tuple[NDArray[Any], ...] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +100,13 @@ class Candidate(Evaluation):
     @classmethod
     def of(cls, evaluation: Evaluation, *, outcome: Outcome, elapsed_seconds: float, **about: Any) -> Self:
         """Return what an evaluation says of a pipeline; `about` holds the fields before `outcome`."""
-        measured = {field.name: getattr(evaluation, field.name) for field in fields(Evaluation)}
+        measured = {one.name: getattr(evaluation, one.name) for one in fields(Evaluation)}
         scores = evaluation.fold_scores
         measured |= {
             "outcome": outcome,
             "fit_seconds": round(evaluation.fit_seconds, 4),
             "score_seconds": round(evaluation.score_seconds, 4),
+            "predictions": None,  # they are kept for the best alone: search.predictions
         }
         return cls(
             **measured,
@@ -116,7 +122,7 @@ class Candidate(Evaluation):
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
-        values = {_camel(field.name): getattr(self, field.name) for field in fields(self)}
+        values = {_camel(one.name): getattr(self, one.name) for one in fields(self) if one.repr}
         return values | {"outcome": self.outcome.value, "foldScores": list(self.fold_scores)}
 
     @classmethod

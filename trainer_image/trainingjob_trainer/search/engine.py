@@ -20,6 +20,7 @@ from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
 from trainingjob_trainer.search.pool import Completion, Pool, PoolLost, Task
+from trainingjob_trainer.search.predictions import Predictions, PredictionStore
 from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
@@ -48,6 +49,8 @@ class SearchEngine:
         What scoring the finalists on all rows takes; None where the search looks at all rows.
     race_lag
         How many results behind the sequence the race looks; None evaluates every pipeline on all folds.
+    predictions
+        Keeps what the best candidates predict out of fold; None keeps nothing.
     evaluator
         The task, ``evaluator(pipeline, ref, limit)``; it takes ``race`` too if there is one.
     on_candidate
@@ -74,6 +77,7 @@ class SearchEngine:
         estimate: FitEstimate,
         plan: FinalistPlan | None = None,
         race_lag: int | None = None,
+        predictions: PredictionStore | None = None,
         evaluator: Callable[..., Evaluation] = evaluate,
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
         on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
@@ -90,6 +94,7 @@ class SearchEngine:
         self._estimate = estimate
         self._plan = plan
         self._race_lag = race_lag
+        self._predictions = predictions
         self._evaluator = evaluator
         self._on_candidate = on_candidate
         self._on_tick = on_tick
@@ -199,6 +204,8 @@ class SearchEngine:
         self._unplaced = {key: candidate for key, candidate in earlier.items() if key not in placed}
         for candidate in self._unplaced.values():
             self._note(candidate)
+            if self._predictions is not None:
+                self._predictions.keep(candidate)
         self._clock.leave(self.reserve())
 
     def _known(self) -> list[Candidate]:
@@ -301,7 +308,7 @@ class SearchEngine:
             elapsed_seconds=self._clock.elapsed,
         )
         self._journal.append(candidate)
-        self._record(candidate, known=False)
+        self._record(candidate, known=False, predictions=evaluation.predictions)
 
     def _note(self, candidate: Candidate) -> None:
         """Remember a candidate if it is among the best, and if it is the best that can be fitted in time."""
@@ -315,8 +322,10 @@ class SearchEngine:
             self._ships = candidate
         self._finalists = rank([*self._finalists, candidate])[: MOST_FINALISTS + 1]
 
-    def _record(self, candidate: Candidate, *, known: bool) -> None:
+    def _record(self, candidate: Candidate, *, known: bool, predictions: Predictions | None = None) -> None:
         self._finished[candidate.number] = candidate
+        if self._predictions is not None:
+            self._predictions.keep(candidate, predictions)
         if self._unplaced.pop(candidate.key, None) is None:
             self._note(candidate)
         while (due := self._finished.get(self._evolution.committed)) is not None:

@@ -55,6 +55,12 @@ class JournalHeader:
     data_digest: str
     versions: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """A short name of the content, for the folder of what belongs to the same run."""
+        content = json.dumps([self.search_digest, self.data_digest, dict(self.versions)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
 
 def check_bred(candidate: Candidate) -> None:
     """Reject a candidate whose pipeline no search breeds, or whose key is not its pipeline's.

@@ -34,6 +34,7 @@ from trainingjob_trainer.search.limits import (
     time_limit,
     wait_for_last_answer,
 )
+from trainingjob_trainer.search.predictions import complete_predictions, out_of_fold
 from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import (
     StoreRef,
@@ -129,21 +130,21 @@ def evaluate(
     scores: list[float] = []
     fits: list[float] = []
     scorings: list[float] = []
+    predictions: list[NDArray[Any] | None] = []
     rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
     error: str | None = None
     outcome: Outcome | None = Outcome.OK
     began = time.monotonic()
-    end = began + seconds
     try:
         with time_limit(seconds), quiet():
             rows, encoding = fold_rows(load_work(ref).folds), encoding_of(pipeline)
             for fold in range(ref.folds):
-                if time.monotonic() > end:
+                if time.monotonic() > began + seconds:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
-                estimator = builder(pipeline)
+                estimator, encoded = builder(pipeline), _load_encoded(ref, fold, encoding)
                 score, fit_seconds, score_seconds = _score(
-                    estimator, ref, _load_encoded(ref, fold, encoding), load_work(ref).folds[fold]
+                    estimator, ref, encoded, load_work(ref).folds[fold]
                 )
                 scores.append(score)
                 fits.append(fit_seconds)
@@ -158,6 +159,7 @@ def evaluate(
                 if race is not None and race.lost(scores, complexity):
                     outcome = Outcome.STOPPED
                     break
+                predictions.append(out_of_fold(estimator, encoded[1]))
     except LimitExceeded:
         outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
         error = f"took longer than {limit.seconds:g} s"
@@ -172,6 +174,7 @@ def evaluate(
         score_seconds=float(np.mean(scorings)) if scorings else 0.0,
         complexity=complexity,
         error=error,
+        predictions=complete_predictions(predictions, ref.folds),
     )
 
 
