@@ -19,9 +19,9 @@ from trainingjob_trainer.run.search_events import shipped_best
 from trainingjob_trainer.search.budget import FitEstimate, RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, NotFitted
+from trainingjob_trainer.search.full_model import HoldoutResult
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import HoldoutResult
 from trainingjob_trainer.search_space.pipeline import describe
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)

@@ -15,10 +15,11 @@ from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, to_fitted
+from trainingjob_trainer.search.full_model import fit_all, fit_holdout
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.pool import Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import evaluate, fit_all, fit_holdout
+from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.pipeline import describe, fingerprint, summarize
 
 __all__ = ["BASELINE_NUMBER", "MAX_ITER", "baseline_pipeline", "dummy_pipeline", "fit_baseline"]

@@ -8,9 +8,10 @@ import numpy as np
 
 from trainingjob_trainer.search.budget import FinalFits
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
+from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Completion, Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds
-from trainingjob_trainer.search.tasks import FitResult, HoldoutResult, fit_all, fit_holdout, score_whole_fold
+from trainingjob_trainer.search.tasks import score_whole_fold
 
 __all__ = [
     "FittedModel",

@@ -1,30 +1,27 @@
-"""What runs on a worker: encode a fold, evaluate a pipeline, score it on a whole fold, fit it on all rows.
+"""What runs on a worker: encode a fold, evaluate a pipeline, score it on a whole fold.
 
 A task is a plain function of small arguments, returns small values and is bounded by `time_limit`. Its last
 argument is its `TaskLimit`.
 """
 
 import contextlib
-import gzip
 import io
 import json
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import Pipeline
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Evaluation, Outcome
-from trainingjob_trainer.search.interval import Recorder
+from trainingjob_trainer.search.full_model import PICKLE_PROTOCOL
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,
     LimitExceeded,
@@ -47,26 +44,15 @@ from trainingjob_trainer.search.store import (
 from trainingjob_trainer.search_space.pipeline import build, encoding_of
 
 __all__ = [
-    "FitResult",
-    "HoldoutResult",
     "WholeScore",
-    "dump_model",
     "encode_fold",
     "encode_within",
     "evaluate",
-    "fit_all",
-    "fit_full",
-    "fit_holdout",
-    "full_pipeline",
     "pickled_kib",
     "score_whole_fold",
 ]
 
 _MAX_BYTES = 1 << 32
-# Protocol 5 is read by every Python that the project supports.
-_PICKLE_PROTOCOL = 5
-# Forests shrink to a third at the first level; higher ones cost seconds for little.
-_GZIP_LEVEL = 1
 _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
 
@@ -217,7 +203,7 @@ def pickled_kib(fitted: object) -> float | None:
 
     counter = Counter()
     try:
-        pickle.dump(fitted, counter, protocol=_PICKLE_PROTOCOL)
+        pickle.dump(fitted, counter, protocol=PICKLE_PROTOCOL)
     except (pickle.PicklingError, OverflowError, TypeError, AttributeError):
         return None
     return round(counter.size / 1024, 3)
@@ -266,131 +252,3 @@ def score_whole_fold(
 def _matrix(part: Any, ref: StoreRef) -> Any:
     values = np.asarray(part, dtype=np.float64)
     return pd.DataFrame(values, columns=[str(name) for name in part.columns]) if ref.named else values
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldoutResult:
-    """Predictions for the hold-out rows by a model that has not seen them.
-
-    Parameters
-    ----------
-    score
-        In the run's metric; None if that is not a finite number.
-    predicted
-        Shape (n_holdout,).
-    probabilities
-        Shape (n_holdout, n_classes) in the order of `classes`, or None.
-    classes
-        The model's classes, or None.
-    extra
-        Further scores by name.
-    responses
-        What the scorer asked of the model, by the name of the method, for `search.interval.replay`.
-    """
-
-    score: float | None
-    predicted: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    classes: tuple[Any, ...] | None
-    extra: dict[str, float]
-    responses: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """A fit of the whole pipeline, encoder included.
-
-    Parameters
-    ----------
-    outcome
-        As in `Evaluation`.
-    seconds
-        From reading the table to the dump of the model, predictions included.
-    model
-        The fitted pipeline as `dump_model` writes it.
-    holdout
-        Where the fit was on the training rows alone.
-    error
-        One line.
-    """
-
-    outcome: Outcome | None
-    seconds: float = 0.0
-    model: bytes | None = None
-    holdout: HoldoutResult | None = None
-    error: str | None = None
-
-
-def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
-    """Fit on the training rows and predict the hold-out rows."""
-    return fit_full(pipeline, ref, limit, holdout=True)
-
-
-def fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
-    """Fit on all rows."""
-    return fit_full(pipeline, ref, limit, holdout=False)
-
-
-def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
-    """Fit encoder and pipeline on raw rows: the training rows with `holdout`, else all rows."""
-    wait_for_last_answer()
-    seconds = limit.effective()
-    if seconds < MIN_USEFUL_SECONDS:
-        return FitResult(outcome=None, error="no time was left for the fit")
-    started = time.monotonic()
-    try:
-        with time_limit(seconds), quiet():
-            work, frame = load_work(ref), load_frame(ref)
-            model = full_pipeline(pipeline, work.encoders)
-            rows = work.train_index if holdout else np.arange(len(frame))
-            model.fit(frame.iloc[rows], work.target[rows])
-            result = _predict_holdout(model, ref) if holdout else None
-            content = dump_model(model)
-            took = time.monotonic() - started
-            return FitResult(outcome=Outcome.OK, seconds=took, model=content, holdout=result)
-    except LimitExceeded:
-        return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
-    except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason
-        return FitResult(outcome=Outcome.INVALID, error=describe_error(failure))
-
-
-def dump_model(model: Any) -> bytes:
-    """Return the content of ``model.joblib``: a plain pickle under gzip, which ``joblib.load`` reads.
-
-    joblib's own writer puts raw array blocks between the opcodes, and such a stream cannot be examined
-    without being executed.
-    """
-    buffer = io.BytesIO()
-    # Without name and time of day the same model gives the same bytes.
-    with gzip.GzipFile("", "wb", _GZIP_LEVEL, buffer, mtime=0) as packed:
-        pickle.dump(model, packed, protocol=_PICKLE_PROTOCOL)
-    return buffer.getvalue()
-
-
-def full_pipeline(pipeline: dict[str, Any], encoders: Mapping[Encoding, Any]) -> Pipeline:
-    """Return the unfitted pipeline that takes the raw table, with the encoder of its encoding."""
-    return Pipeline([("encode", clone(encoders[encoding_of(pipeline)])), ("model", build(pipeline))])
-
-
-def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
-    work, frame = load_work(ref), load_frame(ref)
-    x, truth = frame.iloc[work.holdout_index], work.target[work.holdout_index]
-    asked = Recorder(model)
-    work.scorer(asked, x, truth)
-    responses = dict(asked.responses_)
-    predicted = asked.predict(x)
-    classes = getattr(model, "classes_", None)
-    probabilities = None
-    if classes is not None and hasattr(model, "predict_proba"):
-        probabilities = np.asarray(asked.predict_proba(x), dtype=np.float64)
-    score = float(work.scorer(model, x, truth))
-    return HoldoutResult(
-        score=score if np.isfinite(score) else None,
-        predicted=predicted,
-        probabilities=probabilities,
-        classes=None if classes is None else tuple(np.asarray(classes).tolist()),
-        extra={}
-        if classes is None
-        else {"balanced_accuracy": float(balanced_accuracy_score(truth, predicted))},
-        responses=responses,
-    )
