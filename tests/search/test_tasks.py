@@ -219,7 +219,9 @@ def test_the_fit_without_the_holdout_rows_is_scored_on_them(ref: StoreRef) -> No
 def test_a_fit_ends_at_its_limit_and_does_not_begin_without_time(
     ref: StoreRef, monkeypatch: pytest.MonkeyPatch, holdout: bool
 ) -> None:
-    monkeypatch.setattr("trainingjob_trainer.search.tasks.build", lambda _pipeline: Naughty("sleep_softly"))
+    monkeypatch.setattr(
+        "trainingjob_trainer.search.full_model.build", lambda _pipeline: Naughty("sleep_softly")
+    )
     late = fit_full({}, ref, TaskLimit(0.5, 4e9), holdout=holdout)
     assert (late.outcome, late.model) == (Outcome.TIMEOUT, None)
     assert "0.5 s" in (late.error or "")
