@@ -31,6 +31,7 @@ from trainingjob_api.text import nearest, shorten
 from trainingjob_api.types import SpecModel, Use
 from trainingjob_api.vocabulary import (
     TPOT_GROUPS,
+    Ensemble,
     FeatureType,
     ParallelMode,
     Preset,
@@ -130,6 +131,7 @@ class ResolvedRun(SpecModel):
     validation: ResolvedValidation
     automl_enabled: Annotated[bool, Use(digest=False, listed=True, path="automl.enabled")]
     automl_fallback: Annotated[bool, Use(digest=False, listed=True, path="automl.fallback")]
+    ensemble: Annotated[Ensemble, _SHOWN] = Ensemble.AUTO
     budget: ResolvedBudget
     search_space: Annotated[ResolvedSearchSpace, _SHOWN]
     parallel_mode: Annotated[ParallelMode, _SHOWN]

@@ -27,6 +27,7 @@ from trainingjob_api.vocabulary import (
     DatasetFormat,
     DecimalMark,
     Encoding,
+    Ensemble,
     FeatureType,
     ParallelMode,
     Preset,
@@ -323,6 +324,10 @@ class TrainingJobSpec(SpecModel):
     )
     validation: Validation | None = optional("How rows are split into hold-out set and folds.")
     automl: Automl | None = optional("Whether to search, and whether to fall back on failure.")
+    ensemble: Ensemble | None = optional(
+        "auto builds an ensemble of the best pipelines, which is the model if it scores better than each of "
+        'them; "off" (in quotes: a bare off is a boolean in YAML) never does; default auto.'
+    )
     budget: Budget | None = optional("Limits of the search.")
     search_space: SearchSpace | None = optional(
         "Which pipelines are searched: preset, inline or configMapRef; default "

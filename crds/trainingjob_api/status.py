@@ -38,6 +38,7 @@ __all__ = [
     "Attempt",
     "Best",
     "Condition",
+    "EnsembleMember",
     "Fallback",
     "LastReport",
     "LeaderboardEntry",
@@ -114,6 +115,14 @@ class NotFitted(StatusModel):
     )
 
 
+class EnsembleMember(StatusModel):
+    """A pipeline that a final model averages with others."""
+
+    pipeline: PipelineText = Field(description="The pipeline in one line.")
+    weight: Score = Field(description="Its share of the average, between 0 and 1.")
+    key: ShortKey | None = optional("Fingerprint of the pipeline, as in the artifacts.")
+
+
 class Best(StatusModel):
     """The best pipeline so far, compared with the baseline."""
 
@@ -131,6 +140,9 @@ class Best(StatusModel):
     baseline_holdout_score: Score | None = optional("Score of the baseline on the hold-out rows.")
     not_fitted: Annotated[tuple[NotFitted, ...], Field(max_length=3, fail_fast=True)] | None = optional(
         "Pipelines with a better score that could not be fitted, best first."
+    )
+    members: Annotated[tuple[EnsembleMember, ...], Field(max_length=8, fail_fast=True)] | None = optional(
+        "Pipelines of an ensemble, the largest weight first; unset for a single pipeline."
     )
 
 

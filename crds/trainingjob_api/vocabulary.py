@@ -22,6 +22,7 @@ __all__ = [
     "DatasetFormat",
     "DecimalMark",
     "Encoding",
+    "Ensemble",
     "FeatureType",
     "ModelSource",
     "ParallelMode",
@@ -84,6 +85,13 @@ class ParallelMode(StrEnum):
     LOCAL = "local"
     DISTRIBUTED = "distributed"
     NONE = "none"
+
+
+class Ensemble(StrEnum):
+    """Whether an ensemble of the best pipelines may be the model."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 class DatasetFormat(StrEnum):

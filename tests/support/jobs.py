@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {
     "metric": "f1",
     "validation": {"holdoutFraction": 0.2, "strategy": "group", "groupColumn": "household"},
     "automl": {"enabled": True, "fallback": True},
+    "ensemble": "auto",
     "budget": {
         "timeLeftSeconds": 900,
         "perRunLimitSeconds": 60,
@@ -90,6 +91,7 @@ CHANGED: dict[str, Any] = {
     "metric": "roc_auc",
     "validation": {"holdoutFraction": 0.3, "strategy": "group", "groupColumn": "household"},
     "automl": {"enabled": False, "fallback": True},
+    "ensemble": "off",
     "budget": {"timeLeftSeconds": 901},
     "searchSpace": {"preset": "graph"},
     "parallelMode": "local",
@@ -192,6 +194,7 @@ BAD = [
         {"validation": {"holdoutFraction": 0.6}}, "spec.validation.holdoutFraction", id="big hold-out"
     ),
     pytest.param({"automl": {"enabled": "true"}}, "spec.automl.enabled", id="boolean as text"),
+    pytest.param({"ensemble": False}, "spec.ensemble", id="off without quotes"),
     pytest.param({"budget": {"timeLeftSeconds": 0}}, "spec.budget.timeLeftSeconds", id="no time"),
     pytest.param({"budget": {"timeLeftSeconds": "60"}}, "spec.budget.timeLeftSeconds", id="number as text"),
     pytest.param({"budget": {"timeLeftSeconds": 10**7}}, "spec.budget.timeLeftSeconds", id="too much time"),
