@@ -16,10 +16,10 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports contract house bench e2e crd charts lock format clean
+.PHONY: help run test check lint types imports contract house bench bench-quality e2e crd charts lock format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(READY) ## Train the example on this machine; the model and its report land in runs/
 	$(BIN)/trainingjob run $(JOB) --output $(OUTPUT) $(ARGS)
@@ -59,6 +59,9 @@ charts: $(READY) ## Write what is generated in helm/ and render the golden files
 
 bench: $(READY) ## Run the benchmarks in benchmarks/
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+bench-quality: $(READY) ## Compare models with other systems (benchmarks/README.md); make bench-quality ARGS="run --quick"
+	$(BIN)/python benchmarks/quality $(or $(ARGS),--help)
 
 e2e: $(READY) ## Run the tests that need a cluster (KUBECONFIG names a throw-away one)
 	@set -e; \
