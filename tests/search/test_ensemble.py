@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from trainingjob_api import Task
 from trainingjob_trainer.data.metric import resolve_metric
-from trainingjob_trainer.search.ensemble import Blend, blend, score_of_average
+from trainingjob_trainer.search import ensemble
+from trainingjob_trainer.search.ensemble import Blend, score_of_average
 
 FOLDS, ROWS = 4, 60
 Array = NDArray[Any]
+
+
+def blend(
+    predictions: list[list[Array]], truth: list[Array], score: Callable[[Array, Array], float], **how: Any
+) -> Blend | None:
+    costs = {"costs": [1.0] * len(predictions), "most_cost": 100.0}
+    return ensemble.blend(predictions, truth, score, **{**costs, **how})
 
 
 def rmse() -> Callable[[Array, Array], float]:
@@ -39,7 +47,6 @@ def test_errors_that_differ_are_averaged_away() -> None:
     found = blend(predicted, truth, rmse(), most_members=8)
     assert found is not None
     assert len(found.members) == 4
-    assert sum(found.weights) == pytest.approx(1)
     single = [rmse()(one, y) for one, y in zip(predicted[0], truth, strict=True)]
     # The metric is negative: greater is better.
     assert np.mean(found.fold_scores) > np.mean(single) + 0.3
@@ -56,16 +63,16 @@ def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it(fold: int) -> 
     assert found is not None
     weights = weights_without(fold, copied, truth)
     assert weights == weights_without(fold, predicted, truth)
-    assert found.weights[-1] > 2 * weights[-1]
+    assert found.weights[-1] / sum(found.weights) > 2 * weights[-1]
     average = np.sum([w * one[fold] for w, one in zip(weights, copied, strict=True)], axis=0)
     assert found.fold_scores[fold] == pytest.approx(rmse()(average, truth[fold]), abs=1e-6)
 
 
-def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> tuple[float, ...]:
+def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> list[float]:
     rest = [[*one[:fold], *one[fold + 1 :]] for one in predicted]
     found = blend(rest, [*truth[:fold], *truth[fold + 1 :]], rmse(), most_members=8)
     assert found is not None
-    return found.weights
+    return [weight / sum(found.weights) for weight in found.weights]
 
 
 def test_labels_are_text_and_in_the_order_of_the_classes() -> None:
@@ -109,8 +116,18 @@ def test_there_are_no_more_members_than_allowed(most: int) -> None:
     assert 2 <= len(found.members) <= most
 
 
+def test_members_cost_no_more_than_there_is_time() -> None:
+    predicted, truth = numbers(6)
+    costs = [5.0, 1.0, 9.0, 1.0, 1.0, 2.0]
+    found = blend(predicted, truth, rmse(), costs=costs, most_cost=4.5)
+    assert found is not None
+    assert sum(costs[position] for position in found.members) <= 4.5
+    assert blend(predicted, truth, rmse(), costs=costs, most_cost=1.5) is None
+    assert blend(predicted, truth, rmse(), costs=costs, most_cost=0.5) is None
+
+
 def test_members_come_with_the_largest_weight_first() -> None:
-    found = Blend(weights=(0.25, 0.0, 0.5, 0.25), fold_scores=(1.0, 1.0))
+    found = Blend(weights=(1, 0, 2, 1), fold_scores=(1.0, 1.0))
     assert found.members == (2, 0, 3)
 
 

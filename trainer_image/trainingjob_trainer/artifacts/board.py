@@ -7,7 +7,7 @@ from typing import Any
 
 from trainingjob_api import LeaderboardEntry, ParetoPoint, format_score
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search_space.pipeline import summarize
+from trainingjob_trainer.search_space.pipeline import estimator_of, summarize
 
 __all__ = [
     "Summarize",
@@ -79,24 +79,11 @@ def fold_similar(rows: Iterable[Candidate], *, shipped: str | None = None) -> li
     """
     lines: dict[tuple[Any, ...], list[Candidate]] = {}
     for row in rows:
-        group: tuple[Any, ...] = (_estimator(row.pipeline), row.train_rows, row.test_rows, _text(row.score))
+        group: tuple[Any, ...] = (estimator_of(row.pipeline), row.train_rows, row.test_rows, _text(row.score))
         if row.key == shipped and group in lines:
             group = (*group, shipped)
         lines.setdefault(group, []).append(row)
     return [(first, len(others)) for first, *others in lines.values()]
-
-
-def _estimator(pipeline: Any) -> str:
-    """Return the class of a pipeline's final estimator; ensembles are named by their members'."""
-    match pipeline:
-        case {"class": "Pipeline", "steps": [*_, last]} | {"class": "VotingClassifier", "members": [last]}:
-            return _estimator(last)
-        case {"class": str(name), "members": members}:
-            return f"{name}({', '.join(_estimator(member) for member in members)})"
-        case {"class": str(name)}:
-            return name
-        case _:
-            return repr(pipeline)
 
 
 def leaderboard(

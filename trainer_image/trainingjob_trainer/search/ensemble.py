@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search.interval import replay
 
-__all__ = ["Blend", "blend", "score_of_average"]
+__all__ = ["MOST_MEMBERS", "Blend", "blend", "score_of_average"]
 
+MOST_MEMBERS = 8
 _MOST_ROUNDS = 40
 _PATIENCE = 3
 """Additions in a row without a better score that end the selection."""
@@ -22,6 +23,7 @@ _MOST_ROWS = 4_000
 _FEWEST_FOLDS = 2
 
 Array = NDArray[Any]
+Counts = NDArray[np.intp]
 ScoreOf = Callable[[Array, Array], float]
 
 
@@ -32,12 +34,12 @@ class Blend:
     Parameters
     ----------
     weights
-        One a candidate, positive for members and 0 for all others; their sum is 1.
+        How often each candidate is in the bag; 0 for those that are no members.
     fold_scores
         The score of each fold with weights that were chosen on all other folds.
     """
 
-    weights: tuple[float, ...]
+    weights: tuple[int, ...]
     fold_scores: tuple[float, ...]
 
     @property
@@ -71,7 +73,9 @@ def blend(
     truth: Sequence[Array],
     score: ScoreOf,
     *,
-    most_members: int,
+    costs: Sequence[float],
+    most_cost: float,
+    most_members: int = MOST_MEMBERS,
     tick: Callable[[], None] = lambda: None,
 ) -> Blend | None:
     """Return the best average of some candidates, or None if that is a single candidate.
@@ -88,6 +92,8 @@ def blend(
         Target of each fold's test rows.
     score
         ``score(average, truth)``, greater is better.
+    costs, most_cost
+        What each candidate costs as a member, and what all members may cost together.
     most_members
         Candidates with a weight at most.
     tick
@@ -97,7 +103,10 @@ def blend(
     if len(folds) < _FEWEST_FOLDS or len(predictions) < 2 or most_members < 2:  # noqa: PLR2004
         return None
 
-    def select(chosen: Iterable[int]) -> NDArray[np.float64]:
+    def affordable(members: NDArray[np.bool_]) -> bool:
+        return int(members.sum()) <= most_members and float(np.dot(members, costs)) <= most_cost
+
+    def select(chosen: Iterable[int]) -> Counts:
         rows = {fold: _some_rows(len(truth[fold]), truth) for fold in chosen}
         some = [np.concatenate([one[f][r] for f, r in rows.items()]) for one in predictions]
         known = np.concatenate([truth[f][r] for f, r in rows.items()])
@@ -107,17 +116,17 @@ def blend(
             value = score(average, known)
             return value if np.isfinite(value) else -np.inf
 
-        return _weights([one.astype(np.float64) for one in some], scored, most_members)
+        return _fill([one.astype(np.float64) for one in some], scored, affordable)
 
     final = select(folds)
     if np.count_nonzero(final) < 2:  # noqa: PLR2004
         return None
     fold_scores = []
     for fold in folds:
-        weights = select(other for other in folds if other != fold)
-        average = sum(w * one[fold].astype(np.float64) for w, one in zip(weights, predictions, strict=True))
-        fold_scores.append(float(score(np.asarray(average), truth[fold])))
-    return Blend(weights=tuple(map(float, final)), fold_scores=tuple(fold_scores))
+        counts = select(other for other in folds if other != fold)
+        average = np.average([one[fold] for one in predictions], axis=0, weights=counts)
+        fold_scores.append(float(score(average, truth[fold])))
+    return Blend(weights=tuple(final.tolist()), fold_scores=tuple(fold_scores))
 
 
 def _some_rows(rows: int, truth: Sequence[Array]) -> slice:
@@ -126,34 +135,35 @@ def _some_rows(rows: int, truth: Sequence[Array]) -> slice:
     return slice(0, rows, -(-total // _MOST_ROWS))
 
 
-def _weights(
-    predictions: Sequence[Array], score: Callable[[Array], float], most_members: int
-) -> NDArray[np.float64]:
-    """Return the share of each candidate in the best bag that the greedy selection fills."""
+def _fill(
+    predictions: Sequence[Array],
+    score: Callable[[Array], float],
+    affordable: Callable[[NDArray[np.bool_]], bool],
+) -> Counts:
+    """Return how often each candidate is in the best bag that the greedy selection fills."""
+    everyone = np.arange(len(predictions))
     counts = np.zeros(len(predictions), dtype=np.intp)
     total = np.zeros_like(predictions[0])
     best, best_counts = -np.inf, counts
     # Sorted initialisation: as many of the best candidates as score best together.
     order = sorted(range(len(predictions)), key=lambda p: -score(predictions[p]))
-    for size, position in enumerate(order[:most_members], 1):
+    for position in order:
+        if not affordable((counts > 0) | (everyone == position)):
+            continue
         total = total + predictions[position]
-        counts = counts.copy()
-        counts[position] = 1
-        if (value := score(total / size)) > best:
+        counts = counts + (everyone == position)
+        if (value := score(total / counts.sum())) > best:
             best, best_counts = value, counts
-    counts = best_counts.copy()
+    counts = best_counts
     total = np.sum([one for one, times in zip(predictions, counts, strict=True) if times], axis=0)
     since = 0
-    while counts.sum() < _MOST_ROUNDS and since < _PATIENCE:
-        full = np.count_nonzero(counts) >= most_members
-        allowed = [p for p in order if counts[p] or not full]
-        size = counts.sum() + 1
-        values = [score((total + predictions[position]) / size) for position in allowed]
-        counts = counts.copy()
+    while 0 < counts.sum() < _MOST_ROUNDS and since < _PATIENCE:
+        allowed = [p for p in order if affordable((counts > 0) | (everyone == p))]
+        values = [score((total + predictions[position]) / (counts.sum() + 1)) for position in allowed]
         position = allowed[int(np.argmax(values))]
-        counts[position] += 1
+        counts = counts + (everyone == position)
         total = total + predictions[position]
         since += 1
         if max(values) > best:
             best, best_counts, since = max(values), counts, 0
-    return np.asarray(best_counts / best_counts.sum(), dtype=np.float64)
+    return best_counts

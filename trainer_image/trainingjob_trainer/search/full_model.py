@@ -7,17 +7,13 @@ import gzip
 import io
 import pickle
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import Pipeline
 
-from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.interval import Recorder
 from trainingjob_trainer.search.limits import (
@@ -30,7 +26,7 @@ from trainingjob_trainer.search.limits import (
     wait_for_last_answer,
 )
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
-from trainingjob_trainer.search_space.pipeline import build, encoding_of
+from trainingjob_trainer.search_space.voting import full_pipeline
 
 __all__ = [
     "PICKLE_PROTOCOL",
@@ -40,7 +36,6 @@ __all__ = [
     "fit_all",
     "fit_full",
     "fit_holdout",
-    "full_pipeline",
 ]
 
 PICKLE_PROTOCOL = 5
@@ -148,12 +143,7 @@ def dump_model(model: Any) -> bytes:
     return buffer.getvalue()
 
 
-def full_pipeline(pipeline: dict[str, Any], encoders: Mapping[Encoding, Any]) -> Pipeline:
-    """Return the unfitted pipeline that takes the raw table, with the encoder of its encoding."""
-    return Pipeline([("encode", clone(encoders[encoding_of(pipeline)])), ("model", build(pipeline))])
-
-
-def _predict_holdout(model: Pipeline, ref: StoreRef) -> HoldoutResult:
+def _predict_holdout(model: Any, ref: StoreRef) -> HoldoutResult:
     work, frame = load_work(ref), load_frame(ref)
     x, truth = frame.iloc[work.holdout_index], work.target[work.holdout_index]
     asked = Recorder(model)

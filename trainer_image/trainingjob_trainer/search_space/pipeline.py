@@ -33,8 +33,11 @@ __all__ = [
     "changed",
     "describe",
     "encoding_of",
+    "estimator_of",
     "fingerprint",
     "leaf",
+    "members_of",
+    "named",
     "summarize",
     "with_encoding",
 ]
@@ -164,9 +167,9 @@ def _build(spec: PipelineSpec, depth: int) -> Any:
         case {"class": "passthrough", **rest} if not rest:
             return "passthrough"
         case {"class": "Pipeline", "steps": list(steps), **rest} if steps and not rest:
-            return Pipeline(_named([_build(step, depth + 1) for step in steps]))
+            return Pipeline(named([_build(step, depth + 1) for step in steps]))
         case {"class": "FeatureUnion", "members": list(members), **rest} if members and not rest:
-            return FeatureUnion(_named([_build(member, depth + 1) for member in members]))
+            return FeatureUnion(named([_build(member, depth + 1) for member in members]))
         case {
             "class": "VotingClassifier",
             "voting": "soft" | "hard" as voting,
@@ -174,7 +177,7 @@ def _build(spec: PipelineSpec, depth: int) -> Any:
             **rest,
         }:
             if members and not rest:
-                return VotingClassifier(_named([_build(m, depth + 1) for m in members]), voting=voting)
+                return VotingClassifier(named([_build(m, depth + 1) for m in members]), voting=voting)
         case {"class": "ColumnTransformer", "members": list(members), **rest} if members and not rest:
             return ColumnTransformer([_build_columns(i, m, depth) for i, m in enumerate(members, 1)])
         case {"class": str(name), **rest} if name not in _COMPOSITES and set(rest) <= {"params"}:
@@ -210,7 +213,7 @@ def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]
     raise SpecInvalid(Reason.UNKNOWN_VALUE, "A ColumnTransformer's member needs a pattern and an estimator.")
 
 
-def _named(parts: list[Any]) -> list[tuple[str, Any]]:
+def named(parts: list[Any]) -> list[tuple[str, Any]]:
     """Return steps with the names that scikit-learn's ``make_pipeline`` would give to them."""
     classes = [(part if isinstance(part, str) else type(part).__name__).lower() for part in parts]
     seen: Counter[str] = Counter()
@@ -235,8 +238,34 @@ _UNTOLD: Final = {"random_state", "n_jobs", "verbose", "verbosity", "validate", 
 _PRECAUTIONS: Final = {"clip", "nan_to_num"}
 
 
+def members_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, int]]:
+    """Return members and weights of an ensemble (see `search_space.voting`); nothing for a pipeline."""
+    return list(zip(spec["members"], spec["weights"], strict=True)) if "weights" in spec else []
+
+
+def estimator_of(spec: Any) -> str:
+    """Return the class of a pipeline's final estimator; ensembles are named by their members'."""
+    match spec:
+        case {"class": "Pipeline", "steps": [*_, last]} | {"class": "VotingClassifier", "members": [last]}:
+            return estimator_of(last)
+        case {"class": str(name), "members": members}:
+            return f"{name}({', '.join(estimator_of(member) for member in members)})"
+        case {"class": str(name)}:
+            return name
+        case _:
+            return repr(spec)
+
+
 def summarize(spec: PipelineSpec) -> str:
-    """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``."""
+    """Return one line of at most 300 characters, such as ``StandardScaler → LogisticRegression(C=0.3)``.
+
+    An ensemble has one such as ``ensemble of 4: CatBoost x 3, ExtraTrees``.
+    """
+    if parts := members_of(spec):
+        names = [estimator_of(member) for member, _ in parts]
+        families = Counter(name.removesuffix("Classifier").removesuffix("Regressor") for name in names)
+        told = [f"{name} x {count}" if count > 1 else name for name, count in families.items()]
+        return shorten(f"ensemble of {len(parts)}: {', '.join(told)}", _SUMMARY_LENGTH)
     words = encoding_of(spec).words
     before = f"{words} → " if words else ""
     text = before + _told(spec, with_params=True)
