@@ -16,7 +16,7 @@ from trainingjob_trainer.search.final_fit import FittingFailed, contenders, fit_
 from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_full, fit_holdout
 from trainingjob_trainer.search.pool import Completion, InlinePool, Task
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_frame, load_whole_folds, load_work
-from trainingjob_trainer.search.tasks import WholeScore, evaluate, score_whole_fold
+from trainingjob_trainer.search.tasks import FoldScore, evaluate, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
@@ -271,7 +271,7 @@ def test_finalists_are_scored_on_whole_folds(ref: StoreRef) -> None:
     assert [one.number for one in found] == [-1, 1]
     assert (found[0].train_rows, found[0].test_rows) == fold_rows(load_whole_folds(ref)) == (160, 160)
     one = score_whole_fold([LINEAR], ref, 0, no_limit())[0]
-    assert isinstance(one, WholeScore)
+    assert isinstance(one, FoldScore)
     assert found[1].fold_scores[0] == one.score
     (train, test), frame, target = load_whole_folds(ref)[0], load_frame(ref).to_numpy(), load_work(ref).target
     known = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[train], target[train])

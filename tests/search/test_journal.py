@@ -119,6 +119,7 @@ def test_every_field_of_an_evaluation_comes_back(tmp_path: Path) -> None:
         score_seconds=0.5,
         fit_seconds=1.5,
         complexity=12.25,
+        rounds=40,
         error="took longer than 3 s",
         elapsed_seconds=17.125,
     )

@@ -107,7 +107,7 @@ def leaderboard(
     return [
         LeaderboardEntry(
             rank=rank,
-            pipeline=summarize(row.pipeline),
+            pipeline=summarize(row.final_pipeline),
             score=format_score(_number(row.score)),
             score_std=_text(score_std(row)),
             train_rows=row.train_rows,
@@ -146,7 +146,7 @@ def pareto_front(
             train_rows=point.train_rows,
             test_rows=point.test_rows,
             complexity=format_score(_number(point.complexity)),
-            pipeline=summarize(point.pipeline),
+            pipeline=summarize(point.final_pipeline),
             key=point.key,
         )
         for point in front_of(candidates)[:limit]

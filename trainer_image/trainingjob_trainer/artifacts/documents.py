@@ -66,7 +66,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
         "key": candidate.key,
         "origin": candidate.origin,
         "generation": candidate.generation,
-        "pipeline": summarize(candidate.pipeline),
+        "pipeline": summarize(candidate.final_pipeline),
         "score": candidate.score,
         "scoreStd": score_std(candidate),
         "foldScores": candidate.fold_scores,
@@ -74,6 +74,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
         "testRows": candidate.test_rows,
         "complexityKiB": candidate.complexity,
         "fitSeconds": candidate.fit_seconds,
+        **({} if candidate.rounds is None else {"rounds": candidate.rounds}),
     }
 
 
@@ -86,7 +87,7 @@ def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize)
             "rank": rank,
             **_row(row, summarize),
             **({"similar": similar} if similar else {}),
-            "spec": row.pipeline,
+            "spec": row.final_pipeline,
         }
         for rank, (row, similar) in enumerate(lines, start=1)
     ]
@@ -95,7 +96,7 @@ def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize)
 
 def front_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
     """Return ``tp_pareto_front.json``: the pipelines that no other beats in both score and complexity."""
-    points = [{**_row(row, summarize), "spec": row.pipeline} for row in front_of(outcome.candidates)]
+    points = [{**_row(row, summarize), "spec": row.final_pipeline} for row in front_of(outcome.candidates)]
     objectives = [
         {"name": "score", "direction": "maximize"},
         {"name": "complexityKiB", "direction": "minimize", "meaning": "size of the fitted pipeline in KiB"},
@@ -129,7 +130,7 @@ def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -
         "notFitted": [
             {
                 "key": one.candidate.key,
-                "pipeline": summarize(one.candidate.pipeline),
+                "pipeline": summarize(one.candidate.final_pipeline),
                 "score": one.candidate.score,
                 "reason": one.reason,
             }
@@ -275,7 +276,7 @@ def _timeline(outcome: FinishedRun, summarize: Summarize) -> Document:
                 **({"foldScores": c.fold_scores} if c.outcome is Outcome.STOPPED else {}),
                 "complexityKiB": c.complexity,
                 "elapsedSeconds": c.elapsed_seconds,
-                "pipeline": summarize(c.pipeline),
+                "pipeline": summarize(c.final_pipeline),
                 "error": c.error,
             }
             for c in kept

@@ -91,6 +91,8 @@ def _write(context: ChildContext, prepared: Prepared, *, named: bool) -> StoreRe
         holdout_index=prepared.holdout_index,
         scorer=prepared.metric.scorer,
         encoders=encoders,
+        groups=prepared.groups,
+        ordered=run.validation.time_column is not None,
     )
     whole = None if fold_rows(folds) == fold_rows(prepared.folds) else prepared.folds
     folder = context.workspace.scratch / "store"

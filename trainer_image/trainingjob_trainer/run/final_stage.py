@@ -232,7 +232,7 @@ def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> 
 def describe_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:
     """Return in one sentence what could not be fitted, and why."""
     best = not_fitted[0]
-    line = summarize(best.candidate.pipeline)
+    line = summarize(best.candidate.final_pipeline)
     line = line if len(line) <= _LINE_CHARS else f"{line[: _LINE_CHARS - 1]}…"
     score = "" if best.candidate.score is None else f" ({best.candidate.score:.6g})"
     more = f"; nor could {len(not_fitted) - 1} more" if len(not_fitted) > 1 else ""

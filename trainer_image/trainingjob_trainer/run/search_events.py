@@ -33,7 +33,7 @@ def score_text(score: float | None) -> str | None:
 def best_of(best: Candidate, baseline: FittedModel, **more: Any) -> Best:
     """Return the best candidate beside the baseline, as the report has it, with `more` of its fields."""
     return Best(
-        pipeline=summarize(best.pipeline),
+        pipeline=summarize(best.final_pipeline),
         score=score_text(best.score),
         train_rows=best.train_rows,
         test_rows=best.test_rows,
@@ -49,7 +49,7 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
     bounds = None if interval is None else (format_score(interval.low), format_score(interval.high))
     not_fitted = tuple(
         NotFitted(
-            pipeline=summarize(one.candidate.pipeline),
+            pipeline=summarize(one.candidate.final_pipeline),
             score=score_text(one.candidate.score),
             reason=one.reason[:_REASON_CHARS],
         )
@@ -110,7 +110,7 @@ class Board:
                 generation=candidate.generation,
                 outcome=candidate.outcome.value,
                 score=candidate.score,
-                pipeline=summarize(candidate.pipeline),
+                pipeline=summarize(candidate.final_pipeline),
                 seconds=candidate.fit_seconds,
                 error=candidate.error,
                 known=known,

@@ -9,11 +9,14 @@ from typing import Any, Final, Self, TypeVar
 
 from numpy.typing import NDArray
 
+from trainingjob_trainer.search_space.rounds import with_rounds
+
 __all__ = ["Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
 
 T = TypeVar("T")
 
 _MAX_NUMBER = 10**9
+_MAX_ROUNDS = 100_000
 _MAX_CHARS = 1000
 
 
@@ -47,6 +50,8 @@ class Evaluation:
         Mean seconds of one fit, and of scoring it.
     complexity
         Size of the first fold's fitted pipeline without the encoder, pickled, in KiB; None if unknown.
+    rounds
+        Boosting rounds that early stopping found, the mean of the folds; None where it was not used.
     error
         The cause in one line where the outcome is not ok.
     predictions
@@ -60,6 +65,7 @@ class Evaluation:
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     complexity: float | None = None
+    rounds: int | None = None
     error: str | None = None
     predictions: tuple[NDArray[Any], ...] | None = field(default=None, compare=False, repr=False)
 
@@ -120,6 +126,11 @@ class Candidate(Evaluation):
         """Seconds of one fit and the two predictions of a final fit, at a fold's number of rows."""
         return self.fit_seconds + 2 * self.score_seconds
 
+    @property
+    def final_pipeline(self) -> dict[str, Any]:
+        """The pipeline as it is fitted on all rows: with the rounds that early stopping found."""
+        return with_rounds(self.pipeline, self.rounds)
+
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
         values = {_camel(one.name): getattr(self, one.name) for one in fields(self) if one.repr}
@@ -134,7 +145,9 @@ class Candidate(Evaluation):
         KeyError, ValueError, TypeError
             If `data` is something else, or holds numbers that no evaluation gives.
         """
-        candidate = cls(**{name: read(data[_camel(name)]) for name, read in _READERS.items()})
+        # A journal of an earlier version has no rounds.
+        known = {"rounds": None, **data}
+        candidate = cls(**{name: read(known[_camel(name)]) for name, read in _READERS.items()})
         scores, score = candidate.fold_scores, candidate.score
         if candidate.outcome is Outcome.OK and (
             score is None or not scores or not math.isclose(score, sum(scores) / len(scores), rel_tol=1e-9)
@@ -190,8 +203,8 @@ def _finite(value: Any, *, least: float = -math.inf) -> float:
     return number
 
 
-def _whole(value: Any, *, least: int = 0) -> int:
-    if type(value) is not int or not least <= value <= _MAX_NUMBER:
+def _whole(value: Any, *, least: int = 0, most: int = _MAX_NUMBER) -> int:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError("the whole number is out of range")
     return value
 
@@ -221,6 +234,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "fit_seconds": _not_negative,
     "score_seconds": _not_negative,
     "complexity": _optional(_not_negative),
+    "rounds": _optional(partial(_whole, least=1, most=_MAX_ROUNDS)),
     "error": _optional(_text),
     "elapsed_seconds": _not_negative,
 }

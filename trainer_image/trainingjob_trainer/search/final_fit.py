@@ -11,7 +11,7 @@ from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Completion, Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds
-from trainingjob_trainer.search.tasks import score_whole_fold
+from trainingjob_trainer.search.tasks import mean_rounds, score_whole_fold
 
 __all__ = [
     "FittedModel",
@@ -138,6 +138,7 @@ def score_finalists(
                 test_rows=test_rows,
                 fit_seconds=round(float(np.mean([one.fit_seconds for one in whole])), 4),
                 score_seconds=round(float(np.mean([one.score_seconds for one in whole])), 4),
+                rounds=mean_rounds(whole) or candidate.rounds,
             )
         )
     return out if len(out) > 1 else []
@@ -258,8 +259,8 @@ def fit_model(
     FittingFailed
         If either fit fails or the time is over.
     """
-    part = {"holdout": (fit_holdout, (candidate.pipeline, ref))}
-    whole = {"all": (fit_all, (candidate.pipeline, ref))}
+    part = {"holdout": (fit_holdout, (candidate.final_pipeline, ref))}
+    whole = {"all": (fit_all, (candidate.final_pipeline, ref))}
     seconds = remaining() - keep_seconds
     if pool.workers > 1:
         return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick), candidate)

@@ -143,6 +143,10 @@ class WorkData:
         scikit-learn scorer, greater is better.
     encoders
         Unfitted transformers from the raw table to a matrix, by the encoding.
+    groups
+        Group of each row where groups are kept together, else None.
+    ordered
+        Whether the rows of a fold's training part are in the order of time.
     """
 
     target: NDArray[Any]
@@ -151,6 +155,8 @@ class WorkData:
     holdout_index: NDArray[np.intp]
     scorer: Any
     encoders: Mapping[Encoding, Any]
+    groups: NDArray[Any] | None = None
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

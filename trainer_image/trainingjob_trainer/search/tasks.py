@@ -21,6 +21,7 @@ from sklearn.base import clone
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Evaluation, Outcome
+from trainingjob_trainer.search.early_stopping import fit_early
 from trainingjob_trainer.search.full_model import PICKLE_PROTOCOL
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,
@@ -42,19 +43,33 @@ from trainingjob_trainer.search.store import (
     load_work,
 )
 from trainingjob_trainer.search_space.pipeline import build, encoding_of
+from trainingjob_trainer.search_space.rounds import with_rounds
 
 __all__ = [
-    "WholeScore",
+    "FoldScore",
     "encode_fold",
     "encode_within",
     "evaluate",
+    "mean_rounds",
     "pickled_kib",
     "score_whole_fold",
 ]
 
 _MAX_BYTES = 1 << 32
+_MOST_ROWS_AGAIN = 10_000
+"""Training rows up to which a booster is fitted again on all of them once its rounds are known."""
 _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldScore:
+    """Score of a pipeline on one fold, seconds of its fit and its scoring, and early stopping's rounds."""
+
+    score: float
+    fit_seconds: float
+    score_seconds: float
+    rounds: int | None = None
 
 
 def encode_within(ref: StoreRef, fold: int, encoding: Encoding, limit: TaskLimit) -> int:
@@ -113,9 +128,7 @@ def evaluate(
     seconds = limit.effective()
     if seconds < min(MIN_USEFUL_SECONDS, limit.seconds):
         return Evaluation(outcome=None, error="the run's time was up before the evaluation began")
-    scores: list[float] = []
-    fits: list[float] = []
-    scorings: list[float] = []
+    done: list[FoldScore] = []
     predictions: list[NDArray[Any] | None] = []
     rows: tuple[int | None, int | None] = (None, None)
     complexity: float | None = None
@@ -128,24 +141,20 @@ def evaluate(
             for fold in range(ref.folds):
                 if time.monotonic() > began + seconds:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
-                estimator, encoded = builder(pipeline), _load_encoded(ref, fold, encoding)
-                score, fit_seconds, score_seconds = _score(
-                    estimator, ref, encoded, load_work(ref).folds[fold]
-                )
-                scores.append(score)
-                fits.append(fit_seconds)
-                scorings.append(score_seconds)
-                if not np.isfinite(score):
+                encoded = _load_encoded(ref, fold, encoding)
+                fitted, result = _score(pipeline, ref, encoded, load_work(ref).folds[fold], builder)
+                done.append(result)
+                if not np.isfinite(result.score):
                     outcome, error = Outcome.INVALID, f"the score of fold {fold + 1} is not a finite number"
                     break
                 if complexity is None:
-                    complexity = pickled_kib(estimator)
+                    complexity = pickled_kib(fitted)
                 if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
                     raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
-                if race is not None and race.lost(scores, complexity):
+                if race is not None and race.lost([one.score for one in done], complexity):
                     outcome = Outcome.STOPPED
                     break
-                predictions.append(out_of_fold(estimator, encoded[1]))
+                predictions.append(out_of_fold(fitted, encoded[1]))
     except LimitExceeded:
         outcome = Outcome.TIMEOUT if seconds >= limit.seconds else None
         error = f"took longer than {limit.seconds:g} s"
@@ -153,15 +162,22 @@ def evaluate(
         outcome, error = Outcome.INVALID, describe_error(failure)
     return Evaluation(
         outcome=outcome,
-        fold_scores=tuple(score for score in scores if np.isfinite(score)),
+        fold_scores=tuple(one.score for one in done if np.isfinite(one.score)),
         train_rows=rows[0],
         test_rows=rows[1],
-        fit_seconds=float(np.mean(fits)) if fits else 0.0,
-        score_seconds=float(np.mean(scorings)) if scorings else 0.0,
+        fit_seconds=float(np.mean([one.fit_seconds for one in done])) if done else 0.0,
+        score_seconds=float(np.mean([one.score_seconds for one in done])) if done else 0.0,
         complexity=complexity,
+        rounds=mean_rounds(done),
         error=error,
         predictions=complete_predictions(predictions, ref.folds),
     )
+
+
+def mean_rounds(folds: Sequence[FoldScore]) -> int | None:
+    """Return the mean of the boosting rounds that were found, or None if none were."""
+    found = [one.rounds for one in folds if one.rounds is not None]
+    return round(float(np.mean(found))) if found else None
 
 
 def _load_encoded(ref: StoreRef, fold: int, encoding: Encoding) -> tuple[Any, Any]:
@@ -174,15 +190,35 @@ def _load_encoded(ref: StoreRef, fold: int, encoding: Encoding) -> tuple[Any, An
     return pd.DataFrame(x_train, columns=names), pd.DataFrame(x_test, columns=names)
 
 
-def _score(estimator: Any, ref: StoreRef, encoded: tuple[Any, ...], rows: Any) -> tuple[float, float, float]:
-    """Fit on the first of two encoded parts and score on the second; return score and seconds of both."""
+def _score(
+    pipeline: dict[str, Any],
+    ref: StoreRef,
+    encoded: tuple[Any, ...],
+    rows: Any,
+    builder: Callable[[Any], Any],
+) -> tuple[Any, FoldScore]:
+    """Fit on the first of two encoded parts and score on the second; return the fitted estimator too.
+
+    Of many rows, what early stopping has left out of the fit is little; of few, the pipeline is fitted on all
+    of them with the rounds that were found.
+    """
     work = load_work(ref)
     (x_train, x_test), (train, test) = encoded, rows
-    started = time.monotonic()
-    estimator.fit(x_train, work.target[train])
+    target = work.target[train]
+    estimator, started = builder(pipeline), time.monotonic()
+    groups = None if work.groups is None else work.groups[train]
+    rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)
+    if rounds is not None and len(train) <= _MOST_ROWS_AGAIN:
+        estimator, started = builder(with_rounds(pipeline, rounds)), time.monotonic()
+        estimator.fit(x_train, target)
     fitted = time.monotonic()
     score = float(work.scorer(estimator, x_test, work.target[test]))
-    return score, fitted - started, time.monotonic() - fitted
+    return estimator, FoldScore(
+        score=score,
+        fit_seconds=fitted - started,
+        score_seconds=time.monotonic() - fitted,
+        rounds=rounds,
+    )
 
 
 def pickled_kib(fitted: object) -> float | None:
@@ -209,27 +245,18 @@ def pickled_kib(fitted: object) -> float | None:
     return round(counter.size / 1024, 3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeScore:
-    """Score of a pipeline on one whole fold, and the seconds of its fit and its scoring."""
-
-    score: float
-    fit_seconds: float
-    score_seconds: float
-
-
 def score_whole_fold(
     pipelines: Sequence[dict[str, Any]], ref: StoreRef, fold: int, limit: TaskLimit
-) -> list[WholeScore | None]:
+) -> list[FoldScore | None]:
     """Fit and score pipelines on a whole fold, encoded for each encoding, as many as there is time for.
 
     Returns
     -------
-    list of WholeScore or None
+    list of FoldScore or None
         In the order of `pipelines`, as far as the time was enough; None where a pipeline failed.
     """
     wait_for_last_answer()
-    out: list[WholeScore | None] = []
+    out: list[FoldScore | None] = []
     seconds = limit.effective()
     if seconds < MIN_USEFUL_SECONDS:
         return out
@@ -241,11 +268,11 @@ def score_whole_fold(
                 encoding = encoding_of(pipeline)
                 if encoding not in encoded:
                     encoded[encoding] = tuple(_matrix(part, ref) for part in _encode(ref, encoding, *rows))
-                score, fit, scoring = _score(build(pipeline), ref, encoded[encoding], rows)
+                _, result = _score(pipeline, ref, encoded[encoding], rows, build)
             except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
                 out.append(None)
             else:
-                out.append(WholeScore(score=score, fit_seconds=fit, score_seconds=scoring))
+                out.append(result)
     return out
 
 

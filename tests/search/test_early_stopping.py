@@ -1,0 +1,174 @@
+"""Boosting rounds that are found on a part of the training rows."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from catboost import CatBoostClassifier, CatBoostRegressor
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
+
+from support.stores import no_limit, small_store
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.early_stopping import fit_early, validation_rows
+from trainingjob_trainer.search.store import load_work
+from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search_space.pipeline import build, describe
+from trainingjob_trainer.search_space.rounds import ROUNDS, with_rounds
+
+ROWS = 2_100
+X, Y = make_classification(ROWS, 4, n_informative=3, n_redundant=0, flip_y=0.3, random_state=0)
+TEXTS = np.where(Y == 1, "yes", "no").astype(object)
+QUIET = {"n_estimators": 400, "learning_rate": 0.3, "max_depth": 3, "random_state": 0}
+LIGHT = LGBMClassifier(**QUIET, n_jobs=1, verbose=-1)
+BOOSTERS = {
+    "lightgbm": (LIGHT, LGBMRegressor(**QUIET, n_jobs=1, verbose=-1)),
+    "xgboost": (
+        VotingClassifier([("xgb", XGBClassifier(**QUIET, n_jobs=1))], voting="soft"),
+        XGBRegressor(**QUIET, n_jobs=1),
+    ),
+    "catboost": (
+        CatBoostClassifier(**QUIET, thread_count=1, verbose=False, allow_writing_files=False),
+        CatBoostRegressor(**QUIET, thread_count=1, verbose=False, allow_writing_files=False),
+    ),
+    "sklearn": tuple(
+        cls(max_iter=400, learning_rate=0.3, max_depth=3, early_stopping=False, random_state=0)
+        for cls in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+    ),
+}
+
+
+@pytest.mark.parametrize("library", BOOSTERS)
+@pytest.mark.parametrize("classified", [True, False], ids=["classes", "numbers"])
+def test_each_library_stops_early_and_predicts(library: str, classified: bool) -> None:
+    estimator = make_pipeline(StandardScaler(), clone(BOOSTERS[library][0 if classified else 1]))
+    target = TEXTS if classified else X[:, 0] + Y
+    rounds = fit_early(estimator, X, target)
+    assert rounds is not None
+    assert 1 <= rounds < 400
+    predicted = estimator.predict(X)
+    assert len(predicted) == ROWS
+    if classified:
+        assert np.mean(predicted == target) > 0.6
+        assert estimator.predict_proba(X).shape == (ROWS, 2)
+
+
+def test_steps_before_the_booster_learn_from_the_rows_that_it_learns_from() -> None:
+    estimator = make_pipeline(StandardScaler(), clone(LIGHT))
+    fit_early(estimator, X, TEXTS)
+    fit, _ = validation_rows(TEXTS, classified=True) or (None, None)
+    assert estimator[0].mean_ == pytest.approx(X[fit].mean(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows"),
+    [
+        (RandomForestClassifier(5), ROWS),
+        (LGBMClassifier(n_estimators=200, max_depth=1, n_jobs=1, verbose=-1), ROWS),
+        (LGBMClassifier(n_estimators=300, boosting_type="dart", max_depth=1, n_jobs=1, verbose=-1), 300),
+        (LGBMClassifier(n_estimators=300, max_depth=1, n_jobs=1, verbose=-1), 300),
+    ],
+    ids=["no booster", "few rounds", "dart", "few rows"],
+)
+def test_what_cannot_or_need_not_stop_early_is_fitted_on_all_rows(estimator: Any, rows: int) -> None:
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    assert fit_early(pipeline, X[:rows], TEXTS[:rows]) is None
+    assert pipeline[0].mean_ == pytest.approx(X[:rows].mean(axis=0))
+
+
+def test_the_validation_part_is_the_last_in_time_whole_groups_or_a_share_of_each_class() -> None:
+    fit, valid = validation_rows(Y, classified=False, ordered=True) or (None, None)
+    assert list(valid) == list(range(ROWS - len(valid), ROWS))
+    groups = np.arange(ROWS) // 7
+    fit, valid = validation_rows(Y, classified=True, groups=groups) or (None, None)
+    assert not set(groups[fit]) & set(groups[valid])
+    rare = np.where(np.arange(ROWS) < 40, "rare", "usual")
+    fit, valid = validation_rows(rare, classified=True) or (None, None)
+    assert (rare[valid] == "rare").sum() == 6
+    assert len(fit) + len(valid) == ROWS
+
+
+def test_a_class_that_would_be_left_out_leaves_early_stopping_out() -> None:
+    late = np.where(np.arange(ROWS) > ROWS - 50, "late", "usual")
+    assert validation_rows(late, classified=True, ordered=True) is None
+    once = np.where(np.arange(ROWS) == 3, "once", "usual")
+    assert validation_rows(once, classified=True) is None
+
+
+def test_the_rounds_do_not_depend_on_the_rows_that_a_fold_is_scored_on(tmp_path: Path) -> None:
+    pipeline = describe(make_pipeline(StandardScaler(), LIGHT))
+    ends = []
+    for name in ("as it is", "other targets"):
+        ref = small_store(tmp_path / name, rows=5_200, folds=2)
+        work = load_work(ref)
+        (_, test), *_ = work.folds
+        target = work.target.copy()
+        if name == "other targets":
+            target[test] = target[test][::-1]
+        ref = small_store(tmp_path / f"{name} again", rows=5_200, folds=1 + 1, target=target)
+        ref = replace(ref, folds=1)  # the first fold alone: its test rows are trained on in the other
+        ends.append(evaluate(pipeline, ref, no_limit()))
+    first, second = ends
+    assert first.fold_scores != second.fold_scores
+    assert first.rounds == second.rounds
+    assert first.rounds is not None
+    assert first.complexity == second.complexity, "the same model"
+
+
+def test_what_is_scored_has_the_rounds_found_and_learned_from_the_whole_fold(
+    tmp_path: Path,
+) -> None:
+    pipeline = describe(make_pipeline(StandardScaler(), LIGHT))
+    ref = small_store(tmp_path, rows=5_200, folds=2, metric="neg_log_loss")
+    ref = replace(ref, folds=1)
+    end = evaluate(pipeline, ref, no_limit())
+    plain = evaluate(with_rounds(pipeline, end.rounds), ref, no_limit())
+    assert end.rounds is not None
+    assert plain.rounds is None
+    assert plain.fold_scores == end.fold_scores
+
+
+def test_what_ships_has_the_rounds_that_were_found() -> None:
+    for pair in BOOSTERS.values():
+        for booster in pair:
+            spec = describe(make_pipeline(StandardScaler(), booster))
+            last = build(with_rounds(spec, 17)).steps[-1][1]
+            last = getattr(last, "estimators", [("", last)])[0][1]
+            assert last.get_params()[ROUNDS[type(last).__name__]] == 17
+            assert not last.get_params().get("early_stopping")
+            assert with_rounds(spec, None) is spec
+
+
+def candidate(**changes: Any) -> Candidate:
+    evaluation = Evaluation(outcome=Outcome.OK, fold_scores=(0.5,), rounds=123)
+    spec = describe(LIGHT)
+    about = {"number": 0, "key": "k", "origin": "space", "generation": 1, "pipeline": spec}
+    made = Candidate.of(evaluation, outcome=Outcome.OK, elapsed_seconds=1.0, **about)
+    return replace(made, **changes)
+
+
+def test_the_journal_keeps_the_rounds_and_refuses_impossible_ones() -> None:
+    told = candidate().to_json()
+    assert Candidate.from_json(told) == candidate()
+    assert candidate().final_pipeline["params"]["n_estimators"] == 123
+    for wrong in (0, -1, 100_001, 1.5, True, "12"):
+        with pytest.raises((ValueError, TypeError)):
+            Candidate.from_json(told | {"rounds": wrong})
+
+
+def test_a_journal_of_an_earlier_version_has_no_rounds() -> None:
+    told = candidate(rounds=None).to_json()
+    del told["rounds"]
+    assert Candidate.from_json(told) == candidate(rounds=None)

@@ -1,0 +1,180 @@
+"""Early stopping: how many boosting rounds pay, found on a part of the rows that a fold learns from.
+
+The part is never of the rows that the fold is scored on. The model that ships is fitted on all rows with the
+rounds that were found, and stops at nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import Bunch
+
+from trainingjob_trainer.search.limits import quiet
+from trainingjob_trainer.search_space.rounds import ROUNDS
+
+__all__ = ["fit_early", "validation_rows"]
+
+_FEW_ROUNDS = 200
+"""A booster with no more rounds is fitted on all rows with all of them."""
+_SHARE = 0.15
+_LEAST_ROWS = 300
+"""Of fewer rows the loss says too little: with 60 it stopped after 7 rounds where 300 were better."""
+_PATIENCE = 40
+_OWN_PATIENCE = 15
+"""Of scikit-learn's boosting, whose model keeps the rounds that it waited for."""
+_PLAIN_BOOSTING: Final = {None, "gbdt", "goss", "gbtree"}
+
+Split = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def fit_early(
+    estimator: Any, x: Any, y: NDArray[Any], *, groups: NDArray[Any] | None = None, ordered: bool = False
+) -> int | None:
+    """Fit an estimator, a booster at the end of it with early stopping, and return the rounds of that.
+
+    Parameters
+    ----------
+    estimator
+        A pipeline or a bare estimator.
+    x, y
+        The rows that a fold learns from.
+    groups, ordered
+        As in `validation_rows`.
+
+    Returns
+    -------
+    int or None
+        None where nothing was stopped early: no booster, few rounds, or rows that cannot be split.
+    """
+    booster = _booster(estimator)
+    if booster is None:
+        estimator.fit(x, y)
+        return None
+    split = validation_rows(y, classified=is_classifier(booster), groups=groups, ordered=ordered)
+    if split is None:
+        estimator.fit(x, y)
+        return None
+    fit, valid = split
+    x_fit, x_valid = _rows(x, fit), _rows(x, valid)
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        head = estimator[:-1]
+        x_fit = head.fit_transform(x_fit, y[fit])
+        x_valid = head.transform(x_valid)
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if isinstance(last, VotingClassifier):
+        return _fit_voting(last, booster, (x_fit, y[fit]), (x_valid, y[valid]))
+    return _FITS[_library(booster)](booster, (x_fit, y[fit]), (x_valid, y[valid]))
+
+
+def validation_rows(
+    y: NDArray[Any], *, classified: bool, groups: NDArray[Any] | None = None, ordered: bool = False
+) -> Split | None:
+    """Return positions to learn from and to validate on, 15 % of the rows; None where there are too few.
+
+    Parameters
+    ----------
+    classified
+        Whether each class keeps its share; every class stays among those that are learned.
+    groups
+        Group of each row: a group is on one side.
+    ordered
+        Whether the rows are in the order of time: the last ones validate.
+    """
+    size = round(_SHARE * len(y))
+    if size < _LEAST_ROWS:
+        return None
+    rows, share = np.arange(len(y)), {"test_size": _SHARE, "random_state": 0}
+    try:
+        if ordered:
+            fit, valid = rows[:-size], rows[-size:]
+        elif groups is not None:
+            fit, valid = next(GroupShuffleSplit(1, **share).split(rows, groups=groups))
+        else:
+            splitter = StratifiedShuffleSplit if classified else ShuffleSplit
+            fit, valid = next(splitter(1, **share).split(rows, y))
+    except ValueError:  # a class with one row, or a single group
+        return None
+    fit, valid = np.sort(fit), np.sort(valid)
+    if classified and len(np.unique(y[fit])) < len(np.unique(y)):
+        return None
+    return fit, valid
+
+
+def _booster(estimator: Any) -> Any:
+    """Return the booster that an estimator ends in, if it has so many rounds that stopping early pays."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if isinstance(last, VotingClassifier) and len(last.estimators) == 1:
+        last = last.estimators[0][1]
+    name = type(last).__name__
+    if name not in ROUNDS:
+        return None
+    params = last.get_params(deep=False)
+    rounds = params.get(ROUNDS[name])
+    kind = params.get("boosting_type") if _library(last) == "lightgbm" else params.get("booster")
+    stops_itself = params.get("early_stopping") is True
+    plain = kind in _PLAIN_BOOSTING or _library(last) == "catboost"
+    return last if plain and not stops_itself and (rounds or 0) > _FEW_ROUNDS else None
+
+
+def _library(booster: Any) -> str:
+    return type(booster).__module__.partition(".")[0]
+
+
+def _rows(x: Any, rows: NDArray[np.intp]) -> Any:
+    return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
+
+
+Part = tuple[Any, NDArray[Any]]
+
+
+def _fit_lightgbm(booster: Any, fit: Part, valid: Part) -> int:
+    from lightgbm import early_stopping  # noqa: PLC0415 - a worker imports a library when a pipeline needs it
+
+    stop = early_stopping(_PATIENCE, first_metric_only=True, verbose=False)
+    with quiet():  # LightGBM 4.7 deprecates eval_set, but does not translate the class labels of eval_y
+        booster.fit(*fit, eval_set=[valid], callbacks=[stop])
+    return int(booster.best_iteration_)
+
+
+def _fit_xgboost(booster: Any, fit: Part, valid: Part) -> int:
+    booster.set_params(early_stopping_rounds=_PATIENCE)
+    booster.fit(*fit, eval_set=[valid], verbose=False)
+    return int(booster.best_iteration) + 1
+
+
+def _fit_catboost(booster: Any, fit: Part, valid: Part) -> int:
+    booster.fit(*fit, eval_set=valid, early_stopping_rounds=_PATIENCE, use_best_model=True, verbose=False)
+    return int(booster.tree_count_)
+
+
+def _fit_histogram(booster: Any, fit: Part, valid: Part) -> int:
+    booster.set_params(early_stopping=True, scoring="loss", n_iter_no_change=_OWN_PATIENCE)
+    booster.fit(*fit, X_val=valid[0], y_val=valid[1])
+    return int(booster.n_iter_)
+
+
+_FITS: Final[Mapping[str, Callable[[Any, Part, Part], int]]] = {
+    "lightgbm": _fit_lightgbm,
+    "xgboost": _fit_xgboost,
+    "catboost": _fit_catboost,
+    "sklearn": _fit_histogram,
+}
+
+
+def _fit_voting(voting: VotingClassifier, booster: Any, fit: Part, valid: Part) -> int:
+    """Fit the only member of a vote, which gives XGBoost the numbers of the classes, as the vote would."""
+    labels = LabelEncoder().fit(fit[1])
+    rounds = _FITS[_library(booster)](
+        booster, (fit[0], labels.transform(fit[1])), (valid[0], labels.transform(valid[1]))
+    )
+    voting.le_, voting.classes_ = labels, labels.classes_
+    voting.estimators_ = [booster]
+    voting.named_estimators_ = Bunch(**{voting.estimators[0][0]: booster})
+    return rounds
