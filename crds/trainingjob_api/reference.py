@@ -49,7 +49,7 @@ def _environment() -> list[str]:
     ]
     by_trainer = {
         "metric": "accuracy or r2, by the task",
-        "nJobs": "the trainer's cores minus one, from 1 to 8",
+        "nJobs": "the trainer's cores minus one (2 of two cores), at most 8",
     }
     for row in TABLE:
         default = by_trainer.get(row.field, str(row.default).lower())

@@ -338,7 +338,8 @@ class TrainingJobSpec(SpecModel):
         "local worker); default TPOT_PARALLEL_MODE, else local."
     )
     n_jobs: Annotated[StrictInt, Field(ge=1, le=256)] | None = optional(
-        "Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one, from 1 to 8."
+        "Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one (2 of two cores), "
+        "at most 8."
     )
     memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576)] | None = optional(
         "Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072."

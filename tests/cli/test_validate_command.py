@@ -61,7 +61,7 @@ def test_the_kill_switch_of_the_environment_shows(front: Front) -> None:
 
 def test_what_is_left_to_the_trainer_is_said(front: Front) -> None:
     text = front("validate", "job.yaml").stdout
-    assert row(text, "nJobs")[1].startswith("cores - 1, at least 1, at most 8")
+    assert row(text, "nJobs")[1].startswith("cores - 1 (2 of two cores), at most 8")
     assert row(text, "metric")[1].startswith("accuracy, or r2 for regression")
 
 

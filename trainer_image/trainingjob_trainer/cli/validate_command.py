@@ -27,7 +27,7 @@ _MAX_CLASSES = 8
 _MAX_LABEL = 40
 _LEFT_TO_TRAINER = {
     "metric": "accuracy, or r2 for regression",
-    "nJobs": "cores - 1, at least 1, at most 8",
+    "nJobs": "cores - 1 (2 of two cores), at most 8",
     "positiveLabel": "1 or True, else the rarer label, if there are two",
 }
 

@@ -64,10 +64,12 @@ _REPORT_SECONDS = 30.0
 def default_jobs(memory_limit_mb: int) -> int:
     """Return how many workers a run gets if it does not say: one core is left to this process.
 
-    Cores and memory are those of the container's own limits.
+    Not so of two cores: this process hardly uses its own, and half of the evaluations would be lost. Cores
+    and memory are those of the container's own limits.
     """
+    cores = int(dask.system.CPU_COUNT)
     by_memory = int(distributed.system.MEMORY_LIMIT // (memory_limit_mb * _MIB))
-    return max(1, min(int(dask.system.CPU_COUNT) - 1, _MOST_JOBS, by_memory))
+    return max(1, min(max(cores - 1, min(cores, 2)), _MOST_JOBS, by_memory))
 
 
 class Session:
