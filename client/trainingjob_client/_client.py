@@ -155,13 +155,12 @@ class TrainingJobClient:
 
     def create(self, job: TrainingJob) -> Job:
         """Create a job and return it."""
-        manifest = job.model_dump(
-            mode="json", by_alias=True, exclude_none=True, include={"api_version", "kind", "spec"}
-        )
         metadata = job.metadata.model_dump(
             mode="json", by_alias=True, exclude_defaults=True, include={"name", "labels", "annotations"}
         )
-        return Job(self._backend.create({**manifest, "metadata": metadata}))
+        spec = job.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        manifest = {"apiVersion": job.api_version, "kind": job.kind, "metadata": metadata, "spec": spec}
+        return Job(self._backend.create(manifest))
 
     def get(self, name: str) -> Job:
         """Return a job as it is now."""

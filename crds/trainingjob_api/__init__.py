@@ -7,9 +7,7 @@ imported when one of its names is first used: a process that needs a `Reason` do
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainingjob_api.acceptance import *
     from trainingjob_api.errors import *
-    from trainingjob_api.job import *
     from trainingjob_api.load import *
     from trainingjob_api.pods import *
     from trainingjob_api.reasons import *
@@ -37,7 +35,7 @@ else:
             "spec",
             "status",
         ),
-        *("job", "acceptance", "report", "resolved", "load"),
+        *("report", "load", "resolved"),
     )
 
     def __getattr__(name: str) -> object:

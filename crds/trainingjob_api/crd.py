@@ -1,4 +1,4 @@
-"""The custom resource definition, generated from the models.
+"""The custom resource definition and the field reference, generated from the models.
 
 ``python -m trainingjob_api.crd`` writes it and the field reference below the current folder;
 ``--check`` writes nothing and fails if either is out of date.
@@ -9,19 +9,28 @@ A definition takes a structural schema, which has no references, null types, ``a
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, TABLE
 from trainingjob_api.errors import pattern_words
-from trainingjob_api.reference import render_reference
 from trainingjob_api.spec import MUTABLE_FIELDS, TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
 from trainingjob_api.vocabulary import GROUP, KIND, PLURAL, VERSION
 
-__all__ = ["CRD_PATH", "REFERENCE_PATH", "build_crd", "immutability_rules", "main", "render_crd"]
+__all__ = [
+    "CRD_PATH",
+    "REFERENCE_PATH",
+    "build_crd",
+    "immutability_rules",
+    "main",
+    "render_crd",
+    "render_reference",
+]
 
 CRD_PATH = Path(f"crds/{GROUP}_{PLURAL}.yaml")
 REFERENCE_PATH = Path("docs/reference/trainingjob.md")
@@ -50,6 +59,18 @@ _COLUMNS = (
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
 )
 
+_INTRODUCTION = """\
+# TrainingJob: every field
+
+<!-- Generated from crds/trainingjob_api by `make crd`; change the models, not this file. -->
+
+`automl.trainingjob.dev/v1alpha1`, kind `TrainingJob`, short name `tj`, category `automl`.
+`kubectl explain trainingjob.spec` shows the same.
+
+Only {mutable} may change after creation; all other fields are immutable and cannot be added or removed.
+The values in force are resolved once, when the job starts: spec over environment over default.
+"""
+
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of *model*, by its aliases.
@@ -71,10 +92,21 @@ def _convert(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
         result["properties"] = {
             name: _convert(below, definitions) for name, below in result["properties"].items()
         }
+        rules = [*result.get("x-kubernetes-validations", ()), *_fraction_rules(result["properties"])]
+        result |= {"x-kubernetes-validations": rules} if rules else {}
     if "items" in result:
         result["items"] = _convert(result["items"], definitions)
     _convert_map(schema, result, definitions)
     return _ordered(result)
+
+
+def _fraction_rules(properties: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield a rule for each fractional bound, which an API server rounds down to compare it with 0."""
+    for name, schema in properties.items():
+        least = schema.get("minimum", 0)
+        if least != int(least):
+            rule = f"!has(self.{name}) || self.{name} >= {least}"
+            yield {"message": f"{name} must be at least {least}", "rule": rule}
 
 
 def _flatten(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +229,96 @@ class _Dumper(yaml.SafeDumper):
 def render_crd() -> str:
     """Return the definition as YAML; the text is deterministic."""
     return _HEADER + yaml.dump(build_crd(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+
+
+def render_reference(crd: dict[str, Any]) -> str:
+    """Return the reference for the one version of *crd*."""
+    version = crd["spec"]["versions"][0]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]
+    mutable = ", ".join(f"`spec.{name}`" for name in sorted(MUTABLE_FIELDS))
+    lines = [_INTRODUCTION.format(mutable=mutable)]
+    for part in ("spec", "status"):
+        lines += [f"## {part}", "", "| Field | Type | Meaning |", "|---|---|---|"]
+        lines += _rows(properties[part], part)
+        lines.append("")
+    lines += ["## Rules across fields", ""]
+    lines += [f"- `{path}`: {message}." for path, message in _messages(properties["spec"], "spec")]
+    lines += ["", *_environment()]
+    return "\n".join(lines) + "\n"
+
+
+def _environment() -> list[str]:
+    lines = [
+        "## Environment",
+        "",
+        "An empty variable counts as unset. `ENABLE_AUTOML=false` overrides the spec; otherwise the spec",
+        "overrides the environment. `TPOT_PARALLEL_MODE` accepts `off` for `none`.",
+        "",
+        "| Variable | Field | Default |",
+        "|---|---|---|",
+    ]
+    by_trainer = {
+        "metric": "accuracy or r2, by the task",
+        "nJobs": "the trainer's cores minus one (2 of two cores), at most 8",
+    }
+    for row in TABLE:
+        default = by_trainer.get(row.field, str(row.default).lower())
+        lines.append(f"| `{row.variable}` | `{row.field}` | {default} |")
+    forms = "a preset's name, a TPOT group, inline JSON, or a path"
+    lines.append(f"| `{CONFIG_DICT}` ({forms}) | `searchSpace` | linear |")
+    lines.append(
+        f"| `{DASK_SCHEDULER_FILE}` | distributed runs outside Kubernetes | {DEFAULT_SCHEDULER_FILE} |"
+    )
+    return lines
+
+
+def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
+    required = set(schema.get("required", ()))
+    for name, below in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        text = below.get("description", "").replace("|", "\\|")
+        mark = " **Required.**" if name in required else ""
+        yield f"| `{here}` | {_type(below)} | {text}{mark} |"
+        inner = below.get("items", below)
+        yield from _rows(inner, f"{here}[]" if "items" in below else here)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    if "x-kubernetes-int-or-string" in schema:
+        return "quantity"
+    if "items" in schema:
+        return f"list of {_plain(schema['items'])}, at most {schema['maxItems']}"
+    if "additionalProperties" in schema:
+        return f"map to {_type(schema['additionalProperties'])}, at most {schema['maxProperties']}"
+    return _plain(schema) + _bounds(schema)
+
+
+def _plain(schema: dict[str, Any]) -> str:
+    if schema.get("format") == "date-time":
+        return "time"
+    return {"integer": "whole number", "string": "text", "number": "number", "boolean": "true or false"}.get(
+        schema["type"], "object"
+    )
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    if "minimum" in schema:
+        return f", {schema['minimum']:,} to {schema['maximum']:,}"
+    if "maxLength" in schema and schema.get("format") != "date-time":
+        return f", at most {schema['maxLength']:,} characters"
+    return ""
+
+
+def _messages(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    for rule in schema.get("x-kubernetes-validations", ()):
+        if "oldSelf" not in rule["rule"]:
+            yield path, rule["message"]
+    for name, below in schema.get("properties", {}).items():
+        yield from _messages(below, f"{path}.{name}")
+    if "items" in schema:
+        yield from _messages(schema["items"], f"{path}[]")
 
 
 def main(arguments: list[str] | None = None) -> int:

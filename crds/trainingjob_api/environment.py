@@ -4,17 +4,19 @@ An empty variable counts as unset, since Helm and shells write empty ones.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_snake
+from pydantic.fields import FieldInfo
 
 from trainingjob_api.errors import Problem, SpecError, field_class, plain_message
-from trainingjob_api.spec import Budget, TrainingJobSpec
+from trainingjob_api.spec import TrainingJobSpec
 from trainingjob_api.text import nearest, shorten
+from trainingjob_api.types import Use
 from trainingjob_api.vocabulary import ParallelMode
 
 __all__ = [
@@ -50,13 +52,18 @@ class Row:
         Name of the environment variable.
     field
         Dotted path below ``spec``, as users write it.
-    default
-        Value in force if neither spec nor environment has one; ``None`` leaves it to the trainer.
+    info
+        The field of the model.
     """
 
     variable: str
     field: str
-    default: bool | int | str | None
+    info: FieldInfo
+
+    @property
+    def default(self) -> Any:
+        """Value in force if neither spec nor environment has one; ``None`` leaves it to the trainer."""
+        return self.info.default
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -67,7 +74,9 @@ class Row:
         """Return the field's value in *spec*, ``None`` if unset."""
         value: Any = spec
         for name in self.attributes:
-            value = getattr(value, name, None)
+            value = getattr(value, name) if name in value.model_fields_set else None
+            if value is None:
+                return None
         return value
 
     def from_environment(self, environment: Mapping[str, str]) -> Any:
@@ -89,19 +98,18 @@ class Row:
         return _checked(self, _int(self.variable, text) if kind is int else text)
 
 
-TABLE = (
-    Row("ENABLE_AUTOML", "automl.enabled", default=True),
-    Row("ENABLE_AUTOML_FALLBACK", "automl.fallback", default=True),
-    Row("TPOT_PARALLEL_MODE", "parallelMode", ParallelMode.LOCAL),
-    Row("TPOT__GENERATIONS", "budget.generations", 40),
-    Row("TPOT__POPULATION_SIZE", "budget.populationSize", 64),
-    Row("TPOT__TIME_LEFT", "budget.timeLeftSeconds", 600),
-    Row("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", 60),
-    Row("TPOT__METRIC", "metric", None),
-    Row("TPOT__CV_FOLDS", "budget.cvFolds", 5),
-    Row("TPOT__N_JOBS", "nJobs", None),
-    Row("TPOT__MEMORY_LIMIT_MB", "memoryLimitMb", 3072),
-)
+def _rows(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[Row]:
+    """Yield a row for each field that has a variable by its mark."""
+    for info in model.model_fields.values():
+        path = (*parents, str(info.alias))
+        mark, part = Use.of(info), field_class(model, [info.alias], BaseModel)
+        if mark is not None and mark.variable is not None:
+            yield Row(mark.variable, ".".join(path), info)
+        elif part is not None:
+            yield from _rows(part, path)
+
+
+TABLE = tuple(_rows(TrainingJobSpec))
 """The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read separately."""
 
 
@@ -141,8 +149,7 @@ def _mode(variable: str, text: str) -> ParallelMode:
 
 def _checked(row: Row, value: int | str) -> Any:
     """Hold *value* to the bounds of the spec's own field."""
-    model = Budget if row.attributes[0] == "budget" else TrainingJobSpec
-    kind: Any = model.model_fields[row.attributes[-1]].annotation
+    kind: Any = row.info.rebuild_annotation()
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:

@@ -1,30 +1,69 @@
-"""From a YAML or JSON file to a :class:`TrainingJob`: bounded reading, ``--set``, every problem at once.
+"""The resource as a whole, and how it is read from a YAML or JSON file, with every problem at once.
 
 User input is bounded in size, depth and number of nodes after aliases; it is one document without duplicate
 keys.
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from trainingjob_api.errors import Problem, SpecError, explain
-from trainingjob_api.job import TrainingJob, check_spec
 from trainingjob_api.spec import TrainingJobSpec
+from trainingjob_api.status import TrainingJobStatus
 from trainingjob_api.text import shorten
+from trainingjob_api.types import ObjectName, StatusModel, Timestamp, Uid, optional
 from trainingjob_api.vocabulary import API_VERSION, KIND
 
-__all__ = ["MAX_TEXT_BYTES", "apply_overrides", "load_job", "parse_job", "parse_yaml", "read_text"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "ObjectMeta",
+    "TrainingJob",
+    "apply_overrides",
+    "check_spec",
+    "load_job",
+    "parse_job",
+    "parse_yaml",
+    "read_text",
+]
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 20_000
 MAX_OVERRIDE_BYTES = 64 * 1024
 MAX_PARTS = 16
+
+
+class ObjectMeta(StatusModel):
+    """The part of an object's metadata that the project reads; the rest is ignored."""
+
+    name: ObjectName = Field(description="Name of the job.")
+    namespace: ObjectName | None = optional("Namespace of the job.")
+    uid: Uid | None = optional("Uid given by the API server.")
+    generation: Annotated[StrictInt, Field(ge=0)] | None = optional("Version of the spec.")
+    resource_version: str | None = optional("Version of the object.")
+    creation_timestamp: Timestamp | None = optional("When the job was created.")
+    deletion_timestamp: Timestamp | None = optional("When its deletion was requested.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels.")
+    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations.")
+
+
+class TrainingJob(StatusModel):
+    """A table, a target and a budget; the operator turns it into a verified model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    api_version: Literal["automl.trainingjob.dev/v1alpha1"] = Field(
+        default="automl.trainingjob.dev/v1alpha1", description="Group and version."
+    )
+    kind: Literal["TrainingJob"] = Field(default="TrainingJob", description="Kind.")
+    metadata: ObjectMeta = Field(description="Name, namespace, labels.")
+    spec: TrainingJobSpec = Field(description="The desired training: table, target, budget and output.")
+    status: TrainingJobStatus | None = optional("The observed state; written by the operator alone.")
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> TrainingJob:
@@ -62,10 +101,25 @@ def parse_job(mapping: Mapping[str, Any]) -> TrainingJob:
         job = TrainingJob.model_validate(mapping, by_alias=True, by_name=False)
     except ValidationError as error:
         raise SpecError(problems=explain(error, TrainingJob)) from None
-    problems = check_spec(job.spec)
+    problems = [*check_spec(job.spec)]
     if problems:
         raise SpecError(problems=problems)
     return job
+
+
+def check_spec(model: BaseModel, path: str = "spec") -> Iterator[Problem]:
+    """Yield what contradicts the rules of the spec, or of the part of it at *path*, and of its parts."""
+    for rule in getattr(model, "rules", ()):
+        if not (rule.in_cluster_only or rule.check.holds(model)):
+            field = f"{path}.{rule.field}" if rule.field else path
+            yield Problem(field, rule.message, rule.hint.format(model=model) or None)
+    for name, info in type(model).model_fields.items():
+        value, here = getattr(model, name), f"{path}.{info.alias}"
+        if isinstance(value, BaseModel):
+            yield from check_spec(value, here)
+        elif isinstance(value, tuple):
+            for index, part in enumerate(value):
+                yield from check_spec(part, f"{here}[{index}]")
 
 
 def read_text(path: Path, limit: int) -> str:

@@ -1,9 +1,10 @@
 """The parts of the spec about pods: resources, placement, the trainer and the Dask cluster."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, StrictInt, StringConstraints, model_validator
+from pydantic import Field, StrictInt, StringConstraints
 
+from trainingjob_api.rules import Rule, has, is_one_of
 from trainingjob_api.types import (
     LabelKey,
     LabelValue,
@@ -11,7 +12,6 @@ from trainingjob_api.types import (
     Quantity,
     SpecModel,
     optional,
-    rules,
 )
 from trainingjob_api.vocabulary import TaintEffect, TolerationOperator
 
@@ -58,17 +58,16 @@ class Resources(SpecModel):
 class Toleration(SpecModel):
     """A toleration, as in Kubernetes."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
-                "a toleration with operator Exists has no value",
-            ),
-            (
-                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
-                "a toleration without a key needs operator Exists",
-            ),
-        )
+    rules = (
+        Rule(
+            check=~(has("operator") & is_one_of("operator", "Exists") & has("value")),
+            message="a toleration with operator Exists has no value",
+            hint="remove it or use Equal",
+        ),
+        Rule(
+            check=has("key") | has("operator") & is_one_of("operator", "Exists"),
+            message="a toleration without a key needs operator Exists",
+        ),
     )
 
     key: LabelKey | None = optional("Key of the taint; unset matches every key.")
@@ -79,15 +78,6 @@ class Toleration(SpecModel):
         "Seconds that a NoExecute taint is tolerated; unset means forever."
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        exists = self.operator is TolerationOperator.EXISTS
-        if exists and self.value is not None:
-            raise ValueError("a toleration with operator Exists has no value; remove it or use Equal")
-        if self.key is None and not exists:
-            raise ValueError("a toleration without a key needs operator: Exists")
-        return self
-
 
 Tolerations = Annotated[tuple[Toleration, ...], Field(max_length=16)]
 
@@ -95,11 +85,13 @@ Tolerations = Annotated[tuple[Toleration, ...], Field(max_length=16)]
 class Dask(SpecModel):
     """The Dask cluster of a distributed run."""
 
-    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] | None = optional(
-        "Number of worker pods; default 2."
+    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] = Field(
+        default=2, description="Number of worker pods; default 2."
     )
-    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] | None = optional(
-        "Seconds to wait for a healthy cluster before the run falls back to local workers; default 120."
+    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] = Field(
+        default=120,
+        description="Seconds to wait for a healthy cluster before the run falls back to local workers; "
+        "default 120.",
     )
     worker_resources: Resources | None = optional("Compute resources of each worker.")
     scheduler_resources: Resources | None = optional("Compute resources of the scheduler.")

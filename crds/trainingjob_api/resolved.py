@@ -1,6 +1,6 @@
 """From a job and an environment to the values in force: spec over environment over default.
 
-The defaults of the project are those of the ``Resolved*`` models here and of the environment table.
+A resolved run is the spec with every field filled in; defaults and marks are those of ``spec.py``.
 """
 
 import functools
@@ -8,11 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field
 
-from trainingjob_api.acceptance import Acceptance
 from trainingjob_api.environment import (
     CONFIG_DICT,
     DASK_SCHEDULER_FILE,
@@ -21,132 +20,58 @@ from trainingjob_api.environment import (
     read_variable,
 )
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.job import TrainingJob, check_deadline, check_spec
-from trainingjob_api.load import read_text
-from trainingjob_api.pods import NodeSelector, Resources, SecretRef, Tolerations, Trainer
+from trainingjob_api.load import TrainingJob, check_spec, read_text
 from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
-from trainingjob_api.spec import Dataset, SearchSpace, TrainingJobSpec, Validation
+from trainingjob_api.spec import SearchSpace, TrainingJobSpec, Validation
 from trainingjob_api.status import Resolved
 from trainingjob_api.text import nearest, shorten
 from trainingjob_api.types import SpecModel, Use
-from trainingjob_api.vocabulary import (
-    TPOT_GROUPS,
-    Ensemble,
-    FeatureType,
-    ParallelMode,
-    Preset,
-    Task,
-    ValidationStrategy,
-)
+from trainingjob_api.vocabulary import TPOT_GROUPS, ParallelMode, Preset, ValidationStrategy
 
-__all__ = [
-    "DEFAULT_CONFIG_MAP_KEY",
-    "DEFAULT_TTL_SECONDS",
-    "ResolvedBudget",
-    "ResolvedDask",
-    "ResolvedOutput",
-    "ResolvedRun",
-    "ResolvedSearchSpace",
-    "ResolvedValidation",
-    "plan_digest",
-    "resolve",
-]
+__all__ = ["ResolvedRun", "ResolvedSearchSpace", "plan_digest", "resolve"]
 
-DEFAULT_CONFIG_MAP_KEY = "search-space.yaml"
-DEFAULT_TTL_SECONDS = 86_400
 GRACE_SECONDS = 600
 """Time for scheduling, pulling, importing, reading and uploading, on top of the budget."""
 
 _PLAN_DOMAIN = "trainingjob-plan-v1"
-_SEARCH = Use(digest=True, listed=True)
+Model = TypeVar("Model", bound=BaseModel)
+_SEARCH_ONLY = Use(digest=True, listed=False)
 _SHOWN = Use(digest=False, listed=True)
 _PLAIN = Use(digest=False, listed=False)
-
-
-class ResolvedValidation(SpecModel):
-    """How rows are split; ``strategy`` is never ``auto``."""
-
-    holdout_fraction: Annotated[float, _SEARCH] = 0.2
-    strategy: Annotated[ValidationStrategy, _SEARCH]
-    group_column: Annotated[str | None, _SEARCH] = None
-    time_column: Annotated[str | None, _SEARCH] = None
-
-
-class ResolvedBudget(SpecModel):
-    """Limits of the search; times in seconds."""
-
-    time_left_seconds: Annotated[int, _SHOWN]
-    per_run_limit_seconds: Annotated[int, _SEARCH]
-    generations: Annotated[int, _SHOWN]
-    population_size: Annotated[int, _SEARCH]
-    cv_folds: Annotated[int, _SEARCH]
 
 
 class ResolvedSearchSpace(SpecModel):
     """The name of a preset or a tree, exactly one of them, and its source."""
 
-    preset: Annotated[str | None, Use(digest=True, listed=False)] = None
-    tree: Annotated[dict[str, Any] | None, Use(digest=True, listed=False)] = None
+    preset: Annotated[str | None, _SEARCH_ONLY] = None
+    tree: Annotated[dict[str, Any] | None, _SEARCH_ONLY] = None
     source: Annotated[str, _PLAIN]
 
 
-class ResolvedDask(SpecModel):
-    """The Dask cluster of a distributed run."""
-
-    workers: int = 2
-    ready_timeout_seconds: int = 120
-    worker_resources: Resources | None = None
-    scheduler_resources: Resources | None = None
-    node_selector: NodeSelector | None = None
-    tolerations: Tolerations | None = None
-
-
-class ResolvedOutput(SpecModel):
-    """Where the model and its reports are stored."""
-
-    uri: Annotated[str, _SHOWN] = "file://./runs"
-    endpoint: Annotated[str | None, _PLAIN] = None
-    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = None
-    leaderboard_top_k: Annotated[int, _SHOWN] = 10
-
-
-class ResolvedRun(SpecModel):
-    """The values in force, made once by :func:`resolve`.
-
-    ``None`` in ``metric``, ``positive_label`` and ``n_jobs``, and ``task: auto``, are left to the trainer,
-    which alone sees the data and its own limits. ``sources`` gives for each row of the environment table (by
-    the path of the field below ``spec``) ``spec``, ``environment``, ``rollout`` or ``default``. Every field
-    says by its :class:`Use` whether the search digest and the list of ``trainingjob validate`` contain it.
-    """
+class _Identity(SpecModel):
+    """The job that a run belongs to."""
 
     name: Annotated[str, _PLAIN]
     namespace: Annotated[str | None, _PLAIN] = None
     uid: Annotated[str | None, _PLAIN] = None
-    dataset: Dataset
-    target_column: Annotated[str, _SEARCH]
-    positive_label: Annotated[str | None, _SEARCH] = None
-    task: Annotated[Task, _SEARCH] = Task.AUTO
-    feature_types: Annotated[dict[str, FeatureType], _SEARCH] = Field(default_factory=dict)
-    metric: Annotated[str | None, _SEARCH] = None
-    validation: ResolvedValidation
+
+
+class ResolvedRun(TrainingJobSpec, _Identity):
+    """The spec with the values in force, made once by :func:`resolve`.
+
+    ``validation.strategy`` is never ``auto``. ``None`` in ``metric``, ``positive_label`` and ``n_jobs``, and
+    ``task: auto``, are left to the trainer, which alone sees the data and its own limits. ``sources`` gives
+    for each row of the environment table (by the path of the field below ``spec``) ``spec``,
+    ``environment``, ``rollout`` or ``default``.
+    """
+
+    # These differ from the spec in kind, not only in that they are set.
+    automl: ClassVar[None] = None  # type: ignore[misc]
     automl_enabled: Annotated[bool, Use(digest=False, listed=True, path="automl.enabled")]
     automl_fallback: Annotated[bool, Use(digest=False, listed=True, path="automl.fallback")]
-    ensemble: Annotated[Ensemble, _SHOWN] = Ensemble.AUTO
-    budget: ResolvedBudget
-    search_space: Annotated[ResolvedSearchSpace, _SHOWN]
-    parallel_mode: Annotated[ParallelMode, _SHOWN]
-    n_jobs: Annotated[int | None, _SHOWN] = None
-    memory_limit_mb: Annotated[int, _SHOWN]
-    dask_scheduler_file: Annotated[str, _PLAIN]
-    dask: Annotated[ResolvedDask, _PLAIN]
-    output: ResolvedOutput
-    acceptance: Annotated[Acceptance | None, _SHOWN] = None
-    random_state: Annotated[int, _SEARCH] = 0
+    search_space: Annotated[ResolvedSearchSpace, _SHOWN]  # type: ignore[assignment]
     active_deadline_seconds: Annotated[int, _SHOWN]
-    backoff_limit: Annotated[int, _PLAIN] = 2
-    ttl_seconds_after_finished: Annotated[int | None, _PLAIN] = DEFAULT_TTL_SECONDS
-    suspend: Annotated[bool, _PLAIN] = False
-    trainer: Annotated[Trainer, _PLAIN] = Field(default_factory=Trainer)
+    dask_scheduler_file: Annotated[str, _PLAIN]
     sources: Annotated[dict[str, str], _PLAIN] = Field(default_factory=dict)
 
     def search_digest(self) -> str:
@@ -224,57 +149,37 @@ def resolve(
         With every problem: bad variables (by name), a search space that does not parse, values that
         contradict each other once they are combined.
     """
-    spec = job.spec
-    values, sources, problems = _pick(spec, environment, rollout=rollout)
+    spec, sources, problems = _with_environment(job.spec, environment, rollout=rollout)
     problems += check_spec(spec)
     try:
-        space, sources["searchSpace"] = _space(
-            spec.search_space or SearchSpace(), environment, search_space_text
-        )
+        space, sources["searchSpace"] = _space(spec.search_space, environment, search_space_text)
     except SpecError as error:
         problems += error.problems
-    budget = ResolvedBudget(
-        **{row.attributes[1]: values[row.field] for row in TABLE if row.attributes[0] == "budget"}
-    )
-    if not problems:
-        problems = check_deadline(spec.active_deadline_seconds, budget.time_left_seconds)
     if problems:
         raise SpecError(problems=problems)
-    dask = ResolvedDask(**_given(spec.dask))
-    wait = dask.ready_timeout_seconds if values["parallelMode"] is ParallelMode.DISTRIBUTED else 0
     scheduler_file = read_variable(environment, DASK_SCHEDULER_FILE)
     sources["daskSchedulerFile"] = "environment" if scheduler_file else "default"
-    fields = {
-        "active_deadline_seconds": _deadline(budget.time_left_seconds, wait),
-        **_given(spec),
-        **{"_".join(row.attributes): values[row.field] for row in TABLE if row.attributes[0] != "budget"},
-        "validation": _validation(spec.validation or Validation()),
-        "budget": budget,
+    acceptance = spec.acceptance
+    values = dict(spec) | {
+        "validation": spec.validation.model_copy(update={"strategy": _strategy(spec.validation)}),
+        "automl_enabled": spec.automl.enabled,
+        "automl_fallback": spec.automl.fallback,
         "search_space": space,
-        "dask": dask,
-        "output": ResolvedOutput(**_given(spec.output)),
-        "acceptance": _acceptance(spec.acceptance),
+        "acceptance": acceptance if acceptance is not None and acceptance.model_fields_set else None,
+        "active_deadline_seconds": spec.active_deadline_seconds or _deadline(spec),
+        "dask_scheduler_file": scheduler_file or DEFAULT_SCHEDULER_FILE,
+        "sources": sources,
     }
+    del values["automl"]
     return ResolvedRun(
-        name=job.metadata.name,
-        namespace=job.metadata.namespace,
-        uid=job.metadata.uid,
-        dask_scheduler_file=scheduler_file or DEFAULT_SCHEDULER_FILE,
-        sources=sources,
-        **{name: value for name, value in fields.items() if name != "automl"},
+        name=job.metadata.name, namespace=job.metadata.namespace, uid=job.metadata.uid, **values
     )
 
 
-def _given(part: SpecModel | None) -> dict[str, Any]:
-    """Return the fields of *part* that are set; the defaults of the resolved model replace the others."""
-    return {name: value for name, value in part or () if value is not None}
-
-
-def _pick(
+def _with_environment(
     spec: TrainingJobSpec, environment: Mapping[str, str], *, rollout: bool | None
-) -> tuple[dict[str, Any], dict[str, str], list[Problem]]:
-    """Return the values of the table and their sources, both by field, and the problems of variables."""
-    values: dict[str, Any] = {}
+) -> tuple[TrainingJobSpec, dict[str, str], list[Problem]]:
+    """Return *spec* with the values of the table, their sources by field, and the problems of variables."""
     sources: dict[str, str] = {}
     problems: list[Problem] = []
     for row in TABLE:
@@ -291,32 +196,35 @@ def _pick(
                 # The operator's kill switch wins over everything.
                 choices.insert(0, (variable, "environment"))
         known = ((value, source) for value, source in choices if value is not None)
-        values[row.field], sources[row.field] = next(known, (None, "default"))
-    limit = "budget.perRunLimitSeconds"
-    values[limit] = min(values[limit], values["budget.timeLeftSeconds"])
-    if values["parallelMode"] is ParallelMode.NONE:
-        values["nJobs"], sources["nJobs"] = 1, sources["parallelMode"]
-    return values, sources, problems
+        value, sources[row.field] = next(known, (None, "default"))
+        spec = _with(spec, row.attributes, value)
+    limit = min(spec.budget.per_run_limit_seconds, spec.budget.time_left_seconds)
+    spec = _with(spec, ("budget", "per_run_limit_seconds"), limit)
+    if spec.parallel_mode is ParallelMode.NONE:
+        spec, sources["nJobs"] = _with(spec, ("n_jobs",), 1), sources["parallelMode"]
+    return spec, sources, problems
 
 
-def _deadline(time_left: int, wait: int) -> int:
+def _with(model: Model, path: tuple[str, ...], value: Any) -> Model:
+    """Return *model* with *value* at *path*."""
+    name, *below = path
+    return model.model_copy(
+        update={name: _with(getattr(model, name), tuple(below), value) if below else value}
+    )
+
+
+def _deadline(spec: TrainingJobSpec) -> int:
+    time_left = spec.budget.time_left_seconds
+    wait = spec.dask.ready_timeout_seconds if spec.parallel_mode is ParallelMode.DISTRIBUTED else 0
     return time_left + max(5, -(-time_left // 20)) + wait + GRACE_SECONDS
 
 
-def _validation(validation: Validation) -> ResolvedValidation:
-    strategy = validation.strategy or ValidationStrategy.AUTO
-    if strategy is ValidationStrategy.AUTO and validation.group_column is not None:
-        strategy = ValidationStrategy.GROUP
-    elif strategy is ValidationStrategy.AUTO:
-        known = validation.time_column is not None
-        strategy = ValidationStrategy.TIME if known else ValidationStrategy.KFOLD
-    return ResolvedValidation(**{**_given(validation), "strategy": strategy})
-
-
-def _acceptance(acceptance: Acceptance | None) -> Acceptance | None:
-    if acceptance is None or (acceptance.min_score is None and acceptance.must_beat_baseline is None):
-        return None
-    return acceptance.model_copy(update={"must_beat_baseline": bool(acceptance.must_beat_baseline)})
+def _strategy(validation: Validation) -> ValidationStrategy:
+    if validation.strategy is not ValidationStrategy.AUTO:
+        return validation.strategy
+    if validation.group_column is not None:
+        return ValidationStrategy.GROUP
+    return ValidationStrategy.KFOLD if validation.time_column is None else ValidationStrategy.TIME
 
 
 def _space(

@@ -1,15 +1,14 @@
 """The spec of a TrainingJob: what a user may ask for.
 
-Optional fields are ``None`` where unset; their defaults live in :mod:`trainingjob_api.resolved` alone,
-since the environment stands between the spec and a default.
+Each field has its default here, and its mark says what it is used for; a resolved run has the same fields.
 """
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
-from trainingjob_api.acceptance import Acceptance
 from trainingjob_api.pods import Dask, ObjectRef, SecretRef, Trainer
+from trainingjob_api.rules import Rule, at_most_one, compare, has, is_one_of, lacks_key, unset
 from trainingjob_api.types import (
     Bool,
     ColumnName,
@@ -20,7 +19,6 @@ from trainingjob_api.types import (
     UriOrigin,
     Use,
     optional,
-    rules,
 )
 from trainingjob_api.uris import DatasetUri, OutputUri, uri_rules
 from trainingjob_api.vocabulary import (
@@ -38,6 +36,7 @@ from trainingjob_api.vocabulary import (
 
 __all__ = [
     "MUTABLE_FIELDS",
+    "Acceptance",
     "Automl",
     "Budget",
     "ConfigMapRef",
@@ -53,8 +52,11 @@ MUTABLE_FIELDS = frozenset({"suspend", "ttlSecondsAfterFinished", "acceptance"})
 """Fields of the spec that may change after creation."""
 
 MAX_INLINE_CHARACTERS = 65_536
+_COLUMN_STRATEGIES = (("groupColumn", "group"), ("timeColumn", "time"))
 _SEARCH = Use(digest=True, listed=True)
 _SEARCH_ONLY = Use(digest=True, listed=False)
+_SHOWN = Use(digest=False, listed=True)
+_PLAIN = Use(digest=False, listed=False)
 
 
 class Csv(SpecModel):
@@ -63,13 +65,12 @@ class Csv(SpecModel):
     Separator and encoding apply to CSV files; all other fields also apply to text columns in Parquet.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.decimal) || !has(self.thousands) || self.decimal != self.thousands",
-                "decimal and thousands must differ",
-            )
-        )
+    rules = (
+        Rule(
+            check=unset("decimal") | unset("thousands") | compare("decimal", "!=", "thousands"),
+            message="decimal and thousands must differ",
+            hint="change or remove one of them",
+        ),
     )
 
     separator: (
@@ -104,15 +105,7 @@ class Csv(SpecModel):
 class Dataset(SpecModel):
     """The table to learn from."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!self.uri.startsWith('file://')",
-                "file:// is for local runs (trainingjob run) only; use s3://, pvc://, https:// or sample://",
-            ),
-            *uri_rules("self.uri"),
-        )
-    )
+    rules = uri_rules(local_instead="s3://, pvc://, https:// or sample://")
 
     uri: Annotated[DatasetUri, _SEARCH] = Field(
         description="Address of the table: s3://bucket/key, pvc://claim/path, https://host/path (where "
@@ -128,7 +121,7 @@ class Dataset(SpecModel):
     csv: Annotated[Csv | None, _SEARCH_ONLY] = optional(
         "How the file writes its values, where automatic detection is wrong."
     )
-    credentials_secret_ref: Annotated[SecretRef | None, Use(digest=False, listed=False)] = optional(
+    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
         "Secret with the S3 credentials for reading the dataset."
     )
     sha256: Annotated[Digest | None, _SEARCH] = optional(
@@ -139,82 +132,84 @@ class Dataset(SpecModel):
 class Validation(SpecModel):
     """How the rows are split into hold-out set and folds."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!(has(self.groupColumn) && has(self.timeColumn))",
-                "groupColumn and timeColumn are mutually exclusive",
-            ),
-            (
-                "!(has(self.strategy) && self.strategy == 'group') || has(self.groupColumn)",
-                "strategy group needs groupColumn",
-            ),
-            (
-                "!(has(self.strategy) && self.strategy == 'time') || has(self.timeColumn)",
-                "strategy time needs timeColumn",
-            ),
-            (
-                "!has(self.groupColumn) || !has(self.strategy) || self.strategy in ['auto', 'group']",
-                "groupColumn needs strategy group or auto",
-            ),
-            (
-                "!has(self.timeColumn) || !has(self.strategy) || self.strategy in ['auto', 'time']",
-                "timeColumn needs strategy time or auto",
-            ),
-            (
-                # An API server rounds a bound down to compare it with a number written as 0.
-                "!has(self.holdoutFraction) || self.holdoutFraction >= 0.05",
-                "holdoutFraction must be at least 0.05",
-            ),
-        )
+    rules = (
+        Rule(
+            check=~has("groupColumn", "timeColumn"),
+            message="groupColumn and timeColumn are mutually exclusive",
+            hint="keep one of them",
+        ),
+        *(
+            Rule(
+                check=~(has("strategy") & is_one_of("strategy", strategy)) | has(column),
+                message=f"strategy {strategy} needs {column}",
+                hint="name the column or change the strategy",
+            )
+            for column, strategy in _COLUMN_STRATEGIES
+        ),
+        *(
+            Rule(
+                check=unset(column) | unset("strategy") | is_one_of("strategy", "auto", strategy),
+                message=f"{column} needs strategy {strategy} or auto",
+                hint="remove one of them",
+            )
+            for column, strategy in _COLUMN_STRATEGIES
+        ),
     )
 
-    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5)] | None = optional(
-        "Fraction of the rows kept out of the search for the hold-out score; default 0.2."
+    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5), _SEARCH] = Field(
+        default=0.2,
+        description="Fraction of the rows kept out of the search for the hold-out score; default 0.2.",
     )
-    strategy: ValidationStrategy | None = optional(
-        "kfold (shuffled, stratified for classification), group (a group is never on both "
+    strategy: Annotated[ValidationStrategy, _SEARCH] = Field(
+        default=ValidationStrategy.AUTO,
+        description="kfold (shuffled, stratified for classification), group (a group is never on both "
         "sides of a split), time (later rows are the test set) or auto (group or time if their column is "
-        "set, else kfold); default auto."
+        "set, else kfold); default auto.",
     )
-    group_column: ColumnName | None = optional(
+    group_column: Annotated[ColumnName | None, _SEARCH] = optional(
         "Column of group labels; rows with equal labels stay on one side of every split."
     )
-    time_column: ColumnName | None = optional("Column that orders the rows in time.")
+    time_column: Annotated[ColumnName | None, _SEARCH] = optional("Column that orders the rows in time.")
 
 
 class Automl(SpecModel):
     """Whether to search, and whether to fall back when the search fails."""
 
-    enabled: Bool | None = optional(
-        "false trains the baseline alone, in seconds; default ENABLE_AUTOML, else true. "
-        "ENABLE_AUTOML=false in the operator's environment wins over this field."
+    enabled: Annotated[Bool, _SHOWN.by("ENABLE_AUTOML")] = Field(
+        default=True,
+        description="false trains the baseline alone, in seconds; default ENABLE_AUTOML, else true. "
+        "ENABLE_AUTOML=false in the operator's environment wins over this field.",
     )
-    fallback: Bool | None = optional(
-        "Whether a failure falls back (from dask to local to baseline) instead of failing the "
-        "job; default ENABLE_AUTOML_FALLBACK, else true."
+    fallback: Annotated[Bool, _SHOWN.by("ENABLE_AUTOML_FALLBACK")] = Field(
+        default=True,
+        description="Whether a failure falls back (from dask to local to baseline) instead of failing the "
+        "job; default ENABLE_AUTOML_FALLBACK, else true.",
     )
 
 
 class Budget(SpecModel):
     """Limits of the search."""
 
-    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = optional(
-        "Total seconds for baseline, search, final fit and hold-out scoring; default "
-        "TPOT__TIME_LEFT, else 600."
+    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800), _SHOWN.by("TPOT__TIME_LEFT")] = Field(
+        default=600,
+        description="Total seconds for baseline, search, final fit and hold-out scoring; default "
+        "TPOT__TIME_LEFT, else 600.",
     )
-    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] | None = optional(
-        "Seconds after which the evaluation of one pipeline is stopped, at most "
-        "timeLeftSeconds; default TPOT__PER_RUN_LIMIT, else 60."
+    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400), _SEARCH.by("TPOT__PER_RUN_LIMIT")] = (
+        Field(
+            default=60,
+            description="Seconds after which the evaluation of one pipeline is stopped, at most "
+            "timeLeftSeconds; default TPOT__PER_RUN_LIMIT, else 60.",
+        )
     )
-    generations: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = optional(
-        "Maximum generations of the evolution; default TPOT__GENERATIONS, else 40."
+    generations: Annotated[StrictInt, Field(ge=1, le=10_000), _SHOWN.by("TPOT__GENERATIONS")] = Field(
+        default=40, description="Maximum generations of the evolution; default TPOT__GENERATIONS, else 40."
     )
-    population_size: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = optional(
-        "Pipelines per generation; default TPOT__POPULATION_SIZE, else 64."
+    population_size: Annotated[StrictInt, Field(ge=1, le=10_000), _SEARCH.by("TPOT__POPULATION_SIZE")] = (
+        Field(default=64, description="Pipelines per generation; default TPOT__POPULATION_SIZE, else 64.")
     )
-    cv_folds: Annotated[StrictInt, Field(ge=2, le=20)] | None = optional(
-        "Cross-validation folds; default TPOT__CV_FOLDS, else 5."
+    cv_folds: Annotated[StrictInt, Field(ge=2, le=20), _SEARCH.by("TPOT__CV_FOLDS")] = Field(
+        default=5, description="Cross-validation folds; default TPOT__CV_FOLDS, else 5."
     )
 
 
@@ -222,21 +217,23 @@ class ConfigMapRef(ObjectRef):
     """A reference to a key of a ConfigMap in the job's own namespace."""
 
     name: ObjectName = Field(description="Name of the ConfigMap, in the namespace of the job.")
-    key: (
-        Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None
-    ) = optional("Key that holds the search space; default search-space.yaml.")
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
+        Field(
+            default="search-space.yaml",
+            description="Key that holds the search space; default search-space.yaml.",
+        )
+    )
 
 
 class SearchSpace(SpecModel):
     """Which pipelines are searched: a preset or a declarative tree."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "[has(self.preset), has(self.inline), has(self.configMapRef)].filter(x, x).size() <= 1",
-                "preset, inline and configMapRef are mutually exclusive",
-            ),
-        )
+    rules = (
+        Rule(
+            check=at_most_one("preset", "inline", "configMapRef"),
+            message="preset, inline and configMapRef are mutually exclusive",
+            hint="keep one of them",
+        ),
     )
 
     preset: Preset | None = optional("One of TPOT's presets; default linear.")
@@ -251,117 +248,147 @@ class SearchSpace(SpecModel):
 class Output(SpecModel):
     """Where the model and its reports are stored."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.uri) || !self.uri.startsWith('file://')",
-                "file:// is for local runs (trainingjob run) only; use s3:// or pvc://",
-            ),
-            *((f"!has(self.uri) || {rule}", message) for rule, message in uri_rules("self.uri")),
-        )
-    )
+    rules = uri_rules(local_instead="s3:// or pvc://")
 
-    uri: OutputUri | None = optional(
-        "Folder for all runs: s3://bucket/prefix, pvc://claim/path, or file://path (local runs only)."
+    uri: Annotated[OutputUri, _SHOWN] = Field(
+        default="file://./runs",
+        description="Folder for all runs: s3://bucket/prefix, pvc://claim/path, or file://path (local runs "
+        "only).",
     )
-    endpoint: UriOrigin | None = optional("S3 endpoint of the output; unset uses the default one.")
-    credentials_secret_ref: SecretRef | None = optional(
+    endpoint: Annotated[UriOrigin | None, _PLAIN] = optional(
+        "S3 endpoint of the output; unset uses the default one."
+    )
+    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
         "Secret with the S3 credentials for writing the output."
     )
-    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100)] | None = optional(
-        "Rows in the leaderboard (at most 10 in the status); default 10."
+    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100), _SHOWN] = Field(
+        default=10, description="Rows in the leaderboard (at most 10 in the status); default 10."
     )
 
 
-def _not_target(name: str) -> tuple[str, str]:
-    rule = f"!has(self.validation.{name}) || self.validation.{name} != self.targetColumn"
-    return rule, f"{name} must not be the target column"
+class Acceptance(SpecModel):
+    """When a model is accepted, by its hold-out score."""
+
+    min_score: Annotated[StrictFloat, Field(ge=-1e18, le=1e18)] | None = optional(
+        "Minimum hold-out score, in units of the metric."
+    )
+    must_beat_baseline: Bool = Field(
+        default=False,
+        description="Whether the hold-out score must exceed that of the baseline; default false.",
+    )
 
 
 class TrainingJobSpec(SpecModel):
     """The desired training: table, target, budget and output."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.featureTypes) || !(self.targetColumn in self.featureTypes)",
-                "featureTypes must not name the target column",
-            ),
-            *(
-                (f"!has(self.validation) || {rule}", f"validation.{message}")
-                for rule, message in map(_not_target, ("groupColumn", "timeColumn"))
-            ),
-            (
-                "!has(self.positiveLabel) || !has(self.task) || self.task != 'regression'",
-                "positiveLabel cannot be used with task regression",
-            ),
-            (
-                (
-                    "!has(self.activeDeadlineSeconds)"
-                    " || !has(self.budget) || !has(self.budget.timeLeftSeconds)"
-                    " || self.activeDeadlineSeconds >= self.budget.timeLeftSeconds"
-                ),
-                "activeDeadlineSeconds must not be less than budget.timeLeftSeconds",
-            ),
-        )
+    rules = (
+        Rule(
+            check=unset("featureTypes") | lacks_key("featureTypes", "targetColumn"),
+            message="featureTypes must not name the target column",
+            hint="remove it; set task to change how it is read",
+        ),
+        *(
+            Rule(
+                check=unset("validation") | unset(column) | compare(column, "!=", "targetColumn"),
+                message=f"{column} must not be the target column",
+                hint="name another column",
+            )
+            for column in ("validation.groupColumn", "validation.timeColumn")
+        ),
+        Rule(
+            check=unset("positiveLabel") | unset("task") | ~is_one_of("task", "regression"),
+            message="positiveLabel cannot be used with task regression",
+            hint="remove it or change the task",
+        ),
+        Rule(
+            check=unset("activeDeadlineSeconds")
+            | unset("budget")
+            | unset("budget.timeLeftSeconds")
+            | compare("activeDeadlineSeconds", ">=", "budget.timeLeftSeconds"),
+            message="activeDeadlineSeconds must not be less than budget.timeLeftSeconds",
+            hint="raise the deadline ({model.active_deadline_seconds} s), lower the budget "
+            "({model.budget.time_left_seconds} s) or omit the deadline",
+            field="activeDeadlineSeconds",
+        ),
     )
 
     dataset: Dataset = Field(description="The table to learn from.")
-    target_column: ColumnName = Field(description="Column to predict.")
-    positive_label: Annotated[str, StringConstraints(max_length=256)] | None = optional(
+    target_column: Annotated[ColumnName, _SEARCH] = Field(description="Column to predict.")
+    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, _SEARCH] = optional(
         "Label that binary metrics count as positive, as text; default 1 for labels 0 and 1, "
         "True for False and True, else the rarer label."
     )
-    task: Task | None = optional(
-        "classification, regression or auto; default auto, which looks at the target."
+    task: Annotated[Task, _SEARCH] = Field(
+        default=Task.AUTO,
+        description="classification, regression or auto; default auto, which looks at the target.",
     )
-    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000)] | None = optional(
-        "Types by column: numeric, categorical, text, datetime or ignore; others are inferred."
+    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000), _SEARCH] = Field(
+        default_factory=dict,
+        description="Types by column: numeric, categorical, text, datetime or ignore; others are inferred.",
     )
-    metric: CommonName | None = optional(
+    metric: Annotated[CommonName | None, _SEARCH.by("TPOT__METRIC")] = optional(
         "A scikit-learn scorer that fits the task, such as f1, roc_auc, neg_log_loss; "
         "default TPOT__METRIC, else accuracy or r2."
     )
-    validation: Validation | None = optional("How rows are split into hold-out set and folds.")
-    automl: Automl | None = optional("Whether to search, and whether to fall back on failure.")
-    ensemble: Ensemble | None = optional(
-        "auto builds an ensemble of the best pipelines, which is the model if it scores better than each of "
-        'them; "off" (in quotes: a bare off is a boolean in YAML) never does; default auto.'
+    validation: Validation = Field(
+        default_factory=Validation, description="How rows are split into hold-out set and folds."
     )
-    budget: Budget | None = optional("Limits of the search.")
-    search_space: SearchSpace | None = optional(
-        "Which pipelines are searched: preset, inline or configMapRef; default "
-        "TPOT__CONFIG_DICT, else the preset linear."
+    automl: Automl = Field(
+        default_factory=Automl, description="Whether to search, and whether to fall back on failure."
     )
-    parallel_mode: ParallelMode | None = optional(
-        "local (worker processes in the trainer), distributed (a Dask cluster) or none (one "
-        "local worker); default TPOT_PARALLEL_MODE, else local."
+    ensemble: Annotated[Ensemble, _SHOWN] = Field(
+        default=Ensemble.AUTO,
+        description="auto builds an ensemble of the best pipelines, which is the model if it scores better "
+        'than each of them; "off" (in quotes: a bare off is a boolean in YAML) never does; default auto.',
     )
-    n_jobs: Annotated[StrictInt, Field(ge=1, le=256)] | None = optional(
+    budget: Budget = Field(default_factory=Budget, description="Limits of the search.")
+    search_space: Annotated[SearchSpace, _SHOWN] = Field(
+        default_factory=SearchSpace,
+        description="Which pipelines are searched: preset, inline or configMapRef; default "
+        "TPOT__CONFIG_DICT, else the preset linear.",
+    )
+    parallel_mode: Annotated[ParallelMode, _SHOWN.by("TPOT_PARALLEL_MODE")] = Field(
+        default=ParallelMode.LOCAL,
+        description="local (worker processes in the trainer), distributed (a Dask cluster) or none (one "
+        "local worker); default TPOT_PARALLEL_MODE, else local.",
+    )
+    n_jobs: Annotated[Annotated[StrictInt, Field(ge=1, le=256)] | None, _SHOWN.by("TPOT__N_JOBS")] = optional(
         "Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one (2 of two cores), "
         "at most 8."
     )
-    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576)] | None = optional(
-        "Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072."
+    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576), _SHOWN.by("TPOT__MEMORY_LIMIT_MB")] = (
+        Field(
+            default=3_072,
+            description="Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072.",
+        )
     )
-    dask: Dask | None = optional("The Dask cluster of a distributed run.")
-    output: Output | None = optional("Where the model and its reports are stored.")
-    acceptance: Acceptance | None = optional("When the model is accepted. May change after creation.")
-    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = optional(
-        "Random seed; default 0."
+    dask: Annotated[Dask, _PLAIN] = Field(
+        default_factory=Dask, description="The Dask cluster of a distributed run."
     )
-    suspend: Bool | None = optional(
-        "true stops the run and keeps its results so far; false resumes it. May change after creation."
+    output: Output = Field(default_factory=Output, description="Where the model and its reports are stored.")
+    acceptance: Annotated[Acceptance | None, _SHOWN] = optional(
+        "When the model is accepted. May change after creation."
     )
-    active_deadline_seconds: Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None = optional(
-        "Seconds after which the job fails, waiting time included; at least the budget; default: "
-        "the budget plus a margin."
+    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295), _SEARCH] = Field(
+        default=0, description="Random seed; default 0."
     )
-    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20)] | None = optional(
-        "Retries after the first attempt; evictions do not count; default 2."
+    suspend: Annotated[Bool, _PLAIN] = Field(
+        default=False,
+        description="true stops the run and keeps its results so far; false resumes it. May change after "
+        "creation.",
     )
-    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = optional(
-        "Seconds after which the pods of a finished job are deleted (never the TrainingJob); "
-        "default 86400. May change after creation."
+    active_deadline_seconds: Annotated[Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None, _SHOWN] = (
+        optional(
+            "Seconds after which the job fails, waiting time included; at least the budget; default: "
+            "the budget plus a margin."
+        )
     )
-    trainer: Trainer | None = optional("The trainer's pod.")
+    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20), _PLAIN] = Field(
+        default=2, description="Retries after the first attempt; evictions do not count; default 2."
+    )
+    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000), _PLAIN] = Field(
+        default=86_400,
+        description="Seconds after which the pods of a finished job are deleted (never the TrainingJob); "
+        "default 86400. May change after creation.",
+    )
+    trainer: Annotated[Trainer, _PLAIN] = Field(default_factory=Trainer, description="The trainer's pod.")

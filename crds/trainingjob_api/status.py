@@ -1,9 +1,12 @@
 """The status of a TrainingJob, and the parts it shares with the trainer's report."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, StrictBool, StrictInt, StringConstraints
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints, create_model
 
+from trainingjob_api.reasons import Cause, Reason
+from trainingjob_api.spec import Acceptance, Budget, TrainingJobSpec, Validation
 from trainingjob_api.types import (
     REFINED,
     ColumnName,
@@ -18,6 +21,7 @@ from trainingjob_api.types import (
     Timestamp,
     Uid,
     Uri,
+    Use,
     optional,
 )
 from trainingjob_api.vocabulary import (
@@ -48,6 +52,8 @@ __all__ = [
     "Progress",
     "Resolved",
     "TrainingJobStatus",
+    "Verdict",
+    "judge",
     "trim_status",
 ]
 
@@ -57,6 +63,7 @@ MAX_STATUS_BYTES = 32 * 1024
 _TRAIN_ROWS = "Maximum number of training rows in a cross-validation fold."
 _TEST_ROWS = "Maximum number of test rows in a cross-validation fold."
 
+Model = TypeVar("Model", bound=BaseModel)
 ShortKey = Annotated[str, StringConstraints(max_length=64)]
 SourceWord = Annotated[str, StringConstraints(max_length=32)]
 PodName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
@@ -208,6 +215,18 @@ class Attempt(StatusModel):
     )
 
 
+def _with_marked_fields(model: type[Model]) -> type[Model]:
+    """Return *model* with an optional field for each field of the spec whose mark has ``status``."""
+    fields: dict[str, Any] = {
+        name: (info.rebuild_annotation() | None, optional(str(info.description)))
+        for part in (TrainingJobSpec, Validation, Budget)
+        for name, info in part.model_fields.items()
+        if (mark := Use.of(info)) is not None and mark.status
+    }
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
+@_with_marked_fields
 class Resolved(StatusModel):
     """The values in force, from spec, environment, defaults and, once it is read, the data."""
 
@@ -334,3 +353,32 @@ def trim_status(status: TrainingJobStatus, limit: int = MAX_STATUS_BYTES) -> Tra
             if not rest:
                 break
     return status
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Cause):
+    """Whether a model is accepted, and why."""
+
+    @property
+    def accepted(self) -> bool | None:
+        """Whether it is; ``None`` if the spec does not ask."""
+        return None if self.reason == Reason.ACCEPTANCE_NOT_ASKED else self.reason == Reason.ACCEPTED
+
+
+def judge(acceptance: Acceptance | None, best: Best | None) -> Verdict:
+    """Return whether the hold-out scores of *best* meet *acceptance*."""
+    if acceptance is None or (acceptance.min_score is None and not acceptance.must_beat_baseline):
+        return Verdict(Reason.ACCEPTANCE_NOT_ASKED, "spec.acceptance is not set")
+    if best is None or best.holdout_score is None:
+        return Verdict(Reason.NO_HOLDOUT_SCORE, "the model has no hold-out score")
+    score, baseline = best.holdout_score, best.baseline_holdout_score
+    if acceptance.min_score is not None and float(score) < acceptance.min_score:
+        text = f"the hold-out score {score} is below acceptance.minScore {acceptance.min_score:g}"
+        return Verdict(Reason.BELOW_MIN_SCORE, text)
+    if acceptance.must_beat_baseline:
+        if baseline is None:
+            return Verdict(Reason.NO_HOLDOUT_SCORE, "the baseline has no hold-out score to compare with")
+        if float(score) <= float(baseline):
+            text = f"the hold-out score {score} does not exceed the baseline's {baseline}"
+            return Verdict(Reason.NOT_BETTER_THAN_BASELINE, text)
+    return Verdict(Reason.ACCEPTED, f"the hold-out score {score} meets spec.acceptance")

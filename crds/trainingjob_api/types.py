@@ -6,9 +6,10 @@ Go, Rust and Python share.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
@@ -17,14 +18,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StrictBool,
     StrictInt,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
+
+from trainingjob_api.rules import Rule
 
 __all__ = [
     "REFINED",
@@ -50,7 +55,6 @@ __all__ = [
     "Use",
     "format_score",
     "optional",
-    "rules",
 ]
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
@@ -70,11 +74,25 @@ class Use:
         Whether ``trainingjob validate`` lists it.
     path
         Its path below ``spec``, if that is not the field's own.
+    variable
+        The environment variable that sets it where the spec does not.
+    status
+        Whether ``status.resolved`` shows it, by its own name.
     """
 
     digest: bool
     listed: bool
     path: str | None = None
+    variable: str | None = None
+    status: bool = False
+
+    def by(self, variable: str) -> "Use":
+        """Return this mark for a field that *variable* sets where the spec does not."""
+        return replace(self, variable=variable)
+
+    def in_status(self) -> "Use":
+        """Return this mark for a field that ``status.resolved`` shows, by its own name."""
+        return replace(self, status=True)
 
     @classmethod
     def of(cls, info: FieldInfo) -> "Use | None":
@@ -103,19 +121,37 @@ class StatusModel(BaseModel):
 
 
 class SpecModel(StatusModel):
-    """A part of the spec; unknown fields are rejected."""
+    """A part of the spec, with the default of each field; unknown fields are rejected and null is unset.
+
+    Whether a field was given is in ``model_fields_set``: the environment sets only those that were not.
+    """
 
     model_config = ConfigDict(extra="forbid")
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        given = ((name, info) for name, info in cls.model_fields.items() if not info.is_required())
+        known = {key for name, info in given for key in (name, info.alias)}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the JSON schema with the CEL rules."""
+        found = handler.resolve_ref_schema(handler(schema))
+        if cls.rules:
+            found["x-kubernetes-validations"] = [
+                {"rule": rule.check.cel, "message": rule.message} for rule in cls.rules
+            ]
+        return found
 
 
 def optional(description: str, **more: Any) -> Any:
     """Return a field that is ``None`` where unset."""
     return Field(default=None, description=description, **more)
-
-
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Return the JSON-schema extra for CEL rules: pairs of an expression that must hold and its message."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 def _quantity(value: object) -> object:

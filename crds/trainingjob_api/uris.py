@@ -9,6 +9,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
+from trainingjob_api.rules import Rule, matches, starts_with, unset
+
 __all__ = [
     "BUCKET_PATTERN",
     "DATASET_FORMS",
@@ -101,6 +103,22 @@ def public_uri(uri: str) -> str:
     return f"{scheme}://{host}{slash}{path}"
 
 
-def uri_rules(field: str) -> tuple[tuple[str, str], ...]:
-    """Return the CEL rules of :func:`parse_uri` for *field*, such as ``self.uri``, each with its message."""
-    return tuple((f"!{field}.matches('{pattern}')", message) for pattern, message, _ in _FORBIDDEN)
+def uri_rules(*, local_instead: str) -> tuple[Rule, ...]:
+    """Return the rules of a field ``uri``: those of :func:`parse_uri`, and no local path in a cluster."""
+    is_local = starts_with("uri", "file://")
+    return (
+        Rule(
+            check=unset("uri") | ~is_local,
+            message=f"file:// is for local runs (trainingjob run) only; use {local_instead}",
+            in_cluster_only=True,
+        ),
+        *(
+            Rule(
+                check=unset("uri") | is_local | ~matches("uri", pattern),
+                message=message,
+                hint=hint,
+                field="uri",
+            )
+            for pattern, message, hint in _FORBIDDEN
+        ),
+    )

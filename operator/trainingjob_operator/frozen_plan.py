@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from trainingjob_api import (
-    ConfigMapRef,
     Output,
     ParallelMode,
     PlanRecord,
@@ -26,7 +25,6 @@ from trainingjob_api import (
     resolve,
 )
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_api.resolved import DEFAULT_CONFIG_MAP_KEY
 from trainingjob_operator.children import PLAN_ANNOTATION, USER_LABEL, Child, name_of, trainer_container
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.settings import Settings
@@ -123,9 +121,8 @@ def in_rollout(percent: float | None, namespace: str, name: str, labels: dict[st
 
 def space_reference(job: TrainingJob) -> tuple[str, str] | None:
     """Return name and key of the ConfigMap with the search space, if the job names one."""
-    space = job.spec.search_space
-    reference: ConfigMapRef | None = space.config_map_ref if space is not None else None
-    return None if reference is None else (reference.name, reference.key or DEFAULT_CONFIG_MAP_KEY)
+    reference = job.spec.search_space.config_map_ref
+    return None if reference is None else (reference.name, reference.key)
 
 
 def make_plan(job: TrainingJob, settings: Settings, space_text: str | None = None) -> Plan | Cause:
@@ -138,12 +135,12 @@ def make_plan(job: TrainingJob, settings: Settings, space_text: str | None = Non
         name, key = reference
         text = f"spec.searchSpace.configMapRef: ConfigMap {name} with key {key} does not exist; create it"
         return Cause(Reason.CONFIG_MAP_NOT_FOUND, text)
-    if (job.spec.output is None or job.spec.output.uri is None) and settings.output_uri is None:
+    if "uri" not in job.spec.output.model_fields_set and settings.output_uri is None:
         text = f"spec.output.uri: is not set and this operator has no default; set it to {_SCHEMES}"
         return Cause(Reason.SPEC_INVALID, text)
     meta = job.metadata
     rollout = in_rollout(settings.rollout_percent, meta.namespace or "", meta.name, meta.labels)
-    spec = job.spec.model_copy(update={"output": _output(job.spec.output or Output(), settings)})
+    spec = job.spec.model_copy(update={"output": _output(job.spec.output, settings)})
     try:
         run = resolve(
             job.model_copy(update={"spec": spec}),
@@ -158,7 +155,7 @@ def make_plan(job: TrainingJob, settings: Settings, space_text: str | None = Non
 
 def _output(output: Output, settings: Settings) -> Output:
     """Return *output*, with the operator's default where it names no address."""
-    if output.uri is not None:
+    if "uri" in output.model_fields_set:
         return output
     secret = SecretRef(name=settings.output_secret) if settings.output_secret else None
     return output.model_copy(

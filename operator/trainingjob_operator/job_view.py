@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from pydantic import ValidationError, create_model
+from pydantic import ConfigDict, ValidationError, create_model
 
 from trainingjob_api import (
     Acceptance,
@@ -19,9 +19,9 @@ from trainingjob_api import (
     TrainingJobStatus,
     parse_job,
 )
-from trainingjob_api.job import ObjectMeta
+from trainingjob_api.load import ObjectMeta
 from trainingjob_api.spec import MUTABLE_FIELDS
-from trainingjob_api.types import StatusModel
+from trainingjob_api.types import SpecModel
 from trainingjob_operator.children import Owner
 
 __all__ = ["JobView", "ParsedSpec", "SpecSource", "condition_of", "parse_spec", "read_job_view", "read_time"]
@@ -30,12 +30,17 @@ ParsedSpec: TypeAlias = tuple[TrainingJob | None, str | None]
 """The job or ``None``, and why it cannot be read."""
 
 
+class _AnySpec(SpecModel):
+    model_config = ConfigDict(extra="ignore")
+
+
 _CHANGEABLE: dict[str, Any] = {
     name: (info.annotation, info)
     for name, info in TrainingJobSpec.model_fields.items()
     if info.alias in MUTABLE_FIELDS
 }
-_Changeable = create_model("_Changeable", __base__=StatusModel, **_CHANGEABLE)
+_Changeable = create_model("_Changeable", __base__=_AnySpec, **_CHANGEABLE)
+_UNCHANGED: Any = _Changeable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class JobView:
     deleting: bool = False
     suspend: bool = False
     acceptance: Acceptance | None = None
-    ttl_seconds: int | None = None
+    ttl_seconds: int = _UNCHANGED.ttl_seconds_after_finished
     job: TrainingJob | None = None
     problem: str | None = None
     status: TrainingJobStatus = field(default_factory=TrainingJobStatus)
@@ -114,7 +119,7 @@ def read_job_view(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec]
         changeable = _changeable(raw.get("spec"))
     else:
         job, problem = parse(SpecSource(meta["uid"], meta.get("generation", 1), raw))
-        changeable = job.spec if job is not None else None
+        changeable = job.spec if job is not None else _UNCHANGED
     if job is not None:
         # Labels change without a new generation.
         meta_now = ObjectMeta.model_validate(meta, by_alias=True, by_name=False)
@@ -124,9 +129,9 @@ def read_job_view(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec]
         generation=meta.get("generation", 1),
         resource_version=meta.get("resourceVersion", ""),
         deleting=meta.get("deletionTimestamp") is not None,
-        suspend=bool(changeable and changeable.suspend),
-        acceptance=changeable.acceptance if changeable is not None else None,
-        ttl_seconds=changeable.ttl_seconds_after_finished if changeable is not None else None,
+        suspend=changeable.suspend,
+        acceptance=changeable.acceptance,
+        ttl_seconds=changeable.ttl_seconds_after_finished,
         job=job,
         problem=problem,
         status=status,
@@ -135,11 +140,11 @@ def read_job_view(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec]
 
 
 def _changeable(spec: Any) -> Any:
-    """Return the fields of a spec that may change after creation, ``None`` if one of them is invalid."""
+    """Return the fields of a spec that may change after creation; their defaults if one is invalid."""
     try:
         return _Changeable.model_validate(spec, by_alias=True, by_name=False)
     except ValidationError:
-        return None
+        return _UNCHANGED
 
 
 def condition_of(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:

@@ -267,5 +267,7 @@ def _has_dask_cluster(view: JobView, settings: Settings) -> bool:
         return False
     if resolved is not None:
         return resolved.parallel_mode is ParallelMode.DISTRIBUTED and bool(resolved.automl_enabled)
-    mode = (job.spec.parallel_mode if job is not None else None) or settings.defaults.get(PARALLEL_MODE)
+    if job is not None and "parallel_mode" in job.spec.model_fields_set:
+        return job.spec.parallel_mode is ParallelMode.DISTRIBUTED
+    mode = settings.defaults.get(PARALLEL_MODE)
     return str(mode).strip().lower() == ParallelMode.DISTRIBUTED

@@ -199,7 +199,7 @@ def test_overrides(load):
     ).spec
     assert spec.budget.time_left_seconds == 30
     assert spec.budget.cv_folds == 3
-    assert spec.budget.generations is None
+    assert "generations" not in spec.budget.model_fields_set
     assert spec.suspend is False
     assert spec.dataset.uri == "file://./my data/a=b.csv"
     assert spec.feature_types == {"zip.code": "categorical"}

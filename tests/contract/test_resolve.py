@@ -54,8 +54,14 @@ def refused(spec, environment, **more):
 
 # variable, field, value in the spec, text and value in the environment, default
 ROWS = [
+    ("TPOT__METRIC", "metric", "f1", "roc_auc", "roc_auc", None),
     ("ENABLE_AUTOML", "automl.enabled", False, "true", True, True),
     ("ENABLE_AUTOML_FALLBACK", "automl.fallback", True, "false", False, True),
+    ("TPOT__TIME_LEFT", "budget.timeLeftSeconds", 100, "200", 200, 600),
+    ("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", 7, "8", 8, 60),
+    ("TPOT__GENERATIONS", "budget.generations", 7, "8", 8, 40),
+    ("TPOT__POPULATION_SIZE", "budget.populationSize", 7, "8", 8, 64),
+    ("TPOT__CV_FOLDS", "budget.cvFolds", 7, "8", 8, 5),
     (
         "TPOT_PARALLEL_MODE",
         "parallelMode",
@@ -64,12 +70,6 @@ ROWS = [
         ParallelMode.DISTRIBUTED,
         ParallelMode.LOCAL,
     ),
-    ("TPOT__GENERATIONS", "budget.generations", 7, "8", 8, 40),
-    ("TPOT__POPULATION_SIZE", "budget.populationSize", 7, "8", 8, 64),
-    ("TPOT__TIME_LEFT", "budget.timeLeftSeconds", 100, "200", 200, 600),
-    ("TPOT__PER_RUN_LIMIT", "budget.perRunLimitSeconds", 7, "8", 8, 60),
-    ("TPOT__METRIC", "metric", "f1", "roc_auc", "roc_auc", None),
-    ("TPOT__CV_FOLDS", "budget.cvFolds", 7, "8", 8, 5),
     ("TPOT__N_JOBS", "nJobs", 7, "8", 8, None),
     ("TPOT__MEMORY_LIMIT_MB", "memoryLimitMb", 700, "800", 800, 3072),
 ]

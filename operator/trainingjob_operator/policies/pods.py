@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trainingjob_api.resolved import DEFAULT_TTL_SECONDS
 from trainingjob_operator.children import PodKey
 from trainingjob_operator.decision import Decision, Input, earliest
 from trainingjob_operator.job_view import JobView
@@ -36,9 +35,8 @@ def with_deleted_pods(given: Input, decision: Decision) -> Decision:
 
 def end_of_life(view: JobView) -> datetime | None:
     """Return when pods and Job of a job that has ended are deleted; ``None``: never."""
-    ttl, ended = view.ttl_seconds, view.status.completion_time
-    ttl = DEFAULT_TTL_SECONDS if ttl is None else ttl
-    return None if ended is None else ended + timedelta(seconds=ttl)
+    ended = view.status.completion_time
+    return None if ended is None else ended + timedelta(seconds=view.ttl_seconds)
 
 
 def _due(view: JobView, seen: Observed, pod: PodSeen, now: datetime) -> datetime | None:

@@ -93,7 +93,7 @@ class Value:
 
 def values_in_force(job: "TrainingJob", run: "ResolvedRun") -> list[Value]:
     """Return each value of `run`, which `job` was resolved to, in the order of the spec."""
-    spec: dict[str, Any] = job.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec: dict[str, Any] = job.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return [
         Value(
             name,
