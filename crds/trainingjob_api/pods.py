@@ -13,6 +13,7 @@ from trainingjob_api.types import (
     SpecModel,
     optional,
 )
+from trainingjob_api.uris import secret_keys
 from trainingjob_api.vocabulary import TaintEffect, TolerationOperator
 
 __all__ = [
@@ -41,8 +42,7 @@ class SecretRef(ObjectRef):
     """A reference to a Secret in the job's own namespace."""
 
     name: ObjectName = Field(
-        description="Name of the Secret, in the namespace of the job. It holds AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN."
+        description=f"Name of the Secret, in the namespace of the job. Its keys: {secret_keys()}."
     )
 
 

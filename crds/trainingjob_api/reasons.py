@@ -235,7 +235,7 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     """There is no such bucket."""
     CREDENTIALS_MISSING = "CredentialsMissing"
-    """Credentials are missing, empty or malformed; a pod waits for the Secret and its two keys."""
+    """Credentials are missing, empty or malformed; a pod waits for the Secret and its keys."""
     CREDENTIALS_REFUSED = "CredentialsRefused"
     """The storage rejects the credentials, they lack permissions, or a cloud role provides none."""
     STORAGE_UNREACHABLE = "StorageUnreachable"

@@ -20,7 +20,7 @@ from trainingjob_api.types import (
     Use,
     optional,
 )
-from trainingjob_api.uris import DatasetUri, OutputUri, uri_rules
+from trainingjob_api.uris import CLUSTER_SCHEMES, DatasetUri, OutputUri, uri_rules
 from trainingjob_api.vocabulary import (
     DatasetFormat,
     DecimalMark,
@@ -105,15 +105,15 @@ class Csv(SpecModel):
 class Dataset(SpecModel):
     """The table to learn from."""
 
-    rules = uri_rules(local_instead="s3://, pvc://, https:// or sample://")
+    rules = uri_rules(local_instead=f"{CLUSTER_SCHEMES}, https:// or sample://")
 
     uri: Annotated[DatasetUri, _SEARCH] = Field(
-        description="Address of the table: s3://bucket/key, pvc://claim/path, https://host/path (where "
-        "the operator allows it), sample://name (breast_cancer, iris, wine, digits, diabetes,"
-        " messy_churn, messy_prices), or file://path (local runs only)."
+        description="Address of the table: s3://bucket/key, gs://bucket/key, az://container/key, "
+        "pvc://claim/path, https://host/path (where the operator allows it), sample://name (breast_cancer, "
+        "iris, wine, digits, diabetes, messy_churn, messy_prices), or file://path (local runs only)."
     )
     endpoint: Annotated[UriOrigin | None, _SEARCH_ONLY] = optional(
-        "S3 endpoint of the dataset, such as https://minio.example; unset uses the default one."
+        "S3 endpoint of an s3:// dataset, such as https://minio.example; unset uses the default one."
     )
     format: Annotated[DatasetFormat | None, _SEARCH] = optional(
         "Format of the table; default auto, which looks at its name and first bytes."
@@ -122,7 +122,7 @@ class Dataset(SpecModel):
         "How the file writes its values, where automatic detection is wrong."
     )
     credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
-        "Secret with the S3 credentials for reading the dataset."
+        "Secret with the credentials for reading the dataset."
     )
     sha256: Annotated[Digest | None, _SEARCH] = optional(
         "Expected SHA-256 digest of the file (64 hex digits); a different file fails the job."
@@ -248,18 +248,18 @@ class SearchSpace(SpecModel):
 class Output(SpecModel):
     """Where the model and its reports are stored."""
 
-    rules = uri_rules(local_instead="s3:// or pvc://")
+    rules = uri_rules(local_instead=CLUSTER_SCHEMES)
 
     uri: Annotated[OutputUri, _SHOWN] = Field(
         default="file://./runs",
-        description="Folder for all runs: s3://bucket/prefix, pvc://claim/path, or file://path (local runs "
-        "only).",
+        description="Folder for all runs: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, "
+        "pvc://claim/path, or file://path (local runs only).",
     )
     endpoint: Annotated[UriOrigin | None, _PLAIN] = optional(
-        "S3 endpoint of the output; unset uses the default one."
+        "S3 endpoint of an s3:// output; unset uses the default one."
     )
     credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
-        "Secret with the S3 credentials for writing the output."
+        "Secret with the credentials for writing the output."
     )
     leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100), _SHOWN] = Field(
         default=10, description="Rows in the leaderboard (at most 10 in the status); default 10."

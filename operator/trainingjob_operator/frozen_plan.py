@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from trainingjob_api import (
+    CLUSTER_SCHEMES,
     Output,
     ParallelMode,
     PlanRecord,
@@ -23,6 +24,7 @@ from trainingjob_api import (
     TrainingJob,
     plan_digest,
     resolve,
+    storage_of,
 )
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_operator.children import PLAN_ANNOTATION, USER_LABEL, Child, name_of, trainer_container
@@ -49,7 +51,6 @@ IMAGE_KEY = "image"
 FINAL_REASONS = frozenset({Reason.SPEC_INVALID, Reason.NOT_ALLOWED, Reason.PLAN_LOST})
 """Why a job has no plan and never will: it fails. Without one of these it waits."""
 _BUCKETS = 10_000
-_SCHEMES = "s3:// or pvc://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def make_plan(job: TrainingJob, settings: Settings, space_text: str | None = Non
         text = f"spec.searchSpace.configMapRef: ConfigMap {name} with key {key} does not exist; create it"
         return Cause(Reason.CONFIG_MAP_NOT_FOUND, text)
     if "uri" not in job.spec.output.model_fields_set and settings.output_uri is None:
-        text = f"spec.output.uri: is not set and this operator has no default; set it to {_SCHEMES}"
+        text = f"spec.output.uri: is not set and this operator has no default; set it to {CLUSTER_SCHEMES}"
         return Cause(Reason.SPEC_INVALID, text)
     meta = job.metadata
     rollout = in_rollout(settings.rollout_percent, meta.namespace or "", meta.name, meta.labels)
@@ -170,13 +171,18 @@ def _output(output: Output, settings: Settings) -> Output:
 def _not_allowed(run: ResolvedRun, settings: Settings) -> Cause | None:
     """Return why the operator's settings do not let a run read or write where it wants to."""
     for field, uri in (("spec.dataset.uri", run.dataset.uri), ("spec.output.uri", run.output.uri)):
+        kind = storage_of(uri)
+        allowed = settings.allowed_endpoints
+        if kind is not None and kind.host is not None and allowed and not any(map(kind.is_host, allowed)):
+            text = f"{field}: this operator does not allow {kind.host}; use one of {', '.join(allowed)}"
+            return Cause(Reason.NOT_ALLOWED, text)
         if uri.startswith("file://"):
-            text = f"{field}: file:// is only for local runs (trainingjob run); use {_SCHEMES}"
+            text = f"{field}: file:// is only for local runs (trainingjob run); use {CLUSTER_SCHEMES}"
             return Cause(Reason.SPEC_INVALID, text)
     remote = run.dataset.uri.startswith("https://")
     if remote and not settings.allow_https:
         text = "spec.dataset.uri: this operator does not allow https:// datasets; copy the table to "
-        return Cause(Reason.NOT_ALLOWED, text + _SCHEMES)
+        return Cause(Reason.NOT_ALLOWED, text + CLUSTER_SCHEMES)
     places = [("spec.dataset.endpoint", run.dataset.endpoint), ("spec.output.endpoint", run.output.endpoint)]
     if remote:
         places.append(("spec.dataset.uri", run.dataset.uri))

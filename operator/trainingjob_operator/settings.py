@@ -29,7 +29,9 @@ _TABLE_VARIABLES = (*(row.variable for row in TABLE), CONFIG_DICT, DASK_SCHEDULE
 _TRAINER_VARIABLES = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
+    "AZURE_STORAGE_ACCOUNT_NAME",
     "TRAININGJOB_ALLOWED_ENDPOINTS",
+    "TRAININGJOB_ALLOW_GOOGLE_METADATA",
     "TRAININGJOB_ALLOW_HTTPS",
     "TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS",
     "TRAININGJOB_ALLOW_PRIVATE_HTTPS",
@@ -65,7 +67,8 @@ class Settings:
     output_uri, output_endpoint, output_secret
         Default output of jobs; the Secret is in the job's own namespace.
     allowed_endpoints
-        Host names that S3 endpoints and ``https://`` datasets may have; empty means any.
+        Host names that S3 endpoints and ``https://`` datasets may have, and those of Google's and Azure's
+        storage; empty means any.
     allow_https
         Whether ``https://`` datasets are read at all.
     ca_config_map

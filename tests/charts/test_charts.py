@@ -115,6 +115,8 @@ def test_every_value_reaches_the_operator():
     assert settings.allow_https
     assert settings.trainer_environment["TRAININGJOB_ALLOW_PRIVATE_HTTPS"] == "true"
     assert settings.trainer_environment["AWS_REGION"] == "eu-west-1"
+    assert settings.trainer_environment["TRAININGJOB_ALLOW_GOOGLE_METADATA"] == "true"
+    assert settings.trainer_environment["AZURE_STORAGE_ACCOUNT_NAME"] == "models"
     assert settings.output_secret == "minio"
     assert settings.job_label
 
@@ -122,7 +124,7 @@ def test_every_value_reaches_the_operator():
 def test_each_row_of_the_environment_table_has_a_value():
     template = (OPERATOR / "templates/_environment.tpl").read_text()
     source = Path(operator_settings.__file__).read_text()
-    handed_on = re.findall(r'"((?:TRAININGJOB|AWS)_[A-Z_0-9]+)"', source)
+    handed_on = re.findall(r'"((?:TRAININGJOB|AWS|AZURE)_[A-Z_0-9]+)"', source)
     read = {*handed_on, *(name for names in variables_of(Settings).values() for name in names)}
     wanted = {row.variable for row in TABLE} | {CONFIG_DICT, DASK_SCHEDULER_FILE} | read
     assert {"TRAININGJOB_ALLOW_PRIVATE_HTTPS", "TRAININGJOB_OPERATOR_CLASS"} <= read

@@ -12,7 +12,10 @@ from support.charts import OPERATOR, manifests, named
 from trainingjob_api.crd import build_crd
 from trainingjob_api.uris import DatasetUri, OutputUri, parse_uri
 
-PLACES = ["s3://shared/team-a", "pvc://shared/team-a/", "pvc://own", "https://files.example/team-a"]
+PLACES = [
+    *("s3://shared/team-a", "gs://shared/team-a", "az://shared/team-a"),
+    *("pvc://shared/team-a/", "pvc://own", "https://files.example/team-a"),
+]
 FIELDS = {"dataset": DatasetUri, "output": OutputUri}
 # Hosts of https:// addresses are the business of the rule about endpoints.
 beginnings = st.sampled_from(
@@ -37,7 +40,7 @@ def admitted():
     """Return a function that tells whether definition and policy admit an address as one field."""
     cel = pytest.importorskip("cel_expr_python.cel", reason="cel-expr-python carries CEL")
     environment = cel.NewEnv(variables={"object": cel.Type.DYN, "self": cel.Type.DYN})
-    admission = {"enabled": True, "datasets": PLACES, "outputs": PLACES[:3]}
+    admission = {"enabled": True, "datasets": PLACES, "outputs": PLACES[:5]}
     documents = manifests(OPERATOR, {"admission": admission})
     policy = named("ValidatingAdmissionPolicy", "trainingjob-places", documents)
     schema = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -84,6 +87,8 @@ def below(uri, place):
 @example("pvc://shared/team-a/..%2fteam-b/x")
 @example("s3://shared/team-a/%2E%2e/team-b/x")
 @example("https://files.example/team-a/%2e%2e%5cteam-b")
+@example("gs://shared/team-a/%2E%2e/team-b/x")
+@example("az://shared/team-a/..%2fteam-b/x")
 def test_what_is_admitted_is_below_one_of_the_places(admitted, field, uri):
     if admitted(field, uri):
         assert any(below(uri, place) for place in PLACES)
@@ -94,9 +99,38 @@ def test_what_is_admitted_is_below_one_of_the_places(admitted, field, uri):
     [
         "pvc://shared/team-a/x y.csv",
         "s3://shared/team-a/a%20b",
+        "gs://shared/team-a/a%20b",
+        "az://shared/team-a/x",
         "https://files.example/team-a/x?k=a%2Fb",
         "pvc://own/x",
     ],
 )
 def test_plain_addresses_below_a_place_are_admitted(admitted, uri):
     assert admitted("dataset", uri)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "allowed"),
+    [
+        ([], {"gs", "az"}),
+        (["minio.example"], set()),
+        (["minio.example", "storage.googleapis.com"], {"gs"}),
+        (["Models.blob.core.windows.net"], {"az"}),
+        (["evilblob.core.windows.net"], set()),
+    ],
+)
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_list_of_hosts_admits_the_clouds_that_it_names(hosts, allowed, field):
+    cel = pytest.importorskip("cel_expr_python.cel", reason="cel-expr-python carries CEL")
+    environment = cel.NewEnv(variables={"object": cel.Type.DYN})
+    values = {"admission": {"enabled": True, "outputs": ["s3://a", "gs://a", "az://a"], "endpoints": hosts}}
+    policy = named("ValidatingAdmissionPolicy", "trainingjob-places", manifests(OPERATOR, values))
+    rules = [
+        environment.compile(rule["expression"])
+        for rule in policy["spec"]["validations"]
+        if "url(" not in rule["expression"]
+    ]
+    for scheme in ("gs", "az", "s3"):
+        data = {"object": {"spec": {field: {"uri": f"{scheme}://a/b"}}}}
+        found = all(rule.eval(data=data).value() for rule in rules)
+        assert found is (scheme == "s3" or scheme in allowed)

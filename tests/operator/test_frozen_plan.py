@@ -83,6 +83,8 @@ def test_a_default_output_is_used_where_there_is_none():
             "spec.output.endpoint",
         ),
         ({"dataset": {"uri": "https://evil.example/x.csv"}}, "NotAllowed", "spec.dataset.uri"),
+        ({"dataset": {"uri": "gs://tables/x"}}, "NotAllowed", "storage.googleapis.com"),
+        ({"output": {"uri": "az://models"}}, "NotAllowed", "spec.output.uri"),
     ],
 )
 def test_endpoints_are_held_to_the_list(spec, reason, word):
@@ -92,6 +94,19 @@ def test_endpoints_are_held_to_the_list(spec, reason, word):
     assert word in cause.message
     good = {"uri": "s3://tables/x", "endpoint": "https://minio.example"}
     assert isinstance(make_plan(job(dataset=good), settings), Plan)
+
+
+@pytest.mark.parametrize(
+    ("uri", "host"),
+    [
+        ("gs://tables/x", "storage.googleapis.com"),
+        ("az://tables/x", "blob.core.windows.net"),
+        ("az://tables/x", "models.blob.core.windows.net"),
+    ],
+)
+def test_a_cloud_is_allowed_by_its_host(uri, host):
+    settings = Settings(trainer_image="t", allowed_endpoints=("minio.example", host))
+    assert isinstance(make_plan(job(dataset={"uri": uri}), settings), Plan)
 
 
 def test_a_bad_default_is_named():

@@ -209,6 +209,35 @@ def test_the_kubelet_waits_for_two_keys_of_a_secret_and_not_for_a_session_token(
         }
 
 
+@pytest.mark.parametrize(
+    ("uri", "required", "optional"),
+    [
+        ("gs://models/x", ["GOOGLE_SERVICE_ACCOUNT_KEY"], []),
+        (
+            "az://models/x",
+            ["AZURE_STORAGE_ACCOUNT_NAME"],
+            [["AZURE_STORAGE_ACCOUNT_KEY"], ["AZURE_STORAGE_SAS_TOKEN"]],
+        ),
+    ],
+)
+@pytest.mark.parametrize("part", ["dataset", "output"])
+def test_the_keys_of_a_secret_are_those_of_the_address(part, uri, required, optional):
+    spec = pod(SMALL | {part: {"uri": uri, "credentialsSecretRef": {"name": "keys"}}})
+    [sources] = [one["projected"]["sources"] for one in spec["volumes"] if "projected" in one]
+    assert [[item["key"] for item in one["secret"]["items"]] for one in sources] == [required, *optional]
+    # "optional" applies to a whole source: a key that may be missing has its own.
+    assert [one["secret"].get("optional", False) for one in sources] == [False, *(True for _ in optional)]
+
+
+def test_a_pod_with_an_identity_of_azure_has_the_label_that_its_webhook_looks_for():
+    def labels(annotations):
+        found = planned(SMALL | {"trainer": {"serviceAccountAnnotations": annotations}})
+        return build(Child.JOB, OWNER, found, SETTINGS)["spec"]["template"]["metadata"]["labels"]
+
+    assert labels({"azure.workload.identity/client-id": "x"})["azure.workload.identity/use"] == "true"
+    assert not any("azure" in name for name in labels({"eks.amazonaws.com/role-arn": "arn"}))
+
+
 def test_the_platform_may_choose_the_user():
     settings = Settings(trainer_image="x", run_as_user=0)
     assert "runAsUser" not in pod(SMALL, settings)["securityContext"]

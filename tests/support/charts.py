@@ -36,6 +36,7 @@ FULL: dict[str, Any] = {
         "daskSchedulerFile": "/run/scheduler.json",
     },
     "output": {"uri": "s3://models", "endpoint": "https://minio.example", "credentialsSecret": "minio"},
+    "cloud": {"googleMetadata": True, "azureAccount": "models"},
     "s3": {
         "endpoint": "https://minio.example",
         "allowedEndpoints": ["minio.example", "S3.example"],

@@ -26,6 +26,7 @@ class Asked(NamedTuple):
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -69,8 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.protocol_version = "HTTP/1.1" if self.server.keeps_connections else "HTTP/1.0"
 
     def _reply(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked = Asked(self.command, self.path, headers, body)
         self.server.asked.append(asked)
         answer = self.server.answer(asked)
         self.send_response(answer.status)
@@ -104,8 +106,11 @@ def serving(
             thread.join()
 
 
-def certificate(name: str, path: Path) -> Path:
-    """Write a key and a certificate that it has signed itself, for the host or address *name* alone."""
+def certificate(name: str, path: Path, *, ca: bool = True) -> Path:
+    """Write a key and a certificate that it has signed itself, for the host or address *name* alone.
+
+    Rustls takes no certificate of an authority (*ca*) as that of a host.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -118,7 +123,7 @@ def certificate(name: str, path: Path) -> Path:
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(

@@ -20,8 +20,8 @@ PLATFORMS = (
 
 # lock file -> what of pyproject.toml it must hold: (extras, groups, the project's own dependencies)
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]] = {
-    "locks/dev.txt": (("trainer", "operator", "cluster"), ("dev",), True),
-    "locks/trainer.txt": (("trainer",), (), True),
+    "locks/dev.txt": (("trainer", "cloud", "operator", "cluster"), ("dev",), True),
+    "locks/trainer.txt": (("trainer", "cloud"), (), True),
     "locks/operator.txt": (("operator",), (), True),
     "locks/build.txt": ((), ("build",), False),
     "locks/bootstrap.txt": ((), ("bootstrap",), False),

@@ -41,15 +41,21 @@ class TrainerSettings:
     https_timeout_seconds
         Time-out of each network operation of an ``https://`` download.
     allowed_endpoints
-        Host names that S3 endpoints and ``https://`` datasets may have; empty means any.
+        Host names that S3 endpoints and ``https://`` datasets may have, and those of Google's and Azure's
+        storage; empty means any.
+    allow_google_metadata
+        Whether ``gs://`` without credentials asks the metadata server for the pod's identity. Without
+        workload identity that is the node's.
     credentials_dir
-        Folder with the dataset's ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` as files.
+        Folder with the keys for the dataset as files, such as ``AWS_ACCESS_KEY_ID``.
     output_credentials_dir
         The same for the output.
     s3_endpoint
         S3 endpoint where the spec names none.
+    google_endpoint, azure_endpoint
+        Other endpoints of Google's and Azure's storage, such as an emulator's.
     s3_timeout_seconds
-        Connect and read time-out of each S3 request.
+        Connect and read time-out of each request to a bucket.
     pvc_root
         Folder under which claims are mounted: ``pvc://claim/path`` is ``<pvc_root>/claim/path``.
     """
@@ -63,9 +69,12 @@ class TrainerSettings:
     allow_private_endpoints: bool = True
     https_timeout_seconds: _Seconds = 30.0
     allowed_endpoints: Words = ()
+    allow_google_metadata: bool = False
     credentials_dir: Path | None = None
     output_credentials_dir: Path | None = None
     s3_endpoint: Annotated[str | None, Variable(("AWS_ENDPOINT_URL", "S3_ENDPOINT"))] = None
+    google_endpoint: Annotated[str | None, Variable(("GOOGLE_BASE_URL",))] = None
+    azure_endpoint: Annotated[str | None, Variable(("AZURE_STORAGE_ENDPOINT",))] = None
     s3_timeout_seconds: _Seconds = 20.0
     pvc_root: Path = Path("/var/run/trainingjob/claims")
 
@@ -77,7 +86,8 @@ class TrainerSettings:
         ----------
         environment
             ``TRAININGJOB_<NAME>`` for each parameter, such as ``TRAININGJOB_MAX_BYTES``, and
-            ``AWS_ENDPOINT_URL`` or ``S3_ENDPOINT``; lists are comma-separated.
+            ``AWS_ENDPOINT_URL`` or ``S3_ENDPOINT``, ``GOOGLE_BASE_URL`` and ``AZURE_STORAGE_ENDPOINT``;
+            lists are comma-separated.
 
         Raises
         ------

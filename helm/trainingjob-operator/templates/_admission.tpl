@@ -56,6 +56,22 @@
   reason: Forbidden
 {{- end -}}
 
+{{/* Validations that no address is of a cloud without a host on a list. Takes that list. */}}
+{{- define "trainingjob.cloudhosts" -}}
+{{- $hosts := . -}}
+{{- range $scheme, $host := dict "gs" "storage.googleapis.com" "az" "blob.core.windows.net" -}}
+{{- $found := false -}}
+{{- range $hosts -}}{{- if or (eq . $host) (hasSuffix (printf ".%s" $host) .) -}}{{- $found = true -}}{{- end -}}{{- end -}}
+{{- if not $found -}}
+{{- range list "dataset.uri" "output.uri" }}
+- expression: {{ printf "!(%s) || !object.spec.%s.startsWith('%s://')" (include "trainingjob.has" .) . $scheme | quote }}
+  message: {{ printf "spec.%s: %s is not on the list of allowed endpoints of this cluster; use one of %s" . $host (join ", " $hosts) | quote }}
+  reason: Forbidden
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "trainingjob.validations.budgets" -}}
 {{- $limits := .Values.admission.limits -}}
 {{- range include "trainingjob.bounds" . | fromJsonArray -}}
@@ -81,6 +97,7 @@
 {{- include "trainingjob.onhost" (list "dataset.endpoint" $hosts "") -}}
 {{- include "trainingjob.onhost" (list "output.endpoint" $hosts "") -}}
 {{- include "trainingjob.onhost" (list "dataset.uri" $hosts " && object.spec.dataset.uri.startsWith('https://')") -}}
+{{- include "trainingjob.cloudhosts" $hosts -}}
 {{- end -}}
 {{- end -}}
 

@@ -16,6 +16,8 @@
   (list "TRAININGJOB_ALLOW_HTTPS" .Values.s3.allowHttps)
   (list "TRAININGJOB_ALLOW_PRIVATE_ENDPOINTS" .Values.s3.allowPrivateEndpoints)
   (list "TRAININGJOB_ALLOW_PRIVATE_HTTPS" .Values.s3.allowPrivateHttps)
+  (list "TRAININGJOB_ALLOW_GOOGLE_METADATA" .Values.cloud.googleMetadata)
+  (list "AZURE_STORAGE_ACCOUNT_NAME" .Values.cloud.azureAccount)
   (list "TRAININGJOB_S3_TIMEOUT_SECONDS" .Values.s3.timeoutSeconds)
   (list "TRAININGJOB_HTTPS_TIMEOUT_SECONDS" .Values.s3.httpsTimeoutSeconds)
   (list "TRAININGJOB_RUN_AS_USER" .Values.trainer.runAsUser)

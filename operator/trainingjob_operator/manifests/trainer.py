@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainingjob_api import EXIT_INVALID, claim_of
+from trainingjob_api import EXIT_INVALID, OBJECT_STORAGE, ObjectStorage, claim_of, storage_of
 from trainingjob_operator.children import (
     COMPONENT_LABEL,
     TRAINER,
@@ -32,8 +32,8 @@ __all__ = [
     "DATASET_CREDENTIALS",
     "EXIT_TERMINATED",
     "OUTPUT_CREDENTIALS",
-    "REQUIRED_KEYS",
     "build_job",
+    "required_keys",
 ]
 
 EXIT_TERMINATED = 143
@@ -52,9 +52,9 @@ DATASET_CREDENTIALS, OUTPUT_CREDENTIALS = "dataset-credentials", "output-credent
 """Names of volumes."""
 DATASET_CREDENTIALS_DIR = f"{STATE_DIR}/{DATASET_CREDENTIALS}"
 OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/{OUTPUT_CREDENTIALS}"
-REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
 TMP_SIZE = "2Gi"
+AZURE_IDENTITY = "azure.workload.identity/"
+"""Beginning of the names of labels and annotations of Azure's workload identity."""
 
 
 def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
@@ -114,9 +114,13 @@ def _pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any
         "volumes": [one for one, _ in _volumes(owner, plan, settings)],
         **placement(trainer, trainer.node_selector, trainer.tolerations),
     }
+    labels = meta["labels"] | {COMPONENT_LABEL: TRAINER}
+    if any(name.startswith(AZURE_IDENTITY) for name in trainer.service_account_annotations or ()):
+        # Azure's webhook gives its token to pods with this label only.
+        labels |= {f"{AZURE_IDENTITY}use": "true"}
     return {
         "metadata": {
-            "labels": meta["labels"] | {COMPONENT_LABEL: TRAINER},
+            "labels": labels,
             "annotations": meta["annotations"],
         },
         "spec": spec,
@@ -184,12 +188,13 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[Volume]:
         name = name_of(owner, Child.REPORT_KEY, plan.report_key)
         secret = {"secretName": name, "optional": False, "defaultMode": 0o440}
         found.append(volume("report-key", KEY_DIR, {"secret": secret}, read_only=True))
-    for name, path, reference in (
-        (DATASET_CREDENTIALS, DATASET_CREDENTIALS_DIR, run.dataset.credentials_secret_ref),
-        (OUTPUT_CREDENTIALS, OUTPUT_CREDENTIALS_DIR, run.output.credentials_secret_ref),
+    for name, path, part in (
+        (DATASET_CREDENTIALS, DATASET_CREDENTIALS_DIR, run.dataset),
+        (OUTPUT_CREDENTIALS, OUTPUT_CREDENTIALS_DIR, run.output),
     ):
-        if reference is not None:
-            found.append(volume(name, path, _secret(reference.name), read_only=True))
+        if part.credentials_secret_ref is not None:
+            secret = _secret(part.credentials_secret_ref.name, part.uri)
+            found.append(volume(name, path, secret, read_only=True))
     if settings.ca_config_map:
         authorities = {"name": settings.ca_config_map, "items": [{"key": CA_KEY, "path": CA_KEY}]}
         found.append(volume("ca", CA_DIR, {"configMap": authorities}, read_only=True))
@@ -202,12 +207,23 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[Volume]:
     return found
 
 
-def _secret(name: str) -> dict[str, Any]:
-    # Two keys are required: the kubelet waits for a Secret that is created after the job. A session token is
-    # rarely there, and "optional" applies to a whole source.
+def required_keys(uri: str) -> tuple[str, ...]:
+    """Return the keys that a Secret with credentials for *uri* must have."""
+    return _storage(uri).required
+
+
+def _storage(uri: str) -> ObjectStorage:
+    # A Secret may be named for another kind of address too, where nothing reads it.
+    return storage_of(uri) or OBJECT_STORAGE["s3"]
+
+
+def _secret(name: str, uri: str) -> dict[str, Any]:
+    # The kubelet waits for a Secret and its required keys that are created after the job. "optional" applies
+    # to a whole source, so each key that may be missing has its own.
+    kind = _storage(uri)
     sources = [
-        {"secret": {"name": name, "items": _items(REQUIRED_KEYS)}},
-        {"secret": {"name": name, "optional": True, "items": _items(OPTIONAL_KEYS)}},
+        {"secret": {"name": name, "items": _items(kind.required)}},
+        *({"secret": {"name": name, "optional": True, "items": _items((key,))}} for key in kind.optional),
     ]
     return {"projected": {"defaultMode": 0o440, "sources": sources}}
 

@@ -15,7 +15,7 @@ from trainingjob_operator.manifests.trainer import (
     DATASET_CREDENTIALS,
     EXIT_TERMINATED,
     OUTPUT_CREDENTIALS,
-    REQUIRED_KEYS,
+    required_keys,
 )
 from trainingjob_operator.observe.facts import PodSeen
 
@@ -115,19 +115,25 @@ def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Cause | 
     if claim:
         return _no_claim(claim.group(1))
     if run is not None and (_MISSING_SECRET.search(detail) or _MISSING_KEY in detail):
+        data, output = run.dataset, run.output
         asked = {
-            DATASET_CREDENTIALS: ("spec.dataset.credentialsSecretRef", run.dataset.credentials_secret_ref),
-            OUTPUT_CREDENTIALS: ("spec.output.credentialsSecretRef", run.output.credentials_secret_ref),
+            DATASET_CREDENTIALS: ("spec.dataset", data.credentials_secret_ref, data.uri),
+            OUTPUT_CREDENTIALS: ("spec.output", output.credentials_secret_ref, output.uri),
         }
-        field, secret = asked.get(volume, ("", None))
+        field, secret, uri = asked.get(volume, ("", None, ""))
         if secret is not None:
             return Cause(
                 Reason.CREDENTIALS_MISSING,
-                f"The trainer's pod waits for Secret {secret.name} ({field}) with the keys "
-                f"{' and '.join(REQUIRED_KEYS)}: {short(detail)}; create it or add what is missing",
+                f"The trainer's pod waits for Secret {secret.name} ({field}.credentialsSecretRef) with the "
+                f"{_key_words(uri)}: {short(detail)}; create it or add what is missing",
             )
     what = f"Volume {volume}" if volume else "A volume"
     return Cause(Reason.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod cannot be mounted: {short(detail)}")
+
+
+def _key_words(uri: str) -> str:
+    keys = required_keys(uri)
+    return f"{'keys' if len(keys) > 1 else 'key'} {' and '.join(keys)}"
 
 
 def _no_claim(name: str) -> Cause:

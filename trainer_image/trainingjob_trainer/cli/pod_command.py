@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from trainingjob_api import Reason
+from trainingjob_api import OBJECT_STORAGE, Reason
 from trainingjob_api.log_lines import MAX_TEXT, JsonLines, install
 from trainingjob_trainer.cli.failure import explain
 from trainingjob_trainer.cli.run_log import RunLog
@@ -34,7 +34,7 @@ _MAX_FOLLOWED_BYTES = 4 * 1024 * 1024
 _POLL_SECONDS = 1.0
 _MAX_SECRET_BYTES = 65536
 _CREDENTIALS = ("TRAININGJOB_CREDENTIALS_DIR", "TRAININGJOB_OUTPUT_CREDENTIALS_DIR")
-_SECRET_FILES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SECRET_FILES = tuple(key for kind in OBJECT_STORAGE.values() for key in (*kind.required, *kind.optional))
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
-from trainingjob_api import Reason
+from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Reason
 from trainingjob_api.spec import Dataset
 from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.data.https_guard import https_chunks
@@ -41,7 +41,7 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
             return _file_chunks(_claim_path(place, settings.pvc_root), dataset.uri)
         case scheme if scheme in OBJECT_STORES:
             if not place.root or not place.path:
-                raise _uri_invalid(f" must be {scheme}://bucket/key; correct it")
+                raise _uri_invalid(f" must be {scheme}://{OBJECT_STORAGE[scheme].noun}/key; correct it")
             store = OBJECT_STORES[scheme](
                 place.root,
                 "",
@@ -57,7 +57,7 @@ def open_source(dataset: Dataset, settings: TrainerSettings) -> AbstractContextM
             raise _uri_invalid(": http:// is not encrypted; use https://")
         case _:
             raise _uri_invalid(
-                f" {dataset.uri!r} has none of the schemes file://, pvc://, s3://, https://, sample://"
+                f" {dataset.uri!r} has none of the schemes {CLUSTER_SCHEMES}, https://, sample:// or file://"
             )
 
 

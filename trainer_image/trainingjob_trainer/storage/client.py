@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, checked_pools, look_up, resolve
 
-__all__ = ["endpoint_of", "s3_client"]
+__all__ = ["endpoint_of", "read_keys", "s3_client", "trusted"]
 
 _AWS = "https://s3.amazonaws.com"
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
@@ -225,12 +225,39 @@ def _role(environment: Mapping[str, str], field: str) -> Provider | None:
 
 def _read(folder: Path | None, environment: Mapping[str, str], field: str) -> Credentials:
     """Return the keys as they are now."""
+    values = read_keys((_KEY, _SECRET, _TOKEN), folder, environment, field=field, required=(_KEY, _SECRET))
+    return Credentials(values[_KEY], values[_SECRET], values[_TOKEN] or None)
+
+
+def read_keys(
+    names: Sequence[str],
+    folder: Path | None,
+    environment: Mapping[str, str],
+    *,
+    field: str,
+    required: Sequence[str],
+    lines: bool = False,
+) -> dict[str, str]:
+    """Return the keys of a mounted Secret, else of the environment, as they are now; "" for a missing one.
+
+    Parameters
+    ----------
+    lines
+        Whether a value may have several lines.
+
+    Raises
+    ------
+    RunFailed
+        With reason ``CredentialsMissing`` if a required key is missing, or one is not printable ASCII.
+    SpecInvalid
+        With that reason if there is no folder.
+    """
     error = SpecInvalid if folder is None else RunFailed
     if folder is not None and (folder / "..data").is_dir():
-        # The kubelet exchanges this link: both keys are to come from one version of the Secret.
+        # The kubelet exchanges this link: all keys are to come from one version of the Secret.
         folder = (folder / "..data").resolve()
-    values = {name: _value(name, folder, environment) for name in (_KEY, _SECRET, _TOKEN)}
-    missing = [name for name in (_KEY, _SECRET) if not values[name]]
+    values = {name: _value(name, folder, environment) for name in names}
+    missing = [name for name in required if not values[name]]
     if missing:
         raise error(
             Reason.CREDENTIALS_MISSING,
@@ -238,12 +265,13 @@ def _read(folder: Path | None, environment: Mapping[str, str], field: str) -> Cr
             "environment; add it",
         )
     for name, value in values.items():
-        if not (value.isascii() and value.isprintable()):
+        shown = "".join(value.splitlines()) if lines else value
+        if not (shown.isascii() and shown.isprintable()):
             raise error(
                 Reason.CREDENTIALS_MISSING,
                 f"{name} of {field} holds characters that no access key has; write it again",
             )
-    return Credentials(values[_KEY], values[_SECRET], values[_TOKEN] or None)
+    return values
 
 
 def _value(name: str, folder: Path | None, environment: Mapping[str, str]) -> str:

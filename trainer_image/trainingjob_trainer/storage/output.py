@@ -4,16 +4,16 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from trainingjob_api import Artifact, Reason
-from trainingjob_api.uris import BUCKET_PATTERN, Place, parse_uri
+from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Artifact, Reason
+from trainingjob_api.uris import Place, parse_uri
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.client import endpoint_of, s3_client
 from trainingjob_trainer.storage.folder import FolderStore
 from trainingjob_trainer.storage.manifest import (
     LATEST,
@@ -27,7 +27,7 @@ from trainingjob_trainer.storage.manifest import (
     folder_name,
     latest_bytes,
 )
-from trainingjob_trainer.storage.s3 import S3Store
+from trainingjob_trainer.storage.s3 import open_s3
 from trainingjob_trainer.storage.store import Again, Hidden, Missing, Store, StoreError
 
 __all__ = ["MAX_STATE_BYTES", "OBJECT_STORES", "Output", "StateStore", "open_output", "open_store"]
@@ -311,8 +311,9 @@ def open_output(
     Parameters
     ----------
     uri
-        ``s3://bucket/prefix``, ``pvc://claim/path``, ``file://path`` (of this machine, relative to the
-        working directory without a leading slash) or a plain path.
+        ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``, ``pvc://claim/path``,
+        ``file://path`` (of this machine, relative to the working directory without a leading slash) or a
+        plain path.
     endpoint, credentials_dir
         See `s3_client`.
 
@@ -342,38 +343,40 @@ def open_store(
             mount = settings.pvc_root / claim
             return FolderStore(mount / path, uri=uri, mount=mount)
         case scheme if scheme in OBJECT_STORES:
-            bucket, prefix = _two_parts(uri, place, f"{scheme}://bucket/prefix")
-            if not re.fullmatch(BUCKET_PATTERN, bucket):
-                raise _invalid(
-                    uri, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
+            kind = OBJECT_STORAGE[scheme]
+            bucket, prefix = _two_parts(uri, place, f"{scheme}://{kind.noun}/prefix")
+            if not re.fullmatch(kind.bucket, bucket):
+                raise _invalid(uri, f"a {kind.noun}'s name has {kind.rule}")
+            try:
+                return OBJECT_STORES[scheme](
+                    bucket,
+                    prefix,
+                    endpoint=endpoint,
+                    credentials_dir=credentials_dir,
+                    settings=settings,
+                    field="spec.output",
                 )
-            return OBJECT_STORES[scheme](
-                bucket,
-                prefix,
-                endpoint=endpoint,
-                credentials_dir=credentials_dir,
-                settings=settings,
-                field="spec.output",
-            )
+            except ValueError as error:
+                raise _invalid(uri, str(error)) from None
         case _:
-            raise _invalid(uri, "it must begin with s3://, pvc:// or file://, or be a plain path")
+            raise _invalid(uri, f"it must begin with {CLUSTER_SCHEMES} or file://, or be a plain path")
 
 
-def _open_s3(
-    bucket: str,
-    prefix: str,
-    *,
-    endpoint: str | None,
-    credentials_dir: Path | None,
-    settings: TrainerSettings,
-    field: str,
-) -> Store:
-    client = s3_client(endpoint, credentials_dir, settings, field=field)
-    return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings), field=field)
+def _open_cloud(scheme: str, *place: str, field: str, **access: Any) -> Store:
+    try:
+        from trainingjob_trainer.storage.cloud import open_cloud  # noqa: PLC0415 - it needs an extra
+    except ModuleNotFoundError as error:
+        raise SpecInvalid(
+            Reason.INVALID_ENVIRONMENT,
+            f"{field}.uri: {scheme}:// needs the package {error.name}; install trainingjob[cloud]",
+        ) from None
+    return open_cloud(scheme, *place, field=field, **access)
 
 
-OBJECT_STORES: Mapping[str, Callable[..., Store]] = MappingProxyType({"s3": _open_s3})
-"""What opens a bucket, by scheme, for datasets and outputs. Its form is in `trainingjob_api.uris`."""
+OBJECT_STORES: Mapping[str, Callable[..., Store]] = MappingProxyType(
+    {"s3": open_s3, "gs": partial(_open_cloud, "gs"), "az": partial(_open_cloud, "az")}
+)
+"""What opens a bucket for datasets and outputs, for each scheme of `trainingjob_api.OBJECT_STORAGE`."""
 
 
 def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:

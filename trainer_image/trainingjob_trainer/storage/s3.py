@@ -10,22 +10,28 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from trainingjob_api import Reason
-from trainingjob_trainer.errors import SpecInvalid, TrainingError
-from trainingjob_trainer.storage.store import Again, Hidden, Missing, Readable, RetryPolicy, StoreError
+from trainingjob_trainer.errors import TrainingError
+from trainingjob_trainer.settings import TrainerSettings
+from trainingjob_trainer.storage.client import endpoint_of, s3_client
+from trainingjob_trainer.storage.store import (
+    CHECK_RETRY,
+    PROBE,
+    Again,
+    Hidden,
+    Missing,
+    Readable,
+    RetryPolicy,
+    StoreError,
+    access_refused,
+    content_type,
+    no_bucket,
+    status_may_pass,
+)
 
-__all__ = ["S3Store", "brief", "may_pass", "s3_failure"]
+__all__ = ["S3Store", "brief", "may_pass", "open_s3", "s3_failure"]
 
 _PART = 16 * 1024 * 1024
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".json": "application/json",
-    ".py": "text/x-python; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-}
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
-_PROBE = ".trainingjob-probe"
-_CHECK_RETRY = RetryPolicy(attempts=3, first_delay_seconds=0.5, deadline_seconds=60.0)
 
 _FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
 """Everything that the client raises when a request fails."""
@@ -84,9 +90,6 @@ _KNOWN = (
 )
 """Codes that are shown. Any other text in their place is the answer of who knows what server."""
 _FORBIDDEN = frozenset({401, 403})
-_BUSY = frozenset({408, 429})
-_SERVER_FAULT = 500
-_NOT_IMPLEMENTED = 501
 
 
 class S3Store:
@@ -113,7 +116,7 @@ class S3Store:
         endpoint: str,
         field: str = "spec.output",
         retry: RetryPolicy | None = None,
-        check_retry: RetryPolicy = _CHECK_RETRY,
+        check_retry: RetryPolicy = CHECK_RETRY,
     ) -> None:
         self._client = client
         self._bucket = bucket
@@ -136,8 +139,8 @@ class S3Store:
                 # Keys that may write need not be able to look at the bucket.
                 exists = True
             if not exists:
-                raise _no_bucket(self._field, self._bucket, self._endpoint)
-            key = self._prefix + _PROBE
+                raise no_bucket("s3", self._bucket, self._endpoint, self._field)
+            key = self._prefix + PROBE
             self._client.put_object(self._bucket, key, io.BytesIO(b""), 0)
             try:
                 self._client.remove_object(self._bucket, key)
@@ -163,7 +166,7 @@ class S3Store:
 
     def put(self, key: str, content: Path | bytes, *, sha256: str | None = None) -> None:
         """Write an object, a large file in parts; its digest is noted in its metadata."""
-        kind = _TYPES.get(Path(key).suffix, "application/octet-stream")
+        kind = content_type(key)
         labels: dict[str, str | list[str] | tuple[str]] = {"sha256": sha256} if sha256 else {}
         target = self._prefix + key
         with self._translated():
@@ -201,6 +204,20 @@ class S3Store:
             raise (Again if may_pass(error) else StoreError)(brief(error)) from None
 
 
+def open_s3(
+    bucket: str,
+    prefix: str,
+    *,
+    endpoint: str | None,
+    credentials_dir: Path | None,
+    settings: TrainerSettings,
+    field: str,
+) -> S3Store:
+    """Return the store of a bucket; parameters and errors are those of `s3_client`."""
+    client = s3_client(endpoint, credentials_dir, settings, field=field)
+    return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings), field=field)
+
+
 def brief(error: BaseException) -> str:
     """Return the kind of a failure in a few words, without anything that the server or the user wrote."""
     if isinstance(error, S3Error):
@@ -221,32 +238,16 @@ def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) 
     code = error.code if isinstance(error, S3Error) else None
     status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
     if code == "NoSuchBucket":
-        return _no_bucket(field, bucket, endpoint)
+        return no_bucket("s3", bucket, endpoint, field)
     if code in _REFUSED or status in _FORBIDDEN:
-        return SpecInvalid(
-            Reason.CREDENTIALS_REFUSED,
-            f"{field}: {endpoint} refuses access to bucket {bucket!r} ({code or status}); check "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the referenced Secret or the environment, "
-            "or the role of the service account, and the rights that they have",
-        )
+        return access_refused("s3", bucket, endpoint, field, str(code or status))
     return None
 
 
 def may_pass(error: BaseException) -> bool:
     """Return whether a failure may be gone at the next attempt."""
     if isinstance(error, S3Error):
-        return error.code in _PASSING or _passing(error.response.status)
+        return error.code in _PASSING or status_may_pass(error.response.status)
     if isinstance(error, InvalidResponseError):
-        return _passing(int(getattr(error, "_code", 0)))
+        return status_may_pass(int(getattr(error, "_code", 0)))
     return True
-
-
-def _passing(status: int) -> bool:
-    return status in _BUSY or (status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED)
-
-
-def _no_bucket(field: str, bucket: str, endpoint: str) -> SpecInvalid:
-    return SpecInvalid(
-        Reason.BUCKET_NOT_FOUND,
-        f"{field}.uri: there is no bucket {bucket!r} at {endpoint}; create it or correct the name",
-    )

@@ -11,11 +11,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from trainingjob_trainer.errors import TrainingError
+from trainingjob_api import OBJECT_STORAGE, Reason
+from trainingjob_trainer.errors import SpecInvalid, TrainingError
 
-__all__ = ["Again", "Hidden", "Missing", "Readable", "RetryPolicy", "Store", "StoreError"]
+__all__ = [
+    "CHECK_RETRY",
+    "PROBE",
+    "Again",
+    "Hidden",
+    "Missing",
+    "Readable",
+    "RetryPolicy",
+    "Store",
+    "StoreError",
+    "access_refused",
+    "content_type",
+    "no_bucket",
+    "status_may_pass",
+]
 
 T = TypeVar("T")
+
+PROBE = ".trainingjob-probe"
+"""The object that `Store.check` writes to a bucket."""
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".py": "text/x-python; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+_BUSY = frozenset({408, 429})
+_SERVER_FAULT = 500
+_NOT_IMPLEMENTED = 501
 
 
 class StoreError(Exception):
@@ -139,3 +166,37 @@ class RetryPolicy:
             self.sleep(delay)
             delay = min(2 * delay, self.longest_delay_seconds)
             attempt += 1
+
+
+CHECK_RETRY = RetryPolicy(attempts=3, first_delay_seconds=0.5, deadline_seconds=60.0)
+"""For `Store.check` of a bucket."""
+
+
+def content_type(key: str) -> str:
+    """Return the media type of an artifact."""
+    return _TYPES.get(Path(key).suffix, "application/octet-stream")
+
+
+def status_may_pass(status: int) -> bool:
+    """Return whether a request that failed with this HTTP status may succeed later."""
+    return status in _BUSY or (status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED)
+
+
+def no_bucket(scheme: str, bucket: str, where: str, field: str) -> SpecInvalid:
+    """Return the error for a bucket that does not exist; *where* is its host or endpoint."""
+    noun = OBJECT_STORAGE[scheme].noun
+    return SpecInvalid(
+        Reason.BUCKET_NOT_FOUND,
+        f"{field}.uri: there is no {noun} {bucket!r} at {where}; create it or correct the name",
+    )
+
+
+def access_refused(scheme: str, bucket: str, where: str, field: str, cause: str) -> SpecInvalid:
+    """Return the error for credentials that a storage rejects; *cause* holds nothing that it wrote."""
+    kind = OBJECT_STORAGE[scheme]
+    return SpecInvalid(
+        Reason.CREDENTIALS_REFUSED,
+        f"{field}: {where} refuses access to {kind.noun} {bucket!r} ({cause}); check "
+        f"{', '.join((*kind.required, *kind.optional))} in the referenced Secret or the environment, "
+        "or the role of the service account, and the rights that they have",
+    )
