@@ -40,7 +40,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         server = request.getfixturevalue("s3_server")
         place = f"s3://{server.bucket(f'models-{secrets.token_hex(4)}')}/team/a"
         keys, settings = server.credentials_dir(), TrainerSettings()
-        yield open_output(place, endpoint=server.endpoint, credentials_dir=keys, settings=settings).store
+        output = open_output(place, endpoint=server.endpoint, credentials_dir=keys, settings=settings)
+        output.check()  # the first write to a new bucket may fail while the server makes room for it
+        yield output.store
     else:
         keys = tmp_path / "keys"
         keys.mkdir()
