@@ -69,7 +69,10 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 paths = st.sampled_from(
-    ["s3://data/x", "s3://data/../x", "pvc://c/a%20b", "https://h/%2e", "file://x", "file://../x"]
+    [
+        *("s3://data/x", "s3://data/../x", "gs://data/x", "az://data/a%2e"),
+        *("pvc://c/a%20b", "https://h/%2e", "file://x", "file://../x"),
+    ]
 )
 tolerations = st.lists(
     some(
@@ -84,6 +87,7 @@ specs = st.fixed_dictionaries(
         "dataset": st.fixed_dictionaries(
             {"uri": paths},
             optional={
+                "endpoint": st.just("https://minio.example"),
                 "csv": some(decimal=st.sampled_from(".,"), thousands=st.sampled_from(".,")),
             },
         ),
@@ -101,7 +105,10 @@ specs = st.fixed_dictionaries(
         "searchSpace": some(
             preset=st.just("linear"), inline=st.just("{}"), configMapRef=st.just({"name": "x"})
         ),
-        "output": some(uri=st.sampled_from(["s3://data/../x", "pvc://c/a%2e", "file://../x", "s3://data"])),
+        "output": some(
+            uri=st.sampled_from(["s3://data/../x", "pvc://c/a%2e", "file://../x", "s3://data", "gs://data"]),
+            endpoint=st.just("https://minio.example"),
+        ),
         "budget": some(timeLeftSeconds=st.sampled_from([60, 61])),
         "activeDeadlineSeconds": st.sampled_from([60, 61]),
         "dask": some(tolerations=tolerations),
