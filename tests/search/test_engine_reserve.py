@@ -137,7 +137,7 @@ def test_time_is_kept_for_the_finalists_found_so_far(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").unlink()
     kept = Search(tmp_path, *evaluations, plan=plan()).reserves
     more = [with_plan - without for with_plan, without in zip(kept, plain, strict=True)]
-    assert more == pytest.approx([0.0, 1.5 * 2.0, 1.5 * 3.0, 1.5 * 4.0, 1.5 * 4.0])
+    assert more == pytest.approx([0.0, 1.3 * 2.0, 1.3 * 3.0, 1.3 * 4.0, 1.3 * 5.0])
 
 
 def test_finalists_that_would_take_too_long_are_not_waited_for(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ __all__ = ["encode_table"]
 
 _DENSE_SHARE = 0.3
 _DENSE_SECONDS = 20.0
+_FOLDS_OF_MANY_ROWS = 3
+"""Folds of a table whose folds are cut to fewer rows."""
 _OTHERS_SHARE = 0.1
 """Of the time that is left, for the encodings that a run can do without."""
 
@@ -84,6 +86,10 @@ def _write(context: ChildContext, prepared: Prepared, *, named: bool) -> StoreRe
         latest=run.validation.time_column is not None,
         random_state=run.random_state,
     )
+    whole = None
+    if fold_rows(folds) != fold_rows(prepared.folds):
+        # The last ones: where time orders the folds they learn from the most.
+        folds, whole = folds[-_FOLDS_OF_MANY_ROWS:], prepared.folds[-_FOLDS_OF_MANY_ROWS:]
     work = WorkData(
         target=prepared.target,
         folds=folds,
@@ -94,7 +100,6 @@ def _write(context: ChildContext, prepared: Prepared, *, named: bool) -> StoreRe
         groups=prepared.groups,
         ordered=run.validation.time_column is not None,
     )
-    whole = None if fold_rows(folds) == fold_rows(prepared.folds) else prepared.folds
     folder = context.workspace.scratch / "store"
     return write_store(folder, prepared.frame, work, named=named, whole=whole)
 

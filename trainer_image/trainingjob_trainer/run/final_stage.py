@@ -18,6 +18,7 @@ from trainingjob_trainer.search.budget import (
     overrun_allowance,
 )
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.costs import growth_of
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
     FittingFailed,
@@ -126,14 +127,17 @@ class FinalStage:
 
     def reserve(self, searched: SearchResult) -> float:
         """Return the seconds that fitting the best of a search takes; 0 if it has none."""
-        return self._fits.reserve(searched.ranked[0].fold_seconds) if searched.ranked else 0.0
+        if not searched.ranked:
+            return 0.0
+        best = searched.ranked[0]
+        return self._fits.reserve(best.fold_seconds, growth_of(best.pipeline))
 
     def finalists(self, searched: SearchResult) -> tuple[Candidate, ...]:
         """Return the baseline and the best with their scores on all rows; none if there is no time."""
         plan = self.plan
         if plan is None or self.context.stop.is_set() or not searched.ranked:
             return ()
-        left = self._clock.remaining - self._fits.reserve(searched.ranked[0].fold_seconds)
+        left = self._clock.remaining - self.reserve(searched)
         best, folds = plan.choose(searched.ranked, left)
         if not best:
             return ()

@@ -2,11 +2,14 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from trainingjob_trainer.search.candidate import Candidate
+from trainingjob_trainer.search.costs import GROWTH
+from trainingjob_trainer.search_space.pipeline import estimator_of
 
 __all__ = [
     "MOST_FINALISTS",
@@ -19,19 +22,19 @@ __all__ = [
     "overrun_allowance",
 ]
 
-MOST_FINALISTS = 3
+MOST_FINALISTS = 6
 """Pipelines that are scored on all rows, beside the baseline."""
 _ALLOWANCE_SHARE = 0.05
 _ALLOWANCE_SECONDS = 5.0
-_GROWTH = 1.3
 _LEAST_GROWTH = 0.4
 _SAFETY = 1.5
 _MEASURED_SAFETY = 1.2
 _OVERHEAD_SECONDS = 1.5
 _MAX_SHARE = 0.4
 _FEWEST_FINALIST_FOLDS = 2
-_FINALISTS_SHARE = 0.25
-_FINALISTS_SAFETY = 1.5
+_FINALISTS_SHARE = 0.35
+_FINALISTS_SAFETY = 1.3
+_MOST_OF_AN_ESTIMATOR = 3
 
 
 def overrun_allowance(budget_seconds: float) -> float:
@@ -173,13 +176,12 @@ class FitEstimate:
         """How many times more rows than on a fold are learned from."""
         return max(1.0, self.all_rows / max(self.fold_rows, 1))
 
-    def seconds(self, fold_seconds: float) -> float:
+    def seconds(self, fold_seconds: float, growth: float = GROWTH) -> float:
         """Return the expected seconds of a full fit for a pipeline that took `fold_seconds` on a fold.
 
-        Time is taken to grow with the number of rows to the power of 1.3: between the linear growth of trees
-        and linear models and the quadratic growth of kernel methods.
+        Time is taken to grow with the number of rows to the power of `growth` (`costs.growth_of`).
         """
-        return self.encode_seconds + fold_seconds * float(self.ratio**_GROWTH)
+        return self.encode_seconds + fold_seconds * float(self.ratio**growth)
 
     def least_seconds(self, fold_seconds: float) -> float:
         """Return the seconds if time grows slowly, with the number of rows to the power of 0.4.
@@ -217,16 +219,16 @@ class FinalFits:
         """Return the seconds that both fits need at the very least."""
         return self.rounds * self.estimate.least_seconds(fold_seconds)
 
-    def expected(self, fold_seconds: float) -> float:
+    def expected(self, fold_seconds: float, growth: float = GROWTH) -> float:
         """Return the expected seconds of both fits."""
-        return self.rounds * self.estimate.seconds(fold_seconds)
+        return self.rounds * self.estimate.seconds(fold_seconds, growth)
 
-    def reserve(self, fold_seconds: float) -> float:
+    def reserve(self, fold_seconds: float, growth: float = GROWTH) -> float:
         """Return the seconds to keep: 1.2 times what was measured, and 1.5 times what is expected beyond.
 
         That is at most 40 % of the budget, since the growth is a guess, but never less than both fits need.
         """
-        measured, expected = self.expected(0.0), self.expected(fold_seconds)
+        measured, expected = self.expected(0.0), self.expected(fold_seconds, growth)
         kept = _MEASURED_SAFETY * measured + _SAFETY * (expected - measured)
         kept = min(kept, _MAX_SHARE * self.budget_seconds)
         return max(kept, self.least(fold_seconds)) + _OVERHEAD_SECONDS
@@ -253,7 +255,7 @@ class FinalistPlan:
     folds, workers
         Folds, and how many of them are scored at the same time.
     budget_seconds
-        The whole budget; at most a quarter of it goes into this.
+        The whole budget; at most 35 % of it go into this.
     """
 
     baseline: Candidate
@@ -274,14 +276,14 @@ class FinalistPlan:
     def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> tuple[list[Candidate], int]:
         """Return as many of the best, and as many folds, as fit into `seconds` and the share of the budget.
 
-        Two finalists on two folds are better than one on all: with one there is nothing to choose.
+        Six finalists on two folds are better than three on all: scores of a few thousand rows say less of all
+        rows than a fold less does. At most three have the same estimator while there are others.
         """
         best = list({one.key: one for one in reversed(ranked) if one.key != self.baseline.key}.values())
-        best = best[: -MOST_FINALISTS - 1 : -1]
+        best = _varied(best[::-1])[:MOST_FINALISTS]
         limit = min(seconds, _FINALISTS_SHARE * self.budget_seconds)
         folds = range(self.folds, min(_FEWEST_FINALIST_FOLDS, self.folds) - 1, -1)
-        sizes = [(size, k) for k in folds for size in range(len(best), 1, -1)] + [(1, k) for k in folds]
-        for size, k in sizes:
+        for size, k in ((size, k) for size in range(len(best), 0, -1) for k in folds):
             if best and self.seconds(best[:size], k) <= limit:
                 return best[:size], k
         return [], 0
@@ -289,3 +291,15 @@ class FinalistPlan:
     def reserve(self, ranked: Sequence[Candidate]) -> float:
         """Return the seconds to keep while the search continues."""
         return self.seconds(*self.choose(ranked))
+
+
+def _varied(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates with those behind three better ones of the same estimator at the end."""
+    families: Counter[str] = Counter()
+    ahead: list[Candidate] = []
+    behind: list[Candidate] = []
+    for one in ranked:
+        family = estimator_of(one.pipeline)
+        (ahead if families[family] < _MOST_OF_AN_ESTIMATOR else behind).append(one)
+        families[family] += 1
+    return [*ahead, *behind]

@@ -16,6 +16,7 @@ from trainingjob_trainer.search.budget import (
     SearchProgress,
 )
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome, SearchResult, rank
+from trainingjob_trainer.search.costs import growth_of
 from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
@@ -156,7 +157,9 @@ class SearchEngine:
         A pipeline that was too slow to be fitted in the time that was left when it was found is not waited
         for.
         """
-        kept = self._final.reserve(0.0 if self._ships is None else self._ships.fold_seconds)
+        kept = self._final.reserve(0.0)
+        if self._ships is not None:
+            kept = self._final.reserve(self._ships.fold_seconds, growth_of(self._ships.pipeline))
         if self._plan is not None:
             kept += self._plan.reserve(self._finalists)
         return kept
