@@ -1,5 +1,6 @@
 """The race in a search: the same pipelines are stopped for any number and speed of workers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 FOLDS = 3
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=FOLDS, named=False)
 EVALUATIONS = 40
-LAG = 4
+FIRST_LAG, LAG = 2, 5
+
+
+def lag(number: int) -> int:
+    return FIRST_LAG if number < EVALUATIONS // 2 else LAG
 
 
 class Shuffled:
@@ -66,7 +71,9 @@ def evaluate(
     return Evaluation(outcome=Outcome.OK, fold_scores=tuple(scores), complexity=1.0)
 
 
-def search(folder: Path, pool: Shuffled, *, race_lag: int | None = LAG, most: int = 10**6) -> SearchResult:
+def search(
+    folder: Path, pool: Shuffled, *, race_lag: Callable[[int], int] | None = lag, most: int = 10**6
+) -> SearchResult:
     evolution = Evolution(
         Numbers(),
         seeds=[],
@@ -105,7 +112,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
 
 def test_the_race_stops_pipelines_and_not_the_best(tmp_path: Path, reference: SearchResult) -> None:
     outcomes = [one.outcome for one in reference.candidates]
-    assert outcomes[: LAG + 3] == [Outcome.OK] * (LAG + 3), "these have no three rivals"
+    assert outcomes[: FIRST_LAG + 3] == [Outcome.OK] * (FIRST_LAG + 3), "these have no three rivals"
     assert outcomes.count(Outcome.STOPPED) > EVALUATIONS / 4
     assert {*outcomes} == {Outcome.OK, Outcome.STOPPED}
     stopped = [one for one in reference.candidates if one.outcome is Outcome.STOPPED]

@@ -1,6 +1,7 @@
 """Sets the search up from a job: space, evolution, engine."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def search(
         ),
         estimate=final.estimate,
         plan=final.plan,
-        race_lag=race_lag(workers),
+        race_lag=partial(race_lag, population_size=run.budget.population_size, workers=workers),
         on_candidate=board.evaluated,
         on_tick=board.tick,
         should_stop=context.stop.is_set,

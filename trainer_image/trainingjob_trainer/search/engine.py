@@ -49,7 +49,7 @@ class SearchEngine:
     plan
         What scoring the finalists on all rows takes; None where the search looks at all rows.
     race_lag
-        How many results behind the sequence the race looks; None evaluates every pipeline on all folds.
+        How many results behind a pipeline its race looks, by its number; None evaluates all on every fold.
     predictions
         Keeps what the best candidates predict out of fold; None keeps nothing.
     evaluator
@@ -77,7 +77,7 @@ class SearchEngine:
         budget: SearchBudget,
         estimate: FitEstimate,
         plan: FinalistPlan | None = None,
-        race_lag: int | None = None,
+        race_lag: Callable[[int], int] | None = None,
         predictions: PredictionStore | None = None,
         evaluator: Callable[..., Evaluation] = evaluate,
         on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
@@ -217,8 +217,10 @@ class SearchEngine:
 
     def _can_propose(self) -> bool:
         evolution = self._evolution
-        if self._race_lag is not None and evolution.proposed - evolution.committed > self._race_lag:
-            return False
+        if self._race_lag is not None:
+            behind = evolution.proposed - evolution.committed
+            if behind > self._race_lag(evolution.proposed):
+                return False
         return evolution.proposed < self._budget.evaluations and evolution.can_propose()
 
     def _can_fill(self) -> bool:
@@ -265,7 +267,7 @@ class SearchEngine:
     def _enter(self, number: int) -> None:
         """Fix the race of a pipeline from the results that are committed by then at any speed."""
         if self._race_lag is not None:
-            committed = [self._finished[earlier] for earlier in range(number - self._race_lag)]
+            committed = [self._finished[earlier] for earlier in range(number - self._race_lag(number))]
             race = Race.against(committed, self._ref.folds)
             if race is not None:
                 self._races[number] = race

@@ -17,6 +17,7 @@ from trainingjob_trainer.search.candidate import Candidate, rank
 __all__ = ["Race", "Rival", "race_lag"]
 
 _LAG = 8
+_FIRST_LAG = 4
 _LAG_A_WORKER = 12
 _WORKERS_FOR_FREE = 2
 _AHEAD = 3
@@ -27,13 +28,16 @@ _FIELD = 10
 """Best pipelines whose folds say how much paired differences vary."""
 
 
-def race_lag(workers: int) -> int:
-    """Return how many results behind the sequence the race looks.
+def race_lag(number: int, *, population_size: int, workers: int) -> int:
+    """Return how many results behind a pipeline its race looks.
 
     With two workers and log-normal times of sigma 1, a lag of eight leaves 3 % of their time idle, of six 6 %
-    and of four 12 %. Each further worker that the job asks for adds twelve, as in `evolution.lag_for`.
+    and of four 12 %. The first population has four: its pipelines differ the most in time and score, so that
+    there the race saves more than that. Each further worker that the job asks for adds twelve, as in
+    `evolution.lag_for`.
     """
-    return max(_LAG, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
+    lag = _FIRST_LAG if number < population_size else _LAG
+    return max(lag, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
 
 
 @dataclass(frozen=True, slots=True)
