@@ -19,8 +19,16 @@ All errors have a ``reason`` of the contract and a ``message`` for people::
 The backend is the only seam: a test passes an object with the methods of `Backend`.
 """
 
-from trainingjob_client._client import Backend, Job, JobLog, TrainingJobClient
-from trainingjob_client._errors import ClientError, InvalidRequest, JobFailed, ServiceUnavailable
+from trainingjob_client._client import (
+    Backend,
+    ClientError,
+    InvalidRequest,
+    Job,
+    JobFailed,
+    JobLog,
+    ServiceUnavailable,
+    TrainingJobClient,
+)
 from trainingjob_client._kubernetes import KubernetesBackend
 from trainingjob_client._local import LocalBackend
 

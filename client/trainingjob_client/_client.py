@@ -1,9 +1,9 @@
-"""The client, the jobs that it returns, and what it asks of a backend."""
+"""The client, its errors, and the seam between both and a backend."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from trainingjob_api import (
     ConditionStatus,
@@ -13,9 +13,39 @@ from trainingjob_api import (
     TrainingJob,
     TrainingJobStatus,
 )
-from trainingjob_client._errors import JobFailed
 
-__all__ = ["Backend", "Job", "JobLog", "TrainingJobClient"]
+
+class ClientError(Exception):
+    """Base of all errors of the client.
+
+    Parameters
+    ----------
+    reason
+        Why, in one word that programs can compare.
+    message
+        What happened and what to do.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class InvalidRequest(ClientError):  # noqa: N818 - reads like HTTP's 4xx
+    """The request cannot succeed as it is; no retry helps."""
+
+    exit_code = 2
+
+
+class ServiceUnavailable(ClientError):  # noqa: N818 - reads like HTTP's 503
+    """The backend cannot answer now."""
+
+
+class JobFailed(ClientError):  # noqa: N818 - the name of the condition
+    """The job has ended without a model; `reason` and `message` are those of its Failed condition."""
 
 
 @dataclass(frozen=True, slots=True)

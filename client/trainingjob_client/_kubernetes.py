@@ -7,10 +7,7 @@ from typing import Any
 
 from trainingjob_api import GROUP, PLURAL, VERSION, Reason
 from trainingjob_api.text import shorten
-from trainingjob_client._client import JobLog
-from trainingjob_client._errors import ClientError, InvalidRequest, ServiceUnavailable
-
-__all__ = ["KubernetesBackend"]
+from trainingjob_client._client import ClientError, InvalidRequest, JobLog, ServiceUnavailable
 
 _TIMEOUT_SECONDS = 30
 _LOG_TIMEOUT_SECONDS = 3600
@@ -23,11 +20,11 @@ class KubernetesBackend:
     Parameters
     ----------
     context
-        Context of the kubeconfig; None for the current one.
+        Context of the kubeconfig; None for the current context.
     namespace
         Namespace; None for the context's.
     api_client
-        A ``kubernetes.client.ApiClient`` in place of the kubeconfig's, such as one of a service account.
+        A ``kubernetes.client.ApiClient`` in place of the kubeconfig's, such as a service account's.
 
     Raises
     ------

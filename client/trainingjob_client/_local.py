@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainingjob_api import ConditionStatus, ConditionType, Phase, Progress, Reason, Stage
-from trainingjob_client._client import JobLog
-from trainingjob_client._errors import InvalidRequest, ServiceUnavailable
-
-__all__ = ["LocalBackend"]
+from trainingjob_client._client import InvalidRequest, JobLog, ServiceUnavailable
 
 _COMMAND = (sys.executable, "-P", "-c", "from trainingjob_trainer.cli import main; main()")
 _SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})

@@ -75,7 +75,7 @@ The values in force are resolved once, when the job starts: spec over environmen
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of *model*, by its aliases.
 
-    CEL rules under ``x-kubernetes-validations`` are kept; bounds on the keys of a map become one.
+    CEL rules under ``x-kubernetes-validations`` are kept; bounds on the keys of a map become CEL rules.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(schema, schema.get("$defs", {}))

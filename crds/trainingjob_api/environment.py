@@ -195,7 +195,7 @@ def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known
         A pydantic dataclass; each field is read from the variable ``TRAININGJOB_<NAME>`` or those of its
         :class:`Variable`.
     environment
-        The variables; an empty one counts as unset, that of a flag as false.
+        The variables; an empty variable counts as unset, an empty flag as false.
     known
         Fields that no variable holds.
 

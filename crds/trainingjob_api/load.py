@@ -199,7 +199,7 @@ def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> di
     Raises
     ------
     SpecError
-        If one has no ``=``, another root, or a path through a value that is not a mapping.
+        If an override has no ``=``, another root, or a path through a value that is not a mapping.
     """
     result = dict(document)
     for override in overrides:

@@ -70,7 +70,7 @@ def install(handler: logging.Handler, level: int = logging.INFO) -> None:
     root.setLevel(level)
     logging.captureWarnings(capture=True)
     # When it is imported, Dask gives some loggers, tornado's among them, handlers that write plain lines.
-    loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
     for logger in loggers:
         for own in logger.handlers[:]:
             if isinstance(own, logging.StreamHandler):

@@ -141,7 +141,7 @@ def resolve(
         ``automl.enabled`` according to a canary share: below an explicit field, above
         ``ENABLE_AUTOML=true`` and the default. ``None`` without a share.
     search_space_text
-        Content of the key that ``searchSpace.configMapRef`` names, if there is one.
+        Content of the key that ``searchSpace.configMapRef`` names, if it exists.
 
     Raises
     ------

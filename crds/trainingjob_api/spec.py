@@ -113,7 +113,7 @@ class Dataset(SpecModel):
         "iris, wine, digits, diabetes, messy_churn, messy_prices), or file://path (local runs only)."
     )
     endpoint: Annotated[UriOrigin | None, _SEARCH_ONLY] = optional(
-        "S3 endpoint of an s3:// dataset, such as https://minio.example; unset uses the default one."
+        "S3 endpoint of an s3:// dataset, such as https://minio.example; unset uses the default endpoint."
     )
     format: Annotated[DatasetFormat | None, _SEARCH] = optional(
         "Format of the table; default auto, which looks at its name and first bytes."
@@ -256,7 +256,7 @@ class Output(SpecModel):
         "pvc://claim/path, or file://path (local runs only).",
     )
     endpoint: Annotated[UriOrigin | None, _PLAIN] = optional(
-        "S3 endpoint of an s3:// output; unset uses the default one."
+        "S3 endpoint of an s3:// output; unset uses the default endpoint."
     )
     credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
         "Secret with the credentials for writing the output."

@@ -320,7 +320,7 @@ class TrainingJobStatus(StatusModel):
     last_report: LastReport | None = optional("The last accepted report.")
     resolved: Resolved | None = optional("The values in force.")
     backend: Backend | None = optional(
-        "Backend that evaluates pipelines now (dask, local, none); may differ from the requested one."
+        "Backend that evaluates pipelines now (dask, local, none); may differ from the requested backend."
     )
     model_source: ModelSource | None = optional("Origin of the model: tpot or baseline.")
     fallbacks: Annotated[tuple[Fallback, ...], Field(max_length=8)] | None = optional(

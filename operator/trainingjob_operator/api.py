@@ -34,8 +34,6 @@ from trainingjob_operator.observe.facts import Snapshot
 from trainingjob_operator.observe.pods import mounts_since
 from trainingjob_operator.transport import MERGE_PATCH, Transport, path_of
 
-__all__ = ["Api"]
-
 _log = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 100
@@ -219,7 +217,7 @@ class Api:
         """Apply a merge patch to the status; return the new version, ``None`` if the job is gone.
 
         *version* is the ``resourceVersion`` that *change* was made from: without it an operator that read
-        before another one wrote could revert a terminal phase. If the job has changed since, the
+        before another operator wrote could revert a terminal phase. If the job has changed since, the
         :class:`ApiFault` has status 409.
         """
         path = path_of(API_VERSION, PLURAL, owner.namespace, owner.name) + "/status"
@@ -249,7 +247,9 @@ class Api:
         # List rather than get: distinguishes 'none' from 'kind not installed', which is a fault (404).
         query = {"fieldSelector": f"metadata.name={name}"}
         page = await self._transport.call("GET", _path(child, namespace), query=query)
-        return next((one for one in page.get("items") or () if one["metadata"]["name"] == name), None)
+        return next(
+            (cluster for cluster in page.get("items") or () if cluster["metadata"]["name"] == name), None
+        )
 
     async def _dask(self, owner: Owner, *, health: bool | None) -> Snapshot:
         """Return the part of the snapshot about the Dask cluster; nothing where *health* is ``None``.
@@ -290,7 +290,7 @@ class Api:
             if fault.forbidden:
                 return None
             raise
-        return tuple(one for page in pages for one in page.get("items") or ())
+        return tuple(raw for page in pages for raw in page.get("items") or ())
 
     async def _space(self, owner: Owner, space: tuple[str, str] | None) -> str | None:
         if space is None:

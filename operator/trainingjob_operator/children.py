@@ -9,38 +9,6 @@ from typing import Any, NamedTuple
 
 from trainingjob_api import API_VERSION, GROUP, KIND
 
-__all__ = [
-    "ACCESS_CHILDREN",
-    "CLASS_LABEL",
-    "COMPONENT_LABEL",
-    "DASK_CHILDREN",
-    "DASK_CLUSTER_LABEL",
-    "DASK_COMPONENT_LABEL",
-    "JOB_ANNOTATION",
-    "JOB_LABEL",
-    "LABEL_SELECTOR",
-    "MANAGED_BY",
-    "PLAN_ANNOTATION",
-    "TRAINER",
-    "TRAINER_CHILDREN",
-    "TRAINER_CONTAINER",
-    "TRAINER_SELECTOR",
-    "UID_LABEL",
-    "USER_LABEL",
-    "Child",
-    "Owner",
-    "PodKey",
-    "Unique",
-    "child_name",
-    "in_order",
-    "job_label",
-    "labels",
-    "metadata",
-    "name_of",
-    "owned_by",
-    "trainer_container",
-]
-
 MANAGED_BY = "trainingjob-operator"
 JOB_LABEL = f"{GROUP}/job"
 UID_LABEL = f"{GROUP}/job-uid"
@@ -147,6 +115,17 @@ class Owner:
     uid: str
 
 
+class JobKey(NamedTuple):
+    """Namespace and name of a job."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as the log shows it."""
+        return f"{self.namespace}/{self.name}"
+
+
 class PodKey(NamedTuple):
     """Name and uid of a pod; the uid distinguishes it from a later pod of the same name."""
 
@@ -225,16 +204,21 @@ def metadata(owner: Owner, child: Child, key: str = "") -> dict[str, Any]:
     }
 
 
+def header(owner: Owner, child: Child, key: str = "") -> dict[str, Any]:
+    """Return what every manifest begins with: API version, kind and metadata."""
+    return {"apiVersion": child.api_version, "kind": child.kind, "metadata": metadata(owner, child, key)}
+
+
 def owned_by(raw: Mapping[str, Any], uid: str) -> bool:
     """Return whether the job with *uid* controls the object *raw*."""
     references = raw.get("metadata", {}).get("ownerReferences") or []
-    return any(one.get("uid") == uid and one.get("controller") for one in references)
+    return any(reference.get("uid") == uid and reference.get("controller") for reference in references)
 
 
 def trainer_container(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the trainer's container of a pod or template, whatever a webhook has added; empty if none."""
     containers: list[dict[str, Any]] = (raw.get("spec") or {}).get("containers") or []
-    return next((one for one in containers if one.get("name") == TRAINER_CONTAINER), {})
+    return next((container for container in containers if container.get("name") == TRAINER_CONTAINER), {})
 
 
 def _digest(text: str, length: int) -> str:

@@ -10,15 +10,6 @@ from trainingjob_operator.children import Child, PodKey
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.observe.facts import Observed
 
-__all__ = [
-    "DASK_RECHECK_SECONDS",
-    "OBSTACLE_RECHECK_SECONDS",
-    "Decision",
-    "Input",
-    "Suspension",
-    "earliest",
-]
-
 OBSTACLE_RECHECK_SECONDS = 15.0
 DASK_RECHECK_SECONDS = 5.0
 """Deployments are not watched, and a cluster that is late is late for a reason."""

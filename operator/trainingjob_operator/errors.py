@@ -12,8 +12,6 @@ What is wrong with a job is no exception but a :class:`trainingjob_api.reasons.C
 from http import HTTPStatus
 from typing import Any
 
-__all__ = ["ApiFault", "OperatorError", "SettingsError"]
-
 
 class OperatorError(Exception):
     """Base of all errors of the operator."""

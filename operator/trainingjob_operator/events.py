@@ -15,8 +15,6 @@ from trainingjob_operator.job_view import condition_of
 from trainingjob_operator.observe.facts import Observed
 from trainingjob_operator.status import DASK_CAUSES, fallback_cause, new_fallbacks
 
-__all__ = ["Event", "build_event", "events_of", "rejection_event"]
-
 MAX_MESSAGE = 1000
 
 

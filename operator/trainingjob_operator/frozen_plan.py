@@ -1,7 +1,7 @@
 """A job's plan: what runs, with which image. It is made once for each uid of a resource.
 
 The operator records the plan's digest in the status before it creates anything. Others may write ConfigMaps:
-a plan that is read from one counts only if it has that digest. A run that has begun keeps its plan or ends.
+a plan that is read there counts only if it has that digest. A run that has begun keeps its plan or ends.
 """
 
 import dataclasses
@@ -31,21 +31,6 @@ from trainingjob_operator.children import PLAN_ANNOTATION, USER_LABEL, Child, na
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.settings import Settings
 
-__all__ = [
-    "FINAL_REASONS",
-    "IMAGE_KEY",
-    "RUN_KEY",
-    "FoundPlan",
-    "Plan",
-    "changed_plan",
-    "find_plan",
-    "in_rollout",
-    "make_plan",
-    "read_copy",
-    "read_run",
-    "space_reference",
-]
-
 RUN_KEY = "run.json"
 IMAGE_KEY = "image"
 FINAL_REASONS = frozenset({Reason.SPEC_INVALID, Reason.NOT_ALLOWED, Reason.PLAN_LOST})
@@ -62,7 +47,7 @@ class Plan:
     run, image
         What runs.
     report_key
-        Public half of the key that reports are signed with, once there is one.
+        Public half of the key that reports are signed with, once it exists.
     written
         The text that *run* was read from, if it was: another release may write it differently.
     """

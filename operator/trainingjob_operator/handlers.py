@@ -10,11 +10,8 @@ from typing import Any
 import kopf
 
 from trainingjob_api import GROUP, PLURAL, VERSION
-from trainingjob_operator.children import JOB_ANNOTATION, LABEL_SELECTOR, MANAGED_BY
-from trainingjob_operator.reconciler import JobKey
+from trainingjob_operator.children import JOB_ANNOTATION, LABEL_SELECTOR, MANAGED_BY, JobKey
 from trainingjob_operator.settings import Settings
-
-__all__ = ["build_registry", "kopf_settings"]
 
 CHILDREN = (("", "v1", "configmaps"), ("", "v1", "pods"), ("batch", "v1", "jobs"))
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGED_BY}

@@ -24,8 +24,6 @@ from trainingjob_api.spec import MUTABLE_FIELDS
 from trainingjob_api.types import SpecModel
 from trainingjob_operator.children import Owner
 
-__all__ = ["JobView", "ParsedSpec", "SpecSource", "condition_of", "parse_spec", "read_job_view", "read_time"]
-
 ParsedSpec: TypeAlias = tuple[TrainingJob | None, str | None]
 """The job or ``None``, and why it cannot be read."""
 
@@ -167,7 +165,7 @@ def _status(raw: dict[str, Any]) -> TrainingJobStatus:
         return TrainingJobStatus.model_validate(raw)
     except ValidationError:
         # Two facts must survive: that a job has ended, and what its objects are checked against.
-        phase = next((one for one in Phase if one == raw.get("phase")), None)
+        phase = next((phase for phase in Phase if phase == raw.get("phase")), None)
         return TrainingJobStatus(phase=phase, plan=_plan(raw.get("plan")))
 
 

@@ -14,18 +14,15 @@ import kopf
 from kubernetes.aio.client import ApiClient
 from prometheus_client import CollectorRegistry
 
-from trainingjob_operator import logs
 from trainingjob_operator.api import Api
+from trainingjob_operator.children import JobKey
 from trainingjob_operator.errors import ApiFault, OperatorError
 from trainingjob_operator.handlers import build_registry, kopf_settings
-from trainingjob_operator.health import Health, serve
-from trainingjob_operator.metrics import Metrics
-from trainingjob_operator.reconciler import JobKey, Reconciler
+from trainingjob_operator.reconciler import Reconciler
 from trainingjob_operator.settings import Settings
+from trainingjob_operator.telemetry import Health, Metrics, configure_logs, serve
 from trainingjob_operator.transport import connect
 from trainingjob_operator.workqueue import WorkQueue
-
-__all__ = ["Operator", "main"]
 
 _log = logging.getLogger("trainingjob_operator")
 
@@ -142,7 +139,7 @@ async def _serve(settings: Settings) -> None:
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the operator until it is asked to stop; return its exit status."""
-    logs.configure()
+    configure_logs()
     try:
         asyncio.run(_serve(Settings.from_environment(environment)))
     except OperatorError as error:

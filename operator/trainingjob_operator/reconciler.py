@@ -2,33 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from trainingjob_api import ConditionType, ParallelMode, Phase, PlanRecord, TrainingJobStatus
 from trainingjob_api.reasons import Cause, Reason
+from trainingjob_certificates.signatures import ReportKey
 from trainingjob_operator.api import Api
-from trainingjob_operator.apply import apply
-from trainingjob_operator.children import ACCESS_CHILDREN, Child
+from trainingjob_operator.children import ACCESS_CHILDREN, Child, JobKey, Owner, owned_by
 from trainingjob_operator.decision import Decision, earliest
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.events import Event, build_event, events_of, rejection_event
-from trainingjob_operator.frozen_plan import space_reference
+from trainingjob_operator.frozen_plan import Plan, changed_plan, read_run, space_reference
 from trainingjob_operator.job_view import JobView, condition_of, parse_spec, read_job_view
-from trainingjob_operator.logs import set_log_context
-from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.manifests import build, build_report_key
 from trainingjob_operator.observe.facts import Observed
-from trainingjob_operator.observe.job import observe
-from trainingjob_operator.observe.pods import strays
+from trainingjob_operator.observe.job import foreign_object, observe
+from trainingjob_operator.observe.pods import not_admitted, strays
 from trainingjob_operator.policies import decide
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.status import build_status, merge_patch
-
-__all__ = ["JobKey", "Reconciler"]
+from trainingjob_operator.telemetry import Metrics, set_log_context
 
 _log = logging.getLogger(__name__)
 Arguments = TypeVarTuple("Arguments")
@@ -49,17 +47,6 @@ _OLD_DEFINITION = Cause(
     "The API server drops status.plan: the installed definition of TrainingJobs is of an earlier release; "
     "install this release's definitions (chart trainingjob-crds)",
 )
-
-
-class JobKey(NamedTuple):
-    """Namespace and name of a job."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        """Return it as the log shows it."""
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(slots=True)
@@ -271,3 +258,110 @@ def _has_dask_cluster(view: JobView, settings: Settings) -> bool:
         return job.spec.parallel_mode is ParallelMode.DISTRIBUTED
     mode = settings.defaults.get(PARALLEL_MODE)
     return str(mode).strip().lower() == ParallelMode.DISTRIBUTED
+
+
+@dataclass(slots=True)
+class Applied:
+    """Result of applying a decision.
+
+    Parameters
+    ----------
+    changed
+        Whether something was created, suspended or resumed, which the next pass observes.
+    refused
+        Why a child of the trainer could not be created; nothing after it was applied.
+    dask_refused
+        Why a part of the Dask cluster could not be created; the job runs without.
+    report_key
+        Public half of the key that was made.
+    """
+
+    changed: bool = False
+    refused: Cause | None = None
+    dask_refused: Cause | None = None
+    report_key: str = ""
+
+
+async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, decision: Decision) -> Applied:
+    """Create, change and delete what *decision* says.
+
+    Raises
+    ------
+    ApiFault
+        If the API server failed: the pass is repeated later.
+    """
+    applied = Applied()
+    if decision.make_key:
+        await _make_key(api, owner, applied)
+        return applied
+
+    async def create(child: Child) -> bool:
+        """Create *child*; return whether to continue: without a part of the Dask cluster the job does."""
+        if plan is None or (child.dask and applied.dask_refused is not None):
+            return True
+        there, cause = await _create(api, child, build(child, owner, plan, settings))
+        if there is not None:
+            cause = _not_ours(owner, child, there, plan)
+        elif cause is None:
+            applied.changed = True
+        if child.dask:
+            applied.dask_refused = cause
+        else:
+            applied.refused = cause
+        return applied.refused is None
+
+    for child in decision.create:
+        if child is not Child.DASK_CLUSTER and not await create(child):
+            return applied
+    if decision.suspension is not None:
+        applied.changed |= await api.suspend(owner, decision.suspension)
+    for child in decision.delete:
+        await api.delete(child, owner)
+    for pod in decision.delete_pods:
+        await api.delete_pod(owner.namespace, pod)
+    if Child.DASK_CLUSTER in decision.create:
+        # After a Job that resumes, too: the workers could take the quota that it needs.
+        await create(Child.DASK_CLUSTER)
+    return applied
+
+
+async def _make_key(api: Api, owner: Owner, applied: Applied) -> None:
+    """Make the key of a run.
+
+    The Secret is created before the status names it: a restart in between leaves a Secret that nothing uses,
+    and that is deleted with the job.
+    """
+    key = ReportKey.generate()
+    _, applied.refused = await _create(api, Child.REPORT_KEY, build_report_key(owner, key))
+    if applied.refused is None:
+        applied.report_key = key.public
+
+
+async def _create(
+    api: Api, child: Child, manifest: dict[str, Any]
+) -> tuple[Mapping[str, Any] | None, Cause | None]:
+    """Return what already has the child's name, and why the API server does not admit the child."""
+    try:
+        return await api.create(child, manifest), None
+    except ApiFault as fault:
+        cause = _refusal(child, fault)
+        if cause is None:
+            raise
+        return None, cause
+
+
+def _not_ours(owner: Owner, child: Child, there: Mapping[str, Any], plan: Plan) -> Cause | None:
+    """Return why the object that has a child's name is not this job's, ``None`` if it is."""
+    if not owned_by(there, owner.uid):
+        return foreign_object(owner, child, there)
+    kept = read_run(there) if child is Child.RUN else plan
+    return changed_plan(there["metadata"]["name"]) if kept is None or kept.digest != plan.digest else None
+
+
+def _refusal(child: Child, fault: ApiFault) -> Cause | None:
+    """Return why the API server does not admit a child, ``None`` for a fault that a retry may help."""
+    # A missing kind, or a webhook that fails, must not hold up a job that can run without.
+    if not (fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))):
+        return None
+    owner = "the Dask cluster" if child.dask else "this job"
+    return not_admitted(f"the {child.kind} of {owner}", fault.message)

@@ -20,8 +20,6 @@ from trainingjob_api.environment import (
 from trainingjob_operator.children import CLASS_LABEL
 from trainingjob_operator.errors import SettingsError
 
-__all__ = ["STABLE", "Settings"]
-
 STABLE = "stable"
 """The operator class that also handles unlabelled jobs."""
 

@@ -18,8 +18,6 @@ from trainingjob_api.text import shorten
 from trainingjob_operator.children import MANAGED_BY
 from trainingjob_operator.errors import ApiFault, OperatorError
 
-__all__ = ["MERGE_PATCH", "Transport", "connect", "path_of"]
-
 MERGE_PATCH: Final = "application/merge-patch+json"
 _WRITES: Final = frozenset({"POST", "PATCH"})
 MAX_ANSWER_TEXT: Final = 500

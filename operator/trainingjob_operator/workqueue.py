@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.metrics import Metrics
-
-__all__ = ["WorkQueue"]
+from trainingjob_operator.telemetry import Metrics
 
 _log = logging.getLogger(__name__)
 

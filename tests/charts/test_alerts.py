@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from support.charts import FULL, OPERATOR, manifests, named
-from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.telemetry import Metrics
 
 SCENARIOS = Path(__file__).with_name("alerts.yaml")
 PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")

@@ -28,7 +28,7 @@ from trainingjob_api import parse_job
 from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE, variables_of
 from trainingjob_operator import settings as operator_settings
 from trainingjob_operator.children import TRAINER_CHILDREN, Owner
-from trainingjob_operator.manifests.access import build_role
+from trainingjob_operator.manifests import build_role
 from trainingjob_operator.settings import Settings
 
 GOLDEN = Path(__file__).with_name("golden")

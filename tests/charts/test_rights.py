@@ -6,7 +6,7 @@ import pytest
 
 from support.charts import CASES, OPERATOR, ROOT, documented, manifests, named, rights
 from trainingjob_operator.children import DASK_CHILDREN, Child, Owner, name_of
-from trainingjob_operator.manifests.access import build_role
+from trainingjob_operator.manifests import build_role
 
 ROLE = "trainingjob-system:trainingjob-operator"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainingjob_operator.health import WATCH_LAG_SECONDS, Health
 from trainingjob_operator.reconciler import JobKey
+from trainingjob_operator.telemetry import WATCH_LAG_SECONDS, Health
 
 A, B = JobKey("n", "a"), JobKey("n", "b")
 

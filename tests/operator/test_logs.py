@@ -11,9 +11,9 @@ import kopf
 import pytest
 
 from support.fake_kubernetes.client import Fault
-from trainingjob_operator import logs
 from trainingjob_operator.children import Child
 from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.telemetry import configure_logs, set_log_context
 from trainingjob_operator.workqueue import WorkQueue
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -26,8 +26,8 @@ def lines():
     before = root.handlers[:], root.level
     # Another test may have turned it on, and its own context of warnings has undone it since.
     logging.captureWarnings(capture=False)
-    logs.configure(stream)
-    logs.set_log_context()
+    configure_logs(stream)
+    set_log_context()
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:], root.level = before
     logging.captureWarnings(capture=False)

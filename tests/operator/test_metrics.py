@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from trainingjob_api import Best, Fallback, Phase, Progress, Resolved, TrainingJobStatus
-from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.telemetry import Metrics
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

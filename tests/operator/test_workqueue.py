@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from trainingjob_operator import workqueue
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.metrics import Metrics
+from trainingjob_operator.telemetry import Metrics
 from trainingjob_operator.workqueue import WorkQueue
 
 PATIENCE = 20

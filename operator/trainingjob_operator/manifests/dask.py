@@ -11,10 +11,10 @@ from trainingjob_operator.children import (
     UID_LABEL,
     Child,
     Owner,
+    header,
     name_of,
 )
 from trainingjob_operator.frozen_plan import Plan
-from trainingjob_operator.manifests.access import header
 from trainingjob_operator.manifests.pod_parts import (
     CONTAINER_SECURITY,
     Volume,
@@ -27,15 +27,6 @@ from trainingjob_operator.manifests.pod_parts import (
     worker_resources,
 )
 from trainingjob_operator.settings import Settings
-
-__all__ = [
-    "build_certificates",
-    "build_dask_cluster",
-    "build_network_policy",
-    "scheduler_address",
-    "tls_environment",
-    "tls_volume",
-]
 
 PORT = 8786
 TLS_DIR = "/var/run/trainingjob/dask-tls"
@@ -140,8 +131,8 @@ def tls_volume(owner: Owner, role: Role, *, optional: bool) -> Volume:
 def build_dask_cluster(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     """Return the DaskCluster.
 
-    The finalizer makes every deletion a foreground one: scheduler and workers go first, even while the Dask
-    operator, which has a finalizer of its own on the object, is down.
+    The finalizer makes every deletion a foreground deletion: scheduler and workers go first, even while the
+    Dask operator, which has a finalizer of its own on the object, is down.
     """
     found = header(owner, Child.DASK_CLUSTER)
     name = found["metadata"]["name"]

@@ -6,20 +6,6 @@ from typing import Any
 from trainingjob_api import ParallelMode, ResolvedRun, Resources, Toleration, Trainer
 from trainingjob_operator.settings import Settings
 
-__all__ = [
-    "CONTAINER_SECURITY",
-    "Volume",
-    "amount",
-    "environment",
-    "placement",
-    "pod_security",
-    "scheduler_resources",
-    "scratch",
-    "trainer_resources",
-    "volume",
-    "worker_resources",
-]
-
 Volume = tuple[dict[str, Any], dict[str, Any]]
 """A volume and its mount."""
 HEADROOM_MB = 1536
@@ -60,12 +46,12 @@ def placement(
         found["nodeSelector"] = dict(node_selector)
     if tolerations:
         found["tolerations"] = [
-            one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in tolerations
+            toleration.model_dump(mode="json", by_alias=True, exclude_none=True) for toleration in tolerations
         ]
     if trainer.priority_class_name:
         found["priorityClassName"] = trainer.priority_class_name
     if trainer.image_pull_secrets:
-        found["imagePullSecrets"] = [{"name": one.name} for one in trainer.image_pull_secrets]
+        found["imagePullSecrets"] = [{"name": secret.name} for secret in trainer.image_pull_secrets]
     return found
 
 

@@ -5,15 +5,16 @@ from typing import Any
 from trainingjob_api import EXIT_INVALID, OBJECT_STORAGE, ObjectStorage, claim_of, storage_of
 from trainingjob_operator.children import (
     COMPONENT_LABEL,
+    PLAN_ANNOTATION,
     TRAINER,
     TRAINER_CONTAINER,
     Child,
     Owner,
+    header,
     metadata,
     name_of,
 )
 from trainingjob_operator.frozen_plan import Plan
-from trainingjob_operator.manifests.access import KEY_FILE, header, plan_annotation
 from trainingjob_operator.manifests.dask import scheduler_address, tls_environment, tls_volume
 from trainingjob_operator.manifests.pod_parts import (
     CONTAINER_SECURITY,
@@ -27,14 +28,6 @@ from trainingjob_operator.manifests.pod_parts import (
     volume,
 )
 from trainingjob_operator.settings import Settings
-
-__all__ = [
-    "DATASET_CREDENTIALS",
-    "EXIT_TERMINATED",
-    "OUTPUT_CREDENTIALS",
-    "build_job",
-    "required_keys",
-]
 
 EXIT_TERMINATED = 143
 """The trainer's exit code after SIGTERM, its work saved."""
@@ -55,6 +48,9 @@ OUTPUT_CREDENTIALS_DIR = f"{STATE_DIR}/{OUTPUT_CREDENTIALS}"
 TMP_SIZE = "2Gi"
 AZURE_IDENTITY = "azure.workload.identity/"
 """Beginning of the names of labels and annotations of Azure's workload identity."""
+KEY_FILE = "report.key"
+MAX_COPY_BYTES = 200 * 1024
+"""The annotations of an object are limited to 256 KiB; only an oversized search space exceeds this."""
 
 
 def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
@@ -65,7 +61,7 @@ def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     run, found = plan.run, header(owner, Child.JOB)
     meta = found["metadata"]
     return found | {
-        "metadata": meta | {"annotations": meta["annotations"] | plan_annotation(plan)},
+        "metadata": meta | {"annotations": meta["annotations"] | _plan_annotation(plan)},
         "spec": {
             "parallelism": 1,
             "completions": 1,
@@ -79,6 +75,11 @@ def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
             "template": _pod_template(owner, plan, settings),
         },
     }
+
+
+def _plan_annotation(plan: Plan) -> dict[str, str]:
+    """Return the Job's copy of the plan, from which a deleted fence is made again; empty if too large."""
+    return {PLAN_ANNOTATION: plan.text} if len(plan.text.encode()) <= MAX_COPY_BYTES else {}
 
 
 def _failure_rules() -> list[dict[str, Any]]:
@@ -111,7 +112,7 @@ def _pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any
         "enableServiceLinks": False,
         "securityContext": pod_security(settings),
         "containers": [_container(owner, plan, settings)],
-        "volumes": [one for one, _ in _volumes(owner, plan, settings)],
+        "volumes": [source for source, _ in _volumes(owner, plan, settings)],
         **placement(trainer, trainer.node_selector, trainer.tolerations),
     }
     labels = meta["labels"] | {COMPONENT_LABEL: TRAINER}
@@ -199,7 +200,7 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[Volume]:
         authorities = {"name": settings.ca_config_map, "items": [{"key": CA_KEY, "path": CA_KEY}]}
         found.append(volume("ca", CA_DIR, {"configMap": authorities}, read_only=True))
     source, goal = claim_of(run.dataset.uri), claim_of(run.output.uri)
-    for number, claim in enumerate(dict.fromkeys(one for one in (source, goal) if one)):
+    for number, claim in enumerate(dict.fromkeys(claim for claim in (source, goal) if claim)):
         claimed = {"persistentVolumeClaim": {"claimName": claim}}
         found.append(volume(f"claim-{number}", f"{CLAIMS_DIR}/{claim}", claimed, read_only=claim != goal))
     if plan.distributed:

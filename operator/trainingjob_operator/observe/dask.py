@@ -21,8 +21,6 @@ from trainingjob_operator.observe.pods import (
     unscheduled,
 )
 
-__all__ = ["read_dask"]
-
 GROUP = "kubernetes.dask.org"
 _OWN_FINALIZER = "foregroundDeletion"
 _ROLES = {"scheduler": "the Dask scheduler", "worker": "a Dask worker"}
@@ -53,12 +51,12 @@ def read_dask(
         return DaskSeen(impossible=foreign)
     meta, deployments = raw["metadata"], snapshot.dask_deployments
     # What may not be read counts as present.
-    made = set(_ROLES) if deployments is None else {_component(one) for one in deployments}
+    made = set(_ROLES) if deployments is None else {_component(deployment) for deployment in deployments}
     return DaskSeen(
         present=True,
         going=meta.get("deletionTimestamp") is not None,
         touched=max(_times(raw, deployments or ()), default=None),
-        noticed=any(one != _OWN_FINALIZER for one in meta.get("finalizers") or ()),
+        noticed=any(finalizer != _OWN_FINALIZER for finalizer in meta.get("finalizers") or ()),
         scheduler="scheduler" in made,
         workers="worker" in made,
         trouble=next(_troubles(snapshot, secrets), None),
@@ -67,8 +65,8 @@ def read_dask(
 
 def _times(cluster: dict[str, Any], deployments: tuple[dict[str, Any], ...]) -> Iterator[datetime]:
     """Yield when cluster and Deployments were created, and when the cluster was changed."""
-    texts = [one["metadata"].get("creationTimestamp") for one in (cluster, *deployments)]
-    texts += [one.get("time") for one in cluster["metadata"].get("managedFields") or ()]
+    texts = [raw["metadata"].get("creationTimestamp") for raw in (cluster, *deployments)]
+    texts += [entry.get("time") for entry in cluster["metadata"].get("managedFields") or ()]
     yield from (time for text in texts if (time := read_time(text)) is not None)
 
 
@@ -84,10 +82,10 @@ def _troubles(snapshot: Snapshot, secrets: Mapping[str, str]) -> Iterator[Cause]
 
 
 def _not_created(deployment: dict[str, Any], who: str) -> Iterator[Cause]:
-    for one in (deployment.get("status") or {}).get("conditions") or ():
-        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             fields = "dask.workers, memoryLimitMb or dask.workerResources"
-            yield not_admitted(f"the pod of {who}", str(one.get("message") or ""), fields)
+            yield not_admitted(f"the pod of {who}", str(condition.get("message") or ""), fields)
 
 
 def _not_running(status: dict[str, Any], role: str, who: str, secrets: Mapping[str, str]) -> Iterator[Cause]:

@@ -12,8 +12,6 @@ from trainingjob_operator.children import TRAINER_CHILDREN, Child, PodKey
 from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.frozen_plan import Plan
 
-__all__ = ["DaskSeen", "JobOutcome", "Observed", "PodSeen", "Rejection", "Snapshot", "TrainerJob"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -184,7 +182,7 @@ class Observed:
     Parameters
     ----------
     plan
-        The plan in force, or the one with which the job would begin now; ``None`` if there is none.
+        The plan in force, or that with which the job would begin now; ``None`` if there is none.
     record
         What the status is to say of the plan; ``None`` until there is a key for the reports.
     committed
@@ -198,7 +196,7 @@ class Observed:
     strays
         Pods of deleted jobs, which nothing else deletes.
     rejected, rejected_digest
-        Why the report that is there was rejected, and what distinguishes it from another one.
+        Why the report that is there was rejected, and what distinguishes it from another report.
     waiting
         Why the Job creates no pod.
     obstacle
@@ -252,7 +250,7 @@ class Observed:
         report, pod = self.report, self.active_pod
         if report is None or report.final:
             return report
-        known = {pod.uid} if pod is not None else {one.uid for one in self.pods}
+        known = {pod.uid} if pod is not None else {pod.uid for pod in self.pods}
         return report if report.pod_uid in known else None
 
     @property

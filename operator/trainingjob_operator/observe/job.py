@@ -23,8 +23,6 @@ from trainingjob_operator.observe.report import (
 )
 from trainingjob_operator.settings import Settings
 
-__all__ = ["foreign_object", "observe"]
-
 MAX_MESSAGE = 500
 _VERBS = ("get", "patch")
 
@@ -81,7 +79,9 @@ def foreign_object(owner: Owner, child: Child, raw: Mapping[str, Any]) -> Cause:
     meta = raw["metadata"]
     owners = meta.get("ownerReferences") or []
     # The names of Dask's parts are made from the job's uid: no earlier job had them.
-    if not child.dask and any(one.get("kind") == KIND and one.get("name") == owner.name for one in owners):
+    if not child.dask and any(
+        reference.get("kind") == KIND and reference.get("name") == owner.name for reference in owners
+    ):
         text = f"{child.kind} {meta['name']} of an earlier job of this name is still being deleted"
         return Cause(Reason.WAITING_FOR_PREDECESSOR, text)
     text = f"{child.kind} {meta['name']} is owned by another resource; delete or rename it"
@@ -131,11 +131,12 @@ def _created(raw: dict[str, Any] | None) -> datetime | None:
 
 def _job(raw: dict[str, Any]) -> TrainerJob:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    outcome, condition, failing = JobOutcome.OPEN, dict[str, Any](), False
-    for one in status.get("conditions") or []:
-        failing |= one.get("type") == "FailureTarget" and one.get("status") == "True"
-        if one.get("status") == "True" and one.get("type") in {JobOutcome.COMPLETE, JobOutcome.FAILED}:
-            outcome, condition = JobOutcome(one["type"]), one
+    outcome, end, failing = JobOutcome.OPEN, dict[str, Any](), False
+    for condition in status.get("conditions") or []:
+        if condition.get("status") == "True":
+            failing |= condition.get("type") == "FailureTarget"
+            if condition.get("type") in {JobOutcome.COMPLETE, JobOutcome.FAILED}:
+                outcome, end = JobOutcome(condition["type"]), condition
     return TrainerJob(
         suspended=bool(spec.get("suspend")),
         deadline_seconds=spec.get("activeDeadlineSeconds"),
@@ -143,9 +144,9 @@ def _job(raw: dict[str, Any]) -> TrainerJob:
         pods_counted=sum(int(status.get(key) or 0) for key in ("active", "succeeded", "failed")),
         failing=failing,
         outcome=outcome,
-        outcome_reason=str(condition.get("reason") or ""),
-        outcome_message=shorten(str(condition.get("message") or ""), MAX_MESSAGE),
-        ended=read_time(status.get("completionTime")) or read_time(condition.get("lastTransitionTime")),
+        outcome_reason=str(end.get("reason") or ""),
+        outcome_message=shorten(str(end.get("message") or ""), MAX_MESSAGE),
+        ended=read_time(status.get("completionTime")) or read_time(end.get("lastTransitionTime")),
     )
 
 

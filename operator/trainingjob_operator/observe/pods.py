@@ -19,22 +19,6 @@ from trainingjob_operator.manifests.trainer import (
 )
 from trainingjob_operator.observe.facts import PodSeen
 
-__all__ = [
-    "cannot_mount",
-    "cannot_start",
-    "container_status",
-    "exit_words",
-    "last_words",
-    "mounts_since",
-    "not_admitted",
-    "read_pod",
-    "secrets_of",
-    "short",
-    "strays",
-    "unscheduled",
-    "waiting_for_pod",
-]
-
 MAX_TEXT = 400
 EXIT_KILLED = 137
 _IMAGE_WORDS = frozenset(
@@ -56,7 +40,7 @@ def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
     named = [
         ("spec.dataset.credentialsSecretRef", run.dataset.credentials_secret_ref),
         ("spec.output.credentialsSecretRef", run.output.credentials_secret_ref),
-        *(("spec.trainer.imagePullSecrets", one) for one in run.trainer.image_pull_secrets or ()),
+        *(("spec.trainer.imagePullSecrets", secret) for secret in run.trainer.image_pull_secrets or ()),
     ]
     found: dict[str, str] = {}
     for field, reference in named:
@@ -181,7 +165,9 @@ def not_admitted(what: str, message: str, fields: str = "") -> Cause:
 
 def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the status of a container of a pod; empty if there is none."""
-    found = (one for one in status.get("containerStatuses") or [] if one.get("name") == name)
+    found = (
+        container for container in status.get("containerStatuses") or [] if container.get("name") == name
+    )
     return next(found, {})
 
 
@@ -301,7 +287,9 @@ def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Cause | 
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    return next((one for one in status.get("conditions") or [] if one.get("type") == kind), None)
+    return next(
+        (condition for condition in status.get("conditions") or [] if condition.get("type") == kind), None
+    )
 
 
 def short(text: str) -> str:

@@ -9,8 +9,6 @@ from trainingjob_api.text import shorten
 from trainingjob_certificates.signatures import is_signed
 from trainingjob_operator.observe.facts import PodSeen, Rejection
 
-__all__ = ["REPORT_KEY", "SIGNATURE_KEY", "check_report", "digest_of", "most_attempts"]
-
 REPORT_KEY = "report.json"
 SIGNATURE_KEY = "report.sig"
 MAX_MESSAGE = 500

@@ -1,7 +1,7 @@
 """The decision for a job: the first policy that applies, in this order, and what is added to every decision.
 
 Pure: no clock, no I/O. Equal inputs give equal decisions, so that every decision can be applied twice and a
-restart in the middle of one leads to the same end.
+restart in the middle of applying it leads to the same end.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,7 @@ from datetime import datetime
 from trainingjob_operator.decision import Decision, Input
 from trainingjob_operator.job_view import JobView
 from trainingjob_operator.observe.facts import Observed
-from trainingjob_operator.policies import course, dask, end, pods
-
-__all__ = ["POLICIES", "decide"]
+from trainingjob_operator.policies import additions, course, end
 
 POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
     # The resource.
@@ -43,8 +41,8 @@ POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
 """Each returns a decision, or ``None`` where it does not apply; the last one always applies."""
 
 _ADDITIONS: tuple[Callable[[Input, Decision], Decision], ...] = (
-    pods.with_deleted_pods,
-    dask.with_dask_cluster,
+    additions.with_deleted_pods,
+    additions.with_dask_cluster,
 )
 """What is decided in addition, whatever policy applies."""
 

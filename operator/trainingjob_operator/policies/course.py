@@ -8,20 +8,8 @@ from trainingjob_api.reasons import Cause, Reason
 from trainingjob_operator.children import Child
 from trainingjob_operator.decision import OBSTACLE_RECHECK_SECONDS, Decision, Input, Suspension
 from trainingjob_operator.observe.facts import Observed, PodSeen, TrainerJob
+from trainingjob_operator.policies.additions import LEFTOVER_SECONDS, SILENCE_SECONDS
 from trainingjob_operator.policies.end import LASTS_UNTIL, RECHECK_SECONDS, last_cause
-from trainingjob_operator.policies.pods import LEFTOVER_SECONDS, SILENCE_SECONDS
-
-__all__ = [
-    "blocked",
-    "complete_job",
-    "create_children",
-    "record_plan",
-    "resume",
-    "suspend",
-    "trainer_running",
-    "trainer_waiting",
-    "wait_for_orphan",
-]
 
 MAX_SILENCE_RECHECK_SECONDS = 300.0
 _SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})
@@ -132,7 +120,7 @@ def complete_job(given: Input) -> Decision | None:
     pod = given.seen.active_pod
     if pod is not None and pod.exit_code != 0:
         return None
-    if all(one.exit_code != 0 for one in given.seen.pods):
+    if all(candidate.exit_code != 0 for candidate in given.seen.pods):
         return None
     cause = Cause(Reason.SAVING, "The trainer has ended; its Job is completing")
     return Decision(phase=Phase.SAVING, cause=cause, create=_repairs(given.seen))

@@ -10,23 +10,7 @@ from trainingjob_operator.decision import Decision, Input
 from trainingjob_operator.frozen_plan import FINAL_REASONS
 from trainingjob_operator.job_view import condition_of
 from trainingjob_operator.observe.facts import JobOutcome, Observed, PodSeen
-from trainingjob_operator.policies.pods import LEFTOVER_SECONDS, end_of_life
-
-__all__ = [
-    "LASTS_UNTIL",
-    "RECHECK_SECONDS",
-    "deadline_without_job",
-    "ended_already",
-    "job_completed",
-    "job_failed",
-    "last_cause",
-    "leave_deleted_resource",
-    "never_to_begin",
-    "reported_without_job",
-    "storage_exceeded",
-    "succeeded_before_its_job",
-    "wait_for_pod_failure",
-]
+from trainingjob_operator.policies.additions import LEFTOVER_SECONDS, end_of_life
 
 RECHECK_SECONDS = 10.0
 """A Job that creates no pod says so only in events, which are not watched."""
@@ -144,7 +128,9 @@ def job_failed(given: Input) -> Decision | None:
 def succeeded_before_its_job(given: Input) -> Decision | None:
     """End a job whose trainer has succeeded while its Job is open: beside a sidecar, or as an orphan."""
     report, seen = given.seen.report, given.seen
-    pod = next((one for one in seen.pods if report is not None and one.uid == report.pod_uid), None)
+    pod = next(
+        (candidate for candidate in seen.pods if report is not None and candidate.uid == report.pod_uid), None
+    )
     if seen.job is None or pod is None or pod.exit_code != 0 or not _succeeded(report):
         return None
     return _success(report, pod.ended or given.now) if pod.beside or pod.orphan else None
@@ -214,7 +200,7 @@ def last_cause(seen: Observed) -> Cause | None:
     """Return what ended the last pod that failed: the trainer's own words if it had any."""
     report = seen.report
     if report is not None and report.failure is not None:
-        pod = next((one for one in seen.pods if one.uid == report.pod_uid), None)
+        pod = next((candidate for candidate in seen.pods if candidate.uid == report.pod_uid), None)
         if pod is not None and pod.exit_code is not None and pod.trouble is not None:
             return _out_of_memory(pod) or Cause(report.failure.reason, report.failure.message)
     return seen.last_trouble
@@ -232,7 +218,7 @@ def _latched(status: TrainingJobStatus) -> Cause:
 
 def _success(report: Report | None, ended: datetime) -> Decision:
     artifacts = report.artifacts if report else ()
-    where = next((one.uri for one in artifacts if one.name == "model.joblib"), None)
+    where = next((artifact.uri for artifact in artifacts if artifact.name == "model.joblib"), None)
     cause = Cause(Reason.SUCCEEDED, f"The model is {where}" if where else "The model is saved")
     return Decision(phase=Phase.SUCCEEDED, cause=cause, ended=ended)
 

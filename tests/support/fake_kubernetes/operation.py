@@ -8,9 +8,9 @@ from support.fake_kubernetes.client import DirectClient, Stopped
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.api import Api
 from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.metrics import Metrics
 from trainingjob_operator.reconciler import JobKey, Reconciler
 from trainingjob_operator.settings import Settings
+from trainingjob_operator.telemetry import Metrics
 
 SETTINGS = Settings(trainer_image="registry.example/trainer:1")
 MOST_PASSES = 30
