@@ -28,7 +28,8 @@ from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import encode_fold
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.individual import breed
+from trainingjob_trainer.search_space.space import compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
 SEED = 20261124

@@ -22,7 +22,8 @@ from trainingjob_trainer.search.pool import Task as PoolTask
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.individual import breed
+from trainingjob_trainer.search_space.space import compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
 pytestmark = [

@@ -20,7 +20,8 @@ from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.race import race_lag
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.space import breed, compile_space, seeds
+from trainingjob_trainer.search_space.individual import breed
+from trainingjob_trainer.search_space.space import compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
 __all__ = ["search", "space_context", "wants_names"]

@@ -234,7 +234,10 @@ def _canonical(value: Any) -> str:
 
 
 _SUMMARY_LENGTH: Final = 300
-_UNTOLD: Final = {"random_state", "n_jobs", "verbose", "verbosity", "validate", "sparse_output"}
+_UNTOLD: Final = {
+    "allow_writing_files", "logging_level", "n_jobs", "random_state", "sparse_output", "thread_count",
+    "validate", "verbose", "verbosity",
+}  # fmt: skip
 _PRECAUTIONS: Final = {"clip", "nan_to_num"}
 
 

@@ -1,27 +1,29 @@
-"""A compiled search space and its individuals: new ones, the seeds of the first population, and offspring."""
+"""A compiled search space and its individuals: new ones, and the seeds of the first population."""
 
-import copy
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search_space.context import SpaceContext
+from trainingjob_trainer.search_space.individual import Individual
+from trainingjob_trainer.search_space.portfolio import PortfolioEntry, Step, portfolio
 from trainingjob_trainer.search_space.presets import TEMPLATES, named_space, preset_space
 from trainingjob_trainer.search_space.tpot_fixes.spaces import (
+    FixedDynamicUnion,
     FixedGraph,
     FixedGraphIndividual,
     FixedSequential,
 )
 from trainingjob_trainer.search_space.tree import compile_tree
 
-__all__ = ["Seed", "Space", "breed", "clone", "compile_space", "seeds"]
+__all__ = ["Seed", "Space", "compile_space", "seeds"]
 
 _FIXED: Final = 0  # what is drawn while a seed is made is overwritten
-_ATTEMPTS: Final = 8
-_MUTATE_AFTER_CROSSOVER: Final = 0.3
+_OF_ANY_SPACE: Final = ("linear", "hist_gradient_boosting", "lightgbm", "extra_trees")
+"""Entries of the portfolio that come first in a search space of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,19 @@ class Space:
         Whether pipelines choose raw columns, so that the encoder must name its columns.
     template
         ``linear`` or ``graph`` where it has the shape of TPOT's templates of that name.
+    encodings
+        Those of the table.
     """
 
     root: Any
     uses_feature_sets: bool
     template: str | None = None
+    encodings: tuple[Encoding, ...] = (Encoding.DENSE,)
 
-    def generate(self, rng: np.random.Generator) -> Any:
+    def generate(self, rng: np.random.Generator) -> Individual:
         """Return a new individual; equal states of `rng` give equal individuals in every process."""
-        return self.root.generate(rng)
+        encoding = self.encodings[rng.integers(len(self.encodings))]
+        return Individual(self.root.generate(rng), encoding, self.encodings)
 
 
 def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> Space:
@@ -55,136 +61,86 @@ def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> S
     SpecInvalid
         A name, hyperparameter or column is unknown, or a step does not fit its place.
     """
+    encodings = tuple(map(Encoding, context.encodings))
     if search_space.tree is None:
         name = search_space.preset or "linear"
         shape = name.partition("-")[0] if name in TEMPLATES else None
-        return Space(preset_space(name, context), uses_feature_sets=False, template=shape)
+        return Space(
+            preset_space(name, context), uses_feature_sets=False, template=shape, encodings=encodings
+        )
     root, uses_feature_sets = compile_tree(search_space.tree, context, search_space.source)
-    return Space(root, uses_feature_sets=uses_feature_sets)
+    return Space(root, uses_feature_sets=uses_feature_sets, encodings=encodings)
 
 
 class Seed(NamedTuple):
     """An individual of the first population, and where it comes from, such as ``linear``."""
 
     origin: str
-    individual: Any
-
-
-class _Model(NamedTuple):
-    origin: str
-    name: str
-    hyperparameters: Mapping[str, Any]
-    scaled: bool = False
+    individual: Individual
 
 
 def seeds(context: SpaceContext, space: Space | None = None) -> list[Seed]:
-    """Return the legacy linear model, HistGradientBoosting, and other strong defaults, as individuals.
+    """Return the portfolio as individuals, the legacy linear model first.
 
     They take the shape of `space` where it is that of a template, so that they can be crossed with its
-    individuals.
+    individuals. A search space of the user's own begins with four of them.
     """
-    return [Seed(model.origin, _shaped(model, context, space)) for model in _models(context)]
-
-
-def _models(context: SpaceContext) -> list[_Model]:
-    """Return scikit-learn's and LightGBM's defaults, in the words of TPOT's spaces."""
-    kind = "Classifier" if context.classification else "Regressor"
-    linear = _Model("linear", "LinearRegression", {}, scaled=True)
-    balance: dict[str, Any] = {}
-    if context.classification:
-        linear = _Model("linear", "LogisticRegression", {"C": 1.0, "max_iter": 1000}, scaled=True)
-        balance = {"class_weight": None}
-    histogram = {
-        "learning_rate": 0.1,
-        "max_leaf_nodes": 31,
-        "min_samples_leaf": 20,
-        "max_features": 1.0,
-        "early_stopping": False,
-    }
-    light = {"num_leaves": 31, "max_depth": 10, "n_estimators": 100, **balance}
-    trees = {"n_estimators": 100, "max_features": 0.5, "min_samples_split": 2, "min_samples_leaf": 2}
+    entries = portfolio(context)
+    if space is None or space.template is None:
+        chosen = {entry.origin: entry for entry in entries}
+        entries = [chosen[origin] for origin in _OF_ANY_SPACE]
+    encodings = tuple(map(Encoding, context.encodings))
     return [
-        linear,
-        _Model("hist_gradient_boosting", f"HistGradientBoosting{kind}", histogram),
-        _Model("lightgbm", f"LGBM{kind}", light),
-        _Model("extra_trees", f"ExtraTrees{kind}", {**trees, **balance}),
+        Seed(entry.origin, Individual(_shaped(entry, context, space), entry.encoding(context), encodings))
+        for entry in entries
     ]
 
 
-def _estimator(name: str, context: SpaceContext, hyperparameters: Mapping[str, Any]) -> Any:
-    predicts = name.endswith(("Classifier", "Regressor", "Regression"))
+def _estimator(step: Step | None, context: SpaceContext, *, predicts: bool = False) -> Any:
+    name, hyperparameters = ("Passthrough", {}) if step is None else (step.name, step.hyperparameters)
     made = named_space([name], context, predicts=predicts).generate(_FIXED)
     if hyperparameters:
         made.hyperparameters = dict(hyperparameters)
     return made
 
 
-def _shaped(model: _Model, context: SpaceContext, space: Space | None) -> Any:
-    predictor = _estimator(model.name, context, model.hyperparameters)
-    scaler = _estimator("StandardScaler" if model.scaled else "Passthrough", context, {})
-    if space is not None and space.template == "linear":
-        return _linear(space.root, scaler, predictor, context)
+def _shaped(entry: PortfolioEntry, context: SpaceContext, space: Space | None) -> Any:
+    predictor = _estimator(entry.predictor, context, predicts=True)
     if space is not None and space.template == "graph":
-        return _graph(space.root, scaler if model.scaled else None, predictor)
-    predictors = "classifiers" if context.classification else "regressors"
-    plain = FixedSequential(
-        [
-            named_space(["scalers", "Passthrough"], context, predicts=False),
-            named_space([predictors], context, predicts=True),
-        ]
-    ).generate(_FIXED)
-    plain.pipeline[0].node, plain.pipeline[1].node = scaler, predictor
-    return plain
+        return _graph(space.root, entry, predictor, context)
+    root = space.root if space is not None and space.template == "linear" else preset_space("linear", context)
+    return _linear(root, entry, predictor, context)
 
 
-def _linear(root: FixedSequential, scaler: Any, predictor: Any, context: SpaceContext) -> Any:
+def _linear(root: FixedSequential, entry: PortfolioEntry, predictor: Any, context: SpaceContext) -> Any:
     """Fill TPOT's four steps: scaler, selector, transformers beside the columns, predictor."""
     made = root.generate(_FIXED)
     scale, select, transform, predict = made.pipeline
-    scale.node, predict.node = scaler, predictor
-    select.node = _estimator("Passthrough", context, {})
-    transform.pipeline[0].node = _estimator("SkipTransformer", context, {})
+    scale.node, predict.node = _estimator(entry.scaler, context), predictor
+    select.node = _estimator(None, context)
+    if entry.expansion is None:
+        transform.pipeline[0].node = _estimator(Step("SkipTransformer"), context)
+    else:
+        transformers = named_space(["transformers"], context, predicts=False)
+        union = FixedDynamicUnion(transformers, max_estimators=1).generate(_FIXED)
+        node = next(iter(union.union_dict.values()))
+        node.node = _estimator(entry.expansion, context)
+        union.union_dict = {node.unique_id(): node}
+        transform.pipeline[0].node = union
     return made
 
 
-def _graph(root: FixedGraph, scaler: Any, predictor: Any) -> Any:
+def _graph(root: FixedGraph, entry: PortfolioEntry, predictor: Any, context: SpaceContext) -> Any:
+    """Make the predictor the root, the scaler its child, and the expansion stand between them."""
     made = FixedGraphIndividual(
         root.root_search_space, root.leaf_search_space, root.inner_search_space, root.max_size, rng=_FIXED
     )
     made.root.node = predictor
-    if scaler is not None:
-        child = root.inner_search_space.generate(_FIXED)
-        child.node = scaler
-        made.graph.add_edge(made.root, child)
+    above = [made.root]
+    for step in (entry.expansion, entry.scaler):
+        if step is not None:
+            child = root.inner_search_space.generate(_FIXED)
+            child.node = _estimator(step, context)
+            made.graph.add_edges_from((parent, child) for parent in above)
+            above.append(child)
     return made
-
-
-def clone(individual: Any) -> Any:
-    """Return a copy that can be changed; the search spaces that it refers to are shared."""
-    return copy.deepcopy(individual)
-
-
-def breed(parents: Sequence[Any], rng: np.random.Generator) -> Any:
-    """Return a child of one or two parents, which stay as they are.
-
-    One parent is mutated. Two are crossed, and sometimes mutated too; if they cannot be crossed, the first is
-    mutated.
-
-    Raises
-    ------
-    ValueError
-        There is not one parent, nor two.
-    """
-    if len(parents) not in {1, 2}:
-        raise ValueError("A child has one parent or two.")
-    first = parents[0]
-    before = first.unique_id()
-    child = clone(first)
-    for _ in range(_ATTEMPTS):
-        child = clone(first)
-        crossed = len(parents) == 2 and bool(child.crossover(clone(parents[1]), rng=rng))  # noqa: PLR2004
-        if not crossed or rng.random() < _MUTATE_AFTER_CROSSOVER:
-            child.mutate(rng=rng)
-        if child.unique_id() != before:
-            return child
-    return child

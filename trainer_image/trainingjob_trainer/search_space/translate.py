@@ -13,11 +13,13 @@ from tpot import GraphPipeline
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE
 from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable, Width
+from trainingjob_trainer.search_space.individual import Individual
 from trainingjob_trainer.search_space.pipeline import (
     PASSTHROUGH,
     PipelineSpec,
     describe,
     fingerprint,
+    with_encoding,
 )
 from trainingjob_trainer.search_space.tpot_fixes.repairs import finish, repair
 from trainingjob_trainer.search_space.tpot_fixes.transformers import REPLACED, Steps, replace
@@ -28,7 +30,7 @@ MAX_STEPS: Final = 64
 """The most estimators of a translated pipeline; a graph that shares nodes grows when it is unfolded."""
 
 
-def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
+def translate(individual: Individual, context: SpaceContext) -> PipelineSpec:
     """Return the plain pipeline of an individual.
 
     Raises
@@ -36,13 +38,14 @@ def translate(individual: Any, context: SpaceContext) -> PipelineSpec:
     Untranslatable
         It holds something off the allow-list, has no predictor at its end, or grows too large.
     """
-    steps, _ = _Translator(context).steps(individual.export_pipeline(), Width.of_table(context), None)
+    context = context.encoded(individual.encoding.value)
+    steps, _ = _Translator(context).steps(individual.tree.export_pipeline(), Width.of_table(context), None)
     if not steps or not _predicts(steps[-1]):
         raise Untranslatable("The pipeline does not end in a classifier or regressor.")
     spec = finish(_chain(steps), context)
     if _size(spec) > MAX_STEPS:
         raise Untranslatable(f"The pipeline has more than {MAX_STEPS} estimators once its graph is unfolded.")
-    return spec
+    return with_encoding(spec, individual.encoding)
 
 
 def _predicts(spec: PipelineSpec) -> bool:

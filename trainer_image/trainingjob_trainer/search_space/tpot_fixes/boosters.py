@@ -13,13 +13,13 @@ from trainingjob_trainer.search_space.context import SpaceContext
 
 __all__ = ["booster_ranges", "rounds_at_most"]
 
-_MOST_ROUNDS: Final = 500
+_MOST_ROUNDS: Final = 300
 _LEAST_ROUNDS: Final = 100
 _LEAVES: Final = 127
 
 
 def rounds_at_most(context: SpaceContext) -> int:
-    """Return the most boosting rounds: 500, fewer with many classes, each of which has a tree a round."""
+    """Return the most boosting rounds: 300, fewer with many classes, each of which has a tree a round."""
     return max(_LEAST_ROUNDS, _MOST_ROUNDS // max(1, context.n_classes - 1))
 
 

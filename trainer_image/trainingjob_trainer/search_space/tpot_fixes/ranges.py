@@ -10,7 +10,12 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 from ConfigSpace import Categorical, ConfigurationSpace, Constant, Float, Integer
 from ConfigSpace.conditions import EqualsCondition, InCondition, NotEqualsCondition
-from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
+from ConfigSpace.hyperparameters import (
+    CategoricalHyperparameter,
+    FloatHyperparameter,
+    IntegerHyperparameter,
+    NumericalHyperparameter,
+)
 
 from trainingjob_trainer.search_space.context import SpaceContext
 
@@ -21,6 +26,8 @@ Limit: TypeAlias = tuple[float, float] | list[Any] | str | float | None
 _TREES: Final = 100
 _WORK: Final = 200_000  # rows times columns up to which a forest has all its trees
 _STEP: Final = 0.1  # standard deviation of a step, as a share of the range
+_SHARE_MOVED: Final = 0.5
+_SHARE_SWITCHED: Final = 0.1
 
 
 class Shared:
@@ -155,14 +162,20 @@ def _condition(condition: Any, kept: Mapping[str, Any]) -> Any:
 
 
 def refined(params: Mapping[str, Any], space: ConfigurationSpace, rng: np.random.Generator) -> dict[str, Any]:
-    """Return hyperparameters near *params*: numbers take a small step, the rest stays."""
+    """Return hyperparameters near *params*: some numbers take a small step, now and then a choice changes."""
     near = dict(params)
-    for name in sorted(near):
-        bounds = space.get(name) if name in space else None
-        if isinstance(bounds, IntegerHyperparameter):
-            near[name] = _whole(near[name], bounds, rng)
-        elif isinstance(bounds, FloatHyperparameter):
-            near[name] = _step(float(near[name]), bounds, rng)
+    ranges = {name: space[name] for name in sorted(near) if name in space}
+    numbers = [name for name, item in ranges.items() if isinstance(item, NumericalHyperparameter)]
+    moved = {name for name in numbers if rng.random() < _SHARE_MOVED}
+    if numbers and not moved:
+        moved = {numbers[rng.integers(len(numbers))]}
+    for name, item in ranges.items():
+        if isinstance(item, CategoricalHyperparameter) and (not numbers or rng.random() < _SHARE_SWITCHED):
+            near[name] = item.choices[rng.integers(len(item.choices))]
+        elif name in moved and isinstance(item, IntegerHyperparameter):
+            near[name] = _whole(near[name], item, rng)
+        elif name in moved:
+            near[name] = _step(float(near[name]), item, rng)
     return near
 
 
