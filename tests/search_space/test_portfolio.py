@@ -45,7 +45,7 @@ def test_every_entry_fits_and_is_another_pipeline(task, preset, compiled, contex
     assert len(keys) == len(portfolio(context))
 
 
-def test_boosters_and_forests_take_codes_of_categories_where_the_table_has_them(compiled, contexts):
+def test_an_entry_takes_the_encoding_that_it_prefers_where_the_table_has_it(compiled, contexts):
     context = replace(
         contexts["classification"], encodings=("dense", "ordinal"), encoded_columns=(40, 9), n_features=40
     )
@@ -53,10 +53,8 @@ def test_boosters_and_forests_take_codes_of_categories_where_the_table_has_them(
         seed.origin: encoding_of(translate(seed.individual, context))
         for seed in seeds(context, compiled("linear", "classification"))
     }
-    assert {found[name] for name in ("catboost", "lightgbm", "xgboost_shallow", "extra_trees")} == {
-        Encoding.ORDINAL
-    }
-    assert {found[name] for name in ("linear", "svm", "neighbours")} == {Encoding.DENSE}
+    assert {found[name] for name in ("lightgbm", "xgboost_shallow")} == {Encoding.ORDINAL}
+    assert {found[name] for name in ("linear", "catboost_shallow", "linear_splines")} == {Encoding.DENSE}
 
 
 def test_a_rare_class_brings_entries_that_weigh_it(contexts):

@@ -28,7 +28,8 @@ _RARE_SHARE: Final = 0.4
 """A class is rare if it has less than this share of the rows of an average one."""
 _FEW_ROUNDS: Final = 200
 """Of slow and shallow trees, where the rows are too few for early stopping."""
-_TREE: Final = (Encoding.ORDINAL,)
+_TARGET: Final = ("target",)
+_CODES: Final = ("ordinal",)
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,11 @@ class PortfolioEntry:
     source: str
     scaler: Step | None = None
     expansion: Step | None = None
-    encodings: tuple[Encoding, ...] = ()
+    encodings: tuple[str, ...] = ()
 
     def encoding(self, context: SpaceContext) -> Encoding:
         """Return the encoding that it takes on a table."""
-        known = (encoding for encoding in self.encodings if encoding.value in context.encodings)
-        return next(known, Encoding.DENSE)
+        return Encoding(next((name for name in self.encodings if name in context.encodings), "dense"))
 
 
 def portfolio(context: SpaceContext) -> list[PortfolioEntry]:
@@ -111,6 +111,19 @@ _ORDERS: Final[Mapping[tuple[bool, bool], Sequence[str]]] = {
 """Origins by whether classes are predicted and whether rows are few; a table may lack some."""
 
 
+_ENCODINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "catboost_shallow": (),
+    "hist_gradient_boosting": (),
+    "lightgbm": _CODES,
+    "xgboost_shallow": _CODES,
+    "linear_regularised": _TARGET,
+    "neighbours": _TARGET,
+    "svm": _TARGET,
+    "mlp": _TARGET,
+}
+"""Where they differ from the target encoding of boosters and the dense one of linear models."""
+
+
 def _kind(context: SpaceContext) -> str:
     return "Classifier" if context.classification else "Regressor"
 
@@ -121,7 +134,8 @@ def _boosters(context: SpaceContext) -> Sequence[PortfolioEntry]:
 
     def entry(origin: str, name: str, source: str, **settings: Any) -> PortfolioEntry:
         predictor = Step(f"{name}{kind}", settings)
-        return PortfolioEntry(origin=origin, predictor=predictor, source=source, encodings=_TREE)
+        encodings = _ENCODINGS.get(origin, _TARGET)
+        return PortfolioEntry(origin=origin, predictor=predictor, source=source, encodings=encodings)
 
     cat: dict[str, Any] = {"bootstrap_type": "Bernoulli", "subsample": 0.8, "max_bin": 64}
     light: dict[str, Any] = {"subsample_freq": 1}
@@ -177,7 +191,7 @@ def _forests(context: SpaceContext) -> Sequence[PortfolioEntry]:
         }
         step = Step(f"{name}{kind}", settings)
         source = "scikit-learn's defaults, with a share of the columns a split"
-        made.append(PortfolioEntry(origin=origin, predictor=step, source=source, encodings=_TREE))
+        made.append(PortfolioEntry(origin=origin, predictor=step, source=source, encodings=_TARGET))
     return made
 
 
@@ -216,7 +230,12 @@ def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
     ) -> PortfolioEntry:
         source = "own" if origin != "linear" else "the legacy model, which is the baseline"
         return PortfolioEntry(
-            origin=origin, predictor=predictor, source=source, scaler=scaler, expansion=expansion
+            origin=origin,
+            predictor=predictor,
+            source=source,
+            scaler=scaler,
+            expansion=expansion,
+            encodings=_ENCODINGS.get(origin, ()),
         )
 
     made = [

@@ -8,7 +8,7 @@ import numpy as np
 from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.individual import Individual
+from trainingjob_trainer.search_space.individual import Individual, drawn
 from trainingjob_trainer.search_space.portfolio import PortfolioEntry, Step, portfolio
 from trainingjob_trainer.search_space.presets import TEMPLATES, named_space, preset_space
 from trainingjob_trainer.search_space.tpot_fixes.spaces import (
@@ -49,8 +49,7 @@ class Space:
 
     def generate(self, rng: np.random.Generator) -> Individual:
         """Return a new individual; equal states of `rng` give equal individuals in every process."""
-        encoding = self.encodings[rng.integers(len(self.encodings))]
-        return Individual(self.root.generate(rng), encoding, self.encodings)
+        return Individual(self.root.generate(rng), drawn(self.encodings, rng), self.encodings)
 
 
 def compile_space(search_space: ResolvedSearchSpace, context: SpaceContext) -> Space:

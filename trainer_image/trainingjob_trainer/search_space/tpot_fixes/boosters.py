@@ -13,14 +13,26 @@ from trainingjob_trainer.search_space.context import SpaceContext
 
 __all__ = ["booster_ranges", "rounds_at_most"]
 
-_MOST_ROUNDS: Final = 300
+_ROUNDS: Final = 300
+_ROUNDS_STOPPED_EARLY: Final = 1_000
 _LEAST_ROUNDS: Final = 100
+_STOPPED_EARLY_FROM: Final = 2_000
+"""Training rows from which boosting stops early (`search.early_stopping`): there, rounds are only a cap."""
 _LEAVES: Final = 127
 
 
 def rounds_at_most(context: SpaceContext) -> int:
-    """Return the most boosting rounds: 300, fewer with many classes, each of which has a tree a round."""
-    return max(_LEAST_ROUNDS, _MOST_ROUNDS // max(1, context.n_classes - 1))
+    """Return the most boosting rounds, fewer with many classes, each of which has a tree a round."""
+    most = _ROUNDS if context.n_rows < _STOPPED_EARLY_FROM else _ROUNDS_STOPPED_EARLY
+    return max(_LEAST_ROUNDS, most // max(1, context.n_classes - 1))
+
+
+def _rounds(name: str, context: SpaceContext) -> list[Any]:
+    """Return the ranges of rounds and learning rate; rounds that stop early need no choice."""
+    most = rounds_at_most(context)
+    if context.n_rows >= _STOPPED_EARLY_FROM:
+        return [Constant(name, most), Float("learning_rate", (0.02, 0.3), log=True)]
+    return [Integer(name, (50, most), log=True), Float("learning_rate", (0.01, 0.3), log=True)]
 
 
 def booster_ranges(name: str, context: SpaceContext) -> list[Any] | None:
@@ -28,15 +40,14 @@ def booster_ranges(name: str, context: SpaceContext) -> list[Any] | None:
     kind = next((kind for kind in _BOOSTERS if name in (f"{kind}Classifier", f"{kind}Regressor")), None)
     if kind is None:
         return None
-    ranges = _BOOSTERS[kind](rounds_at_most(context), max(15, 2 * _LEAVES // max(2, context.n_classes)))
+    rounds = _rounds("max_iter" if kind == "HistGradientBoosting" else "n_estimators", context)
+    ranges = [*rounds, *_BOOSTERS[kind](max(15, 2 * _LEAVES // max(2, context.n_classes)))]
     weights = _WEIGHTS[kind] if context.classification else {}
     return [*ranges, *(Categorical(key, list(values)) for key, values in weights.items())]
 
 
-def _cat(rounds: int, _leaves: int) -> list[Any]:
+def _cat(_leaves: int) -> list[Any]:
     return [
-        Integer("n_estimators", (50, rounds), log=True),
-        Float("learning_rate", (0.01, 0.3), log=True),
         Integer("max_depth", (2, 8)),
         Float("reg_lambda", (0.1, 30.0), log=True),
         Float("random_strength", (0.1, 10.0), log=True),
@@ -49,10 +60,8 @@ def _cat(rounds: int, _leaves: int) -> list[Any]:
     ]
 
 
-def _histogram(rounds: int, leaves: int) -> list[Any]:
+def _histogram(leaves: int) -> list[Any]:
     return [
-        Integer("max_iter", (50, rounds), log=True),
-        Float("learning_rate", (0.01, 0.3), log=True),
         Integer("max_leaf_nodes", (3, leaves), log=True),
         Integer("min_samples_leaf", (1, 100), log=True),
         Float("l2_regularization", (1e-6, 10.0), log=True),
@@ -61,10 +70,8 @@ def _histogram(rounds: int, leaves: int) -> list[Any]:
     ]
 
 
-def _light(rounds: int, leaves: int) -> list[Any]:
+def _light(leaves: int) -> list[Any]:
     return [
-        Integer("n_estimators", (50, rounds), log=True),
-        Float("learning_rate", (0.01, 0.3), log=True),
         Integer("num_leaves", (2, leaves), log=True),
         Integer("min_child_samples", (1, 100), log=True),
         Float("subsample", (0.5, 1.0)),
@@ -76,10 +83,8 @@ def _light(rounds: int, leaves: int) -> list[Any]:
     ]
 
 
-def _extreme(rounds: int, leaves: int) -> list[Any]:
+def _extreme(leaves: int) -> list[Any]:
     return [
-        Integer("n_estimators", (50, rounds), log=True),
-        Float("learning_rate", (0.01, 0.3), log=True),
         Integer("max_depth", (2, max(5, leaves.bit_length() + 1))),
         Float("min_child_weight", (0.1, 20.0), log=True),
         Float("subsample", (0.5, 1.0)),
