@@ -143,7 +143,7 @@ def nap_evolution(
         seeds=[],
         population_size=population,
         random_state=seed,
-        breed=lambda parents, rng: Nap(int(rng.integers(1 << 60))) if parents else Nap(0),
+        breed=lambda parents, rng, _operator: Nap(int(rng.integers(1 << 60))) if parents else Nap(0),
         translate=lambda one: {"number": one.number, "seconds": seconds_of(one.number, mean, sigma)},
         lag=lag_for(population, workers=workers),
     )

@@ -79,7 +79,7 @@ def search(
         seeds=[],
         population_size=EVALUATIONS // 2,
         random_state=0,
-        breed=lambda parents, rng: max(0, int(parents[0] + rng.integers(-(10**5), 10**5))),
+        breed=lambda parents, rng, _operator: max(0, int(parents[0] + rng.integers(-(10**5), 10**5))),
         translate=lambda number: {"value": number},
     )
     clock = RunClock(1000.0)

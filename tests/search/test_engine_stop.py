@@ -101,7 +101,7 @@ class Searching:
             seeds=[],
             population_size=population,
             random_state=0,
-            breed=lambda _parents, rng: int(rng.integers(10**6)),
+            breed=lambda _parents, rng, _operator: int(rng.integers(10**6)),
             translate=lambda number: {"value": number},
         )
         self.run_clock.start()

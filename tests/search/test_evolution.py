@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,9 @@ import pytest
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.evolution import Evolution, Proposal, lag_for
+from trainingjob_trainer.search.shares import diverse
 from trainingjob_trainer.search_space.context import Untranslatable
+from trainingjob_trainer.search_space.individual import Operator
 
 
 class Numbers:
@@ -20,7 +23,7 @@ class Numbers:
         return int(rng.integers(self.most))
 
 
-def breed(parents: list[int], rng: np.random.Generator) -> int:
+def breed(parents: list[int], rng: np.random.Generator, _operator: Operator) -> int:
     return int(np.mean(parents)) + int(rng.integers(-2000, 2001))
 
 
@@ -135,7 +138,8 @@ def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("population", "workers", "lag"), [(1, 0, 1), (64, 0, 32), (64, 2, 32), (16, 4, 24), (64, 16, 168)]
+    ("population", "workers", "lag"),
+    [(1, 0, 1), (6, 0, 3), (64, 0, 8), (64, 2, 8), (16, 4, 24), (64, 16, 168)],
 )
 def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, lag: int) -> None:
     assert lag_for(population, workers=workers) == lag
@@ -144,8 +148,16 @@ def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, la
 class Family:
     """An evolution whose breeding is written down: each child's parents, and what was known before it."""
 
-    def __init__(self, total: int, *, population: int = 8, score: Callable[[int, int], float | None]) -> None:
+    def __init__(
+        self,
+        total: int,
+        *,
+        population: int = 8,
+        score: Callable[[int, int], float | None],
+        made: dict[int, Operator] | None = None,
+    ) -> None:
         self.parents: dict[int, list[int]] = {}
+        self.made = {} if made is None else made
         self.population = population
         self.space = Numbers()
         self.evolution = Evolution(
@@ -168,9 +180,10 @@ class Family:
             self.scores.append(value)
             self.evolution.commit(replace(end, origin=proposal.origin, outcome=outcome, score=value))
 
-    def _breed(self, parents: list[int], rng: np.random.Generator) -> int:
+    def _breed(self, parents: list[int], rng: np.random.Generator, operator: Operator) -> int:
         child = int(rng.integers(10**9)) + 10**6
         self.parents[child] = parents
+        self.made[child] = operator
         return child
 
     def children(self) -> list[tuple[Proposal, list[int]]]:
@@ -215,11 +228,57 @@ def test_better_ones_have_more_children() -> None:
     assert np.mean(places) < 2.8, "by chance it would be 3.5"
 
 
-def test_a_tenth_is_new_and_a_third_of_the_rest_has_two_parents() -> None:
-    family = Family(800, score=lambda number, _value: float(number % 97))
-    children = family.children()
-    assert 1 - len(children) / 800 == pytest.approx(0.1, abs=0.04)
-    assert np.mean([len(parents) == 2 for _, parents in children]) == pytest.approx(0.35, abs=0.06)
+def test_an_operator_gets_its_share_by_what_it_has_gained() -> None:
+    def shares(score: Callable[[int, int], float], made: dict[int, Operator]) -> Counter[str]:
+        Family(400, score=score, made=made)
+        late = list(made.values())[200:]
+        return Counter({str(operator): count / len(late) for operator, count in Counter(late).items()})
+
+    made: dict[int, Operator] = {}
+    equal = shares(lambda number, _value: float(number % 97), {})
+    crossed = shares(lambda number, value: float(number) * (made.get(value) is Operator.CROSS), made)
+    assert equal["cross"] < equal["refine"]
+    assert "encode" not in equal, "there is a single encoding"
+    assert crossed["cross"] > 2 * equal["cross"]
+
+
+def test_a_family_has_no_more_than_its_share_of_the_parents() -> None:
+    candidates = [
+        replace(
+            result(number, {"value": number}, str(number)), score=1.0 - number, fold_scores=(1.0 - number,)
+        )
+        for number in range(30)
+    ]
+    families = {number: "few" if number in {20, 25} else "many" for number in range(30)}
+    parents = diverse(candidates, families, most=9, share=1 / 3)
+    assert [parent.number for parent in parents] == [0, 1, 2, 3, 4, 5, 6, 20, 25]
+    families |= dict.fromkeys(range(10, 20), "third")
+    parents = diverse(candidates, families, most=9, share=1 / 3)
+    assert [parent.number for parent in parents] == [0, 1, 2, 3, 10, 11, 12, 20, 25]
+
+
+def test_pipelines_of_a_family_with_equal_fold_scores_count_once() -> None:
+    candidates = [
+        replace(result(number, {"value": number}, str(number)), fold_scores=(0.5, number // 3 / 10))
+        for number in range(12)
+    ]
+    families = {number: ("a", "b")[number % 3 == 1] for number in range(12)}
+    parents = diverse(candidates, families, most=10, share=1.0)
+    assert [parent.number for parent in parents] == [0, 1, 3, 4, 6, 7, 9, 10]
+
+
+def test_offspring_are_bred_as_soon_as_the_portfolio_is_evaluated() -> None:
+    one = Evolution(
+        Numbers(),
+        seeds=[(str(number), number) for number in range(18)],
+        population_size=64,
+        random_state=0,
+        breed=breed,
+        translate=translate,
+    )
+    play(one, 24, lambda _: True)
+    numbers = [one.propose() for _ in range(2)]
+    assert all(proposal is not None and proposal.rival is not None for proposal in numbers)
 
 
 def test_a_child_keeps_the_origin_of_its_first_parent() -> None:

@@ -17,6 +17,7 @@ from tpot import GraphPipeline
 from tpot.builtin_modules import genetic_encoders
 from xgboost import XGBClassifier
 
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search_space.context import Untranslatable
 from trainingjob_trainer.search_space.pipeline import build
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
@@ -32,10 +33,13 @@ pytestmark = [
 
 
 class Exported:
-    """Stands for an individual whose pipeline is given."""
+    """Stands for an individual, and for TPOT's in it, whose pipeline is given."""
+
+    encoding = Encoding.DENSE
 
     def __init__(self, pipeline):
         self.pipeline = pipeline
+        self.tree = self
 
     def export_pipeline(self):
         return self.pipeline

@@ -8,6 +8,7 @@ import yaml
 from tpot.config import get_search_space
 
 from trainingjob_api.resolved import ResolvedSearchSpace
+from trainingjob_trainer.search_space.individual import Individual
 from trainingjob_trainer.search_space.pipeline import build, summarize
 from trainingjob_trainer.search_space.presets import named_space
 from trainingjob_trainer.search_space.space import compile_space
@@ -17,7 +18,7 @@ from trainingjob_trainer.search_space.translate import translate
 
 def drawn(name: str, context, count: int = 40) -> list[dict]:
     space, rng = named_space([name], context, predicts=True), np.random.default_rng(0)
-    made = [build(translate(space.generate(rng), context)) for _ in range(count)]
+    made = [build(translate(Individual(space.generate(rng)), context)) for _ in range(count)]
     return [one.get_params() for one in made]
 
 

@@ -20,7 +20,7 @@ from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.race import race_lag
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.individual import breed
+from trainingjob_trainer.search_space.individual import Operator, breed
 from trainingjob_trainer.search_space.space import compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
@@ -91,6 +91,7 @@ def search(
         population_size=run.budget.population_size,
         random_state=run.random_state,
         breed=breed,
+        operators=[one for one in Operator if one is not Operator.ENCODE or len(known.encodings) > 1],
         translate=lambda individual: translate(individual, known),
         lag=lag_for(run.budget.population_size, workers=workers),
     )

@@ -3,28 +3,43 @@
 Stock TPOT waits for a whole generation before it breeds the next one, and workers stand idle meanwhile.
 Here pipeline *i* is bred as soon as the results of the first *i* - lag pipelines are known, from these alone
 and from the seed. So the sequence depends neither on the number of workers nor on their speed, and a resumed
-run breeds the same sequence again.
+run breeds the same sequence again. Breeding begins as soon as the portfolio is proposed.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tpot.selectors import tournament_selection
 
 from trainingjob_trainer.search.candidate import Candidate, rank
+from trainingjob_trainer.search.shares import Trial, diverse, shares
 from trainingjob_trainer.search_space.context import Untranslatable
-from trainingjob_trainer.search_space.pipeline import fingerprint
+from trainingjob_trainer.search_space.individual import Operator
+from trainingjob_trainer.search_space.pipeline import estimator_of, fingerprint
 
 __all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
 
 _ATTEMPTS = 60
 _TOURNAMENT = 3
+_LAG = 8
 _LAG_A_WORKER = 12
 _WORKERS_FOR_FREE = 2
-_SHARE_NEW = 0.1
-_SHARE_CROSSED = 0.35
+_LEAST_PARENTS = 6
+_KNOWN_A_PARENT = 3
+_FAMILY_SHARE = 1 / 3
+_NEXT_FAMILY = 0.7
+"""What a family is chosen less than the one whose best parent is better."""
+_OPERATORS: Final = {
+    Operator.REFINE: 0.4,
+    Operator.MUTATE: 0.2,
+    Operator.CROSS: 0.2,
+    Operator.NEW: 0.1,
+    Operator.ENCODE: 0.1,
+}
+"""The shares of the operators before any has been tried."""
 SPACE_ORIGIN = "space"
 
 
@@ -39,7 +54,9 @@ class SpaceLike(Protocol):
 class Proposal:
     """A pipeline to be evaluated, with the TPOT individual that it was translated from.
 
-    `number`, `key`, `origin` and `pipeline` are those of a `Candidate`.
+    `number`, `key`, `origin` and `pipeline` are those of a `Candidate`. `operator` made it, and `rival` is
+    the number of its first parent, or of the parent that a new pipeline is compared with; both are None in
+    the portfolio.
     """
 
     number: int
@@ -47,19 +64,27 @@ class Proposal:
     origin: str
     individual: Any
     pipeline: dict[str, Any]
+    operator: Operator | None = None
+    rival: int | None = None
+
+    @property
+    def family(self) -> str:
+        """Return the name of its final estimator, the same for both tasks."""
+        return estimator_of(self.pipeline).removesuffix("Classifier").removesuffix("Regressor")
 
 
 def lag_for(population_size: int, *, workers: int) -> int:
     """Return how many results behind the sequence breeding looks.
 
-    Half the population, which keeps two workers busy, or twelve for each further worker: where evaluation
-    times are log-normal with sigma 1, fifteen times the mean is not rare, and the other workers must have
-    something to do that long. A longer lag costs quality (``docs/design/0005-distributed-search.md``).
+    Eight, or half of a smaller population, which keeps two workers busy (`race.race_lag`), and twelve for
+    each further worker: where evaluation times are log-normal with sigma 1, fifteen times the mean is not
+    rare, and the other workers must have something to do that long. A longer lag costs quality
+    (``docs/design/0005-distributed-search.md``).
 
     `workers` are those that the job asks for, however many there are: otherwise the sequence would depend on
     the cluster.
     """
-    return max(1, population_size // 2, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
+    return max(1, min(_LAG, population_size // 2), _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
 
 
 class Evolution:
@@ -72,13 +97,16 @@ class Evolution:
     seeds
         Pairs of origin and individual for the first places.
     population_size
-        How many of the best are parents, and how many pipelines come before the first offspring.
+        The most parents, and the most seeds. Breeding begins behind the seeds, or after twice the lag where
+        these are few.
     breed
-        ``breed(parents, rng)`` returns a new individual and leaves its arguments alone.
+        ``breed(parents, rng, operator)`` returns a new individual and leaves its arguments alone.
     translate
         Turns an individual into a pipeline as data, or raises `Untranslatable`.
+    operators
+        Those that can change something.
     lag
-        How many results behind the sequence breeding looks; half the population by default.
+        How many results behind the sequence breeding looks; by default that of `lag_for`.
 
     Attributes
     ----------
@@ -93,8 +121,9 @@ class Evolution:
         seeds: Sequence[tuple[str, Any]],
         population_size: int,
         random_state: int,
-        breed: Callable[[list[Any], np.random.Generator], Any],
+        breed: Callable[[list[Any], np.random.Generator, Operator], Any],
         translate: Callable[[Any], dict[str, Any]],
+        operators: Sequence[Operator] = (Operator.REFINE, Operator.MUTATE, Operator.CROSS, Operator.NEW),
         lag: int | None = None,
     ) -> None:
         self._space = space
@@ -103,7 +132,9 @@ class Evolution:
         self._random_state = random_state
         self._breed = breed
         self._translate = translate
+        self._operators = {operator: _OPERATORS[operator] for operator in operators}
         self.lag = lag_for(population_size, workers=0) if lag is None else lag
+        self._unbred = min(population_size, max(len(self._seeds), 2 * self.lag))
         self.exhausted_ = False
         self._proposals: list[Proposal] = []
         self._keys: set[str] = set()
@@ -123,7 +154,7 @@ class Evolution:
         """Return whether enough results are known for the next pipeline."""
         if self.exhausted_:
             return False
-        return self.proposed < self._population_size or self.proposed - self.committed <= self.lag
+        return self.proposed < self._unbred or self.proposed - self.committed <= self.lag
 
     def propose(self) -> Proposal | None:
         """Return the next pipeline, or None if no new one can be found.
@@ -137,19 +168,17 @@ class Evolution:
             raise RuntimeError("the next pipeline depends on results that are not known yet")
         number = self.proposed
         rng = np.random.default_rng([self._random_state, number])
-        parents = self._parents(number)
+        breeding = self._breeding(number)
         for attempt in range(_ATTEMPTS):
-            origin, individual = self._individual(number, attempt, parents, rng)
+            made = self._made(number, attempt, breeding, rng)
             try:
-                pipeline = self._translate(individual)
+                pipeline = self._translate(made.individual)
             except Untranslatable:
                 continue
             key = fingerprint(pipeline)
             if key in self._keys:
                 continue
-            proposal = Proposal(
-                number=number, key=key, origin=origin, individual=individual, pipeline=pipeline
-            )
+            proposal = replace(made, key=key, pipeline=pipeline)
             self._keys.add(key)
             self._proposals.append(proposal)
             return proposal
@@ -168,25 +197,84 @@ class Evolution:
             raise ValueError(f"result {candidate.number} came where {self.committed} was due")
         self._history.append(candidate)
 
-    def _parents(self, number: int) -> list[Candidate]:
-        """Return the best of the results that pipeline `number` may look at, best first."""
-        if number < self._population_size:
-            return []
-        # With a lag beyond the population, the first pipelines after it may look at no result.
-        return rank(self._history[: max(0, number - self.lag)])[: self._population_size]
-
-    def _individual(
-        self, number: int, attempt: int, parents: list[Candidate], rng: np.random.Generator
-    ) -> tuple[str, Any]:
-        if attempt == 0 and number < len(self._seeds):
-            return self._seeds[number]
-        if not parents or rng.random() < _SHARE_NEW:
-            return SPACE_ORIGIN, self._space.generate(rng)
-        count = 2 if len(parents) > 1 and rng.random() < _SHARE_CROSSED else 1
-        scores = np.array([[c.score] for c in parents])
-        picked = tournament_selection(
-            scores, k=1, n_parents=count, rng=rng, tournament_size=min(_TOURNAMENT, len(parents))
+    def _breeding(self, number: int) -> "_Breeding | None":
+        """Return what pipeline `number` may be bred from, or None if that is nothing."""
+        if number < self._unbred:
+            return None
+        # With a lag beyond the portfolio, the first pipelines after it may look at no result.
+        known = self._history[: max(0, number - self.lag)]
+        most = min(self._population_size, max(_LEAST_PARENTS, len(known) // _KNOWN_A_PARENT))
+        families = {proposal.number: proposal.family for proposal in self._proposals[: len(known)]}
+        parents = diverse(rank(known), families, most=most, share=_FAMILY_SHARE)
+        if not parents:
+            return None
+        by_family: dict[str, list[Candidate]] = {}
+        for parent in parents:
+            by_family.setdefault(families[parent.number], []).append(parent)
+        trials = self._trials(known, families)
+        prior = {family: _NEXT_FAMILY**place for place, family in enumerate(by_family)}
+        return _Breeding(
+            parents=parents,
+            families=list(by_family.values()),
+            family_shares=shares(prior, ((trial.family, trial.gained) for trial in trials)),
+            operator_shares=shares(
+                {operator.value: share for operator, share in self._operators.items()},
+                ((trial.operator, trial.gained) for trial in trials),
+            ),
         )
-        chosen = [parents[int(index)] for index in np.asarray(picked).ravel()]
-        child = self._breed([self._proposals[c.number].individual for c in chosen], rng)
-        return chosen[0].origin, child
+
+    def _trials(self, known: Sequence[Candidate], families: Mapping[int, str]) -> list[Trial]:
+        """Return what became of each child among the results that are known."""
+        trials = []
+        for candidate, proposal in zip(known, self._proposals, strict=False):
+            if proposal.operator is None or proposal.rival is None:
+                continue
+            better = rank([candidate]) and (candidate.score or 0.0) > (known[proposal.rival].score or 0.0)
+            trials.append(Trial(proposal.operator.value, families[proposal.rival], bool(better)))
+        return trials
+
+    def _made(
+        self, number: int, attempt: int, breeding: "_Breeding | None", rng: np.random.Generator
+    ) -> Proposal:
+        """Return a proposal whose pipeline is not translated yet."""
+        made = Proposal(number=number, key="", origin=SPACE_ORIGIN, individual=None, pipeline={})
+        if attempt == 0 and number < len(self._seeds):
+            origin, individual = self._seeds[number]
+            return replace(made, origin=origin, individual=individual)
+        if breeding is None:
+            return replace(made, individual=self._space.generate(rng))
+        operator, chosen = breeding.draw(list(self._operators), rng)
+        made = replace(made, operator=operator, rival=chosen[0].number)
+        if operator is Operator.NEW:
+            return replace(made, individual=self._space.generate(rng))
+        child = self._breed([self._proposals[c.number].individual for c in chosen], rng, operator)
+        return replace(made, origin=chosen[0].origin, individual=child)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Breeding:
+    """The parents that a pipeline may have, best first, and the shares of families and operators."""
+
+    parents: list[Candidate]
+    families: list[list[Candidate]]
+    family_shares: NDArray[np.float64]
+    operator_shares: NDArray[np.float64]
+
+    def draw(
+        self, operators: Sequence[Operator], rng: np.random.Generator
+    ) -> tuple[Operator, list[Candidate]]:
+        """Return an operator and one parent, or two to be crossed."""
+        operator = operators[rng.choice(len(operators), p=self.operator_shares)]
+        first = _tournament(self.families[rng.choice(len(self.families), p=self.family_shares)], rng)
+        others = [parent for parent in self.parents if parent is not first]
+        if operator is not Operator.CROSS or not others:
+            return operator, [first]
+        return operator, [first, _tournament(others, rng)]
+
+
+def _tournament(parents: list[Candidate], rng: np.random.Generator) -> Candidate:
+    scores = np.array([[parent.score] for parent in parents])
+    picked = tournament_selection(
+        scores, k=1, n_parents=1, rng=rng, tournament_size=min(_TOURNAMENT, len(parents))
+    )
+    return parents[int(np.asarray(picked).ravel()[0])]
