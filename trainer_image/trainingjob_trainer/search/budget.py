@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.costs import GROWTH
-from trainingjob_trainer.search_space.pipeline import estimator_of
+from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
 __all__ = [
     "MOST_FINALISTS",
@@ -249,7 +249,7 @@ class FinalistPlan:
     baseline
         Is scored too, since finalists are compared with it.
     encode_seconds
-        Of the encoder on all rows of the table.
+        Of one encoder on all rows of the table.
     ratio
         How many times more training rows a whole fold has.
     folds, workers
@@ -271,7 +271,8 @@ class FinalistPlan:
             return 0.0
         fits = sum(one.fold_seconds * self.ratio for one in (self.baseline, *finalists))
         rounds = math.ceil(folds / max(self.workers, 1))
-        return _FINALISTS_SAFETY * rounds * (self.encode_seconds + fits)
+        encodings = {encoding_of(one.pipeline) for one in (self.baseline, *finalists)}
+        return _FINALISTS_SAFETY * rounds * (len(encodings) * self.encode_seconds + fits)
 
     def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> tuple[list[Candidate], int]:
         """Return as many of the best, and as many folds, as fit into `seconds` and the share of the budget.
