@@ -29,7 +29,8 @@ from trainingjob_trainer.search.store import (
     pack_store,
     that_can_be_sent,
 )
-from trainingjob_trainer.search.tasks import evaluate, fit_full, score_whole_fold
+from trainingjob_trainer.search.full_model import fit_full
+from trainingjob_trainer.search.tasks import evaluate, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe, fingerprint, with_encoding
 
 PLAIN = describe(LogisticRegression(C=0.1))
