@@ -19,6 +19,7 @@ from support.finished_runs import table
 from trainingjob_api import FeatureType
 from trainingjob_trainer.artifacts.source import Unrenderable, source_of
 from trainingjob_trainer.data.encoder import build_encoder
+from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.errors import RunFailed
 
 TYPES = {"size": FeatureType.NUMERIC, "area": FeatureType.CATEGORICAL, "noise": FeatureType.NUMERIC}
@@ -55,9 +56,11 @@ def test_source_builds_an_equal_estimator(estimator):
     assert flat(rebuilt(estimator)) == flat(estimator)
 
 
-@pytest.mark.parametrize("per_column", [False, True])
-def test_the_encoder_has_a_source_that_encodes_the_same(per_column):
-    frame, _ = table("binary")
+@pytest.mark.parametrize(
+    ("encoding", "per_column"), [(Encoding.DENSE, True), *((encoding, False) for encoding in Encoding)]
+)
+def test_the_encoder_has_a_source_that_encodes_the_same(encoding, per_column):
+    frame, y = table("binary")
     rng = np.random.default_rng(0)
     frame["note"] = [
         " ".join(rng.choice(["red", "green", "blue", "round"], size=4)) for _ in range(len(frame))
@@ -70,8 +73,8 @@ def test_the_encoder_has_a_source_that_encodes_the_same(per_column):
         "day": FeatureType.DATETIME,
         "code": FeatureType.CATEGORICAL,
     }
-    encoder = build_encoder(types, frame=frame, per_column=per_column)
-    ours, theirs = clone(encoder).fit_transform(frame), rebuilt(encoder).fit_transform(frame)
+    encoder = build_encoder(types, frame=frame, per_column=per_column, encoding=encoding, classes=2)
+    ours, theirs = clone(encoder).fit_transform(frame, y), rebuilt(encoder).fit_transform(frame, y)
     assert type(ours) is type(theirs)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 

@@ -19,7 +19,7 @@ from trainingjob_trainer.search import store, tasks
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_work
 
-DENSE, ORDINAL = Encoding.DENSE, Encoding.ORDINAL
+DENSE, TARGET, ORDINAL = Encoding
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def child(tmp_path: Path) -> Child:
 def encode(child: Child, **options: bool) -> tuple[StoreRef, dict[Encoding, int]]:
     child.context = child._context()
     child.clock.start()
-    return encode_table(child.context, child.prepared, InlinePool(), **{"named": False, "others": True} | options)
+    return encode_table(
+        child.context, child.prepared, InlinePool(), **{"named": False, "others": True} | options
+    )
 
 
 def failing(encoding: Encoding) -> Callable[..., int]:
@@ -47,7 +49,7 @@ tasks_encode_fold = tasks.encode_fold
 
 def test_every_fold_is_there_in_every_encoding(child: Child) -> None:
     ref, columns = encode(child)
-    assert ref.encodings == tuple(columns) == (DENSE, ORDINAL)
+    assert ref.encodings == tuple(columns) == (DENSE, TARGET, ORDINAL)
     for encoding in columns:
         for fold, (train, test) in enumerate(load_work(ref).folds):
             parts = [np.load(path) for path in fold_paths(ref, fold, encoding)[:2]]
@@ -70,7 +72,7 @@ def test_an_encoding_that_fails_is_left_out_with_a_warning(
 ) -> None:
     monkeypatch.setattr(tasks, "encode_fold", failing(ORDINAL))
     ref, columns = encode(child)
-    assert ref.encodings == tuple(columns) == (DENSE,)
+    assert ref.encodings == tuple(columns) == (DENSE, TARGET)
     (warning,) = child.of(Warned)
     assert "'ordinal'" in warning.message
     assert "fold 2: ValueError: no such category" in warning.message
@@ -82,7 +84,9 @@ def test_an_encoding_that_takes_too_long_is_left_out(child: Child, monkeypatch: 
     monkeypatch.setattr(encode_stage, "_OTHERS_SHARE", 0.0)
     ref, _ = encode(child)
     assert ref.encodings == (DENSE,)
-    assert "'ordinal'" in child.of(Warned)[0].message
+    assert [
+        name in one.message for name, one in zip(("'target'", "'ordinal'"), child.of(Warned), strict=True)
+    ]
 
 
 def test_encodings_that_are_too_large_together_are_left_out(
@@ -114,18 +118,15 @@ def test_without_the_dense_encoding_there_is_no_run(child: Child, monkeypatch: p
 def test_only_a_search_needs_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, enabled: bool, others: bool
 ) -> None:
-    class Enough(Exception):
-        pass
-
     asked: list[bool] = []
 
     def stop(*_arguments: Any, others: bool, **_options: Any) -> None:
         asked.append(others)
-        raise Enough
+        raise RunFailed(Reason.ENCODING_FAILED, "enough is known")
 
     monkeypatch.setattr("trainingjob_trainer.run.trainer.encode_table", stop)
     child = Child(tmp_path, spec={**SPEC, "automl": {"enabled": enabled}}, mode=mode)
-    with pytest.raises(Enough):
+    with pytest.raises(RunFailed, match="enough"):
         child.train()
     assert asked == [others]
 
@@ -142,5 +143,5 @@ def test_the_search_space_knows_the_encodings_and_their_widths(
     monkeypatch.setattr(search_stage, "seeds", seeds)
     child.train()
     (known,) = contexts
-    assert known.encodings == ("dense", "ordinal")
+    assert known.encodings == ("dense", "target", "ordinal")
     assert known.encoded("ordinal").n_features < known.encoded("dense").n_features == known.n_features

@@ -17,6 +17,7 @@ from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search import store
 from trainingjob_trainer.search.budget import FinalistPlan
 from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.full_model import fit_full
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.store import (
     StoreRef,
@@ -29,7 +30,6 @@ from trainingjob_trainer.search.store import (
     pack_store,
     that_can_be_sent,
 )
-from trainingjob_trainer.search.full_model import fit_full
 from trainingjob_trainer.search.tasks import evaluate, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe, fingerprint, with_encoding
 

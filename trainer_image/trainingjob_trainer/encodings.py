@@ -11,6 +11,8 @@ class Encoding(StrEnum):
 
     DENSE = "dense"
     """Categories one-hot, those of a column with many as hashed n-grams beside the most frequent ones."""
+    TARGET = "target"
+    """Each column of categories holds the mean of the target in each category, out of fold in training."""
     ORDINAL = "ordinal"
     """Each column of categories is one column of codes."""
 
@@ -20,4 +22,4 @@ class Encoding(StrEnum):
         return _WORDS[self]
 
 
-_WORDS: Final = {Encoding.DENSE: "", Encoding.ORDINAL: "category codes"}
+_WORDS: Final = {Encoding.DENSE: "", Encoding.TARGET: "target means", Encoding.ORDINAL: "category codes"}

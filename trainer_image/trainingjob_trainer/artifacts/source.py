@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector
+from sklearn.model_selection import BaseCrossValidator
 
 __all__ = ["Source", "Unrenderable", "source_of"]
 
@@ -78,6 +79,10 @@ class _Writer:
             return self._estimator(value, indent)
         if isinstance(value, make_column_selector):  # of a feature set, which has a pattern alone
             return f"{self.refer(make_column_selector)}(pattern={value.pattern!r})"
+        if isinstance(value, BaseCrossValidator):
+            given = [(name, getattr(value, name)) for name in inspect.signature(type(value)).parameters]
+            parts = [f"{name}={self.render(item, indent + 4)}" for name, item in given]
+            return self._call(self.refer(type(value)), parts, indent)
         if isinstance(value, pd.RangeIndex):
             return f"{self.refer(pd.RangeIndex)}({value.start}, {value.stop}, {value.step})"
         if isinstance(value, MethodType) or (

@@ -1,7 +1,7 @@
-"""From a raw table to a dense matrix, by scikit-learn and skrub alone.
+"""From a raw table to a matrix, by scikit-learn and skrub alone.
 
-A model that ships must load where this project is not installed. Nothing in the encoder looks at the target,
-and nothing is random but the seed of the projections, which is fixed.
+A model that ships must load where this project is not installed. Only the target encoding looks at the
+target. Nothing is random but the projections and the folds of that encoding, whose seeds are fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,20 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer
 
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.column_format import PLAIN, TIME_OF_DAY, ColumnFormat, usual_format
 from trainingjob_trainer.data.date_format import infer_date_format
 from trainingjob_trainer.data.encoder_steps import (
     call,
+    code_steps,
     date_steps,
     duration_steps,
     frequent_categories,
     label_steps,
     many_categories_steps,
+    mean_steps,
     number_steps,
     text_steps,
     truth_steps,
@@ -38,9 +40,9 @@ _WIDEST, _NARROWEST = 800, 100
 _GRAM_ROWS = 200_000  # rows times columns whose n-grams are hashed, at some 30 µs each
 _COVERED = 0.9  # share of the rows that the most frequent categories must cover to need no n-grams
 _DATE_WIDTH = 9
-_TWO = 2  # categories: one-hot they say no more to a tree than one column of codes
+_TWO = 2  # categories, which all encodings tell apart in one column; or classes
 
-Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "many", "text"]
+Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "mean", "many", "text"]
 
 
 class _Level(NamedTuple):
@@ -69,7 +71,7 @@ class Treatment:
     kind
         Which steps encode it.
     width
-        Most columns of the one-hot part or components of the words.
+        Most columns of the one-hot part or components of the words; classes of the target for its means.
     grams
         Components of the hashed n-grams; 0 for none.
     """
@@ -79,6 +81,7 @@ class Treatment:
     grams: int = 0
 
 
+_CATEGORIES = {"few", "many", "code"}
 _Plan = Mapping[str, tuple[Treatment, ColumnFormat]]
 
 
@@ -90,8 +93,9 @@ def build_encoder(
     index_names: Sequence[str] = (),
     per_column: bool = False,
     encoding: Encoding = Encoding.DENSE,
+    classes: int = 0,
 ) -> ColumnTransformer | Pipeline:
-    """Return an unfitted transformer from raw frames to a dense ``float64`` matrix without NaN or infinity.
+    """Return an unfitted transformer from raw frames to a ``float64`` matrix without NaN or infinity.
 
     Numbers (also written as text) get the median where missing, and an indicator where the fitted rows had
     missing ones; booleans become 0 and 1; categories are one-hot with rare ones together, and those of a
@@ -101,7 +105,8 @@ def build_encoder(
     ``ValueError`` that names it.
 
     That is the dense encoding. The ordinal one makes one column of codes of each column of categories, where
-    -1 is a category that was not seen.
+    -1 is a category that was not seen; the target one the mean of the target, or the share of each class if
+    there are more than two.
 
     Parameters
     ----------
@@ -118,6 +123,8 @@ def build_encoder(
         *feature_types*, instead of an array.
     encoding
         What becomes of categories.
+    classes
+        How many classes the target has; 0 for regression.
 
     Returns
     -------
@@ -126,7 +133,7 @@ def build_encoder(
     """
     used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
     plan: dict[str, tuple[Treatment, ColumnFormat]] = {}
-    for name, treatment in _treatments(used, frame, encoding).items():
+    for name, treatment in _treatments(used, frame, encoding, classes).items():
         how = (formats or {}).get(name) or usual_format(frame[name])
         plan[name] = (Treatment("clock") if how.time_of_day else treatment, how)
     if per_column:
@@ -152,18 +159,22 @@ def build_encoders(
     formats: Mapping[str, ColumnFormat] | None = None,
     index_names: Sequence[str] = (),
     per_column: bool = False,
+    classes: int = 0,
 ) -> dict[Encoding, ColumnTransformer | Pipeline]:
     """Return the encoder of each encoding that makes another matrix of this table, the dense one first.
 
     Parameters are those of `build_encoder`. With `per_column` there is only the dense one, whose columns a
     search space that chooses raw columns was written for.
     """
+    used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
+    plan = plan_widths(used, frame)
+    categories = [name for name, treatment in plan.items() if treatment.kind in _CATEGORIES]
     found = [Encoding.DENSE]
-    if not per_column and any(
-        kind is not FeatureType.IGNORE and _kind(kind, frame[name]) == "few" and frame[name].nunique() > _TWO
-        for name, kind in feature_types.items()
-    ):
-        found.append(Encoding.ORDINAL)
+    if not per_column and any(frame[name].nunique() > _TWO for name in categories):
+        if len(categories) * (classes if classes > _TWO else 1) <= _budget(frame):
+            found.append(Encoding.TARGET)
+        if any(plan[name].kind != "code" for name in categories):
+            found.append(Encoding.ORDINAL)
     return {
         encoding: build_encoder(
             feature_types,
@@ -172,19 +183,20 @@ def build_encoders(
             index_names=index_names,
             per_column=per_column,
             encoding=encoding,
+            classes=classes,
         )
         for encoding in found
     }
 
 
 def _treatments(
-    feature_types: Mapping[str, FeatureType], frame: pd.DataFrame, encoding: Encoding
+    feature_types: Mapping[str, FeatureType], frame: pd.DataFrame, encoding: Encoding, classes: int
 ) -> dict[str, Treatment]:
     plan = plan_widths(feature_types, frame)
-    if encoding is Encoding.ORDINAL:
-        coded = {"few", "many"}
-        return {name: Treatment("code") if one.kind in coded else one for name, one in plan.items()}
-    return plan
+    if encoding is Encoding.DENSE:
+        return plan
+    other = Treatment("mean", width=classes) if encoding is Encoding.TARGET else Treatment("code")
+    return {name: other if one.kind in _CATEGORIES else one for name, one in plan.items()}
 
 
 def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list[str]]]:
@@ -221,8 +233,9 @@ def _part(treatment: Treatment, how: ColumnFormat, names: list[str], frame: pd.D
         case "few":
             steps = [*label_steps(how), ("one_hot", frequent_categories(treatment.width, rows))]
         case "code":
-            codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-            steps = [*label_steps(how), ("code", codes)]
+            steps = code_steps(how)
+        case "mean":
+            steps = mean_steps(how, treatment.width)
         case "many":
             steps = many_categories_steps(how, width=treatment.width, grams=treatment.grams, rows=rows)
         case "text":
@@ -249,10 +262,15 @@ def plan_widths(feature_types: Mapping[str, FeatureType], frame: pd.DataFrame) -
         for name, kind in kinds.items()
         if kind == "few"
     }
-    budget = int(np.clip(_CELLS / max(len(frame), 1), _NARROWEST, _WIDEST))
+    budget = _budget(frame)
     level = next((level for level in _LEVELS if _total(level, kinds, counts) <= budget), _LEVELS[-1])
     plan = {name: _treat(kind, counts.get(name, 0), level) for name, kind in kinds.items()}
     return _limit_grams(plan, frame)
+
+
+def _budget(frame: pd.DataFrame) -> int:
+    """Return the most columns beside the numeric ones."""
+    return int(np.clip(_CELLS / max(len(frame), 1), _NARROWEST, _WIDEST))
 
 
 def _is_truth(column: pd.Series) -> bool:

@@ -14,8 +14,9 @@ import pandas as pd
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from skrub import DatetimeEncoder
 
 from trainingjob_trainer.data.column_format import NOT_A_NUMBER, ColumnFormat, DateFormat, Rule
@@ -24,11 +25,13 @@ from trainingjob_trainer.data.date_format import parse_dates
 __all__ = [
     "Step",
     "call",
+    "code_steps",
     "date_steps",
     "duration_steps",
     "frequent_categories",
     "label_steps",
     "many_categories_steps",
+    "mean_steps",
     "number_steps",
     "replacements",
     "text_steps",
@@ -42,6 +45,8 @@ _LARGEST = 1e38  # just inside float32, which scikit-learn's trees and boosters 
 _HASHED = 4096  # columns of the hashed n-grams before they are projected
 _SEED = 0
 _TEXT_SAMPLE = 1000
+_MEAN_FOLDS = 5
+_BINARY = 2
 _DAY = 86_400e6  # microseconds
 _POWER = r"^-?\d(?:[.]\d+)?e[+]\d+$"
 _TRUTHS = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
@@ -206,6 +211,30 @@ def frequent_categories(width: int, rows: int) -> OneHotEncoder:
         max_categories=width,
         sparse_output=False,
     )
+
+
+def code_steps(how: ColumnFormat) -> list[Step]:
+    """Return the steps to one code for each category, in the order of their texts; -1 for unseen ones."""
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    return [*label_steps(how), ("code", codes)]
+
+
+def mean_steps(how: ColumnFormat, classes: int) -> list[Step]:
+    """Return the steps to the mean of the target in each category; that of all rows for unseen ones.
+
+    A training row gets the mean of the other folds, so that it never sees its own target: a `Pipeline` calls
+    ``fit_transform`` of its steps, which is cross-fitted. Micci-Barreca (2001), as in scikit-learn's
+    `TargetEncoder`.
+
+    Parameters
+    ----------
+    classes
+        How many the target has, which is the number of columns if there are more than two; 0 for numbers.
+    """
+    folds = StratifiedKFold if classes else KFold
+    kind = "continuous" if not classes else "binary" if classes <= _BINARY else "multiclass"
+    means = TargetEncoder(target_type=kind, cv=folds(_MEAN_FOLDS, shuffle=True, random_state=_SEED))
+    return [*label_steps(how), ("mean", means)]
 
 
 def many_categories_steps(how: ColumnFormat, *, width: int, grams: int, rows: int) -> list[Step]:

@@ -76,6 +76,7 @@ def _write(context: ChildContext, prepared: Prepared, *, named: bool) -> StoreRe
         formats=prepared.formats,
         index_names=prepared.file.index,
         per_column=named,
+        classes=len(prepared.classes or ()),
     )
     dense = encoders[Encoding.DENSE]
     folds = sample_folds(
