@@ -127,7 +127,7 @@ def test_raw_values_are_read_by_the_rules_of_the_dense_one(encoding: Encoding) -
         pd.DataFrame(encoder.transform(columns.frame), columns=encoder.get_feature_names_out())
         for encoder in (dense, other)
     ]
-    names = [name for name in matrices[0] if not name.endswith(tuple(f"__x_{code}" for code in codes[:7]))]
+    names = [name for name in matrices[0] if "__x_" not in name]
     assert {"number-1__money", "date-2__days__day"} <= set(names)
     assert matrices[0][names].equals(matrices[1][names])
     assert matrices[1]["number-1__money"].head(2).tolist() == [1000.5, 1001.5]
