@@ -115,7 +115,10 @@ def test_a_fault_of_the_service_is_waited_for(tmp_path: Path, made: Path, scheme
         artifacts = output.publish(made, "churn", UID)
         assert output.verify("churn", UID) == artifacts
         cloud.trouble = lambda _asked: Answer(status, {}, SERVER_TEXT.encode())
+        server.asked.clear()
         assert reason_of(output.check)[0] == "StorageUnreachable"
+        # The policy above the store counts alone.
+        assert len(server.asked) == NO_WAIT.attempts
         found, error = reason_of(lambda: output.publish(made, "churn", UID))
         assert (found, f"HTTP status {status}" in error.message) == ("UploadFailed", True)
         assert reason_of(lambda: output.verify("churn", UID))[0] == "StorageUnreachable"

@@ -117,7 +117,14 @@ def supervise(
             patience=patience or Patience(),
             start=start,
         )
-        return supervision.run_to_end()
+        with supervision.ended_properly():
+            if (done := supervision.accept()) is not None:
+                return done
+            if workspace.saved:
+                supervision.reporter.restore(workspace.report_file)
+            else:
+                supervision.train()
+            return supervision.publish()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,23 +159,16 @@ class _Supervision:
             store = self.output.state(self.run.name, self.workspace.uid8)
             self.mirror = Mirror(store, self.workspace, self.warn)
 
-    def run_to_end(self) -> RunResult:
-        """Accept, train and publish; see `supervise`."""
+    @contextmanager
+    def ended_properly(self) -> Iterator[None]:
+        """Report how the run begins and why it ends early; answer signals until then."""
         workspace = self.workspace
         self.emit(
             Opened(home=workspace.home, log=workspace.log_file, uid=workspace.uid, resumed=workspace.resumed)
         )
         try:
             with self.signals():
-                if (done := self.accept()) is not None:
-                    return done
-                if workspace.saved:
-                    self.reporter.restore(workspace.report_file)
-                else:
-                    if self.mirror is not None:
-                        self.mirror.fetch()
-                    self.train()
-                return self.publish()
+                yield
         except Interrupted:
             if self.mirror is not None:
                 self.mirror.flush()
@@ -218,6 +218,8 @@ class _Supervision:
         TrainingError
             If none has.
         """
+        if self.mirror is not None:
+            self.mirror.fetch()
         ladder = first_ladder(self.run)
         end: ChildEnd | None = None
         while ladder and not self.interrupts:
