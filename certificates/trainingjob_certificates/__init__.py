@@ -52,7 +52,7 @@ class CertificateSet:
 
 
 def make(*, valid: timedelta, hosts: Sequence[str] = (), keep_ca_key: bool = False) -> CertificateSet:
-    """Make an authority and what it signs.
+    """Make a certificate authority and a certificate for each role.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class ReportKey:
 
     @classmethod
     def from_pem(cls, pem: bytes) -> Self:
-        """Return the key that :attr:`pem` gave.
+        """Return the key that *pem* holds, as written by :attr:`pem`.
 
         Raises
         ------

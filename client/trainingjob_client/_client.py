@@ -78,7 +78,7 @@ class Job:
 
     @property
     def status(self) -> TrainingJobStatus:
-        """The status; empty as long as no operator has seen the job."""
+        """The status; empty until the operator has seen the job."""
         return TrainingJobStatus.model_validate(self.manifest.get("status") or {})
 
     @property

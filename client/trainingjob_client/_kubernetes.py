@@ -146,7 +146,7 @@ def _unreachable(what: str, error: Exception) -> ServiceUnavailable:
 
 
 def _translated(error: Any, what: str, namespace: str) -> ClientError:
-    """Return what an answer of the API server means for the caller."""
+    """Return the client's error for an error response of the API server."""
     said = _message(error.body)
     match error.status:
         case 404 if "could not find the requested resource" in said or "page not found" in said:

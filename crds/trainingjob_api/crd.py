@@ -8,6 +8,7 @@ A definition takes a structural schema, which has no references, null types, ``a
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,16 +220,11 @@ def build_crd() -> dict[str, Any]:
     }
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes every value in full: readers of a definition do not follow aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's own signature
-        return True
-
-
 def render_crd() -> str:
     """Return the definition as YAML; the text is deterministic."""
-    return _HEADER + yaml.dump(build_crd(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    # A copy in which no value occurs twice: readers of a definition do not follow YAML's aliases.
+    plain = json.loads(json.dumps(build_crd()))
+    return _HEADER + yaml.safe_dump(plain, sort_keys=False, width=110, allow_unicode=True)
 
 
 def render_reference(crd: dict[str, Any]) -> str:

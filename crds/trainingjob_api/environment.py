@@ -1,19 +1,19 @@
-"""The environment: the table of variables that stand for fields of the spec, and settings of a process.
+"""Environment variables: those that set fields of the spec, and the settings of a process.
 
 An empty variable counts as unset, since Helm and shells write empty ones.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_snake
 from pydantic.fields import FieldInfo
 
-from trainingjob_api.errors import Problem, SpecError, field_class, plain_message
+from trainingjob_api.errors import Problem, SpecError, field_class, fields_below, plain_message
 from trainingjob_api.spec import TrainingJobSpec
 from trainingjob_api.text import nearest, shorten
 from trainingjob_api.types import Use
@@ -98,18 +98,11 @@ class Row:
         return _checked(self, _int(self.variable, text) if kind is int else text)
 
 
-def _rows(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[Row]:
-    """Yield a row for each field that has a variable by its mark."""
-    for info in model.model_fields.values():
-        path = (*parents, str(info.alias))
-        mark, part = Use.of(info), field_class(model, [info.alias], BaseModel)
-        if mark is not None and mark.variable is not None:
-            yield Row(mark.variable, ".".join(path), info)
-        elif part is not None:
-            yield from _rows(part, path)
-
-
-TABLE = tuple(_rows(TrainingJobSpec))
+TABLE = tuple(
+    Row(mark.variable, path, info)
+    for path, info in fields_below(TrainingJobSpec)
+    if (mark := Use.of(info)) is not None and mark.variable is not None
+)
 """The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read separately."""
 
 
@@ -148,7 +141,7 @@ def _mode(variable: str, text: str) -> ParallelMode:
 
 
 def _checked(row: Row, value: int | str) -> Any:
-    """Hold *value* to the bounds of the spec's own field."""
+    """Return *value* if it is within the bounds of the spec's field."""
     kind: Any = row.info.rebuild_annotation()
     try:
         return TypeAdapter(kind).validate_python(value)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from trainingjob_api.reasons import Reason
 from trainingjob_api.text import nearest, shorten
@@ -23,6 +24,7 @@ __all__ = [
     "SpecError",
     "explain",
     "field_class",
+    "fields_below",
     "path_text",
     "pattern_words",
     "plain_message",
@@ -237,7 +239,8 @@ def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Probl
     names = [alias for alias, _ in _fields(parent)] if parent else []
     where = path_text(tuple(parents), prefix) or model.__name__
     found = nearest(str(name), names)
-    elsewhere = sorted(path for path in _paths(model, prefix) if path.rsplit(".", 1)[-1] == str(name))
+    paths = (path for path, _ in fields_below(model, prefix))
+    elsewhere = sorted(path for path in paths if path.rsplit(".", 1)[-1] == str(name))
     if elsewhere and found != name:
         return Problem(field, f"is not a field of {where}", f"it belongs to {elsewhere[0].rsplit('.', 1)[0]}")
     hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}" if names else None
@@ -290,18 +293,18 @@ def _annotation_at(model: type[BaseModel], loc: Sequence[Any]) -> Iterator[Any]:
 
 
 def field_class(model: type[BaseModel], loc: Sequence[Any], base: type[_Class]) -> type[_Class] | None:
-    """Return the class of the values at *loc*, if it derives from *base*."""
+    """Return the class of the values at *loc* if it is a subclass of *base*, else ``None``."""
     found = (each for each in _annotation_at(model, loc) if isinstance(each, type) and issubclass(each, base))
     return next(found, None)
 
 
-def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted paths of the spec's fields."""
-    for alias, annotation in _fields(model):
-        path = f"{prefix}.{alias}" if prefix else alias
+def fields_below(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield each field of *model* and of its parts with its dotted path, but for metadata and status."""
+    for info in model.model_fields.values():
+        path = f"{prefix}.{info.alias}" if prefix else str(info.alias)
         if path in {"metadata", "status"}:
             continue
-        yield path
-        for part in _parts(annotation):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _paths(part, path)
+        yield path, info
+        part = field_class(model, [info.alias], BaseModel)
+        if part is not None:
+            yield from fields_below(part, path)

@@ -74,7 +74,7 @@ class Digests(StatusModel):
 
 # fail_fast: pydantic builds its list of errors in one call that cannot be interrupted.
 class Report(StatusModel):
-    """A state of a run; a report with a higher sequence number replaces it."""
+    """The state of a run at one time; a report with a higher sequence number replaces it."""
 
     schema_version: Literal[1] = Field(default=REPORT_SCHEMA_VERSION, description="Version of this schema.")
     job_uid: Uid = Field(description="Uid of the TrainingJob.")

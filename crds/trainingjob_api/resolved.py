@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field
+from pydantic.alias_generators import to_snake
 
 from trainingjob_api.environment import (
     CONFIG_DICT,
@@ -93,7 +94,9 @@ class ResolvedRun(TrainingJobSpec, _Identity):
 
     def summary(self, *, image: str | None = None) -> Resolved:
         """Return ``status.resolved`` as far as it is known before the data is read."""
+        marked = _used(self, self.model_dump(mode="json", by_alias=True), "status")
         values = {**dict(self), **dict(self.validation), **dict(self.budget)}
+        values |= {to_snake(path.split(".")[-1]): value for path, value in marked}
         values |= {
             "holdout_fraction": format(self.validation.holdout_fraction, ".6g"),
             "search_space": shorten(self.search_space.preset or self.search_space.source, 300),

@@ -32,7 +32,7 @@ from trainingjob_api.errors import (
 )
 from trainingjob_api.load import parse_yaml
 from trainingjob_api.text import nearest, shorten
-from trainingjob_api.types import ColumnName, CommonName, SpecModel
+from trainingjob_api.types import ColumnName, CommonName, StrictModel
 
 __all__ = ["SpaceNode", "dump_tree", "parse_tree"]
 
@@ -74,7 +74,7 @@ Scalar: TypeAlias = Annotated[
 ]
 
 
-class Range(SpecModel):
+class Range(StrictModel):
     """A numeric hyperparameter between two bounds, both included."""
 
     low: Number = Field(description="Lower bound.")
@@ -102,7 +102,7 @@ class Range(SpecModel):
         return self
 
 
-class ChoiceValues(SpecModel):
+class ChoiceValues(StrictModel):
     """A hyperparameter that takes one of several values."""
 
     choice: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64, fail_fast=True)] = Field(
@@ -126,28 +126,28 @@ Hyperparameters: TypeAlias = Annotated[dict[CommonName, Hyperparameter], Field(m
 Branch = Field(min_length=1, max_length=64)
 
 
-class SequentialNode(SpecModel):
+class SequentialNode(StrictModel):
     """Steps in sequence; the last one predicts."""
 
     type: Literal["sequential"] = Field(description="The kind of node.")
     steps: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The steps, in order.")
 
 
-class ChoiceNode(SpecModel):
+class ChoiceNode(StrictModel):
     """One of several options."""
 
     type: Literal["choice"] = Field(description="The kind of node.")
     options: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The options.")
 
 
-class UnionNode(SpecModel):
+class UnionNode(StrictModel):
     """Transformers in parallel; their outputs are concatenated."""
 
     type: Literal["union"] = Field(description="The kind of node.")
     members: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The transformers.")
 
 
-class DynamicUnionNode(SpecModel):
+class DynamicUnionNode(StrictModel):
     """One to ``maxMembers`` transformers of one space in parallel."""
 
     type: Literal["dynamicUnion"] = Field(description="The kind of node.")
@@ -157,7 +157,7 @@ class DynamicUnionNode(SpecModel):
     )
 
 
-class DynamicLinearNode(SpecModel):
+class DynamicLinearNode(StrictModel):
     """One to ``maxLength`` steps of one space in sequence."""
 
     type: Literal["dynamicLinear"] = Field(description="The kind of node.")
@@ -167,7 +167,7 @@ class DynamicLinearNode(SpecModel):
     )
 
 
-class GraphNode(SpecModel):
+class GraphNode(StrictModel):
     """A directed acyclic graph: leaves read the data, inner nodes their children, the root predicts."""
 
     type: Literal["graph"] = Field(description="The kind of node.")
@@ -181,7 +181,7 @@ class GraphNode(SpecModel):
     )
 
 
-class WrapperNode(SpecModel):
+class WrapperNode(StrictModel):
     """An estimator around another one, such as a selector around a model."""
 
     type: Literal["wrapper"] = Field(description="The kind of node.")
@@ -190,14 +190,14 @@ class WrapperNode(SpecModel):
     inner: "SpaceNode" = Field(description="Space of the inner estimator.")
 
 
-class GroupNode(SpecModel):
+class GroupNode(StrictModel):
     """One estimator from TPOT's groups, with TPOT's hyperparameters."""
 
     type: Literal["group"] = Field(description="The kind of node.")
     names: Annotated[tuple[CommonName, ...], Branch] = Field(description="Names of groups or of estimators.")
 
 
-class FeatureSetsNode(SpecModel):
+class FeatureSetsNode(StrictModel):
     """A selector that picks one of several sets of raw columns."""
 
     type: Literal["featureSets"] = Field(description="The kind of node.")
@@ -210,7 +210,7 @@ class FeatureSetsNode(SpecModel):
     ] = Field(description="Columns by the name of the set.")
 
 
-class EstimatorNode(SpecModel):
+class EstimatorNode(StrictModel):
     """One estimator with its own hyperparameters."""
 
     type: Literal["estimator"] = Field(description="The kind of node.")
@@ -327,7 +327,7 @@ def _check_raw(tree: Any, field: str) -> None:
 
 
 def _own_errors(error: ValidationError) -> Iterator[Any]:
-    """Yield the errors, except of lists that are too short only because their items are invalid."""
+    """Yield the errors; skip "too short" for a list that is short only because its items are invalid."""
     items = error.errors(include_url=False)[:_MAX_ERRORS]
     for item in items:
         loc = item["loc"]

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints, create_model
+from pydantic.alias_generators import to_snake
 
+from trainingjob_api.errors import fields_below
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_api.spec import Acceptance, Budget, TrainingJobSpec, Validation
+from trainingjob_api.spec import Acceptance, TrainingJobSpec
 from trainingjob_api.types import (
     REFINED,
     ColumnName,
@@ -218,9 +220,8 @@ class Attempt(StatusModel):
 def _with_marked_fields(model: type[Model]) -> type[Model]:
     """Return *model* with an optional field for each field of the spec whose mark has ``status``."""
     fields: dict[str, Any] = {
-        name: (info.rebuild_annotation() | None, optional(str(info.description)))
-        for part in (TrainingJobSpec, Validation, Budget)
-        for name, info in part.model_fields.items()
+        to_snake(path.split(".")[-1]): (info.rebuild_annotation() | None, optional(str(info.description)))
+        for path, info in fields_below(TrainingJobSpec)
         if (mark := Use.of(info)) is not None and mark.status
     }
     return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)

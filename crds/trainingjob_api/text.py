@@ -1,4 +1,4 @@
-"""Texts of bounded length, and the nearest known name for one that is misspelt."""
+"""Texts of bounded length, and the nearest known name for a misspelt name."""
 
 import difflib
 import re

@@ -48,6 +48,7 @@ __all__ = [
     "Score",
     "SpecModel",
     "StatusModel",
+    "StrictModel",
     "Timestamp",
     "Uid",
     "Uri",
@@ -91,7 +92,7 @@ class Use:
         return replace(self, variable=variable)
 
     def in_status(self) -> "Use":
-        """Return this mark for a field that ``status.resolved`` shows, by its own name."""
+        """Return this mark for a field that ``status.resolved`` shows under the field's own name."""
         return replace(self, status=True)
 
     @classmethod
@@ -120,13 +121,18 @@ class StatusModel(BaseModel):
     )
 
 
-class SpecModel(StatusModel):
-    """A part of the spec, with the default of each field; unknown fields are rejected and null is unset.
+class StrictModel(StatusModel):
+    """A part of what users write; unknown fields are rejected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SpecModel(StrictModel):
+    """A part of the spec, with the default of each field; null is unset.
 
     Whether a field was given is in ``model_fields_set``: the environment sets only those that were not.
     """
 
-    model_config = ConfigDict(extra="forbid")
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="before")

@@ -56,7 +56,7 @@ class ObjectStorage(NamedTuple):
     noun: str = "bucket"
 
     def is_host(self, host: str) -> bool:
-        """Return whether buckets may be at *host*."""
+        """Return whether *host* may serve buckets."""
         return self.host is not None and (host == self.host or host.endswith(f".{self.host}"))
 
 

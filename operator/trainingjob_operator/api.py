@@ -145,7 +145,7 @@ class Api:
         return None
 
     async def delete(self, child: Child, owner: Owner) -> None:
-        """Delete a child of *owner* with what it owns; one that is gone, or another's, is left alone.
+        """Delete a child of *owner* with its dependents; ignore a child that is gone or has another owner.
 
         Raises
         ------
@@ -276,7 +276,7 @@ class Api:
     async def _of_cluster(
         self, api_version: str, plural: str, owner: Owner
     ) -> tuple[dict[str, Any], ...] | None:
-        """Return a sample of scheduler's and workers' objects; ``None`` where they may not be read."""
+        """Return some objects of scheduler and workers; ``None`` where RBAC forbids reading them."""
         path, label = path_of(api_version, plural, owner.namespace), DASK_COMPONENT_LABEL
         cluster = f"{DASK_CLUSTER_LABEL}={name_of(owner, Child.DASK_CLUSTER)}"
         queries = [

@@ -182,7 +182,7 @@ def name_of(owner: Owner, child: Child, key: str = "") -> str:
 
 
 def metadata(owner: Owner, child: Child, key: str = "") -> dict[str, Any]:
-    """Return the metadata of a child: name, labels, and the owner with which it is deleted."""
+    """Return the metadata of a child: name, labels, and the owner reference that deletes it with the job."""
     found = labels(owner)
     return {
         "name": name_of(owner, child, key),

@@ -71,7 +71,7 @@ def events_of(
 
 
 def rejection_event(rejected: Cause, status: TrainingJobStatus) -> Event:
-    """Return the event of a rejected report: one for each kind and attempt, however many come."""
+    """Return the event of a rejected report; equal for all rejections of a kind in one attempt."""
     text = f"Trainer report rejected ({rejected.reason}); status unchanged: {rejected.message}"
     key = f"{rejected.reason}/{status.attempts or 0}"
     return Event("Warning", Cause(Reason.REPORT_REFUSED, text), key, once=True)

@@ -72,7 +72,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
 
 
 def _async(function: Callable[..., None]) -> Callable[..., Any]:
-    """Return *function* as a coroutine: Kopf would call a plain one in a thread, outside the event loop."""
+    """Return *function* as a coroutine: Kopf would call a plain function in a thread."""
 
     async def call(**kwargs: Any) -> None:
         function(**kwargs)

@@ -151,7 +151,7 @@ def condition_of(status: TrainingJobStatus, kind: ConditionType) -> Condition | 
 
 
 def read_time(text: str | None) -> datetime | None:
-    """Return a time of the API server, ``None`` if it is unset or no time."""
+    """Return a timestamp of the API server, ``None`` if it is unset or malformed."""
     if not text:
         return None
     try:

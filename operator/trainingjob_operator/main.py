@@ -50,7 +50,7 @@ class Operator:
         self._close: Callable[[], Awaitable[None]] | None = None
 
     def wake(self, key: JobKey, version: str | None) -> None:
-        """Take an event of a watch; what this process wrote itself is no news."""
+        """Queue a job for an event of a watch, unless this process caused the event."""
         self.health.delivered(key, version)
         if version is None or not self.reconciler.is_echo(key, version):
             self.queue.add(key)

@@ -51,7 +51,7 @@ _OLD_DEFINITION = Cause(
 
 @dataclass(slots=True)
 class _Memory:
-    """What is remembered of a job between passes; losing it costs a read, never correctness."""
+    """What the operator remembers of a job between passes; losing it costs a read, never correctness."""
 
     key: JobKey
     uid: str
@@ -178,7 +178,7 @@ class Reconciler:
     async def _write_status(
         self, memory: _Memory, view: JobView, seen: Observed, decision: Decision, now: datetime
     ) -> float | None:
-        """Post events and write a status that has changed; return when progress that came too soon is due."""
+        """Post events and write a changed status; return the delay of progress that came too soon."""
         status, change = await _in_thread(_change, view, seen, decision, now)
         if not change:
             return None

@@ -126,7 +126,7 @@ def _course(view: JobView, seen: Observed, decision: Decision, now: datetime) ->
 
 
 def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
-    """Return what the report says; what it does not mention stays."""
+    """Return the fields of the status that the report sets; the others keep their values."""
     best, board, front = report.best, report.leaderboard, report.pareto_front
     return {
         "last_report": old.last_report
@@ -145,13 +145,13 @@ def _reported(old: TrainingJobStatus, report: Report) -> dict[str, Any]:
 
 
 def new_fallbacks(old: tuple[Fallback, ...] | None, new: tuple[Fallback, ...] | None) -> tuple[Fallback, ...]:
-    """Return the steps down of *new* that are not among *old*, whatever their times and messages."""
+    """Return the fallbacks of *new* that are not among *old*, whatever their times and messages."""
     known = {(step.from_, step.to, step.reason) for step in old or ()}
     return tuple(step for step in new or () if (step.from_, step.to, step.reason) not in known)
 
 
 def fallback_cause(fallback: Fallback) -> Cause:
-    """Return a step down as conditions and events show it."""
+    """Return a fallback as conditions and events show it."""
     text = f"{fallback.from_} → {fallback.to}" + (f": {fallback.message}" if fallback.message else "")
     return Cause(fallback.reason, text)
 
@@ -200,7 +200,7 @@ def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # converts it
 def _side_conditions(
     before: dict[ConditionType, Condition], seen: Observed, decision: Decision, status: TrainingJobStatus
 ) -> Iterator[_Row]:
-    """Yield the conditions about steps down, the Dask cluster and the artifacts."""
+    """Yield the conditions about fallbacks, the Dask cluster and the artifacts."""
     if status.fallbacks:
         yield ConditionType.DEGRADED, TRUE, fallback_cause(status.fallbacks[-1])
     else:

@@ -260,7 +260,7 @@ class Health:
             self._awaited.pop(key, None)
 
     def listed(self, versions: dict[JobKey, str]) -> None:
-        """Record what a whole list showed: versions that the watch has to deliver, too."""
+        """Record the versions that a list of all jobs showed: the watch has to deliver them, too."""
         now = self._clock()
         self._listed = True
         self._delivered = {key: version for key, version in self._delivered.items() if key in versions}
@@ -277,7 +277,7 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether the operator sees changes."""
+        """Whether jobs have been listed and the watch delivers changes."""
         return self._listed and not self.stalled()
 
 
@@ -308,7 +308,7 @@ async def serve(
 
 
 def _behind(delivered: str | None, listed: str) -> bool:
-    """Return whether the watch has yet to deliver *listed*; it may be ahead of a list by now."""
+    """Return whether the watch has not delivered *listed* yet; it may be ahead of the list."""
     if delivered is None or not (delivered.isdecimal() and listed.isdecimal()):
         return delivered != listed
     return int(delivered) < int(listed)

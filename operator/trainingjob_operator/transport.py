@@ -61,7 +61,7 @@ class Transport:
         self._skew = timedelta()
 
     def now(self) -> datetime:
-        """Return the API server's time, which the times of its objects are compared with."""
+        """Return the API server's time; timestamps of its objects are compared with it."""
         return datetime.now(UTC) + self._skew
 
     async def read(self, path: str) -> dict[str, Any] | None:

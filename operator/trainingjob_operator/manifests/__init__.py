@@ -22,7 +22,7 @@ def build_run(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
 
 
 def build_report(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
-    """Return the empty ConfigMap that the trainer alone writes its report to."""
+    """Return the empty ConfigMap for the report; only the trainer may write to it."""
     return header(owner, Child.REPORT)
 
 
@@ -88,5 +88,5 @@ _BUILDERS: dict[Child, Callable[[Owner, Plan, Settings], dict[str, Any]]] = {
 
 
 def build(child: Child, owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
-    """Return the manifest of *child*; certificates are new each time."""
+    """Return the manifest of *child*; each call makes new certificates."""
     return _BUILDERS[child](owner, plan, settings)

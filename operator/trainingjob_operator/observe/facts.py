@@ -255,7 +255,7 @@ class Observed:
 
     @property
     def left_dask(self) -> Fallback | None:
-        """The current attempt's step down from the Dask cluster."""
+        """The current attempt's fallback from the Dask cluster to local workers."""
         report = self.current_report
         if report is None:
             return None

@@ -75,7 +75,7 @@ def observe(view: JobView, snapshot: Snapshot, settings: Settings) -> Observed:
 
 
 def foreign_object(owner: Owner, child: Child, raw: Mapping[str, Any]) -> Cause:
-    """Return what it means that *raw* has the name of a child of *owner* and another owner."""
+    """Return why *owner* cannot use the name of *child*: the object *raw* has it and another owner."""
     meta = raw["metadata"]
     owners = meta.get("ownerReferences") or []
     # The names of Dask's parts are made from the job's uid: no earlier job had them.
@@ -151,7 +151,7 @@ def _job(raw: dict[str, Any]) -> TrainerJob:
 
 
 def _access_problem(owner: Owner, owned: Mapping[Child, dict[str, Any]]) -> str:
-    """Return what was changed in Role or RoleBinding; empty if the trainer can write its report."""
+    """Return which change of Role or RoleBinding prevents reports; empty if the trainer can report."""
     role, binding = owned.get(Child.ROLE), owned.get(Child.ROLE_BINDING)
     report = name_of(owner, Child.REPORT)
     if role is not None and not _grants(role, report):

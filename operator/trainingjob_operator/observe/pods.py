@@ -130,7 +130,7 @@ def _is_orphan(raw: dict[str, Any]) -> bool:
 
 
 def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
-    """Return those of *pods*, whose jobs are gone, that nothing else deletes."""
+    """Return the pods of deleted jobs that no Job controls: the operator has to delete them."""
     return tuple(
         PodKey(pod["metadata"]["name"], pod["metadata"]["uid"])
         for pod in pods
@@ -139,7 +139,7 @@ def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
 
 
 def _beside(status: dict[str, Any]) -> tuple[str, ...]:
-    """Return the other containers that still run, such as those that a mesh or a policy adds."""
+    """Return the names of other containers that still run, such as a service mesh's."""
     return tuple(
         sorted(
             str(container.get("name"))

@@ -1,4 +1,4 @@
-"""Which reports are accepted: anyone who may write ConfigMaps can write one, so each is checked."""
+"""Which reports are accepted: anyone who may write ConfigMaps can forge a report, so each is checked."""
 
 import hashlib
 

@@ -17,7 +17,7 @@ _CREATING = Cause(Reason.CREATING_RESOURCES, "Creating the trainer's resources")
 
 
 def suspend(given: Input) -> Decision | None:
-    """Stop what runs; what has not begun does not begin."""
+    """Suspend a running Job; create nothing for a job that has not begun."""
     if not given.view.suspend:
         return None
     job, stopping = given.seen.job, given.seen.active_pod is not None
@@ -45,7 +45,7 @@ def _deadline_left(job: TrainerJob, now: datetime) -> int | None:
 
 
 def blocked(given: Input) -> Decision | None:
-    """Say what is in the way of a Job that does not run; a run that is under way is not stopped by it."""
+    """Report the obstacle of a Job that does not run; a running Job continues despite it."""
     obstacle, job = given.seen.obstacle, given.seen.job
     if obstacle is None or (job is not None and not job.suspended):
         return None
@@ -66,7 +66,7 @@ def record_plan(given: Input) -> Decision | None:
 
 
 def wait_for_orphan(given: Input) -> Decision | None:
-    """Create no Job while a trainer of a deleted Job is left: two would write into one folder."""
+    """Create no Job while a trainer of a deleted Job remains: both would write into the same folder."""
     seen = given.seen
     pod = next((candidate for candidate in reversed(seen.pods) if candidate.working), None)
     if seen.job is not None or pod is None:

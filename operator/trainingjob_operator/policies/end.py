@@ -36,7 +36,7 @@ _ORDINARY = frozenset(
 
 
 def leave_deleted_resource(given: Input) -> Decision | None:
-    """Leave a resource that is being deleted to its owner references; new children would delay it."""
+    """Do nothing for a resource that is being deleted: the garbage collector removes its children."""
     if not given.view.deleting:
         return None
     phase = given.view.status.phase or Phase.PENDING
@@ -148,7 +148,7 @@ def storage_exceeded(given: Input) -> Decision | None:
 
 
 def reported_without_job(given: Input) -> Decision | None:
-    """End a job whose Job is gone by its final report: a model, or a failure that no retry helps."""
+    """End a job whose Job is gone, if its final report has a model or a failure that is never retried."""
     report = given.seen.report
     if given.seen.job is not None or report is None or not report.final:
         return None
@@ -162,7 +162,7 @@ def reported_without_job(given: Input) -> Decision | None:
 
 
 def never_to_begin(given: Input) -> Decision | None:
-    """End a job without a Job that has an obstacle which no waiting removes."""
+    """End a job that has no Job and an obstacle that does not go away."""
     obstacle = given.seen.obstacle
     if given.seen.job is not None or obstacle is None or obstacle.reason not in FINAL_REASONS:
         return None
@@ -197,7 +197,7 @@ def wait_for_pod_failure(given: Input) -> Decision | None:
 
 
 def last_cause(seen: Observed) -> Cause | None:
-    """Return what ended the last pod that failed: the trainer's own words if it had any."""
+    """Return why the last failed pod ended: by its report if it has a failure, else by its status."""
     report = seen.report
     if report is not None and report.failure is not None:
         pod = next((candidate for candidate in seen.pods if candidate.uid == report.pod_uid), None)
