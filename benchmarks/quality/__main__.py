@@ -16,6 +16,7 @@ environments and tables (about 5 GB); nothing else is kept.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--curve", action="store_true", help="this product alone, at shares of each budget")
     parser.add_argument("--quick", action="store_true", help="a look that proves nothing")
     options = parser.parse_args()
+    # A benchmark that is asked to stop ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = Results(options.results or options.cache / "results.jsonl")
     if options.command == "tables":
         print("\n".join(f"{table.name}: {table.task}, {table.metric}" for table in TABLES.values()))

@@ -1,15 +1,16 @@
 """The systems that are compared, and how a run of each is made; each runs in processes of its own."""
 
+import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from catalog import Table
 from environments import BIN, HERE, ROOT, Environments
@@ -163,7 +164,6 @@ def _call(command: list[Any], folder: Path, seconds: int, without: str = "") -> 
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            start_new_session=True,
         )
         try:
             printed, _ = child.communicate(timeout=2 * seconds + _GRACE_SECONDS)
@@ -178,13 +178,12 @@ def _call(command: list[Any], folder: Path, seconds: int, without: str = "") -> 
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Kill what a command has left running."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        child.wait()
+    """Kill a command that is still running, with all that it has started, in other sessions too."""
+    if child.poll() is None:
+        for process in [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    child.wait()
 
 
 def _git(*arguments: str) -> str:
