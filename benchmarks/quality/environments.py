@@ -34,7 +34,16 @@ class Environments:
         if not complete.exists():
             print(f"installing {requirements.name} into {folder}", flush=True)
             uv = [str(BIN / "uv"), "-q"]
-            install = ["pip", "install", *options, "--python", str(python), "-r", str(requirements)]
+            install = [
+                "pip",
+                "install",
+                "--compile-bytecode",
+                *options,
+                "--python",
+                str(python),
+                "-r",
+                str(requirements),
+            ]
             subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
             # There, pyproject.toml says what is never installed: CUDA.
             subprocess.run([*uv, *install], cwd=ROOT, check=True)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -18,6 +19,8 @@ from environments import BIN, HERE, ROOT, Environments
 __all__ = ["PEERS", "SYSTEMS", "RunError", "System", "Trial", "run"]
 
 _GRACE_SECONDS = 300
+# With it each process compiles all that it imports, which takes 10 s and more.
+_NOT_A_USERS = {"PYTHONDONTWRITEBYTECODE"}
 
 
 class RunError(Exception):
@@ -41,8 +44,10 @@ class System:
         """Version of what is measured: a peer's pinned release, or the last commit of this product."""
         if not self.script:
             return _git("log", "-1", "--format=%h", "--", "trainer_image", "crds", "locks")
-        pinned = (HERE / "requirements" / f"{self.environment}.txt").read_text().splitlines()
-        return next(line for line in pinned if line.startswith(self.environment))
+        pinned = (HERE / "requirements" / f"{self.environment}.txt").read_text()
+        found = re.search(rf"^{self.environment}(?:\.tabular|-tabular)?==(\S+)", pinned, re.MULTILINE)
+        assert found, f"the version of {self.environment} is not pinned"
+        return found[1]
 
 
 SYSTEMS = {
@@ -153,7 +158,8 @@ def _train(trial: Trial, system: System, folder: Path) -> dict[str, Any]:
 
 def _call(command: list[Any], folder: Path, seconds: int, without: str = "") -> str:
     """Return what a command prints; it is ended with its children when it takes far too long."""
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_A_USERS}
+    environment["PYTHONWARNINGS"] = "ignore"
     if without:
         environment |= {"PYTHONPATH": str(HERE / "switches"), "QUALITY_WITHOUT": without}
     with (folder / "log.txt").open("a") as log:

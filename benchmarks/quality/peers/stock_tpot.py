@@ -1,15 +1,33 @@
-"""Stock TPOT with its defaults and its own preprocessing; dates are days, since it cannot take them."""
+"""Stock TPOT with its defaults; scikit-learn imputes and one-hot encodes, and dates are days.
+
+TPOT's own ``preprocessing=True`` fails on tables with texts (1.1.0, pandas 3).
+"""
 
 import time
 
 import pandas as pd
 import tpot
 from protocol import Request, answer
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+MOST_LEVELS = 200
 
 
 def numbers(frame: pd.DataFrame, dates: list[str]) -> pd.DataFrame:
     """Return the table with its dates as days since 1970."""
     return frame.assign(**{name: frame[name].astype("int64") / 86_400e9 for name in dates})
+
+
+def encoder(texts: list[str]) -> object:
+    """Return what TPOT's own preprocessing does, from scikit-learn."""
+    one_hot = OneHotEncoder(
+        max_categories=MOST_LEVELS, handle_unknown="infrequent_if_exist", sparse_output=False
+    )
+    levels = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot)
+    return make_column_transformer((levels, texts), remainder=SimpleImputer())
 
 
 def main() -> None:
@@ -22,8 +40,7 @@ def main() -> None:
     labels = sorted(target.unique()) if request.task == "classification" else None
     estimator = kind(
         scorers=[request.metric],
-        preprocessing=True,
-        categorical_features=texts or None,
+        preprocessing=encoder(texts),
         max_time_mins=request.seconds / 60,
         n_jobs=request.cores,
         random_state=request.seed,
