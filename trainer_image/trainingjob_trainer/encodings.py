@@ -12,7 +12,8 @@ class Encoding(StrEnum):
     DENSE = "dense"
     """Categories one-hot, those of a column with many as hashed n-grams beside the most frequent ones."""
     TARGET = "target"
-    """Each column of categories holds the mean of the target in each category, out of fold in training."""
+    """Each column of categories holds the mean of the target in each category, out of fold in training; codes
+    stand beside it if there are many."""
     ORDINAL = "ordinal"
     """Each column of categories is one column of codes."""
 

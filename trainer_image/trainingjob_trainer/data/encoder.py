@@ -40,7 +40,7 @@ _WIDEST, _NARROWEST = 800, 100
 _GRAM_ROWS = 200_000  # rows times columns whose n-grams are hashed, at some 30 µs each
 _COVERED = 0.9  # share of the rows that the most frequent categories must cover to need no n-grams
 _DATE_WIDTH = 9
-_TWO = 2  # categories, which all encodings tell apart in one column; or classes
+_TWO = 2  # categories, which one column of any encoding separates; or classes
 
 Kind = Literal["number", "truth", "duration", "clock", "date", "few", "code", "mean", "many", "text"]
 
@@ -74,11 +74,14 @@ class Treatment:
         Most columns of the one-hot part or components of the words; classes of the target for its means.
     grams
         Components of the hashed n-grams; 0 for none.
+    coded
+        Whether codes stand beside the means.
     """
 
     kind: Kind
     width: int = 1
     grams: int = 0
+    coded: bool = False
 
 
 _CATEGORIES = {"few", "many", "code"}
@@ -106,7 +109,7 @@ def build_encoder(
 
     That is the dense encoding. The ordinal one makes one column of codes of each column of categories, where
     -1 is a category that was not seen; the target one the mean of the target, or the share of each class if
-    there are more than two.
+    there are more than two, and codes beside it if the column has many categories.
 
     Parameters
     ----------
@@ -171,7 +174,7 @@ def build_encoders(
     categories = [name for name, treatment in plan.items() if treatment.kind in _CATEGORIES]
     found = [Encoding.DENSE]
     if not per_column and any(frame[name].nunique() > _TWO for name in categories):
-        if len(categories) * (classes if classes > _TWO else 1) <= _budget(frame):
+        if len(categories) * (1 + (classes if classes > _TWO else 1)) <= _budget(frame):
             found.append(Encoding.TARGET)
         if any(plan[name].kind != "code" for name in categories):
             found.append(Encoding.ORDINAL)
@@ -195,8 +198,13 @@ def _treatments(
     plan = plan_widths(feature_types, frame)
     if encoding is Encoding.DENSE:
         return plan
-    other = Treatment("mean", width=classes) if encoding is Encoding.TARGET else Treatment("code")
-    return {name: other if one.kind in _CATEGORIES else one for name, one in plan.items()}
+
+    def other(name: str) -> Treatment:
+        if encoding is Encoding.ORDINAL:
+            return Treatment("code")
+        return Treatment("mean", width=classes, coded=bool(frame[name].nunique() > _FEW))
+
+    return {name: other(name) if one.kind in _CATEGORIES else one for name, one in plan.items()}
 
 
 def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list[str]]]:
@@ -235,7 +243,7 @@ def _part(treatment: Treatment, how: ColumnFormat, names: list[str], frame: pd.D
         case "code":
             steps = code_steps(how)
         case "mean":
-            steps = mean_steps(how, treatment.width)
+            steps = mean_steps(how, treatment.width, coded=treatment.coded)
         case "many":
             steps = many_categories_steps(how, width=treatment.width, grams=treatment.grams, rows=rows)
         case "text":

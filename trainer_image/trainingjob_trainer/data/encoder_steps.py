@@ -219,7 +219,7 @@ def code_steps(how: ColumnFormat) -> list[Step]:
     return [*label_steps(how), ("code", codes)]
 
 
-def mean_steps(how: ColumnFormat, classes: int) -> list[Step]:
+def mean_steps(how: ColumnFormat, classes: int, *, coded: bool = False) -> list[Step]:
     """Return the steps to the mean of the target in each category; that of all rows for unseen ones.
 
     A training row gets the mean of the other folds, so that it never sees its own target: a `Pipeline` calls
@@ -230,11 +230,14 @@ def mean_steps(how: ColumnFormat, classes: int) -> list[Step]:
     ----------
     classes
         How many the target has, which is the number of columns if there are more than two; 0 for numbers.
+    coded
+        Put one column of codes before the means.
     """
     folds = StratifiedKFold if classes else KFold
     kind = "continuous" if not classes else "binary" if classes <= _BINARY else "multiclass"
     means = TargetEncoder(target_type=kind, cv=folds(_MEAN_FOLDS, shuffle=True, random_state=_SEED))
-    return [*label_steps(how), ("mean", means)]
+    *labels, code = code_steps(how)
+    return [*labels, ("both", FeatureUnion([code, ("mean", means)])) if coded else ("mean", means)]
 
 
 def many_categories_steps(how: ColumnFormat, *, width: int, grams: int, rows: int) -> list[Step]:
