@@ -1,9 +1,11 @@
 """Boosting rounds that are found on a part of the training rows."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
@@ -23,8 +25,10 @@ from xgboost import XGBClassifier, XGBRegressor
 from support.stores import no_limit, small_store
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
 from trainingjob_trainer.search.early_stopping import fit_early, validation_rows
-from trainingjob_trainer.search.store import load_work
-from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search.final_fit import fit_model, score_finalists
+from trainingjob_trainer.search.pool import InlinePool
+from trainingjob_trainer.search.store import StoreRef, load_work
+from trainingjob_trainer.search.tasks import evaluate, mean_rounds, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe
 from trainingjob_trainer.search_space.rounds import ROUNDS, with_rounds
 
@@ -172,3 +176,31 @@ def test_a_journal_of_an_earlier_version_has_no_rounds() -> None:
     told = candidate(rounds=None).to_json()
     del told["rounds"]
     assert Candidate.from_json(told) == candidate(rounds=None)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> StoreRef:
+    return small_store(tmp_path_factory.mktemp("large"), rows=6_500, folds=2, cap=2_100)
+
+
+def test_the_model_that_ships_and_its_twin_are_plain_and_have_the_rounds_found(large: StoreRef) -> None:
+    spec = describe(make_pipeline(StandardScaler(), LIGHT))
+    end = evaluate(spec, large, no_limit())
+    about = {"number": 0, "key": "k", "origin": "space", "generation": 1, "pipeline": spec}
+    found = Candidate.of(end, outcome=Outcome.OK, elapsed_seconds=1.0, **about)
+    fitted = fit_model(InlinePool(), found, large, remaining=lambda: 600.0, tick=lambda: None)
+    for content in (fitted.model, fitted.holdout_model):
+        booster = joblib.load(io.BytesIO(content)).steps[-1][1].steps[-1][1]
+        assert booster.get_params()["n_estimators"] == booster.n_estimators_ == found.rounds
+        assert not booster.best_iteration_
+
+
+def test_finalists_find_their_rounds_again_on_all_rows(large: StoreRef) -> None:
+    spec = describe(make_pipeline(StandardScaler(), LIGHT))
+    searched = candidate(number=1, key="light", pipeline=spec, rounds=1)
+    plain = candidate(number=-1, key="base", pipeline=with_rounds(spec, 5), rounds=None)
+    found = score_finalists(InlinePool(), [plain, searched], large, folds=2, seconds=600, tick=lambda: None)
+    rounds = [score_whole_fold([spec], large, fold, no_limit())[0] for fold in range(2)]
+    assert found[1].rounds == mean_rounds([one for one in rounds if one is not None])
+    assert found[1].rounds != 1
+    assert found[0].rounds is None
