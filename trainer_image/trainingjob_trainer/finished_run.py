@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainingjob_trainer.search.candidate import ENSEMBLE
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -68,6 +70,8 @@ class FinishedRun:
     holdout_model
         The fitted pipeline behind `holdout_prediction`; permutation importance is measured on it. None
         lets `model` stand in, which has seen the hold-out rows; the report then says so.
+    prediction
+        How long `model` takes to predict, as `artifacts.diagnostics.prediction_seconds` returns it.
     finalists
         The best candidates and the baseline with their scores on all rows of the folds, where the search
         looked at some of them; `best` and `baseline` are then among them.
@@ -111,9 +115,15 @@ class FinishedRun:
     holdout_interval: Interval | None = None
     holdout_extra: dict[str, float] = field(default_factory=dict)
     holdout_model: Any = None
+    prediction: dict[str, Any] | None = None
     budget_used: dict[str, float] = field(default_factory=dict)
     elapsed_seconds: float = 0.0
     generations_done: int = 0
     stopped_by: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def evaluated(self) -> tuple[Candidate, ...]:
+        """What the search evaluated: the candidates but an ensemble of them."""
+        return tuple(one for one in self.candidates if one.origin != ENSEMBLE)

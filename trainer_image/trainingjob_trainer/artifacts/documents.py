@@ -25,7 +25,7 @@ from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import CONFIDENCE
-from trainingjob_trainer.search_space.pipeline import summarize
+from trainingjob_trainer.search_space.pipeline import fingerprint, shares_of, summarize
 
 __all__ = [
     "evaluation_summary",
@@ -61,6 +61,10 @@ def _head(outcome: FinishedRun, kind: str) -> Document:
 
 
 def _row(candidate: Candidate, summarize: Summarize) -> Document:
+    members = [
+        {"key": fingerprint(one), "pipeline": summarize(one), "weight": round(share, 6)}
+        for one, share in shares_of(candidate.pipeline)
+    ]
     return {
         "number": candidate.number,
         "key": candidate.key,
@@ -75,6 +79,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
         "complexityKiB": candidate.complexity,
         "fitSeconds": candidate.fit_seconds,
         **({} if candidate.rounds is None else {"rounds": candidate.rounds}),
+        **({"members": members} if members else {}),
     }
 
 
@@ -136,7 +141,7 @@ def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -
             }
             for one in outcome.not_fitted[:_MAX_NOT_FITTED]
         ],
-        "evaluations": _evaluations(outcome.candidates),
+        "evaluations": _evaluations(outcome.evaluated),
         "data": _data(outcome),
         "validation": {
             "strategy": run.validation.strategy,
@@ -246,6 +251,7 @@ def report_data(outcome: FinishedRun, *, seconds_limit: float, summarize: Summar
         notes.append({"section": "holdout", "message": "The hold-out rows could not be predicted."})
     else:
         data |= _predictions(outcome, outcome.holdout_prediction, notes)
+    data["prediction"] = outcome.prediction
     data["importance"] = _guarded(
         "importance", notes, lambda: _importance(outcome, _IMPORTANCE_SHARE * (end - time.monotonic()))
     )
@@ -262,9 +268,9 @@ def _guarded(section: str, notes: Notes, action: Callable[[], Any]) -> Any:
 
 
 def _timeline(outcome: FinishedRun, summarize: Summarize) -> Document:
-    kept = outcome.candidates[:_MAX_TIMELINE]
+    kept = outcome.evaluated[:_MAX_TIMELINE]
     return {
-        "omitted": len(outcome.candidates) - len(kept),
+        "omitted": len(outcome.evaluated) - len(kept),
         "evaluations": [
             {
                 "number": c.number,

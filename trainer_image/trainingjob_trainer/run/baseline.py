@@ -1,5 +1,6 @@
 """The baseline: fitted first in every run, so that there is always a model."""
 
+from dataclasses import replace
 from typing import Any
 
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -104,6 +105,7 @@ def _fitted(
             outcome=found.outcome or Outcome.INVALID,
             elapsed_seconds=context.clock.elapsed,
         )
+        candidate = replace(candidate, predictions=found.predictions)
     fitted = to_fitted(done, candidate)
     if known is None:
         journal.append(candidate)

@@ -10,6 +10,8 @@ from scipy import stats
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.run.context import ChildContext
+from trainingjob_trainer.run.ensemble_stage import Ensembles
+from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.search.budget import (
     FinalFits,
     FinalistPlan,
@@ -17,7 +19,7 @@ from trainingjob_trainer.search.budget import (
     RunClock,
     overrun_allowance,
 )
-from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
 from trainingjob_trainer.search.costs import growth_of
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
@@ -28,6 +30,7 @@ from trainingjob_trainer.search.final_fit import (
     score_finalists,
 )
 from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay
+from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Pool
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import summarize
@@ -79,6 +82,12 @@ class Trained:
     seconds: dict[str, float] = field(default_factory=dict)
     interval: Interval | None = None
 
+    @property
+    def ensemble(self) -> Candidate | None:
+        """The ensemble that was fitted, or was to be."""
+        known = (*self.finalists, *self.searched.candidates)
+        return next((one for one in known if one.origin == ENSEMBLE), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalStage:
@@ -94,6 +103,8 @@ class FinalStage:
         Fitted already.
     estimate
         What one fit is expected to take.
+    ensembles
+        Builds an ensemble; None if the job wants none.
     """
 
     context: ChildContext
@@ -101,6 +112,7 @@ class FinalStage:
     ref: StoreRef
     baseline: FittedModel
     estimate: FitEstimate
+    ensembles: Ensembles | None = None
 
     @property
     def _clock(self) -> RunClock:
@@ -168,21 +180,54 @@ class FinalStage:
             raise FittingFailed("no pipeline of the search was scored in the time that it had")
         baseline = self.baseline.candidate
         better = contenders(searched.ranked, baseline, finalists)
+        ensemble = self._ensemble(searched, finalists)
+        if ensemble is not None:
+            better = [ensemble, *better]
+            if finalists:
+                finalists = (*finalists, ensemble)
+            else:
+                searched = replace(searched, candidates=(*searched.candidates, ensemble))
+        found = any(one.key == baseline.key for one in searched.ranked)
+        source = ModelSource.TPOT if found else ModelSource.BASELINE
+        unbeaten = self._trained(self.baseline, source, searched, finalists)
         if not better:
-            found = any(one.key == baseline.key for one in searched.ranked)
-            source = ModelSource.TPOT if found else ModelSource.BASELINE
-            return self._trained(self.baseline, source, searched, finalists)
-        best, not_fitted = fit_best(
-            self.pool,
-            better,
-            self.ref,
-            final=self._fits,
-            remaining=self._remaining,
-            tick=self._beat,
-        )
+            return unbeaten
+        try:
+            best, not_fitted = fit_best(
+                self.pool,
+                better,
+                self.ref,
+                final=self._fits,
+                remaining=self._remaining,
+                tick=self._beat,
+            )
+        except FittingFailed as failure:
+            if better != [ensemble]:
+                raise
+            self.context.warn(f"{describe_not_fitted(failure.not_fitted)} The baseline ships.")
+            return replace(unbeaten, not_fitted=failure.not_fitted)
         if not_fitted:
             self.context.warn(f"{describe_not_fitted(not_fitted)} The next best one ships.")
         return replace(self._trained(best, ModelSource.TPOT, searched, finalists), not_fitted=not_fitted)
+
+    def _ensemble(self, searched: SearchResult, finalists: Sequence[Candidate]) -> Candidate | None:
+        """Return an ensemble that wins; none after a signal, or where an earlier child could not fit."""
+        if self.ensembles is None or self.context.stop.is_set() or self.context.mode is Mode.FINISH:
+            return None
+        try:
+            known = finalists or (*searched.candidates, self.baseline.candidate)
+            return self.ensembles.build(
+                rank(known),
+                whole=bool(finalists),
+                final=self._fits,
+                remaining=self._remaining,
+                elapsed_seconds=self._clock.elapsed,
+                number=max(one.number for one in searched.candidates) + 1,
+                tick=self._beat,
+            )
+        except Exception as failure:  # noqa: BLE001 - the best pipeline ships without an ensemble
+            self.context.warn(f"No ensemble was built: {describe_error(failure)}")
+            return None
 
     def ship_baseline(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Trained:
         """Return the baseline as what ships."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trainingjob_api import Best, NotFitted, Progress, ResolvedRun, format_score
+from trainingjob_api import Best, EnsembleMember, NotFitted, Progress, ResolvedRun, format_score
 from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.run.context import ChildContext
@@ -14,7 +14,7 @@ from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.final_fit import FittedModel
-from trainingjob_trainer.search_space.pipeline import summarize
+from trainingjob_trainer.search_space.pipeline import fingerprint, shares_of, summarize
 
 __all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]
 
@@ -55,9 +55,14 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
         )
         for one in trained.not_fitted[:_MOST_NOT_FITTED]
     )
+    members = tuple(
+        EnsembleMember(pipeline=summarize(one), weight=format_score(share), key=fingerprint(one))
+        for one, share in shares_of(trained.best.candidate.pipeline)
+    )
     return best_of(
         trained.best.candidate,
         trained.baseline,
+        members=members or None,
         holdout_score=score_text(trained.best.holdout.score),
         holdout_rows=holdout_rows,
         holdout_interval=bounds,

@@ -110,6 +110,7 @@ def search(
         estimate=final.estimate,
         plan=final.plan,
         race_lag=partial(race_lag, population_size=run.budget.population_size, workers=workers),
+        predictions=final.ensembles.store if final.ensembles else None,
         on_candidate=board.evaluated,
         on_tick=board.tick,
         should_stop=context.stop.is_set,

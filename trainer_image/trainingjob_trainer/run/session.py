@@ -19,6 +19,7 @@ import joblib
 
 from trainingjob_api import Backend, ParallelMode, Resolved, Stage
 from trainingjob_api.text import shorten
+from trainingjob_trainer.artifacts.diagnostics import prediction_seconds
 from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
 from trainingjob_trainer.dask_cluster.remote import ClusterLookup
 from trainingjob_trainer.data.load import load_table
@@ -234,7 +235,7 @@ class Session:
 
     def _send_model(self, prepared: Prepared, trained: Trained) -> None:
         best = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
-        if trained.finalists:
+        if trained.finalists or trained.ensemble is not None:
             self._context.send(final_board(trained, self._run, best))
         self._context.send(
             ModelReady(model_source=trained.source, best=best, stopped_by=trained.searched.stopped_by)
@@ -266,15 +267,16 @@ def _save(context: ChildContext, prepared: Prepared, trained: Trained, journal: 
 
 def _finished(context: ChildContext, prepared: Prepared, trained: Trained, journal: Journal) -> FinishedRun:
     best, baseline, searched = trained.best, trained.baseline, trained.searched
-    holdout = best.holdout
+    holdout, model = best.holdout, _load(best.model)
     return FinishedRun(
         run=context.run,
         prepared=prepared,
         candidates=searched.candidates or (baseline.candidate,),
         best=best.candidate,
         baseline=baseline.candidate,
-        model=_load(best.model),
+        model=model,
         holdout_model=_load(best.holdout_model),
+        prediction=_prediction(model, prepared),
         model_source=trained.source,
         fallbacks=context.state.fallbacks,
         holdout_score=holdout.score,
@@ -302,6 +304,14 @@ def _finished(context: ChildContext, prepared: Prepared, trained: Trained, journ
         journal_digest=journal.digest(),
         warnings=context.state.warnings,
     )
+
+
+def _prediction(model: Any, prepared: Prepared) -> dict[str, Any] | None:
+    """Return how long a model takes to predict, or None if it fails on rows of its own table."""
+    try:
+        return prediction_seconds(model, prepared.frame)
+    except Exception:  # noqa: BLE001 - a report with a gap is better than a run without a model
+        return None
 
 
 def _load(model: bytes) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainingjob_api import Backend, ModelSource, Reason, Stage
+from trainingjob_api import Backend, Ensemble, ModelSource, Reason, Stage
 from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.encodings import Encoding
@@ -16,6 +16,7 @@ from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.encode_stage import encode_table
+from trainingjob_trainer.run.ensemble_stage import Ensembles
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     FinalStage,
@@ -29,6 +30,7 @@ from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Pool, PoolLost
+from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_work
 
 __all__ = ["Instead", "Trainer", "cluster_workers"]
@@ -101,7 +103,7 @@ class Trainer:
             return self._charged(
                 Trained(best=baseline, baseline=baseline, source=ModelSource.BASELINE, searched=searched)
             )
-        final = self._final_stage(pool, ref, baseline)
+        final = self._final_stage(pool, ref, baseline, journal)
         with self._workers(pool, ref, joining) as (workers, instead), self._timed("search"):
             searched = self._search(workers, ref, journal, columns, final, instead=instead)
         self._context.enter(Stage.FITTING)
@@ -118,12 +120,25 @@ class Trainer:
             trained = replace(final.ship_baseline(searched, finalists), not_fitted=failure.not_fitted)
         return self._charged(trained)
 
-    def _final_stage(self, pool: Pool, ref: StoreRef, baseline: FittedModel) -> FinalStage:
+    def _final_stage(self, pool: Pool, ref: StoreRef, baseline: FittedModel, journal: Journal) -> FinalStage:
         fold_rows = int(np.mean([len(train) for train, _ in load_work(ref).folds]))
         estimate = FitEstimate(
             encode_seconds=baseline.seconds, all_rows=len(self._prepared.frame), fold_rows=fold_rows
         )
-        return FinalStage(context=self._context, pool=pool, ref=ref, baseline=baseline, estimate=estimate)
+        ensembles = None
+        if self._run.ensemble is Ensemble.AUTO:
+            # Predictions belong to the journal's search and table: those of another one are not found.
+            store = PredictionStore(self._context.workspace.scratch / "predictions" / journal.header.name)
+            store.keep(baseline.candidate, baseline.candidate.predictions)
+            ensembles = Ensembles(store=store, ref=ref, classes=self._prepared.classes)
+        return FinalStage(
+            context=self._context,
+            pool=pool,
+            ref=ref,
+            baseline=baseline,
+            estimate=estimate,
+            ensembles=ensembles,
+        )
 
     @contextmanager
     def _workers(

@@ -31,6 +31,8 @@ _SAFETY = 1.5
 _MEASURED_SAFETY = 1.2
 _OVERHEAD_SECONDS = 1.5
 _MAX_SHARE = 0.4
+_ENSEMBLE_SHARE = 0.15
+_SELECTION_SHARE = 0.05
 _FEWEST_FINALIST_FOLDS = 2
 _FINALISTS_SHARE = 0.35
 _FINALISTS_SAFETY = 1.3
@@ -183,6 +185,10 @@ class FitEstimate:
         """
         return self.encode_seconds + fold_seconds * float(self.ratio**growth)
 
+    def grown(self, seconds: float, train_rows: int | None, growth: float) -> float:
+        """Return the expected seconds on all rows, without the encoder, of what took `seconds` on some."""
+        return seconds * float(max(1.0, self.all_rows / (train_rows or self.fold_rows)) ** growth)
+
     def least_seconds(self, fold_seconds: float) -> float:
         """Return the seconds if time grows slowly, with the number of rows to the power of 0.4.
 
@@ -232,6 +238,24 @@ class FinalFits:
         kept = _MEASURED_SAFETY * measured + _SAFETY * (expected - measured)
         kept = min(kept, _MAX_SHARE * self.budget_seconds)
         return max(kept, self.least(fold_seconds)) + _OVERHEAD_SECONDS
+
+    @property
+    def selection_seconds(self) -> float:
+        """The seconds that choosing the members of an ensemble may take."""
+        return _SELECTION_SHARE * self.budget_seconds
+
+    def affordable(self, seconds: float, encodings: int = 1) -> float:
+        """Return the seconds that a fit of all members of an ensemble may be expected to take, in so many."""
+        measured = _MEASURED_SAFETY * encodings * self.expected(0.0)
+        return max(0.0, (seconds - measured - _OVERHEAD_SECONDS) / (_SAFETY * self.rounds))
+
+    def ensemble_reserve(self, fits: Sequence[float]) -> float:
+        """Return the seconds to keep for an ensemble of pipelines, given what each takes on all rows.
+
+        That is at most 15 % of the budget, beside what is kept for the best one alone.
+        """
+        kept = self.selection_seconds + _SAFETY * self.rounds * sum(fits)
+        return min(kept, _ENSEMBLE_SHARE * self.budget_seconds)
 
     def useful_evaluation(self, remaining_seconds: float, folds: int) -> float:
         """Return the seconds after which an evaluation is too slow for its pipeline to be fitted in time."""

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search_space.rounds import with_rounds
 
-__all__ = ["Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
+__all__ = ["ENSEMBLE", "Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
 
 T = TypeVar("T")
 
+ENSEMBLE = "ensemble"
+"""Origin of what averages other candidates; it is not evaluated itself."""
 _MAX_NUMBER = 10**9
 _MAX_ROUNDS = 100_000
 _MAX_CHARS = 1000

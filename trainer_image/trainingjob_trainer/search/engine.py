@@ -29,6 +29,8 @@ from trainingjob_trainer.search.tasks import evaluate
 __all__ = ["SearchEngine"]
 
 _POLL_SECONDS = 0.25
+_MEMBERS = 4
+"""Pipelines for whose fits time is kept, as members of an ensemble."""
 _MOST_CUTS = 3
 """A pipeline that the run's clock cut off as often counts as too slow."""
 _WORTH_CUTTING_SECONDS = 5.0
@@ -152,7 +154,7 @@ class SearchEngine:
         )
 
     def reserve(self) -> float:
-        """Return the seconds that are kept for the finalists and for the best pipeline that can be fitted.
+        """Return the seconds kept for the finalists, an ensemble, and the best pipeline that can be fitted.
 
         A pipeline that was too slow to be fitted in the time that was left when it was found is not waited
         for.
@@ -162,6 +164,13 @@ class SearchEngine:
             kept = self._final.reserve(self._ships.fold_seconds, growth_of(self._ships.pipeline))
         if self._plan is not None:
             kept += self._plan.reserve(self._finalists)
+        if self._predictions is not None and self._finalists:
+            kept += self._final.ensemble_reserve(
+                [
+                    self._estimate.grown(one.fold_seconds, one.train_rows, growth_of(one.pipeline))
+                    for one in self._finalists[:_MEMBERS]
+                ]
+            )
         return kept
 
     @property

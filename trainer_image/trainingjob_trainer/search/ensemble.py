@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search.interval import replay
 
-__all__ = ["MOST_MEMBERS", "Blend", "blend", "score_of_average"]
+__all__ = ["MOST_MEMBERS", "Blend", "blend", "score_of_average", "wins"]
 
 MOST_MEMBERS = 8
 _MOST_ROUNDS = 40
@@ -21,6 +21,8 @@ _PATIENCE = 3
 """Additions in a row without a better score that end the selection."""
 _MOST_ROWS = 4_000
 _FEWEST_FOLDS = 2
+_ERRORS = 0.5
+"""Standard errors by which an ensemble must be ahead."""
 
 Array = NDArray[Any]
 Counts = NDArray[np.intp]
@@ -127,6 +129,13 @@ def blend(
         average = np.average([one[fold] for one in predictions], axis=0, weights=counts)
         fold_scores.append(float(score(average, truth[fold])))
     return Blend(weights=tuple(final.tolist()), fold_scores=tuple(fold_scores))
+
+
+def wins(fold_scores: Sequence[float], best: Sequence[float]) -> bool:
+    """Return whether an ensemble scores better than the best candidate by more than the folds vary."""
+    ahead = np.subtract(fold_scores, best)
+    error = float(ahead.std(ddof=1)) / np.sqrt(len(ahead))
+    return bool(ahead.mean() > max(0.0, _ERRORS * error))
 
 
 def _some_rows(rows: int, truth: Sequence[Array]) -> slice:

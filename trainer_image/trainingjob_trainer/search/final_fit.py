@@ -10,6 +10,7 @@ from trainingjob_trainer.search.budget import FinalFits
 from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
 from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Completion, Pool, run_tasks
+from trainingjob_trainer.search.predictions import complete_predictions
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds
 from trainingjob_trainer.search.tasks import mean_rounds, score_whole_fold
 
@@ -139,6 +140,7 @@ def score_finalists(
                 fit_seconds=round(float(np.mean([one.fit_seconds for one in whole])), 4),
                 score_seconds=round(float(np.mean([one.score_seconds for one in whole])), 4),
                 rounds=mean_rounds(whole) or candidate.rounds,
+                predictions=complete_predictions([one.predicted for one in whole], folds),
             )
         )
     return out if len(out) > 1 else []

@@ -11,7 +11,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,13 @@ _HOPELESS = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldScore:
-    """Score of a pipeline on one fold, seconds of its fit and its scoring, and early stopping's rounds."""
+    """What came of one fold: the score, seconds of fit and scoring, early stopping's rounds, predictions."""
 
     score: float
     fit_seconds: float
     score_seconds: float
     rounds: int | None = None
+    predicted: NDArray[Any] | None = None
 
 
 def encode_within(ref: StoreRef, fold: int, encoding: Encoding, limit: TaskLimit) -> int:
@@ -268,11 +269,12 @@ def score_whole_fold(
                 encoding = encoding_of(pipeline)
                 if encoding not in encoded:
                     encoded[encoding] = tuple(_matrix(part, ref) for part in _encode(ref, encoding, *rows))
-                _, result = _score(pipeline, ref, encoded[encoding], rows, build)
+                fitted, result = _score(pipeline, ref, encoded[encoding], rows, build)
+                predicted = out_of_fold(fitted, encoded[encoding][1])
             except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
                 out.append(None)
             else:
-                out.append(result)
+                out.append(replace(result, predicted=predicted))
     return out
 
 

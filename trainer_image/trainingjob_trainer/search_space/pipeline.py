@@ -38,6 +38,7 @@ __all__ = [
     "leaf",
     "members_of",
     "named",
+    "shares_of",
     "summarize",
     "with_encoding",
 ]
@@ -244,6 +245,13 @@ _PRECAUTIONS: Final = {"clip", "nan_to_num"}
 def members_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, int]]:
     """Return members and weights of an ensemble (see `search_space.voting`); nothing for a pipeline."""
     return list(zip(spec["members"], spec["weights"], strict=True)) if "weights" in spec else []
+
+
+def shares_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, float]]:
+    """Return members of an ensemble and their shares of the average, in the spec's order."""
+    members = members_of(spec)
+    total = sum(weight for _, weight in members)
+    return [(member, weight / total) for member, weight in members]
 
 
 def estimator_of(spec: Any) -> str:
