@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trainingjob_api import Task
 from trainingjob_trainer.data.metric import resolve_metric
 from trainingjob_trainer.search import ensemble
-from trainingjob_trainer.search.ensemble import Blend, score_of_average
+from trainingjob_trainer.search.ensemble import Blend, score_of_average, wins
 
 FOLDS, ROWS = 4, 60
 Array = NDArray[Any]
@@ -159,3 +159,17 @@ def test_large_folds_are_selected_on_some_of_their_rows_and_scored_on_all() -> N
     assert blend(predicted, truth, score, most_members=3) is not None
     assert max(sizes) == 5_000
     assert min(sizes) <= 2_000
+
+
+@pytest.mark.parametrize(
+    ("ahead", "won"),
+    [
+        ((0.01, 0.02, 0.03, 0.02), True),
+        ((0.3, -0.2, 0.3, -0.38), False),
+        ((0.0, 0.0, 0.0, 0.0), False),
+        ((-0.01, -0.02, -0.01, -0.02), False),
+    ],
+)
+def test_an_ensemble_wins_by_more_than_the_folds_vary(ahead: tuple[float, ...], *, won: bool) -> None:
+    best = (0.5, 0.6, 0.7, 0.8)
+    assert wins([b + a for a, b in zip(ahead, best, strict=True)], best) is won

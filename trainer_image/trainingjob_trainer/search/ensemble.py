@@ -25,8 +25,8 @@ _PATIENCE = 2
 _MOST_ROWS = 2_000
 """Of all folds together, on which weights are chosen: a score takes milliseconds, and many are taken."""
 _FEWEST_FOLDS = 2
-_ERRORS = 0.5
-"""Standard errors by which an ensemble must be ahead."""
+_ERRORS = 0.25
+"""Standard errors by which an ensemble must be ahead; docs/design/0010 has the rules that were compared."""
 
 Array = NDArray[Any]
 Counts = NDArray[np.intp]
