@@ -66,8 +66,8 @@ def score_std(candidate: Candidate) -> float | None:
 def with_finalists(candidates: Iterable[Candidate], finalists: Sequence[Candidate]) -> list[Candidate]:
     """Return the valid candidates, best first; those that were scored on all rows precede the others."""
     head = ranked(finalists)
-    known = {one.key for one in head}
-    return [*head, *(one for one in ranked(candidates) if one.key not in known)]
+    known = {candidate.key for candidate in head}
+    return [*head, *(candidate for candidate in ranked(candidates) if candidate.key not in known)]
 
 
 def fold_similar(rows: Iterable[Candidate], *, shipped: str | None = None) -> list[tuple[Candidate, int]]:

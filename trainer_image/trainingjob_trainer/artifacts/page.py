@@ -86,9 +86,9 @@ def _pictures(front: Document, summary: Document, data: Document) -> tuple[dict[
 def searched_baseline(front: Document, summary: Document, data: Document) -> float | None:
     """Return the baseline's score on the rows that the search scored, or None if it is not known."""
     baseline = summary["baseline"]
-    for one in data["timeline"]["evaluations"]:
-        if one["key"] == baseline["key"] and one["score"] is not None:
-            return float(one["score"])
+    for evaluation in data["timeline"]["evaluations"]:
+        if evaluation["key"] == baseline["key"] and evaluation["score"] is not None:
+            return float(evaluation["score"])
     rows = {point.get("trainRows") for point in front["points"]}
     score = baseline["score"]
     return None if score is None or (rows and baseline.get("trainRows") not in rows) else float(score)

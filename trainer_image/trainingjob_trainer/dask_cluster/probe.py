@@ -73,12 +73,12 @@ class SchedulerIdentity:
     @property
     def running(self) -> Mapping[str, str]:
         """Addresses of the workers that take tasks, and their folders."""
-        return {one.address: one.directory for one in self.workers if one.status == "running"}
+        return {worker.address: worker.directory for worker in self.workers if worker.status == "running"}
 
     @property
     def leaving(self) -> tuple[str, ...]:
         """Addresses of the workers that finish a task and take no other."""
-        return tuple(one.address for one in self.workers if one.status == "closing_gracefully")
+        return tuple(worker.address for worker in self.workers if worker.status == "closing_gracefully")
 
 
 async def identity(
@@ -119,11 +119,11 @@ async def identity(
         workers = tuple(
             WorkerIdentity(
                 address=str(where),
-                name=str(one["name"]),
-                status=str(one["status"]),
-                directory=str(one["local_directory"]),
+                name=str(worker["name"]),
+                status=str(worker["status"]),
+                directory=str(worker["local_directory"]),
             )
-            for where, one in answer["workers"].items()
+            for where, worker in answer["workers"].items()
         )
         return SchedulerIdentity(id=str(answer["id"]), workers=workers)
     except (KeyError, TypeError, AttributeError) as error:
@@ -305,10 +305,10 @@ def check_worker(address: str, security: Security | None, *, known: Callable[[st
         ``SchedulerUnavailable``, ``WorkerUnavailable``.
     """
     seen = asyncio.run(identity(address, security=security, timeout=_CHECK_SECONDS, role="worker"))
-    mine = [one for one in seen.workers if known(one.name)]
-    for one in mine:
-        if one.status == "running":
-            return f"worker {one.name} takes tasks of the scheduler at {address}"
-    state = ", ".join(f"{one.name} is {one.status}" for one in mine) or "not connected"
+    mine = [worker for worker in seen.workers if known(worker.name)]
+    for worker in mine:
+        if worker.status == "running":
+            return f"worker {worker.name} takes tasks of the scheduler at {address}"
+    state = ", ".join(f"{worker.name} is {worker.status}" for worker in mine) or "not connected"
     text = f"{who} takes no tasks of the scheduler at {address}: {state}"
     raise RunFailed(Reason.WORKER_UNAVAILABLE, text)

@@ -172,7 +172,7 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
     try:
         address = options.locate()
         seen = await identity(address, security=options.security, timeout=_ASK_SECONDS, role="worker")
-        if any(one.name == options.name for one in seen.workers):
+        if any(worker.name == options.name for worker in seen.workers):
             text = (
                 f"the scheduler already has a worker {options.name}: give this one another --name, or wait "
                 "until the scheduler has given up the earlier process of this one"

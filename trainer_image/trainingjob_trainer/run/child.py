@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
         started_at=datetime.fromisoformat(earlier["startedAt"]),
         environment=os.environ,
         state=RunState(
-            fallbacks=tuple(Fallback.model_validate(one) for one in earlier["fallbacks"]),
+            fallbacks=tuple(Fallback.model_validate(entry) for entry in earlier["fallbacks"]),
             warnings=tuple(earlier["warnings"]),
         ),
     )

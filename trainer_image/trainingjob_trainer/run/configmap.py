@@ -91,7 +91,7 @@ class ReportMap:
             raise SpecInvalid(
                 Reason.INVALID_ENVIRONMENT, f"{', '.join(missing)} must be set in a trainer's pod"
             )
-        host, port, namespace, name = (environment[one] for one in names)
+        host, port, namespace, name = (environment[variable] for variable in names)
         shown = f"[{host}]" if ":" in host else host
         client = httpx.Client(
             base_url=f"https://{shown}:{port}",

@@ -123,8 +123,8 @@ def is_better(new: RunState, old: Report) -> bool:
     return False
 
 
-def _greater(one: str | None, other: str | None) -> bool:
-    return one is not None and (other is None or float(one) > float(other))
+def _greater(new: str | None, old: str | None) -> bool:
+    return new is not None and (old is None or float(new) > float(old))
 
 
 def insist(
@@ -210,7 +210,7 @@ def result_of(run: ResolvedRun, workspace: Workspace, state: RunState) -> RunRes
     if state.best is None or state.model_source is None:
         raise AssertionError("a run without a model is never published")
     verdict = judge(run.acceptance, state.best)
-    known = {one.name: getattr(state, one.name) for one in fields(state)}
+    known = {field.name: getattr(state, field.name) for field in fields(state)}
     return RunResult(
         **known,
         location=state.artifacts[-1].uri.rsplit("/", 1)[0],

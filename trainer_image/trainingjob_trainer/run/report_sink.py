@@ -34,7 +34,7 @@ from trainingjob_trainer.run.workspace import write_text
 
 __all__ = ["Reporter", "file_sink"]
 
-_SHARED = {one.name for one in fields(RunState)} & set(Report.model_fields)
+_SHARED = {field.name for field in fields(RunState)} & set(Report.model_fields)
 """What state and report both have."""
 _MOST_WARNINGS = 20
 _MOST_FALLBACKS = 8

@@ -49,11 +49,11 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
     bounds = None if interval is None else (format_score(interval.low), format_score(interval.high))
     not_fitted = tuple(
         NotFitted(
-            pipeline=summarize(one.candidate.final_pipeline),
-            score=score_text(one.candidate.score),
-            reason=one.reason[:_REASON_CHARS],
+            pipeline=summarize(entry.candidate.final_pipeline),
+            score=score_text(entry.candidate.score),
+            reason=entry.reason[:_REASON_CHARS],
         )
-        for one in trained.not_fitted[:_MOST_NOT_FITTED]
+        for entry in trained.not_fitted[:_MOST_NOT_FITTED]
     )
     members = tuple(
         EnsembleMember(pipeline=summarize(one), weight=format_score(share), key=fingerprint(one))

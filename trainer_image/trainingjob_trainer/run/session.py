@@ -157,7 +157,7 @@ class Session:
                 classes=None if prepared.classes is None else len(prepared.classes),
                 read_with=prepared.file.example,
                 data_digest=prepared.dataset_sha256,
-                findings=tuple(one.to_note() for one in prepared.findings),
+                findings=tuple(finding.to_note() for finding in prepared.findings),
             )
         )
 

@@ -132,7 +132,7 @@ class RunState:
                 return replace(self, stage=stage, clock_seconds=self.elapsed(now), clock_since=since)
             case DataReady():
                 # A second child finds the same again.
-                ordered = sorted(event.findings, key=lambda one: one.severity is not Severity.WARNING)
+                ordered = sorted(event.findings, key=lambda finding: finding.severity is not Severity.WARNING)
                 return replace(
                     self,
                     resolved=event.resolved,

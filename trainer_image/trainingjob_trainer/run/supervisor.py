@@ -225,7 +225,7 @@ class _Supervision:
         while ladder and not self.interrupts:
             mode, *ladder = ladder
             if end is not None:
-                left = any(one.from_ == "dask" for one in self.reporter.state_.fallbacks)
+                left = any(fallback.from_ == "dask" for fallback in self.reporter.state_.fallbacks)
                 self.emit(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
             end = self._child(mode)
             if end.ended is Ended.SAVED:
@@ -308,7 +308,7 @@ class _Supervision:
         state = self.reporter.state_
         history = {
             "startedAt": self.started_at.isoformat(),
-            "fallbacks": [one.model_dump(mode="json", by_alias=True) for one in state.fallbacks],
+            "fallbacks": [fallback.model_dump(mode="json", by_alias=True) for fallback in state.fallbacks],
             "warnings": list(state.warnings),
         }
 
