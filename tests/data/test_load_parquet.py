@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.data_runs import SETTINGS, write
-from trainingjob_trainer.data.parquet_file import read_parquet
+from trainingjob_trainer.data.load import read_parquet
 from trainingjob_trainer.errors import DataError
 
 
