@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import unquote
 
 from trainingjob_api import Artifact, Reason, Report, ResolvedRun, Stage
@@ -227,7 +228,11 @@ class _Supervision:
             if end is not None:
                 left = any(fallback.from_ == "dask" for fallback in self.reporter.state_.fallbacks)
                 self.emit(step_down(self.run, mode, end, log=self.workspace.log_file, left_dask=left))
-            end = self._child(mode)
+            try:
+                end = self.start(**self._start_arguments(mode))
+            finally:
+                self.guard.close()
+                self.child = None
             if end.ended is Ended.SAVED:
                 return
             if end.failure is not None:
@@ -304,35 +309,31 @@ class _Supervision:
             self.guard.hear(event)
             self.emit(event)
 
-    def _child(self, mode: Mode) -> ChildEnd:
+    def _start_arguments(self, mode: Mode) -> dict[str, Any]:
+        """Write what the next child has to know, and return the arguments that start it."""
         state = self.reporter.state_
         history = {
             "startedAt": self.started_at.isoformat(),
             "fallbacks": [fallback.model_dump(mode="json", by_alias=True) for fallback in state.fallbacks],
             "warnings": list(state.warnings),
         }
-
-        def started(pid: int) -> None:
-            self.child = pid
-            if self.interrupts:  # it came before the child was known
-                self._pass_on_interrupt()
-
         write_json(self.workspace.history_file, history)
-        try:
-            return self.start(
-                [str(self.workspace.home), self.workspace.uid, mode.value],
-                environment=self.options.environment or os.environ,
-                log=self.workspace.log_file,
-                limit_seconds=clock_limit(self.run, mode, self.workspace.used_seconds()),
-                inline=mode in INLINE,
-                patience=self.patience,
-                on_event=self._hear,
-                on_start=started,
-                stranded=self.guard.complaint,
-            )
-        finally:
-            self.guard.close()
-            self.child = None
+        return {
+            "arguments": [str(self.workspace.home), self.workspace.uid, mode.value],
+            "environment": self.options.environment or os.environ,
+            "log": self.workspace.log_file,
+            "limit_seconds": clock_limit(self.run, mode, self.workspace.used_seconds()),
+            "inline": mode in INLINE,
+            "patience": self.patience,
+            "on_event": self._hear,
+            "on_start": self._note_child,
+            "stranded": self.guard.complaint,
+        }
+
+    def _note_child(self, pid: int) -> None:
+        self.child = pid
+        if self.interrupts:  # it came before the child was known
+            self._pass_on_interrupt()
 
 
 def _as_error(failure: Failed) -> TrainingError:
