@@ -196,8 +196,9 @@ def _switches(frame: pd.DataFrame) -> Iterator[str]:
         gain = (ours - without).dropna().groupby("table").mean()
         if len(gain):
             better, worse = int((gain > TIE).sum()), int((gain < -TIE).sum())
-            part = SYSTEMS[name].without or "ensemble"
-            rows.append((part, len(gain), f"{gain.mean():+.4f}", f"{better}, {worse}"))
+            rows.append(
+                (name.removeprefix("without-"), len(gain), f"{gain.mean():+.4f}", f"{better}, {worse}")
+            )
     if rows:
         yield "## Each part alone"
         yield _table(("Part", "Tables", "Mean gain", "Better with it, worse with it"), rows)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import psutil
 import yaml
 from catalog import Table
 from environments import BIN, HERE, ROOT, Environments
+from switches import WITHOUT, copy_without
 
 __all__ = ["PEERS", "SYSTEMS", "RunError", "System", "Trial", "run"]
 
@@ -37,7 +39,7 @@ class System:
     settings: tuple[str, ...] = ()
     """Fields that are set in the job, for this product."""
     without: str = ""
-    """The part of this product that ``switches`` turns off."""
+    """The part of this product that is left out."""
 
     @property
     def version(self) -> str:
@@ -57,8 +59,9 @@ SYSTEMS = {
     "flaml": System("flaml_automl.py", "flaml"),
     "autogluon": System("autogluon_tabular.py", "autogluon", "medium_quality"),
     "autogluon-best": System("autogluon_tabular.py", "autogluon", "best_quality"),
-}
-PEERS = tuple(name for name in SYSTEMS if name != "ours")
+    "without-ensemble": System(settings=("spec.ensemble=off",)),
+} | {f"without-{part}": System(without=part) for part in WITHOUT}
+PEERS = tuple(name for name, system in SYSTEMS.items() if system.script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ def run(trial: Trial, folder: Path, cores: int, environments: Environments) -> d
         _call([python, HERE / "peers" / system.script, folder / "request.json"], folder, trial.seconds)
         wall, facts = time.monotonic() - started, {}
     else:
-        facts = _train(trial, system, folder)
+        paths = [copy_without(system.without, environments.cache)] if system.without else []
+        facts = _train(trial, system, folder, paths)
         wall = time.monotonic() - started
         python = environments.of_model(folder / "requirements.txt")
         _call(
@@ -109,7 +113,7 @@ def run(trial: Trial, folder: Path, cores: int, environments: Environments) -> d
     return {"wall_seconds": round(wall, 2)} | answer | facts
 
 
-def _train(trial: Trial, system: System, folder: Path) -> dict[str, Any]:
+def _train(trial: Trial, system: System, folder: Path, paths: list[Path]) -> dict[str, Any]:
     """Run a TrainingJob with its defaults, as a user does; put model and requirements into *folder*."""
     job = {
         "apiVersion": "automl.trainingjob.dev/v1alpha1",
@@ -128,7 +132,7 @@ def _train(trial: Trial, system: System, folder: Path) -> dict[str, Any]:
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     command: list[Any] = [BIN / "trainingjob", "run", folder / "job.yaml", "--json"]
     command += [argument for setting in system.settings for argument in ("--set", setting)]
-    printed = _call(command, folder, trial.seconds, without=system.without)
+    printed = _call(command, folder, trial.seconds, paths)
     home = Path(json.loads(printed)["home"])
     for name in ("model.joblib", "requirements.txt"):
         (home / name).rename(folder / name)
@@ -156,12 +160,12 @@ def _train(trial: Trial, system: System, folder: Path) -> dict[str, Any]:
     }
 
 
-def _call(command: list[Any], folder: Path, seconds: int, without: str = "") -> str:
+def _call(command: list[Any], folder: Path, seconds: int, paths: Sequence[Path] = ()) -> str:
     """Return what a command prints; it is ended with its children when it takes far too long."""
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_A_USERS}
     environment["PYTHONWARNINGS"] = "ignore"
-    if without:
-        environment |= {"PYTHONPATH": str(HERE / "switches"), "QUALITY_WITHOUT": without}
+    if paths:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     with (folder / "log.txt").open("a") as log:
         child = subprocess.Popen(
             [str(part) for part in command],
