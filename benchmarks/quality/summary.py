@@ -46,7 +46,7 @@ def write(runs: list[dict[str, Any]]) -> None:
     PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")
     PICTURE.parent.mkdir(exist_ok=True)
     score_over_time(frame, LABELS, int(budgets[-1]), PICTURE)
-    print(f"{len(frame)} runs: {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
+    print(f"{len(frame)} runs: {PAGE}, {PICTURE}")
 
 
 def _measured(frame: pd.DataFrame) -> str:
