@@ -30,7 +30,7 @@ from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef, load_work
 from trainingjob_trainer.search.tasks import evaluate, mean_rounds, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe
-from trainingjob_trainer.search_space.rounds import ROUNDS, with_rounds
+from trainingjob_trainer.search_space.rounds import ROUNDS, rounds_of, with_rounds
 
 ROWS = 2_100
 X, Y = make_classification(ROWS, 4, n_informative=3, n_redundant=0, flip_y=0.3, random_state=0)
@@ -204,3 +204,14 @@ def test_finalists_find_their_rounds_again_on_all_rows(large: StoreRef) -> None:
     assert found[1].rounds == mean_rounds([one for one in rounds if one is not None])
     assert found[1].rounds != 1
     assert found[0].rounds is None
+
+
+def test_all_rows_may_take_more_rounds_than_the_search_gave_them(large: StoreRef) -> None:
+    slow = LGBMClassifier(n_estimators=201, learning_rate=0.002, max_depth=2, n_jobs=1, verbose=-1)
+    spec = describe(make_pipeline(StandardScaler(), slow))
+    assert rounds_of(spec) == 201
+    searched = evaluate(spec, replace(large, folds=1), no_limit())
+    (whole,) = score_whole_fold([spec], large, 0, no_limit())
+    assert searched.rounds is not None
+    assert whole is not None
+    assert searched.rounds <= 201 < (whole.rounds or 0) <= 4 * 201

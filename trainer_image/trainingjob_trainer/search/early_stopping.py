@@ -19,7 +19,7 @@ from sklearn.utils import Bunch
 from trainingjob_trainer.search.limits import quiet
 from trainingjob_trainer.search_space.rounds import ROUNDS
 
-__all__ = ["fit_early", "validation_rows"]
+__all__ = ["fit_early", "stops_early", "validation_rows"]
 
 _FEW_ROUNDS = 200
 """A booster with no more rounds is fitted on all rows with all of them."""
@@ -105,6 +105,11 @@ def validation_rows(
     if classified and len(np.unique(y[fit])) < len(np.unique(y)):
         return None
     return fit, valid
+
+
+def stops_early(estimator: Any) -> bool:
+    """Return whether `fit_early` stops an estimator early, if there are rows enough."""
+    return _booster(estimator) is not None
 
 
 def _booster(estimator: Any) -> Any:

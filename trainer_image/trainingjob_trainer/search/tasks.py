@@ -21,7 +21,7 @@ from sklearn.base import clone
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Evaluation, Outcome
-from trainingjob_trainer.search.early_stopping import fit_early
+from trainingjob_trainer.search.early_stopping import fit_early, stops_early
 from trainingjob_trainer.search.full_model import PICKLE_PROTOCOL
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,
@@ -43,7 +43,7 @@ from trainingjob_trainer.search.store import (
     load_work,
 )
 from trainingjob_trainer.search_space.pipeline import build, encoding_of
-from trainingjob_trainer.search_space.rounds import with_rounds
+from trainingjob_trainer.search_space.rounds import rounds_of, with_rounds
 
 __all__ = [
     "FoldScore",
@@ -56,7 +56,9 @@ __all__ = [
 ]
 
 _MAX_BYTES = 1 << 32
-_MOST_ROWS_AGAIN = 10_000
+_MORE_ROUNDS = 4
+"""How many times the rounds of its pipeline early stopping may take on all rows, which want more."""
+_MOST_ROWS_AGAIN = 5_000
 """Training rows up to which a booster is fitted again on all of them once its rounds are known."""
 _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
@@ -197,19 +199,24 @@ def _score(
     encoded: tuple[Any, ...],
     rows: Any,
     builder: Callable[[Any], Any],
+    *,
+    more_rounds: int = 1,
 ) -> tuple[Any, FoldScore]:
     """Fit on the first of two encoded parts and score on the second; return the fitted estimator too.
 
     Of many rows, what early stopping has left out of the fit is little; of few, the pipeline is fitted on all
-    of them with the rounds that were found.
+    of them with the rounds that were found. Early stopping may take `more_rounds` times its own.
     """
     work = load_work(ref)
     (x_train, x_test), (train, test) = encoded, rows
     target = work.target[train]
-    estimator, started = builder(pipeline), time.monotonic()
+    most = pipeline
+    if more_rounds > 1 and stops_early(builder(pipeline)):
+        most = with_rounds(pipeline, more_rounds * (rounds_of(pipeline) or 1))
+    estimator, started = builder(most), time.monotonic()
     groups = None if work.groups is None else work.groups[train]
     rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)
-    if rounds is not None and len(train) <= _MOST_ROWS_AGAIN:
+    if (rounds is None and most is not pipeline) or (rounds is not None and len(train) <= _MOST_ROWS_AGAIN):
         estimator, started = builder(with_rounds(pipeline, rounds)), time.monotonic()
         estimator.fit(x_train, target)
     fitted = time.monotonic()
@@ -269,7 +276,9 @@ def score_whole_fold(
                 encoding = encoding_of(pipeline)
                 if encoding not in encoded:
                     encoded[encoding] = tuple(_matrix(part, ref) for part in _encode(ref, encoding, *rows))
-                fitted, result = _score(pipeline, ref, encoded[encoding], rows, build)
+                fitted, result = _score(
+                    pipeline, ref, encoded[encoding], rows, build, more_rounds=_MORE_ROUNDS
+                )
                 predicted = out_of_fold(fitted, encoded[encoding][1])
             except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
                 out.append(None)

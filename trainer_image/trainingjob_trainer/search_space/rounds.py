@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["ROUNDS", "with_rounds"]
+__all__ = ["ROUNDS", "rounds_of", "with_rounds"]
 
 ROUNDS: Final[Mapping[str, str]] = {
     "CatBoostClassifier": "n_estimators",
@@ -16,6 +16,17 @@ ROUNDS: Final[Mapping[str, str]] = {
     "XGBRegressor": "n_estimators",
 }
 """The parameter of each booster that holds its number of rounds."""
+
+
+def rounds_of(spec: dict[str, Any]) -> int | None:
+    """Return the rounds that a pipeline's last step is given; None where it has none of its own."""
+    match spec:
+        case {"steps": [*_, last]} | {"members": [last]}:
+            return rounds_of(last)
+        case {"class": str(name), "params": {**params}} if name in ROUNDS:
+            found = params.get(ROUNDS[name])
+            return found if isinstance(found, int) else None
+    return None
 
 
 def with_rounds(spec: dict[str, Any], rounds: int | None) -> dict[str, Any]:
