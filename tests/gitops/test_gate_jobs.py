@@ -51,7 +51,7 @@ def test_a_job_that_no_operator_has_seen_counts_after_ten_minutes():
 
 def test_overruns_and_fallbacks_are_counted_as_the_operator_counts_them():
     from trainingjob_api import TrainingJobStatus
-    from trainingjob_operator import metrics
+    from trainingjob_operator import telemetry
 
     steps = [
         {"from": "dask", "to": "local", "reason": "SchedulerLost", "time": "2026-11-01T11:00:00Z"},
@@ -60,8 +60,8 @@ def test_overruns_and_fallbacks_are_counted_as_the_operator_counts_them():
     for spent in (100, 104, 105, 106, 200):
         one = job(**overrun(spent), fallbacks=steps)
         del one["status"]["conditions"]
-        registry = metrics.CollectorRegistry()
-        counted = metrics.Metrics(registry)
+        registry = telemetry.CollectorRegistry()
+        counted = telemetry.Metrics(registry)
         counted.changed(TrainingJobStatus(), TrainingJobStatus.model_validate(one["status"]))
         found = evidence([one], "stable", now=NOW, window=WINDOW)
         assert found.overruns == registry.get_sample_value("training_budget_overruns_total")
