@@ -1,5 +1,6 @@
 """What ships at the end of the clock: the best, the next best, or the baseline, and what is said of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.run import final_stage as module
+from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     FinalStage,
     Trained,
@@ -23,6 +25,7 @@ from trainingjob_trainer.search.full_model import HoldoutResult
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search_space.pipeline import describe
+from trainingjob_trainer.search_space.voting import ensemble_of
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)
 PIPELINE = describe(LogisticRegression(C=2.0))
@@ -65,11 +68,12 @@ class Told(list[str]):
     """What the user was warned of."""
 
 
-def stage(told: Told, *, seconds: float = 100.0) -> FinalStage:
+def stage(told: Told, *, seconds: float = 100.0, mode: Mode = Mode.FULL) -> FinalStage:
     clock = RunClock(seconds)
     clock.start()
     context = SimpleNamespace(
         clock=clock,
+        mode=mode,
         channel=SimpleNamespace(beat=lambda: None),
         stop=SimpleNamespace(is_set=lambda: False),
         warn=told.append,
@@ -217,3 +221,82 @@ def test_a_score_that_is_no_number_is_left_out() -> None:
     best = shipped_best(trained(ModelSource.TPOT, best=known), holdout_rows=20)
     assert best.holdout_score is None
     assert best.holdout_interval is None
+
+
+class Built:
+    """Stands in for what builds ensembles."""
+
+    def __init__(self, made: Candidate | Exception | None) -> None:
+        self._made = made
+        self.asked: list[Any] = []
+
+    def build(self, ranked: Any, **_how: Any) -> Candidate | None:
+        self.asked.append(ranked)
+        if isinstance(self._made, Exception):
+            raise self._made
+        return self._made
+
+
+ENSEMBLE_OF_TWO = candidate(
+    9,
+    0.95,
+    origin="ensemble",
+    key="both",
+    pipeline=ensemble_of([PIPELINE, describe(LogisticRegression(C=3.0))], [3, 1], classification=True),
+)
+
+
+def test_an_ensemble_that_wins_ships_and_is_on_the_board(unfittable: set[str]) -> None:
+    built = Built(ENSEMBLE_OF_TWO)
+    made = replace(stage(Told()), ensembles=built).fit(searched(FIRST, SECOND), ())
+    assert (made.best.candidate, made.source) == (ENSEMBLE_OF_TWO, ModelSource.TPOT)
+    assert made.ensemble is ENSEMBLE_OF_TWO
+    assert ENSEMBLE_OF_TWO in made.searched.candidates
+    assert [one.score for one in built.asked[0]] == [0.9, 0.8, 0.5]
+    best = shipped_best(made, holdout_rows=20)
+    assert best.pipeline == "ensemble of 2: LogisticRegression x 2"
+    assert best.members is not None
+    assert [(one.pipeline, one.weight) for one in best.members] == [
+        ("LogisticRegression(C=2)", "0.75"),
+        ("LogisticRegression(C=3)", "0.25"),
+    ]
+
+
+def test_the_best_ships_if_the_ensemble_cannot_be_fitted(unfittable: set[str]) -> None:
+    told = Told()
+    unfittable.add("both")
+    made = replace(stage(told), ensembles=Built(ENSEMBLE_OF_TWO)).fit(searched(FIRST, SECOND), ())
+    assert made.best.candidate is FIRST
+    assert [one.candidate for one in made.not_fitted] == [ENSEMBLE_OF_TWO]
+    assert "ensemble of 2" in told[0]
+
+
+def test_the_baseline_ships_if_only_an_ensemble_beat_it_and_cannot_be_fitted(unfittable: set[str]) -> None:
+    told = Told()
+    unfittable.add("both")
+    made = replace(stage(told), ensembles=Built(ENSEMBLE_OF_TWO)).fit(searched(WORSE, AS_SEED), ())
+    assert (made.best, made.source) == (BASELINE, ModelSource.TPOT)
+    assert [one.candidate for one in made.not_fitted] == [ENSEMBLE_OF_TWO]
+    assert told[0].endswith("The baseline ships.")
+
+
+def test_the_finalists_are_its_members_where_there_are_some(unfittable: set[str]) -> None:
+    whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65), candidate(2, 0.7))
+    built = Built(ENSEMBLE_OF_TWO)
+    made = replace(stage(Told()), ensembles=built).fit(searched(FIRST, SECOND), whole)
+    assert [one.score for one in built.asked[0]] == [0.7, 0.65, 0.6]
+    assert made.finalists == (*whole, ENSEMBLE_OF_TWO)
+    assert ENSEMBLE_OF_TWO not in made.searched.candidates
+
+
+def test_a_selection_that_fails_costs_the_ensemble_alone(unfittable: set[str]) -> None:
+    told = Told()
+    made = replace(stage(told), ensembles=Built(TimeoutError("too long"))).fit(searched(FIRST, SECOND), ())
+    assert made.best.candidate is FIRST
+    assert told == ["No ensemble was built: TimeoutError: too long"]
+
+
+def test_a_child_that_follows_a_crash_in_the_final_fits_builds_none(unfittable: set[str]) -> None:
+    built = Built(ENSEMBLE_OF_TWO)
+    made = replace(stage(Told(), mode=Mode.FINISH), ensembles=built).fit(searched(FIRST, SECOND), ())
+    assert (made.best.candidate, built.asked) == (FIRST, [])
