@@ -19,7 +19,7 @@ from trainingjob_trainer.run import encode_stage
 from trainingjob_trainer.run.baseline import baseline_pipeline
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchBudget
-from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.store import StoreRef, load_work
 from trainingjob_trainer.search_space.pipeline import fingerprint
 
@@ -28,7 +28,8 @@ from trainingjob_trainer.search_space.pipeline import fingerprint
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_baseline_and_candidates_are_scored_on_the_same_folds(child: Child, trained: Trained) -> None:
     prepared = child.prepared
-    scored = [trained.baseline.candidate, *(c for c in trained.searched.candidates if c.score is not None)]
+    evaluated = (c for c in trained.searched.candidates if c.origin != ENSEMBLE)
+    scored = [trained.baseline.candidate, *(c for c in evaluated if c.score is not None)]
     assert len(scored) >= 5
     for candidate in scored:
         expected = cross_val_score(

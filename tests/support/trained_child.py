@@ -98,7 +98,8 @@ class Child:
 
     def whole(self, candidate: Candidate) -> Any:
         prepared = self.prepared
-        encoders = build_encoders(prepared.feature_types, frame=prepared.frame)
+        classes = len(prepared.classes or ())
+        encoders = build_encoders(prepared.feature_types, frame=prepared.frame, classes=classes)
         return full_pipeline(candidate.pipeline, encoders)
 
     def of(self, kind: type[Event]) -> list[Any]:
