@@ -21,7 +21,7 @@ from sklearn.base import clone
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Evaluation, Outcome
-from trainingjob_trainer.search.early_stopping import fit_early, stops_early
+from trainingjob_trainer.search.early_stop import fit_early, stops_early
 from trainingjob_trainer.search.full_model import PICKLE_PROTOCOL
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,

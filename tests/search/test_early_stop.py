@@ -24,7 +24,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from support.stores import no_limit, small_store
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
-from trainingjob_trainer.search.early_stopping import fit_early, validation_rows
+from trainingjob_trainer.search.early_stop import fit_early, validation_rows
 from trainingjob_trainer.search.final_fit import fit_model, score_finalists
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef, load_work
