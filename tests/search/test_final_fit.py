@@ -3,10 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from catboost import CatBoostRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -321,3 +325,16 @@ def test_a_fit_takes_from_the_table_to_the_dump(ref: StoreRef) -> None:
     assert result.holdout is not None
     assert set(result.holdout.responses) == {"predict"}
     assert math.isfinite(result.holdout.score)
+
+
+def test_a_regressor_with_a_list_of_classes_is_fitted_and_predicts(tmp_path: Path) -> None:
+    numbers = np.linspace(0.0, 1.0, 150)
+    ref = small_store(tmp_path / "store", target=numbers, scorer=get_scorer("r2"))
+    pipeline = describe(CatBoostRegressor(n_estimators=3, allow_writing_files=False, verbose=0))
+    fitted = fit_holdout(pipeline, ref, no_limit())
+    assert fitted.error is None
+    assert fitted.holdout is not None
+    assert fitted.holdout.classes is None
+    predictions = evaluate(pipeline, ref, no_limit()).predictions
+    assert predictions is not None
+    assert [len(fold) for fold in predictions] == [len(test) for _, test in load_work(ref).folds]

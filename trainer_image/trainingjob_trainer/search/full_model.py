@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.metrics import balanced_accuracy_score
 
 from trainingjob_trainer.search.candidate import Outcome
@@ -150,7 +151,8 @@ def _predict_holdout(model: Any, ref: StoreRef) -> HoldoutResult:
     work.scorer(asked, x, truth)
     responses = dict(asked.responses_)
     predicted = asked.predict(x)
-    classes = getattr(model, "classes_", None)
+    # CatBoost's regressor has classes, too: none.
+    classes = model.classes_ if is_classifier(model) else None
     probabilities = None
     if classes is not None and hasattr(model, "predict_proba"):
         probabilities = np.asarray(asked.predict_proba(x), dtype=np.float64)

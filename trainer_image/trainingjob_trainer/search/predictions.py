@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 
 from trainingjob_trainer.search.candidate import Candidate, rank
 
@@ -27,7 +28,7 @@ def out_of_fold(estimator: Any, x_test: Any) -> NDArray[Any] | None:
     Numbers keep their precision: those of a target may differ in the last digits alone, as times do.
     """
     try:
-        if not hasattr(estimator, "classes_"):
+        if not is_classifier(estimator):
             return np.asarray(estimator.predict(x_test), dtype=np.float64)
         return np.asarray(estimator.predict_proba(x_test), dtype=np.float32)
     except Exception:  # noqa: BLE001 - the metric may need no probabilities: it is no member, but valid
