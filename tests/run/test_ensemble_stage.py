@@ -19,7 +19,7 @@ from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.pipeline import describe, fingerprint, members_of
-from trainingjob_trainer.search_space.voting import full_pipeline
+from trainingjob_trainer.search_space.voters import full_pipeline
 
 PIPELINES = [
     describe(make_pipeline(StandardScaler(), LogisticRegression(C=0.05))),

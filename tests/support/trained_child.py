@@ -23,7 +23,7 @@ from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.pool import InlinePool
-from trainingjob_trainer.search_space.voting import full_pipeline
+from trainingjob_trainer.search_space.voters import full_pipeline
 from trainingjob_trainer.settings import TrainerSettings
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})

@@ -16,7 +16,7 @@ from trainingjob_trainer.search.ensemble import Blend, blend, score_of_average, 
 from trainingjob_trainer.search.predictions import Predictions, PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of, fingerprint
-from trainingjob_trainer.search_space.voting import ensemble_of
+from trainingjob_trainer.search_space.voters import ensemble_of
 
 __all__ = ["Ensembles"]
 

@@ -27,7 +27,7 @@ from trainingjob_trainer.search.limits import (
     wait_for_last_answer,
 )
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
-from trainingjob_trainer.search_space.voting import full_pipeline
+from trainingjob_trainer.search_space.voters import full_pipeline
 
 __all__ = [
     "PICKLE_PROTOCOL",

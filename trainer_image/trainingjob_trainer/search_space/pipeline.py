@@ -243,7 +243,7 @@ _PRECAUTIONS: Final = {"clip", "nan_to_num"}
 
 
 def members_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, int]]:
-    """Return members and weights of an ensemble (see `search_space.voting`); nothing for a pipeline."""
+    """Return members and weights of an ensemble (see `search_space.voters`); nothing for a pipeline."""
     return list(zip(spec["members"], spec["weights"], strict=True)) if "weights" in spec else []
 
 

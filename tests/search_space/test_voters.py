@@ -19,7 +19,7 @@ from trainingjob_trainer.search_space.pipeline import (
     summarize,
     with_encoding,
 )
-from trainingjob_trainer.search_space.voting import ensemble_of, full_pipeline
+from trainingjob_trainer.search_space.voters import ensemble_of, full_pipeline
 
 ENCODERS = {Encoding.DENSE: StandardScaler(), Encoding.ORDINAL: FunctionTransformer()}
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression(C=0.5)))
