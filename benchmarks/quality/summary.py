@@ -40,13 +40,15 @@ def write(runs: list[dict[str, Any]]) -> None:
     budgets = sorted(peers.loc[~peers["system"].isin(_switched()), "seconds"].unique())
     for seconds in budgets:
         parts += _budget(frame[(frame["seconds"] == seconds) & frame["system"].isin(LABELS)], int(seconds))
+    if (frame.loc[frame["system"] == OURS, "seconds"] < budgets[-1]).any():
+        PICTURE.parent.mkdir(exist_ok=True)
+        score_over_time(frame, LABELS, int(budgets[-1]), PICTURE)
+        parts += ["## Score over time", f"![Distance to the best score over time](images/{PICTURE.name})"]
     parts += [*_promises(frame[frame["system"] == OURS]), *_reach(frame, budgets), *_switches(frame)]
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
     PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")
-    PICTURE.parent.mkdir(exist_ok=True)
-    score_over_time(frame, LABELS, int(budgets[-1]), PICTURE)
-    print(f"{len(frame)} runs: {PAGE}, {PICTURE}")
+    print(f"{len(frame)} runs: {PAGE}")
 
 
 def _measured(frame: pd.DataFrame) -> str:

@@ -127,3 +127,14 @@ def test_missing_predictions_are_a_failure(quality: Any, tmp_path: Path) -> None
     pd.DataFrame({"prediction": [1.0, None]}).to_csv(tmp_path / "predictions.csv", index=False)
     with pytest.raises(quality("systems").RunError, match="1 missing"):
         scores.score(catalog.Table("any", "y", "r2", pd.DataFrame), tmp_path, tmp_path / "predictions.csv")
+
+
+def test_shares_of_the_budget_are_drawn(
+    quality: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    early = line("ours", "cars", 0.7, seconds=6, key=["cars", 0, 6, "ours", "1"], used_seconds=6.0)
+    runs = [early, line("ours", "cars", 0.8), line("tpot", "cars", 0.65, used_seconds=60.0)]
+    text = page(quality, monkeypatch, tmp_path, runs)
+    assert "(images/picture.svg)" in text
+    assert "</svg>" in (tmp_path / "picture.svg").read_text()
+    assert "| 60 s | 0.10 | 0 of 1 |" in text
