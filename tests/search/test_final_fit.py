@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,14 @@ def finals(*, encode: float = 1.0, ratio: float = 1.0, workers: int = 1, budget:
 class Fits:
     """A pool whose fits take as long as they are told to, on a clock of its own, until they are cut."""
 
-    def __init__(self, seconds: Mapping[int, float], *, workers: int = 1, left: float = 100.0) -> None:
+    def __init__(
+        self, seconds: Mapping[int, float], *, workers: int = 1, left: float = 100.0, all_rows: int = 100
+    ) -> None:
         self.workers = workers
+        self.all_rows = all_rows
         self.left = left
         self.limits: list[tuple[int, str, float]] = []
-        self.fitted: list[int] = []
+        self.rows: list[int | None] = []
         self._seconds = seconds
         self._done: list[Completion] = []
 
@@ -69,11 +73,14 @@ class Fits:
 
     def submit(self, task: Task) -> None:
         function, (pipeline, _ref), limit = task.call()
-        name = "holdout" if function is fit_holdout else "all"
-        assert function in {fit_holdout, fit_all}
+        assert isinstance(function, partial)
+        name = "holdout" if function.func is fit_holdout else "all"
+        assert function.func in {fit_holdout, fit_all}
+        rows = function.keywords.get("most_rows")
+        self.rows.append(rows)
         number = pipeline["number"]
         self.limits.append((number, name, limit.seconds))
-        took = self._seconds[number]
+        took = self._seconds[number] * (1.0 if rows is None else rows / self.all_rows)
         cut = took > limit.seconds
         if self.workers == 1 or name == "all":
             self.left -= min(took, limit.seconds)
@@ -106,6 +113,39 @@ def ship(pool: Fits, ranked: list[Candidate], final: FinalFits) -> tuple[int, li
         tick=lambda: None,
     )
     return fitted.candidate.number, [(one.candidate.number, one.reason) for one in not_fitted]
+
+
+def test_what_cannot_be_fitted_on_all_rows_is_fitted_on_fewer() -> None:
+    final = finals(encode=1.0, ratio=32.0, workers=2)
+    best = [
+        candidate(n, 0.9 - n / 10, seconds=1.0, pipeline={"class": "LinearSVC", "number": n})
+        for n in range(3)
+    ]
+    pool = Fits({0: 80.0, 1: 80.0, 2: 80.0}, workers=2, left=60.0, all_rows=3200)
+    fitted, not_fitted = fit_best(
+        pool,
+        best,
+        None,  # type: ignore[arg-type]
+        final=final,
+        remaining=pool.remaining,
+        tick=lambda: None,
+    )
+    assert fitted.candidate.number == 0
+    assert fitted.rows == pool.rows[-1] == pool.rows[-2] == 200
+    assert [end.candidate.number for end in not_fitted] == [1, 2]
+    assert pool.left >= 0
+
+
+def test_a_fold_with_nearly_all_rows_leaves_no_fewer() -> None:
+    small = finals(ratio=1.25)
+    assert small.most_rows(candidate(0, 0.5, pipeline={"class": "Ridge"}), 1000.0) is None
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(1000.0, 1600), (30.0, 800), (10.0, 200), (1.0, None)])
+def test_rows_are_halved_until_the_fits_end_in_time(seconds: float, rows: int | None) -> None:
+    final = finals(encode=1.0, ratio=32.0, workers=2)
+    one = candidate(0, 0.5, seconds=3.0, pipeline={"class": "LGBMRegressor"})
+    assert final.most_rows(one, seconds) == rows
 
 
 def test_both_fits_are_waited_for_where_one_worker_makes_them() -> None:

@@ -206,7 +206,13 @@ class FinalStage:
                 raise
             self.context.warn(f"{describe_not_fitted(failure.not_fitted)} The baseline ships.")
             return replace(unbeaten, not_fitted=failure.not_fitted)
-        if not_fitted:
+        if best.rows is not None:
+            self.context.warn(
+                f"No pipeline could be fitted on all {self.estimate.all_rows:,} rows in the time that was "
+                f"left. The model that ships learned from {best.rows:,} rows; allow more time "
+                "(budget.timeLeftSeconds) for all of them."
+            )
+        elif not_fitted:
             self.context.warn(f"{describe_not_fitted(not_fitted)} The next best one ships.")
         return replace(self._trained(best, ModelSource.TPOT, searched, finalists), not_fitted=not_fitted)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.costs import GROWTH
+from trainingjob_trainer.search.costs import GROWTH, growth_of
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
 __all__ = [
@@ -37,6 +37,8 @@ _FEWEST_FINALIST_FOLDS = 2
 _FINALISTS_SHARE = 0.35
 _FINALISTS_SAFETY = 1.3
 _MOST_OF_AN_ESTIMATOR = 3
+_FEWER = 1.5
+"""Times the rows of a fold, below which fewer rows than all save no time worth having."""
 
 
 def overrun_allowance(budget_seconds: float) -> float:
@@ -189,13 +191,18 @@ class FitEstimate:
         """Return the expected seconds on all rows, without the encoder, of what took `seconds` on some."""
         return seconds * float(max(1.0, self.all_rows / (train_rows or self.fold_rows)) ** growth)
 
-    def least_seconds(self, fold_seconds: float) -> float:
+    def seconds_on(self, rows: int, fold_seconds: float, train_rows: int | None, growth: float) -> float:
+        """Return the expected seconds of a fit on some rows, of what took `fold_seconds` on `train_rows`."""
+        share = rows / (train_rows or self.fold_rows)
+        return self.encode_seconds * rows / self.all_rows + fold_seconds * float(share**growth)
+
+    def least_seconds(self, fold_seconds: float, train_rows: int | None = None) -> float:
         """Return the seconds if time grows slowly, with the number of rows to the power of 0.4.
 
-        From 8,000 to 100,000 rows the time of boosted trees grew with a power of 0.38 (xgboost) to 0.63
-        (scikit-learn).
+        `train_rows` are those that took `fold_seconds`, by default those of a fold. From 8,000 to 100,000
+        rows the time of boosted trees grew with a power of 0.38 (xgboost) to 0.63 (scikit-learn).
         """
-        return self.encode_seconds + fold_seconds * float(self.ratio**_LEAST_GROWTH)
+        return self.encode_seconds + self.grown(fold_seconds, train_rows, _LEAST_GROWTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +228,27 @@ class FinalFits:
         """How many fits are made one after the other."""
         return 1 if self.workers > 1 else 2
 
-    def least(self, fold_seconds: float) -> float:
+    def least(self, fold_seconds: float, train_rows: int | None = None) -> float:
         """Return the seconds that both fits need at the very least."""
-        return self.rounds * self.estimate.least_seconds(fold_seconds)
+        return self.rounds * self.estimate.least_seconds(fold_seconds, train_rows)
+
+    def on_fewer_rows(self, candidate: Candidate, rows: int) -> float:
+        """Return the seconds to allow both fits of a candidate on some of the rows."""
+        growth = growth_of(candidate.pipeline)
+        one_fit = self.estimate.seconds_on(rows, candidate.fold_seconds, candidate.train_rows, growth)
+        return _SAFETY * self.rounds * one_fit + _OVERHEAD_SECONDS
+
+    def most_rows(self, candidate: Candidate, seconds: float) -> int | None:
+        """Return the most rows, halved again and again, on which both fits are expected to end in time.
+
+        A fold's rows are the fewest. None if even they are too many, or a fold has nearly all rows.
+        """
+        rows = self.estimate.all_rows
+        while rows > _FEWER * self.estimate.fold_rows:
+            rows = max(rows // 2, self.estimate.fold_rows)
+            if self.on_fewer_rows(candidate, rows) <= seconds:
+                return rows
+        return None
 
     def expected(self, fold_seconds: float, growth: float = GROWTH) -> float:
         """Return the expected seconds of both fits."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from trainingjob_trainer.search.budget import FinalFits
-from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
+from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, Outcome, rank
 from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Completion, Pool, run_tasks
 from trainingjob_trainer.search.predictions import complete_predictions
@@ -75,6 +76,8 @@ class FittedModel:
         Scores and predictions of `holdout_model` on the hold-out rows.
     seconds
         Of the slower of both fits, from the table to the dump of the model.
+    rows
+        Rows that `model` learned from at most; None for all rows.
     """
 
     candidate: Candidate
@@ -82,6 +85,7 @@ class FittedModel:
     holdout_model: bytes
     holdout: HoldoutResult
     seconds: float
+    rows: int | None = None
 
 
 def score_finalists(
@@ -184,7 +188,8 @@ def fit_best(
     """Fit the best candidate that can be fitted in the time that is left.
 
     Time is kept for the next candidate that is fast enough, and what cannot be fitted in the time that is
-    left is passed over. A candidate that took longer than it should shows how long the others take.
+    left is passed over. A candidate that took longer than it should shows how long the others take. If none
+    can be fitted on all rows, the best pipeline is fitted on as many as there is time for.
 
     Parameters
     ----------
@@ -208,8 +213,10 @@ def fit_best(
     failed: list[NotFitted] = []
     too_slow: list[tuple[float, float]] = []
     attempts = 0
+    single = next((candidate for candidate in ranked if candidate.origin != ENSEMBLE), None)
+    fewer = single if single is not None and final.most_rows(single, remaining()) is not None else None
     for position, candidate in enumerate(ranked):
-        left, least = remaining(), final.least(candidate.fold_seconds)
+        left, least = remaining(), final.least(candidate.fold_seconds, candidate.train_rows)
         # What is no faster than a pipeline that has just failed is not tried in less time than that had.
         needs = [seconds for like, seconds in too_slow if candidate.fold_seconds >= _ALIKE * like]
         needed = max(least, *needs) if needs else least
@@ -219,6 +226,8 @@ def fit_best(
             continue
         attempts += 1
         keep = _seconds_for_next(ranked[position + 1 :], final, left)
+        if fewer is not None:
+            keep = max(keep, final.on_fewer_rows(fewer, final.estimate.fold_rows))
         try:
             fitted = fit_model(
                 pool,
@@ -233,13 +242,22 @@ def fit_best(
             too_slow.append((candidate.fold_seconds, max(failure.needs_seconds, left - remaining())))
             continue
         return fitted, tuple(failed[:_MOST_REASONS])
+    if fewer is not None:
+        rows = final.most_rows(fewer, remaining()) or final.estimate.fold_rows
+        try:
+            fitted = fit_model(pool, fewer, ref, remaining=remaining, tick=tick, most_rows=rows)
+        except FittingFailed as failure:
+            failed.append(NotFitted(candidate=fewer, reason=f"on {rows:,} rows: {failure}"))
+        else:
+            others = [end for end in failed if end.candidate.key != fewer.key]
+            return fitted, tuple(others[:_MOST_REASONS])
     told = "; ".join(f"number {one.candidate.number}: {one.reason}" for one in failed[:_MOST_REASONS])
     raise FittingFailed(told or "there is no candidate with a score", tuple(failed[:_MOST_REASONS]))
 
 
 def _seconds_for_next(later: Sequence[Candidate], final: FinalFits, left: float) -> float:
     """Return the seconds to keep for the best of the later candidates that needs half of what is left."""
-    needs = (_NEXT_SAFETY * final.least(one.fold_seconds) for one in later)
+    needs = (_NEXT_SAFETY * final.least(one.fold_seconds, one.train_rows) for one in later)
     return next((need for need in needs if need <= _NEXT_SHARE * left), 0.0)
 
 
@@ -251,8 +269,9 @@ def fit_model(
     remaining: Callable[[], float],
     keep_seconds: float = 0.0,
     tick: Callable[[], None],
+    most_rows: int | None = None,
 ) -> FittedModel:
-    """Fit a pipeline with and without the hold-out rows.
+    """Fit a pipeline with and without the hold-out rows, on at most `most_rows`.
 
     Of the seconds that `remaining` returns, `keep_seconds` are for the next pipeline if no fit has ended.
 
@@ -261,11 +280,12 @@ def fit_model(
     FittingFailed
         If either fit fails or the time is over.
     """
-    part = {"holdout": (fit_holdout, (candidate.final_pipeline, ref))}
-    whole = {"all": (fit_all, (candidate.final_pipeline, ref))}
+    limited = {} if most_rows is None else {"most_rows": most_rows}
+    part = {"holdout": (partial(fit_holdout, **limited), (candidate.final_pipeline, ref))}
+    whole = {"all": (partial(fit_all, **limited), (candidate.final_pipeline, ref))}
     seconds = remaining() - keep_seconds
     if pool.workers > 1:
-        return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick), candidate)
+        return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick), candidate, most_rows)
     # One after the other: what the first one takes says whether there is time for the second.
     first = run_tasks(pool, part, seconds=seconds, tick=tick)
     took, left = _result(first, "holdout").seconds, remaining()
@@ -275,11 +295,11 @@ def fit_model(
             "all rows",
             needs_seconds=2 * took,
         )
-    return to_fitted(first | run_tasks(pool, whole, seconds=left, tick=tick), candidate)
+    return to_fitted(first | run_tasks(pool, whole, seconds=left, tick=tick), candidate, most_rows)
 
 
-def to_fitted(done: Mapping[str, Completion], candidate: Candidate) -> FittedModel:
-    """Join the completions named ``holdout`` and ``all`` of a candidate's fits.
+def to_fitted(done: Mapping[str, Completion], candidate: Candidate, rows: int | None = None) -> FittedModel:
+    """Join the completions named ``holdout`` and ``all`` of a candidate's fits, on at most `rows`.
 
     Raises
     ------
@@ -295,6 +315,7 @@ def to_fitted(done: Mapping[str, Completion], candidate: Candidate) -> FittedMod
         holdout_model=part.model,
         holdout=part.holdout,
         seconds=max(part.seconds, whole.seconds),
+        rows=rows,
     )
 
 

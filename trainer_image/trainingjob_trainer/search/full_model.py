@@ -26,7 +26,7 @@ from trainingjob_trainer.search.limits import (
     time_limit,
     wait_for_last_answer,
 )
-from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
+from trainingjob_trainer.search.store import StoreRef, WorkData, draw_rows, load_frame, load_work
 from trainingjob_trainer.search_space.voters import full_pipeline
 
 __all__ = [
@@ -98,18 +98,32 @@ class FitResult:
     error: str | None = None
 
 
-def fit_holdout(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+def fit_holdout(
+    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, most_rows: int | None = None
+) -> FitResult:
     """Fit on the training rows and predict the hold-out rows."""
-    return fit_full(pipeline, ref, limit, holdout=True)
+    return fit_full(pipeline, ref, limit, holdout=True, most_rows=most_rows)
 
 
-def fit_all(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit) -> FitResult:
+def fit_all(
+    pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, most_rows: int | None = None
+) -> FitResult:
     """Fit on all rows."""
-    return fit_full(pipeline, ref, limit, holdout=False)
+    return fit_full(pipeline, ref, limit, holdout=False, most_rows=most_rows)
 
 
-def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdout: bool) -> FitResult:
-    """Fit encoder and pipeline on raw rows: the training rows with `holdout`, else all rows."""
+def fit_full(
+    pipeline: dict[str, Any],
+    ref: StoreRef,
+    limit: TaskLimit,
+    *,
+    holdout: bool,
+    most_rows: int | None = None,
+) -> FitResult:
+    """Fit encoder and pipeline on raw rows: the training rows with `holdout`, else all rows.
+
+    With `most_rows` it learns from at most as many: the last ones where time orders them, else drawn ones.
+    """
     wait_for_last_answer()
     seconds = limit.effective()
     if seconds < MIN_USEFUL_SECONDS:
@@ -120,6 +134,8 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
             work, frame = load_work(ref), load_frame(ref)
             model = full_pipeline(pipeline, work.encoders)
             rows = work.train_index if holdout else np.arange(len(frame))
+            if most_rows is not None:
+                rows = _fewer_rows(rows, work, most_rows, stratify=is_classifier(model))
             model.fit(frame.iloc[rows], work.target[rows])
             result = _predict_holdout(model, ref) if holdout else None
             content = dump_model(model)
@@ -129,6 +145,14 @@ def fit_full(pipeline: dict[str, Any], ref: StoreRef, limit: TaskLimit, *, holdo
         return FitResult(outcome=Outcome.TIMEOUT, error=f"the fit took longer than {seconds:.1f} s")
     except Exception as failure:  # noqa: BLE001 - the next candidate is tried, with this as the reason
         return FitResult(outcome=Outcome.INVALID, error=describe_error(failure))
+
+
+def _fewer_rows(
+    rows: NDArray[np.intp], work: WorkData, most_rows: int, *, stratify: bool
+) -> NDArray[np.intp]:
+    if work.ordered:
+        return rows[-most_rows:]
+    return draw_rows(rows, work.target, most_rows, np.random.default_rng(most_rows), stratify=stratify)
 
 
 def dump_model(model: Any) -> bytes:

@@ -38,6 +38,7 @@ __all__ = [
     "TablePlugin",
     "TableTooLarge",
     "WorkData",
+    "draw_rows",
     "encoded_width",
     "fold_paths",
     "fold_row_cap",
@@ -105,15 +106,18 @@ def sample_folds(
     out = []
     for train, test in folds:
         kept = (
-            train[-cap:] if latest and len(train) > cap else _draw(train, target, cap, rng, stratify=stratify)
+            train[-cap:]
+            if latest and len(train) > cap
+            else draw_rows(train, target, cap, rng, stratify=stratify)
         )
-        out.append((kept, _draw(test, target, cap, rng, stratify=stratify)))
+        out.append((kept, draw_rows(test, target, cap, rng, stratify=stratify)))
     return tuple(out)
 
 
-def _draw(
+def draw_rows(
     rows: NDArray[np.intp], target: NDArray[np.generic], cap: int, rng: np.random.Generator, *, stratify: bool
 ) -> NDArray[np.intp]:
+    """Return at most `cap` of the rows in ascending order, with `stratify` as `sample_folds` does."""
     if len(rows) <= cap:
         return rows
     if not stratify:
