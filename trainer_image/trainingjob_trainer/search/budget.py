@@ -277,10 +277,10 @@ class FinalFits:
     def ensemble_reserve(self, fits: Sequence[float]) -> float:
         """Return the seconds to keep for an ensemble of pipelines, given what each takes on all rows.
 
-        That is at most 15 % of the budget, beside what is kept for the best one alone.
+        The selection and the fits, without what their encoder takes, are kept 15 % of the budget at most.
         """
         kept = self.selection_seconds + _SAFETY * self.rounds * sum(fits)
-        return min(kept, _ENSEMBLE_SHARE * self.budget_seconds)
+        return self.reserve(0.0) + min(kept, _ENSEMBLE_SHARE * self.budget_seconds)
 
     def useful_evaluation(self, remaining_seconds: float, folds: int) -> float:
         """Return the seconds after which an evaluation is too slow for its pipeline to be fitted in time."""

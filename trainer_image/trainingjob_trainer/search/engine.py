@@ -162,15 +162,15 @@ class SearchEngine:
         kept = self._final.reserve(0.0)
         if self._ships is not None:
             kept = self._final.reserve(self._ships.fold_seconds, growth_of(self._ships.pipeline))
+        if self._predictions is not None and self._finalists:
+            # Either the ensemble is fitted or the best pipeline alone.
+            members = [
+                self._estimate.grown(one.fold_seconds, one.train_rows, growth_of(one.pipeline))
+                for one in self._finalists[:_MEMBERS]
+            ]
+            kept = max(kept, self._final.ensemble_reserve(members))
         if self._plan is not None:
             kept += self._plan.reserve(self._finalists)
-        if self._predictions is not None and self._finalists:
-            kept += self._final.ensemble_reserve(
-                [
-                    self._estimate.grown(one.fold_seconds, one.train_rows, growth_of(one.pipeline))
-                    for one in self._finalists[:_MEMBERS]
-                ]
-            )
         return kept
 
     @property
