@@ -18,8 +18,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from tpot.evolvers import BaseEvolver
 
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget
+from trainingjob_trainer.search.budget import RunClock, SearchBudget
 from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for

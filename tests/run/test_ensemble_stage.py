@@ -13,8 +13,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from support.stores import no_limit, small_store
 from trainingjob_trainer.run.ensemble_stage import Ensembles
-from trainingjob_trainer.search.budget import FinalFits, FitEstimate
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, Outcome, rank
+from trainingjob_trainer.search.costs import FinalFits, FitEstimate
 from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
 from trainingjob_trainer.search.tasks import evaluate

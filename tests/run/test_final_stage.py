@@ -18,8 +18,9 @@ from trainingjob_trainer.run.final_stage import (
     on_the_same_rows,
 )
 from trainingjob_trainer.run.search_events import shipped_best
-from trainingjob_trainer.search.budget import FitEstimate, RunClock
+from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
+from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, NotFitted
 from trainingjob_trainer.search.full_model import HoldoutResult
 from trainingjob_trainer.search.pool import InlinePool

@@ -7,8 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from trainingjob_trainer.search.budget import FinalFits, FitEstimate
-from trainingjob_trainer.search.costs import GROWTH, growth_of
+from trainingjob_trainer.search.costs import GROWTH, FinalFits, FitEstimate, growth_of
 from trainingjob_trainer.search_space.pipeline import describe
 
 

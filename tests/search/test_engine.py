@@ -10,9 +10,10 @@ import pytest
 from support.naughty import evaluate_with_naughty
 from support.stores import small_store
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget, SearchProgress
+from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.cluster import Workers, local_workers
+from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from trainingjob_trainer.search.budget import FinalistPlan, FitEstimate, RunClock, SearchBudget
+from trainingjob_trainer.search.budget import RunClock, SearchBudget
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.costs import FinalistPlan, FitEstimate
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Proposal
 from trainingjob_trainer.search.journal import Journal, JournalHeader

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainingjob_trainer.search.budget import FitEstimate, RunClock, SearchBudget, SearchProgress
+from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
 from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
 from trainingjob_trainer.search.journal import Journal, JournalHeader

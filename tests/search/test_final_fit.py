@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from support.stores import no_limit, small_store
-from trainingjob_trainer.search.budget import FinalFits, FinalistPlan, FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate
 from trainingjob_trainer.search.final_fit import FittingFailed, contenders, fit_best, score_finalists
 from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_full, fit_holdout
 from trainingjob_trainer.search.pool import Completion, InlinePool, Task

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainingjob_trainer.search.budget import FinalFits
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, Outcome
-from trainingjob_trainer.search.costs import growth_of
+from trainingjob_trainer.search.costs import FinalFits, growth_of
 from trainingjob_trainer.search.ensemble import Blend, blend, score_of_average, wins
 from trainingjob_trainer.search.predictions import Predictions, PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_whole_folds, load_work

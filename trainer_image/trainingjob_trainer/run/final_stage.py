@@ -12,15 +12,9 @@ from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.ensemble_stage import Ensembles
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.search.budget import (
-    FinalFits,
-    FinalistPlan,
-    FitEstimate,
-    RunClock,
-    overrun_allowance,
-)
+from trainingjob_trainer.search.budget import RunClock, overrun_allowance
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
-from trainingjob_trainer.search.costs import growth_of
+from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
     FittingFailed,

@@ -23,8 +23,8 @@ from trainingjob_trainer.run.final_stage import (
     Trained,
     describe_not_fitted,
 )
-from trainingjob_trainer.search.budget import FitEstimate
 from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
 from trainingjob_trainer.search.journal import Journal

@@ -6,17 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from trainingjob_trainer.search.budget import (
-    MOST_FINALISTS,
-    FinalFits,
-    FinalistPlan,
-    FitEstimate,
-    RunClock,
-    SearchBudget,
-    SearchProgress,
-)
+from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome, SearchResult, rank
-from trainingjob_trainer.search.costs import growth_of
+from trainingjob_trainer.search.costs import MOST_FINALISTS, FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.evolution import Evolution, Proposal
 from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
