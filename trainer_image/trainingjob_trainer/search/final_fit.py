@@ -280,9 +280,8 @@ def fit_model(
     FittingFailed
         If either fit fails or the time is over.
     """
-    limited = {} if most_rows is None else {"most_rows": most_rows}
-    part = {"holdout": (partial(fit_holdout, **limited), (candidate.final_pipeline, ref))}
-    whole = {"all": (partial(fit_all, **limited), (candidate.final_pipeline, ref))}
+    part = {"holdout": (partial(fit_holdout, most_rows=most_rows), (candidate.final_pipeline, ref))}
+    whole = {"all": (partial(fit_all, most_rows=most_rows), (candidate.final_pipeline, ref))}
     seconds = remaining() - keep_seconds
     if pool.workers > 1:
         return to_fitted(run_tasks(pool, part | whole, seconds=seconds, tick=tick), candidate, most_rows)
