@@ -161,6 +161,28 @@ def test_large_folds_are_selected_on_some_of_their_rows_and_scored_on_all() -> N
     assert min(sizes) <= 2_000
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "balanced_accuracy"])
+def test_a_rare_class_is_among_the_rows_that_weights_are_chosen_on(metric: str) -> None:
+    classes, size = ("no", "yes"), 6_001
+    rng = np.random.default_rng(4)
+    truth = [np.where(np.isin(np.arange(size), range(4, 9)), "yes", "no").astype(object) for _ in range(3)]
+
+    def unsure() -> list[Array]:
+        positive = [0.4 * (y == "yes") + rng.uniform(0, 0.5, size) for y in truth]
+        return [np.column_stack([1 - one, one]).astype(np.float32) for one in positive]
+
+    score = score_of_average(resolve_metric(metric, Task.CLASSIFICATION, classes, "yes").scorer, classes)
+    seen = []
+
+    def watched(average: Array, some: Array) -> float:
+        seen.append((len(some), int((some == "yes").sum())))
+        return score(average, some)
+
+    assert blend([unsure() for _ in range(4)], truth, watched) is not None
+    assert all(2 <= rare <= 3 * 5 for _, rare in seen)
+    assert {count for count, _ in seen if count != size} <= set(range(1_300, 2_010))
+
+
 @pytest.mark.parametrize(
     ("ahead", "won"),
     [

@@ -4,6 +4,7 @@ The greedy selection with replacement is that of Caruana, Niculescu-Mizil, Crew 
 selection from libraries of models" (ICML 2004), with sorted initialisation.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainingjob_trainer.search.interval import replay
 from trainingjob_trainer.search.limits import quiet
+from trainingjob_trainer.search.store import draw_rows
 
 __all__ = ["MOST_MEMBERS", "Blend", "blend", "score_of_average", "wins"]
 
@@ -115,8 +117,10 @@ def blend(
     def affordable(members: NDArray[np.bool_]) -> bool:
         return int(members.sum()) <= most_members and float(np.dot(members, costs)) <= most_cost
 
+    some_rows = _some_rows(truth, classified=predictions[0][0].ndim > 1)
+
     def select(chosen: Iterable[int]) -> Counts:
-        rows = {fold: _some_rows(len(truth[fold]), truth) for fold in chosen}
+        rows = {fold: some_rows[fold] for fold in chosen}
         some = [np.concatenate([one[f][r] for f, r in rows.items()]) for one in predictions]
         known = np.concatenate([truth[f][r] for f, r in rows.items()])
 
@@ -145,10 +149,14 @@ def wins(fold_scores: Sequence[float], best: Sequence[float]) -> bool:
     return bool(ahead.mean() > max(0.0, _ERRORS * error))
 
 
-def _some_rows(rows: int, truth: Sequence[Array]) -> slice:
-    """Return every row of a fold, or evenly spaced ones where the folds have too many."""
-    total = sum(len(one) for one in truth)
-    return slice(0, rows, -(-total // _MOST_ROWS))
+def _some_rows(truth: Sequence[Array], *, classified: bool) -> list[NDArray[np.intp]]:
+    """Return rows of each fold: all, or drawn ones of each class, without which some scores are undefined."""
+    share = min(1.0, _MOST_ROWS / sum(map(len, truth)))
+    rng = np.random.default_rng(0)
+    return [
+        draw_rows(np.arange(len(one)), one, math.ceil(share * len(one)), rng, stratify=classified)
+        for one in truth
+    ]
 
 
 def _fill(
