@@ -1,5 +1,6 @@
 """What is kept of candidates' predictions: of the best alone, in files that a resumed run reads again."""
 
+import errno
 import itertools
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-20])
     assert store.load(candidate(3, 0.5).key) is None
+
+
+def test_a_full_disk_costs_no_more_than_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = PredictionStore(tmp_path)
+    store.keep(candidate(3, 0.5), arrays(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        store.keep(candidate(4, 0.6), arrays(4))
+    assert store.load(candidate(4, 0).key) is None
+    assert store.load(candidate(3, 0).key) is not None
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_an_object_is_never_unpickled(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -67,7 +68,8 @@ class PredictionStore:
         if not rank([candidate]) or any(one.key == candidate.key for one in self._kept):
             return
         if predictions is not None:
-            self._write(candidate.key, predictions)
+            with suppress(OSError):  # a full disk costs a member, not the search
+                self._write(candidate.key, predictions)
         if candidate.key not in self._files:
             return
         self._kept = rank([*self._kept, candidate])
@@ -94,8 +96,11 @@ class PredictionStore:
         content = buffer.getvalue()
         path = self._folder / _name(key, content)
         partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         if self._files.get(key, path) != path:
             self._files[key].unlink(missing_ok=True)
         self._files[key] = path
