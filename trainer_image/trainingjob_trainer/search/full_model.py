@@ -26,7 +26,7 @@ from trainingjob_trainer.search.limits import (
     time_limit,
     wait_for_last_answer,
 )
-from trainingjob_trainer.search.store import StoreRef, WorkData, draw_rows, load_frame, load_work
+from trainingjob_trainer.search.store import StoreRef, draw_rows, load_frame, load_whole_folds, load_work
 from trainingjob_trainer.search_space.voters import full_pipeline
 
 __all__ = [
@@ -135,7 +135,7 @@ def fit_full(
             model = full_pipeline(pipeline, work.encoders)
             rows = work.train_index if holdout else np.arange(len(frame))
             if most_rows is not None:
-                rows = _fewer_rows(rows, work, most_rows, stratify=is_classifier(model))
+                rows = _fewer_rows(rows, ref, most_rows, stratify=is_classifier(model))
             model.fit(frame.iloc[rows], work.target[rows])
             result = _predict_holdout(model, ref) if holdout else None
             content = dump_model(model)
@@ -147,11 +147,13 @@ def fit_full(
         return FitResult(outcome=Outcome.INVALID, error=describe_error(failure))
 
 
-def _fewer_rows(
-    rows: NDArray[np.intp], work: WorkData, most_rows: int, *, stratify: bool
-) -> NDArray[np.intp]:
+def _fewer_rows(rows: NDArray[np.intp], ref: StoreRef, most_rows: int, *, stratify: bool) -> NDArray[np.intp]:
+    work = load_work(ref)
     if work.ordered:
-        return rows[-most_rows:]
+        # The table may be in any order, the rows of a fold are in that of time, and the last fold has all.
+        learned, scored = load_whole_folds(ref)[-1]
+        latest = np.concatenate([learned, scored, work.holdout_index])
+        return latest[np.isin(latest, rows)][-most_rows:]
     return draw_rows(rows, work.target, most_rows, np.random.default_rng(most_rows), stratify=stratify)
 
 
