@@ -104,6 +104,17 @@ def test_the_validation_part_is_the_last_in_time_whole_groups_or_a_share_of_each
     assert len(fit) + len(valid) == ROWS
 
 
+@pytest.mark.parametrize("rest", [1_200, 100])
+def test_groups_of_uneven_size_keep_enough_rows_on_each_side(rest: int) -> None:
+    """One group has most rows: it learns, and if too few rows are left to validate, nothing is stopped."""
+    for large in range(40):
+        groups = np.r_[np.full(ROWS - rest, large), np.arange(rest) // 20 + 100]
+        split = validation_rows(Y, classified=False, groups=groups)
+        assert (split is None) == (rest == 100)
+        if split is not None:
+            assert 300 <= len(split[1]) < 400
+
+
 def test_a_class_that_would_be_left_out_leaves_early_stopping_out() -> None:
     late = np.where(np.arange(ROWS) > ROWS - 50, "late", "usual")
     assert validation_rows(late, classified=True, ordered=True) is None

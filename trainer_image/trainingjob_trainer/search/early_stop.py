@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.ensemble import VotingClassifier
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Bunch
@@ -26,6 +26,8 @@ _FEW_ROUNDS = 200
 _SHARE = 0.15
 _LEAST_ROWS = 300
 """Of fewer rows the loss says too little: with 60 it stopped after 7 rounds where 300 were better."""
+_MOST_OF_GROUPS = 2
+"""Times its rows that a validation part of whole groups may have."""
 _PATIENCE = 40
 _OWN_PATIENCE = 15
 """Of scikit-learn's boosting, whose model keeps the rounds that it waited for."""
@@ -95,16 +97,30 @@ def validation_rows(
         if ordered:
             fit, valid = rows[:-size], rows[-size:]
         elif groups is not None:
-            fit, valid = next(GroupShuffleSplit(1, **share).split(rows, groups=groups))
+            drawn = _some_groups(groups, size)
+            fit, valid = rows[~drawn], rows[drawn]
         else:
             splitter = StratifiedShuffleSplit if classified else ShuffleSplit
             fit, valid = next(splitter(1, **share).split(rows, y))
-    except ValueError:  # a class with one row, or a single group
+    except ValueError:  # a class with one row
         return None
     fit, valid = np.sort(fit), np.sort(valid)
     if classified and len(np.unique(y[fit])) < len(np.unique(y)):
         return None
+    if len(valid) < _LEAST_ROWS:  # as where most rows are of the same group
+        return None
     return fit, valid
+
+
+def _some_groups(groups: NDArray[Any], size: int) -> NDArray[np.bool_]:
+    """Return which rows are of groups that are drawn until they have `size` rows, or up to twice as many."""
+    # A share of the groups could have any share of the rows.
+    _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    drawn, taken = np.zeros(len(sizes), dtype=bool), 0
+    for group in np.random.default_rng(0).permutation(len(sizes)):
+        if taken < size and taken + sizes[group] <= _MOST_OF_GROUPS * size:
+            drawn[group], taken = True, taken + sizes[group]
+    return np.asarray(drawn[codes])
 
 
 def stops_early(estimator: Any) -> bool:
