@@ -15,9 +15,10 @@ from trainingjob_trainer.artifacts.documents import (
     leaderboard_document,
 )
 from trainingjob_trainer.artifacts.files import plain
-from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.final_fit import NotFitted
 from trainingjob_trainer.search.interval import Interval
+from trainingjob_trainer.search_space.voters import ensemble_of
 
 GOLDEN = Path(__file__).with_name("golden")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -69,6 +70,26 @@ def test_nan_becomes_null(binary):
     validate("evaluation_summary", summary)
     assert summary["holdout"]["score"] is None
     assert summary["best"]["foldScores"] == [None, 0.5]
+
+
+def test_an_ensemble_names_its_members_by_the_keys_of_their_own_lines(binary):
+    first, second = binary.candidates[:2]
+    spec = ensemble_of([first.pipeline, second.pipeline], [3, 1], classification=True)
+    both = candidate(60, 0.99, origin=ENSEMBLE, pipeline=spec, members=(first.key, second.key))
+    outcome = changed(binary, candidates=(*binary.candidates, both), best=both)
+
+    def told(pipeline):
+        return "both" if pipeline is spec else summarize(pipeline)
+
+    for name, make in MAKERS.items():
+        validate(name, plain(make(outcome, told)))
+    assert plain(evaluation_summary(outcome, told))["best"]["members"] == [
+        {"key": first.key, "pipeline": summarize(first.pipeline), "weight": 0.75},
+        {"key": second.key, "pipeline": summarize(second.pipeline), "weight": 0.25},
+    ]
+    top, *others = plain(leaderboard_document(outcome, told))["entries"]
+    assert [one["key"] for one in top["members"]] == [first.key, second.key]
+    assert all("members" not in one for one in others)
 
 
 def test_documents_say_what_could_not_be_fitted_and_put_finalists_first(binary):

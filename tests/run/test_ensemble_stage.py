@@ -1,5 +1,6 @@
 """The ensemble of a run: what members predicted out of fold decides, and what is too dear is no member."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_it_is_a_candidate_of_its_own(ref: StoreRef, known: list[Any], tmp_path:
     model = full_pipeline(found.pipeline, work.encoders).fit(load_frame(ref), work.target)
     assert isinstance(model["model"], VotingClassifier)
     assert model.classes_.tolist() == ["no", "yes"]
+
+
+def test_its_members_have_the_keys_that_they_have_on_the_leaderboard(
+    ref: StoreRef, known: list[Any], tmp_path: Path
+) -> None:
+    # The description that ships holds the rounds that early stopping found, and has another fingerprint.
+    kept = [(replace(one, key=f"{one.number:016x}"), predictions) for one, predictions in known]
+    found = build(ref, tmp_path, kept)
+    assert found is not None
+    pipelines = {one.key: one.pipeline for one, _ in kept}
+    assert [pipelines[key] for key in found.members] == [spec for spec, _ in members_of(found.pipeline)]
+    assert "members" not in found.to_json()
 
 
 def test_any_order_of_arrival_gives_the_same_ensemble(

@@ -244,6 +244,7 @@ ENSEMBLE_OF_TWO = candidate(
     origin="ensemble",
     key="both",
     pipeline=ensemble_of([PIPELINE, describe(LogisticRegression(C=3.0))], [3, 1], classification=True),
+    members=("first", "second"),
 )
 
 
@@ -257,9 +258,9 @@ def test_an_ensemble_that_wins_ships_and_is_on_the_board(unfittable: set[str]) -
     best = shipped_best(made, holdout_rows=20)
     assert best.pipeline == "ensemble of 2: LogisticRegression x 2"
     assert best.members is not None
-    assert [(one.pipeline, one.weight) for one in best.members] == [
-        ("LogisticRegression(C=2)", "0.75"),
-        ("LogisticRegression(C=3)", "0.25"),
+    assert [(one.key, one.pipeline, one.weight) for one in best.members] == [
+        ("first", "LogisticRegression(C=2)", "0.75"),
+        ("second", "LogisticRegression(C=3)", "0.25"),
     ]
 
 

@@ -25,7 +25,7 @@ from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.interval import CONFIDENCE
-from trainingjob_trainer.search_space.pipeline import fingerprint, shares_of, summarize
+from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = [
     "evaluation_summary",
@@ -62,8 +62,8 @@ def _head(outcome: FinishedRun, kind: str) -> Document:
 
 def _row(candidate: Candidate, summarize: Summarize) -> Document:
     members = [
-        {"key": fingerprint(one), "pipeline": summarize(one), "weight": round(share, 6)}
-        for one, share in shares_of(candidate.pipeline)
+        {"key": key, "pipeline": summarize(one), "weight": round(share, 6)}
+        for key, (one, share) in zip(candidate.members, shares_of(candidate.pipeline), strict=True)
     ]
     return {
         "number": candidate.number,

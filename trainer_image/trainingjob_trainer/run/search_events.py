@@ -14,7 +14,7 @@ from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.final_fit import FittedModel
-from trainingjob_trainer.search_space.pipeline import fingerprint, shares_of, summarize
+from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]
 
@@ -45,7 +45,7 @@ def best_of(best: Candidate, baseline: FittedModel, **more: Any) -> Best:
 
 def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
     """Return the pipeline that ships beside the baseline, with all that is known of its hold-out score."""
-    interval = trained.interval
+    interval, found = trained.interval, trained.best.candidate
     bounds = None if interval is None else (format_score(interval.low), format_score(interval.high))
     not_fitted = tuple(
         NotFitted(
@@ -56,11 +56,11 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
         for entry in trained.not_fitted[:_MOST_NOT_FITTED]
     )
     members = tuple(
-        EnsembleMember(pipeline=summarize(one), weight=format_score(share), key=fingerprint(one))
-        for one, share in shares_of(trained.best.candidate.pipeline)
+        EnsembleMember(pipeline=summarize(one), weight=format_score(share), key=key)
+        for key, (one, share) in zip(found.members, shares_of(found.pipeline), strict=True)
     )
     return best_of(
-        trained.best.candidate,
+        found,
         trained.baseline,
         members=members or None,
         holdout_score=score_text(trained.best.holdout.score),

@@ -94,6 +94,8 @@ class Candidate(Evaluation):
         Mean of `fold_scores`; None unless `outcome` is ok.
     elapsed_seconds
         The run's clock when the evaluation finished.
+    members
+        Keys of an ensemble's members in the order of its description; never in the journal.
     """
 
     number: int
@@ -104,6 +106,7 @@ class Candidate(Evaluation):
     outcome: Outcome
     score: float | None = None
     elapsed_seconds: float = 0.0
+    members: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, evaluation: Evaluation, *, outcome: Outcome, elapsed_seconds: float, **about: Any) -> Self:
