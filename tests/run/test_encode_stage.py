@@ -35,6 +35,10 @@ def encode(child: Child, **options: bool) -> tuple[StoreRef, dict[Encoding, int]
     )
 
 
+def encoded(ref: StoreRef, encoding: Encoding) -> list[Path]:
+    return list(Path(ref.folder).glob(f"fold-*-{encoding}-*"))
+
+
 def failing(encoding: Encoding) -> Callable[..., int]:
     def encode_fold(ref: StoreRef, fold: int, wanted: Encoding) -> int:
         if wanted is encoding and fold == 1:
@@ -76,6 +80,8 @@ def test_an_encoding_that_fails_is_left_out_with_a_warning(
     (warning,) = child.of(Warned)
     assert "'ordinal'" in warning.message
     assert "fold 2: ValueError: no such category" in warning.message
+    assert not encoded(ref, ORDINAL)
+    assert len(encoded(ref, TARGET)) == 2 * ref.folds
     # What an earlier attempt has found with it can still ship.
     assert ORDINAL in load_work(ref).encoders
 
@@ -96,6 +102,8 @@ def test_encodings_that_are_too_large_together_are_left_out(
     ref, _ = encode(child)
     assert ref.encodings == (DENSE,)
     assert "too large" in child.of(Warned)[0].message
+    assert encoded(ref, DENSE)
+    assert not [*encoded(ref, TARGET), *encoded(ref, ORDINAL)]
 
 
 def test_without_the_dense_encoding_there_is_no_run(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:

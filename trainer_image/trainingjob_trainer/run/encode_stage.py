@@ -14,6 +14,7 @@ from trainingjob_trainer.search.store import (
     StoreRef,
     WorkData,
     encoded_width,
+    fold_paths,
     fold_row_cap,
     fold_rows,
     load_work,
@@ -65,6 +66,9 @@ def encode_table(
         if encoding not in kept:
             cause = count if isinstance(count, str) else "all encodings together are too large"
             context.warn(f"No pipeline is tried with the encoding {encoding.value!r} of the table: {cause}.")
+            for fold in range(ref.folds):
+                for path in fold_paths(ref, fold, encoding):
+                    path.unlink(missing_ok=True)
     return replace(ref, encodings=kept), {encoding: columns[encoding] for encoding in kept}
 
 
