@@ -16,8 +16,9 @@ from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.artifacts.registry import MODEL, render_from_folder, write_artifacts
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import HoldoutPrediction
-from trainingjob_trainer.search.candidate import Outcome
+from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.full_model import dump_model
+from trainingjob_trainer.search_space.voters import ensemble_of
 from trainingjob_trainer.storage import FolderStore, Output
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -107,6 +108,20 @@ def test_long_names_wrap_in_the_leaderboard(folder):
     board = folder / "leaderboard.json"
     edit(board, lambda found: found["entries"][0].update(origin="hist_gradient_<b>"))
     assert "<td>hist_<wbr>gradient_<wbr>&lt;b&gt;</td>" in render_from_folder(folder).read_text()
+
+
+def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary):
+    first, second = binary.candidates[:2]
+    spec = ensemble_of([first.pipeline, second.pipeline], [3, 1], classification=True)
+    both = candidate(60, 0.99, origin=ENSEMBLE, pipeline=spec, members=(first.key, second.key))
+    outcome = changed(binary, candidates=(*binary.candidates, both), best=both)
+
+    def told(pipeline):
+        return "both" if pipeline is spec else summarize(pipeline)
+
+    page = Page(write_all(outcome, tmp_path, summarize=told, seconds_limit=5)[-1].read_text())
+    assert "members" in page.ids
+    assert {"75 %", "25 %", summarize(first.pipeline), summarize(second.pipeline)} <= set(page.text)
 
 
 def test_what_users_named_is_shown_not_run(tmp_path, binary):
