@@ -1,5 +1,6 @@
 """Declarative trees: what they give, and what they refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import yaml
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.pipeline import build, summarize
+from trainingjob_trainer.search_space.space import seeds
 from trainingjob_trainer.search_space.translate import translate
 
 pytestmark = [
@@ -138,3 +140,15 @@ def test_arithmetic_takes_frames_too(compiled, contexts, tables):
     for _ in range(25):
         spec = translate(space.generate(rng), contexts["regression"])
         assert np.isfinite(build(spec).fit(frame, target).predict(frame)).all(), summarize(spec)
+
+
+@pytest.mark.parametrize(("task", "kind"), [("classification", "Classifier"), ("regression", "Regressor")])
+def test_boosters_take_frames_whose_columns_have_names_of_categories(task, kind, compiled, contexts, tables):
+    space = compiled(tree(f"{{type: group, names: [LGBM{kind}, XGB{kind}]}}"), task)
+    context = replace(contexts[task], named=True)
+    numbers, target = tables[task]
+    frame = pd.DataFrame(numbers[:, :3], columns=["c0__x", 'c1__"New York, NY"', "c2__a[b]: <5"])
+    rng = np.random.default_rng(0)
+    for individual in (*(seed.individual for seed in seeds(context, space)), *map(space.generate, [rng] * 6)):
+        spec = translate(individual, context)
+        assert len(build(spec).fit(frame, target).predict(frame)) == len(frame), summarize(spec)

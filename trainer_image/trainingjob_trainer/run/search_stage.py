@@ -34,11 +34,13 @@ def space_context(
     columns: Mapping[Encoding, int],
     random_state: int,
     min_class_rows: int | None = None,
+    named: bool = False,
 ) -> SpaceContext:
     """Return what a search space must know of the table.
 
     `rows` are the training rows of the smallest fold, `columns` those of the encoded matrix by
     encoding, and `min_class_rows` the training rows of the smallest class in any fold, if there are classes.
+    With `named`, the matrix is a frame with column names.
     """
     return SpaceContext(
         task=prepared.task,
@@ -50,6 +52,7 @@ def space_context(
         min_class_rows=min_class_rows,
         encodings=tuple(encoding.value for encoding in columns),
         encoded_columns=tuple(columns.values()),
+        named=named,
     )
 
 
@@ -82,6 +85,7 @@ def search(
         columns=columns,
         random_state=run.random_state,
         min_class_rows=_smallest_class(work) if prepared.classes else None,
+        named=ref.named,
     )
     space = compile_space(run.search_space, known)
     workers = run.dask.workers if run.parallel_mode is ParallelMode.DISTRIBUTED else 0

@@ -39,6 +39,8 @@ class SpaceContext:
         Those that the table has, by the value of `Encoding`; the more important ones first.
     encoded_columns
         Columns of the table in each of `encodings`, in their order; those of the first one where it is empty.
+    named
+        Whether the encoded table is a frame, whose column names hold categories of the table.
     """
 
     task: str
@@ -50,6 +52,7 @@ class SpaceContext:
     min_class_rows: int | None = None
     encodings: tuple[str, ...] = (Encoding.DENSE.value,)
     encoded_columns: tuple[int, ...] = ()
+    named: bool = False
 
     def encoded(self, encoding: str) -> Self:
         """Return the same problem as a pipeline with an encoding of `encodings` sees it."""

@@ -30,6 +30,8 @@ _NOT_NEGATIVE: Final = {"ComplementNB", "MultinomialNB"}
 _NEEDS_IMPORTANCES: Final = {"RFE", "SelectFromModel"}
 NUMBERED: Final = {"CatBoostClassifier", "XGBClassifier"}
 """Classifiers that take or return labels of their own form: whole numbers, or a table of one column."""
+_PLAIN_NAMES: Final = ("LGBM", "XGB")
+"""Refuse a frame whose column names hold a bracket, comma or colon, as categories may."""
 _KEEPS_N_JOBS_UNSET: Final = {"LogisticRegression"}  # scikit-learn 1.8 deprecates the parameter there
 _SMOOTH_LOSSES: Final = {"squared_error", "squared_epsilon_insensitive"}
 _ARD_COLUMNS: Final = 100
@@ -52,11 +54,15 @@ def repair(spec: PipelineSpec, width: Width, context: SpaceContext, previous: Pi
         return _meta(name, params, width, context, previous)
     repairs = _PREDICTORS if found.predictor else TRANSFORMERS
     made = repairs[name](name, params, width, context) if name in repairs else ([leaf(name, **params)], width)
-    return (_surrounded(name, made[0], previous), width) if found.predictor else made
+    return (_surrounded(name, made[0], previous, context), width) if found.predictor else made
 
 
-def _surrounded(name: str, steps: list[PipelineSpec], previous: PipelineSpec | None) -> list[PipelineSpec]:
+def _surrounded(
+    name: str, steps: list[PipelineSpec], previous: PipelineSpec | None, context: SpaceContext
+) -> list[PipelineSpec]:
     """Put in front of a predictor, or around it, what it needs."""
+    if context.named and previous is None and name.startswith(_PLAIN_NAMES):
+        steps = [leaf("StandardScaler"), *steps]
     if name in _SCALE_FIRST and (previous is None or previous["class"] not in _STANDARD):
         steps = [leaf("StandardScaler"), *steps]
     if name in _NOT_NEGATIVE:
