@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from catboost import CatBoostClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 
@@ -147,18 +146,6 @@ def test_only_a_complete_evaluation_has_predictions(tmp_path: Path) -> None:
     hinge = evaluate(describe(SGDClassifier(random_state=0)), ref, no_limit())
     assert hinge.outcome is Outcome.OK
     assert hinge.predictions is None
-
-
-def test_probabilities_are_in_the_order_of_sorted_classes() -> None:
-    classes = np.array(["010", "9", "11"], dtype=object)
-    x = np.repeat(np.arange(3.0), 20)[:, None]
-    model = CatBoostClassifier(
-        n_estimators=20, learning_rate=0.5, verbose=False, thread_count=1, allow_writing_files=False
-    ).fit(x, classes[x[:, 0].astype(int)])
-    assert model.classes_.tolist() != sorted(classes)
-    found = out_of_fold(model, x[::20])
-    assert found is not None
-    assert np.array(sorted(classes))[found.argmax(axis=1)].tolist() == classes.tolist()
 
 
 def test_numbers_keep_their_precision() -> None:

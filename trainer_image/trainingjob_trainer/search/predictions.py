@@ -26,15 +26,12 @@ Predictions = tuple[NDArray[Any], ...]
 def out_of_fold(estimator: Any, x_test: Any) -> NDArray[Any] | None:
     """Return probabilities as float32, or predicted numbers as float64; None from a classifier without any.
 
-    The columns of probabilities are in the order of sorted classes.
     Numbers keep their precision: those of a target may differ in the last digits alone, as times do.
     """
     try:
         if not is_classifier(estimator):
             return np.asarray(estimator.predict(x_test), dtype=np.float64)
-        # CatBoost puts texts such as "010" and "9" in the order of their numbers.
-        order = np.argsort(estimator.classes_)
-        return np.asarray(estimator.predict_proba(x_test), dtype=np.float32)[:, order]
+        return np.asarray(estimator.predict_proba(x_test), dtype=np.float32)
     except Exception:  # noqa: BLE001 - the metric may need no probabilities: it is no member, but valid
         return None
 
