@@ -188,6 +188,15 @@ def test_the_next_best_ships_if_the_best_takes_too_long(workers: int) -> None:
     assert "the fit took longer than" in not_fitted[0][1]
 
 
+def test_time_is_kept_for_the_next_best_where_fewer_rows_would_take_too_long() -> None:
+    final = finals(encode=0.1, ratio=4.0)
+    slow = candidate(1, 0.9, seconds=25.0, pipeline={"class": "LinearSVC", "number": 1})
+    assert final.most_rows(slow, 100.0) == 100
+    assert final.least(slow.fold_seconds) / 2 + final.on_fewer_rows(slow, 100) > 100.0
+    pool = Fits({1: 500.0, 2: 1.0}, left=100)
+    assert ship(pool, [slow, candidate(2, 0.8)], final)[0] == 2
+
+
 def test_what_needs_more_than_is_left_is_passed_over() -> None:
     pool = Fits({1: 50.0, 2: 1.0}, left=20)
     number, not_fitted = ship(pool, [candidate(1, 0.9, seconds=30.0), candidate(2, 0.8)], finals())

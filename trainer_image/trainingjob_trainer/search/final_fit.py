@@ -225,16 +225,16 @@ def fit_best(
             failed.append(NotFitted(candidate=candidate, reason=reason))
             continue
         attempts += 1
-        keep = _seconds_for_next(ranked[position + 1 :], final, left)
+        keep = [0.0, _seconds_for_next(ranked[position + 1 :], final, left)]
         if fewer is not None:
-            keep = max(keep, final.on_fewer_rows(fewer, final.estimate.fold_rows))
+            keep.append(final.on_fewer_rows(fewer, final.estimate.fold_rows))
         try:
             fitted = fit_model(
                 pool,
                 candidate,
                 ref,
                 remaining=remaining,
-                keep_seconds=keep if least / final.rounds + keep <= left else 0.0,
+                keep_seconds=max(seconds for seconds in keep if least / final.rounds + seconds <= left),
                 tick=tick,
             )
         except FittingFailed as failure:
