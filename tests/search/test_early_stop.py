@@ -226,3 +226,10 @@ def test_all_rows_may_take_more_rounds_than_the_search_gave_them(large: StoreRef
     assert searched.rounds is not None
     assert whole is not None
     assert searched.rounds <= 201 < (whole.rounds or 0) <= 4 * 201
+
+
+def test_more_rounds_than_any_pipeline_may_have_are_not_asked_for(large: StoreRef) -> None:
+    spec = describe(make_pipeline(StandardScaler(), clone(LIGHT).set_params(n_estimators=60_000)))
+    (whole,) = score_whole_fold([spec], large, 0, no_limit())
+    assert whole is not None
+    assert (whole.rounds or 0) < 400

@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from trainingjob_trainer.search_space.rounds import with_rounds
+from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, with_rounds
 
 __all__ = ["ENSEMBLE", "Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
 
@@ -18,7 +18,6 @@ T = TypeVar("T")
 ENSEMBLE = "ensemble"
 """Origin of what averages other candidates; it is not evaluated itself."""
 _MAX_NUMBER = 10**9
-_MAX_ROUNDS = 100_000
 _MAX_CHARS = 1000
 
 
@@ -239,7 +238,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "fit_seconds": _not_negative,
     "score_seconds": _not_negative,
     "complexity": _optional(_not_negative),
-    "rounds": _optional(partial(_whole, least=1, most=_MAX_ROUNDS)),
+    "rounds": _optional(partial(_whole, least=1, most=MOST_ROUNDS)),
     "error": _optional(_text),
     "elapsed_seconds": _not_negative,
 }

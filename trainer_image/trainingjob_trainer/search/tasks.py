@@ -43,7 +43,7 @@ from trainingjob_trainer.search.store import (
     load_work,
 )
 from trainingjob_trainer.search_space.pipeline import build, encoding_of
-from trainingjob_trainer.search_space.rounds import rounds_of, with_rounds
+from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, rounds_of, with_rounds
 
 __all__ = [
     "FoldScore",
@@ -212,7 +212,7 @@ def _score(
     target = work.target[train]
     most = pipeline
     if more_rounds > 1 and stops_early(builder(pipeline)):
-        most = with_rounds(pipeline, more_rounds * (rounds_of(pipeline) or 1))
+        most = with_rounds(pipeline, min(more_rounds * (rounds_of(pipeline) or 1), MOST_ROUNDS))
     estimator, started = builder(most), time.monotonic()
     groups = None if work.groups is None else work.groups[train]
     rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)

@@ -26,6 +26,7 @@ from sklearn.metrics import get_scorer_names
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, suggest
+from trainingjob_trainer.search_space.rounds import MOST_ROUNDS
 
 __all__ = [
     "FUNCTIONS",
@@ -150,7 +151,7 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "min_child_samples": (0, 1e9),
     "min_child_weight": (0, 1e9),
     "min_split_gain": (0, 1e9),
-    "n_estimators": (1, 100_000),
+    "n_estimators": (1, MOST_ROUNDS),
     "num_leaves": (2, 131_072),
     "random_strength": (0, 1e9),
     "reg_alpha": (0, 1e9),

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["ROUNDS", "rounds_of", "with_rounds"]
+__all__ = ["MOST_ROUNDS", "ROUNDS", "rounds_of", "with_rounds"]
 
+MOST_ROUNDS: Final = 100_000
+"""The most that a pipeline may have."""
 ROUNDS: Final[Mapping[str, str]] = {
     "CatBoostClassifier": "n_estimators",
     "CatBoostRegressor": "n_estimators",
