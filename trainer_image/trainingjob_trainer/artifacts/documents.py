@@ -62,8 +62,8 @@ def _head(outcome: FinishedRun, kind: str) -> Document:
 
 def _row(candidate: Candidate, summarize: Summarize) -> Document:
     members = [
-        {"key": key, "pipeline": summarize(one), "weight": round(share, 6)}
-        for key, (one, share) in zip(candidate.members, shares_of(candidate.pipeline), strict=True)
+        {"key": key, "pipeline": summarize(spec), "weight": round(share, 6)}
+        for key, (spec, share) in zip(candidate.members, shares_of(candidate.pipeline), strict=True)
     ]
     return {
         "number": candidate.number,

@@ -156,5 +156,5 @@ class Ensembles:
             score_seconds=round(sum(one.score_seconds for one in members), 4),
             complexity=round(sum(sizes), 3) if len(sizes) == len(members) else None,
             elapsed_seconds=round(elapsed_seconds, 3),
-            members=tuple(one.key for one in members),
+            members=tuple(member.key for member in members),
         )

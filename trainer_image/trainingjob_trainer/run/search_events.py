@@ -56,8 +56,8 @@ def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
         for entry in trained.not_fitted[:_MOST_NOT_FITTED]
     )
     members = tuple(
-        EnsembleMember(pipeline=summarize(one), weight=format_score(share), key=key)
-        for key, (one, share) in zip(found.members, shares_of(found.pipeline), strict=True)
+        EnsembleMember(pipeline=summarize(spec), weight=format_score(share), key=key)
+        for key, (spec, share) in zip(found.members, shares_of(found.pipeline), strict=True)
     )
     return best_of(
         found,

@@ -154,8 +154,8 @@ def _some_rows(truth: Sequence[Array], *, classified: bool) -> list[NDArray[np.i
     share = min(1.0, _MOST_ROWS / sum(map(len, truth)))
     rng = np.random.default_rng(0)
     return [
-        draw_rows(np.arange(len(one)), one, math.ceil(share * len(one)), rng, stratify=classified)
-        for one in truth
+        draw_rows(np.arange(len(known)), known, math.ceil(share * len(known)), rng, stratify=classified)
+        for known in truth
     ]
 
 
