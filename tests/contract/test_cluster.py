@@ -168,7 +168,7 @@ def test_a_local_file_is_refused_with_the_way_out(jobs):
     body = refused(jobs.create, document("local", dataset={"uri": "file://./a.csv"}), dry_run="All")
     assert "file:// is for local runs" in body
     body = refused(jobs.create, document("local", output={"uri": "file://./runs"}), dry_run="All")
-    assert "use s3:// or pvc://" in body
+    assert "use s3://, gs://, az:// or pvc://" in body
 
 
 @pytest.mark.parametrize("field", sorted(MUTABLE_FIELDS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from obstore.store import MemoryStore
@@ -15,7 +15,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import OBJECT_STORES, FolderStore, Output, Store, open_output
 from trainingjob_trainer.storage.cloud import CloudStore
-from trainingjob_trainer.storage.store import Missing
+from trainingjob_trainer.storage.store import Again, Missing, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,3 +150,40 @@ def test_state_is_kept_beside_the_artifacts(store: Store, tmp_path: Path) -> Non
     assert copy.read_bytes() == b"lines"
     state.delete("journal")
     assert not state.get("journal", copy)
+
+
+class Restarting:
+    """A store whose server has just started: its first answers are faults."""
+
+    def __init__(self, store: Store, faults: int) -> None:
+        self._store = store
+        self._faults = faults
+        self.retry = RetryPolicy(sleep=lambda _seconds: None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, key: str) -> Any:
+        if self._faults:
+            self._faults -= 1
+            raise Again("InternalError")
+        return self._store.get(key)
+
+
+@pytest.mark.parametrize(("faults", "reads"), [(1, True), (5, True), (6, False)])
+def test_the_state_of_an_earlier_attempt_outlives_faults_of_the_storage(
+    tmp_path: Path, faults: int, reads: bool
+) -> None:
+    store = FolderStore(tmp_path / "out")
+    source, copy = tmp_path / "journal", tmp_path / "copy"
+    source.write_bytes(b"lines")
+    Output(store).state("churn", UID).put("journal", source)
+    state = Output(cast("Store", Restarting(store, faults))).state("churn", UID)
+    if reads:
+        assert state.get("journal", copy)
+        assert copy.read_bytes() == b"lines"
+        return
+    with pytest.raises(RunFailed) as caught:
+        state.get("journal", copy)
+    assert caught.value.reason == "StateNotRead"
+    assert not list(tmp_path.glob(".copy*"))

@@ -233,8 +233,9 @@ class Output:
 class StateStore:
     """Small state objects beside a run's artifacts, such as the mirror of its journal.
 
-    They are no artifacts and are in no manifest. A reader must check them against a digest of its own. Each
-    call is one attempt: a mirror that fails must not hold up a search.
+    They are no artifacts and are in no manifest. A reader must check them against a digest of its own. To
+    write is one attempt, since a mirror that fails must not hold up a search; to read is tried again as the
+    store says, since an attempt without the state of the one before it would fail.
     """
 
     def __init__(self, store: Store, prefix: str = "") -> None:
@@ -269,17 +270,9 @@ class StateStore:
             With reason ``StateNotRead``, also if the object is larger than `MAX_STATE_BYTES`.
         """
         source = self._prefix + checked_key(key)
-        size = 0
         partial = path.with_name(f".{path.name}.partial")
         try:
-            with self._store.get(source) as stream, partial.open("wb") as copy:
-                while piece := stream.read(_CHUNK):
-                    size += len(piece)
-                    if size > MAX_STATE_BYTES:
-                        raise RunFailed(
-                            Reason.STATE_NOT_READ, f"{source} is larger than {MAX_STATE_BYTES} bytes"
-                        )
-                    copy.write(piece)
+            self._store.retry.call(lambda: self._copy(source, partial))
             partial.replace(path)
         except Missing:
             return False
@@ -288,6 +281,16 @@ class StateStore:
         finally:
             partial.unlink(missing_ok=True)
         return True
+
+    def _copy(self, source: str, path: Path) -> None:
+        size = 0
+        with self._store.get(source) as stream, path.open("wb") as copy:
+            while piece := stream.read(_CHUNK):
+                size += len(piece)
+                if size > MAX_STATE_BYTES:
+                    message = f"{source} is larger than {MAX_STATE_BYTES} bytes"
+                    raise RunFailed(Reason.STATE_NOT_READ, message)
+                copy.write(piece)
 
     def delete(self, key: str) -> None:
         """Remove an object, if it exists."""
