@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from skrub import DatetimeEncoder
@@ -233,9 +233,10 @@ def mean_steps(how: ColumnFormat, classes: int, *, coded: bool = False) -> list[
     coded
         Put one column of codes before the means.
     """
-    folds = StratifiedKFold if classes else KFold
+    # Not stratified: that refuses classes with fewer rows than folds.
+    folds = KFold(_MEAN_FOLDS, shuffle=True, random_state=_SEED)
     kind = "continuous" if not classes else "binary" if classes <= _BINARY else "multiclass"
-    means = TargetEncoder(target_type=kind, cv=folds(_MEAN_FOLDS, shuffle=True, random_state=_SEED))
+    means = TargetEncoder(target_type=kind, cv=folds)
     *labels, code = code_steps(how)
     return [*labels, ("both", FeatureUnion([code, ("mean", means)])) if coded else ("mean", means)]
 
