@@ -126,4 +126,4 @@ class FinishedRun:
     @property
     def evaluated(self) -> tuple[Candidate, ...]:
         """What the search evaluated: the candidates but an ensemble of them."""
-        return tuple(one for one in self.candidates if one.origin != ENSEMBLE)
+        return tuple(candidate for candidate in self.candidates if candidate.origin != ENSEMBLE)

@@ -134,12 +134,12 @@ def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -
         },
         "notFitted": [
             {
-                "key": one.candidate.key,
-                "pipeline": summarize(one.candidate.final_pipeline),
-                "score": one.candidate.score,
-                "reason": one.reason,
+                "key": missed.candidate.key,
+                "pipeline": summarize(missed.candidate.final_pipeline),
+                "score": missed.candidate.score,
+                "reason": missed.reason,
             }
-            for one in outcome.not_fitted[:_MAX_NOT_FITTED]
+            for missed in outcome.not_fitted[:_MAX_NOT_FITTED]
         ],
         "evaluations": _evaluations(outcome.evaluated),
         "data": _data(outcome),

@@ -82,7 +82,8 @@ class Ensembles:
         chosen, predictions = self._candidates(ranked, truth, whole=whole)
         end = time.monotonic() + final.selection_seconds
         costs = [
-            final.estimate.grown(one.fold_seconds, one.train_rows, growth_of(one.pipeline)) for one in chosen
+            final.estimate.grown(candidate.fold_seconds, candidate.train_rows, growth_of(candidate.pipeline))
+            for candidate in chosen
         ]
 
         def watch() -> None:
@@ -96,7 +97,8 @@ class Ensembles:
             score_of_average(work.scorer, self.classes),
             costs=costs,
             most_cost=final.affordable(
-                remaining() - final.selection_seconds, len({encoding_of(one.pipeline) for one in chosen})
+                remaining() - final.selection_seconds,
+                len({encoding_of(candidate.pipeline) for candidate in chosen}),
             ),
             tick=watch,
         )
@@ -111,25 +113,25 @@ class Ensembles:
         chosen: list[Candidate] = []
         found: list[Predictions] = []
         families: Counter[str] = Counter()
-        for one in ranked:
-            family = estimator_of(one.pipeline)
+        for candidate in ranked:
+            family = estimator_of(candidate.pipeline)
             if families[family] == _MOST_OF_A_FAMILY or len(chosen) == _MOST_CANDIDATES:
                 continue
-            predictions = one.predictions if whole else self.store.load(one.key)
+            predictions = candidate.predictions if whole else self.store.load(candidate.key)
             if predictions is None or not self._fit(predictions, truth):
                 continue
             if any(all(map(np.array_equal, predictions, other)) for other in found):
                 continue
             families[family] += 1
-            chosen.append(one)
+            chosen.append(candidate)
             found.append(predictions)
         return chosen, found
 
     def _fit(self, predictions: Predictions, truth: Sequence[NDArray[Any]]) -> bool:
         """Whether there is a finite prediction for each row and each class."""
         columns = () if self.classes is None else (len(self.classes),)
-        return [one.shape for one in predictions] == [(len(one), *columns) for one in truth] and all(
-            np.isfinite(one).all() for one in predictions
+        return [fold.shape for fold in predictions] == [(len(labels), *columns) for labels in truth] and all(
+            np.isfinite(fold).all() for fold in predictions
         )
 
     def _candidate(
@@ -138,22 +140,22 @@ class Ensembles:
         members = [chosen[position] for position in found.members]
         weights = [found.weights[position] for position in found.members]
         pipeline = ensemble_of(
-            [one.final_pipeline for one in members], weights, classification=self.classes is not None
+            [member.final_pipeline for member in members], weights, classification=self.classes is not None
         )
-        sizes = [one.complexity for one in members if one.complexity is not None]
+        sizes = [member.complexity for member in members if member.complexity is not None]
         return Candidate(
             number=number,
             key=fingerprint(pipeline),
             origin=ENSEMBLE,
-            generation=max(one.generation for one in members),
+            generation=max(member.generation for member in members),
             pipeline=pipeline,
             outcome=Outcome.OK,
             score=float(np.mean(found.fold_scores)),
             fold_scores=found.fold_scores,
             train_rows=members[0].train_rows,
             test_rows=members[0].test_rows,
-            fit_seconds=round(sum(one.fit_seconds for one in members), 4),
-            score_seconds=round(sum(one.score_seconds for one in members), 4),
+            fit_seconds=round(sum(member.fit_seconds for member in members), 4),
+            score_seconds=round(sum(member.score_seconds for member in members), 4),
             complexity=round(sum(sizes), 3) if len(sizes) == len(members) else None,
             elapsed_seconds=round(elapsed_seconds, 3),
             members=tuple(member.key for member in members),

@@ -80,7 +80,7 @@ class Trained:
     def ensemble(self) -> Candidate | None:
         """The ensemble that was fitted, or was to be."""
         known = (*self.finalists, *self.searched.candidates)
-        return next((one for one in known if one.origin == ENSEMBLE), None)
+        return next((candidate for candidate in known if candidate.origin == ENSEMBLE), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class FinalStage:
                 finalists = (*finalists, ensemble)
             else:
                 searched = replace(searched, candidates=(*searched.candidates, ensemble))
-        found = any(one.key == baseline.key for one in searched.ranked)
+        found = any(candidate.key == baseline.key for candidate in searched.ranked)
         source = ModelSource.TPOT if found else ModelSource.BASELINE
         unbeaten = self._trained(self.baseline, source, searched, finalists)
         if not better:
@@ -222,7 +222,7 @@ class FinalStage:
                 final=self._fits,
                 remaining=self._remaining,
                 elapsed_seconds=self._clock.elapsed,
-                number=max(one.number for one in searched.candidates) + 1,
+                number=max(candidate.number for candidate in searched.candidates) + 1,
                 tick=self._beat,
             )
         except Exception as failure:  # noqa: BLE001 - the best pipeline ships without an ensemble
@@ -260,7 +260,7 @@ def on_the_same_rows(
     best: FittedModel, baseline: FittedModel, finalists: Sequence[Candidate]
 ) -> tuple[FittedModel, FittedModel]:
     """Return what ships and the baseline, both with their scores on all rows if what ships has one."""
-    whole = {one.key: one for one in finalists}
+    whole = {finalist.key: finalist for finalist in finalists}
     if best.candidate.key not in whole:
         return best, baseline
     known = replace(baseline, candidate=whole[baseline.candidate.key])
@@ -271,11 +271,11 @@ def on_the_same_rows(
 
 def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> tuple[NotFitted, ...]:
     """Return what beat the baseline where that ships since the process that was to fit it has ended."""
-    reasons = [one.message or one.reason for one in fallbacks if one.from_ == "tpot"]
+    reasons = [fallback.message or fallback.reason for fallback in fallbacks if fallback.from_ == "tpot"]
     if trained.source is not ModelSource.BASELINE or not reasons:
         return ()
     better = contenders(trained.searched.ranked, trained.baseline.candidate, trained.finalists)
-    return tuple(NotFitted(candidate=one, reason=reasons[-1]) for one in better)
+    return tuple(NotFitted(candidate=candidate, reason=reasons[-1]) for candidate in better)
 
 
 def describe_not_fitted(not_fitted: tuple[NotFitted, ...]) -> str:

@@ -95,7 +95,9 @@ def search(
         population_size=run.budget.population_size,
         random_state=run.random_state,
         breed=breed,
-        operators=[one for one in Operator if one is not Operator.ENCODE or len(known.encodings) > 1],
+        operators=[
+            operator for operator in Operator if operator is not Operator.ENCODE or len(known.encodings) > 1
+        ],
         translate=lambda individual: translate(individual, known),
         lag=lag_for(run.budget.population_size, workers=workers),
     )

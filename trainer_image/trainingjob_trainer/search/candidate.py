@@ -110,7 +110,7 @@ class Candidate(Evaluation):
     @classmethod
     def of(cls, evaluation: Evaluation, *, outcome: Outcome, elapsed_seconds: float, **about: Any) -> Self:
         """Return what an evaluation says of a pipeline; `about` holds the fields before `outcome`."""
-        measured = {one.name: getattr(evaluation, one.name) for one in fields(Evaluation)}
+        measured = {item.name: getattr(evaluation, item.name) for item in fields(Evaluation)}
         scores = evaluation.fold_scores
         measured |= {
             "outcome": outcome,
@@ -137,7 +137,7 @@ class Candidate(Evaluation):
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
-        values = {_camel(one.name): getattr(self, one.name) for one in fields(self) if one.repr}
+        values = {_camel(item.name): getattr(self, item.name) for item in fields(self) if item.repr}
         return values | {"outcome": self.outcome.value, "foldScores": list(self.fold_scores)}
 
     @classmethod

@@ -213,9 +213,9 @@ class FinalistPlan:
         """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
         if not finalists:
             return 0.0
-        fits = sum(one.fold_seconds * self.ratio for one in (self.baseline, *finalists))
+        fits = sum(finalist.fold_seconds * self.ratio for finalist in (self.baseline, *finalists))
         rounds = math.ceil(folds / max(self.workers, 1))
-        encodings = {encoding_of(one.pipeline) for one in (self.baseline, *finalists)}
+        encodings = {encoding_of(finalist.pipeline) for finalist in (self.baseline, *finalists)}
         return _FINALISTS_SAFETY * rounds * (len(encodings) * self.encode_seconds + fits)
 
     def choose(self, ranked: Sequence[Candidate], seconds: float = math.inf) -> tuple[list[Candidate], int]:
@@ -224,7 +224,13 @@ class FinalistPlan:
         Six finalists on two folds are better than three on all: scores of a few thousand rows say less of all
         rows than a fold less does. At most three have the same estimator while there are others.
         """
-        best = list({one.key: one for one in reversed(ranked) if one.key != self.baseline.key}.values())
+        best = list(
+            {
+                candidate.key: candidate
+                for candidate in reversed(ranked)
+                if candidate.key != self.baseline.key
+            }.values()
+        )
         best = _varied(best[::-1])[:MOST_FINALISTS]
         limit = min(seconds, _FINALISTS_SHARE * self.budget_seconds)
         folds = range(self.folds, min(_FEWEST_FINALIST_FOLDS, self.folds) - 1, -1)
@@ -243,8 +249,8 @@ def _varied(ranked: Sequence[Candidate]) -> list[Candidate]:
     families: Counter[str] = Counter()
     ahead: list[Candidate] = []
     behind: list[Candidate] = []
-    for one in ranked:
-        family = estimator_of(one.pipeline)
-        (ahead if families[family] < _MOST_OF_AN_ESTIMATOR else behind).append(one)
+    for candidate in ranked:
+        family = estimator_of(candidate.pipeline)
+        (ahead if families[family] < _MOST_OF_AN_ESTIMATOR else behind).append(candidate)
         families[family] += 1
     return [*ahead, *behind]

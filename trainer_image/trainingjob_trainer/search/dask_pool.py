@@ -194,8 +194,8 @@ class DaskPool:
 
     def _place(self) -> None:
         now, live = time.monotonic(), self._takers()
-        for task in [one for one in self._waiting if one.not_before <= now] if live else ():
-            address = min(live, key=lambda one: len(self._line(one).tasks))
+        for task in [waiting for waiting in self._waiting if waiting.not_before <= now] if live else ():
+            address = min(live, key=lambda worker: len(self._line(worker).tasks))
             line = self._line(address)
             if len(line.tasks) >= self._depth():
                 return
@@ -293,7 +293,7 @@ class DaskPool:
         if line is not None and line.worker is not None and self._source.remote:
             self._gone[address] = line.worker
         # A task that is done was not running, even if its value has not been fetched yet.
-        undone = [] if line is None else [one for one in line.tasks if not one.done]
+        undone = [] if line is None else [task for task in line.tasks if not task.done]
         if line is None or not undone:
             return []
         guilty, *innocent = undone

@@ -157,8 +157,8 @@ class SearchEngine:
         if self._predictions is not None and self._finalists:
             # Either the ensemble is fitted or the best pipeline alone.
             members = [
-                self._estimate.grown(one.fold_seconds, one.train_rows, growth_of(one.pipeline))
-                for one in self._finalists[:_MEMBERS]
+                self._estimate.grown(finalist.fold_seconds, finalist.train_rows, growth_of(finalist.pipeline))
+                for finalist in self._finalists[:_MEMBERS]
             ]
             kept = max(kept, self._final.ensemble_reserve(members))
         if self._plan is not None:

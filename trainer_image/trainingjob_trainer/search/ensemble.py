@@ -121,7 +121,7 @@ def blend(
 
     def select(chosen: Iterable[int]) -> Counts:
         rows = {fold: some_rows[fold] for fold in chosen}
-        some = [np.concatenate([one[f][r] for f, r in rows.items()]) for one in predictions]
+        some = [np.concatenate([predicted[f][r] for f, r in rows.items()]) for predicted in predictions]
         known = np.concatenate([truth[f][r] for f, r in rows.items()])
 
         def scored(average: Array) -> float:
@@ -129,7 +129,7 @@ def blend(
             value = score(average, known)
             return value if np.isfinite(value) else -np.inf
 
-        return _fill([one.astype(np.float64) for one in some], scored, affordable)
+        return _fill([predicted.astype(np.float64) for predicted in some], scored, affordable)
 
     final = select(folds)
     if np.count_nonzero(final) < 2:  # noqa: PLR2004
@@ -137,7 +137,7 @@ def blend(
     fold_scores = []
     for fold in folds:
         counts = select(other for other in folds if other != fold)
-        average = np.average([one[fold] for one in predictions], axis=0, weights=counts)
+        average = np.average([predicted[fold] for predicted in predictions], axis=0, weights=counts)
         fold_scores.append(float(score(average, truth[fold])))
     return Blend(weights=tuple(final.tolist()), fold_scores=tuple(fold_scores))
 
@@ -179,7 +179,7 @@ def _fill(
         if (value := score(total / counts.sum())) > best:
             best, best_counts = value, counts
     counts = best_counts
-    total = np.sum([one for one, times in zip(predictions, counts, strict=True) if times], axis=0)
+    total = np.sum([predicted for predicted, times in zip(predictions, counts, strict=True) if times], axis=0)
     since, near = 0, order
     while 0 < counts.sum() < _MOST_ROUNDS and since < _PATIENCE:
         near = [p for p in near if affordable((counts > 0) | (everyone == p))]

@@ -116,7 +116,7 @@ def score_finalists(
         Those that were scored on each of these folds; empty unless the baseline is among them with another
         one, since scores on different rows cannot be compared.
     """
-    pipelines = [one.pipeline for one in finalists]
+    pipelines = [finalist.pipeline for finalist in finalists]
     calls: dict[str, Any] = {
         f"fold {fold}": (score_whole_fold, (pipelines, ref, fold))
         for fold in range(ref.folds - folds, ref.folds)
@@ -129,7 +129,7 @@ def score_finalists(
     out: list[Candidate] = []
     for position, candidate in enumerate(finalists):
         scores = [value[position] if position < len(value) else None for value in values]
-        whole = [one for one in scores if one is not None and np.isfinite(one.score)]
+        whole = [scored for scored in scores if scored is not None and np.isfinite(scored.score)]
         if len(whole) < folds:
             if position == 0:
                 return []
@@ -137,14 +137,14 @@ def score_finalists(
         out.append(
             replace(
                 candidate,
-                score=float(np.mean([one.score for one in whole])),
-                fold_scores=tuple(one.score for one in whole),
+                score=float(np.mean([scored.score for scored in whole])),
+                fold_scores=tuple(scored.score for scored in whole),
                 train_rows=train_rows,
                 test_rows=test_rows,
-                fit_seconds=round(float(np.mean([one.fit_seconds for one in whole])), 4),
-                score_seconds=round(float(np.mean([one.score_seconds for one in whole])), 4),
+                fit_seconds=round(float(np.mean([scored.fit_seconds for scored in whole])), 4),
+                score_seconds=round(float(np.mean([scored.score_seconds for scored in whole])), 4),
                 rounds=mean_rounds(whole) or candidate.rounds,
-                predictions=complete_predictions([one.predicted for one in whole], folds),
+                predictions=complete_predictions([scored.predicted for scored in whole], folds),
             )
         )
     return out if len(out) > 1 else []
@@ -164,16 +164,17 @@ def contenders(
         if none of them beats the baseline no candidate does.
     """
     others = [
-        one
-        for one in ranked
-        if one.key != baseline.key and (baseline.score is None or (one.score or 0.0) > baseline.score)
+        candidate
+        for candidate in ranked
+        if candidate.key != baseline.key
+        and (baseline.score is None or (candidate.score or 0.0) > baseline.score)
     ]
     if not finalists:
         return others
     order = rank(finalists)
-    ahead = order[: next(i for i, one in enumerate(order) if one.key == baseline.key)]
-    known = {one.key for one in finalists}
-    return [*ahead, *(one for one in others if one.key not in known)] if ahead else []
+    ahead = order[: next(i for i, finalist in enumerate(order) if finalist.key == baseline.key)]
+    known = {finalist.key for finalist in finalists}
+    return [*ahead, *(candidate for candidate in others if candidate.key not in known)] if ahead else []
 
 
 def fit_best(
@@ -251,13 +252,15 @@ def fit_best(
         else:
             others = [end for end in failed if end.candidate.key != fewer.key]
             return fitted, tuple(others[:_MOST_REASONS])
-    told = "; ".join(f"number {one.candidate.number}: {one.reason}" for one in failed[:_MOST_REASONS])
+    told = "; ".join(
+        f"number {missed.candidate.number}: {missed.reason}" for missed in failed[:_MOST_REASONS]
+    )
     raise FittingFailed(told or "there is no candidate with a score", tuple(failed[:_MOST_REASONS]))
 
 
 def _seconds_for_next(later: Sequence[Candidate], final: FinalFits, left: float) -> float:
     """Return the seconds to keep for the best of the later candidates that needs half of what is left."""
-    needs = (_NEXT_SAFETY * final.least(one.fold_seconds, one.train_rows) for one in later)
+    needs = (_NEXT_SAFETY * final.least(candidate.fold_seconds, candidate.train_rows) for candidate in later)
     return next((need for need in needs if need <= _NEXT_SHARE * left), 0.0)
 
 

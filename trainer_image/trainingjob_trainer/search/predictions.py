@@ -38,7 +38,7 @@ def out_of_fold(estimator: Any, x_test: Any) -> NDArray[Any] | None:
 
 def complete_predictions(found: Sequence[NDArray[Any] | None], folds: int) -> Predictions | None:
     """Return the predictions of all folds, or None if those of one are missing."""
-    there = tuple(one for one in found if one is not None)
+    there = tuple(fold for fold in found if fold is not None)
     return there if len(there) == folds else None
 
 
@@ -62,7 +62,7 @@ class PredictionStore:
 
     def keep(self, candidate: Candidate, predictions: Sequence[NDArray[Any]] | None = None) -> None:
         """Keep a candidate's predictions if it is among the best; by default those of an earlier attempt."""
-        if not rank([candidate]) or any(one.key == candidate.key for one in self._kept):
+        if not rank([candidate]) or any(kept.key == candidate.key for kept in self._kept):
             return
         if predictions is not None:
             with suppress(OSError):  # a full disk costs a member, not the search
@@ -103,7 +103,7 @@ class PredictionStore:
         self._files[key] = path
 
     def _size(self) -> int:
-        return sum(self._files[one.key].stat().st_size for one in self._kept)
+        return sum(self._files[kept.key].stat().st_size for kept in self._kept)
 
 
 def _name(key: str, content: bytes) -> str:

@@ -72,14 +72,14 @@ class Race:
         (Cochran, *Sampling Techniques*, 1977, section 2.6), where *s* is how much the differences between two
         of the best pipelines vary from fold to fold.
         """
-        complete = [one for one in rank(committed) if len(one.fold_scores) == folds]
+        complete = [candidate for candidate in rank(committed) if len(candidate.fold_scores) == folds]
         if len(complete) < _AHEAD or folds < 2:  # noqa: PLR2004
             return None
-        field = np.array([one.fold_scores for one in complete[:_FIELD]])
+        field = np.array([candidate.fold_scores for candidate in complete[:_FIELD]])
         pairs = [float(np.var(a - b, ddof=1)) for a, b in combinations(field, 2)]
         spread = math.sqrt(sum(pairs) / len(pairs))
         return cls(
-            rivals=tuple(_rival(one) for one in _possible(complete)),
+            rivals=tuple(_rival(candidate) for candidate in _possible(complete)),
             slack=tuple(_ERRORS * spread * math.sqrt(1 / n - 1 / folds) for n in range(1, folds)),
         )
 
@@ -110,7 +110,7 @@ def _size(candidate: Candidate) -> float:
 def _possible(complete: Sequence[Candidate]) -> list[Candidate]:
     """Return those that fewer than three better and smaller ones precede; the others decide little."""
     kept: list[Candidate] = []
-    for one in complete:
-        if sum(_size(other) <= _size(one) for other in kept) < _AHEAD:
-            kept.append(one)
+    for candidate in complete:
+        if sum(_size(other) <= _size(candidate) for other in kept) < _AHEAD:
+            kept.append(candidate)
     return kept

@@ -154,7 +154,7 @@ def evaluate(
                     complexity = pickled_kib(fitted)
                 if fold == 0 and ref.folds * (time.monotonic() - began) > _HOPELESS * seconds:
                     raise LimitExceeded  # noqa: TRY301 - the other folds would not be scored in time
-                if race is not None and race.lost([one.score for one in done], complexity):
+                if race is not None and race.lost([scored.score for scored in done], complexity):
                     outcome = Outcome.STOPPED
                     break
                 predictions.append(out_of_fold(fitted, encoded[1]))
@@ -165,11 +165,11 @@ def evaluate(
         outcome, error = Outcome.INVALID, describe_error(failure)
     return Evaluation(
         outcome=outcome,
-        fold_scores=tuple(one.score for one in done if np.isfinite(one.score)),
+        fold_scores=tuple(scored.score for scored in done if np.isfinite(scored.score)),
         train_rows=rows[0],
         test_rows=rows[1],
-        fit_seconds=float(np.mean([one.fit_seconds for one in done])) if done else 0.0,
-        score_seconds=float(np.mean([one.score_seconds for one in done])) if done else 0.0,
+        fit_seconds=float(np.mean([scored.fit_seconds for scored in done])) if done else 0.0,
+        score_seconds=float(np.mean([scored.score_seconds for scored in done])) if done else 0.0,
         complexity=complexity,
         rounds=mean_rounds(done),
         error=error,
@@ -179,7 +179,7 @@ def evaluate(
 
 def mean_rounds(folds: Sequence[FoldScore]) -> int | None:
     """Return the mean of the boosting rounds that were found, or None if none were."""
-    found = [one.rounds for one in folds if one.rounds is not None]
+    found = [scored.rounds for scored in folds if scored.rounds is not None]
     return round(float(np.mean(found))) if found else None
 
 

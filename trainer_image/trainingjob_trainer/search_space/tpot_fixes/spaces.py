@@ -152,8 +152,8 @@ class FixedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
     def crossover(self, other: Any, rng: Any = None) -> bool:
         """Swap or cross members, and drop those beyond the limit."""
         changed = bool(super().crossover(other, rng))
-        for one in (self, other):
-            one.union_dict = dict(list(one.union_dict.items())[: one.max_estimators])
+        for individual in (self, other):
+            individual.union_dict = dict(list(individual.union_dict.items())[: individual.max_estimators])
         return changed
 
     def unique_id(self) -> str:
