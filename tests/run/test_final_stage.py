@@ -302,3 +302,16 @@ def test_a_child_that_follows_a_crash_in_the_final_fits_builds_none(unfittable: 
     built = Built(ENSEMBLE_OF_TWO)
     made = replace(stage(Told(), mode=Mode.FINISH), ensembles=built).fit(searched(FIRST, SECOND), ())
     assert (made.best.candidate, built.asked) == (FIRST, [])
+
+
+def test_a_model_of_fewer_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[FittedModel, Any]:
+        return replace(fitted(ranked[0]), rows=40), (NotFitted(candidate=SECOND, reason="too slow"),)
+
+    monkeypatch.setattr(module, "fit_best", fit)
+    told = Told()
+    made = stage(told).fit(searched(FIRST, SECOND, AS_SEED), ())
+    assert made.best.candidate is FIRST
+    (line,) = told
+    assert line.startswith("No pipeline could be fitted on all 100 rows in the time that was left.")
+    assert "learned from 40 rows; allow more time (budget.timeLeftSeconds)" in line

@@ -13,6 +13,7 @@ from trainingjob_trainer.search.evolution import Proposal
 from trainingjob_trainer.search.journal import Journal, JournalHeader
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.pool import InlinePool
+from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=5, named=False)
@@ -61,6 +62,7 @@ class Search:
         plan: FinalistPlan | None = None,
         limit: float = 60.0,
         used: float = 0.0,
+        predictions: PredictionStore | None = None,
     ) -> None:
         self.time = Clock()
         self.limits: list[float] = []
@@ -80,6 +82,7 @@ class Search:
                 ),
                 estimate=FitEstimate(encode_seconds=2.0, all_rows=100, fold_rows=100),
                 plan=plan,
+                predictions=predictions,
                 evaluator=self._evaluate,
             )
             self.result = self.engine.run()
@@ -139,6 +142,15 @@ def test_time_is_kept_for_the_finalists_found_so_far(tmp_path: Path) -> None:
     kept = Search(tmp_path, *evaluations, plan=plan()).reserves
     more = [with_plan - without for with_plan, without in zip(kept, plain, strict=True)]
     assert more == pytest.approx([0.0, 1.3 * 2.0, 1.3 * 3.0, 1.3 * 4.0, 1.3 * 5.0])
+
+
+def test_time_is_kept_for_an_ensemble_or_for_the_best_alone(tmp_path: Path) -> None:
+    evaluations = [scored(0.9, 4.0), scored(0.8, 0.2), scored(0.7, 0.2), scored(0.6, 1.0)]
+    kept = Search(tmp_path, *evaluations, predictions=PredictionStore(tmp_path / "predictions")).reserves
+    nothing = 1.2 * 4 + 1.5
+    # The selection takes 5 s; selection and fits are kept 15 s at most, and the best alone 12 s.
+    members = [5.0 + 1.5 * 2 * seconds for seconds in (4.0, 4.2, 4.4)]
+    assert kept == pytest.approx([nothing, *(nothing + min(15.0, seconds) for seconds in members)])
 
 
 def test_finalists_that_would_take_too_long_are_not_waited_for(tmp_path: Path) -> None:

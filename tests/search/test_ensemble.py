@@ -195,3 +195,16 @@ def test_a_rare_class_is_among_the_rows_that_weights_are_chosen_on(metric: str) 
 def test_an_ensemble_wins_by_more_than_the_folds_vary(ahead: tuple[float, ...], *, won: bool) -> None:
     best = (0.5, 0.6, 0.7, 0.8)
     assert wins([b + a for a, b in zip(ahead, best, strict=True)], best) is won
+
+
+def test_a_fold_is_scored_with_weights_that_differ_by_candidate() -> None:
+    close, truth = numbers(2, noise=0.5)
+    far, _ = numbers(3, noise=1.5)
+    predicted = [*close, far[2]]
+    found = blend(predicted, truth, rmse(), most_members=8)
+    assert found is not None
+    for fold in range(FOLDS):
+        weights = weights_without(fold, predicted, truth)
+        assert max(weights) > 1.5 * min(weights)
+        average = np.sum([w * folds[fold] for w, folds in zip(weights, predicted, strict=True)], axis=0)
+        assert found.fold_scores[fold] == pytest.approx(rmse()(average, truth[fold]), abs=1e-6)

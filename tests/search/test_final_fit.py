@@ -136,6 +136,15 @@ def test_what_cannot_be_fitted_on_all_rows_is_fitted_on_fewer() -> None:
     assert pool.left >= 0
 
 
+def test_a_finalist_that_was_fitted_on_all_rows_is_not_expected_to_take_longer() -> None:
+    final = finals(encode=1.0, ratio=32.0, workers=2)
+    assert final.least(8.0, train_rows=3200) == 9.0 < final.least(8.0)
+    whole = candidate(0, 0.9, seconds=8.0, train_rows=3200, pipeline={"class": "LGBMRegressor", "number": 0})
+    pool = Fits({0: 9.0}, workers=2, left=30.0, all_rows=3200)
+    assert ship(pool, [whole], final) == (0, [])
+    assert pool.rows == [None, None]
+
+
 def test_a_fold_with_nearly_all_rows_leaves_no_fewer() -> None:
     small = finals(ratio=1.25)
     assert small.most_rows(candidate(0, 0.5, pipeline={"class": "Ridge"}), 1000.0) is None
