@@ -55,9 +55,9 @@ from sklearn.datasets import load_breast_cancer
 from trainingjob_trainer.dask_cluster.probe import Probe
 from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
 from trainingjob_trainer.search.candidate import Candidate, Evaluation
-from trainingjob_trainer.search.cluster import Workers, local_workers, scheduler_settings
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.pool import Workers, local_workers, scheduler_settings
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
 

@@ -18,14 +18,12 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from tpot.evolvers import BaseEvolver
 
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import RunClock, SearchBudget
-from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.candidate import Evaluation, Journal, JournalHeader, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for
-from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.limits import RunClock, SearchBudget, TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import encode_fold
 from trainingjob_trainer.search_space.context import SpaceContext

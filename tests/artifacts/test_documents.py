@@ -17,7 +17,7 @@ from trainingjob_trainer.artifacts.documents import (
 from trainingjob_trainer.artifacts.files import plain
 from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.final_fit import NotFitted
-from trainingjob_trainer.search.interval import Interval
+from trainingjob_trainer.search.predictions import Interval
 from trainingjob_trainer.search_space.voters import ensemble_of
 
 GOLDEN = Path(__file__).with_name("golden")

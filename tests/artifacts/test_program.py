@@ -20,7 +20,7 @@ from trainingjob_trainer.artifacts.program import program_of
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.data.load import load_table
 from trainingjob_trainer.data.prepare import prepare
-from trainingjob_trainer.search.full_model import dump_model
+from trainingjob_trainer.search.fits import dump_model
 from trainingjob_trainer.settings import TrainerSettings
 
 

@@ -21,7 +21,7 @@ from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace, open_workspace
-from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.settings import TrainerSettings
 
 if TYPE_CHECKING:

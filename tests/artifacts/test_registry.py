@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from support.finished_runs import summarize
 from trainingjob_trainer.artifacts.registry import ARTIFACTS, MODEL, write_artifacts
 from trainingjob_trainer.finished_run import FinishedRun
-from trainingjob_trainer.search.full_model import dump_model
+from trainingjob_trainer.search.fits import dump_model
 from trainingjob_trainer.storage import FolderStore, Output
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from trainingjob_trainer.artifacts.requirements import modules_of, requirements_for, requirements_text
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.search.full_model import dump_model
+from trainingjob_trainer.search.fits import dump_model
 
 ALWAYS = {"joblib", "numpy", "pandas", "scikit-learn", "scipy"}
 X = np.random.default_rng(0).normal(size=(60, 3))

@@ -15,7 +15,7 @@ from distributed import Client
 
 from support.dask_processes import Process, Stage, call, check, check_as_a_process
 from trainingjob_trainer.dask_cluster.address import resolve_address
-from trainingjob_trainer.search.cluster import scheduler_settings
+from trainingjob_trainer.search.pool import scheduler_settings
 
 
 def listening(process: psutil.Process) -> set[str]:

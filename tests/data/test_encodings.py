@@ -19,7 +19,7 @@ from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data import encoder as encoder_module
 from trainingjob_trainer.data.encoder import build_encoder, build_encoders
 from trainingjob_trainer.encodings import Encoding
-from trainingjob_trainer.search.full_model import dump_model
+from trainingjob_trainer.search.fits import dump_model
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
 DENSE, TARGET, ORDINAL = Encoding

@@ -18,11 +18,11 @@ from trainingjob_trainer.run.final_stage import (
     on_the_same_rows,
 )
 from trainingjob_trainer.run.search_events import shipped_best
-from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, NotFitted
-from trainingjob_trainer.search.full_model import HoldoutResult
+from trainingjob_trainer.search.fits import HoldoutResult
+from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search_space.pipeline import describe
@@ -204,7 +204,7 @@ def test_nothing_was_lost_where_the_search_ships_or_took_no_step_down() -> None:
 
 
 def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> None:
-    from trainingjob_trainer.search.interval import Interval
+    from trainingjob_trainer.search.predictions import Interval
 
     lost = tuple(NotFitted(candidate=candidate(n, 0.9), reason="x" * 400) for n in range(5))
     known = fitted(candidate(7, 0.7, train_rows=64, test_rows=16), 0.65)

@@ -17,8 +17,8 @@ from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search_space.pipeline import fingerprint, leaf
 from trainingjob_trainer.settings import TrainerSettings
 

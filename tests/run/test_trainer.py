@@ -18,8 +18,8 @@ from trainingjob_trainer.events import BaselineReady, Evaluated
 from trainingjob_trainer.run import encode_stage
 from trainingjob_trainer.run.baseline import baseline_pipeline
 from trainingjob_trainer.run.final_stage import Trained
-from trainingjob_trainer.search.budget import SearchBudget
 from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
+from trainingjob_trainer.search.limits import SearchBudget
 from trainingjob_trainer.search.store import StoreRef, load_work
 from trainingjob_trainer.search_space.pipeline import fingerprint
 

@@ -17,8 +17,8 @@ from trainingjob_trainer.run import final_stage
 from trainingjob_trainer.run.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import Trained
-from trainingjob_trainer.search.budget import RunClock
 from trainingjob_trainer.search.final_fit import FittingFailed
+from trainingjob_trainer.search.limits import RunClock
 
 
 def test_another_attempt_evaluates_nothing_again_and_ends_the_same(child: Child, trained: Trained) -> None:

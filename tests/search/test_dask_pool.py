@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from support.naughty import behave, misbehave
-from trainingjob_trainer.search.cluster import Workers, local_workers
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
-from trainingjob_trainer.search.pool import Completion, Task
+from trainingjob_trainer.search.pool import Completion, Task, Workers, local_workers
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,10 +15,9 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from support.stores import no_limit, small_store
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search import store
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Journal, JournalHeader, Outcome
 from trainingjob_trainer.search.costs import FinalistPlan
-from trainingjob_trainer.search.full_model import fit_full
-from trainingjob_trainer.search.journal import Journal, JournalHeader
+from trainingjob_trainer.search.fits import fit_full
 from trainingjob_trainer.search.store import (
     StoreRef,
     TablePlugin,

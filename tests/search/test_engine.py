@@ -10,16 +10,23 @@ import pytest
 from support.naughty import evaluate_with_naughty
 from support.stores import small_store
 from trainingjob_api import ResolvedSearchSpace, Task
-from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
-from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
-from trainingjob_trainer.search.cluster import Workers, local_workers
+from trainingjob_trainer.search.candidate import Candidate, Journal, JournalHeader, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
-from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.pool import Completion, InlinePool, Pool, PoolLost
-from trainingjob_trainer.search.pool import Task as PoolTask
+from trainingjob_trainer.search.limits import RunClock, SearchBudget, SearchProgress
+from trainingjob_trainer.search.pool import (
+    Completion,
+    InlinePool,
+    Pool,
+    PoolLost,
+    Workers,
+    local_workers,
+)
+from trainingjob_trainer.search.pool import (
+    Task as PoolTask,
+)
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.context import SpaceContext

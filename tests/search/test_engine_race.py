@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainingjob_trainer.search.budget import RunClock, SearchBudget
-from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.candidate import Evaluation, Journal, JournalHeader, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
-from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.limits import RunClock, SearchBudget, TaskLimit
 from trainingjob_trainer.search.pool import Completion, Task
-from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import StoreRef
+from trainingjob_trainer.search.tasks import Race
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 FOLDS = 3

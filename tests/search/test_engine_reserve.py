@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from trainingjob_trainer.search.budget import RunClock, SearchBudget
-from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Journal, JournalHeader, Outcome
 from trainingjob_trainer.search.costs import FinalistPlan, FitEstimate
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Proposal
-from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.limits import RunClock, SearchBudget, TaskLimit
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
-from trainingjob_trainer.search.candidate import Evaluation, Outcome, SearchResult
+from trainingjob_trainer.search.candidate import Evaluation, Journal, JournalHeader, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution
-from trainingjob_trainer.search.journal import Journal, JournalHeader
-from trainingjob_trainer.search.limits import TaskLimit
+from trainingjob_trainer.search.limits import RunClock, SearchBudget, SearchProgress, TaskLimit
 from trainingjob_trainer.search.pool import Completion, Task
 from trainingjob_trainer.search.store import StoreRef
 

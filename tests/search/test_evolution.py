@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.evolution import Evolution, Proposal, lag_for
-from trainingjob_trainer.search.shares import diverse
+from trainingjob_trainer.search.evolution import Evolution, Proposal, diverse, lag_for
 from trainingjob_trainer.search_space.context import Untranslatable
 from trainingjob_trainer.search_space.individual import Operator
 

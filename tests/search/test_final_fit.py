@@ -19,7 +19,7 @@ from support.stores import no_limit, small_store
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate
 from trainingjob_trainer.search.final_fit import FittingFailed, contenders, fit_best, score_finalists
-from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_full, fit_holdout
+from trainingjob_trainer.search.fits import FitResult, HoldoutResult, fit_all, fit_full, fit_holdout
 from trainingjob_trainer.search.pool import Completion, InlinePool, Task
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_frame, load_whole_folds, load_work
 from trainingjob_trainer.search.tasks import FoldScore, evaluate, score_whole_fold

@@ -23,7 +23,7 @@ from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.metric import resolve_metric
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search.candidate import Outcome
-from trainingjob_trainer.search.full_model import fit_full
+from trainingjob_trainer.search.fits import fit_full
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
 from trainingjob_trainer.search.tasks import encode_fold, encode_within, evaluate, pickled_kib

@@ -22,7 +22,7 @@ from trainingjob_trainer.data.load import TableFile
 from trainingjob_trainer.data.prepare import describe_input
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.interval import Interval
+from trainingjob_trainer.search.predictions import Interval
 
 ROWS = 240
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from distributed.client import ClosedClientError
 
-from trainingjob_trainer.search.cluster import call_packed, pack_call
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import TaskLimit
-from trainingjob_trainer.search.pool import Completion, PoolLost, Task
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task, call_packed, pack_call
 
 LIMIT = 30.0
 

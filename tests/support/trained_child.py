@@ -19,9 +19,8 @@ from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.trainer import Trainer
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.budget import RunClock
-from trainingjob_trainer.search.candidate import Candidate
-from trainingjob_trainer.search.journal import Journal, JournalHeader
+from trainingjob_trainer.search.candidate import Candidate, Journal, JournalHeader
+from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search_space.voters import full_pipeline
 from trainingjob_trainer.settings import TrainerSettings

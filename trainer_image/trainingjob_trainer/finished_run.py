@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainingjob_trainer.data.prepare import Prepared
     from trainingjob_trainer.search.candidate import Candidate
     from trainingjob_trainer.search.final_fit import NotFitted
-    from trainingjob_trainer.search.interval import Interval
+    from trainingjob_trainer.search.predictions import Interval
 
 __all__ = ["FinishedRun", "HoldoutPrediction"]
 

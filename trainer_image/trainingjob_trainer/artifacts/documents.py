@@ -24,7 +24,7 @@ from trainingjob_trainer.artifacts.diagnostics import (
 from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.interval import CONFIDENCE
+from trainingjob_trainer.search.predictions import CONFIDENCE
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = [

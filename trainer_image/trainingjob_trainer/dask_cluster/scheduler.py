@@ -21,7 +21,7 @@ from trainingjob_trainer.dask_cluster.address import read_scheduler_file
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.process import replace_file, stop_signals
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
-from trainingjob_trainer.search.cluster import scheduler_settings
+from trainingjob_trainer.search.pool import scheduler_settings
 
 __all__ = ["SchedulerOptions", "read_settings", "read_versions", "serve_scheduler"]
 

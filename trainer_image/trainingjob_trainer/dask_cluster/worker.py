@@ -25,7 +25,7 @@ from trainingjob_trainer.dask_cluster.address import own_host
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.dask_cluster.process import StopSignal, log_to_stderr, stop_signals
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.search.cluster import MODULES, scheduler_settings
+from trainingjob_trainer.search.pool import MODULES, scheduler_settings
 
 __all__ = ["WorkerOptions", "default_name", "serve_worker"]
 

@@ -14,10 +14,9 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BaselineReady
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Journal, Outcome
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, to_fitted
-from trainingjob_trainer.search.full_model import fit_all, fit_holdout
-from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.fits import fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Pool, run_tasks
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate

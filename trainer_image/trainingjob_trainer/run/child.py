@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     from trainingjob_trainer.run.fallback import Mode  # noqa: PLC0415
     from trainingjob_trainer.run.state import RunState  # noqa: PLC0415
     from trainingjob_trainer.run.workspace import Workspace  # noqa: PLC0415
-    from trainingjob_trainer.search.budget import RunClock  # noqa: PLC0415
+    from trainingjob_trainer.search.limits import RunClock  # noqa: PLC0415
     from trainingjob_trainer.settings import TrainerSettings  # noqa: PLC0415
 
     home, uid, mode = arguments

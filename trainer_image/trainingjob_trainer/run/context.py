@@ -10,7 +10,7 @@ from trainingjob_trainer.events import Channel, Event, StageChanged, Warned
 from trainingjob_trainer.run.fallback import Mode, fallback_event
 from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.budget import RunClock
+from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.settings import TrainerSettings
 
 __all__ = ["ChildContext"]

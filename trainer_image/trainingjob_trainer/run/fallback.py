@@ -13,7 +13,7 @@ from trainingjob_api import Fallback, ParallelMode, Reason, ResolvedRun
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import FellBack, Warned
 from trainingjob_trainer.run.watch import ChildEnd, Ended
-from trainingjob_trainer.search.budget import overrun_allowance
+from trainingjob_trainer.search.limits import overrun_allowance
 
 __all__ = ["INLINE", "Mode", "clock_limit", "fallback_event", "first_ladder", "rungs_left", "step_down"]
 

@@ -10,11 +10,10 @@ from scipy import stats
 from trainingjob_api import Fallback, ModelSource
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.ensemble_stage import Ensembles
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.search.budget import RunClock, overrun_allowance
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
 from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
+from trainingjob_trainer.search.ensemble import Ensembles
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
     FittingFailed,
@@ -23,9 +22,9 @@ from trainingjob_trainer.search.final_fit import (
     fit_best,
     score_finalists,
 )
-from trainingjob_trainer.search.interval import CONFIDENCE, Interval, bootstrap_interval, replay
-from trainingjob_trainer.search.limits import describe_error
+from trainingjob_trainer.search.limits import RunClock, describe_error, overrun_allowance
 from trainingjob_trainer.search.pool import Pool
+from trainingjob_trainer.search.predictions import CONFIDENCE, Interval, bootstrap_interval, replay
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import summarize
 

@@ -11,9 +11,9 @@ from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.events import BoardChanged, Evaluated, Progressed
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.final_stage import Trained
-from trainingjob_trainer.search.budget import SearchProgress
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search.final_fit import FittedModel
+from trainingjob_trainer.search.limits import SearchProgress
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = ["Board", "best_of", "final_board", "score_text", "shipped_best"]

@@ -11,13 +11,11 @@ from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.final_stage import FinalStage
 from trainingjob_trainer.run.search_events import Board
-from trainingjob_trainer.search.budget import SearchBudget
-from trainingjob_trainer.search.candidate import SearchResult
+from trainingjob_trainer.search.candidate import Journal, SearchResult
 from trainingjob_trainer.search.engine import SearchEngine
-from trainingjob_trainer.search.evolution import Evolution, lag_for
-from trainingjob_trainer.search.journal import Journal
+from trainingjob_trainer.search.evolution import Evolution, lag_for, race_lag
+from trainingjob_trainer.search.limits import SearchBudget
 from trainingjob_trainer.search.pool import Pool, PoolLost
-from trainingjob_trainer.search.race import race_lag
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.individual import Operator, breed

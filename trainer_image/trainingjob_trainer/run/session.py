@@ -42,11 +42,10 @@ from trainingjob_trainer.run.final_stage import (
 )
 from trainingjob_trainer.run.search_events import final_board, shipped_best
 from trainingjob_trainer.run.trainer import Trainer
-from trainingjob_trainer.search.cluster import local_workers
+from trainingjob_trainer.search.candidate import Journal, JournalHeader, JournalMismatch
 from trainingjob_trainer.search.dask_pool import DaskPool
-from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import InlinePool, Pool
+from trainingjob_trainer.search.pool import InlinePool, Pool, local_workers
 
 __all__ = ["PACKAGES", "Session", "default_jobs", "package_versions"]
 

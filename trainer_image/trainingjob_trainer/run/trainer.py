@@ -16,18 +16,17 @@ from trainingjob_trainer.events import BackendReady, WaitingForCluster
 from trainingjob_trainer.run.baseline import BASELINE_NUMBER, fit_baseline
 from trainingjob_trainer.run.context import ChildContext
 from trainingjob_trainer.run.encode_stage import encode_table
-from trainingjob_trainer.run.ensemble_stage import Ensembles
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import (
     FinalStage,
     Trained,
     describe_not_fitted,
 )
-from trainingjob_trainer.search.candidate import Candidate, SearchResult
+from trainingjob_trainer.search.candidate import Candidate, Journal, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.dask_pool import DaskPool
+from trainingjob_trainer.search.ensemble import Ensembles
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed
-from trainingjob_trainer.search.journal import Journal
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.predictions import PredictionStore

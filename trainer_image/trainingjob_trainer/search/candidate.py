@@ -1,24 +1,56 @@
-"""What is known of an evaluated pipeline, and what a search found."""
+"""Evaluated pipelines, what a search found, and the journal that keeps each evaluation as it finishes.
 
+A resumed run breeds the same sequence of pipelines again, since breeding depends on the seed and on earlier
+results alone, and takes the results from the journal. So the journal holds results as JSON and nothing that
+would have to be unpickled. It may come from a bucket: a line counts only if its pipeline can be bred by a
+search, has the fingerprint that the line gives, and has scores that the metric can give.
+"""
+
+import hashlib
+import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from functools import partial
-from typing import Any, Final, Self, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
 
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.pipeline import build, describe, encoding_of, fingerprint, with_encoding
 from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, with_rounds
 
-__all__ = ["ENSEMBLE", "Candidate", "Evaluation", "Outcome", "SearchResult", "rank"]
-
-T = TypeVar("T")
+__all__ = [
+    "ENSEMBLE",
+    "Candidate",
+    "Evaluation",
+    "Journal",
+    "JournalHeader",
+    "JournalMismatch",
+    "Outcome",
+    "SearchResult",
+    "check_bred",
+    "rank",
+    "read_journal",
+]
 
 ENSEMBLE = "ensemble"
 """Origin of what averages other candidates; it is not evaluated itself."""
+SCHEMA_VERSION = 1
+_MAX_LINE = 1024 * 1024
+_MAX_LINES = 100_000
 _MAX_NUMBER = 10**9
-_MAX_CHARS = 1000
+_ROUNDING = 1e-6
+
+# Bounds of what is read from a journal.
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_NotNegative = Annotated[_Number, Field(ge=0)]
+_Whole = Annotated[int, Field(strict=True, ge=0, le=_MAX_NUMBER)]
+_Text = Annotated[str, Field(max_length=1000)]
 
 
 class Outcome(StrEnum):
@@ -59,15 +91,17 @@ class Evaluation:
         For the test rows of each fold, of a complete evaluation; never in the journal.
     """
 
+    __pydantic_config__ = ConfigDict(alias_generator=to_camel, arbitrary_types_allowed=True)
+
     outcome: Outcome | None
-    fold_scores: tuple[float, ...] = ()
-    train_rows: int | None = None
-    test_rows: int | None = None
-    fit_seconds: float = 0.0
-    score_seconds: float = 0.0
-    complexity: float | None = None
-    rounds: int | None = None
-    error: str | None = None
+    fold_scores: tuple[_Number, ...] = ()
+    train_rows: _Whole | None = None
+    test_rows: _Whole | None = None
+    fit_seconds: _NotNegative = 0.0
+    score_seconds: _NotNegative = 0.0
+    complexity: _NotNegative | None = None
+    rounds: Annotated[int, Field(strict=True, ge=1, le=MOST_ROUNDS)] | None = None
+    error: _Text | None = None
     predictions: tuple[NDArray[Any], ...] | None = field(default=None, compare=False, repr=False)
 
 
@@ -97,14 +131,14 @@ class Candidate(Evaluation):
         Keys of an ensemble's members in the order of its description; never in the journal.
     """
 
-    number: int
-    key: str
-    origin: str
-    generation: int
+    number: Annotated[int, Field(strict=True, ge=-1, le=_MAX_NUMBER)]
+    key: _Text
+    origin: _Text
+    generation: _Whole
     pipeline: dict[str, Any]
     outcome: Outcome
-    score: float | None = None
-    elapsed_seconds: float = 0.0
+    score: _Number | None = None
+    elapsed_seconds: _NotNegative = 0.0
     members: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -116,7 +150,7 @@ class Candidate(Evaluation):
             "outcome": outcome,
             "fit_seconds": round(evaluation.fit_seconds, 4),
             "score_seconds": round(evaluation.score_seconds, 4),
-            "predictions": None,  # they are kept for the best alone: search.predictions
+            "predictions": None,  # a `PredictionStore` keeps those of the best
         }
         return cls(
             **measured,
@@ -137,11 +171,11 @@ class Candidate(Evaluation):
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as plain JSON values."""
-        values = {_camel(item.name): getattr(self, item.name) for item in fields(self) if item.repr}
+        values = {to_camel(item.name): getattr(self, item.name) for item in fields(self) if item.repr}
         return values | {"outcome": self.outcome.value, "foldScores": list(self.fold_scores)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Mapping[str, Any]) -> "Candidate":
         """Read what `to_json` wrote.
 
         Raises
@@ -151,7 +185,8 @@ class Candidate(Evaluation):
         """
         # A journal of an earlier version has no rounds.
         known = {"rounds": None, **data}
-        candidate = cls(**{name: read(known[_camel(name)]) for name, read in _READERS.items()})
+        names = (to_camel(item.name) for item in fields(cls) if item.repr)
+        candidate = _READER.validate_python({name: known[name] for name in names})
         scores, score = candidate.fold_scores, candidate.score
         if candidate.outcome is Outcome.OK and (
             score is None or not scores or not math.isclose(score, sum(scores) / len(scores), rel_tol=1e-9)
@@ -160,6 +195,9 @@ class Candidate(Evaluation):
         if candidate.outcome is Outcome.STOPPED and (score is not None or not scores):
             raise ValueError("a pipeline that was stopped has scores of folds, and no score")
         return candidate
+
+
+_READER = TypeAdapter(Candidate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,53 +231,170 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(scored, key=lambda c: (-(c.score or 0.0), c.number))
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.title() for part in rest)
+class JournalMismatch(Exception):  # noqa: N818 - the name says what was found
+    """The journal belongs to another spec, table or version; `str` names what differs."""
 
 
-def _finite(value: Any, *, least: float = -math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("expected a number")
-    number = float(value)
-    if not (math.isfinite(number) and number >= least):
-        raise ValueError("the number is out of range")
-    return number
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalHeader:
+    """What a journal must share with a run that resumes it.
+
+    Parameters
+    ----------
+    search_digest, data_digest
+        sha256 over all of the spec that decides which pipelines are evaluated and how they are scored, and
+        of the dataset's file.
+    versions
+        Of the packages that decide how pipelines are bred and scored.
+    """
+
+    search_digest: str
+    data_digest: str
+    versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """A short name of the content, for the folder of what belongs to the same run."""
+        content = json.dumps([self.search_digest, self.data_digest, dict(self.versions)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _whole(value: Any, *, least: int = 0, most: int = _MAX_NUMBER) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError("the whole number is out of range")
-    return value
+def check_bred(candidate: Candidate) -> None:
+    """Reject a candidate whose pipeline no search breeds, or whose key is not its pipeline's.
+
+    Raises
+    ------
+    SpecInvalid, ValueError
+        The candidate is rejected.
+    """
+    model = describe(build(candidate.pipeline))
+    if fingerprint(with_encoding(model, encoding_of(candidate.pipeline))) != candidate.key:
+        raise ValueError("the key is not the fingerprint of the pipeline")
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_CHARS:
-        raise ValueError("expected a short text")
-    return value
+def read_journal(
+    path: Path,
+    *,
+    check: Callable[[Candidate], None] = check_bred,
+    highest_score: float = math.inf,
+) -> tuple[JournalHeader, list[Candidate], int]:
+    """Return header and evaluations of a journal as far as it is whole and its own run's.
+
+    `check` raises for a candidate that the run cannot have written; no score is over `highest_score`. The
+    third value is the length in bytes of the part that was read: a line that was cut off by a crash is not
+    counted, nor is any line from the first one on that is not an evaluation of this run.
+
+    Raises
+    ------
+    JournalMismatch
+        If the first line is no header of a known version.
+    """
+    lines = path.read_bytes().split(b"\n")
+    try:
+        first = json.loads(lines[0])
+        if first["schemaVersion"] != SCHEMA_VERSION:
+            raise JournalMismatch(f"the journal has schema version {first['schemaVersion']!s:.20}")
+        header = JournalHeader(
+            search_digest=first["search_digest"],
+            data_digest=first["data_digest"],
+            versions=dict(first["versions"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise JournalMismatch("the journal has no readable header") from error
+    size = len(lines[0]) + 1
+    candidates = []
+    for line in lines[1:-1][:_MAX_LINES]:
+        try:
+            candidate = _candidate(line)
+            check(candidate)
+            if max((*candidate.fold_scores, candidate.score or -math.inf)) > highest_score + _ROUNDING:
+                break
+        except (SpecInvalid, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+            break
+        candidates.append(candidate)
+        size += len(line) + 1
+    return header, candidates, size
 
 
-def _optional(read: Callable[[Any], T]) -> Callable[[Any], T | None]:
-    return lambda value: None if value is None else read(value)
+def _candidate(line: bytes) -> Candidate:
+    if len(line) > _MAX_LINE:
+        raise ValueError("the line is too long")
+    data = json.loads(line)
+    json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate could not be written anywhere else
+    return Candidate.from_json(data)
 
 
-_not_negative = partial(_finite, least=0.0)
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "number": partial(_whole, least=-1),
-    "key": _text,
-    "origin": _text,
-    "generation": _whole,
-    "pipeline": dict,
-    "outcome": Outcome,
-    "score": _optional(_finite),
-    "fold_scores": lambda value: tuple(_finite(score) for score in value),
-    "train_rows": _optional(_whole),
-    "test_rows": _optional(_whole),
-    "fit_seconds": _not_negative,
-    "score_seconds": _not_negative,
-    "complexity": _optional(_not_negative),
-    "rounds": _optional(partial(_whole, least=1, most=MOST_ROUNDS)),
-    "error": _optional(_text),
-    "elapsed_seconds": _not_negative,
-}
-"""How each field of a candidate is read from a journal, which may come from a bucket."""
+class Journal:
+    """An append-only file of evaluations, made with its header if it is not there.
+
+    `check` and `highest_score` are those of `read_journal`.
+
+    Attributes
+    ----------
+    found_ : dict of str to Candidate
+        Evaluations by fingerprint, those of earlier attempts included.
+    dropped_ : int
+        Whole lines that were cut off, the first of which is not an evaluation of this run.
+
+    Raises
+    ------
+    JournalMismatch
+        If the file belongs to another run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: JournalHeader,
+        *,
+        check: Callable[[Candidate], None] = check_bred,
+        highest_score: float = math.inf,
+    ) -> None:
+        self.path = path
+        self.header = header
+        self.dropped_ = 0
+        self.found_: dict[str, Candidate] = {}
+        fresh = not path.exists() or path.stat().st_size == 0
+        if not fresh:
+            self._adopt(check, highest_score)
+        self._file = path.open("ab")
+        if fresh:
+            self._write({"schemaVersion": SCHEMA_VERSION, **asdict(header)})
+
+    def _adopt(self, check: Callable[[Candidate], None], highest_score: float) -> None:
+        found, candidates, size = read_journal(self.path, check=check, highest_score=highest_score)
+        for name, value in asdict(found).items():
+            if value != getattr(self.header, name):
+                raise JournalMismatch(f"the journal was written with another {name.replace('_', ' ')}")
+        self.found_ = {candidate.key: candidate for candidate in candidates}
+        with self.path.open("r+b") as file:
+            file.seek(size)
+            self.dropped_ = file.read().count(b"\n")
+            file.truncate(size)
+
+    def append(self, candidate: Candidate) -> None:
+        """Add one evaluation; it is on disk when this returns."""
+        self._write(candidate.to_json())
+        self.found_[candidate.key] = candidate
+
+    def _write(self, data: Mapping[str, object]) -> None:
+        line = json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        if len(line) > _MAX_LINE:
+            raise ValueError(f"a journal line of {len(line)} bytes is over the limit of {_MAX_LINE}")
+        self._file.write(line)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def digest(self) -> str:
+        """Return the sha256 of the file as it stands, in hex."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()

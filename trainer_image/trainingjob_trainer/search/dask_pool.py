@@ -22,9 +22,8 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError, FutureCancelledError
 
 from trainingjob_api import Reason
-from trainingjob_trainer.search.cluster import call_packed, pack_call
 from trainingjob_trainer.search.limits import describe_error
-from trainingjob_trainer.search.pool import Completion, PoolLost, Task
+from trainingjob_trainer.search.pool import Completion, PoolLost, Task, call_packed, pack_call
 
 __all__ = ["DaskPool", "WorkerSource"]
 

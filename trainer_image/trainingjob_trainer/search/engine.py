@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from trainingjob_trainer.search.budget import RunClock, SearchBudget, SearchProgress
-from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome, SearchResult, rank
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Journal, Outcome, SearchResult, rank
 from trainingjob_trainer.search.costs import MOST_FINALISTS, FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.evolution import Evolution, Proposal
-from trainingjob_trainer.search.journal import Journal
-from trainingjob_trainer.search.limits import MIN_USEFUL_SECONDS, TaskLimit
+from trainingjob_trainer.search.limits import (
+    MIN_USEFUL_SECONDS,
+    RunClock,
+    SearchBudget,
+    SearchProgress,
+    TaskLimit,
+)
 from trainingjob_trainer.search.pool import Completion, Pool, PoolLost, Task
 from trainingjob_trainer.search.predictions import Predictions, PredictionStore
-from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search.tasks import Race, evaluate
 
 __all__ = ["SearchEngine"]
 

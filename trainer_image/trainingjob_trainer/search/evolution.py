@@ -4,9 +4,16 @@ Stock TPOT waits for a whole generation before it breeds the next one, and worke
 Here pipeline *i* is bred as soon as the results of the first *i* - lag pipelines are known, from these alone
 and from the seed. So the sequence depends neither on the number of workers nor on their speed, and a resumed
 run breeds the same sequence again. Breeding begins as soon as the portfolio is proposed.
+
+How often each operator and each model family is chosen depends on what it has gained so far. A child gains if
+it is better than its first parent, or for a new pipeline, than the parent that was drawn beside it. Shares
+are the means of Beta posteriors, so an arm that has never gained keeps a part of its share (probability
+matching; Goldberg, "Probability matching, the magnitude of reinforcement, and classifier system bidding",
+1990).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -15,16 +22,16 @@ from numpy.typing import NDArray
 from tpot.selectors import tournament_selection
 
 from trainingjob_trainer.search.candidate import Candidate, rank
-from trainingjob_trainer.search.shares import Trial, diverse, shares
 from trainingjob_trainer.search_space.context import Untranslatable
 from trainingjob_trainer.search_space.individual import Operator
 from trainingjob_trainer.search_space.pipeline import estimator_of, fingerprint
 
-__all__ = ["Evolution", "Proposal", "SpaceLike", "lag_for"]
+__all__ = ["Evolution", "Proposal", "SpaceLike", "diverse", "lag_for", "race_lag", "shares"]
 
 _ATTEMPTS = 60
 _TOURNAMENT = 3
 _LAG = 8
+_FIRST_LAG = 4
 _LAG_A_WORKER = 12
 _WORKERS_FOR_FREE = 2
 _LEAST_PARENTS = 6
@@ -40,6 +47,9 @@ _OPERATORS: Final = {
     Operator.ENCODE: 0.1,
 }
 """The shares of the operators before any has been tried."""
+_GAINS: Final = 1.0
+_TRIALS: Final = 4.0
+"""What each arm is credited with before its first trial."""
 SPACE_ORIGIN = "space"
 
 
@@ -76,7 +86,7 @@ class Proposal:
 def lag_for(population_size: int, *, workers: int) -> int:
     """Return how many results behind the sequence breeding looks.
 
-    Eight, or half of a smaller population, which keeps two workers busy (`race.race_lag`), and twelve for
+    Eight, or half of a smaller population, which keeps two workers busy (`race_lag`), and twelve for
     each further worker: where evaluation times are log-normal with sigma 1, fifteen times the mean is not
     rare, and the other workers must have something to do that long. A longer lag costs quality
     (``docs/design/0005-distributed-search.md``).
@@ -85,6 +95,18 @@ def lag_for(population_size: int, *, workers: int) -> int:
     the cluster.
     """
     return max(1, min(_LAG, population_size // 2), _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
+
+
+def race_lag(number: int, *, population_size: int, workers: int) -> int:
+    """Return how many results behind a pipeline its race looks.
+
+    With two workers and log-normal times of sigma 1, a lag of eight leaves 3 % of their time idle, of six 6 %
+    and of four 12 %. The first population has four: its pipelines differ the most in time and score, so that
+    there the race saves more than that. Each further worker that the job asks for adds twelve, as in
+    `lag_for`.
+    """
+    lag = _FIRST_LAG if number < population_size else _LAG
+    return max(lag, _LAG_A_WORKER * (workers - _WORKERS_FOR_FREE))
 
 
 class Evolution:
@@ -216,21 +238,21 @@ class Evolution:
         return _Breeding(
             parents=parents,
             families=list(by_family.values()),
-            family_shares=shares(prior, ((trial.family, trial.gained) for trial in trials)),
+            family_shares=shares(prior, ((family, gained) for _, family, gained in trials)),
             operator_shares=shares(
                 {operator.value: share for operator, share in self._operators.items()},
-                ((trial.operator, trial.gained) for trial in trials),
+                ((operator, gained) for operator, _, gained in trials),
             ),
         )
 
-    def _trials(self, known: Sequence[Candidate], families: Mapping[int, str]) -> list[Trial]:
-        """Return what became of each child among the results that are known."""
+    def _trials(self, known: Sequence[Candidate], families: Mapping[int, str]) -> list[tuple[str, str, bool]]:
+        """Return each known child's operator, the family of its first parent, and whether it gained."""
         trials = []
         for candidate, proposal in zip(known, self._proposals, strict=False):
             if proposal.operator is None or proposal.rival is None:
                 continue
             better = rank([candidate]) and (candidate.score or 0.0) > (known[proposal.rival].score or 0.0)
-            trials.append(Trial(proposal.operator.value, families[proposal.rival], bool(better)))
+            trials.append((proposal.operator.value, families[proposal.rival], bool(better)))
         return trials
 
     def _made(
@@ -278,3 +300,52 @@ def _tournament(parents: list[Candidate], rng: np.random.Generator) -> Candidate
         scores, k=1, n_parents=1, rng=rng, tournament_size=min(_TOURNAMENT, len(parents))
     )
     return parents[int(np.asarray(picked).ravel()[0])]
+
+
+def shares(prior: Mapping[str, float], trials: Iterable[tuple[str, bool]]) -> NDArray[np.float64]:
+    """Return the share of each arm of `prior`, in its order; their sum is 1."""
+    tried: Counter[str] = Counter()
+    gained: Counter[str] = Counter()
+    for arm, success in trials:
+        tried[arm] += 1
+        gained[arm] += success
+    values = np.array(
+        [weight * (_GAINS + gained[arm]) / (_TRIALS + tried[arm]) for arm, weight in prior.items()]
+    )
+    return np.asarray(values / values.sum(), dtype=np.float64)
+
+
+def diverse(
+    ranked: Sequence[Candidate], families: Mapping[int, str], *, most: int, share: float
+) -> list[Candidate]:
+    """Return the best of some results as parents, best first.
+
+    A family has at most a `share` of the places, or two, unless the others cannot fill the rest. Results of a
+    family with the same fold scores behave alike and count once.
+
+    Parameters
+    ----------
+    families
+        By the number of the candidate.
+    """
+    allowed = max(2, round(share * most))
+    taken: Counter[str] = Counter()
+    behaviours: set[tuple[str, tuple[float, ...]]] = set()
+    kept: list[Candidate] = []
+    spare: list[Candidate] = []
+    for candidate in ranked:
+        family = families[candidate.number]
+        if candidate.fold_scores:
+            behaviour = (family, candidate.fold_scores)
+            if behaviour in behaviours:
+                continue
+            behaviours.add(behaviour)
+        if taken[family] < allowed:
+            taken[family] += 1
+            kept.append(candidate)
+        else:
+            spare.append(candidate)
+        if len(kept) == most:
+            return kept
+    place = {candidate.number: place for place, candidate in enumerate(ranked)}
+    return sorted([*kept, *spare[: most - len(kept)]], key=lambda candidate: place[candidate.number])

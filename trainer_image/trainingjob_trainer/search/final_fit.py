@@ -9,7 +9,7 @@ import numpy as np
 
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, Outcome, rank
 from trainingjob_trainer.search.costs import FinalFits
-from trainingjob_trainer.search.full_model import FitResult, HoldoutResult, fit_all, fit_holdout
+from trainingjob_trainer.search.fits import FitResult, HoldoutResult, fit_all, fit_holdout
 from trainingjob_trainer.search.pool import Completion, Pool, run_tasks
 from trainingjob_trainer.search.predictions import complete_predictions
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds

@@ -2,17 +2,23 @@
 
 A task is a plain function of small arguments, returns small values and is bounded by `time_limit`. Its last
 argument is its `TaskLimit`.
+
+A pipeline that can no longer reach the front of the field is stopped between folds. Its rivals are complete
+evaluations that were committed at least a lag before it. So they depend on the sequence alone, and neither on
+the number of workers nor on their speed.
 """
 
 import contextlib
 import io
 import json
+import math
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import accumulate, combinations
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -20,9 +26,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from trainingjob_trainer.encodings import Encoding
-from trainingjob_trainer.search.candidate import Evaluation, Outcome
-from trainingjob_trainer.search.early_stop import fit_early, stops_early
-from trainingjob_trainer.search.full_model import PICKLE_PROTOCOL
+from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome, rank
+from trainingjob_trainer.search.fits import PICKLE_PROTOCOL, fit_early, stops_early
 from trainingjob_trainer.search.limits import (
     MIN_USEFUL_SECONDS,
     LimitExceeded,
@@ -33,7 +38,6 @@ from trainingjob_trainer.search.limits import (
     wait_for_last_answer,
 )
 from trainingjob_trainer.search.predictions import complete_predictions, out_of_fold
-from trainingjob_trainer.search.race import Race
 from trainingjob_trainer.search.store import (
     StoreRef,
     fold_paths,
@@ -47,6 +51,8 @@ from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, rounds_of, with
 
 __all__ = [
     "FoldScore",
+    "Race",
+    "Rival",
     "encode_fold",
     "encode_within",
     "evaluate",
@@ -62,6 +68,12 @@ _MOST_ROWS_AGAIN = 5_000
 """Training rows up to which a booster is fitted again on all of them once its rounds are known."""
 _HOPELESS = 1.5
 """An evaluation ends after its first fold if all folds would take this many times its limit."""
+_AHEAD = 3
+"""Complete pipelines that must be ahead of one that is stopped."""
+_ERRORS = 2.0
+"""Standard errors that they must be ahead."""
+_FIELD = 10
+"""Best pipelines whose folds say how much paired differences vary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,82 @@ class FoldScore:
     score_seconds: float
     rounds: int | None = None
     predicted: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A complete pipeline: its complexity in KiB, and the mean of its first one, two, … fold scores."""
+
+    complexity: float
+    means: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """What a pipeline must keep up with.
+
+    Parameters
+    ----------
+    rivals
+        Best first.
+    slack
+        By the number of folds that are scored: how far behind a pipeline may be.
+    """
+
+    rivals: tuple[Rival, ...]
+    slack: tuple[float, ...]
+
+    @classmethod
+    def against(cls, committed: Sequence[Candidate], folds: int) -> Self | None:
+        """Return the race against the complete ones of some results; None where these are too few.
+
+        With *n* of *N* folds scored, the difference to a rival over all folds is estimated by that over the
+        first *n*. Its standard error is ``s * sqrt(1 / n - 1 / N)``, as of a sample without replacement
+        (Cochran, *Sampling Techniques*, 1977, section 2.6), where *s* is how much the differences between two
+        of the best pipelines vary from fold to fold.
+        """
+        complete = [candidate for candidate in rank(committed) if len(candidate.fold_scores) == folds]
+        if len(complete) < _AHEAD or folds < 2:  # noqa: PLR2004
+            return None
+        field = np.array([candidate.fold_scores for candidate in complete[:_FIELD]])
+        pairs = [float(np.var(a - b, ddof=1)) for a, b in combinations(field, 2)]
+        spread = math.sqrt(sum(pairs) / len(pairs))
+        return cls(
+            rivals=tuple(_rival(candidate) for candidate in _possible(complete)),
+            slack=tuple(_ERRORS * spread * math.sqrt(1 / n - 1 / folds) for n in range(1, folds)),
+        )
+
+    def lost(self, scores: Sequence[float], complexity: float | None) -> bool:
+        """Return whether a pipeline with these scores of its first folds can no longer reach the front.
+
+        At least three complete pipelines that are no larger are ahead of it by more than the folds vary. One
+        of unknown complexity is compared with all.
+        """
+        done = len(scores)
+        if not 0 < done <= len(self.slack):
+            return False
+        least = sum(scores) / done + self.slack[done - 1]
+        size = math.inf if complexity is None else complexity
+        ahead = sum(rival.complexity <= size and rival.means[done - 1] > least for rival in self.rivals)
+        return ahead >= _AHEAD
+
+
+def _rival(candidate: Candidate) -> Rival:
+    means = tuple(total / n for n, total in enumerate(accumulate(candidate.fold_scores), start=1))
+    return Rival(_size(candidate), means)
+
+
+def _size(candidate: Candidate) -> float:
+    return math.inf if candidate.complexity is None else candidate.complexity
+
+
+def _possible(complete: Sequence[Candidate]) -> list[Candidate]:
+    """Return those that fewer than three better and smaller ones precede; the others decide little."""
+    kept: list[Candidate] = []
+    for candidate in complete:
+        if sum(_size(other) <= _size(candidate) for other in kept) < _AHEAD:
+            kept.append(candidate)
+    return kept
 
 
 def encode_within(ref: StoreRef, fold: int, encoding: Encoding, limit: TaskLimit) -> int:

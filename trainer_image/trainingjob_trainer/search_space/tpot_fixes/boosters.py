@@ -17,7 +17,7 @@ _ROUNDS: Final = 300
 _ROUNDS_STOPPED_EARLY: Final = 1_000
 _LEAST_ROUNDS: Final = 100
 _STOPPED_EARLY_FROM: Final = 2_000
-"""Training rows from which boosting stops early (`search.early_stop`): there, rounds are only a cap."""
+"""Training rows from which boosting stops early (`search.fits`): there, rounds are only a cap."""
 _LEAVES: Final = 127
 
 

@@ -1,6 +1,8 @@
 """Boosting rounds that are found on a part of the training rows."""
 
+import gzip
 import io
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,18 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     VotingClassifier,
 )
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
 from support.stores import no_limit, small_store
+from trainingjob_trainer.data.split import split_by_time
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
-from trainingjob_trainer.search.early_stop import fit_early, validation_rows
 from trainingjob_trainer.search.final_fit import fit_model, score_finalists
+from trainingjob_trainer.search.fits import FitResult, fit_all, fit_early, fit_holdout, validation_rows
 from trainingjob_trainer.search.pool import InlinePool
-from trainingjob_trainer.search.store import StoreRef, load_work
+from trainingjob_trainer.search.store import StoreRef, load_frame, load_work, write_store
 from trainingjob_trainer.search.tasks import evaluate, mean_rounds, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe
 from trainingjob_trainer.search_space.rounds import ROUNDS, rounds_of, with_rounds
@@ -233,3 +237,48 @@ def test_more_rounds_than_any_pipeline_may_have_are_not_asked_for(large: StoreRe
     (whole,) = score_whole_fold([spec], large, 0, no_limit())
     assert whole is not None
     assert (whole.rounds or 0) < 400
+
+
+NEIGHBOURS = describe(KNeighborsClassifier(n_neighbors=1))
+
+
+def last_step(result: FitResult) -> Any:
+    assert result.model is not None, result.error
+    return pickle.loads(gzip.decompress(result.model)).steps[-1][1]
+
+
+def learned_from(result: FitResult) -> Any:
+    return last_step(result)._y
+
+
+@pytest.mark.parametrize("fit", [fit_all, fit_holdout])
+def test_fewer_rows_keep_the_share_of_each_class(tmp_path: Path, fit: Any) -> None:
+    ref = small_store(tmp_path)
+    rows = learned_from(fit(NEIGHBOURS, ref, no_limit()))
+    fewer = learned_from(fit(NEIGHBOURS, ref, no_limit(), most_rows=40))
+    assert len(fewer) == 40 < len(rows)
+    assert np.mean(fewer) == pytest.approx(np.mean(rows), abs=0.02)
+
+
+@pytest.mark.parametrize(("fit", "latest"), [(fit_all, 0), (fit_holdout, 30)])
+def test_fewer_rows_are_the_latest_where_time_orders_them(tmp_path: Path, fit: Any, latest: int) -> None:
+    """The table begins with its latest row; its first 30 are held out, and each has a class of its own."""
+    split = split_by_time(np.arange(150)[::-1], None, fraction=0.2, folds=3)
+    ref = small_store(tmp_path)
+    work = replace(
+        load_work(ref),
+        target=np.arange(150),
+        folds=split.folds,
+        train_index=split.train,
+        holdout_index=split.holdout,
+        ordered=True,
+    )
+    ref = write_store(tmp_path, load_frame(ref), work, named=False)
+    result = fit(NEIGHBOURS, ref, no_limit(), most_rows=40)
+    assert sorted(last_step(result).classes_) == list(range(latest, latest + 40))
+
+
+def test_the_hold_out_rows_are_never_among_them(tmp_path: Path) -> None:
+    ref = small_store(tmp_path, ordered=True)
+    rows = len(load_work(ref).train_index)
+    assert len(learned_from(fit_holdout(NEIGHBOURS, ref, no_limit(), most_rows=10 * rows))) == rows

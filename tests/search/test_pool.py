@@ -8,7 +8,7 @@ import dask
 import psutil
 import pytest
 
-from trainingjob_trainer.search.cluster import Workers, local_workers
+from trainingjob_trainer.search.pool import Workers, local_workers
 
 
 @pytest.fixture(scope="module")

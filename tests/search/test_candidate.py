@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_trainer.search.candidate import Candidate, Outcome, rank
-from trainingjob_trainer.search.journal import Journal, JournalHeader, JournalMismatch, read_journal
+from trainingjob_trainer.search.candidate import (
+    Candidate,
+    Journal,
+    JournalHeader,
+    JournalMismatch,
+    Outcome,
+    rank,
+    read_journal,
+)
 from trainingjob_trainer.search_space.pipeline import fingerprint, leaf
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={"tpot": "1.1.0"})

@@ -12,8 +12,8 @@ from sklearn.dummy import DummyClassifier
 
 from support.stores import no_limit, small_store
 from trainingjob_trainer.search.candidate import Candidate, Outcome
-from trainingjob_trainer.search.race import Race, Rival, race_lag
-from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search.evolution import race_lag
+from trainingjob_trainer.search.tasks import Race, Rival, evaluate
 from trainingjob_trainer.search_space.pipeline import describe
 
 FOLDS = 5
