@@ -40,6 +40,7 @@ from trainingjob_trainer.search.limits import (
 from trainingjob_trainer.search.predictions import complete_predictions, out_of_fold
 from trainingjob_trainer.search.store import (
     StoreRef,
+    WorkData,
     fold_paths,
     fold_rows,
     load_frame,
@@ -233,7 +234,10 @@ def evaluate(
                 if time.monotonic() > began + seconds:
                     raise LimitExceeded  # noqa: TRY301 - the same end as the softer limit
                 encoded = _load_encoded(ref, fold, encoding)
-                fitted, result = _score(pipeline, ref, encoded, load_work(ref).folds[fold], builder)
+                known = _known_rounds(done, load_work(ref), fold)
+                fitted, result = _score(
+                    pipeline, ref, encoded, load_work(ref).folds[fold], builder, known=known
+                )
                 done.append(result)
                 if not np.isfinite(result.score):
                     outcome, error = Outcome.INVALID, f"the score of fold {fold + 1} is not a finite number"
@@ -265,6 +269,16 @@ def evaluate(
     )
 
 
+def _known_rounds(done: Sequence[FoldScore], work: WorkData, fold: int) -> int | None:
+    """Return the rounds of the first fold, which few rows take over: finding them costs a second fit.
+
+    They are a hyperparameter like the others then. Folds in the order of time learn from ever more rows, and
+    find their own.
+    """
+    few = len(work.folds[fold][0]) <= _MOST_ROWS_AGAIN
+    return done[0].rounds if done and few and not work.ordered else None
+
+
 def mean_rounds(folds: Sequence[FoldScore]) -> int | None:
     """Return the mean of the boosting rounds that were found, or None if none were."""
     found = [scored.rounds for scored in folds if scored.rounds is not None]
@@ -288,12 +302,14 @@ def _score(
     rows: Any,
     builder: Callable[[Any], Any],
     *,
+    known: int | None = None,
     more_rounds: int = 1,
 ) -> tuple[Any, FoldScore]:
     """Fit on the first of two encoded parts and score on the second; return the fitted estimator too.
 
     Of many rows, what early stopping has left out of the fit is little; of few, the pipeline is fitted on all
-    of them with the rounds that were found. Early stopping may take `more_rounds` times its own.
+    of them with the rounds that were found. Early stopping may take `more_rounds` times its own; with `known`
+    rounds there is none.
     """
     work = load_work(ref)
     (x_train, x_test), (train, test) = encoded, rows
@@ -301,10 +317,13 @@ def _score(
     most = pipeline
     if more_rounds > 1 and stops_early(builder(pipeline)):
         most = with_rounds(pipeline, min(more_rounds * (rounds_of(pipeline) or 1), MOST_ROUNDS))
-    estimator, started = builder(most), time.monotonic()
-    groups = None if work.groups is None else work.groups[train]
-    rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)
-    if (rounds is None and most is not pipeline) or (rounds is not None and len(train) <= _MOST_ROWS_AGAIN):
+    rounds = known
+    if known is None:
+        estimator, started = builder(most), time.monotonic()
+        groups = None if work.groups is None else work.groups[train]
+        rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)
+    again = most is not pipeline if rounds is None else len(train) <= _MOST_ROWS_AGAIN
+    if known is not None or again:
         estimator, started = builder(with_rounds(pipeline, rounds)), time.monotonic()
         estimator.fit(x_train, target)
     fitted = time.monotonic()
