@@ -40,6 +40,18 @@ def sample(name: str) -> Table:
     return Table(frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}")
 
 
+@pytest.mark.parametrize("target", ["y", "self"])
+def test_columns_may_have_the_names_of_arguments(target: str) -> None:
+    words = ["self", "cls", "frame", "index", "columns", "class", "lambda", "None", "copy", target]
+    numbers = RNG.normal(size=(ROWS, len(words)))
+    table = pd.DataFrame(dict(zip(words, numbers.T, strict=True)))
+    texts = table.map("{:.2f}".format)
+    for given in (table.where(table < 2, np.inf).assign(y=0.5 * numbers[:, 0]), texts):
+        prepared = prepare(table_of(given.drop_duplicates(target)), run_for(target, task="regression"))
+        assert set(words) - {target} <= set(prepared.feature_types)
+        assert set(prepared.feature_types.values()) == {FeatureType.NUMERIC}
+
+
 def test_a_messy_table_is_understood() -> None:
     prepared = prepare(sample("messy_churn"), run_for("churned"))
     assert prepared.task is Task.CLASSIFICATION

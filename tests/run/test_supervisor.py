@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,21 @@ def test_what_the_user_must_mend_is_not_tried_again_and_leaves_nothing(house: Ho
         house(refuse)
     assert (caught.value.reason, caught.value.exit_code) == ("TargetColumnMissing", 2)
     assert house.homes == []
+
+
+def test_the_log_that_a_failure_names_is_kept(house: House) -> None:
+    def crash(workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        workspace.log_file.parent.mkdir(parents=True, exist_ok=True)
+        workspace.log_file.write_text("Traceback")
+        return ChildEnd(ended=Ended.CRASHED, message="the search process ended with status 1")
+
+    with pytest.raises(RunFailed, match="no model was saved") as caught:
+        house(*[crash] * 5)
+    (home,) = house.homes
+    log = re.search(r"log: (\S+)\)", caught.value.message)
+    assert log is not None
+    assert Path(log[1]).read_text() == "Traceback"
+    assert Path(log[1]).is_relative_to(home)
 
 
 def test_an_unfinished_run_is_continued_in_its_folder(house: House) -> None:

@@ -51,6 +51,7 @@ __all__ = [
     "read_columns",
     "read_numbers_of",
     "read_texts",
+    "with_columns",
     "without_missing",
 ]
 
@@ -163,6 +164,14 @@ def _day_first(frame: pd.DataFrame, profiles: Mapping[str, TextProfile]) -> bool
     return found.count(True) >= found.count(False) if found else None
 
 
+def with_columns(frame: pd.DataFrame, changed: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return *frame* with some of its columns replaced."""
+    out = frame.copy(deep=False)
+    for name, column in changed.items():  # `DataFrame.assign` cannot take a column named "self"
+        out[name] = column
+    return out
+
+
 def read_columns(
     frame: pd.DataFrame, texts: Texts, asked: Mapping[str, FeatureType], *, skip: str
 ) -> Columns:
@@ -202,7 +211,7 @@ def read_columns(
             placeholders = how.placeholders or (date is not None and texts.csv.missing_values is None)
             formats[name] = replace(how, date=date, placeholders=placeholders)
             findings += date_findings(values, date, texts.csv)
-    return Columns(frame.assign(**changed) if changed else frame, formats, tuple(findings))
+    return Columns(with_columns(frame, changed), formats, tuple(findings))
 
 
 def _read_text(

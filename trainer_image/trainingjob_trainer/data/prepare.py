@@ -11,7 +11,7 @@ from trainingjob_api import Reason
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
 from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
+from trainingjob_trainer.data.columns import Columns, read_columns, read_texts, with_columns
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.feature_types import infer_feature_types
 from trainingjob_trainer.data.findings import Finding, FindingKind, describe_layout
@@ -242,7 +242,7 @@ def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     target, target_format, found = read_target(table.frame[name], texts, wanted=wanted)
     columns = read_columns(table.frame, texts, run.feature_types, skip=name)
     unusual = describe_layout(layout, texts.csv, texts.decimal)
-    frame = columns.frame.assign(**{name: target})
+    frame = with_columns(columns.frame, {name: target})
     return replace(columns, frame=frame, findings=(*unusual, *found, *columns.findings)), target_format
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score, recall_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data.columns import with_columns
 from trainingjob_trainer.data.date_format import parse_dates
 from trainingjob_trainer.data.findings import Finding, FindingKind
 
@@ -48,7 +49,7 @@ def without_infinities(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Finding
             changed[name] = column.mask(infinite)
             message = f"{int(infinite.sum()):,} infinite value(s) count as missing"
             findings.append(Finding.warning(FindingKind.INFINITE, name, message))
-    return (frame.assign(**changed) if changed else frame), tuple(findings)
+    return with_columns(frame, changed), tuple(findings)
 
 
 def find_imbalance(

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -82,6 +83,12 @@ def main(arguments: list[str]) -> int:
     except TrainingError as error:
         channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
         return error.exit_code
+    except Exception as error:
+        # A defect, after which the parent tries a simpler way. Its text may hold values of the table.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        context.warn(f"The search process failed with {type(error).__name__} ({where}).")
+        raise
     finally:
         if clock.running:
             with contextlib.suppress(OSError):

@@ -38,6 +38,8 @@ from trainingjob_trainer.storage import Output, open_output
 __all__ = ["run_root", "supervise"]
 
 _FILE = "file://"
+_LOGGED = frozenset({Reason.NO_MODEL, Reason.OUT_OF_MEMORY})
+"""Failures whose message names the run's log, which is kept then."""
 _ACCEPTED = "Attempt {number} has already published its result; it is kept and not trained again."
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
@@ -179,7 +181,8 @@ class _Supervision:
             if self.mirror is not None:
                 self.mirror.flush()
             self.emit(Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code))
-            if not workspace.saved and (isinstance(failure, SpecInvalid) or not workspace.journal.exists()):
+            begun = workspace.journal.exists() or failure.reason in _LOGGED
+            if not workspace.saved and (isinstance(failure, SpecInvalid) or not begun):
                 workspace.abandon()
             raise failure from error
 
