@@ -12,7 +12,7 @@ from support.loopback import Answer, certificate, serving, tunnelling
 from trainingjob_trainer.data.https_guard import CheckedTransport, https_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.addresses import is_private, is_public, resolve
+from trainingjob_trainer.storage.access import is_private, is_public, resolve
 from trainingjob_trainer.storage.store import RetryPolicy
 
 ALLOWED = replace(SETTINGS, allow_https=True)

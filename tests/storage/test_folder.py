@@ -18,7 +18,7 @@ from trainingjob_trainer.storage import (
     folder_name,
     open_output,
 )
-from trainingjob_trainer.storage import folder as folder_module
+from trainingjob_trainer.storage import store as store_module
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 UID = "8d1f0a52"
@@ -316,14 +316,14 @@ def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
 def test_two_runs_at_once_do_not_share_an_unfinished_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, target, settle = FolderStore(tmp_path), tmp_path / "latest.json", folder_module._settle
+    store, target, settle = FolderStore(tmp_path), tmp_path / "latest.json", store_module._settle
 
     def interrupted(partial: Path, goal: Path) -> None:
-        monkeypatch.setattr(folder_module, "_settle", settle)
+        monkeypatch.setattr(store_module, "_settle", settle)
         store.put("latest.json", b"of the other run")
         settle(partial, goal)
 
-    monkeypatch.setattr(folder_module, "_settle", interrupted)
+    monkeypatch.setattr(store_module, "_settle", interrupted)
     store.put("latest.json", b"of this run")
     assert target.read_bytes() == b"of this run"
     assert list(tmp_path.iterdir()) == [target]

@@ -87,7 +87,7 @@ def test_no_file_changes_below_a_manifest_that_cannot_be_read(tmp_path, made, un
 
 
 def test_state_objects_are_small(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.store.MAX_STATE_BYTES", 2)
     state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
     with pytest.raises(RunFailed) as caught:
@@ -99,7 +99,7 @@ def test_a_state_object_in_a_folder_is_read_to_a_bound_only(tmp_path, monkeypatc
     state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
     state.put("journal", tmp_path / "journal")
-    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.store.MAX_STATE_BYTES", 2)
     with pytest.raises(RunFailed) as caught:
         state.get("journal", tmp_path / "copy")
     assert caught.value.reason == "StateNotRead"

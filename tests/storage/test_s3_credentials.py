@@ -13,8 +13,8 @@ from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.run import publish
 from trainingjob_trainer.run.publish import insist
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, s3_client
-from trainingjob_trainer.storage import client as client_module
+from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, access
+from trainingjob_trainer.storage.access import s3_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def output(endpoint: str, folder: Path | None, environment: dict[str, str]) -> Output:
     settings = TrainerSettings(s3_timeout_seconds=10)
     client = s3_client(endpoint, folder, settings, environment, field="spec.output")
-    return Output(S3Store(client, "bucket", "", endpoint=endpoint, retry=ONCE, check_retry=ONCE))
+    return Output(S3Store(client, "bucket", "", endpoint=endpoint, retry=ONCE))
 
 
 def mounted(folder: Path, version: str, secret: str) -> None:
@@ -90,7 +90,7 @@ def test_keys_of_a_mount_that_is_emptied_stay_the_last_good_ones(tmp_path: Path)
 def test_both_keys_are_of_one_version_of_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(tmp_path, "..1", "first")
     client = s3_client("http://minio.example", tmp_path, TrainerSettings(), {}, field="spec.output")
-    read = client_module._value
+    read = access._value
 
     def rotate_after(name: str, *arguments: Any) -> str:
         value = read(name, *arguments)
@@ -98,7 +98,7 @@ def test_both_keys_are_of_one_version_of_the_secret(tmp_path: Path, monkeypatch:
             mounted(tmp_path, "..2", "second")
         return value
 
-    monkeypatch.setattr(client_module, "_value", rotate_after)
+    monkeypatch.setattr(access, "_value", rotate_after)
     assert client._provider is not None
     assert client._provider.retrieve().secret_key == "first"
 

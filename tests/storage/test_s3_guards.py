@@ -14,7 +14,8 @@ from support.loopback import HOST, Answer, certificate, serving
 from trainingjob_trainer.data.sources import object_chunks
 from trainingjob_trainer.errors import SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import OBJECT_STORES, Output, RetryPolicy, S3Store, s3_client
+from trainingjob_trainer.storage import OBJECT_STORES, Output, RetryPolicy, S3Store
+from trainingjob_trainer.storage.access import s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def read_dataset(endpoint: str, settings: TrainerSettings) -> bytes:
 
 def output(endpoint: str, settings: TrainerSettings) -> Output:
     client = s3_client(endpoint, settings.credentials_dir, settings, field="spec.output")
-    return Output(S3Store(client, "bucket", "", endpoint=endpoint, retry=ONCE, check_retry=ONCE))
+    return Output(S3Store(client, "bucket", "", endpoint=endpoint, retry=ONCE))
 
 
 def publish(endpoint: str, settings: TrainerSettings) -> None:

@@ -91,7 +91,7 @@ class Bucket:
 
 
 def output(bucket: Bucket) -> Output:
-    return Output(S3Store(bucket, "models", "", endpoint="https://s3.example", retry=ONCE, check_retry=ONCE))
+    return Output(S3Store(bucket, "models", "", endpoint="https://s3.example", retry=ONCE))
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_state_object_stays_below_its_prefix(tmp_path: Path, key: str) -> None
 def test_a_state_object_that_is_too_large_leaves_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.store.MAX_STATE_BYTES", 2)
     bucket = Bucket()
     bucket.objects[f"{BASE}.state/journal"] = b"x" * 1000
     with pytest.raises(RunFailed) as caught:

@@ -8,6 +8,8 @@ import socketserver
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from minio.error import InvalidResponseError, S3Error, ServerError
@@ -15,7 +17,9 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, open_output, s3_client, s3_failure
+from trainingjob_trainer.storage import Output, RetryPolicy, S3Store, open_output
+from trainingjob_trainer.storage.access import s3_client
+from trainingjob_trainer.storage.store import StoreError
 
 UID = "8d1f0a52"
 NO_WAIT = RetryPolicy(attempts=3, sleep=lambda _: None)
@@ -184,7 +188,7 @@ def behind(server, gate, bucket, retry):
         {},
         field="spec.output",
     )
-    return Output(S3Store(client, bucket, "", endpoint=gate.endpoint, retry=retry, check_retry=retry))
+    return Output(S3Store(client, bucket, "", endpoint=gate.endpoint, retry=retry))
 
 
 def test_storage_that_comes_back_is_waited_for(s3_server, bucket, made, gate):
@@ -246,7 +250,7 @@ def test_state_objects(s3_server, bucket, tmp_path, monkeypatch):
     assert keys(s3_server, bucket) == {f"a/churn-{UID}/.state/journal"}
     assert state.get("journal", copy)
     assert copy.read_bytes() == b"two!"
-    monkeypatch.setattr("trainingjob_trainer.storage.output.MAX_STATE_BYTES", 2)
+    monkeypatch.setattr("trainingjob_trainer.storage.store.MAX_STATE_BYTES", 2)
     with pytest.raises(RunFailed) as caught:
         state.get("journal", tmp_path / "other")
     assert caught.value.reason == "StateNotRead"
@@ -349,6 +353,8 @@ def s3_error(code):
     ],
 )
 def test_what_failures_mean(error, reason):
-    known = s3_failure(error, field="spec.dataset", bucket="b", endpoint="https://e")
-    assert (known.reason if known else None) == reason
-    assert known is None or "secret" not in known.message
+    client = SimpleNamespace(stat_object=Mock(side_effect=error))
+    with pytest.raises((SpecInvalid, StoreError)) as caught:
+        S3Store(client, "b", "", endpoint="https://e", field="spec.dataset").stat("key")
+    assert getattr(caught.value, "reason", None) == reason
+    assert "secret" not in str(caught.value)

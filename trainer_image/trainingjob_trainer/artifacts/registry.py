@@ -24,7 +24,7 @@ from trainingjob_trainer.artifacts.requirements import requirements_for, require
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import FinishedRun
 from trainingjob_trainer.search_space.pipeline import summarize
-from trainingjob_trainer.storage.manifest import MANIFEST
+from trainingjob_trainer.storage import MANIFEST
 
 __all__ = ["ARTIFACTS", "MODEL", "Artifact", "Materials", "render_from_folder", "write_artifacts"]
 

@@ -11,7 +11,7 @@ from trainingjob_api import Reason, public_uri
 from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, look_up, resolve
+from trainingjob_trainer.storage.access import AddressRefused, Resolve, look_up, resolve
 from trainingjob_trainer.storage.store import Again, RetryPolicy
 
 __all__ = ["CheckedTransport", "https_chunks"]

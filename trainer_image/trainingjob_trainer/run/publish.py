@@ -22,8 +22,7 @@ from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, Trainin
 from trainingjob_trainer.run.report_sink import Reporter
 from trainingjob_trainer.run.state import Interrupted, RunResult, RunState
 from trainingjob_trainer.run.workspace import Workspace, write_text
-from trainingjob_trainer.storage import Output
-from trainingjob_trainer.storage.manifest import MANIFEST, Manifest
+from trainingjob_trainer.storage import MANIFEST, Manifest, Output
 
 __all__ = [
     "REFUSAL_SECONDS",

@@ -21,19 +21,17 @@ from obstore.store import AzureStore, GCSStore, ObjectStore
 from trainingjob_api import OBJECT_STORAGE, Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.client import read_keys, trusted
+from trainingjob_trainer.storage.access import read_keys, trusted
 from trainingjob_trainer.storage.store import (
-    CHECK_RETRY,
+    CHUNK,
     PROBE,
     Again,
+    BucketStore,
     Hidden,
     Missing,
     Readable,
-    RetryPolicy,
     StoreError,
-    access_refused,
     content_type,
-    no_bucket,
     status_may_pass,
 )
 
@@ -42,7 +40,6 @@ __all__ = ["CloudStore", "open_cloud"]
 _PART = 5 * 1024 * 1024
 """A part must be sent and answered within the read time-out."""
 _PARTS_AT_ONCE = 2
-_CHUNK = 1024 * 1024
 _LONGEST_REQUEST = timedelta(hours=1)
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
@@ -61,19 +58,10 @@ _ANONYMOUS_GOOGLE = {
 }
 
 
-class CloudStore:
+class CloudStore(BucketStore):
     """Objects in a bucket or container below a prefix.
 
-    Parameters
-    ----------
-    connect
-        Returns the store of obstore with the keys as they are now.
-    scheme, bucket, prefix
-        The place; the prefix has no slash at either end and may be empty.
-    host, field
-        For messages: where requests go, and the part of the spec that asks.
-    retry, check_retry
-        See `Store`.
+    `connect` returns the store of obstore with the keys as they are now.
     """
 
     def __init__(
@@ -85,16 +73,9 @@ class CloudStore:
         *,
         host: str,
         field: str = "spec.output",
-        retry: RetryPolicy | None = None,
-        check_retry: RetryPolicy = CHECK_RETRY,
     ) -> None:
+        super().__init__(scheme, bucket, prefix, host=host, field=field, retry=None)
         self._connect = connect
-        self._about = (scheme, bucket, host, field)
-        self._prefix = f"{prefix}/" if prefix else ""
-        self.uri = f"{scheme}://{bucket}/{prefix}".rstrip("/")
-        self.where = f"{OBJECT_STORAGE[scheme].noun} {bucket!r} at {host}"
-        self.retry = retry or RetryPolicy()
-        self.check_retry = check_retry
 
     def check(self) -> None:
         """Prove that objects can be written here; see `Store.check`."""
@@ -113,7 +94,7 @@ class CloudStore:
         """Open an object."""
         with self._translated():
             found = obstore.get(self._connect(), self._path(key))
-        yield _Stream(map(bytes, found.stream(min_chunk_size=_CHUNK)), self._translated)
+        yield _Stream(map(bytes, found.stream(min_chunk_size=CHUNK)), self._translated)
 
     def put(self, key: str, content: Path | bytes, *, sha256: str | None = None) -> None:
         """Write an object, a large file in parts; its digest is noted in its metadata."""
@@ -131,7 +112,7 @@ class CloudStore:
         except Hidden:
             raise
         except Missing:
-            raise no_bucket(*self._about) from None
+            raise self._no_bucket() from None
 
     def delete(self, key: str) -> None:
         """Remove an object, if it exists."""
@@ -156,13 +137,13 @@ class CloudStore:
             yield
         except FileNotFoundError as error:
             if _NO_BUCKET.search(str(error)):
-                raise no_bucket(*self._about) from None
+                raise self._no_bucket() from None
             raise Missing("HTTP status 404") from None
         except PermissionDeniedError:
             # Without the right to list, a missing object looks like a forbidden one.
-            raise Hidden(access_refused(*self._about, "HTTP status 403")) from None
+            raise Hidden(self._access_refused("HTTP status 403")) from None
         except UnauthenticatedError:
-            raise access_refused(*self._about, "HTTP status 401") from None
+            raise self._access_refused("HTTP status 401") from None
         except BaseError as error:
             raise self._failure(str(error)) from None
 
@@ -171,7 +152,7 @@ class CloudStore:
         status = int(found.group(1)) if found else None
         may_pass = status is None or status_may_pass(status)
         if "token file" in text or ("token request" in text and not may_pass):
-            return access_refused(*self._about, "the cloud gives no token for the pod's service account")
+            return self._access_refused("the cloud gives no token for the pod's service account")
         words = f"HTTP status {status}" if status else "the connection failed or broke"
         return (Again if may_pass else StoreError)(words)
 
@@ -226,145 +207,127 @@ def open_cloud(
     ValueError
         If a part of the prefix is empty or a dot.
     """
-    kind = OBJECT_STORAGE[scheme]
     if endpoint is not None:
         raise SpecInvalid(
             Reason.INVALID_ENDPOINT,
-            f"{field}.endpoint is of s3:// only; {scheme}:// is always at {kind.host}; remove it",
+            f"{field}.endpoint is of s3:// only; {scheme}:// is always at {OBJECT_STORAGE[scheme].host}; "
+            "remove it",
         )
     if prefix and any(part in {"", "."} for part in prefix.split("/")):
         raise ValueError("no part of the path may be empty or a dot")
     connection = _Connection(
-        lambda: _READERS[scheme](credentials_dir, environment, settings, field),
-        lambda config: _connect(
-            scheme,
-            bucket,
-            config,
-            folder=credentials_dir,
-            settings=settings,
-            environment=environment,
-            field=field,
-        ),
+        scheme, bucket, credentials_dir, settings=settings, environment=environment, field=field
     )
-    host = urlsplit(_address(scheme, connection.config, settings)).netloc
-    return CloudStore(connection, scheme, bucket, prefix, host=host, field=field)
+    return CloudStore(connection, scheme, bucket, prefix, host=connection.host, field=field)
 
 
 class _Connection:
     """Returns the store of obstore; it is made again when the keys of a mounted Secret change."""
 
     def __init__(
-        self, read: Callable[[], dict[str, Any]], connect: Callable[[dict[str, Any]], ObjectStore]
+        self,
+        scheme: str,
+        bucket: str,
+        folder: Path | None,
+        *,
+        settings: TrainerSettings,
+        environment: Mapping[str, str],
+        field: str,
     ) -> None:
-        self._read = read
-        self._open = connect
-        self.config = read()
-        self._store = connect(self.config)
+        self._scheme, self._bucket, self._folder = scheme, bucket, folder
+        self._settings, self._environment, self._field = settings, environment, field
+        self._kind = OBJECT_STORAGE[scheme]
+        self._read = self._google if scheme == "gs" else self._azure
+        self._config = self._read()
+        self._store = self._connect(self._config)
+        self.host = urlsplit(self._address(self._config)).netloc
 
     def __call__(self) -> ObjectStore:
         # Storage may still take the last keys; if it does not, its refusal is the better message.
         with suppress(TrainingError, OSError):
             config = self._read()
-            if config != self.config:
-                self._store, self.config = self._open(config), config
+            if config != self._config:
+                self._store, self._config = self._connect(config), config
         return self._store
 
+    def _google(self) -> dict[str, Any]:
+        names = self._kind.required
+        required = names if self._folder is not None else ()
+        (text,) = read_keys(
+            names, self._folder, self._environment, field=self._field, required=required, lines=True
+        ).values()
+        if text:
+            return {"service_account_key": self._service_account(text)}
+        if path := self._environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            return {"application_credentials": path}
+        return {} if self._settings.allow_google_metadata else dict(_ANONYMOUS_GOOGLE)
 
-def _google(
-    folder: Path | None, environment: Mapping[str, str], settings: TrainerSettings, field: str
-) -> dict[str, Any]:
-    names = OBJECT_STORAGE["gs"].required
-    required = names if folder is not None else ()
-    text = read_keys(names, folder, environment, field=field, required=required, lines=True)[names[0]]
-    if text:
-        return {"service_account_key": _service_account(text, folder, field)}
-    if path := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        return {"application_credentials": path}
-    return {} if settings.allow_google_metadata else dict(_ANONYMOUS_GOOGLE)
+    def _service_account(self, text: str) -> str:
+        """Return the key without its addresses: obstore would send requests to any host that it names."""
+        try:
+            found = json.loads(text)
+            key = {name: str(found[name]) for name in ("client_email", "private_key")}
+            return json.dumps(key | {"private_key_id": str(found.get("private_key_id", ""))})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._unusable("is not the JSON key of a service account") from None
 
+    def _azure(self) -> dict[str, Any]:
+        required = self._kind.required
+        account, key, signature = read_keys(
+            (*required, *self._kind.optional),
+            self._folder,
+            self._environment,
+            field=self._field,
+            required=required,
+        ).values()
+        if not _ACCOUNT.fullmatch(account):
+            raise self._unusable("is not the name of a storage account")
+        config: dict[str, Any] = {"account_name": account}
+        identity = {option: self._environment.get(name, "") for option, name in _IDENTITY.items()}
+        if key:
+            return config | {"account_key": key, "credential_type": "access_key"}
+        if signature:
+            return config | {"sas_key": signature, "credential_type": "sas_token"}
+        if all(identity.values()):
+            authority = self._environment.get("AZURE_AUTHORITY_HOST")
+            identity |= {"authority_host": authority} if authority else {}
+            return config | identity | {"credential_type": "workload_identity"}
+        return config | {"skip_signature": True}
 
-def _service_account(text: str, folder: Path | None, field: str) -> str:
-    """Return the key without its addresses: obstore would send requests to any host that it names."""
-    try:
-        found = json.loads(text)
-        key = {name: str(found[name]) for name in ("client_email", "private_key")}
-        return json.dumps(key | {"private_key_id": str(found.get("private_key_id", ""))})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise _unusable("gs", folder, field, "is not the JSON key of a service account") from None
+    def _unusable(self, why: str) -> TrainingError:
+        error = SpecInvalid if self._folder is None else RunFailed
+        names = " or ".join((*self._kind.required, *self._kind.optional))
+        return error(Reason.CREDENTIALS_MISSING, f"{names} of {self._field} {why}; write it again")
 
+    def _address(self, config: Mapping[str, Any]) -> str:
+        if self._scheme == "gs":
+            return self._settings.google_endpoint or f"https://{self._kind.host}"
+        return self._settings.azure_endpoint or f"https://{config['account_name']}.{self._kind.host}"
 
-def _azure(
-    folder: Path | None, environment: Mapping[str, str], _settings: TrainerSettings, field: str
-) -> dict[str, Any]:
-    kind = OBJECT_STORAGE["az"]
-    names = (*kind.required, *kind.optional)
-    account, key, signature = read_keys(
-        names, folder, environment, field=field, required=kind.required
-    ).values()
-    if not _ACCOUNT.fullmatch(account):
-        raise _unusable("az", folder, field, "is not the name of a storage account")
-    config: dict[str, Any] = {"account_name": account}
-    identity = {option: environment.get(name, "") for option, name in _IDENTITY.items()}
-    if key:
-        return config | {"account_key": key, "credential_type": "access_key"}
-    if signature:
-        return config | {"sas_key": signature, "credential_type": "sas_token"}
-    if all(identity.values()):
-        authority = environment.get("AZURE_AUTHORITY_HOST")
-        identity |= {"authority_host": authority} if authority else {}
-        return config | identity | {"credential_type": "workload_identity"}
-    return config | {"skip_signature": True}
-
-
-_READERS = {"gs": _google, "az": _azure}
-
-
-def _unusable(scheme: str, folder: Path | None, field: str, why: str) -> TrainingError:
-    error = SpecInvalid if folder is None else RunFailed
-    names = " or ".join((*OBJECT_STORAGE[scheme].required, *OBJECT_STORAGE[scheme].optional))
-    return error(Reason.CREDENTIALS_MISSING, f"{names} of {field} {why}; write it again")
-
-
-def _address(scheme: str, config: Mapping[str, Any], settings: TrainerSettings) -> str:
-    host = OBJECT_STORAGE[scheme].host
-    if scheme == "gs":
-        return settings.google_endpoint or f"https://{host}"
-    return settings.azure_endpoint or f"https://{config['account_name']}.{host}"
-
-
-def _connect(
-    scheme: str,
-    bucket: str,
-    config: dict[str, Any],
-    *,
-    folder: Path | None,
-    settings: TrainerSettings,
-    environment: Mapping[str, str],
-    field: str,
-) -> ObjectStore:
-    address, allowed = _address(scheme, config, settings), settings.allowed_endpoints
-    host = urlsplit(address).hostname
-    if allowed and host not in allowed and OBJECT_STORAGE[scheme].host not in allowed:
-        raise SpecInvalid(
-            Reason.ENDPOINT_NOT_ALLOWED,
-            f"the host {host} of {field}.uri is not among the allowed ones ({', '.join(allowed)}); "
-            "use one of these",
-        )
-    seconds = settings.s3_timeout_seconds
-    common: dict[str, Any] = {
-        "client_options": {
-            "allow_http": address.startswith("http://"),
-            "connect_timeout": timedelta(seconds=min(seconds, 10.0)),
-            "read_timeout": timedelta(seconds=seconds),
-            "timeout": _LONGEST_REQUEST,
-            "root_certificate": Path(trusted(environment)).read_bytes(),
-        },
-        # Repeating is the caller's business, who knows how long it may take.
-        "retry_config": {"max_retries": 0},
-    }
-    try:
-        if scheme == "gs":
-            return GCSStore(bucket, **config, base_url=address, **common)
-        return AzureStore(bucket, **config, endpoint=address, **common)
-    except (BaseError, OSError, ValueError):
-        raise _unusable(scheme, folder, field, "cannot be used as it is") from None
+    def _connect(self, config: dict[str, Any]) -> ObjectStore:
+        address, allowed = self._address(config), self._settings.allowed_endpoints
+        host = urlsplit(address).hostname
+        if allowed and host not in allowed and self._kind.host not in allowed:
+            raise SpecInvalid(
+                Reason.ENDPOINT_NOT_ALLOWED,
+                f"the host {host} of {self._field}.uri is not among the allowed ones ({', '.join(allowed)}); "
+                "use one of these",
+            )
+        seconds = self._settings.s3_timeout_seconds
+        common: dict[str, Any] = {
+            "client_options": {
+                "allow_http": address.startswith("http://"),
+                "connect_timeout": timedelta(seconds=min(seconds, 10.0)),
+                "read_timeout": timedelta(seconds=seconds),
+                "timeout": _LONGEST_REQUEST,
+                "root_certificate": Path(trusted(self._environment)).read_bytes(),
+            },
+            # The caller retries: it knows how long that may take.
+            "retry_config": {"max_retries": 0},
+        }
+        try:
+            if self._scheme == "gs":
+                return GCSStore(self._bucket, **config, base_url=address, **common)
+            return AzureStore(self._bucket, **config, endpoint=address, **common)
+        except (BaseError, OSError, ValueError):
+            raise self._unusable("cannot be used as it is") from None

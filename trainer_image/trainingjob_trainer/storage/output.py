@@ -1,41 +1,171 @@
-"""Artifacts and state objects of runs in any store: manifest, reading back and retry, written once."""
+"""What a run leaves in any store: names, manifest and pointer, and how they are published and verified.
+
+The layout is ``<name>-<uid8>/`` with ``manifest.json`` written last, and ``<name>/latest.json``, which points
+to it. A reader trusts only what the manifest lists.
+"""
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar
-from urllib.parse import unquote
+from typing import Any, Self, TypeVar
 
-from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Artifact, Reason
-from trainingjob_api.uris import Place, parse_uri
-from trainingjob_trainer.errors import RunFailed, SpecInvalid
-from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.folder import FolderStore
-from trainingjob_trainer.storage.manifest import (
-    LATEST,
-    MANIFEST,
-    MAX_DOCUMENT_BYTES,
-    STATE,
-    Manifest,
-    ManifestEntry,
-    checked,
-    checked_key,
-    folder_name,
-    latest_bytes,
+from trainingjob_api import Artifact, Reason
+from trainingjob_trainer.errors import RunFailed
+from trainingjob_trainer.storage.store import (
+    CHUNK,
+    PLAIN_NAME,
+    Again,
+    Hidden,
+    Missing,
+    StateStore,
+    Store,
+    StoreError,
 )
-from trainingjob_trainer.storage.s3 import open_s3
-from trainingjob_trainer.storage.store import Again, Hidden, Missing, Store, StoreError
 
-__all__ = ["MAX_STATE_BYTES", "OBJECT_STORES", "Output", "StateStore", "open_output", "open_store"]
+__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "Output", "folder_name"]
 
 T = TypeVar("T")
 
-MAX_STATE_BYTES = 64 * 1024 * 1024
-_CHUNK = 1024 * 1024
+MANIFEST = "manifest.json"
+_LATEST = "latest.json"
+_STATE = ".state"
+
+_JOB = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LONGEST_JOB = 246
+"""With the uid behind it a longer name has no room in a file name, which ends at 255 bytes."""
+_DIGEST_CHARS = 10
+_UID = re.compile(r"[A-Za-z0-9]{1,16}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_SCHEMA_VERSION = "1.0"
+_MAX_DOCUMENT_BYTES = 256 * 1024
+_MAX_ENTRIES = 200
+
+
+def folder_name(name: str, uid8: str) -> str:
+    """Return ``<name>-<uid8>``, the folder of one run.
+
+    A name of more than 246 characters is cut; part of its digest distinguishes it from others with the same
+    beginning.
+
+    Raises
+    ------
+    ValueError
+        If either part could leave the output.
+    """
+    if not _JOB.fullmatch(name) or ".." in name:
+        raise ValueError(f"{name!r} is not the name of a TrainingJob")
+    if not _UID.fullmatch(uid8):
+        raise ValueError(f"{uid8!r} is not the beginning of a uid")
+    if len(name) > _LONGEST_JOB:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARS]
+        name = f"{name[: _LONGEST_JOB - _DIGEST_CHARS - 1]}-{digest}"
+    return f"{name}-{uid8}"
+
+
+def _is_artifact_name(name: str) -> bool:
+    """Return whether a file of a run's folder may be an artifact: a plain name that is not hidden."""
+    return bool(PLAIN_NAME.fullmatch(name)) and name not in {MANIFEST, _LATEST}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEntry:
+    """One artifact: a file name within the run's folder, and the sha256 in lower-case hexadecimal."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of_bytes(cls, name: str, raw: bytes) -> Self:
+        """Return the entry of a file with this content."""
+        return cls(name=name, size_bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """Return the entry of a file."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(name=path.name, size_bytes=path.stat().st_size, sha256=digest)
+
+    @classmethod
+    def of_row(cls, row: Any) -> Self:
+        """Return the entry that a manifest lists; `ValueError` if it is not well-formed."""
+        name, size, digest = row["name"], row["sizeBytes"], row["sha256"]
+        if not isinstance(name, str) or not _is_artifact_name(name):
+            raise ValueError(f"{name!r} is not the name of an artifact")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"the size of {name} is not a number of bytes")
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise ValueError(f"the digest of {name} is not a sha256")
+        return cls(name=name, size_bytes=size, sha256=digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a run's folder holds; the entries are sorted by name."""
+
+    job: str
+    uid8: str
+    entries: tuple[ManifestEntry, ...]
+
+    @classmethod
+    def of_folder(cls, folder: Path, job: str, uid8: str) -> Self:
+        """Digest the artifacts of a folder.
+
+        Only plain files of the folder itself count: hidden ones (such as ``.work/``), links, folders and the
+        manifest are left out.
+        """
+        files = [
+            path
+            for path in folder.iterdir()
+            if _is_artifact_name(path.name) and path.is_file() and not path.is_symlink()
+        ]
+        entries = tuple(ManifestEntry.of_file(path) for path in sorted(files, key=lambda path: path.name))
+        return cls(job=job, uid8=uid8, entries=entries)
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content; equal manifests give equal bytes."""
+        rows = [{"name": e.name, "sizeBytes": e.size_bytes, "sha256": e.sha256} for e in self.entries]
+        return _document("Manifest", self.job, self.uid8, artifacts=rows)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read a manifest; its names are plain file names, its sizes and digests well-formed.
+
+        Raises
+        ------
+        RunFailed
+            With reason ``ManifestInvalid``.
+        """
+        try:
+            content = _content(raw)
+            job, entries = content["job"], tuple(ManifestEntry.of_row(row) for row in content["artifacts"])
+            return cls(job=str(job["name"]), uid8=str(job["uid8"]), entries=entries)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunFailed(Reason.MANIFEST_INVALID, f"{MANIFEST} cannot be trusted: {error}") from error
+
+
+def _content(raw: bytes) -> Any:
+    if len(raw) > _MAX_DOCUMENT_BYTES:
+        raise ValueError("it is too large")
+    content = json.loads(raw)
+    rows = content["artifacts"]
+    if content["kind"] != "Manifest" or not isinstance(rows, list) or len(rows) > _MAX_ENTRIES:
+        raise ValueError("it is not a list of artifacts")
+    if len({row["name"] for row in rows}) != len(rows):
+        raise ValueError("a name appears twice")
+    return content
+
+
+def _document(kind: str, job: str, uid8: str, **fields: Any) -> bytes:
+    head = {"schemaVersion": _SCHEMA_VERSION, "kind": kind, "job": {"name": job, "uid8": uid8}}
+    return (json.dumps(head | fields, indent=2) + "\n").encode()
 
 
 class Output:
@@ -43,11 +173,6 @@ class Output:
 
     Every artifact is read back in full and its sha256 compared: entity tags are no digest of content where
     objects are encrypted or sent in parts, and metadata only repeats what the sender claimed.
-
-    Parameters
-    ----------
-    store
-        Where.
     """
 
     def __init__(self, store: Store) -> None:
@@ -117,15 +242,18 @@ class Output:
             self._put(base + entry.name, entry, folder / entry.name)
         own = ManifestEntry.of_bytes(MANIFEST, raw)
         self._put(base + MANIFEST, own, raw)
-        pointer = latest_bytes(
+        # With the digest of the manifest, who trusts the pointer can trust the whole folder.
+        pointer = _document(
+            "Latest",
             name,
             uid8,
+            folder=base.rstrip("/"),
             uri=f"{self.uri}/{base}".rstrip("/"),
-            manifest_sha256=own.sha256,
-            now=datetime.now(UTC),
+            manifestSha256=own.sha256,
+            publishedAt=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        self._put(f"{name}/{LATEST}", ManifestEntry.of_bytes(LATEST, pointer), pointer)
-        return self._artifacts(base, manifest, own)
+        self._put(f"{name}/{_LATEST}", ManifestEntry.of_bytes(_LATEST, pointer), pointer)
+        return self._artifacts(base, (*manifest.entries, own))
 
     def verify(self, name: str, uid8: str) -> list[Artifact]:
         """Read back what a run published and compare it with its manifest.
@@ -146,11 +274,10 @@ class Output:
         manifest = Manifest.from_bytes(raw)
         for entry in manifest.entries:
             key = base + entry.name
-            if not self._run("reading", key, self._holds_call(key, entry), Reason.STORAGE_UNREACHABLE):
-                raise RunFailed(
-                    Reason.ARTIFACT_MISMATCH, f"{self.uri}/{key} is not the file that {MANIFEST} lists"
-                )
-        return self._artifacts(base, manifest, ManifestEntry.of_bytes(MANIFEST, raw))
+            holds = partial(self._holds, key, entry)
+            if not self._run("reading", key, holds, Reason.STORAGE_UNREACHABLE):
+                raise _mismatch(f"{self.uri}/{key}")
+        return self._artifacts(base, (*manifest.entries, ManifestEntry.of_bytes(MANIFEST, raw)))
 
     def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
         """Return a published artifact of at most 256 KiB.
@@ -160,11 +287,14 @@ class Output:
         RunFailed
             With reason ``ArtifactMismatch`` if it is missing, larger or another one; ``StorageUnreachable``.
         """
-        return checked(self._read_again(f"{folder_name(name, uid8)}/{artifact.name}"), artifact)
+        raw = self._read_again(f"{folder_name(name, uid8)}/{artifact.name}")
+        if raw is None or hashlib.sha256(raw).hexdigest() != artifact.sha256:
+            raise _mismatch(artifact.uri)
+        return raw
 
-    def state(self, name: str, uid8: str) -> "StateStore":
+    def state(self, name: str, uid8: str) -> StateStore:
         """Return the store of a run's small state objects, such as the journal's mirror."""
-        return StateStore(self.store, f"{folder_name(name, uid8)}/{STATE}/")
+        return StateStore(self.store, f"{folder_name(name, uid8)}/{_STATE}/")
 
     def _put(self, key: str, entry: ManifestEntry, content: Path | bytes) -> None:
         """Send one object unless it is stored already, and read it back."""
@@ -178,9 +308,6 @@ class Output:
 
         self._run("writing", key, send)
 
-    def _holds_call(self, key: str, entry: ManifestEntry) -> Callable[[], bool]:
-        return lambda: self._holds(key, entry)
-
     def _holds(self, key: str, entry: ManifestEntry, *, maybe_hidden: bool = False) -> bool:
         """Return whether the store holds this very content; an object of another size is not read."""
         try:
@@ -188,12 +315,12 @@ class Output:
                 return False
             digest = hashlib.sha256()
             with self.store.get(key) as stream:
-                while piece := stream.read(_CHUNK):
+                while piece := stream.read(CHUNK):
                     digest.update(piece)
-        except Hidden as hidden:
+        except Hidden:
             if maybe_hidden:
                 return False
-            raise hidden.refusal from None
+            raise
         except Missing:
             return False
         return digest.hexdigest() == entry.sha256
@@ -202,7 +329,7 @@ class Output:
         """Return a small object up to one byte more than it may have, or None if there is none."""
         try:
             with self.store.get(key) as stream:
-                return bytes(stream.read(MAX_DOCUMENT_BYTES + 1))
+                return bytes(stream.read(_MAX_DOCUMENT_BYTES + 1))
         except Missing:
             return None
 
@@ -218,178 +345,12 @@ class Output:
             failed = "failed repeatedly" if isinstance(error, Again) else "failed"
             raise RunFailed(reason, f"{doing} {key} in {self.store.where} {failed}: {error}") from None
 
-    def _artifacts(self, base: str, manifest: Manifest, own: ManifestEntry) -> list[Artifact]:
+    def _artifacts(self, base: str, entries: Iterable[ManifestEntry]) -> list[Artifact]:
         return [
-            Artifact(
-                name=entry.name,
-                uri=f"{self.uri}/{base}{entry.name}",
-                sha256=entry.sha256,
-                size_bytes=entry.size_bytes,
-            )
-            for entry in (*manifest.entries, own)
+            Artifact(name=e.name, uri=f"{self.uri}/{base}{e.name}", sha256=e.sha256, size_bytes=e.size_bytes)
+            for e in entries
         ]
 
 
-class StateStore:
-    """Small state objects beside a run's artifacts, such as the mirror of its journal.
-
-    They are no artifacts and are in no manifest. A reader must check them against a digest of its own. To
-    write is one attempt, since a mirror that fails must not hold up a search; to read is tried again as the
-    store says, since an attempt without the state of the one before it would fail.
-    """
-
-    def __init__(self, store: Store, prefix: str = "") -> None:
-        self._store = store
-        self._prefix = prefix
-
-    def put(self, key: str, path: Path) -> None:
-        """Store a file under a key, replacing what was there.
-
-        Raises
-        ------
-        RunFailed
-            With reason ``StateNotSaved``.
-        """
-        target = self._prefix + checked_key(key)
-        size = path.stat().st_size
-        if size > MAX_STATE_BYTES:
-            raise RunFailed(
-                Reason.STATE_NOT_SAVED, f"{path.name} has {size} bytes, more than {MAX_STATE_BYTES}"
-            )
-        try:
-            self._store.put(target, path)
-        except StoreError as error:
-            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
-
-    def get(self, key: str, path: Path) -> bool:
-        """Write the object to `path`, whole or not at all; return whether there is one.
-
-        Raises
-        ------
-        RunFailed
-            With reason ``StateNotRead``, also if the object is larger than `MAX_STATE_BYTES`.
-        """
-        source = self._prefix + checked_key(key)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            self._store.retry.call(lambda: self._copy(source, partial))
-            partial.replace(path)
-        except Missing:
-            return False
-        except (StoreError, OSError) as error:
-            raise self._failed(Reason.STATE_NOT_READ, source, error) from None
-        finally:
-            partial.unlink(missing_ok=True)
-        return True
-
-    def _copy(self, source: str, path: Path) -> None:
-        size = 0
-        with self._store.get(source) as stream, path.open("wb") as copy:
-            while piece := stream.read(_CHUNK):
-                size += len(piece)
-                if size > MAX_STATE_BYTES:
-                    message = f"{source} is larger than {MAX_STATE_BYTES} bytes"
-                    raise RunFailed(Reason.STATE_NOT_READ, message)
-                copy.write(piece)
-
-    def delete(self, key: str) -> None:
-        """Remove an object, if it exists."""
-        target = self._prefix + checked_key(key)
-        try:
-            self._store.delete(target)
-        except StoreError as error:
-            raise self._failed(Reason.STATE_NOT_SAVED, target, error) from None
-
-    def _failed(self, reason: Reason, key: str, error: Exception) -> Exception:
-        if isinstance(error, Hidden):
-            return error.refusal
-        return RunFailed(reason, f"{key} in {self._store.where}: {error}")
-
-
-def open_output(
-    uri: str, *, endpoint: str | None, credentials_dir: Path | None, settings: TrainerSettings
-) -> Output:
-    """Return the output behind a URI; nothing is read or written yet.
-
-    Parameters
-    ----------
-    uri
-        ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``, ``pvc://claim/path``,
-        ``file://path`` (of this machine, relative to the working directory without a leading slash) or a
-        plain path.
-    endpoint, credentials_dir
-        See `s3_client`.
-
-    Raises
-    ------
-    SpecInvalid
-        With reason ``InvalidOutput`` if the URI is of another kind; as `s3_client` for S3.
-    """
-    return Output(open_store(uri, endpoint, credentials_dir, settings))
-
-
-def open_store(
-    uri: str, endpoint: str | None, credentials_dir: Path | None, settings: TrainerSettings
-) -> Store:
-    """Return the store behind the URI of an output."""
-    if "://" not in uri:
-        return FolderStore(Path(uri))
-    try:
-        place = parse_uri(uri)
-    except ValueError as error:
-        raise _invalid(uri, str(error)) from error
-    match place.scheme:
-        case "file":
-            return FolderStore(Path(unquote(uri.removeprefix("file://"))))
-        case "pvc":
-            claim, path = _two_parts(uri, place, "pvc://claim/path")
-            mount = settings.pvc_root / claim
-            return FolderStore(mount / path, uri=uri, mount=mount)
-        case scheme if scheme in OBJECT_STORES:
-            kind = OBJECT_STORAGE[scheme]
-            bucket, prefix = _two_parts(uri, place, f"{scheme}://{kind.noun}/prefix")
-            if not re.fullmatch(kind.bucket, bucket):
-                raise _invalid(uri, f"a {kind.noun}'s name has {kind.rule}")
-            try:
-                return OBJECT_STORES[scheme](
-                    bucket,
-                    prefix,
-                    endpoint=endpoint,
-                    credentials_dir=credentials_dir,
-                    settings=settings,
-                    field="spec.output",
-                )
-            except ValueError as error:
-                raise _invalid(uri, str(error)) from None
-        case _:
-            raise _invalid(uri, f"it must begin with {CLUSTER_SCHEMES} or file://, or be a plain path")
-
-
-def _open_cloud(scheme: str, *place: str, field: str, **access: Any) -> Store:
-    try:
-        from trainingjob_trainer.storage.cloud import open_cloud  # noqa: PLC0415 - it needs an extra
-    except ModuleNotFoundError as error:
-        raise SpecInvalid(
-            Reason.INVALID_ENVIRONMENT,
-            f"{field}.uri: {scheme}:// needs the package {error.name}; install trainingjob[cloud]",
-        ) from None
-    return open_cloud(scheme, *place, field=field, **access)
-
-
-OBJECT_STORES: Mapping[str, Callable[..., Store]] = MappingProxyType(
-    {"s3": open_s3, "gs": partial(_open_cloud, "gs"), "az": partial(_open_cloud, "az")}
-)
-"""What opens a bucket for datasets and outputs, for each scheme of `trainingjob_api.OBJECT_STORAGE`."""
-
-
-def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:
-    """Return bucket or claim, and the path below it without slashes at its ends."""
-    first, path = place.root, place.path.strip("/")
-    if not first or "@" in first or first.startswith("."):
-        raise _invalid(uri, f"it must look like {shape}")
-    return first, path
-
-
-def _invalid(uri: str, cause: str) -> SpecInvalid:
-    shown = uri if "@" not in uri else uri.split("://", 1)[0] + "://…"
-    return SpecInvalid(Reason.INVALID_OUTPUT, f"spec.output.uri: {shown!r} cannot hold artifacts; {cause}")
+def _mismatch(uri: str) -> RunFailed:
+    return RunFailed(Reason.ARTIFACT_MISMATCH, f"{uri} is not the file that {MANIFEST} lists")

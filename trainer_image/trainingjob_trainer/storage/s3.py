@@ -1,6 +1,7 @@
 """A store in an S3 bucket, and what a failure of S3 means for the user."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,100 +13,44 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.client import endpoint_of, s3_client
+from trainingjob_trainer.storage.access import endpoint_of, s3_client
 from trainingjob_trainer.storage.store import (
-    CHECK_RETRY,
     PROBE,
     Again,
+    BucketStore,
     Hidden,
     Missing,
     Readable,
     RetryPolicy,
     StoreError,
-    access_refused,
     content_type,
-    no_bucket,
     status_may_pass,
 )
 
-__all__ = ["S3Store", "brief", "may_pass", "open_s3", "s3_failure"]
+__all__ = ["S3Store", "brief", "may_pass", "open_s3"]
 
 _PART = 16 * 1024 * 1024
-_MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
-
 _FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
 """Everything that the client raises when a request fails."""
-
-_REFUSED = frozenset(
-    {
-        "AccessDenied",
-        "AccountProblem",
-        "AllAccessDisabled",
-        "AuthorizationHeaderMalformed",
-        "ExpiredToken",
-        "Forbidden",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "UnauthorizedAccess",
-    }
+_MISSING = re.compile("NoSuchKey|NoSuchObject")
+_REFUSED = re.compile(
+    "AccessDenied|AccountProblem|AllAccessDisabled|AuthorizationHeaderMalformed|ExpiredToken|Forbidden|"
+    "InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch|TokenRefreshRequired|UnauthorizedAccess"
 )
-_PASSING = frozenset(
-    {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted"}
-)
-_KNOWN = (
-    _REFUSED
-    | _PASSING
-    | frozenset(
-        {
-            "BadDigest",
-            "BucketAlreadyExists",
-            "EntityTooLarge",
-            "EntityTooSmall",
-            "IncompleteBody",
-            "InvalidArgument",
-            "InvalidBucketName",
-            "InvalidDigest",
-            "InvalidObjectState",
-            "InvalidPart",
-            "InvalidRange",
-            "InvalidRequest",
-            "KeyTooLongError",
-            "MalformedXML",
-            "MethodNotAllowed",
-            "MissingContentLength",
-            "NoSuchBucket",
-            "NoSuchKey",
-            "NoSuchObject",
-            "NoSuchUpload",
-            "NotImplemented",
-            "PermanentRedirect",
-            "PreconditionFailed",
-            "QuotaExceeded",
-            "RequestTimeTooSkewed",
-            "XMinioStorageFull",
-        }
-    )
+_PASSING = re.compile("InternalError|RequestTimeout|ServiceUnavailable|SlowDown|OperationAborted")
+_KNOWN = re.compile(
+    f"{_MISSING.pattern}|{_REFUSED.pattern}|{_PASSING.pattern}|BadDigest|BucketAlreadyExists|EntityTooLarge|"
+    "EntityTooSmall|IncompleteBody|InvalidArgument|InvalidBucketName|InvalidDigest|InvalidObjectState|"
+    "InvalidPart|InvalidRange|InvalidRequest|KeyTooLongError|MalformedXML|MethodNotAllowed|"
+    "MissingContentLength|NoSuchBucket|NoSuchUpload|NotImplemented|PermanentRedirect|PreconditionFailed|"
+    "QuotaExceeded|RequestTimeTooSkewed|XMinioStorageFull"
 )
 """Codes that are shown. Any other text in their place is the answer of who knows what server."""
 _FORBIDDEN = frozenset({401, 403})
 
 
-class S3Store:
-    """Objects in a bucket below a prefix.
-
-    Parameters
-    ----------
-    client
-        From `s3_client`.
-    bucket, prefix
-        Where; the prefix has no slash at either end and may be empty.
-    endpoint, field
-        For messages: where requests go, and the part of the spec that asks.
-    retry, check_retry
-        See `Store`.
-    """
+class S3Store(BucketStore):
+    """Objects in a bucket below a prefix; `client` is from `s3_client`."""
 
     def __init__(
         self,
@@ -116,17 +61,9 @@ class S3Store:
         endpoint: str,
         field: str = "spec.output",
         retry: RetryPolicy | None = None,
-        check_retry: RetryPolicy = CHECK_RETRY,
     ) -> None:
+        super().__init__("s3", bucket, prefix, host=endpoint, field=field, retry=retry)
         self._client = client
-        self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._endpoint = endpoint
-        self._field = field
-        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
-        self.where = f"bucket {bucket!r} at {endpoint}"
-        self.retry = retry or RetryPolicy()
-        self.check_retry = check_retry
 
     def check(self) -> None:
         """Prove that objects can be written here; see `Store.check`."""
@@ -139,7 +76,7 @@ class S3Store:
                 # Keys that may write need not be able to look at the bucket.
                 exists = True
             if not exists:
-                raise no_bucket("s3", self._bucket, self._endpoint, self._field)
+                raise self._no_bucket()
             key = self._prefix + PROBE
             self._client.put_object(self._bucket, key, io.BytesIO(b""), 0)
             try:
@@ -175,13 +112,9 @@ class S3Store:
                     self._bucket, target, str(content), content_type=kind, metadata=labels, part_size=_PART
                 )
             else:
+                stream, size = io.BytesIO(content), len(content)
                 self._client.put_object(
-                    self._bucket,
-                    target,
-                    io.BytesIO(content),
-                    len(content),
-                    content_type=kind,
-                    metadata=labels,
+                    self._bucket, target, stream, size, content_type=kind, metadata=labels
                 )
 
     def delete(self, key: str) -> None:
@@ -195,13 +128,23 @@ class S3Store:
         try:
             yield
         except _FAILURES as error:
-            code = error.code if isinstance(error, S3Error) else None
-            if code in _MISSING:
-                raise Missing(str(code)) from None
-            known = s3_failure(error, field=self._field, bucket=self._bucket, endpoint=self._endpoint)
+            code = _code(error)
+            if _MISSING.fullmatch(code):
+                raise Missing(code) from None
+            known = self._refusal(error)
             if known is not None:
                 raise (Hidden(known) if code == "AccessDenied" else known) from None
             raise (Again if may_pass(error) else StoreError)(brief(error)) from None
+
+    def _refusal(self, error: Exception) -> TrainingError | None:
+        """Return the user's error behind a failure, or None if it may pass or is of another kind."""
+        code = _code(error)
+        status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
+        if code == "NoSuchBucket":
+            return self._no_bucket()
+        if _REFUSED.fullmatch(code) or status in _FORBIDDEN:
+            return self._access_refused(code or str(status))
+        return None
 
 
 def open_s3(
@@ -218,10 +161,15 @@ def open_s3(
     return S3Store(client, bucket, prefix, endpoint=endpoint_of(endpoint, settings), field=field)
 
 
+def _code(error: BaseException) -> str:
+    """Return the code that the server gave an error, or ""."""
+    return str(error.code or "") if isinstance(error, S3Error) else ""
+
+
 def brief(error: BaseException) -> str:
     """Return the kind of a failure in a few words, without anything that the server or the user wrote."""
     if isinstance(error, S3Error):
-        return error.code if error.code in _KNOWN else f"HTTP status {error.response.status}"
+        return _code(error) if _KNOWN.fullmatch(_code(error)) else f"HTTP status {error.response.status}"
     if isinstance(error, ServerError):
         return f"HTTP status {error.status_code}"
     if isinstance(error, MaxRetryError) and error.reason is not None:
@@ -229,25 +177,10 @@ def brief(error: BaseException) -> str:
     return type(error).__name__
 
 
-def s3_failure(error: BaseException, *, field: str, bucket: str, endpoint: str) -> TrainingError | None:
-    """Return the user's error behind an S3 failure, or None if it may pass or is of another kind.
-
-    The error names `field`, such as ``spec.output``; it has the reason ``BucketNotFound`` or
-    ``CredentialsRefused``.
-    """
-    code = error.code if isinstance(error, S3Error) else None
-    status = getattr(error, "_code", None) if isinstance(error, InvalidResponseError) else None
-    if code == "NoSuchBucket":
-        return no_bucket("s3", bucket, endpoint, field)
-    if code in _REFUSED or status in _FORBIDDEN:
-        return access_refused("s3", bucket, endpoint, field, str(code or status))
-    return None
-
-
 def may_pass(error: BaseException) -> bool:
     """Return whether a failure may be gone at the next attempt."""
     if isinstance(error, S3Error):
-        return error.code in _PASSING or status_may_pass(error.response.status)
+        return bool(_PASSING.fullmatch(_code(error))) or status_may_pass(error.response.status)
     if isinstance(error, InvalidResponseError):
         return status_may_pass(int(getattr(error, "_code", 0)))
     return True

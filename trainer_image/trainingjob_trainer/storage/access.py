@@ -1,10 +1,16 @@
-"""The S3 client, shared by dataset and output."""
+"""Whom a connection may reach, and with which keys: addresses, credentials and the S3 client.
 
+Addresses are those of the internet, and private ones where they are allowed.
+"""
+
+import ipaddress
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -12,14 +18,45 @@ import certifi
 import urllib3
 from minio import Minio
 from minio.credentials import Credentials, IamAwsProvider, Provider
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
-from trainingjob_trainer.storage.addresses import AddressRefused, Resolve, checked_pools, look_up, resolve
 
-__all__ = ["endpoint_of", "read_keys", "s3_client", "trusted"]
+__all__ = [
+    "AddressRefused",
+    "Resolve",
+    "endpoint_of",
+    "is_private",
+    "is_public",
+    "look_up",
+    "read_keys",
+    "resolve",
+    "s3_client",
+    "trusted",
+]
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str], Sequence[str]]
+"""From a host name or a written address to its addresses, in order of preference; raises `OSError`."""
+
+_MOST_ADDRESSES = 8
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 behind NAT64, RFC 6052
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is handed out so far, RFC 4291
+_LOCAL = ipaddress.IPv6Network("fc00::/7")  # RFC 4193
+_PROTOCOL = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; a cloud has its metadata here
+_METADATA = frozenset(
+    ipaddress.ip_address(address)
+    for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+)
+"""Metadata services outside the link-local range: Alibaba, Azure, AWS (two) and Google."""
+_PRIVATE = tuple(
+    ipaddress.IPv4Network(network)
+    for network in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
 _AWS = "https://s3.amazonaws.com"
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _MAX_SECRET_BYTES = 16 * 1024
@@ -28,6 +65,111 @@ _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_R
 _ROLE_SECONDS = 10.0
 _OUTAGE = (408, 429, 500, 502, 503, 504)
 _STATUS = re.compile(r"HTTP status code (\d{3})$")
+
+
+def resolve(host: str) -> tuple[str, ...]:
+    """Return the addresses that the system's resolver has for *host*, each once."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_public(text: str) -> bool:
+    """Return whether an address is of the internet, whatever notation it hides in."""
+    address = _unwrapped(text)
+    if address in _METADATA:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast and address not in _PROTOCOL
+    # 6to4 reaches any IPv4 address, where it reaches anything at all.
+    return address in _UNICAST and address.is_global and address.sixtofour is None
+
+
+def is_private(text: str) -> bool:
+    """Return whether an address is of this machine or of a private network.
+
+    Link-local addresses and others where clouds hand out their credentials are neither private nor public.
+    """
+    address = _unwrapped(text)
+    if address in _METADATA:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return any(address in network for network in _PRIVATE)
+    return address.is_loopback or address in _LOCAL
+
+
+def _unwrapped(text: str) -> IPAddress:
+    """Return the IPv4 address inside an IPv6 one that stands for it."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address
+
+
+def look_up(host: str, resolve: Resolve, *, allow_private: bool) -> tuple[str, ...]:
+    """Return the first addresses of *host*, none if it has none.
+
+    Raise `AddressRefused` if one of them is neither of the internet nor, with *allow_private*, private.
+    """
+    try:
+        addresses = tuple(resolve(host))[:_MOST_ADDRESSES]
+    except (OSError, UnicodeError):
+        return ()
+    if all(is_public(address) or (allow_private and is_private(address)) for address in addresses):
+        return addresses
+    raise AddressRefused(host)
+
+
+class AddressRefused(Exception):  # noqa: N818  # named by what happens
+    """A host has an address that no connection may go to; ``str()`` is the host as it was asked for."""
+
+
+def _checked_pools(allowed: Callable[[str], Sequence[str]]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools whose connections go to what *allowed* returns for a host, and nowhere else.
+
+    A name is looked up once for each connection, so that a name server cannot give one answer to the check
+    and another to the connection. The certificate is that of the name. What *allowed* raises reaches the
+    caller of the client; no address means that the host has none.
+    """
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn, allowed)
+
+    class Encrypted(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn, allowed)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": PlainPool, "https": EncryptedPool}
+
+
+def _connected(
+    connection: HTTPConnection, connect: Callable[[], socket.socket], allowed: Callable[[str], Sequence[str]]
+) -> socket.socket:
+    """Return a socket to the first address that answers."""
+    host = connection.host
+    addresses = allowed(host)
+    if not addresses:
+        raise NameResolutionError(host, connection, socket.gaierror("no address"))
+    try:
+        for address in addresses[:-1]:
+            connection.host = address
+            try:
+                return connect()
+            except (NewConnectionError, ConnectTimeoutError):
+                continue
+        connection.host = addresses[-1]
+        return connect()
+    finally:
+        # The name is what the certificate is compared with.
+        connection.host = host
 
 
 def endpoint_of(endpoint: str | None, settings: TrainerSettings) -> str:
@@ -65,37 +207,13 @@ def s3_client(
     SpecInvalid
         With reason ``InvalidEndpoint``, ``EndpointNotAllowed`` or ``CredentialsMissing``.
     RunFailed
-        With reason ``CredentialsMissing`` if the folder lacks a key.
+        With reason ``CredentialsMissing`` if the folder lacks a key: another pod mounts the Secret again.
     """
-    address = endpoint_of(endpoint, settings)
-    host, secure = _host(address, settings, field)
-    return Minio(
-        host,
-        credentials=provider_of(credentials_dir, environment, field=field),
-        secure=secure,
-        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
-        http_client=_pool(settings, environment, field, lookup),
-    )
+    host, secure = _host(endpoint_of(endpoint, settings), settings, field)
 
-
-def _pool(
-    settings: TrainerSettings, environment: Mapping[str, str], field: str, lookup: Resolve
-) -> urllib3.PoolManager:
-    # Repeating is the caller's business, who knows how long it may take; a redirect could leave the
-    # endpoints that are allowed.
-    pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(
-            connect=min(settings.s3_timeout_seconds, 10.0), read=settings.s3_timeout_seconds
-        ),
-        retries=urllib3.Retry(total=0, redirect=0, raise_on_redirect=False),
-        maxsize=4,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=trusted(environment),
-    )
-
-    def allowed(host: str) -> tuple[str, ...]:
+    def allowed(name: str) -> tuple[str, ...]:
         try:
-            return look_up(host, lookup, allow_private=settings.allow_private_endpoints)
+            return look_up(name, lookup, allow_private=settings.allow_private_endpoints)
         except AddressRefused:
             way = (
                 "link-local addresses and metadata services are never allowed"
@@ -104,12 +222,29 @@ def _pool(
             )
             raise SpecInvalid(
                 Reason.ADDRESS_NOT_ALLOWED,
-                f"{field}.endpoint: the host {host} has an address that S3 may not be asked at ({way}); "
+                f"{field}.endpoint: the host {name} has an address that S3 may not be asked at ({way}); "
                 "use another endpoint",
             ) from None
 
-    pool.pool_classes_by_scheme = checked_pools(allowed)
-    return pool
+    seconds = settings.s3_timeout_seconds
+    pool = _pool(environment, urllib3.Timeout(connect=min(seconds, 10.0), read=seconds))
+    pool.pool_classes_by_scheme = _checked_pools(allowed)
+    has_keys = any(environment.get(name, "").strip() for name in (_KEY, _SECRET))
+    if credentials_dir is None and not has_keys:
+        provider = _role(environment, field)
+    else:
+        provider = _Reread(lambda: _read(credentials_dir, environment, field))
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None
+    return Minio(host, credentials=provider, secure=secure, region=region, http_client=pool)
+
+
+def _pool(environment: Mapping[str, str], timeout: urllib3.Timeout, **retry: Any) -> urllib3.PoolManager:
+    # The caller retries: it knows how long that may take. A redirect could leave the allowed endpoints.
+    retries = urllib3.Retry(total=0, redirect=0, raise_on_redirect=False, **retry)
+    authorities = trusted(environment)
+    return urllib3.PoolManager(
+        timeout=timeout, retries=retries, maxsize=4, cert_reqs="CERT_REQUIRED", ca_certs=authorities
+    )
 
 
 def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, bool]:
@@ -134,24 +269,6 @@ def _host(address: str, settings: TrainerSettings, field: str) -> tuple[str, boo
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return (f"{host}:{port}" if port else host), parts.scheme == "https"
-
-
-def provider_of(folder: Path | None, environment: Mapping[str, str], *, field: str) -> Provider | None:
-    """Return what gives each request its credentials, or None where requests are anonymous.
-
-    A cloud role is asked only where there is no folder and no key.
-
-    Raises
-    ------
-    RunFailed
-        With reason ``CredentialsMissing`` if keys of a folder are missing or unusable: another pod mounts
-        the Secret again.
-    SpecInvalid
-        With that reason if those of the environment are.
-    """
-    if folder is None and not any(environment.get(name, "").strip() for name in (_KEY, _SECRET)):
-        return _role(environment, field)
-    return _Reread(lambda: _read(folder, environment, field))
 
 
 def trusted(environment: Mapping[str, str]) -> str:
@@ -200,15 +317,9 @@ def _role(environment: Mapping[str, str], field: str) -> Provider | None:
     # Without any of these the library would ask the node's metadata service for the node's own role.
     if not identity and not any(environment.get(name) for name in _CONTAINER):
         return None
-    pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=_ROLE_SECONDS, read=_ROLE_SECONDS),
-        # An outage is raised as such; the caller repeats it.
-        retries=urllib3.Retry(
-            total=0, redirect=0, raise_on_redirect=False, status_forcelist=_OUTAGE, allowed_methods=None
-        ),
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=trusted(environment),
-    )
+    # An outage is raised as such; the caller retries.
+    timeout = urllib3.Timeout(connect=_ROLE_SECONDS, read=_ROLE_SECONDS)
+    pool = _pool(environment, timeout, status_forcelist=_OUTAGE, allowed_methods=None)
     sts = (environment.get("AWS_ENDPOINT_URL_STS") or "").rstrip("/") or None
     provider = IamAwsProvider(
         custom_endpoint=sts if identity else None,
@@ -240,17 +351,8 @@ def read_keys(
 ) -> dict[str, str]:
     """Return the keys of a mounted Secret, else of the environment, as they are now; "" for a missing one.
 
-    Parameters
-    ----------
-    lines
-        Whether a value may have several lines.
-
-    Raises
-    ------
-    RunFailed
-        With reason ``CredentialsMissing`` if a required key is missing, or one is not printable ASCII.
-    SpecInvalid
-        With that reason if there is no folder.
+    Raise ``CredentialsMissing`` if a required key is missing, or one is not printable ASCII or, without
+    `lines`, has several lines: `RunFailed` if there is a folder, else `SpecInvalid`.
     """
     error = SpecInvalid if folder is None else RunFailed
     if folder is not None and (folder / "..data").is_dir():
