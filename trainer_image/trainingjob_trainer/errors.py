@@ -48,12 +48,7 @@ MAY_COME = frozenset(
 class TrainingError(Exception):
     """Base of all errors that end a run with a message for the user.
 
-    Parameters
-    ----------
-    reason
-        A PascalCase word as in a Kubernetes condition, such as ``TargetColumnMissing``.
-    message
-        One or two sentences: the field or column, the cause and the way out. Never a secret.
+    The message is one or two sentences: the field or column, the cause and the way out. Never a secret.
     """
 
     exit_code: ClassVar[int] = 1

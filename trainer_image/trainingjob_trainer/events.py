@@ -239,16 +239,9 @@ def decode_event(line: bytes) -> Event:
 class Channel:
     """Sends events as lines of JSON, and a heartbeat every second from a thread of its own.
 
-    If the parent has ended, the process ends at once: its result would be lost.
-
-    Parameters
-    ----------
-    descriptor
-        The pipe's file descriptor.
-    clock
-        Returns the seconds used and whether the run's clock is running.
-    on_beat
-        Called with the seconds used at each heartbeat, to keep them for the next attempt.
+    If the parent has ended, the process ends at once: its result would be lost. `descriptor` is the pipe's,
+    `clock` returns the seconds used and whether the run's clock is running, and `on_beat` keeps the seconds
+    used for the next attempt.
     """
 
     def __init__(
