@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.dask_processes import Process, Stage, wait_until
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.connection import resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe, ProbeSnapshot, SchedulerIdentity, identity
 from trainingjob_trainer.errors import RunFailed
 

@@ -14,8 +14,13 @@ import pytest
 from distributed import Client
 
 from support.dask_processes import Process, Stage, call, check, check_as_a_process
+<<<<<<< HEAD
 from trainingjob_trainer.dask_cluster.address import resolve_address
 from trainingjob_trainer.search.pool import scheduler_settings
+=======
+from trainingjob_trainer.dask_cluster.connection import resolve_address
+from trainingjob_trainer.search.cluster import scheduler_settings
+>>>>>>> 0db9e3a (Merge the modules of command line and Dask cluster)
 
 
 def listening(process: psutil.Process) -> set[str]:
@@ -186,7 +191,7 @@ def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
 def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
     rooms = "trainingjob_trainer.dask_cluster"
     heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'catboost', 'scipy', 'pydantic'}"
-    check = f"trainingjob_trainer.cli.dask_commands, {rooms}.address, {rooms}.probe, {rooms}.security"
+    check = f"trainingjob_trainer.cli.dask_commands, {rooms}.connection, {rooms}.probe"
     for modules in (check, f"{rooms}.scheduler", f"{rooms}.worker"):
         program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

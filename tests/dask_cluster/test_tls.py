@@ -9,9 +9,8 @@ import pytest
 from distributed import Client
 
 from support.dask_processes import Process, Stage, call, check
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.connection import client_security, resolve_address
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.security import client_security
 from trainingjob_trainer.errors import RunFailed
 
 TLS = "DASK_DISTRIBUTED__COMM__TLS__"

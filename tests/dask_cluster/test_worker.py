@@ -14,7 +14,7 @@ from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from support.dask_processes import PATIENCE, Process, Stage, call, check, check_as_a_process, wait_until
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.connection import resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe
 
 NAMES = ("steady", "drained", "hasty", "retired", "idle")

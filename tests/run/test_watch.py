@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from support.dask_processes import wait_until
+from trainingjob_trainer import with_safe_path
 from trainingjob_trainer.events import Channel, Event, Heartbeat, StageChanged
 from trainingjob_trainer.run.watch import CONTAINER, ChildEnd, Ended, MemoryGroup, Patience, watch_child
-from trainingjob_trainer.safe_path import with_safe_path
 
 PATIENCE = Patience(silence=3.0, still=3.0, before=20.0, after=20.0)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from support.runs import COMMAND, KEPT, until
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.connection import resolve_address
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.errors import TrainingError
 

@@ -16,15 +16,14 @@ import typer
 # isort: off
 from trainingjob_trainer.cli import (  # noqa: F401 - importing them adds their commands, in this order
     run_command,
-    validate_command,
-    report_command,
+    inspect_commands,
     cluster_commands,
     dask_commands,
 )
 
 # isort: on
+from trainingjob_trainer import with_safe_path
 from trainingjob_trainer.cli.command import CommandContext, app, command
-from trainingjob_trainer.safe_path import with_safe_path
 
 __all__ = ["app", "main"]
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainingjob_trainer.cli.command import CommandContext, File, Set, command
-from trainingjob_trainer.cli.text import plain
+from trainingjob_trainer.cli.command import CommandContext, File, Set, command, plain
 
 if TYPE_CHECKING:
     from trainingjob_api import TrainingJobStatus

@@ -1,30 +1,44 @@
-"""The application, the context that a command works in, and the options that commands share."""
+"""The application, the context that a command works in, and what it may show: harmless text and errors."""
 
+import errno
 import inspect
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainingjob_trainer.cli.failure import explain
-from trainingjob_trainer.cli.text import redact, secrets_of
+from trainingjob_api import Reason
+from trainingjob_trainer.errors import TrainingError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trainingjob_api import ResolvedRun
+    from trainingjob_api import Problem, ResolvedRun
     from trainingjob_client import TrainingJobClient
     from trainingjob_trainer.run.state import Listener, RunOptions, RunResult
     from trainingjob_trainer.settings import TrainerSettings
 
     Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Listener], RunResult]
 
-__all__ = ["CommandContext", "Dependencies", "File", "Set", "app", "command"]
+__all__ = [
+    "CommandContext",
+    "CommandFailure",
+    "Dependencies",
+    "File",
+    "Set",
+    "app",
+    "command",
+    "explain",
+    "plain",
+    "redact",
+    "secrets_of",
+]
 
 SCHEMA_VERSION = 1
 """Of the document that ``--json`` prints; docs/cli.md describes it."""
@@ -59,55 +73,28 @@ _OUTPUT = {
     "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print the last line only.")],
 }
 _DEBUG = {"debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]}
+_FAILED = 1
+_MUST_ACT = 2
+_MAX_MESSAGE = 2000
+_MIN_SECRET = 6
+_SECRET_WORDS = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "ACCESS_KEY", "ACCOUNT_KEY", "PRIVATE_KEY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What a command calls, where a test replaces it; None is the real thing.
-
-    Parameters
-    ----------
-    supervise
-        Runs a job to its end.
-    inspect
-        Loads and prepares a job's table, as `inspect_data` does.
-    render
-        Writes a run's report again and returns its path.
-    connect
-        Returns the client for a kubeconfig context and a namespace.
-    environment
-        Environment variables.
-    """
+    """What a command calls, where a test replaces it; None is the real thing."""
 
     supervise: "Supervise | None" = None
     inspect: "Callable[[ResolvedRun, TrainerSettings], Any] | None" = None
     render: Callable[[Path], Path] | None = None
     connect: "Callable[[str | None, str | None], TrainingJobClient] | None" = None
+    """Returns the client for a kubeconfig context and a namespace."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 @dataclass(slots=True, kw_only=True)
 class CommandContext:
-    """Where a command's output goes and how it ends.
-
-    Parameters
-    ----------
-    command
-        Its name.
-    dependencies
-        What it calls.
-    as_json
-        Whether standard output holds nothing but one JSON document.
-    quiet
-        Whether only the last line is printed.
-    debug
-        Whether an error comes with its traceback.
-
-    Attributes
-    ----------
-    log : Path or None
-        File that an error points to; a command sets it as soon as it is known.
-    """
+    """Where a command's output goes and how it ends; the flags are the options that commands share."""
 
     command: str
     dependencies: Dependencies
@@ -115,6 +102,7 @@ class CommandContext:
     quiet: bool = False
     debug: bool = False
     log: Path | None = field(default=None, init=False)
+    """File that an error points to; a command sets it as soon as it is known."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -133,11 +121,13 @@ class CommandContext:
         secrets = secrets_of(self.environment)
         # A run that could not begin removes its folder.
         log = self.log if self.log is not None and self.log.is_file() else None
-        failure = replace(explain(error).redacted(secrets), log=log)
+        failure = explain(error).redacted(secrets)
         if self.debug:
             sys.stderr.write(redact("".join(traceback.format_exception(error)), secrets))
-        sys.stderr.write("\n".join(failure.lines()) + "\n")
-        self.print_document({"error": failure.to_json()}, exit_code=failure.exit_code)
+        lines = [*failure.lines(), *([f"log: {log}"] if log else [])]
+        sys.stderr.write("\n".join(lines) + "\n")
+        document = {**failure.to_json(), "log": None if log is None else str(log)}
+        self.print_document({"error": document}, exit_code=failure.exit_code)
         return failure.exit_code
 
     def print_document(self, fields: Mapping[str, Any], *, exit_code: int = 0) -> None:
@@ -203,3 +193,115 @@ def command(
         return function
 
     return register
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFailure:
+    """Why a command failed, as the user sees it; `hint` is the way out where the message does not name it."""
+
+    reason: Reason
+    message: str
+    exit_code: int = _FAILED
+    hint: str | None = None
+    problems: "tuple[Problem, ...]" = ()
+
+    def redacted(self, secrets: tuple[str, ...]) -> "CommandFailure":
+        """Return the failure without any of `secrets`."""
+
+        def clean(text: str | None) -> str | None:
+            return None if text is None else redact(text, secrets)
+
+        problems = tuple(
+            replace(problem, message=redact(problem.message, secrets), hint=clean(problem.hint))
+            for problem in self.problems
+        )
+        return replace(self, message=redact(self.message, secrets), hint=clean(self.hint), problems=problems)
+
+    def lines(self) -> list[str]:
+        """Return the block that goes to standard error."""
+        lines = [f"error: {plain(self.message)[:_MAX_MESSAGE]}"]
+        if len(self.problems) > 1:
+            for problem in self.problems:
+                lines.append(f"  - {plain(_field_and_cause(problem))[:_MAX_MESSAGE]}")
+                if problem.hint:
+                    lines.append(f"    hint: {plain(problem.hint)}")
+        lines.append(f"reason: {self.reason}")
+        if self.hint:
+            lines.append(f"hint: {plain(self.hint)}")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the failure as plain JSON values."""
+        return {
+            "reason": self.reason,
+            "message": self.message,
+            "problems": [
+                {"field": problem.field, "message": problem.message, "hint": problem.hint}
+                for problem in self.problems
+            ],
+            "hint": self.hint,
+        }
+
+
+def explain(error: BaseException) -> CommandFailure:
+    """Return what a user should see of an error."""
+    # A command that succeeds need not wait for the contract's models.
+    from trainingjob_api import SpecError
+    from trainingjob_client import ClientError
+
+    if isinstance(error, TrainingError | ClientError):
+        return CommandFailure(reason=error.reason, message=error.message, exit_code=error.exit_code)
+    if isinstance(error, SpecError):
+        problems = error.problems
+        message, hint = _field_and_cause(problems[0]), problems[0].hint
+        if len(problems) > 1:
+            message, hint = f"there are {'more than ' if error.more else ''}{len(problems)} problems", None
+        return CommandFailure(
+            reason=error.reason, message=message, exit_code=_MUST_ACT, hint=hint, problems=problems
+        )
+    if isinstance(error, KeyboardInterrupt):
+        return CommandFailure(
+            reason=Reason.INTERRUPTED,
+            message="stopped before there was a model",
+            hint="repeat the command to resume the run",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return CommandFailure(
+            reason=Reason.DISK_FULL,
+            message="no space is left on the device",
+            hint="free some space or choose another --output, then repeat the command to resume the run",
+        )
+    return CommandFailure(
+        reason=Reason.UNEXPECTED_ERROR,
+        message=f"{type(error).__name__}: {plain(error)}".rstrip(": "),
+        hint="this is a bug in trainingjob; --debug shows where it happened",
+    )
+
+
+def _field_and_cause(problem: "Problem") -> str:
+    return f"{problem.field}: {problem.message}" if problem.field else problem.message
+
+
+def plain(text: object) -> str:
+    """Return text from a table, a pipeline or a spec as one line that cannot control a terminal.
+
+    Control characters, ANSI escapes and marks that change the writing direction become spaces.
+    """
+    return re.sub("\0+", " ", "".join(char if char.isprintable() else "\0" for char in str(text))).strip()
+
+
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the values of variables that look like credentials, longest first."""
+    found = {
+        value
+        for name, value in environment.items()
+        if len(value) >= _MIN_SECRET and any(word in name.upper() for word in _SECRET_WORDS)
+    }
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return text with `secrets` replaced by ``***``."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -4,22 +4,22 @@ Neither a scheduler nor a health check loads the contract's models or anything o
 """
 
 import logging
-import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainingjob_trainer.cli.command import CommandContext, command
-from trainingjob_trainer.cli.failure import explain
-from trainingjob_trainer.cli.text import plain
+from trainingjob_api import Reason
+from trainingjob_trainer.cli.command import CommandContext, command, explain, plain
+from trainingjob_trainer.errors import SpecInvalid, TrainingError
 
 if TYPE_CHECKING:
     from distributed import Security
 
-    from trainingjob_trainer.dask_cluster.security import Role
+    from trainingjob_trainer.dask_cluster.connection import Role
 
 __all__ = ["certs", "scheduler", "worker"]
 
@@ -27,47 +27,30 @@ _ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - replaced, not listened on
 _TLS_VARIABLE = "DASK_DISTRIBUTED__COMM__TLS__"
 
+_path = partial(typer.Option, metavar="PATH")
+
 SchedulerFile = Annotated[
     Path | None,
-    typer.Option(
-        "--scheduler-file",
-        metavar="PATH",
+    _path(
         help="File with the scheduler's address; default: TPOT__DASK_SCHEDULER_FILE or "
-        "/var/run/tpot/scheduler.json.",
+        "/var/run/tpot/scheduler.json."
     ),
 ]
 IdleTimeout = Annotated[
     float | None,
     typer.Option(
-        "--idle-timeout",
-        metavar="SECONDS",
-        min=1,
-        help="End with status 0 after so long without a task; default: never.",
+        metavar="SECONDS", min=1, help="End with status 0 after so long without a task; default: never."
     ),
 ]
 CaFile = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-ca-file",
-        metavar="PATH",
-        help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE.",
-    ),
+    _path(help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE."),
 ]
 Cert = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-cert",
-        metavar="PATH",
-        help="The certificate; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__CERT.",
-    ),
+    Path | None, _path(help="The certificate; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__CERT.")
 ]
 Key = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-key",
-        metavar="PATH",
-        help="Its private key; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__KEY.",
-    ),
+    Path | None, _path(help="Its private key; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__KEY.")
 ]
 Check = Annotated[
     bool, typer.Option("--check", help="Run nothing: check its health, print one line, end with 0 or 1.")
@@ -89,9 +72,9 @@ def scheduler(
         bool, typer.Option("--no-scheduler-file", help="Write none: workers and trainer get the address.")
     ] = False,
     host: Annotated[
-        str, typer.Option("--host", help="Address or interface to listen on; 0.0.0.0: all of them.")
+        str, typer.Option(help="Address or interface to listen on; 0.0.0.0: all of them.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8786,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8786,
     idle_timeout: IdleTimeout = None,
     tls_ca_file: CaFile = None,
     tls_cert: Cert = None,
@@ -107,22 +90,15 @@ def scheduler(
     if no_scheduler_file and scheduler_file is not None:
         raise _contradiction("--scheduler-file", "--no-scheduler-file")
     path = None if no_scheduler_file else scheduler_file or _default_file(context.environment)
-
-    def security() -> "Security | None":
-        return _security("scheduler", tls_ca_file, tls_cert, tls_key, context.environment)
-
+    security = partial(_security, "scheduler", context.environment, tls_ca_file, tls_cert, tls_key)
     if check:
         return _print_health(lambda: _check_scheduler(path, host, port, security()))
-    from trainingjob_trainer.dask_cluster.scheduler import SchedulerOptions, serve_scheduler
+    from trainingjob_trainer.dask_cluster.scheduler import serve_scheduler
 
     return _serve(
         "scheduler",
         context.environment,
-        lambda: serve_scheduler(
-            SchedulerOptions(
-                scheduler_file=path, host=host, port=port, security=security(), idle_seconds=idle_timeout
-            )
-        ),
+        lambda: serve_scheduler(path, host=host, port=port, security=security(), idle_seconds=idle_timeout),
     )
 
 
@@ -139,23 +115,21 @@ def worker(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            "--scheduler",
             metavar="ADDRESS",
             help="tcp://host:8786 or tls://host:8786 in place of a file; default: DASK_SCHEDULER_ADDRESS.",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name that no other worker has; default: host and number."),
+        typer.Option(help="Name that no other worker has; default: host and number."),
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option("--host", help="Address to listen on; default: the one that reaches the scheduler."),
+        typer.Option(help="Address to listen on; default: the one that reaches the scheduler."),
     ] = None,
     memory_limit_mb: Annotated[
         int | None,
         typer.Option(
-            "--memory-limit-mb",
             metavar="MIB",
             min=256,
             help="At 95 % of it the worker is restarted; default: TPOT__MEMORY_LIMIT_MB or 3072.",
@@ -163,24 +137,20 @@ def worker(
     ] = None,
     local_directory: Annotated[
         Path | None,
-        typer.Option("--local-directory", metavar="DIR", help="Folder for its files; default: the system's."),
+        typer.Option(metavar="DIR", help="Folder for its files; default: the system's."),
     ] = None,
     idle_timeout: IdleTimeout = None,
     wait_seconds: Annotated[
         float,
-        typer.Option("--wait-seconds", metavar="SECONDS", min=0, help="How long to wait for a scheduler."),
+        typer.Option(metavar="SECONDS", min=0, help="How long to wait for a scheduler."),
     ] = 120.0,
     death_timeout: Annotated[
         float,
-        typer.Option(
-            "--death-timeout", metavar="SECONDS", min=1, help="How long the worker process may take to start."
-        ),
+        typer.Option(metavar="SECONDS", min=1, help="How long the worker process may take to start."),
     ] = 60.0,
     drain_seconds: Annotated[
         float,
-        typer.Option(
-            "--drain-seconds", metavar="SECONDS", min=0, help="How long its task may take after a signal."
-        ),
+        typer.Option(metavar="SECONDS", min=0, help="How long its task may take after a signal."),
     ] = 20.0,
     tls_ca_file: CaFile = None,
     tls_cert: Cert = None,
@@ -198,13 +168,13 @@ def worker(
     if scheduler_file is not None and scheduler is not None:
         raise _contradiction("--scheduler-file", "--scheduler")
     source = _scheduler_source(scheduler, scheduler_file, context.environment)
-
-    def security() -> "Security | None":
-        return _security("worker", tls_ca_file, tls_cert, tls_key, context.environment)
+    security = partial(_security, "worker", context.environment, tls_ca_file, tls_cert, tls_key)
+    from trainingjob_trainer.dask_cluster.connection import resolve_address
 
     if check:
-        return _print_health(lambda: _check_worker(source, name, security()))
-    from trainingjob_trainer.dask_cluster.address import resolve_address
+        from trainingjob_trainer.dask_cluster.probe import check_worker
+
+        return _print_health(lambda: check_worker(resolve_address(source), security(), name))
     from trainingjob_trainer.dask_cluster.worker import WorkerOptions, default_name, serve_worker
 
     return _serve(
@@ -232,11 +202,10 @@ def certs(
     context: CommandContext,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if needed.")],
     *,
-    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Days until they expire.")] = 365,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until they expire.")] = 365,
     host: Annotated[
         list[str] | None,
         typer.Option(
-            "--host",
             metavar="NAME",
             help="Name or address of the scheduler or a worker, written into their certificates. Repeatable.",
         ),
@@ -253,11 +222,12 @@ def certs(
     """
     from rich.text import Text
 
-    from trainingjob_trainer.dask_cluster.security import make_certificates, write_certificates
+    from trainingjob_trainer.dask_cluster.connection import write_certificates
 
-    made = make_certificates(days=days, hosts=tuple(host or ()), keep_ca_key=keep_ca_key)
-    files = write_certificates(made, folder, force=force)
-    expires = made.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
+    files, end = write_certificates(
+        folder, days=days, hosts=tuple(host or ()), keep_ca_key=keep_ca_key, force=force
+    )
+    expires = end.isoformat(timespec="seconds").replace("+00:00", "Z")
     if not context.as_json:
         console, where = context.console(), plain(folder)
         if not context.quiet:
@@ -283,8 +253,6 @@ def _usage(folder: str) -> list[str]:
 
 def _print_health(check: Callable[[], str]) -> dict[str, Any]:
     """Print one line; readers of health checks see no more, and know 0 and 1 only."""
-    from trainingjob_trainer.errors import TrainingError
-
     try:
         line = check()
     except TrainingError as error:
@@ -295,7 +263,7 @@ def _print_health(check: Callable[[], str]) -> dict[str, Any]:
 
 
 def _check_scheduler(path: Path | None, host: str, port: int, security: "Security | None") -> str:
-    from trainingjob_trainer.dask_cluster.address import resolve_address
+    from trainingjob_trainer.dask_cluster.connection import resolve_address
     from trainingjob_trainer.dask_cluster.probe import check_scheduler
 
     if path is not None:
@@ -305,25 +273,12 @@ def _check_scheduler(path: Path | None, host: str, port: int, security: "Securit
     return check_scheduler(resolve_address(f"{'tls' if security else 'tcp'}://{host}:{port}"), security)
 
 
-def _check_worker(source: str | Path, name: str | None, security: "Security | None") -> str:
-    from trainingjob_trainer.dask_cluster.address import resolve_address
-    from trainingjob_trainer.dask_cluster.probe import check_worker
-
-    address = resolve_address(source)
-    if name is not None:
-        return check_worker(address, security, known=lambda known: known == name, who=f"worker {name}")
-    host = socket.gethostname()
-    return check_worker(
-        address, security, known=lambda known: known.startswith(f"{host}-"), who=f"the worker of {host}"
-    )
-
-
 def _security(
-    role: "Role", ca_file: Path | None, cert: Path | None, key: Path | None, environment: Mapping[str, str]
+    role: "Role", environment: Mapping[str, str], ca_file: Path | None, cert: Path | None, key: Path | None
 ) -> "Security | None":
-    from trainingjob_trainer.dask_cluster.security import CertificateFiles, role_security
+    from trainingjob_trainer.dask_cluster.connection import role_security
 
-    return role_security(role, CertificateFiles(ca_file=ca_file, cert=cert, key=key), environment)
+    return role_security(role, environment, ca_file=ca_file, cert=cert, key=key)
 
 
 def _default_file(environment: Mapping[str, str]) -> Path:
@@ -341,9 +296,7 @@ def _scheduler_source(
         address = environment.get(_ADDRESS_VARIABLE, "").strip() or None
     if address is None:
         return scheduler_file or _default_file(environment)
-    from trainingjob_api import Reason
-    from trainingjob_trainer.dask_cluster.address import valid_address
-    from trainingjob_trainer.errors import SpecInvalid
+    from trainingjob_trainer.dask_cluster.connection import valid_address
 
     try:
         return valid_address(address)
@@ -361,9 +314,6 @@ def _memory_limit(environment: Mapping[str, str]) -> int:
 
 
 def _contradiction(first: str, second: str) -> Exception:
-    from trainingjob_api import Reason
-    from trainingjob_trainer.errors import SpecInvalid
-
     return SpecInvalid(
         Reason.OPTIONS_CONTRADICT, f"{first} and {second} contradict each other; give one of them"
     )
@@ -371,8 +321,7 @@ def _contradiction(first: str, second: str) -> Exception:
 
 def _serve(role: str, environment: Mapping[str, str], serve: Callable[[], None]) -> dict[str, Any]:
     """Run a scheduler or worker; in a pod of a job, its last line says in JSON why it cannot run."""
-    from trainingjob_trainer.dask_cluster.process import log_to_stderr
-    from trainingjob_trainer.errors import TrainingError
+    from trainingjob_trainer.dask_cluster.scheduler import log_to_stderr
 
     as_json = log_to_stderr(environment)
     try:

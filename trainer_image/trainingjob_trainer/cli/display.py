@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import ResolvedRun, Stage, format_score
-from trainingjob_trainer.cli.text import OUTCOME_WORDS, about_column, change, counts_text, duration, plain
+from trainingjob_trainer.cli.command import plain
+from trainingjob_trainer.cli.summary import OUTCOME_WORDS, about_column, change, counts_text, duration
 from trainingjob_trainer.events import (
     BackendReady,
     BaselineReady,
@@ -59,19 +60,7 @@ def show_progress(
 ) -> Iterator[Listener]:
     """Show a run until the context is left; a live picture is cleared then, lines stay.
 
-    Parameters
-    ----------
-    console
-        Where to.
-    run
-        The job.
-    clock
-        Monotonic seconds, as in the states.
-
-    Yields
-    ------
-    Listener
-        Takes each event and the state after it.
+    Yields what takes each event and the state after it. `clock` returns monotonic seconds, as in the states.
     """
     if not console.is_terminal or console.is_dumb_terminal:
         yield Lines(console, run, clock).show

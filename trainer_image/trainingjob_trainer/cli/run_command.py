@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainingjob_trainer.cli.command import CommandContext, File, Set, command
-from trainingjob_trainer.cli.text import plain, secrets_of
+from trainingjob_trainer.cli.command import CommandContext, File, Set, command, plain, secrets_of
 
 if TYPE_CHECKING:
     from trainingjob_api import ResolvedRun, TrainingJob
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from trainingjob_trainer.run.state import RunResult, RunState
 
 __all__ = ["local_uri", "pod", "resolved", "run"]
-
 
 _DOCUMENT_FIELDS = (
     *("location", "home", "model_source", "metric", "best", "leaderboard", "pareto_front", "artifacts"),
@@ -87,13 +85,14 @@ def run(
     log = RunLog(run_logger(sys.stderr if log_json else None, secrets_of(environment)))
     is_silent = context.quiet or log_json
     console = context.console(stderr=context.as_json)
-    with nullcontext(_ignore) if is_silent else show_progress(console, job) as show:
+    with nullcontext() if is_silent else show_progress(console, job) as show:
 
         def on_event(event: "Event", state: "RunState") -> None:
             if isinstance(event, Opened):
                 context.log = event.log
                 log.open(event.log.with_name("run.jsonl"))
-            show(event, state)
+            if show is not None:
+                show(event, state)
             log.take(event, state)
 
         try:
@@ -124,22 +123,12 @@ def local_uri(place: str) -> str:
 def resolved(
     job: "TrainingJob", environment: Mapping[str, str], *, output: str | None = None
 ) -> "ResolvedRun":
-    """Return the values in force for a job; `output` takes the place of ``spec.output.uri``.
-
-    Raises
-    ------
-    SpecError
-        With every problem of spec and environment.
-    """
+    """Return the values in force for a job; `output` takes the place of ``spec.output.uri``."""
     from trainingjob_api import resolve
 
     run = resolve(job, environment)
     uri = local_uri(output or run.output.uri)
     return run.model_copy(update={"output": run.output.model_copy(update={"uri": uri})})
-
-
-def _ignore(_event: "Event", _state: "RunState") -> None:
-    pass
 
 
 def _document(name: str, result: "RunResult") -> dict[str, Any]:
@@ -156,6 +145,6 @@ def _document(name: str, result: "RunResult") -> dict[str, Any]:
 @command(prints_document=False, hidden=True)
 def pod(context: CommandContext) -> dict[str, Any]:
     """Run the job of this pod: for the trainer's container, not for people."""
-    from trainingjob_trainer.cli.pod_command import run_in_pod
+    from trainingjob_trainer.cli.run_log import run_in_pod
 
     raise typer.Exit(run_in_pod(context.environment))

@@ -1,19 +1,27 @@
-"""The log of a run: JSON lines, one for each event, and the result of the search at the end."""
+"""What a run logs: JSON lines of its events; in a pod, all that the run and its search process print.
 
+In a pod, the cause of a failure is the last line, and the termination message that the kubelet reads.
+"""
+
+import contextlib
+import io
 import logging
+import signal
+import sys
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
-from trainingjob_api.log_lines import JsonLines
-from trainingjob_trainer.cli.text import redact
-from trainingjob_trainer.events import Evaluated, Event, FellBack, Progressed
+from trainingjob_api import OBJECT_STORAGE, Reason
+from trainingjob_api.log_lines import MAX_TEXT, JsonLines, install
+from trainingjob_trainer.cli.command import explain, plain, redact, secrets_of
+from trainingjob_trainer.events import Evaluated, Event, FellBack, Opened, Progressed
 from trainingjob_trainer.run.state import RunState
 
-__all__ = ["RunLog", "run_logger"]
+__all__ = ["FollowedFile", "RunLog", "open_log", "pod_secrets", "run_in_pod", "run_logger", "write_cause"]
 
 _PROGRESS_SECONDS = 15.0
 _MAX_FRONT_POINTS = 20
@@ -34,6 +42,16 @@ _ENTRIES = {
     "failed": (logging.ERROR, "failed"),
 }
 """Level and name of the log entry, by kind of event; other kinds are not logged."""
+_STOPPED = "stopped by a signal; the finished work is saved"
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where the kubelet reads why a container ended."""
+MAX_CAUSE_BYTES = 1024
+_MAX_FOLLOWED_BYTES = 4 * 1024 * 1024
+_POLL_SECONDS = 1.0
+_MAX_SECRET_BYTES = 65536
+_CREDENTIALS = ("TRAININGJOB_CREDENTIALS_DIR", "TRAININGJOB_OUTPUT_CREDENTIALS_DIR")
+_SECRET_FILES = tuple(key for kind in OBJECT_STORAGE.values() for key in (*kind.required, *kind.optional))
+_log = logging.getLogger(__name__)
 
 
 class _LogFile(logging.FileHandler):
@@ -46,12 +64,7 @@ class _LogFile(logging.FileHandler):
 def run_logger(console: TextIO | None, secrets: Iterable[str]) -> logging.Logger:
     """Return a logger for one run on this machine, which no other logger knows.
 
-    Parameters
-    ----------
-    console
-        Takes all entries but single evaluations; None if no log is asked for.
-    secrets
-        Never appear.
+    `console` takes all entries but single evaluations, none of them with one of the `secrets`.
     """
     logger = logging.Logger("trainingjob")  # noqa: LOG001 - two runs in one process must not share it
     formatter = JsonLines(lambda _record: {}, clean=lambda: partial(redact, secrets=tuple(secrets)))
@@ -63,13 +76,7 @@ def run_logger(console: TextIO | None, secrets: Iterable[str]) -> logging.Logger
 
 
 class RunLog:
-    """Writes a run's events to a logger.
-
-    Parameters
-    ----------
-    logger
-        Takes the entries; single evaluations have level DEBUG.
-    """
+    """Writes a run's events to a logger; single evaluations have level DEBUG."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -80,7 +87,7 @@ class RunLog:
 
     def open(self, path: Path) -> None:
         """Write every entry from now on to a file too, if it can be opened."""
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             self._file = _LogFile(path, encoding="utf-8")
             self._file.setFormatter(self._logger.handlers[0].formatter)
             self._logger.addHandler(self._file)
@@ -127,3 +134,201 @@ def _plain(model: Any) -> dict[str, Any]:
         mode="json", by_alias=True, exclude_none=True, exclude={"kind", "known"}
     )
     return fields
+
+
+def pod_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets of the environment and of mounted files as they are now, longest first."""
+    found = set(secrets_of(environment))
+    folders = [Path(environment[name]) for name in _CREDENTIALS if environment.get(name)]
+    for folder in folders:
+        for name in _SECRET_FILES:
+            found.update(secrets_of({name: _read(folder / name)}))
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_SECRET_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def write_cause(cause: str, path: Path) -> None:
+    """Write *cause* as one line of at most 1 KiB into the kubelet's file, if it exists and is writable."""
+    text = plain(cause).encode(errors="replace")
+    if len(text) > MAX_CAUSE_BYTES:
+        cut = "…".encode()
+        text = text[: MAX_CAUSE_BYTES - len(cut)].decode(errors="ignore").encode() + cut
+    # Without O_CREAT: a file that the kubelet did not make is not created.
+    with contextlib.suppress(OSError), path.open("r+b", buffering=0) as file:
+        file.write(text)
+        with contextlib.suppress(OSError):
+            file.truncate()
+
+
+@contextlib.contextmanager
+def open_log(
+    stream: TextIO, about: Mapping[str, Any], secrets: Callable[[], tuple[str, ...]]
+) -> Iterator[None]:
+    """Send every line of this process, also what libraries print on standard error, to *stream*.
+
+    Each line has the job's keys in *about* as they are then, and nothing that *secrets* returns.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines(lambda _record: about, clean=lambda: partial(redact, secrets=secrets())))
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, logging.raiseExceptions
+    # A line that cannot be written must not cause another one.
+    logging.raiseExceptions = False
+    install(handler)
+    # It would log each request, a line for every report.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(_PlainText(logging.getLogger("stderr"))):
+            yield
+    finally:
+        root.handlers[:], root.level, logging.raiseExceptions = before
+        logging.captureWarnings(capture=False)
+
+
+class _PlainText(io.TextIOBase):
+    """A stream whose lines become entries of the log."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        # A long line is logged in parts.
+        *lines, self._rest = (self._rest + text).split("\n")
+        if len(self._rest) > MAX_TEXT:
+            lines, self._rest = [*lines, self._rest], ""
+        for line in lines:
+            if line.strip():
+                self._logger.warning("%s", plain(line))
+        return len(text)
+
+    def end(self) -> None:
+        """Log a last line without a line break."""
+        self.write("\n")
+
+
+class FollowedFile:
+    """Logs what another process appends to a file, each line as an entry of the logger *name*."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._lines = _PlainText(self._logger)
+        self._left = _MAX_FOLLOWED_BYTES
+        self._path: Path | None = None
+        self._position = 0
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, path: Path) -> None:
+        """Start after what the file holds already."""
+        self._path = path
+        with contextlib.suppress(OSError):
+            self._position = path.stat().st_size
+        self._thread = threading.Thread(target=self._follow, name="child-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Log the rest and end."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._lines.end()
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(_POLL_SECONDS):
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._path is None or self._left <= 0:
+            return
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read(self._left)
+        except OSError:
+            return
+        self._position += len(data)
+        self._left -= len(data)
+        self._lines.write(data.decode(errors="replace"))
+        if self._left <= 0:
+            self._lines.end()
+            self._logger.warning("the search process printed more than 4 MiB; the rest is not logged")
+
+
+def run_in_pod(environment: Mapping[str, str], *, cause_file: Path = TERMINATION_LOG) -> int:
+    """Run the job that the pod's files and environment name; return the exit status.
+
+    `cause_file` takes the cause of a failure.
+    """
+    about = {"job": f"{environment.get('POD_NAMESPACE', '')}/{environment.get('TRAININGJOB_JOB_NAME', '')}"}
+    about["uid"] = environment.get("TRAININGJOB_JOB_UID", "")
+    with open_log(sys.stdout, about, lambda: pod_secrets(environment)):
+        return _Pod(environment, about, cause_file).run()
+
+
+class _Pod:
+    """A run, and the cause of its failure: first in the kubelet's file, last in the log."""
+
+    def __init__(self, environment: Mapping[str, str], about: dict[str, Any], cause_file: Path) -> None:
+        self._environment = environment
+        self._about = about
+        self._cause_file = cause_file
+        self._run_log = RunLog(_log)
+        self._child = FollowedFile("trainingjob_trainer.child")
+        self._cause: tuple[str, dict[str, Any]] | None = None
+
+    def run(self) -> int:
+        from trainingjob_trainer.run.pod import EXIT_STOPPED, run_pod
+
+        def leave(*_: object) -> NoReturn:
+            sys.exit(EXIT_STOPPED)
+
+        # The first process of a container has no default handler: SIGTERM would cost the grace period.
+        signal.signal(signal.SIGTERM, leave)
+        try:
+            status = run_pod(
+                self._environment,
+                on_event=self._take,
+                on_attempt=lambda number: self._about.update(attempt=number),
+                on_failure=self._fail,
+            )
+            if status == EXIT_STOPPED:
+                self._end(_STOPPED, _STOPPED)
+        except SystemExit:
+            self._end(_STOPPED, _STOPPED)
+            status = EXIT_STOPPED
+        except Exception as error:  # noqa: BLE001  # its cause belongs into the log
+            self._fail(error)
+            status = explain(error).exit_code
+        self._child.stop()
+        self._run_log.finish()
+        if self._cause is not None:
+            event, fields = self._cause
+            _log.error(event, **fields)
+        return status
+
+    def _take(self, event: Event, state: RunState) -> None:
+        if isinstance(event, Opened):
+            self._child.start(Path(event.log))
+        self._run_log.take(event, state)
+
+    def _fail(self, error: Exception) -> None:
+        failure = explain(error)
+        fields = {"reason": failure.reason, "message": plain(failure.message)}
+        traced = error if failure.reason is Reason.UNEXPECTED_ERROR else None
+        self._end("failed", "{reason}: {message}".format(**fields), extra={"fields": fields}, exc_info=traced)
+
+    def _end(self, event: str, cause: str, **fields: Any) -> None:
+        self._cause = event, fields
+        write_cause(redact(cause, pod_secrets(self._environment)), self._cause_file)

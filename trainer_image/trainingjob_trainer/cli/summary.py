@@ -1,4 +1,7 @@
-"""The last page of a run: scores, leaderboard, front, where things are, and what the model is."""
+"""The last page of a run: scores, leaderboard, front, where things are, and what the model is.
+
+Its words for durations, labels and counts are those of the other commands, too.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +13,33 @@ from rich.table import Table
 from rich.text import Text
 
 from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, ParetoPoint, Severity
-from trainingjob_trainer.cli.text import about_column, change, counts_text, duration, label_text, plain
+from trainingjob_trainer.cli.command import plain
 from trainingjob_trainer.run.state import RunResult
 
-__all__ = ["leaderboard_table", "measured", "print_summary", "verdict"]
+__all__ = [
+    "OUTCOME_WORDS",
+    "about_column",
+    "change",
+    "counts_text",
+    "duration",
+    "label_text",
+    "leaderboard_table",
+    "measured",
+    "print_summary",
+    "verdict",
+]
 
+OUTCOME_WORDS = {
+    "ok": "ok",
+    "stopped": "stopped",
+    "invalid": "failed",
+    "killed": "killed",
+    "timeout": "timed out",
+}
+"""Outcomes of an evaluation, and how a terminal names them."""
+
+_MINUTE = 60
+_HOUR = 3600
 _MAX_WARNINGS = 12
 _MAX_POINTS = 10
 _NARROW = 70
@@ -233,3 +258,37 @@ def _shown_folder(location: str) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def about_column(message: str, column: str | None) -> str:
+    """Return a finding as one line that names its column."""
+    return plain(message if column is None else f"column {column!r}: {message}")
+
+
+def label_text(label: str) -> str:
+    """Return a label, in quotes if its start, end or characters would be ambiguous without them."""
+    ambiguous = not label or not label.isprintable() or label != " ".join(label.split())
+    return repr(label) if ambiguous or any(mark in label for mark in ",'\"") else label
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``7 s``, ``1:05 min`` or ``2:03:04 h``."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, _MINUTE)
+    if whole < _HOUR:
+        return f"{minutes}:{rest:02d} min"
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours}:{minutes:02d}:{rest:02d} h"
+
+
+def change(new: float | None, old: float | None) -> str:
+    """Return the difference of two scores with its sign, or "" if one of them is missing."""
+    return "" if new is None or old is None else f"{new - old:+.3g}"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return evaluations by outcome, such as ``96 ok · 2 failed``, without zeros except that of ``ok``."""
+    shown = {OUTCOME_WORDS.get(outcome, outcome): count for outcome, count in counts.items()}
+    return " · ".join(f"{count} {word}" for word, count in shown.items() if count or word == "ok")

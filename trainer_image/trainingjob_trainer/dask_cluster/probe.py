@@ -2,23 +2,22 @@
 
 A client in the same process can block for good when its scheduler dies. A probe opens its own connection each
 time, so a stopped process, a cut cable and a port without a listener all look the same: no answer in time.
-
-A run's parent uses this, too: nothing here imports pandas or scikit-learn.
 """
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from distributed import Security
 from distributed.core import rpc
 
 from trainingjob_api import Reason
-from trainingjob_trainer.dask_cluster.security import Role
+from trainingjob_trainer.dask_cluster.connection import Role
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.pool import PoolLost
 
@@ -45,22 +44,12 @@ _MOST_ERROR_CHARS = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerIdentity:
-    """One worker as its scheduler knows it.
-
-    Parameters
-    ----------
-    name
-        As it was started with; otherwise its address.
-    status
-        Dask's word, such as ``running``, ``paused`` or ``closing_gracefully``.
-    directory
-        The folder of the process. Each process makes another one, while ports come back.
-    """
+    """One worker as its scheduler knows it; `name` is its address if it was started without one."""
 
     address: str
     name: str
-    status: str
-    directory: str
+    status: str  # Dask's word, such as running, paused or closing_gracefully
+    directory: str  # Each process makes another one, while ports come back.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +85,10 @@ async def identity(
         ``SchedulerUnavailable``: no scheduler answered within `timeout` seconds; the message says why.
     """
     arguments = (security or Security()).get_connection_args(role)
-    _check_encryption(address, arguments)
+    if address.startswith("tls://") and not arguments.get("ssl_context"):
+        raise _unavailable(address, "it uses TLS, and no certificates are configured here")
+    if not address.startswith("tls://") and arguments["require_encryption"]:
+        raise _unavailable(address, "certificates are configured here, and the address is without TLS")
     # The connection gets less than all of the time, so that its own error is reported and not "no answer".
     remote = rpc(address, timeout=0.8 * timeout, connection_args=arguments)
     try:
@@ -130,13 +122,6 @@ async def identity(
         raise _unavailable(address, f"its answer is not a scheduler's: {_innermost(error)}") from None
 
 
-def _check_encryption(address: str, arguments: dict[str, Any]) -> None:
-    if address.startswith("tls://") and not arguments.get("ssl_context"):
-        raise _unavailable(address, "it uses TLS, and no certificates are configured here")
-    if not address.startswith("tls://") and arguments["require_encryption"]:
-        raise _unavailable(address, "certificates are configured here, and the address is without TLS")
-
-
 def _unavailable(address: str, problem: str) -> RunFailed:
     return RunFailed(Reason.SCHEDULER_UNAVAILABLE, f"the scheduler at {address} does not answer: {problem}")
 
@@ -153,27 +138,15 @@ def _innermost(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSnapshot:
-    """What a probe knows at one moment; times are of ``time.monotonic()``.
+    """What a probe knows at one moment: the last answer, and the misses since.
 
-    Parameters
-    ----------
-    misses
-        Unanswered questions in a row.
-    scheduler_id
-        Of the last answer. Another id means another scheduler, which knows none of the tasks.
-    workers
-        Addresses of the running workers and their folders, by the last answer.
-    leaving
-        Addresses of the workers that finish a task and take no other, by the last answer.
-    no_workers_since
-        Time of the first answer without a worker, or of the probe's start; None if the last answer had one.
-        A miss does not change it.
-    error
-        Why the last question was not answered.
+    `workers` and `leaving` are the running and leaving ones of `SchedulerIdentity`. `no_workers_since` is the
+    ``time.monotonic()`` of the first answer without a worker, or of the probe's start; None if the last
+    answer had one. A miss does not change it.
     """
 
     misses: int = 0
-    scheduler_id: str | None = None
+    scheduler_id: str | None = None  # Another id means another scheduler, which knows none of the tasks.
     workers: Mapping[str, str] = field(default_factory=dict)
     leaving: tuple[str, ...] = ()
     no_workers_since: float | None = None
@@ -188,15 +161,8 @@ class ProbeSnapshot:
 class Probe:
     """Asks a scheduler again and again from its own thread.
 
-    Parameters
-    ----------
-    address
-        Of the scheduler, or a function that returns it before each question. A `TrainingError` that the
-        function raises, such as for a missing scheduler file, counts as a miss.
-    interval
-        Seconds from an answer to the next question.
-    timeout
-        Seconds that an answer may take.
+    A function may return the address before each question. A `TrainingError` that it raises, such as for a
+    missing scheduler file, counts as a miss. `interval` is the seconds from an answer to the next question.
     """
 
     def __init__(
@@ -258,13 +224,7 @@ class Probe:
 
 
 def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
-    """Return why a cluster is lost, or None.
-
-    Parameters
-    ----------
-    scheduler_id
-        Of the scheduler that the search began on; None accepts any.
-    """
+    """Return why a cluster is lost, or None; `scheduler_id` is the search's own, None accepts any."""
     if seen.misses >= LOST_MISSES:
         return PoolLost(Reason.SCHEDULER_LOST, f"the Dask scheduler was lost: {seen.error}")
     if scheduler_id is not None and seen.scheduler_id not in {None, scheduler_id}:
@@ -278,34 +238,24 @@ def loss(seen: ProbeSnapshot, scheduler_id: str | None) -> PoolLost | None:
 
 
 def check_scheduler(address: str, security: Security | None) -> str:
-    """Return a line about a healthy scheduler.
-
-    Raises
-    ------
-    RunFailed
-        ``SchedulerUnavailable``: it does not answer.
-    """
+    """Return a line about a healthy scheduler, or raise as `identity`."""
     seen = asyncio.run(identity(address, security=security, timeout=_CHECK_SECONDS, role="scheduler"))
     return f"the scheduler at {address} answers, workers: {len(seen.running)}"
 
 
-def check_worker(address: str, security: Security | None, *, known: Callable[[str], bool], who: str) -> str:
+def check_worker(address: str, security: Security | None, name: str | None) -> str:
     """Return a line about a worker that takes tasks of the scheduler at `address`.
 
-    Parameters
-    ----------
-    known
-        Whether a name is that of the worker.
-    who
-        The worker, in words.
-
-    Raises
-    ------
-    RunFailed
-        ``SchedulerUnavailable``, ``WorkerUnavailable``.
+    Without a name that is any worker of this host. Raise ``WorkerUnavailable``, or as `identity`.
     """
     seen = asyncio.run(identity(address, security=security, timeout=_CHECK_SECONDS, role="worker"))
-    mine = [worker for worker in seen.workers if known(worker.name)]
+    if name is not None:
+        who = f"worker {name}"
+        mine = [worker for worker in seen.workers if worker.name == name]
+    else:
+        host = socket.gethostname()
+        who = f"the worker of {host}"
+        mine = [worker for worker in seen.workers if worker.name.startswith(f"{host}-")]
     for worker in mine:
         if worker.status == "running":
             return f"worker {worker.name} takes tasks of the scheduler at {address}"

@@ -7,15 +7,14 @@ from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, Security
 
 from trainingjob_api import Reason
-from trainingjob_trainer.dask_cluster.address import resolve_address
+from trainingjob_trainer.dask_cluster.connection import client_security, resolve_address
 from trainingjob_trainer.dask_cluster.probe import Probe, loss
 from trainingjob_trainer.dask_cluster.scheduler import read_settings, read_versions
-from trainingjob_trainer.dask_cluster.security import client_security
 from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.store import (
@@ -37,8 +36,8 @@ _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 0.2
 _PROBE_SECONDS = 0.5
 _MOST_CHARS = 400
-_WANTED = {"allowed-failures": 0}
 
+T = TypeVar("T")
 Tick = Callable[[], None]
 """Called several times a second while something waits; what it raises ends the waiting."""
 
@@ -48,18 +47,13 @@ class RemoteWorkers:
     """A connected, synchronous client, and a started probe that knows which workers there are.
 
     Only `settings`, `ship` and `close` wait for the scheduler, and only for a bounded time.
-
-    Parameters
-    ----------
-    remote
-        True: clocks differ, and workers are drained and evicted.
     """
 
     client: Client
     probe: Probe
     address: str
     scheduler_id: str
-    remote: bool = True
+    remote: bool = True  # Clocks differ, and workers are drained and evicted.
 
     def live(self) -> Mapping[str, str]:
         """Return the workers that take tasks now: address, and the folder of the process."""
@@ -99,10 +93,8 @@ class RemoteWorkers:
         PoolLost
             ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
         """
-        versions, settings = (
-            self._bounded(lambda: self.client.run_on_scheduler(what), tick, f"did not report its {name}")  # noqa: B023 - called at once
-            for name, what in (("versions", read_versions), ("settings", read_settings))
-        )
+        versions = self._report(read_versions, tick, "versions")
+        settings = self._report(read_settings, tick, "settings")
         other = [
             f"{name} {versions.get(name)} instead of {mine}"
             for name, mine in read_versions().items()
@@ -111,13 +103,16 @@ class RemoteWorkers:
         if other:
             text = f"the Dask scheduler has {', '.join(other)}; use one image for all"
             raise PoolLost(Reason.VERSION_MISMATCH, text)
-        wrong = [f"{name} is {settings.get(name)}" for name in _WANTED if settings.get(name) != _WANTED[name]]
-        if wrong:
+        failures = settings.get("allowed-failures")
+        if failures != 0:
             text = (
-                f"the Dask scheduler is not configured for a search ({', '.join(wrong)}); "
+                f"the Dask scheduler is not configured for a search (allowed-failures is {failures}); "
                 "start it with `trainingjob scheduler`"
             )
             raise PoolLost(Reason.SETTINGS_MISMATCH, text)
+
+    def _report(self, what: Callable[..., Any], tick: Tick, name: str) -> Any:
+        return self._bounded(lambda: self.client.run_on_scheduler(what), tick, f"did not report its {name}")
 
     def close(self, ref: StoreRef | None) -> None:
         """Remove the table from the workers and disconnect; after a loss, without waiting."""
@@ -131,7 +126,7 @@ class RemoteWorkers:
             self.client.unregister_worker_plugin(TablePlugin(ref, b"", {}).name)
         self.client.close(timeout=_CLOSE_SECONDS)
 
-    def _bounded(self, work: Callable[[], Any], tick: Tick, failure: str) -> Any:
+    def _bounded(self, work: Callable[[], T], tick: Tick, failure: str) -> T:
         """Return the result of blocking work; raise `PoolLost` if it fails, or the cluster is lost first."""
         future = _in_thread(work)
         end = time.monotonic() + _SHIP_SECONDS
@@ -158,9 +153,9 @@ def _refusal(error: Exception) -> PoolLost:
     return PoolLost(Reason.SCHEDULER_LOST, text[:_MOST_CHARS])
 
 
-def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:
+def _in_thread(work: Callable[[], T]) -> ThreadFuture[T]:
     """Start work in a thread that does not keep the process from ending."""
-    future: ThreadFuture[Any] = ThreadFuture()
+    future: ThreadFuture[T] = ThreadFuture()
 
     def run() -> None:
         try:
@@ -175,21 +170,8 @@ def _in_thread(work: Callable[[], Any]) -> ThreadFuture[Any]:
 class ClusterLookup:
     """Looks for a cluster from its own thread, until the scheduler answers and has a worker.
 
-    Parameters
-    ----------
-    environment
-        Names the scheduler's address and the certificates.
-    scheduler_file
-        Holds the address if the environment does not.
-    ready_seconds
-        How long the cluster may take to be ready.
-
-    Attributes
-    ----------
-    source : str or Path
-        Where the scheduler's address comes from.
-    end : float
-        Monotonic time at which the lookup gives up.
+    The environment names the certificates and the scheduler's address; otherwise the scheduler file holds the
+    address. `source` is where it comes from, and `end` the monotonic time at which the lookup gives up.
     """
 
     def __init__(self, environment: Mapping[str, str], scheduler_file: str, *, ready_seconds: float) -> None:
@@ -198,15 +180,12 @@ class ClusterLookup:
         self._ready_seconds = ready_seconds
         self.end = time.monotonic() + ready_seconds
         self._closed = threading.Event()
-        self._done = threading.Event()
-        self._found: RemoteWorkers | None = None
-        self._lost: PoolLost | None = None
-        threading.Thread(target=self._run, name="cluster-lookup", daemon=True).start()
+        self._found = _in_thread(self._find)
 
     @property
     def done(self) -> bool:
         """Whether the cluster was found or given up."""
-        return self._done.is_set()
+        return self._found.done()
 
     def wait(self, tick: Tick) -> RemoteWorkers:
         """Return the cluster as soon as it is ready.
@@ -216,32 +195,29 @@ class ClusterLookup:
         PoolLost
             ``SchedulerUnavailable``, ``NoWorkers`` or ``CertificatesInvalid``.
         """
-        while not self._done.wait(_LOOK_SECONDS):
+        while not wait([self._found], timeout=_LOOK_SECONDS).done:
             tick()
-        if self._found is None:
-            raise self._lost or PoolLost(Reason.SCHEDULER_UNAVAILABLE, "the Dask cluster was not waited for")
-        return self._found
+        return self._found.result()
 
     def close(self) -> None:
         """Stop looking, and stop the probe of a cluster that was found."""
         self._closed.set()
-        if self._done.is_set() and self._found is not None:
-            self._found.probe.close()
+        if self._found.done() and self._found.exception() is None:
+            self._found.result().probe.close()
 
-    def _run(self) -> None:
+    def _find(self) -> RemoteWorkers:
         try:
-            self._found = self._look(client_security(self._environment))
+            return self._look(client_security(self._environment))
         except (TrainingError, PoolLost) as error:
-            self._lost = PoolLost(error.reason, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster
+            raise PoolLost(error.reason, str(error)) from error
+        except Exception as error:
             text = f"the Dask cluster could not be used: {error}"
-            self._lost = PoolLost(Reason.SCHEDULER_UNAVAILABLE, text[:_MOST_CHARS])
-        finally:
-            self._done.set()
+            raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, text[:_MOST_CHARS]) from error
 
     def _look(self, security: Security | None) -> RemoteWorkers:
-        probe = Probe(lambda: resolve_address(self.source), security=security, interval=_PROBE_SECONDS)
-        probe.start()
+        probe = Probe(
+            lambda: resolve_address(self.source), security=security, interval=_PROBE_SECONDS
+        ).start()
         try:
             return self._connect(probe, security)
         except BaseException:

@@ -1,13 +1,17 @@
-"""A Dask scheduler with the settings that the search relies on, and the file that says where it is."""
+"""A Dask scheduler with the settings that the search relies on, and its file.
+
+The signals that end a process and its log are those of a worker, too.
+"""
 
 import asyncio
 import contextlib
 import ipaddress
 import json
 import logging
+import signal
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +21,13 @@ import dask
 from distributed import Scheduler, SchedulerPlugin, Security
 
 from trainingjob_api import Reason
-from trainingjob_trainer.dask_cluster.address import read_scheduler_file
+from trainingjob_api.log_lines import JsonLines, install
+from trainingjob_trainer.dask_cluster.connection import read_scheduler_file, replace_file
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.process import replace_file, stop_signals
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.search.pool import scheduler_settings
 
-__all__ = ["SchedulerOptions", "read_settings", "read_versions", "serve_scheduler"]
+__all__ = ["StopSignal", "log_to_stderr", "read_settings", "read_versions", "serve_scheduler", "stop_signals"]
 
 _log = logging.getLogger(__name__)
 _SETTINGS = {
@@ -36,35 +40,74 @@ _NOWHERE = "127.0.0.1:0"
 _CLOSE_SECONDS = 5.0
 _PREDECESSOR_SECONDS = 2.0
 _PUBLISHED = ("type", "id", "address", "started")
+_UID_VARIABLE = "TRAININGJOB_JOB_UID"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulerOptions:
-    """How a scheduler is run.
+class StopSignal(asyncio.Event):
+    """Set by the first signal; each further one sets `again`: its sender does not want to wait."""
 
-    Parameters
-    ----------
-    scheduler_file
-        Gets the address, for workers and clients; None: they are given it otherwise.
-    host
-        Address or name of the interface to listen on; ``0.0.0.0`` is all of them.
-    port
-        0 takes a free one.
-    security
-        Certificates of a scheduler; None listens without encryption.
-    idle_seconds
-        End after so long without a task; None: never.
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+        self.again = asyncio.Event()
+
+    def take(self, number: signal.Signals) -> None:
+        """Note a signal."""
+        if self.is_set():
+            self.again.set()
+        self.name = number.name
+        self.set()
+
+    async def wait_or(self, task: "asyncio.Future[Any]") -> None:
+        """Wait for the first signal or the end of a task, whichever comes first."""
+        signalled = asyncio.ensure_future(self.wait())
+        await asyncio.wait((task, signalled), return_when=asyncio.FIRST_COMPLETED)
+        signalled.cancel()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[StopSignal]:
+    """Turn SIGTERM and SIGINT into an event of the running loop."""
+    loop = asyncio.get_running_loop()
+    stop = StopSignal()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.take, number)
+    try:
+        yield stop
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def log_to_stderr(environment: Mapping[str, str]) -> bool:
+    """Log this project's messages and the warnings of others to standard error, one line each.
+
+    In a pod of a job, by its environment, they are JSON lines with the keys of operator and trainer; return
+    whether they are. Dask must have been imported: it sets up loggers.
     """
+    uid = environment.get(_UID_VARIABLE, "")
+    job = f"{environment.get('POD_NAMESPACE', '')}/{environment.get('TRAININGJOB_JOB_NAME', '')}"
+    formatter: logging.Formatter
+    if uid:
+        formatter = JsonLines(lambda _record: {"job": job, "uid": uid})
+    else:
+        formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+        formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    install(handler, logging.WARNING)
+    logging.getLogger("trainingjob_trainer").setLevel(logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    return bool(uid)
 
-    scheduler_file: Path | None
-    host: str = "127.0.0.1"
-    port: int = 8786
-    security: Security | None = None
-    idle_seconds: float | None = None
 
+def serve_scheduler(
+    path: Path | None, *, host: str, port: int, security: Security | None, idle_seconds: float | None
+) -> None:
+    """Run a scheduler until SIGTERM or SIGINT, or until it had no task for `idle_seconds`.
 
-def serve_scheduler(options: SchedulerOptions) -> None:
-    """Run a scheduler until SIGTERM or SIGINT, or until it has been idle for too long.
+    The file at `path` gets the address, for workers and clients. Port 0 takes a free one.
 
     Raises
     ------
@@ -73,55 +116,49 @@ def serve_scheduler(options: SchedulerOptions) -> None:
     RunFailed
         ``SchedulerNotStarted``: it cannot listen there.
     """
-    if options.scheduler_file is not None:
-        _remove_stale_file(options.scheduler_file, options.security)
+
+    async def serve() -> None:
+        with stop_signals() as stopped:
+            scheduler = await _start(host, port, security, idle_seconds)
+            try:
+                with _published(path, scheduler):
+                    await stopped.wait_or(asyncio.ensure_future(scheduler.finished()))
+                    cause = stopped.name if stopped.is_set() else "idle for too long"
+                    _log.info("the scheduler ends: %s", cause)
+            finally:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(scheduler.close(reason="ended"), _CLOSE_SECONDS)
+
+    if path is not None:
+        _remove_stale_file(path, security)
     with dask.config.set({**scheduler_settings(), **_SETTINGS}):
-        asyncio.run(_serve(options))
+        asyncio.run(serve())
 
 
-async def _serve(options: SchedulerOptions) -> None:
-    with stop_signals() as stopped:
-        scheduler = await _start(options)
-        try:
-            with _published(options.scheduler_file, scheduler):
-                ended = asyncio.ensure_future(scheduler.finished())
-                told = asyncio.ensure_future(stopped.wait())
-                await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
-                told.cancel()
-                _log.info("the scheduler ends: %s", stopped.name if stopped.is_set() else "idle for too long")
-        finally:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(scheduler.close(reason="ended"), _CLOSE_SECONDS)
-
-
-async def _start(options: SchedulerOptions) -> Any:
+async def _start(host: str, port: int, security: Security | None, idle_seconds: float | None) -> Any:
     try:
         scheduler = Scheduler(
-            host=options.host,
-            port=options.port,
-            protocol="tls" if options.security else "tcp",
-            security=options.security or Security(require_encryption=False),
+            host=host,
+            port=port,
+            protocol="tls" if security else "tcp",
+            security=security or Security(require_encryption=False),
             dashboard=False,
             dashboard_address=_NOWHERE,
-            idle_timeout=options.idle_seconds,
+            idle_timeout=idle_seconds,
             plugins=(_WorkerLog(),),
         )
         await scheduler
     except (OSError, ValueError, RuntimeError) as error:
-        cause = error.__cause__ or error
-        text = f"cannot listen on {options.host}, port {options.port}: {cause}"
+        text = f"cannot listen on {host}, port {port}: {error.__cause__ or error}"
         raise RunFailed(Reason.SCHEDULER_NOT_STARTED, text) from error
     _log.info("the scheduler listens on %s (%s)", scheduler.address, scheduler.id)
-    if options.security is None and not _is_local(scheduler):
+    listens_on = ipaddress.ip_address(urlsplit(scheduler.listen_address).hostname or "")
+    if security is None and not listens_on.is_loopback:
         _log.warning(
             "without TLS, anyone who can reach %s can run code on the workers: see `trainingjob certs`",
             scheduler.address,
         )
     return scheduler
-
-
-def _is_local(scheduler: Any) -> bool:
-    return ipaddress.ip_address(urlsplit(scheduler.listen_address).hostname or "").is_loopback
 
 
 class _WorkerLog(SchedulerPlugin):
@@ -130,12 +167,10 @@ class _WorkerLog(SchedulerPlugin):
     name = "trainingjob-worker-log"
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Log a worker that has joined."""
         name = scheduler.workers[worker].name
         _log.info("worker %s joined from %s, workers: %d", name, worker, len(scheduler.workers))
 
     def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
-        """Log a worker that has left."""
         _log.info("worker at %s left, workers: %d", worker, len(scheduler.workers))
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from os import environ, getpid
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from distributed.utils import get_mp_context
 from tornado.ioloop import PeriodicCallback
 
 from trainingjob_api import Reason
-from trainingjob_trainer.dask_cluster.address import own_host
+from trainingjob_trainer.dask_cluster.connection import own_host
 from trainingjob_trainer.dask_cluster.probe import identity
-from trainingjob_trainer.dask_cluster.process import StopSignal, log_to_stderr, stop_signals
+from trainingjob_trainer.dask_cluster.scheduler import StopSignal, log_to_stderr, stop_signals
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.pool import MODULES, scheduler_settings
 
@@ -52,50 +52,29 @@ _RETIRED = ("scheduler-close-worker", "scheduler-remove-worker")
 
 
 class _Ending(Enum):
-    STOPPED = auto()
-    IDLE = auto()
-    RETIRED = auto()
-    LOST = auto()
+    STOPPED = "stopped"
+    IDLE = "idle for too long"
+    RETIRED = "retired"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
     """How a worker is run.
 
-    Parameters
-    ----------
-    locate
-        Returns the scheduler's address; raises a `TrainingError` while it is unknown.
-    name
-        What the scheduler calls it; no two workers may have the same.
-    memory_limit_mb
-        Limit of the worker process in MiB; at 95 % of it the process is killed and restarted.
-    host
-        Address to listen on; None: the one by which this machine reaches the scheduler.
-    local_directory
-        Folder for its files; None: the system's folder for temporary ones.
-    security
-        Certificates of a worker.
-    idle_seconds
-        End after so long without a task; None: never.
-    wait_seconds
-        How long to wait for a scheduler, at the start and whenever it is gone.
-    death_seconds
-        How long the worker process may take to start and to register.
-    drain_seconds
-        How long the running task may take after a stop signal.
+    `locate` returns the scheduler's address, or raises a `TrainingError` while it is unknown.
     """
 
     locate: Callable[[], str]
-    name: str
-    memory_limit_mb: int = 3072
-    host: str | None = None
-    local_directory: Path | None = None
+    name: str  # No two workers of a scheduler may have the same.
+    memory_limit_mb: int = 3072  # At 95 % of it the worker process is killed and restarted.
+    host: str | None = None  # None: the address by which this machine reaches the scheduler
+    local_directory: Path | None = None  # None: the system's folder for temporary files
     security: Security | None = None
-    idle_seconds: float | None = None
-    wait_seconds: float = 120.0
-    death_seconds: float = 60.0
-    drain_seconds: float = 20.0
+    idle_seconds: float | None = None  # None: never end for idling
+    wait_seconds: float = 120.0  # for a scheduler, at the start and whenever it is gone
+    death_seconds: float = 60.0  # for the worker process to start and to register
+    drain_seconds: float = 20.0  # for the running task after a stop signal
 
 
 def default_name() -> str:
@@ -124,18 +103,9 @@ async def _serve(options: WorkerOptions) -> None:
         while not stopped.is_set():
             ending = await _once(options, stopped, patience)
             if ending is not _Ending.LOST:
-                _log.info("worker %s ends: %s", options.name, _reason(ending, stopped))
+                cause = stopped.name if ending is _Ending.STOPPED else ending.value
+                _log.info("worker %s ends: %s", options.name, cause)
                 return
-
-
-def _reason(ending: _Ending, stopped: StopSignal) -> str:
-    match ending:
-        case _Ending.IDLE:
-            return "idle for too long"
-        case _Ending.RETIRED:
-            return "retired"
-        case _:
-            return stopped.name
 
 
 class _Patience:
@@ -151,13 +121,7 @@ class _Patience:
         self._logged_at = float("-inf")
 
     def spend(self, problem: str) -> None:
-        """Note that there is still no scheduler.
-
-        Raises
-        ------
-        RunFailed
-            ``SchedulerUnavailable``: it took too long.
-        """
+        """Note that there is still no scheduler; raise ``SchedulerUnavailable`` if that takes too long."""
         now = time.monotonic()
         if now - self._since >= self._seconds:
             text = f"no scheduler was available within {self._seconds:g} s (--wait-seconds): {problem}"
@@ -201,9 +165,7 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
 async def _unless(stopped: StopSignal, starting: Coroutine[Any, Any, "_Nanny"]) -> "_Nanny | None":
     """Return what is started, or None as soon as a stop signal arrives."""
     task = asyncio.ensure_future(starting)
-    told = asyncio.ensure_future(stopped.wait())
-    await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
+    await stopped.wait_or(task)
     if task.done():
         return await task
     # Its process is ended with this one.
@@ -241,10 +203,7 @@ async def _start(options: WorkerOptions, address: str) -> "_Nanny":
 
 
 async def _until_it_ends(nanny: "_Nanny", stopped: StopSignal, drain_seconds: float) -> _Ending:
-    ended = asyncio.ensure_future(nanny.finished())
-    told = asyncio.ensure_future(stopped.wait())
-    await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
+    await stopped.wait_or(asyncio.ensure_future(nanny.finished()))
     if stopped.is_set():
         await _drain(nanny, stopped, drain_seconds)
         return _Ending.STOPPED
@@ -269,7 +228,7 @@ async def _drain(nanny: "_Nanny", stopped: StopSignal, seconds: float) -> None:
             await asyncio.wait_for(nanny.finished(), _CLOSE_SECONDS)
         return
     asked.cancel()
-    # Its task ends with it, and must not be blamed for that.
+    # Its task ends with it; the scheduler must not count that against the task.
     gone = nanny.scheduler.unregister(address=address, expected=True, close=False, stimulus_id=_DRAINED)
     with contextlib.suppress(TimeoutError, OSError):
         await asyncio.wait_for(gone, _FAREWELL_SECONDS)
@@ -362,7 +321,7 @@ class Departure(WorkerPlugin):
 
     async def _leave(self, reason: str) -> None:
         worker = self._worker
-        # An expected departure: the scheduler blames no task for it.
+        # An expected departure: the scheduler counts it against no task.
         with contextlib.suppress(OSError):
             await worker.scheduler.unregister(
                 address=worker.contact_address, expected=True, close=False, stimulus_id=reason

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainingjob_api import Backend, Stage
+from trainingjob_trainer import with_safe_path
 from trainingjob_trainer.events import (
     EVENT_FD_VARIABLE,
     BackendReady,
@@ -29,7 +30,6 @@ from trainingjob_trainer.events import (
     StageChanged,
     decode_event,
 )
-from trainingjob_trainer.safe_path import with_safe_path
 
 __all__ = ["CONTAINER", "ChildEnd", "ClusterGuard", "Ended", "MemoryGroup", "Patience", "watch_child"]
 
@@ -140,8 +140,8 @@ class ClusterGuard:
 
     def _watch(self, address: str) -> None:
         # A run without a cluster needs nothing of Dask in this process.
+        from trainingjob_trainer.dask_cluster.connection import client_security  # noqa: PLC0415
         from trainingjob_trainer.dask_cluster.probe import Probe  # noqa: PLC0415
-        from trainingjob_trainer.dask_cluster.security import client_security  # noqa: PLC0415
 
         self.close()
         self._probe = Probe(address, security=client_security(self._environment)).start()

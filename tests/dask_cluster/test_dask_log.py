@@ -15,7 +15,7 @@ from distributed.scheduler import KilledWorker
 
 from support.dask_processes import Process, Stage
 from trainingjob_trainer.cli import dask_commands
-from trainingjob_trainer.dask_cluster.process import log_to_stderr
+from trainingjob_trainer.dask_cluster.scheduler import log_to_stderr
 
 POD = {"POD_NAMESPACE": "team", "TRAININGJOB_JOB_NAME": "churn", "TRAININGJOB_JOB_UID": "0123456789abcdef"}
 

@@ -1,26 +1,29 @@
-"""``trainingjob validate``: what would run, and whether it could."""
+"""``trainingjob validate``: what would run. ``trainingjob report``: what has run, shown again."""
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainingjob_trainer.cli.command import CommandContext, File, Set, command
+from trainingjob_api import Reason
+from trainingjob_trainer.cli.command import CommandContext, File, Set, command, plain
 from trainingjob_trainer.cli.run_command import resolved
-from trainingjob_trainer.cli.text import about_column, label_text, plain
+from trainingjob_trainer.errors import SpecInvalid
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from trainingjob_api import FindingNote, ResolvedRun, TrainingJob
+    from trainingjob_api import FindingNote, LeaderboardEntry, ResolvedRun, TrainingJob
     from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["Inspection", "Value", "inspect_data", "validate", "values_in_force"]
+__all__ = ["Inspection", "report", "validate"]
 
 _MAX_COLUMNS = 60
 _MAX_CLASSES = 8
@@ -30,6 +33,10 @@ _LEFT_TO_TRAINER = {
     "nJobs": "cores - 1 (2 of two cores), at most 8",
     "positiveLabel": "1 or True, else the rarer label, if there are two",
 }
+_BOARD = "leaderboard.json"
+_LATEST = "latest.json"
+_SUMMARY = "evaluation_summary.json"
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 @command(
@@ -61,8 +68,8 @@ def validate(
     job = load_job(file, set_ or ())
     run = resolved(job, context.environment)
     settings = TrainerSettings.from_environment(context.environment)
-    values = values_in_force(job, run)
-    inspection = (context.dependencies.inspect or inspect_data)(run, settings) if with_data else None
+    values = _values_in_force(job, run)
+    inspection = (context.dependencies.inspect or _inspect_data)(run, settings) if with_data else None
     if not context.as_json:
         console = context.console()
         if not context.quiet:
@@ -82,8 +89,8 @@ def validate(
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """One value in force: path below ``spec``, plain JSON value, text for people, and its source."""
+class _Value:
+    """A value in force, as JSON and as text for people; `field` is its path below ``spec``."""
 
     field: str
     value: Any
@@ -91,42 +98,31 @@ class Value:
     source: str
 
 
-def values_in_force(job: "TrainingJob", run: "ResolvedRun") -> list[Value]:
+def _values_in_force(job: "TrainingJob", run: "ResolvedRun") -> list[_Value]:
     """Return each value of `run`, which `job` was resolved to, in the order of the spec."""
     spec: dict[str, Any] = job.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return [
-        Value(
-            name,
-            value,
-            text=_LEFT_TO_TRAINER.get(name, "-") if value is None else _text(value),
-            source=run.sources.get(name) or ("spec" if _is_set(spec, name) else "default"),
-        )
-        for name, value in _listed(run)
-    ]
+    values = []
+    for name, value in run.listed().items():
+        if value is None and name.startswith("validation."):
+            continue
+        shown: Any = value
+        match name:
+            case "dataset.format":
+                shown = value or "auto"
+            case "searchSpace":
+                shown = _search_space_text(run)
+            case "acceptance" | "featureTypes":
+                shown = {key: item for key, item in (value or {}).items() if item is not None} or None
+        text = _LEFT_TO_TRAINER.get(name, "-") if shown is None else _text(shown)
+        source = run.sources.get(name) or ("spec" if _is_set(spec, name) else "default")
+        values.append(_Value(name, shown, text, source))
+    return values
 
 
-def search_space_text(run: "ResolvedRun") -> str:
+def _search_space_text(run: "ResolvedRun") -> str:
     """Return the name of a preset, or where the tree is from."""
     space = run.search_space
     return space.preset or f"a tree from {space.source}"
-
-
-def _listed(run: "ResolvedRun") -> Iterator[tuple[str, Any]]:
-    """Yield the listed values as people write them; unset parts of the validation are left out."""
-    for name, value in run.listed().items():
-        match name:
-            case "dataset.format":
-                yield name, value or "auto"
-            case "searchSpace":
-                yield name, search_space_text(run)
-            case "acceptance" | "featureTypes":
-                yield name, _present(value or {}) or None
-            case _ if value is not None or not name.startswith("validation."):
-                yield name, value
-
-
-def _present(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if value is not None}
 
 
 def _is_set(spec: Mapping[str, Any], path: str) -> bool:
@@ -150,20 +146,16 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What the table decides.
-
-    `classes` and `positive_label` are None for regression. `rows` have a target, and `holdout_rows` of them
-    are held out; `dropped_rows` have none. `cv_folds` is after any reduction by small classes.
-    """
+    """What the table decides; `classes` and `positive_label` are None for regression."""
 
     task: str
     metric: str
     classes: tuple[str, ...] | None
     positive_label: str | None
-    rows: int
+    rows: int  # those with a target
     holdout_rows: int
     dropped_rows: int
-    cv_folds: int
+    cv_folds: int  # after any reduction by small classes
     feature_types: dict[str, str]
     findings: "tuple[FindingNote, ...]"
     sha256: str
@@ -179,16 +171,8 @@ class Inspection:
         return {**values, "findings": findings}
 
 
-def inspect_data(run: "ResolvedRun", settings: "TrainerSettings") -> Inspection:
-    """Load and prepare a job's table, and compile its search space for it.
-
-    Raises
-    ------
-    DataError
-        If the table cannot be trained on.
-    SpecInvalid
-        If the dataset cannot be read, or the search space is wrong.
-    """
+def _inspect_data(run: "ResolvedRun", settings: "TrainerSettings") -> Inspection:
+    """Load and prepare a job's table, and compile its search space for it."""
     from trainingjob_trainer.data.load import load_table
     from trainingjob_trainer.data.prepare import prepare
 
@@ -215,7 +199,7 @@ def inspect_data(run: "ResolvedRun", settings: "TrainerSettings") -> Inspection:
         findings=tuple(finding.to_note() for finding in prepared.findings),
         sha256=prepared.dataset_sha256,
         size_bytes=table.size_bytes,
-        search_space=search_space_text(run),
+        search_space=_search_space_text(run),
     )
 
 
@@ -230,7 +214,7 @@ def _table(*headers: str) -> "Table":
     return table
 
 
-def _values_table(values: Sequence[Value]) -> "Table":
+def _values_table(values: Sequence[_Value]) -> "Table":
     from rich.text import Text
 
     table = _table("field", "value", "from")
@@ -245,6 +229,7 @@ def _print_inspection(console: "Console", seen: Inspection) -> None:
     from rich.text import Text
 
     from trainingjob_api import Severity
+    from trainingjob_trainer.cli.summary import about_column, label_text
 
     classes = "" if seen.classes is None else f", classes {_few(seen.classes)}"
     positive = "" if seen.positive_label is None else f", positive {label_text(seen.positive_label)}"
@@ -270,7 +255,138 @@ def _print_inspection(console: "Console", seen: Inspection) -> None:
 
 def _few(labels: Sequence[str]) -> str:
     from trainingjob_api.text import shorten
+    from trainingjob_trainer.cli.summary import label_text
 
     shown = ", ".join(shorten(plain(label_text(label)), _MAX_LABEL) for label in labels[:_MAX_CLASSES])
     more = len(labels) - _MAX_CLASSES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+@command("trainingjob report runs/breast-cancer-1a2b3c4d", "trainingjob report runs/breast-cancer")
+def report(
+    context: CommandContext,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Folder of a run, or <output>/<name> for the newest one."),
+    ],
+) -> dict[str, Any]:
+    """Write the report of a finished run again.
+
+    Draws it from the run's JSON files and prints the leaderboard. A report that the manifest lists is never
+    overwritten with a different one: the new one is report.redrawn.html then.
+    """
+    from rich.text import Text
+
+    from trainingjob_trainer.cli.summary import leaderboard_table
+
+    home = _run_folder(folder)
+    board = _read(home / _BOARD)
+    with _reading(home / _BOARD):
+        rows = [_row(entry) for entry in board["entries"]]
+    lines = [] if context.as_json or context.quiet else _scores(home)
+    page = (context.dependencies.render or _render)(home)
+    if not context.as_json:
+        console = context.console()
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
+        if not context.quiet:
+            title = f"Leaderboard by {board.get('metric', 'score')}"
+            console.print(leaderboard_table(console, rows, title=title))
+        console.print(Text(f"Report: {page}"), soft_wrap=True)
+    entries = [row.model_dump(mode="json", by_alias=True, exclude_none=True) for row in rows]
+    return {"folder": str(home), "report": str(page), "leaderboard": entries}
+
+
+def _render(home: Path) -> Path:
+    from trainingjob_trainer.artifacts.registry import render_from_folder
+
+    return render_from_folder(home)
+
+
+def _run_folder(folder: Path) -> Path:
+    """Return the folder of a finished run: `folder`, or the one that its ``latest.json`` names."""
+    if (folder / _BOARD).is_file():
+        return folder
+    if (folder / _LATEST).is_file():
+        name = _read(folder / _LATEST).get("folder")
+        # The pointer names a neighbour; anything else in it is not followed.
+        if isinstance(name, str) and Path(name).name == name and (folder.parent / name / _BOARD).is_file():
+            return folder.parent / name
+    found = f"folder {folder} has no {_BOARD}" if folder.is_dir() else f"folder {folder} does not exist"
+    raise SpecInvalid(
+        Reason.RUN_FOLDER_NOT_FOUND,
+        f"{found}; name the folder of a finished run, such as runs/churn-1a2b3c4d",
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise _invalid(path, "is too large for a file that a run writes")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _invalid(path, "cannot be read as JSON") from error
+    if not isinstance(data, dict):
+        raise _invalid(path, "is not a file that a run writes")
+    return data
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file whose content is not what a run writes."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise _invalid(path, "is not a file that a run writes") from error
+
+
+def _invalid(path: Path, problem: str) -> Exception:
+    return SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} {problem}; run the job again")
+
+
+def _row(entry: Mapping[str, Any]) -> "LeaderboardEntry":
+    from trainingjob_api import LeaderboardEntry, format_score
+
+    return LeaderboardEntry(
+        rank=entry["rank"],
+        pipeline=str(entry["pipeline"])[:300],
+        score=format_score(entry["score"]),
+        score_std=_score(entry.get("scoreStd")),
+        train_rows=entry.get("trainRows"),
+        test_rows=entry.get("testRows"),
+        complexity=_score(entry.get("complexityKiB")),
+        fit_seconds=_score(entry.get("fitSeconds")),
+        origin=str(entry.get("origin", ""))[:64],
+        key=str(entry.get("key", ""))[:64],
+        similar=entry.get("similar"),
+    )
+
+
+def _scores(home: Path) -> list[str]:
+    """Return what the summary says of the scores of the model, if there is one."""
+    from trainingjob_api import Best, format_score
+    from trainingjob_trainer.cli.summary import measured
+
+    path = home / _SUMMARY
+    if not path.is_file():
+        return []
+    summary = _read(path)
+    with _reading(path):
+        best, holdout = summary["best"], summary["holdout"]
+        interval = holdout.get("interval")
+        known = Best(
+            pipeline=str(best["pipeline"])[:300],
+            train_rows=best.get("trainRows"),
+            test_rows=best.get("testRows"),
+            holdout_rows=holdout["rows"],
+            holdout_interval=interval and tuple(format_score(interval[end]) for end in ("low", "high")),
+        )
+        scores = {"cross-validated": best["score"], "on hold-out rows": holdout["score"]}
+        listed = ", ".join(f"{name} {_score(value) or '-'}" for name, value in scores.items())
+        return [f"{summary.get('metric', 'score')}: {listed}", *measured(known)]
+
+
+def _score(value: float | None) -> str | None:
+    from trainingjob_api import format_score
+
+    return None if value is None else format_score(value)

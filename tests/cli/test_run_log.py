@@ -13,8 +13,7 @@ import pytest
 
 from support.jobs import job
 from trainingjob_api import resolve
-from trainingjob_trainer.cli import pod_command
-from trainingjob_trainer.cli.pod_command import MAX_CAUSE_BYTES, CauseFile, FollowedFile, open_log
+from trainingjob_trainer.cli.run_log import MAX_CAUSE_BYTES, FollowedFile, open_log, run_in_pod, write_cause
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -79,9 +78,9 @@ def test_the_cause_is_the_termination_message_and_the_last_line(  # noqa: PLR091
     says: str,
 ) -> None:
     (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text(SECRET)
-    monkeypatch.setattr(pod_command, "run_pod", run_pod)
+    monkeypatch.setattr("trainingjob_trainer.run.pod.run_pod", run_pod)
     environment = POD | {"TRAININGJOB_OUTPUT_CREDENTIALS_DIR": str(tmp_path)}
-    assert pod_command.run_in_pod(environment, cause_file=CauseFile(cause)) == status
+    assert run_in_pod(environment, cause_file=cause) == status
     output = capsys.readouterr()
     assert output.err == ""
     assert SECRET not in output.out
@@ -97,7 +96,7 @@ def test_the_cause_is_the_termination_message_and_the_last_line(  # noqa: PLR091
 
 @pytest.mark.parametrize("text", ["ä" * 2000, "x" * 1023 + "ä", "a\x1b[31mb\nc"])
 def test_a_cause_is_one_line_of_bounded_length(cause: Path, text: str) -> None:
-    CauseFile(cause).write(text)
+    write_cause(text, cause)
     written = cause.read_bytes()
     assert len(written) <= MAX_CAUSE_BYTES
     assert written.decode().isprintable()
@@ -105,15 +104,15 @@ def test_a_cause_is_one_line_of_bounded_length(cause: Path, text: str) -> None:
 
 
 def test_a_kubelet_that_reads_no_cause_is_no_trouble(tmp_path: Path) -> None:
-    CauseFile(tmp_path / "absent").write("x")
+    write_cause("x", tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
-    CauseFile(tmp_path).write("x")
+    write_cause("x", tmp_path)
 
 
 def test_what_a_child_prints_is_logged_up_to_a_limit(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainingjob_trainer.cli.pod_command._MAX_FOLLOWED_BYTES", 20)
+    monkeypatch.setattr("trainingjob_trainer.cli.run_log._MAX_FOLLOWED_BYTES", 20)
     path = tmp_path / "trainer.log"
     path.write_text("of before\n")
     with open_log(sys.stdout, {"job": "team/churn", "uid": POD["TRAININGJOB_JOB_UID"]}, lambda: ()):
@@ -130,8 +129,8 @@ def test_what_a_child_prints_is_logged_up_to_a_limit(
 PROGRAM = """
 import functools, httpx, json, logging, sys, threading, warnings
 from pathlib import Path
-from trainingjob_trainer.cli import pod_command
-from trainingjob_trainer.cli.pod_command import CauseFile
+from trainingjob_trainer.cli.run_log import run_in_pod
+from trainingjob_trainer.run import pod
 from trainingjob_trainer.run.configmap import ReportMap
 import os
 
@@ -139,7 +138,7 @@ folder = Path(sys.argv[1])
 client = httpx.Client(
     base_url="https://api", transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {}}))
 )
-run_pod = pod_command.run_pod
+run_pod = pod.run_pod
 
 def noisy(*arguments, **named):
     logging.getLogger("urllib3.connectionpool").warning("retrying %s", 1)
@@ -152,8 +151,8 @@ def noisy(*arguments, **named):
     reports = ReportMap(client, "/x", account=folder)
     return run_pod(*arguments, run_file=folder / "run.json", reports=reports, **named)
 
-pod_command.run_pod = noisy
-sys.exit(pod_command.run_in_pod(dict(os.environ), cause_file=CauseFile(folder / "termination-log")))
+pod.run_pod = noisy
+sys.exit(run_in_pod(dict(os.environ), cause_file=folder / "termination-log"))
 """
 
 

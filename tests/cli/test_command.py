@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from support.fake_run import Front
+from trainingjob_trainer.cli.command import plain, redact, secrets_of
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid
 
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -168,3 +169,31 @@ def test_a_wrong_command_line_is_the_users_to_mend(front: Front, arguments: tupl
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("Pipeline → PCA(n=0.9)", "Pipeline → PCA(n=0.9)", id="ordinary"),
+        pytest.param("\x1b[31mred\x1b]0;title\x07", "[31mred ]0;title", id="escape sequences"),
+        pytest.param("two\nlines\r\nand\ttabs", "two lines and tabs", id="lines"),
+        pytest.param("abc\u202egnp.exe\u2066x", "abc gnp.exe x", id="direction of writing"),
+        pytest.param("[bold]x[/bold] :smile:", "[bold]x[/bold] :smile:", id="markup stays text"),
+        pytest.param("the label 'a  b '", "the label 'a  b '", id="spaces that are part of a label"),
+        pytest.param(3.5, "3.5", id="no text"),
+    ],
+)
+def test_text_of_others_becomes_one_harmless_line(text: object, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_credentials_are_found_by_their_names_and_blanked() -> None:
+    secrets = secrets_of(
+        {
+            "AWS_SECRET_ACCESS_KEY": "abcdefgh",
+            "HOME": "/somewhere",
+            "API_TOKEN": "abcdefgh-long",
+            "MY_TOKEN": "x",
+        }
+    )
+    assert redact("key abcdefgh-long and abcdefgh at /somewhere", secrets) == "key *** and *** at /somewhere"
