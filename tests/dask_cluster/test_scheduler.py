@@ -14,13 +14,8 @@ import pytest
 from distributed import Client
 
 from support.dask_processes import Process, Stage, call, check, check_as_a_process
-<<<<<<< HEAD
-from trainingjob_trainer.dask_cluster.address import resolve_address
-from trainingjob_trainer.search.pool import scheduler_settings
-=======
 from trainingjob_trainer.dask_cluster.connection import resolve_address
-from trainingjob_trainer.search.cluster import scheduler_settings
->>>>>>> 0db9e3a (Merge the modules of command line and Dask cluster)
+from trainingjob_trainer.search.pool import scheduler_settings
 
 
 def listening(process: psutil.Process) -> set[str]:

@@ -66,7 +66,7 @@ def store(
         field="spec.output",
         environment=environment or {},
     )
-    found.retry = found.check_retry = NO_WAIT
+    found.retry = NO_WAIT
     return found
 
 

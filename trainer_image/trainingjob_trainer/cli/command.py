@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -235,10 +235,7 @@ class CommandFailure:
         return {
             "reason": self.reason,
             "message": self.message,
-            "problems": [
-                {"field": problem.field, "message": problem.message, "hint": problem.hint}
-                for problem in self.problems
-            ],
+            "problems": [asdict(problem) for problem in self.problems],
             "hint": self.hint,
         }
 

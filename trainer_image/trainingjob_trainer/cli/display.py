@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -99,9 +99,11 @@ class Picture:
         yield _scores(state)
         yield _one_line(counts_text(state.counts))
         if state.recent:
-            yield _titled("last pipelines", _recent(state))
+            yield _one_line("last pipelines", "dim")
+            yield _recent(state)
         if state.leaderboard:
-            yield _titled("best so far", _top(state))
+            yield _one_line("best so far", "dim")
+            yield _top(state)
         note = _note(state)
         if note is not None:
             yield note
@@ -109,12 +111,9 @@ class Picture:
 
     def _head(self, state: RunState, width: int) -> list[RenderableType]:
         about = [plain(self._run.name)]
-        resolved = state.resolved
-        if resolved is not None and resolved.rows is not None:  # known before, but for the table
-            about += [
-                f"{resolved.task} by {resolved.metric}",
-                f"{resolved.rows} rows, {resolved.columns} columns",
-            ]
+        known = state.resolved
+        if known is not None and known.rows is not None:  # known before, but for the table
+            about += [f"{known.task} by {known.metric}", f"{known.rows} rows, {known.columns} columns"]
         head = _one_line(" · ".join(about), "bold")
         return [head, _track(state.stage, self._run.automl_enabled, wide=width >= _WIDE)]
 
@@ -174,10 +173,6 @@ def _scores(state: RunState) -> Text:
     if state.workers:
         text.append(f" · {state.workers} worker{'s' if state.workers > 1 else ''}")
     return text
-
-
-def _titled(title: str, body: RenderableType) -> RenderableType:
-    return Group(_one_line(title, "dim"), body)
 
 
 def _rows() -> Table:

@@ -3,11 +3,10 @@
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "report", "validate"]
 
+T = TypeVar("T")
 _MAX_COLUMNS = 60
 _MAX_CLASSES = 8
 _MAX_LABEL = 40
@@ -280,9 +280,7 @@ def report(
     from trainingjob_trainer.cli.summary import leaderboard_table
 
     home = _run_folder(folder)
-    board = _read(home / _BOARD)
-    with _reading(home / _BOARD):
-        rows = [_row(entry) for entry in board["entries"]]
+    metric, rows = _read(home / _BOARD, _leaderboard)
     lines = [] if context.as_json or context.quiet else _scores(home)
     page = (context.dependencies.render or _render)(home)
     if not context.as_json:
@@ -290,8 +288,7 @@ def report(
         for line in lines:
             console.print(Text(line), soft_wrap=True)
         if not context.quiet:
-            title = f"Leaderboard by {board.get('metric', 'score')}"
-            console.print(leaderboard_table(console, rows, title=title))
+            console.print(leaderboard_table(console, rows, title=f"Leaderboard by {metric}"))
         console.print(Text(f"Report: {page}"), soft_wrap=True)
     entries = [row.model_dump(mode="json", by_alias=True, exclude_none=True) for row in rows]
     return {"folder": str(home), "report": str(page), "leaderboard": entries}
@@ -308,7 +305,7 @@ def _run_folder(folder: Path) -> Path:
     if (folder / _BOARD).is_file():
         return folder
     if (folder / _LATEST).is_file():
-        name = _read(folder / _LATEST).get("folder")
+        name = _read(folder / _LATEST, lambda latest: latest.get("folder"))
         # The pointer names a neighbour; anything else in it is not followed.
         if isinstance(name, str) and Path(name).name == name and (folder.parent / name / _BOARD).is_file():
             return folder.parent / name
@@ -319,71 +316,68 @@ def _run_folder(folder: Path) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
+    """Return what `parse` finds in a JSON file of a run."""
+
+    def invalid(problem: str) -> SpecInvalid:
+        return SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} {problem}; run the job again")
+
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise _invalid(path, "is too large for a file that a run writes")
+            raise invalid("is too large for a file that a run writes")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _invalid(path, "cannot be read as JSON") from error
-    if not isinstance(data, dict):
-        raise _invalid(path, "is not a file that a run writes")
-    return data
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Name the file whose content is not what a run writes."""
+        raise invalid("cannot be read as JSON") from error
     try:
-        yield
+        return parse({**data})
     except (KeyError, TypeError, ValueError) as error:
-        raise _invalid(path, "is not a file that a run writes") from error
+        raise invalid("is not a file that a run writes") from error
 
 
-def _invalid(path: Path, problem: str) -> Exception:
-    return SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} {problem}; run the job again")
-
-
-def _row(entry: Mapping[str, Any]) -> "LeaderboardEntry":
+def _leaderboard(board: Mapping[str, Any]) -> "tuple[str, list[LeaderboardEntry]]":
     from trainingjob_api import LeaderboardEntry, format_score
 
-    return LeaderboardEntry(
-        rank=entry["rank"],
-        pipeline=str(entry["pipeline"])[:300],
-        score=format_score(entry["score"]),
-        score_std=_score(entry.get("scoreStd")),
-        train_rows=entry.get("trainRows"),
-        test_rows=entry.get("testRows"),
-        complexity=_score(entry.get("complexityKiB")),
-        fit_seconds=_score(entry.get("fitSeconds")),
-        origin=str(entry.get("origin", ""))[:64],
-        key=str(entry.get("key", ""))[:64],
-        similar=entry.get("similar"),
-    )
+    rows = [
+        LeaderboardEntry(
+            rank=entry["rank"],
+            pipeline=str(entry["pipeline"])[:300],
+            score=format_score(entry["score"]),
+            score_std=_score(entry.get("scoreStd")),
+            train_rows=entry.get("trainRows"),
+            test_rows=entry.get("testRows"),
+            complexity=_score(entry.get("complexityKiB")),
+            fit_seconds=_score(entry.get("fitSeconds")),
+            origin=str(entry.get("origin", ""))[:64],
+            key=str(entry.get("key", ""))[:64],
+            similar=entry.get("similar"),
+        )
+        for entry in board["entries"]
+    ]
+    return board.get("metric", "score"), rows
 
 
 def _scores(home: Path) -> list[str]:
-    """Return what the summary says of the scores of the model, if there is one."""
+    """Return what the summary says of the scores of the model, if there is a summary."""
+    path = home / _SUMMARY
+    return _read(path, _measurements) if path.is_file() else []
+
+
+def _measurements(summary: Mapping[str, Any]) -> list[str]:
     from trainingjob_api import Best, format_score
     from trainingjob_trainer.cli.summary import measured
 
-    path = home / _SUMMARY
-    if not path.is_file():
-        return []
-    summary = _read(path)
-    with _reading(path):
-        best, holdout = summary["best"], summary["holdout"]
-        interval = holdout.get("interval")
-        known = Best(
-            pipeline=str(best["pipeline"])[:300],
-            train_rows=best.get("trainRows"),
-            test_rows=best.get("testRows"),
-            holdout_rows=holdout["rows"],
-            holdout_interval=interval and tuple(format_score(interval[end]) for end in ("low", "high")),
-        )
-        scores = {"cross-validated": best["score"], "on hold-out rows": holdout["score"]}
-        listed = ", ".join(f"{name} {_score(value) or '-'}" for name, value in scores.items())
-        return [f"{summary.get('metric', 'score')}: {listed}", *measured(known)]
+    best, holdout = summary["best"], summary["holdout"]
+    interval = holdout.get("interval")
+    known = Best(
+        pipeline=str(best["pipeline"])[:300],
+        train_rows=best.get("trainRows"),
+        test_rows=best.get("testRows"),
+        holdout_rows=holdout["rows"],
+        holdout_interval=interval and tuple(format_score(interval[end]) for end in ("low", "high")),
+    )
+    scores = {"cross-validated": best["score"], "on hold-out rows": holdout["score"]}
+    listed = ", ".join(f"{name} {_score(value) or '-'}" for name, value in scores.items())
+    return [f"{summary.get('metric', 'score')}: {listed}", *measured(known)]
 
 
 def _score(value: float | None) -> str | None:

@@ -44,12 +44,8 @@ _PUBLIC = 0o644
 def resolve_address(source: str | Path) -> str:
     """Return the scheduler's address, given it (``tcp://…`` or ``tls://…``) or the path of a scheduler file.
 
-    Raises
-    ------
-    SpecInvalid
-        ``SchedulerAddressInvalid``: the given address is not valid.
-    RunFailed
-        ``SchedulerUnavailable``: the file does not exist (yet), or holds no address.
+    Raise ``SchedulerAddressInvalid`` if the given address is not valid, ``SchedulerUnavailable`` if the file
+    does not exist (yet) or holds no address.
     """
     if isinstance(source, str) and "://" in source:
         try:
@@ -117,12 +113,8 @@ def own_host(scheduler: str) -> str:
 def client_security(environment: Mapping[str, str]) -> "Security | None":
     """Return a client's TLS settings; None if the environment names no certificates.
 
-    Raises
-    ------
-    SpecInvalid
-        As `role_security`.
-    RunFailed
-        ``SchedulerUnavailable``: all are named and none exists, because no cluster could be created.
+    Raise ``SchedulerUnavailable`` if all are named and none exists, because no cluster could be created; else
+    as `role_security`.
     """
     named = _named("client", environment)
     if all(_is_absent(value) for value in named.values()):
@@ -217,17 +209,12 @@ def write_certificates(
     """Make an authority, and a certificate and key of it for each role; only their owner can read the keys.
 
     Scheduler and workers have `hosts` in their certificates. Dask does not compare them; other programs may.
-
-    Returns
-    -------
-    tuple
-        The files, and when the certificates expire.
+    Returns the files, and when the certificates expire.
 
     Raises
     ------
     SpecInvalid
-        ``HostInvalid``: one of `hosts` is neither a name nor an address. ``CertificatesExist``: some exist
-        already and `force` is not set.
+        ``HostInvalid``, or ``CertificatesExist`` if some exist already and `force` is not set.
     RunFailed
         ``CertificatesUnwritable``.
     """

@@ -74,10 +74,7 @@ class RemoteWorkers:
     def ship(self, ref: StoreRef, tick: Tick) -> None:
         """Send the table, its folds encoded, to every present and future worker.
 
-        Raises
-        ------
-        PoolLost
-            ``TableTooLarge``, ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
+        Raise ``TableTooLarge``, ``VersionMismatch`` or the reason of a loss.
         """
         try:
             plugin = TablePlugin(ref, pack_store(ref), installed_versions())
@@ -88,10 +85,7 @@ class RemoteWorkers:
     def settings(self, tick: Tick) -> None:
         """Check that the scheduler has the trainer's versions and the settings that the search needs.
 
-        Raises
-        ------
-        PoolLost
-            ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
+        Raise ``VersionMismatch``, ``SettingsMismatch`` or the reason of a loss.
         """
         versions = self._report(read_versions, tick, "versions")
         settings = self._report(read_settings, tick, "settings")
@@ -190,10 +184,7 @@ class ClusterLookup:
     def wait(self, tick: Tick) -> RemoteWorkers:
         """Return the cluster as soon as it is ready.
 
-        Raises
-        ------
-        PoolLost
-            ``SchedulerUnavailable``, ``NoWorkers`` or ``CertificatesInvalid``.
+        Raise ``SchedulerUnavailable``, ``NoWorkers`` or ``CertificatesInvalid``.
         """
         while not wait([self._found], timeout=_LOOK_SECONDS).done:
             tick()

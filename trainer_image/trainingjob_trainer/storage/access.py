@@ -199,8 +199,6 @@ def s3_client(
         anonymous.
     field
         The part of the spec that asks, ``spec.dataset`` or ``spec.output``; errors name it.
-    lookup
-        Looks host names up.
 
     Raises
     ------

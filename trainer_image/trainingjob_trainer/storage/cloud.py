@@ -188,22 +188,14 @@ def open_cloud(
     field: str,
     environment: Mapping[str, str] = os.environ,
 ) -> CloudStore:
-    """Return the store of a bucket or container.
+    """Return the store of a bucket or container; parameters and errors are those of `s3_client`.
 
-    Parameters
-    ----------
-    credentials_dir
-        Folder with the keys of a Secret, which `OBJECT_STORAGE` lists, as files; they are read again for each
-        request. What is missing there is taken from the environment. Without keys, Google's
-        ``GOOGLE_APPLICATION_CREDENTIALS`` and metadata server (where it is allowed) and Azure's workload
-        identity are used; without an identity requests are anonymous.
+    The keys are those that `OBJECT_STORAGE` lists. Without keys, Google's ``GOOGLE_APPLICATION_CREDENTIALS``
+    and metadata server (where it is allowed) and Azure's workload identity are used; without an identity
+    requests are anonymous.
 
     Raises
     ------
-    SpecInvalid
-        With reason ``InvalidEndpoint``, ``EndpointNotAllowed`` or ``CredentialsMissing``.
-    RunFailed
-        With reason ``CredentialsMissing`` if the folder lacks a key.
     ValueError
         If a part of the prefix is empty or a dot.
     """

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,7 @@ class ManifestEntry:
 
     @classmethod
     def of_row(cls, row: Any) -> Self:
-        """Return the entry that a manifest lists; `ValueError` if it is not well-formed."""
+        """Return the entry that a manifest lists; raise `ValueError` if it is not well-formed."""
         name, size, digest = row["name"], row["sizeBytes"], row["sha256"]
         if not isinstance(name, str) or not _is_artifact_name(name):
             raise ValueError(f"{name!r} is not the name of an artifact")
@@ -194,8 +194,9 @@ class Output:
         RunFailed
             With reason ``StorageUnreachable`` if the storage does not answer.
         """
+        retry = self.store.retry
         try:
-            self.store.check_retry.call(self.store.check)
+            replace(retry, attempts=min(retry.attempts or 3, 3), deadline_seconds=60.0).call(self.store.check)
         except Hidden as error:
             raise error.refusal from None
         except Again as error:
@@ -213,12 +214,7 @@ class Output:
         """Store a folder's artifacts, verify each, then write the manifest and the pointer to it.
 
         May be repeated: what is stored already, with the right digest, is not sent again. The folder may be
-        the run's own.
-
-        Returns
-        -------
-        list of Artifact
-            The artifacts by name, and the manifest last.
+        the run's own. Returns the artifacts by name, and the manifest last.
 
         Raises
         ------

@@ -140,8 +140,6 @@ class Store(Protocol):
     where: str
     """The place in messages."""
     retry: RetryPolicy
-    """For publishing and reading."""
-    check_retry: RetryPolicy
 
     def check(self) -> None:
         """Prove that objects can be written, by writing one; raise ``OutputNotWritable``, too."""
@@ -162,12 +160,8 @@ class Store(Protocol):
 class BucketStore:
     """What the stores of a bucket or container have in common: the place, and the user's errors.
 
-    Parameters
-    ----------
-    scheme, bucket, prefix
-        The place; the prefix has no slash at either end and may be empty.
-    host, field
-        For messages: where requests go, and the part of the spec that asks.
+    The prefix has no slash at either end and may be empty. Errors name `host`, where requests go, and
+    `field`, the part of the spec that asks.
     """
 
     def __init__(
@@ -178,7 +172,6 @@ class BucketStore:
         self.uri = f"{scheme}://{bucket}/{prefix}".rstrip("/")
         self.where = f"{OBJECT_STORAGE[scheme].noun} {bucket!r} at {host}"
         self.retry = retry or RetryPolicy()
-        self.check_retry = retry or RetryPolicy(attempts=3, deadline_seconds=60.0)
 
     def _no_bucket(self) -> SpecInvalid:
         return SpecInvalid(
@@ -210,18 +203,12 @@ def status_may_pass(status: int) -> bool:
 class FolderStore:
     """Files below a folder of this machine or of a mounted claim; each appears whole, by renaming.
 
-    Parameters
-    ----------
-    root
-        The folder; `check` and `put` make it if it is missing.
-    uri
-        How the user names it; default the ``file://`` URI.
-    mount
-        For a claim: the folder that must be mounted already.
+    `check` and `put` make the folder if it is missing; that of a claim is below `mount`, which they do not
+    make. `uri` is how the user names it, by default its ``file://`` URI.
     """
 
     # What a disk refuses it refuses again.
-    retry = check_retry = RetryPolicy(attempts=1)
+    retry = RetryPolicy(attempts=1)
 
     def __init__(self, root: Path, *, uri: str | None = None, mount: Path | None = None) -> None:
         self.root = root.absolute()
@@ -350,10 +337,7 @@ class StateStore:
     def get(self, key: str, path: Path) -> bool:
         """Write the object to `path`, whole or not at all; return whether there is one.
 
-        Raises
-        ------
-        RunFailed
-            ``StateNotRead``, also if the object is larger than `MAX_STATE_BYTES`.
+        Raise ``StateNotRead`` if that fails or the object is larger than `MAX_STATE_BYTES`.
         """
         source = self._path(key)
         partial = path.with_name(f".{path.name}.partial")
