@@ -209,7 +209,15 @@ def test_a_rare_class_is_among_the_rows_that_weights_are_chosen_on(metric: str) 
 )
 def test_an_ensemble_wins_by_more_than_the_folds_vary(ahead: tuple[float, ...], *, won: bool) -> None:
     best = (0.5, 0.6, 0.7, 0.8)
-    assert wins([b + a for a, b in zip(ahead, best, strict=True)], best) is won
+    worse = tuple(score - 0.1 for score in best)
+    assert wins([b + a for a, b in zip(ahead, best, strict=True)], [worse, best]) is won
+
+
+def test_the_rival_of_an_ensemble_is_not_chosen_by_the_fold_that_it_is_scored_on() -> None:
+    lucky = [(0.9, 0.5, 0.5, 0.5), (0.5, 0.9, 0.5, 0.5), (0.5, 0.5, 0.9, 0.5), (0.5, 0.5, 0.5, 0.9)]
+    ahead = (0.58, 0.56, 0.58, 0.57)
+    assert np.mean(ahead) < max(map(np.mean, lucky)), "behind the best of many"
+    assert wins(ahead, lucky), "whose luck is not found on another fold"
 
 
 def test_a_fold_is_scored_with_weights_that_differ_by_candidate() -> None:

@@ -152,11 +152,29 @@ def blend(
     return Blend(weights=tuple(final.tolist()), fold_scores=tuple(fold_scores))
 
 
-def wins(fold_scores: Sequence[float], best: Sequence[float]) -> bool:
-    """Return whether an ensemble scores better than the best candidate by more than the folds vary."""
-    ahead = np.subtract(fold_scores, best)
+def wins(fold_scores: Sequence[float], candidates: Sequence[Sequence[float]]) -> bool:
+    """Return whether an ensemble scores better than the best candidate by more than the folds vary.
+
+    No fold has part in the weights that the ensemble is scored with there, so none may have part in the
+    choice of its rival either: the best of many candidates owes a part of its score to luck with the folds.
+
+    Parameters
+    ----------
+    fold_scores
+        Of the ensemble.
+    candidates
+        Fold scores of each candidate.
+    """
+    scores = np.asarray(candidates)
+    ahead = np.subtract(fold_scores, _rival(scores))
     error = float(ahead.std(ddof=1)) / np.sqrt(len(ahead))
     return bool(ahead.mean() > max(0.0, _ERRORS * error))
+
+
+def _rival(scores: Array) -> Array:
+    """Return for each fold the score of the candidate that is the best on all other folds."""
+    elsewhere = scores.sum(axis=1, keepdims=True) - scores
+    return np.asarray(scores[elsewhere.argmax(axis=0), np.arange(scores.shape[1])])
 
 
 def _some_rows(truth: Sequence[Array], *, classified: bool) -> list[NDArray[np.intp]]:
@@ -281,7 +299,7 @@ class Ensembles:
             ),
             tick=watch,
         )
-        if found is None or not wins(found.fold_scores, ranked[0].fold_scores):
+        if found is None or not wins(found.fold_scores, [candidate.fold_scores for candidate in ranked]):
             return None
         return self._candidate(chosen, found, elapsed_seconds=elapsed_seconds, number=number)
 
