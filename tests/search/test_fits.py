@@ -27,6 +27,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from support.stores import no_limit, small_store
 from trainingjob_trainer.data.split import split_by_time
+from trainingjob_trainer.search import tasks
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
 from trainingjob_trainer.search.final_fit import fit_model, score_finalists
 from trainingjob_trainer.search.fits import FitResult, fit_all, fit_early, fit_holdout, validation_rows
@@ -157,6 +158,28 @@ def test_what_is_scored_has_the_rounds_found_and_learned_from_the_whole_fold(
     assert end.rounds is not None
     assert plain.rounds is None
     assert plain.fold_scores == end.fold_scores
+
+
+@pytest.mark.parametrize(
+    ("rows", "ordered", "stopped"),
+    [(5_200, False, 1), (5_200, True, 2), (13_000, False, 2)],
+    ids=["few rows", "in the order of time", "many rows"],
+)
+def test_folds_of_few_rows_take_the_rounds_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, ordered: bool, stopped: int
+) -> None:
+    found = []
+
+    def watched(*arguments: Any, **options: Any) -> int | None:
+        found.append(fit_early(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(tasks, "fit_early", watched)
+    ref = small_store(tmp_path, rows=rows, folds=2, ordered=ordered)
+    end = evaluate(describe(make_pipeline(StandardScaler(), LIGHT)), ref, no_limit())
+    assert len(end.fold_scores) == 2
+    assert len(found) == stopped
+    assert end.rounds == round(float(np.mean(found)))
 
 
 def test_what_ships_has_the_rounds_that_were_found() -> None:
