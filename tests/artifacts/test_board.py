@@ -231,6 +231,19 @@ def test_the_limit_counts_lines_and_the_shipped_pipeline_has_its_own():
     assert [(r.key, r.similar) for r in rows] == [("k0", 1), ("k1", None), ("k9", None)]
 
 
+def test_what_ships_is_on_a_short_board_with_its_own_rank():
+    found = [make(number, 0.9 - number / 10_000) for number in range(1_500)]
+    for shipped, expected in (
+        ("k1", [(1, "k0"), (2, "k1"), (3, "k2")]),
+        ("k7", [(1, "k0"), (2, "k1"), (8, "k7")]),
+        ("k1400", [(1, "k0"), (2, "k1"), (1_000, "k1400")]),
+    ):
+        rows = leaderboard(found, 3, shipped=shipped, summarize=summarize)
+        assert [(row.rank, row.key) for row in rows] == expected
+    (only,) = leaderboard(found, 1, shipped="k7", summarize=summarize)
+    assert only.key == "k7"
+
+
 def test_voting_of_one_is_its_member_and_ensembles_are_told_apart_by_theirs():
     def voting(*names: str) -> dict[str, Any]:
         members = [{"class": name} for name in names]

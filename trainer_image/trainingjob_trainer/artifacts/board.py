@@ -17,6 +17,7 @@ __all__ = [
     "pareto_front",
     "ranked",
     "score_std",
+    "top_lines",
     "with_finalists",
 ]
 
@@ -86,6 +87,19 @@ def fold_similar(rows: Iterable[Candidate], *, shipped: str | None = None) -> li
     return [(first, len(others)) for first, *others in lines.values()]
 
 
+def top_lines(
+    rows: Iterable[Candidate], most: int, *, shipped: str | None = None
+) -> list[tuple[int, Candidate, int]]:
+    """Return the first lines of a leaderboard as `fold_similar` makes them, with their ranks.
+
+    The candidate whose key is `shipped` takes the last place if its own is further down.
+    """
+    folded = enumerate(fold_similar(rows, shipped=shipped), start=1)
+    lines = [(min(rank, _MAX_RANK), *line) for rank, line in folded]
+    below = [line for line in lines[most:] if line[1].key == shipped]
+    return [*lines[: most - len(below)], *below]
+
+
 def leaderboard(
     candidates: Sequence[Candidate],
     top_k: int,
@@ -103,7 +117,7 @@ def leaderboard(
     shipped
         Key of the candidate that ships, if it is known.
     """
-    lines = fold_similar(with_finalists(candidates, finalists), shipped=shipped)
+    rows = with_finalists(candidates, finalists)
     return [
         LeaderboardEntry(
             rank=rank,
@@ -118,7 +132,7 @@ def leaderboard(
             key=row.key,
             similar=similar or None,
         )
-        for rank, (row, similar) in enumerate(lines[: min(top_k, _MAX_RANK)], start=1)
+        for rank, row, similar in top_lines(rows, min(top_k, _MAX_RANK), shipped=shipped)
     ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from trainingjob_api import Task, public_uri
 from trainingjob_trainer.artifacts.board import (
     Summarize,
-    fold_similar,
     front_of,
     score_std,
+    top_lines,
     with_finalists,
 )
 from trainingjob_trainer.artifacts.diagnostics import (
@@ -86,7 +86,7 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
 def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
     """Return ``leaderboard.json``: the ``leaderboardTopK`` best lines, with the full spec of their first."""
     rows = with_finalists(outcome.candidates, outcome.finalists)
-    lines = fold_similar(rows, shipped=outcome.best.key)[: outcome.run.output.leaderboard_top_k]
+    lines = top_lines(rows, outcome.run.output.leaderboard_top_k, shipped=outcome.best.key)
     entries = [
         {
             "rank": rank,
@@ -94,7 +94,7 @@ def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize)
             **({"similar": similar} if similar else {}),
             "spec": row.final_pipeline,
         }
-        for rank, (row, similar) in enumerate(lines, start=1)
+        for rank, row, similar in lines
     ]
     return {**_head(outcome, "Leaderboard"), "valid": len(rows), "entries": entries}
 
