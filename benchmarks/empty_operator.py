@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from trainingjob_api import GROUP, PLURAL, VERSION
-from trainingjob_operator.handlers import kopf_settings
+from trainingjob_operator.__main__ import kopf_settings
 from trainingjob_operator.settings import Settings
 
 

@@ -12,8 +12,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from kubernetes.aio.client import ApiClient
-
 from trainingjob_api import API_VERSION, PLURAL
 from trainingjob_operator.children import (
     DASK_CLUSTER_LABEL,
@@ -29,10 +27,9 @@ from trainingjob_operator.children import (
     owned_by,
 )
 from trainingjob_operator.decision import Suspension
-from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.observe.facts import Snapshot
-from trainingjob_operator.observe.pods import mounts_since
-from trainingjob_operator.transport import MERGE_PATCH, Transport, path_of
+from trainingjob_operator.facts import Snapshot
+from trainingjob_operator.pods import mounts_since, no_dask
+from trainingjob_operator.transport import MERGE_PATCH, ApiFault, Transport, path_of
 
 _log = logging.getLogger(__name__)
 
@@ -48,19 +45,12 @@ _DASK_SAMPLE: Final = "50"
 _DASK_ROLES: Final = ("scheduler", "worker")
 
 
-class Api:
-    """Calls to the API server, each with the same time-out."""
-
-    def __init__(self, client: ApiClient, *, timeout_seconds: float) -> None:
-        self._transport = Transport(client, timeout_seconds=timeout_seconds)
-
-    def now(self) -> datetime:
-        """Return the API server's time."""
-        return self._transport.now()
+class Api(Transport):
+    """Every kind of call that the operator makes to the API server."""
 
     async def read_job(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Return the TrainingJob, ``None`` if there is none."""
-        return await self._transport.read(path_of(API_VERSION, PLURAL, namespace, name))
+        return await self.find(path_of(API_VERSION, PLURAL, namespace, name))
 
     def list_jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """Return every TrainingJob of *namespace*, or of all namespaces, page by page.
@@ -78,41 +68,34 @@ class Api:
         space: tuple[str, str] | None = None,
         dask_health: bool = False,
     ) -> Snapshot:
-        """Return the job's children and pods as they are now.
+        """Return the job's pods and those of its *children* that are looked for, as they are now.
 
-        Parameters
-        ----------
-        owner
-            The job.
-        children
-            What to look for.
-        now
-            The time: the events of a pod that has been mounting its volumes for some seconds are read.
-        space
-            Name and key of the ConfigMap with the search space, if it is wanted.
-        dask_health
-            Whether to read the Deployments and pods of the Dask cluster, too.
+        The events of a pod that has been mounting its volumes for some seconds at the time *now* are read,
+        too; so are *space*, name and key of the ConfigMap with the search space, and with *dask_health* the
+        Deployments and pods of the Dask cluster.
         """
         wanted = tuple(child for child in children if child is not Child.DASK_CLUSTER)
         dask: Snapshot
         found, pods, text, dask = await asyncio.gather(
-            asyncio.gather(*(self._read(child, owner.namespace, name_of(owner, child)) for child in wanted)),
+            asyncio.gather(
+                *(self._read_child(child, owner.namespace, name_of(owner, child)) for child in wanted)
+            ),
             self.pods(owner.namespace, owner.name),
             self._space(owner, space),
             self._dask(owner, health=dask_health if Child.DASK_CLUSTER in children else None),
         )
-        objects: dict[Child, dict[str, Any]] = {
+        objects: dict[Child, dict[str, Any]] = dict(dask.objects) | {
             child: raw for child, raw in zip(wanted, found, strict=True) if raw is not None
         }
-        own = tuple(pod for pod in pods if _job_uid(pod) == owner.uid)
+        own = tuple(pod for pod in pods if (pod["metadata"].get("labels") or {}).get(UID_LABEL) == owner.uid)
         job = objects.get(Child.JOB)
         waits = job is not None and not own and not (job.get("status") or {}).get("conditions")
         return replace(
             dask,
-            objects={**objects, **dask.objects},
+            objects=objects,
             looked_for=frozenset(children),
             pods=own,
-            namesakes=tuple(pod for pod in pods if _job_uid(pod) != owner.uid),
+            namesakes=tuple(pod for pod in pods if pod not in own),
             failed_creates=await self._events(job, "FailedCreate") if waits and job is not None else (),
             failed_mounts={
                 pod["metadata"]["uid"]: await self._events(pod, *_MOUNT_EVENTS)
@@ -126,47 +109,40 @@ class Api:
         """Create a child; return what already has its name, ``None`` if it was created.
 
         An object that the operator may not read is taken for the job's: its name is made from the job's uid.
-
-        Raises
-        ------
-        ApiFault
-            If it cannot be created; also (409) if the name was taken a moment ago and is free now.
+        A name that was taken a moment ago and is free now is a fault (409).
         """
         meta = manifest["metadata"]
         try:
-            await self._transport.call("POST", _path(child, meta["namespace"]), body=manifest)
+            await self.call("POST", _path(child, meta["namespace"]), body=manifest)
         except ApiFault as fault:
             if not fault.conflict:
                 raise
-            there = await self._read(child, meta["namespace"], meta["name"]) if child.readable else manifest
+            there = (
+                await self._read_child(child, meta["namespace"], meta["name"]) if child.readable else manifest
+            )
             if there is None:
                 raise
             return there
         return None
 
     async def delete(self, child: Child, owner: Owner) -> None:
-        """Delete a child of *owner* with its dependents; ignore a child that is gone or has another owner.
-
-        Raises
-        ------
-        ApiFault
-            With status 409 if another DaskCluster has taken the name since it was read.
-        """
+        """Delete a child of *owner* with its dependents; ignore a child that is gone or has another owner."""
         # In the foreground, nothing of a cluster is left when its name is free again.
         options: dict[str, Any] = {"propagationPolicy": "Foreground" if child.dask else "Background"}
         name = name_of(owner, child)
         try:
             if child.readable:
-                raw = await self._read(child, owner.namespace, name)
+                raw = await self._read_child(child, owner.namespace, name)
                 if raw is None or not owned_by(raw, owner.uid):
                     return
                 options["preconditions"] = {"uid": raw["metadata"]["uid"]}
-            await self._transport.call("DELETE", _path(child, owner.namespace, name), body=options)
+            await self.call("DELETE", _path(child, owner.namespace, name), body=options)
         except ApiFault as fault:
             if child.dask and fault.forbidden:
                 # The operator has made none, then, and the end of a job does not depend on it.
                 _log.warning("part of the Dask cluster not deleted", extra=fault.fields)
             elif not fault.not_found and (child.dask or not fault.conflict):
+                # A conflict: another object has taken the name since it was read.
                 raise
 
     async def pods(self, namespace: str, name: str) -> tuple[dict[str, Any], ...]:
@@ -181,7 +157,7 @@ class Api:
         """
         options = {"preconditions": {"uid": pod.uid}}
         try:
-            await self._transport.call("DELETE", path_of("v1", "pods", namespace, pod.name), body=options)
+            await self.call("DELETE", path_of("v1", "pods", namespace, pod.name), body=options)
         except ApiFault as fault:
             if fault.refusal:
                 _log.warning("pod not deleted", extra={"pod": pod.name, **fault.fields})
@@ -189,15 +165,9 @@ class Api:
                 raise
 
     async def suspend(self, owner: Owner, change: Suspension) -> bool:
-        """Suspend or resume the Job of *owner*; return whether there is one.
-
-        Raises
-        ------
-        ApiFault
-            With status 409 if another object has taken the name since it was read.
-        """
+        """Suspend or resume the Job of *owner*; return whether there is one."""
         name = name_of(owner, Child.JOB)
-        raw = await self._read(Child.JOB, owner.namespace, name)
+        raw = await self._read_child(Child.JOB, owner.namespace, name)
         if raw is None or not owned_by(raw, owner.uid):
             return False
         spec: dict[str, Any] = {"suspend": change.suspend}
@@ -205,66 +175,52 @@ class Api:
             spec["activeDeadlineSeconds"] = change.deadline_seconds
         body = {"metadata": {"uid": raw["metadata"]["uid"]}, "spec": spec}
         path = _path(Child.JOB, owner.namespace, name)
-        try:
-            await self._transport.call("PATCH", path, body=body, content=MERGE_PATCH)
-        except ApiFault as fault:
-            if not fault.not_found:
-                raise
-            return False
-        return True
+        return await self.find(path, "PATCH", body=body, content=MERGE_PATCH) is not None
 
     async def write_status(self, owner: Owner, change: Mapping[str, Any], version: str) -> str | None:
         """Apply a merge patch to the status; return the new version, ``None`` if the job is gone.
 
         *version* is the ``resourceVersion`` that *change* was made from: without it an operator that read
-        before another operator wrote could revert a terminal phase. If the job has changed since, the
-        :class:`ApiFault` has status 409.
+        before another operator wrote could revert a terminal phase. A job that has changed is a fault (409).
         """
         path = path_of(API_VERSION, PLURAL, owner.namespace, owner.name) + "/status"
         # The uid, too: a job that was deleted and created again has another one.
         meta = {"uid": owner.uid} | ({"resourceVersion": version} if version else {})
         body = {"metadata": meta, "status": change}
-        try:
-            new = await self._transport.call("PATCH", path, body=body, content=MERGE_PATCH)
-        except ApiFault as fault:
-            if fault.not_found:
-                return None
-            raise
-        return str((new.get("metadata") or {}).get("resourceVersion") or "")
+        new = await self.find(path, "PATCH", body=body, content=MERGE_PATCH)
+        return None if new is None else str((new.get("metadata") or {}).get("resourceVersion") or "")
 
     async def post_event(self, event: Mapping[str, Any]) -> None:
         """Post an Event; one of the same name has been posted before and is left as it is."""
         path = path_of("v1", "events", event["metadata"]["namespace"])
         try:
-            await self._transport.call("POST", path, body=event)
+            await self.call("POST", path, body=event)
         except ApiFault as fault:
             if not fault.conflict:
                 raise
 
-    async def _read(self, child: Child, namespace: str, name: str) -> dict[str, Any] | None:
+    async def _read_child(self, child: Child, namespace: str, name: str) -> dict[str, Any] | None:
         if child is not Child.DASK_CLUSTER:
-            return await self._transport.read(_path(child, namespace, name))
+            return await self.find(_path(child, namespace, name))
         # List rather than get: distinguishes 'none' from 'kind not installed', which is a fault (404).
         query = {"fieldSelector": f"metadata.name={name}"}
-        page = await self._transport.call("GET", _path(child, namespace), query=query)
+        page = await self.call("GET", _path(child, namespace), query=query)
         return next(
             (cluster for cluster in page.get("items") or () if cluster["metadata"]["name"] == name), None
         )
 
     async def _dask(self, owner: Owner, *, health: bool | None) -> Snapshot:
-        """Return the part of the snapshot about the Dask cluster; nothing where *health* is ``None``.
-
-        A kind that is not installed or may not be read is no fault: a distributed job then runs locally.
-        """
+        """Return the part of the snapshot about the Dask cluster; nothing where *health* is ``None``."""
         child = Child.DASK_CLUSTER
         if health is None:
             return Snapshot()
         try:
-            cluster = await self._read(child, owner.namespace, name_of(owner, child))
+            cluster = await self._read_child(child, owner.namespace, name_of(owner, child))
         except ApiFault as fault:
+            # A kind that is not installed or may not be read is no fault: a distributed job runs locally.
             if not (fault.not_found or fault.forbidden):
                 raise
-            return Snapshot(dask_fault=fault)
+            return Snapshot(dask_problem=no_dask(None if fault.not_found else fault.message))
         objects = {} if cluster is None else {child: cluster}
         if not (objects and health):
             return Snapshot(objects=objects)
@@ -283,9 +239,7 @@ class Api:
             {"labelSelector": f"{cluster},{label}={role}", "limit": _DASK_SAMPLE} for role in _DASK_ROLES
         ]
         try:
-            pages = await asyncio.gather(
-                *(self._transport.call("GET", path, query=query) for query in queries)
-            )
+            pages = await asyncio.gather(*(self.call("GET", path, query=query) for query in queries))
         except ApiFault as fault:
             if fault.forbidden:
                 return None
@@ -295,7 +249,7 @@ class Api:
     async def _space(self, owner: Owner, space: tuple[str, str] | None) -> str | None:
         if space is None:
             return None
-        raw = await self._transport.read(path_of("v1", "configmaps", owner.namespace, space[0]))
+        raw = await self.find(path_of("v1", "configmaps", owner.namespace, space[0]))
         text = ((raw or {}).get("data") or {}).get(space[1])
         return text if isinstance(text, str) else None
 
@@ -323,9 +277,9 @@ class Api:
         while True:
             paging = {"limit": str(limit)} | ({"continue": token} if token else {})
             try:
-                page = await self._transport.call("GET", path, query={**query, **paging})
+                page = await self.call("GET", path, query={**query, **paging})
             except ApiFault as fault:
-                if fault.too_large and limit > 1:
+                if fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and limit > 1:
                     limit = max(1, limit // SMALLER)
                 elif fault.status == HTTPStatus.GONE and token:
                     token = ""
@@ -337,12 +291,6 @@ class Api:
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return
-
-
-def _job_uid(pod: dict[str, Any]) -> str | None:
-    """Return the uid of the job that a pod belongs to."""
-    uid = (pod["metadata"].get("labels") or {}).get(UID_LABEL)
-    return uid if isinstance(uid, str) else None
 
 
 def _path(child: Child, namespace: str, name: str = "") -> str:

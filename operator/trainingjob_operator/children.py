@@ -57,15 +57,6 @@ class Child(Enum):
 
     The fence comes first and what runs comes last: the trainer's pod after the certificates that it mounts,
     and Dask's workers after the trainer, since they could take the quota that it needs.
-
-    Attributes
-    ----------
-    kind, plural, api_version : str
-        As the API server names them.
-    suffix : str
-        End of the name.
-    unique : Unique
-        What makes the name unique.
     """
 
     REPORT_KEY = ("Secret", "secrets", "v1", "-key", Unique.KEY)

@@ -9,24 +9,38 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar, TypeVarTuple
 
-from trainingjob_api import ConditionType, ParallelMode, Phase, PlanRecord, TrainingJobStatus
+from trainingjob_api import ConditionType, ParallelMode, Phase, TrainingJobStatus
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_certificates.signatures import ReportKey
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import ACCESS_CHILDREN, Child, JobKey, Owner, owned_by
 from trainingjob_operator.decision import Decision, earliest
-from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.events import Event, build_event, events_of, rejection_event
-from trainingjob_operator.frozen_plan import Plan, changed_plan, read_run, space_reference
-from trainingjob_operator.job_view import JobView, condition_of, parse_spec, read_job_view
+from trainingjob_operator.facts import Observed
+from trainingjob_operator.job_view import (
+    JobView,
+    Plan,
+    changed_plan,
+    condition_of,
+    parse_spec,
+    read_job_view,
+    read_run,
+    space_reference,
+)
 from trainingjob_operator.manifests import build, build_report_key
-from trainingjob_operator.observe.facts import Observed
-from trainingjob_operator.observe.job import foreign_object, observe
-from trainingjob_operator.observe.pods import not_admitted, strays
+from trainingjob_operator.observe import foreign_object, observe
+from trainingjob_operator.pods import not_admitted, strays
 from trainingjob_operator.policies import decide
 from trainingjob_operator.settings import Settings
-from trainingjob_operator.status import build_status, merge_patch
+from trainingjob_operator.status import (
+    Event,
+    build_event,
+    build_status,
+    events_of,
+    merge_patch,
+    rejection_event,
+)
 from trainingjob_operator.telemetry import Metrics, set_log_context
+from trainingjob_operator.transport import ApiFault
 
 _log = logging.getLogger(__name__)
 Arguments = TypeVarTuple("Arguments")
@@ -87,17 +101,9 @@ class Reconciler:
         return memory is not None and bool(version) and memory.written_version == version
 
     async def reconcile(self, key: JobKey) -> float | None:
-        """Make one pass over a job; every pass can be repeated.
+        """Make one pass over a job; return the seconds to the next one although nothing happens.
 
-        Returns
-        -------
-        float or None
-            Seconds to the next pass although nothing happens.
-
-        Raises
-        ------
-        ApiFault
-            If the API server failed: the pass is to be repeated later.
+        Every pass can be repeated, and is to be repeated after an :class:`ApiFault`.
         """
         set_log_context(job=str(key))
         raw = await self._api.read_job(*key)
@@ -142,11 +148,12 @@ class Reconciler:
         if observe_next and decision.phase in {Phase.PENDING, Phase.SUSPENDED}:
             # That pass writes the status, too.
             return 0.0
-        wait = None
-        if decision.write:
-            wait = await self._write_status(memory, view, seen, decision, now)
+        wait = await self._write_status(memory, view, seen, decision, now) if decision.write else None
         if seen.rejected is not None and not (view.ended or view.deleting):
-            await self._report_rejection(memory, view, seen.rejected, seen.rejected_digest, now)
+            # Once for each rejected report.
+            if memory.rejected != seen.rejected_digest:
+                await self._report_rejection(view, seen.rejected, now)
+            memory.rejected = seen.rejected_digest
         ends = decision.write and decision.phase.terminal and not view.ended
         # Nothing else starts the pass after a job's end, which counts its time to live: the event of this
         # process's own write is ignored.
@@ -199,16 +206,10 @@ class Reconciler:
             _log.info("phase changed", extra={"phase": status.phase, "reason": decision.cause.reason})
         return None
 
-    async def _report_rejection(
-        self, memory: _Memory, view: JobView, rejected: Cause, digest: str, now: datetime
-    ) -> None:
-        """Log, count and post a rejected report once."""
-        if memory.rejected == digest:
-            return
+    async def _report_rejection(self, view: JobView, rejected: Cause, now: datetime) -> None:
         await self._post(view, rejection_event(rejected, view.status), now)
         _log.warning("report rejected", extra={"reason": rejected.reason, "detail": rejected.message})
         self._metrics.refusals.labels(reason=rejected.reason).inc()
-        memory.rejected = digest
 
     async def _post(self, view: JobView, event: Event, now: datetime) -> None:
         try:
@@ -240,11 +241,11 @@ def _change(
 
 def _with_made_key(memory: _Memory, view: JobView, seen: Observed) -> Observed:
     """Return *seen* with the key that this process has made and the status does not name yet."""
-    if seen.record is not None or seen.plan is None or not memory.report_key:
+    if seen.plan is None or seen.plan.report_key is not None or not memory.report_key:
         return seen
     dropped = bool(memory.recorded_version) and memory.recorded_version == view.resource_version
-    record = PlanRecord(digest=seen.plan.digest, report_key=memory.report_key)
-    return replace(seen, record=record, obstacle=_OLD_DEFINITION if dropped else seen.obstacle)
+    plan = replace(seen.plan, report_key=memory.report_key)
+    return replace(seen, plan=plan, obstacle=_OLD_DEFINITION if dropped else seen.obstacle)
 
 
 def _has_dask_cluster(view: JobView, settings: Settings) -> bool:
@@ -262,38 +263,23 @@ def _has_dask_cluster(view: JobView, settings: Settings) -> bool:
 
 @dataclass(slots=True)
 class Applied:
-    """Result of applying a decision.
-
-    Parameters
-    ----------
-    changed
-        Whether something was created, suspended or resumed, which the next pass observes.
-    refused
-        Why a child of the trainer could not be created; nothing after it was applied.
-    dask_refused
-        Why a part of the Dask cluster could not be created; the job runs without.
-    report_key
-        Public half of the key that was made.
-    """
+    """Result of applying a decision."""
 
     changed: bool = False
+    """Whether something was created, suspended or resumed, which the next pass observes."""
     refused: Cause | None = None
+    """Why a child of the trainer could not be created; nothing after it was applied."""
     dask_refused: Cause | None = None
+    """Why a part of the Dask cluster could not be created; the job runs without."""
     report_key: str = ""
+    """Public half of the key that was made."""
 
 
 async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, decision: Decision) -> Applied:
-    """Create, change and delete what *decision* says.
-
-    Raises
-    ------
-    ApiFault
-        If the API server failed: the pass is repeated later.
-    """
-    applied = Applied()
+    """Create, change and delete what *decision* says; an :class:`ApiFault` is for the next pass."""
     if decision.make_key:
-        await _make_key(api, owner, applied)
-        return applied
+        return await _make_key(api, owner)
+    applied = Applied()
 
     async def create(child: Child) -> bool:
         """Create *child*; return whether to continue: without a part of the Dask cluster the job does."""
@@ -325,16 +311,12 @@ async def apply(api: Api, settings: Settings, owner: Owner, plan: Plan | None, d
     return applied
 
 
-async def _make_key(api: Api, owner: Owner, applied: Applied) -> None:
-    """Make the key of a run.
-
-    The Secret is created before the status names it: a restart in between leaves a Secret that nothing uses,
-    and that is deleted with the job.
-    """
+async def _make_key(api: Api, owner: Owner) -> Applied:
+    # The Secret is created before the status names it: a restart in between leaves a Secret that nothing
+    # uses, and that is deleted with the job.
     key = ReportKey.generate()
-    _, applied.refused = await _create(api, Child.REPORT_KEY, build_report_key(owner, key))
-    if applied.refused is None:
-        applied.report_key = key.public
+    _, refused = await _create(api, Child.REPORT_KEY, build_report_key(owner, key))
+    return Applied(refused=refused, report_key=key.public if refused is None else "")
 
 
 async def _create(
@@ -344,10 +326,11 @@ async def _create(
     try:
         return await api.create(child, manifest), None
     except ApiFault as fault:
-        cause = _refusal(child, fault)
-        if cause is None:
+        # A missing kind, or a webhook that fails, must not hold up a job that can run without.
+        if not (fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))):
             raise
-        return None, cause
+        whose = "the Dask cluster" if child.dask else "this job"
+        return None, not_admitted(f"the {child.kind} of {whose}", fault.message)
 
 
 def _not_ours(owner: Owner, child: Child, there: Mapping[str, Any], plan: Plan) -> Cause | None:
@@ -356,12 +339,3 @@ def _not_ours(owner: Owner, child: Child, there: Mapping[str, Any], plan: Plan) 
         return foreign_object(owner, child, there)
     kept = read_run(there) if child is Child.RUN else plan
     return changed_plan(there["metadata"]["name"]) if kept is None or kept.digest != plan.digest else None
-
-
-def _refusal(child: Child, fault: ApiFault) -> Cause | None:
-    """Return why the API server does not admit a child, ``None`` for a fault that a retry may help."""
-    # A missing kind, or a webhook that fails, must not hold up a job that can run without.
-    if not (fault.refusal or (child.dask and (fault.not_found or "webhook" in fault.message))):
-        return None
-    owner = "the Dask cluster" if child.dask else "this job"
-    return not_admitted(f"the {child.kind} of {owner}", fault.message)

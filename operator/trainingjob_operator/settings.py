@@ -7,7 +7,6 @@ from typing import Annotated, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from trainingjob_api import SpecError
 from trainingjob_api.environment import (
     CONFIG_DICT,
     DASK_SCHEDULER_FILE,
@@ -18,7 +17,6 @@ from trainingjob_api.environment import (
     read_variable,
 )
 from trainingjob_operator.children import CLASS_LABEL
-from trainingjob_operator.errors import SettingsError
 
 STABLE = "stable"
 """The operator class that also handles unlabelled jobs."""
@@ -44,71 +42,39 @@ _TRAINER_VARIABLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Settings of one operator process.
-
-    Parameters
-    ----------
-    trainer_image
-        Image of the trainer's pods.
-    image_pull_policy
-        Pull policy of that image; unset leaves it to Kubernetes.
-    namespaces
-        Namespaces that are watched; empty means all of them.
-    operator_class
-        The operator handles jobs labelled with this class; ``stable`` also handles unlabelled ones.
-    rollout_percent
-        Share of the jobs without ``automl.enabled`` that get AutoML, 0 to 100; unset means no share.
-    defaults
-        Variables of the table of :mod:`trainingjob_api.environment`, unparsed.
-    trainer_environment
-        Variables that are passed to the trainer's pods unchanged.
-    output_uri, output_endpoint, output_secret
-        Default output of jobs; the Secret is in the job's own namespace.
-    allowed_endpoints
-        Host names that S3 endpoints and ``https://`` datasets may have, and those of Google's and Azure's
-        storage; empty means any.
-    allow_https
-        Whether ``https://`` datasets are read at all.
-    ca_config_map
-        ConfigMap of the job's own namespace whose key ``ca.crt`` holds the authorities that a trainer
-        trusts instead of the public ones.
-    default_workers
-        Workers that a pod is sized for when ``nJobs`` is unset.
-    run_as_user
-        Numeric user of the trainer's pods; 0 leaves it to the image (and the platform).
-    resync_seconds
-        Seconds between two lists of all jobs, which make up for lost events.
-    request_timeout_seconds
-        Time-out of each call to the API server.
-    workers
-        Jobs that are reconciled at the same time.
-    watch_timeout_seconds
-        After which a watch is reopened.
-    port
-        Port of metrics and health.
-    job_label
-        Whether metrics carry the job's name and namespace as labels.
-    """
+    """Settings of one operator process; the design note 0004 describes their variables."""
 
     trainer_image: str
     image_pull_policy: str | None = None
     namespaces: Words = ()
+    """Empty means all of them."""
     operator_class: str = STABLE
     rollout_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     defaults: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
+    """Variables of the table of :mod:`trainingjob_api.environment`, unparsed."""
     trainer_environment: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
+    """Variables that are passed to the trainer's pods unchanged."""
     output_uri: str | None = None
     output_endpoint: str | None = None
     output_secret: str | None = None
+    """A Secret of the job's own namespace."""
     allowed_endpoints: Words = ()
+    """Host names that S3 endpoints, ``https://`` datasets, and Google's and Azure's storage may have; empty
+    means any."""
     allow_https: bool = False
     ca_config_map: str | None = None
+    """A ConfigMap of the job's own namespace: ``ca.crt`` replaces the public authorities."""
     default_workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """Workers that a pod is sized for when ``nJobs`` is unset."""
     run_as_user: Annotated[int, Field(ge=0, le=2**31 - 1)] = 65532
+    """Of the trainer's pods; 0 leaves it to the image (and the platform)."""
     resync_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Between two lists of all jobs, which make up for lost events."""
     request_timeout_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
     workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """Jobs that are reconciled at the same time."""
     watch_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240.0
+    """After which a watch is reopened."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     job_label: Annotated[bool, Variable(("TRAININGJOB_METRICS_JOB_LABEL",))] = False
 
@@ -118,22 +84,13 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings from environment variables, which the design note 0004 lists.
-
-        Raises
-        ------
-        SettingsError
-            Naming every variable that cannot be read.
-        """
-        try:
-            return read_settings(
-                cls,
-                environment,
-                defaults=_subset(environment, _TABLE_VARIABLES),
-                trainer_environment=_subset(environment, _TRAINER_VARIABLES),
-            )
-        except SpecError as error:
-            raise SettingsError(str(error)) from None
+        """Read the settings; a :class:`SpecError` names every variable that cannot be read."""
+        return read_settings(
+            cls,
+            environment,
+            defaults=_subset(environment, _TABLE_VARIABLES),
+            trainer_environment=_subset(environment, _TRAINER_VARIABLES),
+        )
 
 
 def _subset(environment: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:

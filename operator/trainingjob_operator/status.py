@@ -1,28 +1,25 @@
-"""The status of a job, conditions and attempts included; the operator alone writes it.
+"""The status of a job, which the operator alone writes, and the Kubernetes Events of its changes.
 
-Conditions are as metav1 and kstatus read them; their table is in ``docs/reference``. An attempt is one pod of
-the trainer, and its record outlives the pod: it is open until the pod has ended or is gone, then its outcome
-never changes. Nothing is remembered outside the status: equal observations of an equal status give equal
-statuses.
+Conditions are as metav1 and kstatus read them; their table is in ``docs/reference``. Equal observations of an
+equal status give equal statuses. Each event is posted once, even across restarts.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
 
 from trainingjob_api import (
-    Attempt,
-    AttemptOutcome,
+    API_VERSION,
+    KIND,
     Condition,
     ConditionStatus,
     ConditionType,
-    Failure,
     Fallback,
     LastReport,
     ParallelMode,
     Phase,
     Report,
-    Resolved,
     Stage,
     TrainingJobStatus,
     judge,
@@ -30,10 +27,11 @@ from trainingjob_api import (
 )
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.text import shorten
+from trainingjob_operator.attempts import record_attempts
+from trainingjob_operator.children import MANAGED_BY, Owner, child_name, labels
 from trainingjob_operator.decision import Decision
-from trainingjob_operator.frozen_plan import Plan
-from trainingjob_operator.job_view import JobView
-from trainingjob_operator.observe.facts import Observed, PodSeen
+from trainingjob_operator.facts import Observed
+from trainingjob_operator.job_view import JobView, condition_of
 
 MAX_MESSAGE = 1000
 MAX_FALLBACKS = 8
@@ -63,6 +61,7 @@ _ALWAYS_WITH_MESSAGE = frozenset(
         ConditionType.DASK_READY,
     }
 )
+_SIDE = (ConditionType.DEGRADED, ConditionType.DASK_READY, ConditionType.ARTIFACTS_UPLOADED)
 _Row = tuple[ConditionType, ConditionStatus, Cause]
 """A condition before it has its times."""
 
@@ -77,16 +76,22 @@ def build_status(view: JobView, seen: Observed, decision: Decision, now: datetim
     fields: dict[str, Any] = {"observed_generation": view.generation, "phase": decision.phase}
     if not view.ended:
         fields |= _course(view, seen, decision, now)
+        if seen.plan is not None:
+            fields["plan"] = seen.plan.record or old.plan
+            fields["resolved"] = seen.plan.run.summary(image=seen.plan.image)
         if seen.report is not None:
             fields |= _reported(old, seen.report)
-        fields["plan"] = seen.record or old.plan
-        fields["resolved"] = _resolved(old, seen.plan, seen.report)
+            if seen.plan is not None and seen.report.resolved is not None:
+                # The trainer refines what the plan says by what it found in data and pod.
+                fields["resolved"] = fields["resolved"].refined(seen.report.resolved)
     status = old.model_copy(update=fields)
     before = {condition.type: condition for condition in old.conditions or ()}
-    rows = [
-        *_main_conditions(view, decision, status),
-        *(_kept(before) if view.ended else _side_conditions(before, seen, decision, status)),
-    ]
+    # A job that has ended keeps the others.
+    kept = [before[kind] for kind in _SIDE if kind in before]
+    side = [(old.type, old.status, Cause(old.reason, old.message)) for old in kept]
+    if not view.ended:
+        side = [*_side_conditions(before, seen, decision, status)]
+    rows = [*_main_conditions(view, decision, status), *side]
     conditions = tuple(_condition(row, before.get(row[0]), view.generation, now) for row in rows)
     return trim_status(status.model_copy(update={"conditions": conditions}))
 
@@ -156,37 +161,27 @@ def fallback_cause(fallback: Fallback) -> Cause:
     return Cause(fallback.reason, text)
 
 
-def _resolved(old: TrainingJobStatus, plan: Plan | None, report: Report | None) -> Resolved | None:
-    """Return the plan's values, refined by what the trainer found in data and pod."""
-    if plan is None:
-        return old.resolved
-    summary = plan.run.summary(image=plan.image)
-    return summary if report is None or report.resolved is None else summary.refined(report.resolved)
-
-
 def _main_conditions(view: JobView, decision: Decision, status: TrainingJobStatus) -> Iterator[_Row]:
     """Yield the conditions that follow from the phase and from acceptance."""
     phase, cause = decision.phase, decision.cause
     succeeded, failed, suspended = (
         phase is wanted for wanted in (Phase.SUCCEEDED, Phase.FAILED, Phase.SUSPENDED)
     )
-    at_rest = phase.terminal or (suspended and decision.settled)
+    stopped = suspended and decision.settled
     verdict = judge(view.acceptance, status.best)
     accepted = verdict.accepted is not False
+    stalled: tuple[ConditionStatus, Cause] = _flag(failed), cause
     if succeeded and not accepted:
-        ready, stalled = FALSE, TRUE
-        why_ready: Cause = Cause(verdict.reason, f"{verdict.message}; {cause.message}")
-        why_stalled: Cause = verdict
+        yield ConditionType.READY, FALSE, Cause(verdict.reason, f"{verdict.message}; {cause.message}")
+        stalled = TRUE, verdict
     else:
         new = phase is Phase.PENDING and not decision.trouble
-        ready, stalled = TRUE if succeeded else UNKNOWN if new else FALSE, _flag(failed)
-        why_ready = why_stalled = cause
-    yield ConditionType.READY, ready, why_ready
+        yield ConditionType.READY, TRUE if succeeded else UNKNOWN if new else FALSE, cause
     yield ConditionType.COMPLETE, _flag(succeeded), cause
     yield ConditionType.FAILED, _flag(failed), cause
-    yield ConditionType.SUSPENDED, _flag(suspended and decision.settled), cause
-    yield ConditionType.RECONCILING, _flag(not at_rest), cause
-    yield ConditionType.STALLED, stalled, why_stalled
+    yield ConditionType.SUSPENDED, _flag(stopped), cause
+    yield ConditionType.RECONCILING, _flag(not (phase.terminal or stopped)), cause
+    yield ConditionType.STALLED, *stalled
     if phase.terminal:
         yield ConditionType.ACCEPTANCE_MET, _flag(succeeded and accepted), verdict
     else:
@@ -194,7 +189,7 @@ def _main_conditions(view: JobView, decision: Decision, status: TrainingJobStatu
 
 
 def _flag(value: bool) -> ConditionStatus:  # noqa: FBT001  # converts it
-    return TRUE if value else FALSE
+    return ConditionStatus(str(value))
 
 
 def _side_conditions(
@@ -206,7 +201,7 @@ def _side_conditions(
     else:
         yield ConditionType.DEGRADED, FALSE, Cause(Reason.AS_REQUESTED)
     yield ConditionType.DASK_READY, *_dask(before.get(ConditionType.DASK_READY), seen, decision, status)
-    yield ConditionType.ARTIFACTS_UPLOADED, *_artifacts(seen, decision)
+    yield ConditionType.ARTIFACTS_UPLOADED, *_artifacts(seen.report, decision)
 
 
 def _dask(
@@ -232,8 +227,7 @@ def _dask(
     return UNKNOWN, Cause(Reason.WAITING_FOR_DASK, cause.message)
 
 
-def _artifacts(seen: Observed, decision: Decision) -> tuple[ConditionStatus, Cause]:
-    report = seen.report
+def _artifacts(report: Report | None, decision: Decision) -> tuple[ConditionStatus, Cause]:
     if decision.phase is Phase.SUCCEEDED:
         return TRUE, Cause(Reason.UPLOADED)
     if report is not None and report.failure is not None and report.failure.reason == Reason.UPLOAD_FAILED:
@@ -241,14 +235,6 @@ def _artifacts(seen: Observed, decision: Decision) -> tuple[ConditionStatus, Cau
     if decision.phase is Phase.SAVING and report is not None and report.stage is Stage.UPLOADING:
         return FALSE, Cause(Reason.UPLOADING)
     return FALSE, Cause(Reason.PENDING)
-
-
-def _kept(before: dict[ConditionType, Condition]) -> Iterator[_Row]:
-    """Yield the conditions that a job which has ended keeps as they are."""
-    for kind in (ConditionType.DEGRADED, ConditionType.DASK_READY, ConditionType.ARTIFACTS_UPLOADED):
-        old = before.get(kind)
-        if old is not None:
-            yield kind, old.status, Cause(old.reason, old.message)
 
 
 def _condition(row: _Row, old: Condition | None, generation: int, now: datetime) -> Condition:
@@ -260,125 +246,94 @@ def _condition(row: _Row, old: Condition | None, generation: int, now: datetime)
         type=kind,
         status=status,
         observed_generation=generation,
-        last_transition_time=old.last_transition_time
-        if old is not None and same
-        else now.replace(microsecond=0),
+        last_transition_time=old.last_transition_time if old and same else now.replace(microsecond=0),
         reason=cause.reason,
         message=shorten(cause.message, MAX_MESSAGE) if shown else "",
     )
 
 
-MAX_ATTEMPTS = 10
-MAX_ATTEMPT_MESSAGE = 200
-_OUTCOMES: dict[str, AttemptOutcome] = {
-    Reason.OUT_OF_MEMORY: AttemptOutcome.OOM_KILLED,
-    Reason.TRAINER_EVICTED: AttemptOutcome.EVICTED,
-}
+class Event(NamedTuple):
+    """An event before it has a name; *key* distinguishes it from an earlier one with the same text."""
+
+    kind: Literal["Normal", "Warning"]
+    cause: Cause
+    key: str = ""
+    once: bool = False
+    """Whether *key* alone distinguishes occurrences, since the trainer determines the text."""
 
 
-def record_attempts(
-    view: JobView, seen: Observed, decision: Decision, attempts: int, now: datetime
-) -> tuple[Attempt, ...]:
-    """Return the attempts after this pass, the newest last.
-
-    *attempts* is their number as known otherwise: those that came and went unseen count, too. *now* is the
-    end of an attempt whose end has no known time.
-    """
-    known = view.status.attempt_history or ()
-    pods = {pod.uid: pod for pod in seen.pods}
-    entries = [*known, *_new(known, seen.pods, attempts)]
-    stopping = view.suspend or Phase.SUSPENDED in {decision.phase, view.status.phase}
-    updated = [
-        _updated(attempt, pods.get(attempt.pod_uid), seen.report, decision, stopping=stopping, now=now)
-        for attempt in entries
-    ]
-    if updated and seen.report is not None and seen.report.pod_uid == updated[-1].pod_uid:
-        number = max(updated[-1].number, seen.report.attempt)
-        updated[-1] = updated[-1].model_copy(update={"number": number})
-    return tuple(updated[-MAX_ATTEMPTS:])
-
-
-def _new(known: tuple[Attempt, ...], pods: tuple[PodSeen, ...], attempts: int) -> list[Attempt]:
-    """Return an entry for each pod that has none, except those dropped for their age."""
-    uids = {attempt.pod_uid for attempt in known}
-    full = len(known) >= MAX_ATTEMPTS
-    new = [pod for pod in pods if pod.uid not in uids and not (full and pod.created <= known[0].start_time)]
-    last = known[-1].number if known else 0
-    first = max(last + 1, attempts - len(new) + 1)
-    return [
-        Attempt(
-            number=number,
-            pod=pod.name or None,
-            pod_uid=pod.uid,
-            node=pod.node or None,
-            start_time=pod.created.replace(microsecond=0),
-        )
-        for number, pod in enumerate(new, first)
-    ]
+def events_of(
+    old: TrainingJobStatus, new: TrainingJobStatus, seen: Observed, decision: Decision
+) -> Iterator[Event]:
+    """Yield the events of the change from *old* to *new*."""
+    key = f"{new.observed_generation}/{new.attempts or 0}"
+    headline = condition_of(old, ConditionType.RECONCILING)
+    cause, before = decision.cause, headline.reason if headline is not None else None
+    resumed = old.phase is Phase.SUSPENDED and new.phase not in {Phase.SUSPENDED, Phase.FAILED}
+    if resumed:
+        text = "Resuming with the remaining budget and deadline"
+        yield Event("Normal", Cause(Reason.RESUMED, text), key)
+    ended = old.phase is not None and old.phase.terminal
+    # A job that has ended had its event then; that a resumed job has no pod yet is the ordinary course.
+    silent = cause.reason in {Reason.CREATING_RESOURCES, before if ended else None}
+    silent |= resumed and cause.reason in {Reason.RESUMED, Reason.WAITING_FOR_TRAINER}
+    if not silent and (old.phase, before) != (new.phase, cause.reason):
+        warning = decision.trouble and cause.reason != Reason.TRAINER_EVICTED
+        yield Event("Warning" if warning else "Normal", cause, key)
+    for fallback in new_fallbacks(old.fallbacks, new.fallbacks):
+        yield Event("Warning", fallback_cause(fallback), fallback.time.isoformat())
+    dask, dask_before = (_denial(status, ConditionType.DASK_READY) for status in (new, old))
+    new_reason = dask_before is None or dask is None or dask.reason != dask_before.reason
+    if dask is not None and dask.reason in DASK_CAUSES and new_reason:
+        yield Event("Warning", dask, key)
+    rejected, rejected_before = (_denial(status, ConditionType.ACCEPTANCE_MET) for status in (new, old))
+    if new.phase is Phase.SUCCEEDED and rejected is not None and rejected != rejected_before:
+        yield Event("Warning", rejected, key)
+    if (new.attempts or 0) > max(old.attempts or 0, 1) and seen.last_trouble is not None:
+        text = f"Attempt {new.attempts} begins; the previous one: {seen.last_trouble.message}"
+        yield Event("Normal", Cause(seen.last_trouble.reason, text), key)
 
 
-def _updated(
-    attempt: Attempt,
-    pod: PodSeen | None,
-    report: Report | None,
-    decision: Decision,
-    *,
-    stopping: bool,
-    now: datetime,
-) -> Attempt:
-    """Return the entry with what is known now."""
-    why = report.failure if report is not None and report.pod_uid == attempt.pod_uid else None
-    if attempt.outcome is not None:
-        # The trainer's own message may be read later than its pod's end.
-        late = why if attempt.outcome is AttemptOutcome.FAILED else None
-        return attempt if late is None else attempt.model_copy(update=_words(late.reason, late.message))
-    outcome = _outcome(pod, why, decision, stopping=stopping)
-    found: dict[str, object] = {"outcome": outcome}
-    if pod is not None:
-        found |= {"node": pod.node or attempt.node, "exit_code": pod.exit_code, **_trouble(pod, outcome)}
-    if outcome is AttemptOutcome.FAILED and why is not None:
-        found |= _words(why.reason, why.message)
-    if outcome is not None:
-        found["end_time"] = ((pod.ended if pod is not None else None) or now).replace(microsecond=0)
-    return attempt.model_copy(update=found)
+def _denial(status: TrainingJobStatus, kind: ConditionType) -> Cause | None:
+    """Return why a condition is false, ``None`` if it is not."""
+    found = condition_of(status, kind)
+    return Cause(found.reason, found.message) if found is not None and found.status is FALSE else None
 
 
-def _trouble(pod: PodSeen, outcome: AttemptOutcome | None) -> dict[str, object]:
-    """Return reason and message of the pod's problem, unless the outcome already says it."""
-    trouble = pod.trouble
-    asked = trouble is not None and trouble.reason == Reason.TRAINER_EVICTED
-    if trouble is None or outcome is AttemptOutcome.SUCCEEDED:
-        return _words(None, None)
-    if asked and outcome in {AttemptOutcome.SUSPENDED, AttemptOutcome.DEADLINE_EXCEEDED}:
-        return _words(None, None)
-    return _words(trouble.reason, trouble.message)
+def rejection_event(rejected: Cause, status: TrainingJobStatus) -> Event:
+    """Return the event of a rejected report; equal for all rejections of a kind in one attempt."""
+    text = f"Trainer report rejected ({rejected.reason}); status unchanged: {rejected.message}"
+    key = f"{rejected.reason}/{status.attempts or 0}"
+    return Event("Warning", Cause(Reason.REPORT_REFUSED, text), key, once=True)
 
 
-def _outcome(
-    pod: PodSeen | None, why: Failure | None, decision: Decision, *, stopping: bool
-) -> AttemptOutcome | None:
-    """Return how the attempt has ended, ``None`` while it is under way."""
-    ended = pod is not None and (pod.exit_code is not None or pod.finished)
-    if pod is not None and not ended and not decision.phase.terminal:
-        return None
-    if pod is not None and ended:
-        trouble = pod.trouble.reason if pod.trouble is not None else None
-        found = _OUTCOMES.get(trouble or "", AttemptOutcome.FAILED)
-        if pod.exit_code == 0:
-            return AttemptOutcome.SUCCEEDED
-        if found is not AttemptOutcome.EVICTED:
-            return found
-        if decision.cause.reason == Reason.DEADLINE_EXCEEDED:
-            return AttemptOutcome.DEADLINE_EXCEEDED
-        return AttemptOutcome.SUSPENDED if stopping else found
-    if decision.phase is Phase.SUCCEEDED:
-        return AttemptOutcome.SUCCEEDED
-    if decision.cause.reason == Reason.DEADLINE_EXCEEDED:
-        return AttemptOutcome.DEADLINE_EXCEEDED
-    if why is not None or decision.phase is Phase.FAILED:
-        return AttemptOutcome.FAILED
-    return AttemptOutcome.SUSPENDED if stopping else AttemptOutcome.REMOVED
-
-
-def _words(reason: str | None, message: str | None) -> dict[str, object]:
-    return {"reason": reason, "message": None if message is None else shorten(message, MAX_ATTEMPT_MESSAGE)}
+def build_event(owner: Owner, event: Event, now: datetime) -> dict[str, Any]:
+    """Return the manifest; its name is made from its content, so that a second one is refused (409)."""
+    cause = event.cause
+    words = f"{owner.uid}\n{event.kind}\n{cause.reason}\n{'' if event.once else cause.message}\n{event.key}"
+    digest = hashlib.sha256(words.encode()).hexdigest()[:16]
+    time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{child_name(owner.name, '')}.{digest}",
+            "namespace": owner.namespace,
+            "labels": labels(owner),
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": owner.name,
+            "namespace": owner.namespace,
+            "uid": owner.uid,
+        },
+        "type": event.kind,
+        "reason": cause.reason,
+        "message": shorten(cause.message, MAX_MESSAGE),
+        "source": {"component": MANAGED_BY},
+        "reportingComponent": MANAGED_BY,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }

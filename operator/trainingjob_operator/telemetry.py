@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
@@ -26,7 +27,7 @@ from prometheus_client.registry import Collector
 from trainingjob_api import KIND, ModelSource, Phase, TrainingJobStatus
 from trainingjob_api.log_lines import JsonLines, install
 from trainingjob_operator.children import JobKey
-from trainingjob_operator.observe.facts import Rejection
+from trainingjob_operator.facts import Rejection
 from trainingjob_operator.status import new_fallbacks
 
 _KOPF = frozenset({"k8s_ref", "k8s_skip", "settings"})
@@ -48,17 +49,17 @@ def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> N
 
 
 def _context_of(record: logging.LogRecord) -> dict[str, Any]:
-    return {**_context.get(), **_of_kopf(getattr(record, "k8s_ref", None))}
-
-
-def _of_kopf(reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the object that a log line of Kopf is about."""
-    if not reference:
-        return {}
-    where = f"{reference.get('namespace')}/{reference.get('name')}"
-    if reference.get("kind") == KIND:
-        return {"job": where, "uid": reference.get("uid")}
-    return {"object": f"{reference.get('kind')} {where}"}
+    """Return the fields of the task, and the object that a log line of Kopf is about."""
+    found, reference = dict(_context.get()), getattr(record, "k8s_ref", None)
+    if reference:
+        where = f"{reference.get('namespace')}/{reference.get('name')}"
+        job = reference.get("kind") == KIND
+        found |= (
+            {"job": where, "uid": reference.get("uid")}
+            if job
+            else {"object": f"{reference.get('kind')} {where}"}
+        )
+    return found
 
 
 OVERRUN_FRACTION = 0.05
@@ -94,39 +95,25 @@ class Metrics(Collector):
         self.registry = registry
         self._job_label = job_label
         self._rows: dict[str, _Row] = {}
-        self.duration = Histogram(
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        self.duration = histogram(
             "training_duration_seconds",
             "Seconds from start to end of a job that succeeded, by source of its model.",
             ["mode"],
             buckets=_DURATIONS,
-            registry=registry,
         )
-        self.fallbacks = Counter(
-            "tpot_parallel_fallbacks", "Fallbacks from parallel evaluation.", ["reason"], registry=registry
+        self.fallbacks = counter("tpot_parallel_fallbacks", "Fallbacks from parallel evaluation.", ["reason"])
+        self.overruns = counter("training_budget_overruns", "Runs that exceeded their budget.")
+        self.evaluations = counter("training_evaluations", "Pipelines evaluated, by outcome.", ["outcome"])
+        self.finished = counter("training_jobs_finished", "Jobs ended, by phase.", ["phase"])
+        self.reconciles = histogram(
+            "trainingjob_reconcile_seconds", "Seconds of one pass.", buckets=_RECONCILES
         )
-        self.overruns = Counter(
-            "training_budget_overruns", "Runs that exceeded their budget.", registry=registry
+        self.errors = counter(
+            "trainingjob_reconcile_errors", "Passes that failed, by HTTP status.", ["status"]
         )
-        self.evaluations = Counter(
-            "training_evaluations", "Pipelines evaluated, by outcome.", ["outcome"], registry=registry
-        )
-        self.finished = Counter(
-            "training_jobs_finished", "Jobs ended, by phase.", ["phase"], registry=registry
-        )
-        self.reconciles = Histogram(
-            "trainingjob_reconcile_seconds", "Seconds of one pass.", buckets=_RECONCILES, registry=registry
-        )
-        self.errors = Counter(
-            "trainingjob_reconcile_errors",
-            "Passes that failed, by HTTP status.",
-            ["status"],
-            registry=registry,
-        )
-        self.refusals = Counter(
-            "trainingjob_reports_refused",
-            "Trainer reports that were rejected.",
-            ["reason"],
-            registry=registry,
+        self.refusals = counter(
+            "trainingjob_reports_refused", "Trainer reports that were rejected.", ["reason"]
         )
         for kind in Rejection:
             self.refusals.labels(reason=kind)
@@ -180,14 +167,18 @@ class Metrics(Collector):
         if budget and spent > budget + max(OVERRUN_SECONDS, budget * OVERRUN_FRACTION):
             self.overruns.inc()
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name the gauges without computing them."""
-        yield from _families(())
-
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Compute the gauges."""
         rows = tuple(self._rows.values())
-        phases, scores, generation, population, failures = _families(("namespace", "job") * self._job_label)
+        where = ("namespace", "job") if self._job_label else ()
+        phases = GaugeMetricFamily("trainingjobs", "Jobs that exist, by phase.", labels=["phase"])
+        scores = GaugeMetricFamily("training_best_score", "Best score of a job.", labels=["metric", *where])
+        generation = GaugeMetricFamily("tp_generation", "Generations finished.", labels=where)
+        population = GaugeMetricFamily("tp_population_size", "Pipelines in a generation.", labels=where)
+        failures = GaugeMetricFamily(
+            "tpot_consecutive_failures",
+            "Most recent jobs in a row that asked for AutoML and got no TPOT model.",
+        )
         counts: Mapping[str, int] = Tally(row.phase for row in rows)
         for phase in Phase:
             phases.add_metric([phase], counts.get(phase, 0))
@@ -201,7 +192,9 @@ class Metrics(Collector):
         for row in self._shown(searching, lambda _: None):
             generation.add_metric(self._where(row), row.generation or 0)
             population.add_metric(self._where(row), row.population or 0)
-        failures.add_metric([], _consecutive_failures(rows))
+        by_end = sorted(rows, key=lambda row: row.completed, reverse=True)
+        failed = [row.tpot_failed for row in by_end if row.tpot_failed is not None]
+        failures.add_metric([], [*failed, False].index(False))
         yield from (phases, scores, generation, population, failures)
 
     def _where(self, row: _Row) -> list[str]:
@@ -210,30 +203,6 @@ class Metrics(Collector):
     def _shown(self, rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:
         """Return all rows if jobs have labels, else the newest for each key."""
         return rows if self._job_label else list({key(row): row for row in rows}.values())
-
-
-def _families(where: tuple[str, ...]) -> tuple[GaugeMetricFamily, ...]:
-    return (
-        GaugeMetricFamily("trainingjobs", "Jobs that exist, by phase.", labels=["phase"]),
-        GaugeMetricFamily("training_best_score", "Best score of a job.", labels=["metric", *where]),
-        GaugeMetricFamily("tp_generation", "Generations finished.", labels=where),
-        GaugeMetricFamily("tp_population_size", "Pipelines in a generation.", labels=where),
-        GaugeMetricFamily(
-            "tpot_consecutive_failures",
-            "Most recent jobs in a row that asked for AutoML and got no TPOT model.",
-        ),
-    )
-
-
-def _consecutive_failures(rows: tuple[_Row, ...]) -> int:
-    count = 0
-    for row in sorted(rows, key=lambda row: row.completed, reverse=True):
-        if row.tpot_failed is None:
-            continue
-        if not row.tpot_failed:
-            break
-        count += 1
-    return count
 
 
 WATCH_LAG_SECONDS: Final = 60.0

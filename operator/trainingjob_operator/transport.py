@@ -16,10 +16,8 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from trainingjob_api.text import shorten
 from trainingjob_operator.children import MANAGED_BY
-from trainingjob_operator.errors import ApiFault, OperatorError
 
 MERGE_PATCH: Final = "application/merge-patch+json"
-_WRITES: Final = frozenset({"POST", "PATCH"})
 MAX_ANSWER_TEXT: Final = 500
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """An object is limited to 1.5 MiB. Parsing blocks the event loop, so larger pages are read in parts."""
@@ -29,14 +27,51 @@ MOST_SKEW: Final = timedelta(seconds=5)
 _log = logging.getLogger(__name__)
 
 
-async def connect() -> ApiClient:
-    """Return a client for the cluster that the process runs in, or that the kubeconfig names.
+class NoClusterError(Exception):
+    """The process has neither a service account nor a kubeconfig."""
 
-    Raises
-    ------
-    OperatorError
-        If there is neither.
+
+class ApiFault(Exception):  # noqa: N818  # a fault is what it is called throughout
+    """A call to the API server did not succeed: the pass is retried after a delay.
+
+    *status* is 0 where there was no answer (time-out, connection); *message* is the server's own, bounded;
+    *retry_after* is how many seconds the server asks to wait; *request* is method and path.
     """
+
+    def __init__(
+        self, status: int, message: str, retry_after: float | None = None, request: tuple[str, str] = ("", "")
+    ) -> None:
+        super().__init__(f"{status or 'no answer'}: {message}")
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+        method, path = request
+        self.fields: dict[str, Any] = {"method": method, "path": path, "code": status, "detail": message}
+        """For a log line."""
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the object, or its kind, does not exist."""
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether RBAC, a quota or an admission plugin does not allow it."""
+        return self.status == HTTPStatus.FORBIDDEN
+
+    @property
+    def conflict(self) -> bool:
+        """Whether an object of the name exists, or has changed since it was read."""
+        return self.status == HTTPStatus.CONFLICT
+
+    @property
+    def refusal(self) -> bool:
+        """Whether the server understood and refused (RBAC, quota, admission, validation)."""
+        return self.forbidden or self.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
+
+
+async def connect() -> ApiClient:
+    """Return a client for the cluster that the process runs in, or that the kubeconfig names."""
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -44,9 +79,8 @@ async def connect() -> ApiClient:
         try:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except ConfigException as error:
-            raise OperatorError(
-                f"No cluster: found neither a service account nor a kubeconfig ({error})"
-            ) from error
+            text = f"No cluster: found neither a service account nor a kubeconfig ({error})"
+            raise NoClusterError(text) from error
     client = ApiClient(configuration)
     client.user_agent = f"{MANAGED_BY}/{version('trainingjob')}"
     return client
@@ -64,10 +98,10 @@ class Transport:
         """Return the API server's time; timestamps of its objects are compared with it."""
         return datetime.now(UTC) + self._skew
 
-    async def read(self, path: str) -> dict[str, Any] | None:
-        """Return an object, ``None`` if it does not exist."""
+    async def find(self, path: str, method: str = "GET", **options: Any) -> dict[str, Any] | None:
+        """Return what :meth:`call` does, ``None`` if the object does not exist."""
         try:
-            return await self.call("GET", path)
+            return await self.call(method, path, **options)
         except ApiFault as fault:
             if fault.not_found:
                 return None
@@ -83,30 +117,15 @@ class Transport:
         content: str = "application/json",
     ) -> dict[str, Any]:
         """Call and return the answer; every failure becomes an :class:`ApiFault`."""
-        try:
-            return await self._call(method, path, query or {}, body, content)
-        except ApiFault as fault:
-            fault.request = (method, path)
-            raise
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None,
-        content: str,
-    ) -> dict[str, Any]:
-        if method in _WRITES:
-            query = {**query, "fieldManager": MANAGED_BY}
-        headers = {"Content-Type": content, "Accept": "application/json"}
+        request = (method, path)
+        query = {**(query or {}), **({"fieldManager": MANAGED_BY} if method in {"POST", "PATCH"} else {})}
         sent = datetime.now(UTC)
         try:
-            method, url, headers, _, _ = await self._client.param_serialize(
+            _, url, headers, _, _ = await self._client.param_serialize(
                 method,
                 path,
                 query_params=list(query.items()),
-                header_params=headers,
+                header_params={"Content-Type": content, "Accept": "application/json"},
                 auth_settings=["BearerToken"],
             )
             answer = await self._client.call_api(
@@ -115,12 +134,13 @@ class Transport:
             data = await answer.response.read()
         except (aiohttp.ClientError, ApiException, ConfigException, OSError) as error:
             # A time-out is an OSError, whose text may be empty.
-            raise ApiFault(0, shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)) from error
+            text = shorten(f"{type(error).__name__}: {error}", MAX_ANSWER_TEXT)
+            raise ApiFault(0, text, request=request) from error
         self._compare(answer.headers.get("Date"), sent)
         if len(data) > MAX_ANSWER_BYTES:
             text = f"The answer has {len(data):,} bytes, more than {MAX_ANSWER_BYTES:,}"
-            raise ApiFault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        return _checked(answer.status, data, answer.headers.get("Retry-After"))
+            raise ApiFault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, request=request)
+        return _checked(request, answer.status, data, answer.headers.get("Retry-After"))
 
     def _compare(self, date: str | None, sent: datetime) -> None:
         """Measure how far the server's clock is ahead; log a change.
@@ -145,7 +165,7 @@ def path_of(api_version: str, plural: str, namespace: str | None, name: str = ""
     return f"{root}{scope}/{plural}" + (f"/{name}" if name else "")
 
 
-def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
+def _checked(request: tuple[str, str], status: int, data: bytes, retry: str | None) -> dict[str, Any]:
     """Return the object in *data*, or raise what the status says."""
     try:
         parsed = json.loads(data) if data else {}
@@ -161,4 +181,5 @@ def _checked(status: int, data: bytes, retry: str | None) -> dict[str, Any]:
         wait = float(seconds) if seconds else None
     except (TypeError, ValueError):
         wait = None
-    raise ApiFault(status, shorten(str(parsed.get("message") or "no message"), MAX_ANSWER_TEXT), wait)
+    message = shorten(str(parsed.get("message") or "no message"), MAX_ANSWER_TEXT)
+    raise ApiFault(status, message, wait, request)

@@ -5,10 +5,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
 
-from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.children import JobKey
 from trainingjob_operator.telemetry import Metrics
+from trainingjob_operator.transport import ApiFault
 
 _log = logging.getLogger(__name__)
 
@@ -17,41 +17,30 @@ LAST_DELAY = 60.0
 SETTLE_DELAY = 0.05
 """Events come in bursts: one pass serves all that arrive within this many seconds."""
 
-Key = TypeVar("Key")
 
-
-class WorkQueue(Generic[Key]):
+class WorkQueue:
     """Keys to reconcile, and the workers that do.
 
     A key that is added while a worker has it is processed again afterwards; no two workers ever have the same
-    key.
-
-    Parameters
-    ----------
-    work
-        Takes a key; returns the seconds to the next call, if any; raises :class:`ApiFault` to be retried.
-    workers
-        How many keys are processed at a time.
-    metrics
-        Where passes and faults are counted.
+    key. *work* returns the seconds to its next call, if any; it raises :class:`ApiFault` to be retried.
     """
 
     def __init__(
-        self, work: Callable[[Key], Awaitable[float | None]], *, workers: int, metrics: Metrics
+        self, work: Callable[[JobKey], Awaitable[float | None]], *, workers: int, metrics: Metrics
     ) -> None:
         self._work = work
         self._workers = workers
         self._metrics = metrics
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
-        self._running: dict[Key, float] = {}
-        self._again: set[Key] = set()
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._faults: dict[Key, int] = {}
+        self._ready: asyncio.Queue[JobKey] = asyncio.Queue()
+        self._queued: set[JobKey] = set()
+        self._running: dict[JobKey, float] = {}
+        self._again: set[JobKey] = set()
+        self._timers: dict[JobKey, asyncio.TimerHandle] = {}
+        self._faults: dict[JobKey, int] = {}
         # Two operators in conflict must not retry in step.
         self._random = random.Random()  # noqa: S311  # no secret depends on it
 
-    def add(self, key: Key, delay: float = SETTLE_DELAY) -> None:
+    def add(self, key: JobKey, delay: float = SETTLE_DELAY) -> None:
         """Process *key* after *delay* seconds at the latest."""
         if key in self._queued:
             return
@@ -77,12 +66,7 @@ class WorkQueue(Generic[Key]):
         now = time.monotonic()
         return max((now - start for start in self._running.values()), default=0.0)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is queued or in work; delayed keys do not count."""
-        return not (self._queued or self._running or self._again)
-
-    def _due(self, key: Key) -> None:
+    def _due(self, key: JobKey) -> None:
         self._timers.pop(key, None)
         if key in self._running:
             self._again.add(key)
@@ -106,7 +90,7 @@ class WorkQueue(Generic[Key]):
             if delay is not None:
                 self.add(key, delay)
 
-    async def _pass(self, key: Key) -> float | None:
+    async def _pass(self, key: JobKey) -> float | None:
         """Process *key*; return when it is due again."""
         try:
             delay = await self._work(key)
@@ -123,7 +107,7 @@ class WorkQueue(Generic[Key]):
         self._faults.pop(key, None)
         return delay
 
-    def _back_off(self, key: Key, at_least: float) -> float:
+    def _back_off(self, key: JobKey, at_least: float) -> float:
         count = self._faults[key] = self._faults.get(key, 0) + 1
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(count - 1, 16))
         return max(at_least, delay * self._random.uniform(0.5, 1.0))

@@ -15,7 +15,7 @@ from support.charts import CASES, OPERATOR, documented, manifests, pods
 from trainingjob_api import GROUP, PLURAL, parse_job
 from trainingjob_api.crd import build_crd
 from trainingjob_operator.children import Child, Owner, name_of
-from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.job_view import make_plan
 from trainingjob_operator.manifests import build_role, build_role_binding, build_service_account
 from trainingjob_operator.settings import Settings
 

@@ -14,7 +14,7 @@ from trainingjob_operator import api, transport
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import Child, Owner
 from trainingjob_operator.decision import Suspension
-from trainingjob_operator.errors import ApiFault
+from trainingjob_operator.transport import ApiFault
 
 OWNER = Owner("churn", NAMESPACE, "uid-0001")
 
@@ -54,14 +54,14 @@ def test_a_list_that_grew_too_old_begins_anew(store, jobs):
 
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(store, jobs, monkeypatch):
     one = gate(store)
-    page = one._transport.call
+    page = one.call
     sizes = []
 
     async def measured(method, path, **options):
         sizes.append(int(options["query"]["limit"]))
         return await page(method, path, **options)
 
-    one._transport.call = measured
+    one.call = measured
     largest = max(len(json.dumps(raw)) for raw in listed_raw(one))
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", largest + 500)
     sizes.clear()
@@ -214,5 +214,5 @@ def test_the_servers_wish_to_wait_is_read_from_body_and_header(store):
         asyncio.run(gate(store, Fault(429, retry_after=7.0)).read_job("a", "b"))
     assert caught.value.retry_after == 7.0
     with pytest.raises(ApiFault) as caught:
-        transport._checked(503, b"{}", "5")
+        transport._checked(("GET", "/"), 503, b"{}", "5")
     assert caught.value.retry_after == 5.0

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support.decisions import decided
 from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, Report, TrainingJobStatus
 from trainingjob_api.reasons import Cause
+from trainingjob_operator.attempts import MAX_ATTEMPTS, record_attempts
 from trainingjob_operator.children import Owner
+from trainingjob_operator.facts import Observed, PodSeen, TrainerJob
 from trainingjob_operator.job_view import JobView
-from trainingjob_operator.observe.facts import Observed, PodSeen, TrainerJob
-from trainingjob_operator.status import MAX_ATTEMPTS, record_attempts
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MADE = NOW - timedelta(seconds=300)

@@ -10,9 +10,8 @@ from trainingjob_api import Fallback, ParallelMode, Phase, Report, Stage, Traini
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner, in_order
 from trainingjob_operator.decision import earliest
-from trainingjob_operator.frozen_plan import make_plan
-from trainingjob_operator.job_view import JobView
-from trainingjob_operator.observe.facts import DaskSeen, JobOutcome, Observed, PodSeen, TrainerJob
+from trainingjob_operator.facts import DaskSeen, JobOutcome, Observed, PodSeen, TrainerJob
+from trainingjob_operator.job_view import JobView, make_plan
 from trainingjob_operator.policies import decide
 from trainingjob_operator.settings import Settings
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import Owner
-from trainingjob_operator.events import Event, build_event
+from trainingjob_operator.status import Event, build_event
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OWNER = Owner("churn", "team", "uid")

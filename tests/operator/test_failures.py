@@ -5,9 +5,9 @@ import json
 import pytest
 
 from support.fake_kubernetes.cluster import NAMESPACE
+from trainingjob_operator import pods
 from trainingjob_operator.children import TRAINER_CHILDREN, Child
-from trainingjob_operator.observe import pods
-from trainingjob_operator.observe.pods import read_pod
+from trainingjob_operator.pods import read_pod
 
 
 def end_without_a_report(cluster, operation):

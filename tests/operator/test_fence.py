@@ -135,7 +135,7 @@ def test_a_model_that_is_there_is_no_loss(store, cluster):
 
 
 def test_a_plan_that_no_annotation_holds_is_not_copied(cluster, operation, monkeypatch):
-    monkeypatch.setattr("trainingjob_operator.manifests.trainer.MAX_COPY_BYTES", 100)
+    monkeypatch.setattr("trainingjob_operator.manifests.MAX_COPY_BYTES", 100)
     cluster.submit()
     operation.settle()
     assert PLAN_ANNOTATION not in cluster.child(Child.JOB)["metadata"]["annotations"]

@@ -6,7 +6,7 @@ import pytest
 
 from trainingjob_api import parse_job
 from trainingjob_api.reasons import Cause
-from trainingjob_operator.frozen_plan import Plan, in_rollout, make_plan
+from trainingjob_operator.job_view import Plan, in_rollout, make_plan
 from trainingjob_operator.settings import Settings
 
 SETTINGS = Settings(trainer_image="trainer:1")

@@ -14,9 +14,9 @@ from support.fake_kubernetes import Cluster, Operation, Store
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_api import parse_report
 from trainingjob_api.report import MAX_REPORT_BYTES, ReportError
+from trainingjob_operator import observe as reports
 from trainingjob_operator import reconciler
 from trainingjob_operator.children import Child
-from trainingjob_operator.observe import report as reports
 
 READERS = ("trainingjob_api", "trainingjob_operator", "yaml", "difflib")
 MOST_CALLS = 3_000

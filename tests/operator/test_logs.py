@@ -12,8 +12,8 @@ import pytest
 
 from support.fake_kubernetes.client import Fault
 from trainingjob_operator.children import Child
-from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.telemetry import configure_logs, set_log_context
+from trainingjob_operator.transport import ApiFault
 from trainingjob_operator.workqueue import WorkQueue
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

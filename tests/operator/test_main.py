@@ -12,7 +12,7 @@ import pytest
 
 from support.fake_kubernetes import Cluster, Store
 from support.fake_kubernetes.server import Server
-from trainingjob_operator.main import main
+from trainingjob_operator.__main__ import main
 
 PATIENCE = 60
 

@@ -13,10 +13,9 @@ from jsonschema import Draft7Validator
 from support.fake_kubernetes.golden import check_golden
 from trainingjob_api import parse_job
 from trainingjob_operator.children import PLAN_ANNOTATION, TRAINER_CHILDREN, Child, Owner, name_of
-from trainingjob_operator.frozen_plan import make_plan, read_copy, read_run
-from trainingjob_operator.manifests import build
-from trainingjob_operator.manifests.pod_parts import amount
-from trainingjob_operator.manifests.trainer import CLAIMS_DIR
+from trainingjob_operator.job_view import make_plan, read_copy, read_run
+from trainingjob_operator.manifests import CLAIMS_DIR, build
+from trainingjob_operator.pod_parts import amount
 from trainingjob_operator.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,11 +14,10 @@ from trainingjob_api import Phase, Reason
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner, metadata
 from trainingjob_operator.decision import Suspension
-from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.frozen_plan import make_plan
-from trainingjob_operator.job_view import read_job_view
+from trainingjob_operator.job_view import make_plan, read_job_view
 from trainingjob_operator.manifests import build
 from trainingjob_operator.reconciler import apply
+from trainingjob_operator.transport import ApiFault
 
 OTHER = Owner("churn", NAMESPACE, "another-uid")
 each_child = pytest.mark.parametrize("child", list(TRAINER_CHILDREN), ids=lambda child: child.name.lower())

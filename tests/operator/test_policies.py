@@ -42,9 +42,10 @@ from support.decisions import (
 )
 from trainingjob_api import Phase, Stage, TrainingJobStatus
 from trainingjob_api.reasons import Cause
+from trainingjob_operator import end_policies, policies
 from trainingjob_operator.children import Child
 from trainingjob_operator.decision import Suspension
-from trainingjob_operator.policies import POLICIES, course, decide, end
+from trainingjob_operator.policies import POLICIES, decide
 
 COURSE = [
     pytest.param(SUBJECT, NOTHING, MAKING, id="new"),
@@ -209,7 +210,7 @@ def test_step(subject, seen, step):
 def test_every_policy_is_in_the_list_once():
     found = [
         one
-        for module in (course, end)
+        for module in (policies, end_policies)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__
         and not name.startswith("_")

@@ -8,7 +8,7 @@ import pytest
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_api import parse_job
 from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner
-from trainingjob_operator.frozen_plan import make_plan
+from trainingjob_operator.job_view import make_plan
 from trainingjob_operator.manifests import build
 from trainingjob_operator.settings import Settings
 

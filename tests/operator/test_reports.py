@@ -13,8 +13,8 @@ from support.fake_kubernetes import Fault, Operation
 from trainingjob_api import LastReport, Report, dump_report
 from trainingjob_api.reasons import Cause
 from trainingjob_certificates.signatures import ReportKey
-from trainingjob_operator.observe.facts import PodSeen, Rejection
-from trainingjob_operator.observe.report import check_report
+from trainingjob_operator.facts import PodSeen, Rejection
+from trainingjob_operator.observe import check_report
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 UID = "job-uid"
@@ -124,7 +124,7 @@ def test_refused(told, last, word, kind):
 )
 @pytest.mark.parametrize("told", [report(), report(final=True, sequence=99), "{", "[" * 100_000])
 def test_what_the_run_did_not_sign_is_refused_before_it_is_read(told, fields, monkeypatch):
-    monkeypatch.setattr("trainingjob_operator.observe.report.parse_report", None)
+    monkeypatch.setattr("trainingjob_operator.observe.parse_report", None)
     verdict = check(told, **fields)
     assert verdict.report is None
     assert verdict.refused.reason == "BadSignature"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainingjob_api import parse_job
-from trainingjob_operator.frozen_plan import in_rollout, make_plan
+from trainingjob_operator.job_view import in_rollout, make_plan
 from trainingjob_operator.settings import Settings
 
 USER = "automl.trainingjob.dev/user"

@@ -13,8 +13,8 @@ from support.fake_kubernetes import Cluster, Store
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
 from support.fake_kubernetes.server import Server
+from trainingjob_operator.__main__ import Operator
 from trainingjob_operator.children import Child
-from trainingjob_operator.main import Operator
 
 PATIENCE = 30.0
 FAST = replace(SETTINGS, namespaces=(NAMESPACE,), port=0, resync_seconds=3600.0, watch_timeout_seconds=60.0)
@@ -238,7 +238,7 @@ def test_many_jobs_each_get_their_condition(kubeconfig):
 
 def test_an_answer_that_is_no_object_is_a_fault(kubeconfig):
     from trainingjob_operator.api import Api
-    from trainingjob_operator.errors import ApiFault
+    from trainingjob_operator.transport import ApiFault
 
     async def run():
         async def page(_):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainingjob_operator.errors import SettingsError
+from trainingjob_api import SpecError
 from trainingjob_operator.settings import Settings
 
 IMAGE = {"TRAININGJOB_TRAINER_IMAGE": "registry.example/trainer:1"}
@@ -55,5 +55,5 @@ def test_everything_is_read():
     ],
 )
 def test_a_bad_variable_is_named(name, value):
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SpecError, match=name):
         Settings.from_environment(IMAGE | {name: value})

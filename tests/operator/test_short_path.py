@@ -9,11 +9,11 @@ PATH = [
     "api.Api.read_job",
     "job_view.read_job_view",
     "api.Api.snapshot",
-    "observe.job.observe",
+    "observe.observe",
     "policies.decide",
     "status.build_status",
     "status.merge_patch",
-    "events.events_of",
+    "status.events_of",
     "api.Api.write_status",
     "telemetry.Metrics.changed",
 ]

@@ -27,8 +27,8 @@ from trainingjob_api import (
 from trainingjob_api.reasons import Cause
 from trainingjob_api.status import MAX_STATUS_BYTES
 from trainingjob_operator.children import Owner
+from trainingjob_operator.facts import Observed, PodSeen
 from trainingjob_operator.job_view import JobView, read_job_view
-from trainingjob_operator.observe.facts import Observed, PodSeen
 from trainingjob_operator.status import build_status, merge_patch
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/reference/conditions.md"

@@ -8,7 +8,6 @@ from trainingjob_api import (
     Condition,
     Failure,
     Phase,
-    PlanRecord,
     Report,
     Stage,
     TrainingJobStatus,
@@ -17,9 +16,8 @@ from trainingjob_api import (
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import TRAINER_CHILDREN, Owner
 from trainingjob_operator.decision import Decision, Suspension
-from trainingjob_operator.frozen_plan import make_plan
-from trainingjob_operator.job_view import JobView
-from trainingjob_operator.observe.facts import JobOutcome, Observed, PodSeen, TrainerJob
+from trainingjob_operator.facts import JobOutcome, Observed, PodSeen, TrainerJob
+from trainingjob_operator.job_view import JobView, make_plan
 from trainingjob_operator.settings import Settings
 
 
@@ -43,15 +41,14 @@ RAW = {
     },
 }
 JOB = parse_job(RAW)
-PLAN = make_plan(JOB, Settings(trainer_image="trainer:1"))
+PLAN = replace(make_plan(JOB, Settings(trainer_image="trainer:1")), report_key="A" * 44)
 SUBJECT = JobView(owner=Owner("churn", "team", "u"), job=JOB)
 SUSPENDED = replace(SUBJECT, suspend=True)
 DELETED = replace(SUBJECT, deleting=True)
 
-RECORD = PlanRecord(digest=PLAN.digest, report_key="A" * 44)
-NOTHING = Observed(plan=PLAN, record=RECORD, committed=True)
+NOTHING = Observed(plan=PLAN, committed=True)
 OPEN = TrainerJob(deadline_seconds=1000, started=BEGUN)
-MADE = Observed(plan=PLAN, record=RECORD, committed=True, begun=BEGUN, missing=(), job=OPEN)
+MADE = Observed(plan=PLAN, committed=True, begun=BEGUN, missing=(), job=OPEN)
 PENDING_POD = PodSeen(uid="p1", created=BEGUN)
 RUNNING_POD = PodSeen(uid="p1", created=BEGUN, running=True)
 DEAD_POD = PodSeen(

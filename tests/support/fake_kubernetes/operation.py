@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 from support.fake_kubernetes.client import DirectClient, Stopped
 from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.api import Api
-from trainingjob_operator.errors import ApiFault
 from trainingjob_operator.reconciler import JobKey, Reconciler
 from trainingjob_operator.settings import Settings
 from trainingjob_operator.telemetry import Metrics
+from trainingjob_operator.transport import ApiFault
 
 SETTINGS = Settings(trainer_image="registry.example/trainer:1")
 MOST_PASSES = 30

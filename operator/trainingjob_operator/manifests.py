@@ -1,8 +1,16 @@
-"""The Job that runs the trainer's pod: one at a time, restricted, read-only but for its scratch space."""
+"""Pure builders: a plan and its owner in, one complete manifest out, which is never changed afterwards.
 
+Here are the trainer's: its identity and rights, plan, report and key, and the Job that runs its pod, one at a
+time, restricted, read-only but for its scratch space.
+"""
+
+import base64
+from collections.abc import Callable
 from typing import Any
 
 from trainingjob_api import EXIT_INVALID, OBJECT_STORAGE, ObjectStorage, claim_of, storage_of
+from trainingjob_certificates.signatures import ReportKey
+from trainingjob_operator import dask_manifests as dask
 from trainingjob_operator.children import (
     COMPONENT_LABEL,
     PLAN_ANNOTATION,
@@ -14,15 +22,15 @@ from trainingjob_operator.children import (
     metadata,
     name_of,
 )
-from trainingjob_operator.frozen_plan import Plan
-from trainingjob_operator.manifests.dask import scheduler_address, tls_environment, tls_volume
-from trainingjob_operator.manifests.pod_parts import (
+from trainingjob_operator.job_view import IMAGE_KEY, RUN_KEY, Plan
+from trainingjob_operator.pod_parts import (
     CONTAINER_SECURITY,
     WORK_SIZE,
     Volume,
     environment,
     placement,
     pod_security,
+    pull_policy,
     scratch,
     trainer_resources,
     volume,
@@ -53,6 +61,64 @@ MAX_COPY_BYTES = 200 * 1024
 """The annotations of an object are limited to 256 KiB; only an oversized search space exceeds this."""
 
 
+def build_run(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the immutable ConfigMap with the plan: the fence against beginning a job twice."""
+    return header(owner, Child.RUN) | {"immutable": True, "data": {RUN_KEY: plan.text, IMAGE_KEY: plan.image}}
+
+
+def build_report(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the empty ConfigMap for the report; only the trainer may write to it."""
+    return header(owner, Child.REPORT)
+
+
+def build_report_key(owner: Owner, key: ReportKey) -> dict[str, Any]:
+    """Return the Secret that the trainer alone mounts; the operator keeps only the public half."""
+    return header(owner, Child.REPORT_KEY, key.public) | {
+        "immutable": True,
+        "type": "Opaque",
+        "data": {KEY_FILE: base64.b64encode(key.pem).decode()},
+    }
+
+
+def build_service_account(owner: Owner, plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the job's own ServiceAccount, with the annotations that the spec asks for (a cloud role)."""
+    found, asked = header(owner, Child.SERVICE_ACCOUNT), plan.run.trainer
+    # The operator's annotations win: it finds the job by them.
+    annotations = {**(asked.service_account_annotations or {}), **found["metadata"]["annotations"]}
+    return found | {
+        "metadata": found["metadata"] | {"annotations": annotations},
+        "automountServiceAccountToken": False,
+        "imagePullSecrets": [{"name": secret.name} for secret in asked.image_pull_secrets or ()],
+    }
+
+
+def build_role(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the Role: get and patch of one ConfigMap.
+
+    ``resourceNames`` cannot limit ``create``, so the operator makes the report first.
+    """
+    rule = {
+        "apiGroups": [""],
+        "resources": [Child.REPORT.plural],
+        "resourceNames": [name_of(owner, Child.REPORT)],
+        "verbs": ["get", "patch"],
+    }
+    return header(owner, Child.ROLE) | {"rules": [rule]}
+
+
+def build_role_binding(owner: Owner, _plan: Plan, _: Settings) -> dict[str, Any]:
+    """Return the RoleBinding of the trainer's ServiceAccount and Role."""
+    account = Child.SERVICE_ACCOUNT
+    return header(owner, Child.ROLE_BINDING) | {
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": Child.ROLE.kind,
+            "name": name_of(owner, Child.ROLE),
+        },
+        "subjects": [{"kind": account.kind, "name": name_of(owner, account), "namespace": owner.namespace}],
+    }
+
+
 def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     """Return the Job.
 
@@ -60,8 +126,10 @@ def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     """
     run, found = plan.run, header(owner, Child.JOB)
     meta = found["metadata"]
+    # A copy of the plan, from which a deleted fence is made again.
+    copy = {PLAN_ANNOTATION: plan.text} if len(plan.text.encode()) <= MAX_COPY_BYTES else {}
     return found | {
-        "metadata": meta | {"annotations": meta["annotations"] | _plan_annotation(plan)},
+        "metadata": meta | {"annotations": meta["annotations"] | copy},
         "spec": {
             "parallelism": 1,
             "completions": 1,
@@ -77,59 +145,25 @@ def build_job(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _plan_annotation(plan: Plan) -> dict[str, str]:
-    """Return the Job's copy of the plan, from which a deleted fence is made again; empty if too large."""
-    return {PLAN_ANNOTATION: plan.text} if len(plan.text.encode()) <= MAX_COPY_BYTES else {}
-
-
 def _failure_rules() -> list[dict[str, Any]]:
+    def exits(code: int) -> dict[str, Any]:
+        return {"containerName": TRAINER_CONTAINER, "operator": "In", "values": [code]}
+
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {
-            "action": "FailJob",
-            "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": [EXIT_INVALID]},
-        },
-        {
-            # Stopped on request (a drained node, a deleted pod), which is no failure of the run.
-            "action": "Ignore",
-            "onExitCodes": {
-                "containerName": TRAINER_CONTAINER,
-                "operator": "In",
-                "values": [EXIT_TERMINATED],
-            },
-        },
+        {"action": "FailJob", "onExitCodes": exits(EXIT_INVALID)},
+        # Stopped on request (a drained node, a deleted pod), which is no failure of the run.
+        {"action": "Ignore", "onExitCodes": exits(EXIT_TERMINATED)},
     ]
 
 
 def _pod_template(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
-    meta = metadata(owner, Child.JOB)
-    trainer = plan.run.trainer
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "serviceAccountName": name_of(owner, Child.SERVICE_ACCOUNT),
-        "automountServiceAccountToken": True,
-        "enableServiceLinks": False,
-        "securityContext": pod_security(settings),
-        "containers": [_container(owner, plan, settings)],
-        "volumes": [source for source, _ in _volumes(owner, plan, settings)],
-        **placement(trainer, trainer.node_selector, trainer.tolerations),
-    }
+    meta, trainer, volumes = metadata(owner, Child.JOB), plan.run.trainer, _volumes(owner, plan, settings)
     labels = meta["labels"] | {COMPONENT_LABEL: TRAINER}
     if any(name.startswith(AZURE_IDENTITY) for name in trainer.service_account_annotations or ()):
         # Azure's webhook gives its token to pods with this label only.
         labels |= {f"{AZURE_IDENTITY}use": "true"}
-    return {
-        "metadata": {
-            "labels": labels,
-            "annotations": meta["annotations"],
-        },
-        "spec": spec,
-    }
-
-
-def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
-    container: dict[str, Any] = {
+    container = {
         "name": TRAINER_CONTAINER,
         "image": plan.image,
         "command": ["trainingjob", "pod"],
@@ -138,11 +172,22 @@ def _container(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "securityContext": CONTAINER_SECURITY,
         # The last log lines explain a trainer that died before it could report.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [mount for _, mount in _volumes(owner, plan, settings)],
+        "volumeMounts": [mount for _, mount in volumes],
     }
-    if settings.image_pull_policy:
-        container["imagePullPolicy"] = settings.image_pull_policy
-    return container
+    return {
+        "metadata": {"labels": labels, "annotations": meta["annotations"]},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "serviceAccountName": name_of(owner, Child.SERVICE_ACCOUNT),
+            "automountServiceAccountToken": True,
+            "enableServiceLinks": False,
+            "securityContext": pod_security(settings),
+            "containers": [container | pull_policy(settings)],
+            "volumes": [source for source, _ in volumes],
+            **placement(trainer, trainer.node_selector, trainer.tolerations),
+        },
+    }
 
 
 def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
@@ -164,14 +209,12 @@ def _environment(owner: Owner, plan: Plan, settings: Settings) -> list[dict[str,
     if settings.ca_config_map:
         values["SSL_CERT_FILE"] = f"{CA_DIR}/{CA_KEY}"
     if plan.distributed:
-        values |= tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
-    fields = {"POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
+        address = dask.scheduler_address(owner)
+        values |= dask.tls_environment("client") | {"DASK_SCHEDULER_ADDRESS": address}
+    fields = (("POD_NAMESPACE", "metadata.namespace"), ("POD_UID", "metadata.uid"))
     return [
         *environment(values),
-        *(
-            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-            for name, path in sorted(fields.items())
-        ),
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields),
     ]
 
 
@@ -204,7 +247,7 @@ def _volumes(owner: Owner, plan: Plan, settings: Settings) -> list[Volume]:
         claimed = {"persistentVolumeClaim": {"claimName": claim}}
         found.append(volume(f"claim-{number}", f"{CLAIMS_DIR}/{claim}", claimed, read_only=claim != goal))
     if plan.distributed:
-        found.append(tls_volume(owner, "client", optional=True))
+        found.append(dask.tls_volume(owner, "client", optional=True))
     return found
 
 
@@ -231,3 +274,21 @@ def _secret(name: str, uri: str) -> dict[str, Any]:
 
 def _items(keys: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"key": key, "path": key} for key in keys]
+
+
+_BUILDERS: dict[Child, Callable[[Owner, Plan, Settings], dict[str, Any]]] = {
+    Child.RUN: build_run,
+    Child.SERVICE_ACCOUNT: build_service_account,
+    Child.ROLE: build_role,
+    Child.ROLE_BINDING: build_role_binding,
+    Child.REPORT: build_report,
+    Child.DASK_CERTIFICATES: dask.build_certificates,
+    Child.DASK_POLICY: dask.build_network_policy,
+    Child.JOB: build_job,
+    Child.DASK_CLUSTER: dask.build_dask_cluster,
+}
+
+
+def build(child: Child, owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the manifest of *child*; each call makes new certificates."""
+    return _BUILDERS[child](owner, plan, settings)

@@ -2,7 +2,7 @@
 
 import base64
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from trainingjob_certificates import Role, make
 from trainingjob_operator.children import (
@@ -14,13 +14,14 @@ from trainingjob_operator.children import (
     header,
     name_of,
 )
-from trainingjob_operator.frozen_plan import Plan
-from trainingjob_operator.manifests.pod_parts import (
+from trainingjob_operator.job_view import Plan
+from trainingjob_operator.pod_parts import (
     CONTAINER_SECURITY,
     Volume,
     environment,
     placement,
     pod_security,
+    pull_policy,
     scheduler_resources,
     scratch,
     volume,
@@ -29,24 +30,23 @@ from trainingjob_operator.manifests.pod_parts import (
 from trainingjob_operator.settings import Settings
 
 PORT = 8786
+FOREGROUND_FINALIZER = "foregroundDeletion"
 TLS_DIR = "/var/run/trainingjob/dask-tls"
 MARGIN = timedelta(hours=1)
 """A cluster may be made some time after its certificates, and clocks differ."""
 _TLS_PREFIX = "DASK_DISTRIBUTED__COMM__TLS__"
 _DNS = 53
 
-SCHEDULER = "scheduler"
-WORKER = "worker"
+SCHEDULER: Final = "scheduler"
+WORKER: Final = "worker"
 """Names of the containers, and Dask's names of its components."""
 COMM = "tcp-comm"
 """The scheduler's port by name: the Dask operator's definition takes no number where names are possible."""
 DRAIN_SECONDS = 20
 """How long a worker that is told to stop may finish its task."""
-WORKER_GRACE_SECONDS = DRAIN_SECONDS + 10
-SCHEDULER_GRACE_SECONDS = 10
-SCHEDULER_TMP = "256Mi"
-WORKER_TMP = "8Gi"
-"""The table, which workers memory-map from there, and what pipelines cache."""
+_GRACE_SECONDS = {SCHEDULER: 10, WORKER: DRAIN_SECONDS + 10}
+_TMP_SIZE = {SCHEDULER: "256Mi", WORKER: "8Gi"}
+"""A worker memory-maps the table from there, and caches what pipelines do."""
 LONGEST_START_SECONDS = 3600
 """No job waits longer for its cluster."""
 
@@ -84,7 +84,7 @@ def build_network_policy(owner: Owner, _plan: Plan, _: Settings) -> dict[str, An
                 {"to": [{"podSelector": dask}]},
                 {"ports": [{"protocol": protocol, "port": _DNS} for protocol in ("UDP", "TCP")]},
             ],
-        },
+        }
     }
 
 
@@ -137,43 +137,23 @@ def build_dask_cluster(owner: Owner, plan: Plan, settings: Settings) -> dict[str
     found = header(owner, Child.DASK_CLUSTER)
     name = found["metadata"]["name"]
     return found | {
-        "metadata": found["metadata"] | {"finalizers": ["foregroundDeletion"]},
+        "metadata": found["metadata"] | {"finalizers": [FOREGROUND_FINALIZER]},
         "spec": {
             "scheduler": {
-                "spec": _pod(owner, plan, settings, _scheduler(owner, plan, settings)),
+                "spec": _scheduler(owner, plan, settings),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {DASK_CLUSTER_LABEL: name, DASK_COMPONENT_LABEL: SCHEDULER},
                     "ports": [{"name": COMM, "protocol": "TCP", "port": PORT, "targetPort": COMM}],
                 },
             },
-            "worker": {
-                "replicas": plan.run.dask.workers,
-                "spec": _pod(owner, plan, settings, _worker(owner, plan, settings)),
-            },
+            "worker": {"replicas": plan.run.dask.workers, "spec": _worker(owner, plan, settings)},
         },
     }
 
 
-def _pod(owner: Owner, plan: Plan, settings: Settings, container: dict[str, Any]) -> dict[str, Any]:
-    dask, name = plan.run.dask, container["name"]
-    size = SCHEDULER_TMP if name == SCHEDULER else WORKER_TMP
-    volumes = (scratch("tmp", "/tmp", size), tls_volume(owner, name, optional=False))  # noqa: S108
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": SCHEDULER_GRACE_SECONDS
-        if name == SCHEDULER
-        else WORKER_GRACE_SECONDS,
-        "securityContext": pod_security(settings),
-        "containers": [container | {"volumeMounts": [mount for _, mount in volumes]}],
-        "volumes": [volume for volume, _ in volumes],
-        **placement(plan.run.trainer, dask.node_selector, dask.tolerations),
-    }
-
-
 def _scheduler(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
-    command = ["trainingjob", "scheduler", "--no-scheduler-file", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  # its pod's own
+    arguments = ["--no-scheduler-file", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  # its pod's own
     # A connection, not a command: a Python process that imports Dask takes a second of CPU time, which would
     # delay the start. The trainer itself leaves a scheduler that hangs.
     probe = {
@@ -182,17 +162,16 @@ def _scheduler(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "timeoutSeconds": 3,
         "failureThreshold": LONGEST_START_SECONDS,
     }
-    return _container(SCHEDULER, command, plan, settings, _job(owner)) | {
+    own = {
         "ports": [{"name": COMM, "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": probe,
         "resources": scheduler_resources(plan.run),
     }
+    return _pod(owner, plan, settings, SCHEDULER, arguments=arguments, own=own)
 
 
 def _worker(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
-    run = plan.run
-    command = ["trainingjob", "worker", "--memory-limit-mb", str(run.memory_limit_mb)]
-    command += ["--drain-seconds", str(DRAIN_SECONDS)]
+    arguments = ["--memory-limit-mb", str(plan.run.memory_limit_mb), "--drain-seconds", str(DRAIN_SECONDS)]
     # Only at the start: a check takes a second of the CPU time that the worker needs, and a worker that loses
     # its scheduler ends by itself.
     period = 10
@@ -203,35 +182,41 @@ def _worker(owner: Owner, plan: Plan, settings: Settings) -> dict[str, Any]:
         "timeoutSeconds": period,
         "failureThreshold": LONGEST_START_SECONDS // period,
     }
-    # Set here, or the Dask operator sets one without TLS.
-    variables = _job(owner) | {"DASK_SCHEDULER_ADDRESS": scheduler_address(owner)}
-    return _container(WORKER, command, plan, settings, variables) | {
-        "startupProbe": probe,
-        "resources": worker_resources(run),
-    }
+    own = {"startupProbe": probe, "resources": worker_resources(plan.run)}
+    return _pod(owner, plan, settings, WORKER, arguments=arguments, own=own)
 
 
-def _job(owner: Owner) -> dict[str, str]:
-    """Return what the lines of the log say of the job."""
-    return {
+def _pod(
+    owner: Owner, plan: Plan, settings: Settings, role: Role, *, arguments: list[str], own: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the pod of scheduler or worker; *own* is what only this role's container has."""
+    volumes = (scratch("tmp", "/tmp", _TMP_SIZE[role]), tls_volume(owner, role, optional=False))  # noqa: S108
+    variables = tls_environment(role) | {
+        # What the lines of the log say of the job.
         "POD_NAMESPACE": owner.namespace,
         "TRAININGJOB_JOB_NAME": owner.name,
         "TRAININGJOB_JOB_UID": owner.uid,
     }
-
-
-def _container(
-    name: str, command: list[str], plan: Plan, settings: Settings, variables: dict[str, str]
-) -> dict[str, Any]:
-    values = variables | tls_environment("scheduler" if name == SCHEDULER else "worker")
-    container: dict[str, Any] = {
-        "name": name,
+    if role == WORKER:
+        # Set here, or the Dask operator sets one without TLS.
+        variables["DASK_SCHEDULER_ADDRESS"] = scheduler_address(owner)
+    container = {
+        "name": role,
         "image": plan.image,
-        "command": command,
-        "env": environment(values),
+        "command": ["trainingjob", role, *arguments],
+        "env": environment(variables),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **pull_policy(settings),
+        **own,
+        "volumeMounts": [mount for _, mount in volumes],
     }
-    if settings.image_pull_policy:
-        container["imagePullPolicy"] = settings.image_pull_policy
-    return container
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS[role],
+        "securityContext": pod_security(settings),
+        "containers": [container],
+        "volumes": [source for source, _ in volumes],
+        **placement(plan.run.trainer, plan.run.dask.node_selector, plan.run.dask.tolerations),
+    }

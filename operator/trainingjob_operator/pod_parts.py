@@ -61,6 +61,11 @@ def environment(values: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in sorted(values.items())]
 
 
+def pull_policy(settings: Settings) -> dict[str, str]:
+    """Return the pull policy of a container; unset leaves it to Kubernetes."""
+    return {"imagePullPolicy": settings.image_pull_policy} if settings.image_pull_policy else {}
+
+
 def scratch(name: str, path: str, size: str) -> Volume:
     """Return an empty volume with its mount."""
     return volume(name, path, {"emptyDir": {"sizeLimit": size}})
@@ -80,7 +85,8 @@ def trainer_resources(run: ResolvedRun, settings: Settings) -> dict[str, Any]:
     the wrong process. Half of both is requested: workers seldom use all they may, and a first job has to fit
     a machine of two cores beside what already runs there.
     """
-    workers = _workers(run, settings)
+    local = run.automl_enabled and run.parallel_mode is not ParallelMode.DISTRIBUTED
+    workers = (run.n_jobs or settings.default_workers) if local else 1
     memory = workers * run.memory_limit_mb + HEADROOM_MB
     return _merged(
         run.trainer.resources,
@@ -130,9 +136,3 @@ def amount(quantity: str) -> Decimal:
     """Return a quantity such as ``500m`` or ``4Gi`` in cores or bytes."""
     number = quantity.rstrip("mkKMGTPEi")
     return Decimal(number) * _UNITS.get(quantity[len(number) :], Decimal(1))
-
-
-def _workers(run: ResolvedRun, settings: Settings) -> int:
-    if not run.automl_enabled or run.parallel_mode is ParallelMode.DISTRIBUTED:
-        return 1
-    return run.n_jobs or settings.default_workers

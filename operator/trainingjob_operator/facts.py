@@ -1,4 +1,4 @@
-"""The values that a decision is made from."""
+"""What is known of a job: raw objects as they were read, and the values that a decision is made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,80 +6,51 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from trainingjob_api import Fallback, PlanRecord, Report
+from trainingjob_api import Fallback, Report
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import TRAINER_CHILDREN, Child, PodKey
-from trainingjob_operator.errors import ApiFault
-from trainingjob_operator.frozen_plan import Plan
+from trainingjob_operator.job_view import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Raw objects as the API server has them.
-
-    Parameters
-    ----------
-    objects
-        Children that exist under their names, whatever owns them.
-    looked_for
-        Children that were looked for.
-    pods
-        The trainer's pods: those with the job's uid as a label.
-    namesakes
-        Pods of other jobs that had the same name.
-    failed_creates
-        Messages of the Job's ``FailedCreate`` events, the newest last.
-    failed_mounts
-        For each pod that waits for its volumes, by uid: messages of events about them, the newest last.
-    space_text
-        The search space that the spec refers to, where it was asked for and exists.
-    dask_fault
-        Why DaskClusters cannot be read: the kind is not installed, or RBAC does not allow it.
-    dask_deployments, dask_pods
-        Some of scheduler and workers; read only while the cluster is waited for. ``None``: RBAC does not
-        allow it.
-    """
+    """Raw objects as the API server has them."""
 
     objects: Mapping[Child, dict[str, Any]] = field(default_factory=dict)
+    """Children that exist under their names, whatever owns them."""
     looked_for: frozenset[Child] = frozenset(TRAINER_CHILDREN)
     pods: tuple[dict[str, Any], ...] = ()
+    """The trainer's pods: those with the job's uid as a label."""
     namesakes: tuple[dict[str, Any], ...] = ()
+    """Pods of other jobs that had the same name."""
     failed_creates: tuple[str, ...] = ()
+    """Messages of the Job's ``FailedCreate`` events, the newest last."""
     failed_mounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the uid of each pod that waits for its volumes: messages of events about them, the newest last."""
     space_text: str | None = None
-    dask_fault: ApiFault | None = None
+    dask_problem: Cause | None = None
     dask_deployments: tuple[dict[str, Any], ...] | None = ()
+    """Some of scheduler and workers, while the cluster is waited for; ``None``: RBAC does not allow it."""
     dask_pods: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaskSeen:
-    """A job's Dask cluster.
-
-    Parameters
-    ----------
-    present, going
-        Whether there is a DaskCluster, and whether it is being deleted.
-    touched
-        When anybody last changed it.
-    noticed
-        Whether the Dask operator has set its finalizer.
-    scheduler, workers
-        Whether the Dask operator has created the scheduler's Deployment, and any worker's.
-    trouble
-        Why it does not come up, as far as that can be seen.
-    impossible
-        Why none can be created.
-    """
+    """A job's Dask cluster."""
 
     present: bool = False
     going: bool = False
+    """Whether it is being deleted."""
     touched: datetime | None = None
+    """When it was last changed."""
     noticed: bool = False
+    """Whether the Dask operator has set its finalizer."""
     scheduler: bool = False
     workers: bool = False
+    """Whether the Dask operator has created the scheduler's Deployment, and any worker's."""
     trouble: Cause | None = None
     impossible: Cause | None = None
+    """Why none can be created."""
 
 
 class Rejection(StrEnum):
@@ -106,27 +77,15 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerJob:
-    """The Job of the trainer.
-
-    Parameters
-    ----------
-    deadline_seconds
-        Its ``activeDeadlineSeconds``, counted from *started*.
-    started
-        When it last started or resumed.
-    pods_counted
-        Pods that its status counts.
-    failing
-        Whether it has failed and its pods are still being deleted.
-    outcome, outcome_reason, outcome_message, ended
-        From its terminal condition.
-    """
+    """The Job of the trainer."""
 
     suspended: bool = False
     deadline_seconds: int | None = None
+    """Its ``activeDeadlineSeconds``, counted from *started*: when it last started or resumed."""
     started: datetime | None = None
     pods_counted: int = 0
     failing: bool = False
+    """Whether it has failed and its pods are still being deleted."""
     outcome: JobOutcome = JobOutcome.OPEN
     outcome_reason: str = ""
     outcome_message: str = ""
@@ -135,39 +94,25 @@ class TrainerJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSeen:
-    """A pod of the trainer.
-
-    Parameters
-    ----------
-    running
-        Whether the trainer's container runs.
-    finished
-        Whether the pod will never run again.
-    exit_code, started, ended
-        Of the trainer's container.
-    trouble
-        Why it cannot start, or failed.
-    orphan
-        Whether no Job controls it: its Job was deleted without its pods.
-    going
-        Whether it is being deleted.
-    beside
-        Containers that still run although the trainer has ended.
-    """
+    """A pod of the trainer."""
 
     uid: str
     created: datetime
     name: str = ""
     node: str = ""
     running: bool = False
+    """Whether the trainer's container runs; its exit code, start and end follow."""
     finished: bool = False
+    """Whether the pod will never run again."""
     exit_code: int | None = None
     started: datetime | None = None
     ended: datetime | None = None
     trouble: Cause | None = None
     orphan: bool = False
+    """Whether no Job controls it: its Job was deleted without its pods."""
     going: bool = False
     beside: tuple[str, ...] = ()
+    """Containers that still run although the trainer has ended."""
 
     @property
     def working(self) -> bool:
@@ -177,55 +122,33 @@ class PodSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """Everything that a decision is made from, beside the job itself and the time.
-
-    Parameters
-    ----------
-    plan
-        The plan in force, or that with which the job would begin now; ``None`` if there is none.
-    record
-        What the status is to say of the plan; ``None`` until there is a key for the reports.
-    committed
-        Whether the status says it: children are created only then.
-    begun
-        When the fence was created; ``None`` if the job has not begun.
-    missing
-        Children of the trainer that do not exist, in the order of creation.
-    job, pods, report
-        The trainer's Job, its pods (oldest first), and the last report that was accepted.
-    strays
-        Pods of deleted jobs, which nothing else deletes.
-    rejected, rejected_digest
-        Why the report that is there was rejected, and what distinguishes it from another report.
-    waiting
-        Why the Job creates no pod.
-    obstacle
-        What keeps the job from beginning or going on.
-    dask
-        The Dask cluster; ``None`` where it was not looked for.
-    heard_at
-        When the report last changed, by the operator's clock.
-    account_made
-        When the trainer's ServiceAccount was created.
-    access_problem
-        What was changed about the trainer's access to its report.
-    """
+    """Everything that a decision is made from, beside the job itself and the time."""
 
     plan: Plan | None = None
-    record: PlanRecord | None = None
+    """The plan in force, or that with which the job would begin now; ``None`` if there is none."""
     committed: bool = False
+    """Whether the status records it: children are created only then."""
     begun: datetime | None = None
+    """When the fence was created; ``None`` if the job has not begun."""
     missing: tuple[Child, ...] = TRAINER_CHILDREN
+    """Children of the trainer that do not exist, in the order of creation."""
     job: TrainerJob | None = None
     pods: tuple[PodSeen, ...] = ()
+    """The trainer's pods, oldest first."""
     strays: tuple[PodKey, ...] = ()
+    """Pods of deleted jobs, which nothing else deletes."""
     report: Report | None = None
     rejected: Cause | None = None
+    """Why the report that is there is rejected; its digest distinguishes it from another one."""
     rejected_digest: str = ""
     waiting: Cause | None = None
+    """Why the Job creates no pod."""
     obstacle: Cause | None = None
+    """What keeps the job from beginning or continuing."""
     dask: DaskSeen | None = None
+    """The Dask cluster; ``None`` where it was not looked for."""
     heard_at: datetime | None = None
+    """When the report last changed, by the operator's clock."""
     account_made: datetime | None = None
     access_problem: str = ""
 
@@ -243,6 +166,18 @@ class Observed:
     def last_trouble(self) -> Cause | None:
         """The problem of the newest pod that had one."""
         return next((pod.trouble for pod in reversed(self.pods) if pod.trouble is not None), None)
+
+    @property
+    def success(self) -> Report | None:
+        """The final report, if it has a model."""
+        report = self.report
+        return report if report is not None and report.final and report.failure is None else None
+
+    @property
+    def reporting_pod(self) -> PodSeen | None:
+        """The pod that wrote the report, if it is there."""
+        uid = self.report.pod_uid if self.report is not None else None
+        return next((pod for pod in self.pods if pod.uid == uid), None)
 
     @property
     def current_report(self) -> Report | None:

@@ -1,23 +1,30 @@
-"""The trainer's pods, and why they do not run: each cause has one reason and one way out."""
+"""The pods of trainer and Dask cluster, and why they do not run: a cause has one reason and one way out."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from trainingjob_api import ResolvedRun
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.text import shorten
-from trainingjob_operator.children import TRAINER_CONTAINER, PodKey, trainer_container
+from trainingjob_operator.children import (
+    DASK_COMPONENT_LABEL,
+    TRAINER_CONTAINER,
+    Child,
+    PodKey,
+    trainer_container,
+)
+from trainingjob_operator.dask_manifests import FOREGROUND_FINALIZER
+from trainingjob_operator.facts import DaskSeen, PodSeen, Snapshot
 from trainingjob_operator.job_view import read_time
-from trainingjob_operator.manifests.trainer import (
+from trainingjob_operator.manifests import (
     DATASET_CREDENTIALS,
     EXIT_TERMINATED,
     OUTPUT_CREDENTIALS,
     required_keys,
 )
-from trainingjob_operator.observe.facts import PodSeen
 
 MAX_TEXT = 400
 EXIT_KILLED = 137
@@ -31,6 +38,7 @@ _OWN_STORAGE = re.compile(r"exceed(s|ed) (the|its) (total |local ephemeral stora
 _VOLUME = re.compile(r'for volume "([^"]+)" : (.*)', re.DOTALL)
 _MISSING_KEY = "non-existent secret key"
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
+_DASK_ROLES = {"scheduler": "the Dask scheduler", "worker": "a Dask worker"}
 
 
 def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
@@ -53,10 +61,16 @@ def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
 def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
     """Return what matters of a pod; *secrets* has the field that asks for each Secret."""
     meta, status = raw["metadata"], raw.get("status") or {}
-    state: dict[str, Any] = container_status(status, TRAINER_CONTAINER).get("state") or {}
+    state: dict[str, Any] = _container_status(status, TRAINER_CONTAINER).get("state") or {}
     ended = state.get("terminated")
     finished = status.get("phase") in {"Succeeded", "Failed"}
-    limit = _memory_limit(raw)
+    limit = ((trainer_container(raw).get("resources") or {}).get("limits") or {}).get("memory")
+    smaller = "lower spec.nJobs, spec.memoryLimitMb or spec.trainer.resources"
+    beside = (
+        str(container.get("name"))
+        for container in status.get("containerStatuses") or []
+        if container.get("name") != TRAINER_CONTAINER and "running" in (container.get("state") or {})
+    )
     return PodSeen(
         uid=meta["uid"],
         name=str(meta.get("name") or ""),
@@ -67,22 +81,25 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         exit_code=ended.get("exitCode") if ended else None,
         started=read_time((state.get("running") or {}).get("startedAt")),
         ended=read_time(ended.get("finishedAt")) if ended else None,
-        trouble=_trouble(status, state, secrets, limit),
+        # The most specific cause first.
+        trouble=_evicted(status)
+        or _ended(ended, limit)
+        or _cannot_start(state.get("waiting"), secrets, "the trainer")
+        or _unscheduled(status, "the trainer", smaller),
         orphan=_is_orphan(raw),
         going=meta.get("deletionTimestamp") is not None,
-        beside=_beside(status) if ended else (),
+        beside=tuple(sorted(beside)) if ended else (),
     )
 
 
 def mounts_since(raw: dict[str, Any], now: datetime) -> float:
     """Return for how many seconds a pod has been mounting its volumes; 0 if it is not."""
     status = raw.get("status") or {}
-    ready = _condition(status, "PodReadyToStartContainers") or {}
-    word = ((container_status(status, TRAINER_CONTAINER).get("state") or {}).get("waiting") or {}).get(
-        "reason"
-    )
+    ready = _condition(status, "PodReadyToStartContainers").get("status") == "True"
+    state = _container_status(status, TRAINER_CONTAINER).get("state") or {}
+    word = (state.get("waiting") or {}).get("reason")
     placed = status.get("phase") == "Pending" and (raw.get("spec") or {}).get("nodeName")
-    if not placed or ready.get("status") == "True" or word not in {None, "ContainerCreating"}:
+    if not placed or ready or word not in {None, "ContainerCreating"}:
         return 0.0
     since = read_time(status.get("startTime")) or read_time(raw["metadata"].get("creationTimestamp"))
     return (now - since).total_seconds() if since is not None else 0.0
@@ -106,18 +123,15 @@ def cannot_mount(messages: tuple[str, ...], run: ResolvedRun | None) -> Cause | 
         }
         field, secret, uri = asked.get(volume, ("", None, ""))
         if secret is not None:
-            return Cause(
-                Reason.CREDENTIALS_MISSING,
+            keys = required_keys(uri)
+            text = (
                 f"The trainer's pod waits for Secret {secret.name} ({field}.credentialsSecretRef) with the "
-                f"{_key_words(uri)}: {short(detail)}; create it or add what is missing",
+                f"{'keys' if len(keys) > 1 else 'key'} {' and '.join(keys)}: {short(detail)}; create it or "
+                "add what is missing"
             )
+            return Cause(Reason.CREDENTIALS_MISSING, text)
     what = f"Volume {volume}" if volume else "A volume"
     return Cause(Reason.VOLUME_NOT_MOUNTED, f"{what} of the trainer's pod cannot be mounted: {short(detail)}")
-
-
-def _key_words(uri: str) -> str:
-    keys = required_keys(uri)
-    return f"{'keys' if len(keys) > 1 else 'key'} {' and '.join(keys)}"
 
 
 def _no_claim(name: str) -> Cause:
@@ -138,22 +152,6 @@ def strays(pods: Iterable[dict[str, Any]]) -> tuple[PodKey, ...]:
     )
 
 
-def _beside(status: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of other containers that still run, such as a service mesh's."""
-    return tuple(
-        sorted(
-            str(container.get("name"))
-            for container in status.get("containerStatuses") or []
-            if container.get("name") != TRAINER_CONTAINER and "running" in (container.get("state") or {})
-        )
-    )
-
-
-def waiting_for_pod(messages: tuple[str, ...]) -> Cause | None:
-    """Return why a Job creates no pod, from the messages of its ``FailedCreate`` events, the newest last."""
-    return not_admitted("the trainer's pod", messages[-1], "nJobs or memoryLimitMb") if messages else None
-
-
 def not_admitted(what: str, message: str, fields: str = "") -> Cause:
     """Return why the API server does not admit an object; lower values of *fields* save quota."""
     if "exceeded quota" in message or "failed quota" in message:
@@ -163,41 +161,17 @@ def not_admitted(what: str, message: str, fields: str = "") -> Cause:
     return Cause(Reason.FORBIDDEN, f"The API server does not admit {what}: {short(message)}")
 
 
-def container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the status of a container of a pod; empty if there is none."""
-    found = (
-        container for container in status.get("containerStatuses") or [] if container.get("name") == name
-    )
-    return next(found, {})
-
-
-def _memory_limit(raw: dict[str, Any]) -> str:
-    """Return the trainer's memory limit in words; empty if it has none."""
-    limit = ((trainer_container(raw).get("resources") or {}).get("limits") or {}).get("memory")
-    return f" of {limit}" if limit else ""
-
-
-def _trouble(
-    status: dict[str, Any], state: dict[str, Any], secrets: Mapping[str, str], limit: str
-) -> Cause | None:
-    """Return why a pod does not run, the most specific cause first."""
-    return (
-        _evicted(status)
-        or _ended(state.get("terminated"), limit)
-        or cannot_start(state.get("waiting"), secrets, "the trainer")
-        or unscheduled(
-            status, "the trainer", "lower spec.nJobs, spec.memoryLimitMb or spec.trainer.resources"
-        )
-    )
+def _container_status(status: dict[str, Any], name: str) -> dict[str, Any]:
+    containers = status.get("containerStatuses") or []
+    return next((container for container in containers if container.get("name") == name), {})
 
 
 def _evicted(status: dict[str, Any]) -> Cause | None:
     disrupted = _condition(status, "DisruptionTarget")
-    if status.get("reason") not in {"Evicted", "NodeLost", "Shutdown", "Terminated"} and not (
-        disrupted and disrupted.get("status") == "True"
-    ):
+    left = status.get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}
+    if not left and disrupted.get("status") != "True":
         return None
-    detail = (disrupted or {}).get("message") or status.get("message") or "requested by its node"
+    detail = disrupted.get("message") or status.get("message") or "requested by its node"
     if _OWN_STORAGE.search(detail):
         return Cause(
             Reason.OUT_OF_STORAGE,
@@ -210,21 +184,19 @@ def _evicted(status: dict[str, Any]) -> Cause | None:
     )
 
 
-def _ended(ended: dict[str, Any] | None, limit: str) -> Cause | None:
+def _ended(ended: dict[str, Any] | None, limit: str | None) -> Cause | None:
     if not ended or ended.get("exitCode") == 0:
         return None
     if ended.get("reason") == "OOMKilled":
+        words = f" of {limit}" if limit else ""
         return Cause(
             Reason.OUT_OF_MEMORY,
-            f"The trainer exceeded its memory limit{limit}; raise spec.memoryLimitMb or "
+            f"The trainer exceeded its memory limit{words}; raise spec.memoryLimitMb or "
             "spec.trainer.resources.limits.memory, or lower spec.nJobs",
         )
-    code = ended.get("exitCode")
-    if code == EXIT_TERMINATED:
+    if ended.get("exitCode") == EXIT_TERMINATED:
         return Cause(Reason.TRAINER_EVICTED, "The trainer was told to stop and saved its work")
-    words = last_words(ended.get("message") or "")
-    detail = f": {words}" if words else ""
-    return Cause(Reason.TRAINER_CRASHED, f"The trainer ended with exit code {exit_words(code)}{detail}")
+    return Cause(Reason.TRAINER_CRASHED, f"The trainer ended with exit code {_exit_words(ended)}")
 
 
 def last_words(message: str) -> str:
@@ -243,12 +215,14 @@ def last_words(message: str) -> str:
     return short(": ".join(words))
 
 
-def exit_words(code: int | None) -> str:
-    """Return an exit code, explained where it is that of a kill: a kubelet does not always name memory."""
-    return f"{code} (killed, most often for exceeding its memory limit)" if code == EXIT_KILLED else str(code)
+def _exit_words(ended: dict[str, Any], what_follows: str = "") -> str:
+    """Return a container's exit code and its last words; a kubelet does not always name memory for a kill."""
+    code, words = ended.get("exitCode"), last_words(ended.get("message") or "")
+    killed = " (killed, most often for exceeding its memory limit)" if code == EXIT_KILLED else ""
+    return f"{code}{killed}{what_follows}" + (f": {words}" if words else "")
 
 
-def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Cause | None:
+def _cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who: str) -> Cause | None:
     """Return why a container cannot start; *who* names it in the message."""
     word, text = (waiting or {}).get("reason"), str((waiting or {}).get("message") or "")
     if word in _IMAGE_WORDS:
@@ -258,23 +232,17 @@ def cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], who
         name = missing.group(1)
         asked = f" ({secrets[name]})" if name in secrets else ""
         return Cause(Reason.SECRET_NOT_FOUND, f"Secret {name}{asked} does not exist; create it")
-    if word in _CONFIG_WORDS:
-        lower = text.lower()
-        reason = (
-            Reason.SECRET_NOT_FOUND
-            if lower.startswith("secret ")
-            else Reason.CONFIG_MAP_NOT_FOUND
-            if lower.startswith("configmap ")
-            else Reason.TRAINER_CRASHED
-        )
-        return Cause(reason, f"The container of {who} cannot be created: {short(text)}")
-    return None
+    if word not in _CONFIG_WORDS:
+        return None
+    kinds = {"secret": Reason.SECRET_NOT_FOUND, "configmap": Reason.CONFIG_MAP_NOT_FOUND}
+    reason = kinds.get(text.lower().partition(" ")[0], Reason.TRAINER_CRASHED)
+    return Cause(reason, f"The container of {who} cannot be created: {short(text)}")
 
 
-def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Cause | None:
+def _unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Cause | None:
     """Return why no node can run a pod; *way_out* names what makes it smaller."""
     scheduled = _condition(status, "PodScheduled")
-    if not scheduled or scheduled.get("status") != "False":
+    if scheduled.get("status") != "False":
         return None
     text = str(scheduled.get("message") or "")
     missing = _MISSING_CLAIM.search(text)
@@ -286,10 +254,91 @@ def unscheduled(status: dict[str, Any], who: str, way_out: str = "") -> Cause | 
     return Cause(Reason.UNSCHEDULABLE, f"No node can run the pod of {who}: {short(text)}{smaller}")
 
 
-def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    return next(
-        (condition for condition in status.get("conditions") or [] if condition.get("type") == kind), None
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = status.get("conditions") or []
+    return next((condition for condition in conditions if condition.get("type") == kind), {})
+
+
+def no_dask(refusal: str | None) -> Cause:
+    """Return why DaskClusters cannot be read: by the API server's *refusal*, or the kind is not installed."""
+    if refusal is not None:
+        return Cause(Reason.FORBIDDEN, f"The operator may not list DaskClusters: {short(refusal)}")
+    group = Child.DASK_CLUSTER.api_version.partition("/")[0]
+    text = f"DaskClusters ({group}) are not installed; install the Dask operator, or use parallelMode: local"
+    return Cause(Reason.DASK_UNAVAILABLE, text)
+
+
+def read_dask(
+    snapshot: Snapshot,
+    owned: Mapping[Child, dict[str, Any]],
+    secrets: Mapping[str, str],
+    foreign: Cause | None,
+) -> DaskSeen | None:
+    """Return what is known of the Dask cluster, ``None`` where it was not looked for.
+
+    *secrets* has the field that asks for each Secret; *foreign* says why the DaskCluster's name is taken. The
+    cluster's own status is not read: its phase says that a Service exists, and not always that.
+    """
+    if Child.DASK_CLUSTER not in snapshot.looked_for:
+        return None
+    raw = owned.get(Child.DASK_CLUSTER)
+    if raw is None:
+        return DaskSeen(impossible=snapshot.dask_problem or foreign)
+    meta, deployments = raw["metadata"], snapshot.dask_deployments
+    # What may not be read counts as present.
+    made = set(_DASK_ROLES) if deployments is None else {_component(deployment) for deployment in deployments}
+    return DaskSeen(
+        present=True,
+        going=meta.get("deletionTimestamp") is not None,
+        touched=max(_changes(raw, deployments or ()), default=None),
+        noticed=any(finalizer != FOREGROUND_FINALIZER for finalizer in meta.get("finalizers") or ()),
+        scheduler="scheduler" in made,
+        workers="worker" in made,
+        trouble=next(_dask_troubles(snapshot, secrets), None),
     )
+
+
+def _changes(cluster: dict[str, Any], deployments: tuple[dict[str, Any], ...]) -> Iterator[datetime]:
+    """Yield when cluster and Deployments were created, and when the cluster was changed."""
+    texts = [raw["metadata"].get("creationTimestamp") for raw in (cluster, *deployments)]
+    texts += [entry.get("time") for entry in cluster["metadata"].get("managedFields") or ()]
+    yield from (time for text in texts if (time := read_time(text)) is not None)
+
+
+def _dask_troubles(snapshot: Snapshot, secrets: Mapping[str, str]) -> Iterator[Cause]:
+    """Yield causes, the scheduler's first: no worker gets far without it."""
+    for role, who in _DASK_ROLES.items():
+        for deployment in snapshot.dask_deployments or ():
+            if _component(deployment) == role:
+                failure = _condition(deployment.get("status") or {}, "ReplicaFailure")
+                if failure.get("status") == "True":
+                    fields = "dask.workers, memoryLimitMb or dask.workerResources"
+                    yield not_admitted(f"the pod of {who}", str(failure.get("message") or ""), fields)
+        for pod in snapshot.dask_pods:
+            if _component(pod) == role:
+                yield from _not_running(pod.get("status") or {}, role, who, secrets)
+
+
+def _not_running(status: dict[str, Any], role: str, who: str, secrets: Mapping[str, str]) -> Iterator[Cause]:
+    container = _container_status(status, role)
+    state = container.get("state") or {}
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    last = ended or (container.get("lastState") or {}).get("terminated")
+    found = _cannot_start(waiting, secrets, who) or _unscheduled(status, who)
+    if found is not None:
+        yield found
+    elif last and not container.get("started"):
+        subject = who[0].upper() + who[1:]
+        if last.get("reason") == "OOMKilled":
+            field = "memoryLimitMb" if role == "worker" else "dask.schedulerResources.limits.memory"
+            yield Cause(Reason.OUT_OF_MEMORY, f"{subject} exceeded its memory limit; raise {field}")
+        elif last.get("exitCode"):
+            words = _exit_words(last, " and is restarted")
+            yield Cause(Reason.DASK_CRASHED, f"{subject} ended with exit code {words}")
+
+
+def _component(raw: dict[str, Any]) -> str:
+    return str((raw["metadata"].get("labels") or {}).get(DASK_COMPONENT_LABEL) or "")
 
 
 def short(text: str) -> str:

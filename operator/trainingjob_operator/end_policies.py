@@ -3,19 +3,17 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trainingjob_api import EXIT_INVALID, AttemptOutcome, ConditionType, Phase, Report, TrainingJobStatus
+from trainingjob_api import EXIT_INVALID, AttemptOutcome, ConditionType, Phase, Report
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_operator.children import Child
-from trainingjob_operator.decision import Decision, Input
-from trainingjob_operator.frozen_plan import FINAL_REASONS
-from trainingjob_operator.job_view import condition_of
-from trainingjob_operator.observe.facts import JobOutcome, Observed, PodSeen
-from trainingjob_operator.policies.additions import LEFTOVER_SECONDS, end_of_life
+from trainingjob_operator.decision import LEFTOVER_SECONDS, Decision, Input, end_of_life
+from trainingjob_operator.facts import JobOutcome, Observed, PodSeen
+from trainingjob_operator.job_view import FINAL_REASONS, condition_of
 
 RECHECK_SECONDS = 10.0
 """A Job that creates no pod says so only in events, which are not watched."""
 REPORT_GRACE_SECONDS = 20.0
-"""How long the last report is awaited: a read may be older than the Job's end."""
+"""How long the last report may come late: a read may be older than the Job's end."""
 REPORT_RECHECK_SECONDS = 2.0
 MAX_RUNS = 2
 """How often a trainer may end well without a report."""
@@ -40,7 +38,7 @@ def leave_deleted_resource(given: Input) -> Decision | None:
     if not given.view.deleting:
         return None
     phase = given.view.status.phase or Phase.PENDING
-    return Decision(phase=phase, cause=Cause(Reason.PENDING, "The resource is being deleted"), write=False)
+    return Decision(phase, Cause(Reason.PENDING, "The resource is being deleted"), write=False)
 
 
 def ended_already(given: Input) -> Decision | None:
@@ -49,13 +47,18 @@ def ended_already(given: Input) -> Decision | None:
     if not view.ended:
         return None
     phase = view.status.phase or Phase.FAILED
-    decision = Decision(phase=phase, cause=_latched(view.status))
+    succeeded = phase is Phase.SUCCEEDED
+    found = condition_of(view.status, ConditionType.COMPLETE if succeeded else ConditionType.FAILED)
+    cause = Cause(Reason.SUCCEEDED if succeeded else Reason.TRAINER_CRASHED)
+    if found is not None:
+        cause = Cause(found.reason, found.message)
+    decision = Decision(phase, cause)
     if job is None:
         return decision
     due = end_of_life(view)
     if job.outcome is JobOutcome.OPEN:
         due = view.status.completion_time or given.now
-        if phase is Phase.SUCCEEDED and all(pod.exit_code is not None for pod in given.seen.pods):
+        if succeeded and all(pod.exit_code is not None for pod in given.seen.pods):
             # A container beside the trainer may still end by itself: then pod and log stay for their time.
             due += timedelta(seconds=LEFTOVER_SECONDS)
     if due is None:
@@ -72,20 +75,20 @@ def job_completed(given: Input) -> Decision | None:
     view, seen, job = given.view, given.seen, given.seen.job
     if job is None or job.outcome is not JobOutcome.COMPLETE:
         return None
-    if _succeeded(seen.report):
-        return _success(seen.report, job.ended or given.now)
+    if seen.success is not None:
+        return _success(seen.success, job.ended or given.now)
     late = job.ended is None or given.now >= job.ended + timedelta(seconds=REPORT_GRACE_SECONDS)
     history = view.status.attempt_history or ()
     closed = {attempt.pod_uid: attempt.outcome for attempt in history if attempt.outcome}
     # The outcome of each pod is recorded before the pods are deleted with their Job.
     if not late or not closed.keys() >= {pod.uid for pod in seen.pods}:
         cause = Cause(Reason.SAVING, "The trainer has ended; waiting for its last report")
-        return Decision(phase=Phase.SAVING, cause=cause, requeue_after=REPORT_RECHECK_SECONDS)
+        return Decision(Phase.SAVING, cause, requeue_after=REPORT_RECHECK_SECONDS)
     if sum(outcome in _DONE for outcome in closed.values()) < MAX_RUNS and seen.plan is not None:
         text = "The trainer has ended but its last report is lost; its Job runs once more to report again"
         return Decision(
-            phase=Phase.SAVING,
-            cause=Cause(Reason.SAVING, text),
+            Phase.SAVING,
+            Cause(Reason.SAVING, text),
             create=tuple(child for child in seen.missing if child is not Child.JOB),
             delete=(Child.JOB,),
             requeue_after=REPORT_RECHECK_SECONDS,
@@ -106,9 +109,9 @@ def job_failed(given: Input) -> Decision | None:
     if job is None or job.outcome is not JobOutcome.FAILED:
         return None
     ended = job.ended or given.now
-    if _succeeded(seen.report):
+    if seen.success is not None:
         # The deadline passed between the last upload and the end of the pod: the model is there, verified.
-        return _success(seen.report, ended)
+        return _success(seen.success, ended)
     report, pod = seen.report, seen.pods[-1] if seen.pods else None
     if report is not None and report.failure is not None and (pod is None or report.pod_uid == pod.uid):
         cause: Cause | None = _out_of_memory(pod) or Cause(report.failure.reason, report.failure.message)
@@ -127,13 +130,10 @@ def job_failed(given: Input) -> Decision | None:
 
 def succeeded_before_its_job(given: Input) -> Decision | None:
     """End a job whose trainer has succeeded while its Job is open: beside a sidecar, or as an orphan."""
-    report, seen = given.seen.report, given.seen
-    pod = next(
-        (candidate for candidate in seen.pods if report is not None and candidate.uid == report.pod_uid), None
-    )
-    if seen.job is None or pod is None or pod.exit_code != 0 or not _succeeded(report):
+    seen, pod = given.seen, given.seen.reporting_pod
+    if seen.job is None or pod is None or pod.exit_code != 0 or seen.success is None:
         return None
-    return _success(report, pod.ended or given.now) if pod.beside or pod.orphan else None
+    return _success(seen.success, pod.ended or given.now) if pod.beside or pod.orphan else None
 
 
 def storage_exceeded(given: Input) -> Decision | None:
@@ -193,42 +193,25 @@ def wait_for_pod_failure(given: Input) -> Decision | None:
         return None
     phase = given.view.status.phase or Phase.PENDING
     cause = Cause(Reason.PENDING, "The Job is failing")
-    return Decision(phase=phase, cause=cause, write=False, requeue_after=RECHECK_SECONDS)
+    return Decision(phase, cause, write=False, requeue_after=RECHECK_SECONDS)
 
 
 def last_cause(seen: Observed) -> Cause | None:
     """Return why the last failed pod ended: by its report if it has a failure, else by its status."""
-    report = seen.report
-    if report is not None and report.failure is not None:
-        pod = next((candidate for candidate in seen.pods if candidate.uid == report.pod_uid), None)
-        if pod is not None and pod.exit_code is not None and pod.trouble is not None:
-            return _out_of_memory(pod) or Cause(report.failure.reason, report.failure.message)
+    failure, pod = seen.report.failure if seen.report is not None else None, seen.reporting_pod
+    if failure is not None and pod is not None and pod.exit_code is not None and pod.trouble is not None:
+        return _out_of_memory(pod) or Cause(failure.reason, failure.message)
     return seen.last_trouble
 
 
-def _latched(status: TrainingJobStatus) -> Cause:
-    """Return the cause with which a job has ended."""
-    succeeded = status.phase is Phase.SUCCEEDED
-    kind = ConditionType.COMPLETE if succeeded else ConditionType.FAILED
-    condition = condition_of(status, kind)
-    if condition is not None:
-        return Cause(condition.reason, condition.message)
-    return Cause(Reason.SUCCEEDED if succeeded else Reason.TRAINER_CRASHED)
-
-
-def _success(report: Report | None, ended: datetime) -> Decision:
-    artifacts = report.artifacts if report else ()
-    where = next((artifact.uri for artifact in artifacts if artifact.name == "model.joblib"), None)
+def _success(report: Report, ended: datetime) -> Decision:
+    where = next((artifact.uri for artifact in report.artifacts if artifact.name == "model.joblib"), None)
     cause = Cause(Reason.SUCCEEDED, f"The model is {where}" if where else "The model is saved")
-    return Decision(phase=Phase.SUCCEEDED, cause=cause, ended=ended)
+    return Decision(Phase.SUCCEEDED, cause, ended=ended)
 
 
 def _failure(cause: Cause, ended: datetime) -> Decision:
-    return Decision(phase=Phase.FAILED, cause=cause, trouble=True, ended=ended)
-
-
-def _succeeded(report: Report | None) -> bool:
-    return report is not None and report.final and report.failure is None
+    return Decision(Phase.FAILED, cause, trouble=True, ended=ended)
 
 
 def _out_of_memory(pod: PodSeen | None) -> Cause | None:

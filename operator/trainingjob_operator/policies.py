@@ -1,15 +1,32 @@
-"""Policies for a job that has not ended: whether it may run, what it needs, and how it runs."""
+"""The decision for a job: the first of ``POLICIES`` that applies, and what is added to every decision.
 
+Here are the policies for a job that does not end: whether it may run, what it needs, and how it runs.
+
+Pure: no clock, no I/O. Equal inputs give equal decisions, so that every decision can be applied twice and a
+restart in the middle of applying it leads to the same end.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from trainingjob_api import Phase, Stage
 from trainingjob_api.reasons import Cause, Reason
+from trainingjob_operator import end_policies as end
 from trainingjob_operator.children import Child
-from trainingjob_operator.decision import OBSTACLE_RECHECK_SECONDS, Decision, Input, Suspension
-from trainingjob_operator.observe.facts import Observed, PodSeen, TrainerJob
-from trainingjob_operator.policies.additions import LEFTOVER_SECONDS, SILENCE_SECONDS
-from trainingjob_operator.policies.end import LASTS_UNTIL, RECHECK_SECONDS, last_cause
+from trainingjob_operator.decision import (
+    LEFTOVER_SECONDS,
+    OBSTACLE_RECHECK_SECONDS,
+    SILENCE_SECONDS,
+    Decision,
+    Input,
+    Suspension,
+    with_dask_cluster,
+    with_deleted_pods,
+)
+from trainingjob_operator.end_policies import LASTS_UNTIL, RECHECK_SECONDS
+from trainingjob_operator.facts import Observed, PodSeen, TrainerJob
+from trainingjob_operator.job_view import JobView
 
 MAX_SILENCE_RECHECK_SECONDS = 300.0
 _SAVING = frozenset({Stage.SAVING, Stage.UPLOADING, Stage.FINISHED})
@@ -30,7 +47,7 @@ def suspend(given: Input) -> Decision | None:
         else "spec.suspend is true; set it to false to resume"
     )
     cause = Cause(Reason.SUSPENDED, message)
-    return Decision(phase=Phase.SUSPENDED, cause=cause, suspension=change, settled=not stopping)
+    return Decision(Phase.SUSPENDED, cause, suspension=change, settled=not stopping)
 
 
 def _deadline_left(job: TrainerJob, now: datetime) -> int | None:
@@ -50,8 +67,8 @@ def blocked(given: Input) -> Decision | None:
     if obstacle is None or (job is not None and not job.suspended):
         return None
     return Decision(
-        phase=Phase.PENDING,
-        cause=obstacle,
+        Phase.PENDING,
+        obstacle,
         trouble=obstacle.reason != Reason.WAITING_FOR_PREDECESSOR,
         requeue_after=OBSTACLE_RECHECK_SECONDS,
     )
@@ -62,7 +79,8 @@ def record_plan(given: Input) -> Decision | None:
     seen = given.seen
     if seen.job is not None or seen.committed:
         return None
-    return Decision(phase=Phase.PENDING, cause=_CREATING, make_key=seen.record is None, requeue_after=0.0)
+    make_key = seen.plan is not None and seen.plan.report_key is None
+    return Decision(Phase.PENDING, _CREATING, make_key=make_key, requeue_after=0.0)
 
 
 def wait_for_orphan(given: Input) -> Decision | None:
@@ -79,8 +97,8 @@ def wait_for_orphan(given: Input) -> Decision | None:
         return replace(_running(pod, given, text), create=create, requeue_after=RECHECK_SECONDS)
     text = f"Pod {pod.name} of the previous Job is still terminating; the next Job follows when it is gone"
     return Decision(
-        phase=Phase.PENDING,
-        cause=Cause(Reason.WAITING_FOR_PREDECESSOR, text),
+        Phase.PENDING,
+        Cause(Reason.WAITING_FOR_PREDECESSOR, text),
         create=create,
         requeue_after=RECHECK_SECONDS,
     )
@@ -90,9 +108,7 @@ def create_children(given: Input) -> Decision | None:
     """Create what is missing of a job without a Job."""
     if given.seen.job is not None:
         return None
-    return Decision(
-        phase=Phase.PENDING, cause=_CREATING, create=given.seen.missing, requeue_after=RECHECK_SECONDS
-    )
+    return Decision(Phase.PENDING, _CREATING, create=given.seen.missing, requeue_after=RECHECK_SECONDS)
 
 
 def resume(given: Input) -> Decision | None:
@@ -100,8 +116,8 @@ def resume(given: Input) -> Decision | None:
     if given.seen.job is None or not given.seen.job.suspended:
         return None
     return Decision(
-        phase=Phase.PENDING,
-        cause=Cause(Reason.RESUMED, "Resuming with the remaining budget and deadline"),
+        Phase.PENDING,
+        Cause(Reason.RESUMED, "Resuming with the remaining budget and deadline"),
         suspension=Suspension(suspend=False),
         requeue_after=RECHECK_SECONDS,
     )
@@ -123,13 +139,13 @@ def complete_job(given: Input) -> Decision | None:
     if all(candidate.exit_code != 0 for candidate in given.seen.pods):
         return None
     cause = Cause(Reason.SAVING, "The trainer has ended; its Job is completing")
-    return Decision(phase=Phase.SAVING, cause=cause, create=_repairs(given.seen))
+    return Decision(Phase.SAVING, cause, create=_repairs(given.seen))
 
 
 def trainer_waiting(given: Input) -> Decision:
     """Say why no trainer runs, or what ended the last attempt."""
     seen, pod, job = given.seen, given.seen.active_pod, given.seen.job
-    last = last_cause(seen)
+    last = end.last_cause(seen)
     if pod is not None and pod.exit_code is not None:
         trouble = _waits_for_sidecar(pod, last)
     else:
@@ -144,8 +160,8 @@ def trainer_waiting(given: Input) -> Decision:
     else:
         cause = Cause(Reason.WAITING_FOR_TRAINER, "The trainer's pod has not started yet")
     return Decision(
-        phase=Phase.PENDING,
-        cause=cause,
+        Phase.PENDING,
+        cause,
         create=_repairs(seen),
         trouble=bool(trouble or last),
         requeue_after=RECHECK_SECONDS,
@@ -164,12 +180,12 @@ def _running(pod: PodSeen, given: Input, text: str) -> Decision:
     if seen.report is not None and seen.report.pod_uid == pod.uid and seen.report.stage in _SAVING:
         phase, cause = Phase.SAVING, Cause(Reason.SAVING, "The model is found; saving artifacts")
     if silence < SILENCE_SECONDS:
-        return Decision(phase=phase, cause=cause, requeue_after=SILENCE_SECONDS - silence)
+        return Decision(phase, cause, requeue_after=SILENCE_SECONDS - silence)
     due = min(silence, MAX_SILENCE_RECHECK_SECONDS)
     if not seen.access_problem:
-        return Decision(phase=phase, cause=cause, requeue_after=due)
+        return Decision(phase, cause, requeue_after=due)
     cause = Cause(Reason.FORBIDDEN, seen.access_problem)
-    return Decision(phase=phase, cause=cause, trouble=True, requeue_after=due)
+    return Decision(phase, cause, trouble=True, requeue_after=due)
 
 
 def _waits_for_sidecar(pod: PodSeen, cause: Cause | None) -> Cause | None:
@@ -181,3 +197,39 @@ def _waits_for_sidecar(pod: PodSeen, cause: Cause | None) -> Cause | None:
         f"{cause.message}; the next attempt waits for container {', '.join(pod.beside)} of pod {pod.name}, "
         f"which still runs; the operator deletes the pod {LEFTOVER_SECONDS:.0f} s after the trainer's end",
     )
+
+
+POLICIES: tuple[Callable[[Input], Decision | None], ...] = (
+    # The resource.
+    end.leave_deleted_resource,
+    end.ended_already,
+    # Whether the job ends now.
+    end.job_completed,
+    end.job_failed,
+    end.succeeded_before_its_job,
+    end.storage_exceeded,
+    end.reported_without_job,
+    end.never_to_begin,
+    end.deadline_without_job,
+    end.wait_for_pod_failure,
+    # Whether it may run.
+    suspend,
+    blocked,
+    # What it needs in order to run.
+    record_plan,
+    wait_for_orphan,
+    create_children,
+    resume,
+    # How it runs.
+    trainer_running,
+    complete_job,
+    trainer_waiting,
+)
+"""Each returns a decision, or ``None`` where it does not apply; the last one always applies."""
+
+
+def decide(view: JobView, seen: Observed, now: datetime) -> Decision:
+    """Return the decision for a job: *view*, with what exists of it at the time *now*."""
+    given = Input(view, seen, now)
+    decision = next(found for policy in POLICIES if (found := policy(given)) is not None)
+    return with_dask_cluster(given, with_deleted_pods(given, decision))

@@ -1,1 +1,0 @@
-"""What exists: raw objects of the API server in, one frozen ``facts.Observed`` out."""
