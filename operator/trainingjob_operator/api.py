@@ -151,7 +151,7 @@ class Api(Transport):
         return await self._first(path_of("v1", "pods", namespace), query)
 
     async def delete_pod(self, namespace: str, pod: PodKey) -> None:
-        """Delete a pod with its grace period; a missing pod is no error.
+        """Delete a pod with its grace period; a missing pod is not an error.
 
         A refusal is logged and does not block the job; the status names the pod.
         """
@@ -217,7 +217,7 @@ class Api(Transport):
         try:
             cluster = await self._read_child(child, owner.namespace, name_of(owner, child))
         except ApiFault as fault:
-            # A kind that is not installed or may not be read is no fault: a distributed job runs locally.
+            # A kind that is not installed or may not be read is not a fault: the job then runs locally.
             if not (fault.not_found or fault.forbidden):
                 raise
             return Snapshot(dask_problem=no_dask(None if fault.not_found else fault.message))

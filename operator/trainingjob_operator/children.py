@@ -40,7 +40,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class Unique(Enum):
-    """What, beside the job's name, makes the name of a child unique."""
+    """The part of a child's name that makes it unique, beside the job's name."""
 
     NAME = "name"
     """Nothing: a later job of the same name has a child of the same name."""
@@ -93,7 +93,7 @@ class Child(Enum):
 
 DASK_CHILDREN = tuple(child for child in Child if child.dask)
 TRAINER_CHILDREN = tuple(child for child in Child if not child.dask and child is not Child.REPORT_KEY)
-"""What a job cannot run without, and what is made again when it is missing."""
+"""Children without which a job cannot run; the operator recreates them."""
 ACCESS_CHILDREN = (Child.SERVICE_ACCOUNT, Child.ROLE, Child.ROLE_BINDING)
 
 
@@ -196,7 +196,7 @@ def metadata(owner: Owner, child: Child, key: str = "") -> dict[str, Any]:
 
 
 def header(owner: Owner, child: Child, key: str = "") -> dict[str, Any]:
-    """Return what every manifest begins with: API version, kind and metadata."""
+    """Return API version, kind and metadata of a manifest."""
     return {"apiVersion": child.api_version, "kind": child.kind, "metadata": metadata(owner, child, key)}
 
 

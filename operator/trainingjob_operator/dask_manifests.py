@@ -43,7 +43,7 @@ WORKER: Final = "worker"
 COMM = "tcp-comm"
 """The scheduler's port by name: the Dask operator's definition takes no number where names are possible."""
 DRAIN_SECONDS = 20
-"""How long a worker that is told to stop may finish its task."""
+"""Seconds that a worker may finish its task after SIGTERM."""
 _GRACE_SECONDS = {SCHEDULER: 10, WORKER: DRAIN_SECONDS + 10}
 _TMP_SIZE = {SCHEDULER: "256Mi", WORKER: "8Gi"}
 """A worker memory-maps the table from there, and caches what pipelines do."""

@@ -25,13 +25,13 @@ SILENCE_SECONDS = 45.0
 DASK_SILENCE_SECONDS = 30.0
 """The Dask operator creates Deployments within two or three seconds, ten times that on a busy machine."""
 START_SECONDS = 30.0
-"""What a cluster takes to come up: with less time than that, another one is of no use."""
+"""Seconds that a cluster needs to start; with less time left, the operator creates no other."""
 _CLEAR = tuple(reversed(DASK_CHILDREN))
 """The cluster goes first: its pods use the certificates and are subject to the policy."""
 
 
 class Input(NamedTuple):
-    """What a policy sees: the job, what exists of it, and the time (aware)."""
+    """The input of a policy: the job, its observed objects, and the time (aware)."""
 
     view: JobView
     seen: Observed
@@ -50,7 +50,7 @@ class Suspension(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one pass does for a job, and what the status says about it."""
+    """The actions of a pass for a job, and what the status says about it."""
 
     phase: Phase
     cause: Cause
@@ -77,7 +77,7 @@ class Decision:
     """Why there is no healthy Dask cluster, for ``DaskReady``; ``None`` while it just starts."""
 
     def with_refusals(self, job: Cause | None, dask: Cause | None) -> Self:
-        """Return what the status says where the API server refused a child of the job, or a part of Dask's.
+        """Return the decision with the causes of children of the job, or parts of Dask's, that were rejected.
 
         A run that is under way continues, and a job that already has a problem keeps it.
         """
@@ -141,7 +141,7 @@ def with_dask_cluster(given: Input, decision: Decision) -> Decision:
     if not decision.write or not (exists or (seen.plan is not None and seen.plan.distributed)):
         return decision
     if decision.phase.terminal or decision.phase is Phase.SUSPENDED:
-        # Certificates cannot be seen: they are deleted before the status says that the job stands still.
+        # Certificates cannot be listed: they are deleted before the status says that the job is suspended.
         recorded = given.view.status.phase is decision.phase
         return decision if recorded and not exists else _deletes(decision, _CLEAR)
     begins = Child.JOB in decision.create or decision.suspension is not None

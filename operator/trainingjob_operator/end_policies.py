@@ -16,7 +16,7 @@ REPORT_GRACE_SECONDS = 20.0
 """How long the last report may come late: a read may be older than the Job's end."""
 REPORT_RECHECK_SECONDS = 2.0
 MAX_RUNS = 2
-"""How often a trainer may end well without a report."""
+"""Times that a trainer may end with status 0 and without a report."""
 LASTS_UNTIL = "; the job fails if this lasts until its deadline"
 _DONE = frozenset({AttemptOutcome.SUCCEEDED, AttemptOutcome.REMOVED})
 """A pod of a complete Job that was never seen ended well, too."""
@@ -162,7 +162,7 @@ def reported_without_job(given: Input) -> Decision | None:
 
 
 def never_to_begin(given: Input) -> Decision | None:
-    """End a job that has no Job and an obstacle that does not go away."""
+    """End a job that has no Job if its obstacle is permanent."""
     obstacle = given.seen.obstacle
     if given.seen.job is not None or obstacle is None or obstacle.reason not in FINAL_REASONS:
         return None

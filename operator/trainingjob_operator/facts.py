@@ -122,7 +122,7 @@ class PodSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """Everything that a decision is made from, beside the job itself and the time."""
+    """The facts on which a decision is based, besides the job itself and the time."""
 
     plan: Plan | None = None
     """The plan in force, or that with which the job would begin now; ``None`` if there is none."""

@@ -177,7 +177,7 @@ def _status(raw: dict[str, Any]) -> TrainingJobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is in force for a job."""
+    """The plan of a job: the resolved run and the image of its trainer."""
 
     run: ResolvedRun
     image: str
@@ -193,7 +193,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """What identifies this plan."""
+        """The digest that identifies this plan."""
         return plan_digest(self.text, self.image)
 
     @property
@@ -319,7 +319,7 @@ def find_plan(
 
 
 def changed_plan(name: str) -> Cause:
-    """Return what it means that the ConfigMap *name* is not what the operator recorded."""
+    """Return the cause for a ConfigMap *name* that differs from the recorded plan."""
     return Cause(
         Reason.PLAN_CHANGED,
         f"ConfigMap {name} does not hold the plan that status.plan.digest records, so something else "

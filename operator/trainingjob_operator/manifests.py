@@ -152,7 +152,7 @@ def _failure_rules() -> list[dict[str, Any]]:
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
         {"action": "FailJob", "onExitCodes": exits(EXIT_INVALID)},
-        # Stopped on request (a drained node, a deleted pod), which is no failure of the run.
+        # Stopped on request (a drained node, a deleted pod), which is not a failure of the run.
         {"action": "Ignore", "onExitCodes": exits(EXIT_TERMINATED)},
     ]
 

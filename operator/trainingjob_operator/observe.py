@@ -28,7 +28,7 @@ UNSEEN_ATTEMPTS = 1000
 
 
 def observe(view: JobView, snapshot: Snapshot, settings: Settings) -> Observed:
-    """Return what *snapshot* says about the job; *settings* are those that a new job is resolved with."""
+    """Return the facts in *snapshot* about the job; *settings* resolve a new job."""
     uid = view.owner.uid
     owned = {child: raw for child, raw in snapshot.objects.items() if owned_by(raw, uid)}
     # A job that has ended keeps its status: nothing that could change it, or cost time, is read.
@@ -42,7 +42,7 @@ def observe(view: JobView, snapshot: Snapshot, settings: Settings) -> Observed:
     verdict = check_report(
         data.get(REPORT_KEY),
         data.get(SIGNATURE_KEY),
-        # Without a record nothing has been created that could report.
+        # Without a recorded key nothing has been created that could report.
         key=view.status.plan.report_key if view.status.plan is not None else "",
         uid=uid,
         pods=pods,
@@ -74,7 +74,7 @@ def observe(view: JobView, snapshot: Snapshot, settings: Settings) -> Observed:
 
 
 def _digest(rejected: Cause, text: str) -> str:
-    """Return what distinguishes a rejected report from another one."""
+    """Return a digest that is the same for the same rejected report."""
     return hashlib.sha256(f"{rejected.reason}\n{text}".encode(errors="replace")).hexdigest()[:16]
 
 

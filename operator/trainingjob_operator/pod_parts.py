@@ -1,4 +1,4 @@
-"""What the pods of trainer, scheduler and workers share: security, placement, volumes and resources."""
+"""Parts that the pods of trainer, scheduler and workers share: security, placement, volumes, resources."""
 
 from decimal import Decimal
 from typing import Any

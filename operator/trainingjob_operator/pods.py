@@ -59,7 +59,7 @@ def secrets_of(run: ResolvedRun | None) -> dict[str, str]:
 
 
 def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
-    """Return what matters of a pod; *secrets* has the field that asks for each Secret."""
+    """Return the facts about a pod; *secrets* maps each Secret to the field that names it."""
     meta, status = raw["metadata"], raw.get("status") or {}
     state: dict[str, Any] = _container_status(status, TRAINER_CONTAINER).get("state") or {}
     ended = state.get("terminated")
@@ -274,7 +274,7 @@ def read_dask(
     secrets: Mapping[str, str],
     foreign: Cause | None,
 ) -> DaskSeen | None:
-    """Return what is known of the Dask cluster, ``None`` where it was not looked for.
+    """Return the facts about the Dask cluster, ``None`` if its objects were not read.
 
     *secrets* has the field that asks for each Secret; *foreign* says why the DaskCluster's name is taken. The
     cluster's own status is not read: its phase says that a Service exists, and not always that.

@@ -65,7 +65,7 @@ _OLD_DEFINITION = Cause(
 
 @dataclass(slots=True)
 class _Memory:
-    """What the operator remembers of a job between passes; losing it costs a read, never correctness."""
+    """The operator's memory of a job between passes; losing it costs a read, never correctness."""
 
     key: JobKey
     uid: str
@@ -322,7 +322,7 @@ async def _make_key(api: Api, owner: Owner) -> Applied:
 async def _create(
     api: Api, child: Child, manifest: dict[str, Any]
 ) -> tuple[Mapping[str, Any] | None, Cause | None]:
-    """Return what already has the child's name, and why the API server does not admit the child."""
+    """Return an object that already has the child's name, and why the API server rejects the child."""
     try:
         return await api.create(child, manifest), None
     except ApiFault as fault:

@@ -1,4 +1,4 @@
-"""What the operator shows of itself: its log, its metrics, and whether it is alive and ready.
+"""The operator's log, metrics, liveness and readiness.
 
 The log has JSON lines with the job that is being reconciled. Gauges are computed from the resources at each
 scrape, so that a restart changes nothing. Counters count changes of a status that this process has written:
@@ -71,7 +71,7 @@ _RECONCILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What the gauges show of one job."""
+    """The values of a job that the gauges show."""
 
     namespace: str
     name: str
@@ -206,7 +206,7 @@ class Metrics(Collector):
 
 
 WATCH_LAG_SECONDS: Final = 60.0
-"""How much later than a list the watch may deliver the same version."""
+"""Seconds by which the watch may deliver a version later than a list."""
 STUCK_SECONDS: Final = 300.0
 """A pass has a bounded number of calls, each with a time-out: one this long hangs."""
 
@@ -253,7 +253,7 @@ class Health:
 async def serve(
     port: int, health: Health, longest_pass: Callable[[], float], registry: CollectorRegistry
 ) -> Callable[[], Awaitable[None]]:
-    """Start the server on *port*; return what stops it, which may be called twice."""
+    """Start the server on *port*; return a function that stops it, which may be called twice."""
 
     async def healthz(_: web.Request) -> web.Response:
         stuck = longest_pass() > STUCK_SECONDS
