@@ -14,7 +14,7 @@ WITHOUT = {
         "    entries = portfolio(context)\n",
         "    entries = portfolio(context)[:1]\n",
     ),
-    "encodings": ("run/encode_stage.py", "    if others and names:\n", "    if False:\n"),
+    "encodings": ("run/trainer.py", "    if others and names:\n", "    if False:\n"),
     "racing": ("search/engine.py", "race = Race.against(committed, self._ref.folds)", "race = None"),
     "refining": (
         "search_space/individual.py",

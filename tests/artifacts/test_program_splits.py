@@ -17,8 +17,7 @@ import pytest
 from support.jobs import job
 from trainingjob_api import resolve
 from trainingjob_trainer.events import Channel, DataReady, decode_event
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace, open_workspace
 from trainingjob_trainer.search.limits import RunClock
@@ -85,7 +84,7 @@ class Run:
         descriptor = os.open(self.events, os.O_WRONLY | os.O_CREAT)
         channel = Channel(descriptor, clock=lambda: (0.0, False))
         try:
-            Session(
+            session = Session(
                 ChildContext(
                     run=run,
                     settings=TrainerSettings(),
@@ -97,7 +96,10 @@ class Run:
                     started_at=datetime.now(UTC),
                     environment={},
                 )
-            ).execute()
+            )
+            with session.opened() as trainer:
+                trained = session.judged(trainer.prepared, trainer.train())
+            session.save(trainer.prepared, trained, trainer.journal)
         finally:
             channel.close()
             os.close(descriptor)

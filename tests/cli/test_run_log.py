@@ -131,7 +131,7 @@ import functools, httpx, json, logging, sys, threading, warnings
 from pathlib import Path
 from trainingjob_trainer.cli.run_log import run_in_pod
 from trainingjob_trainer.run import pod
-from trainingjob_trainer.run.configmap import ReportMap
+from trainingjob_trainer.run.pod import ReportMap
 import os
 
 folder = Path(sys.argv[1])

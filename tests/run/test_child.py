@@ -28,7 +28,7 @@ def run_child(
     folder: Path, monkeypatch: pytest.MonkeyPatch, execute: Callable[[session.Session], None]
 ) -> tuple[int | type[BaseException], list[Event], Path]:
     """Return how a child ended whose work is *execute*, its events and its folder."""
-    monkeypatch.setattr(session.Session, "execute", execute)
+    monkeypatch.setattr(session.Session, "opened", execute)
     workspace = open_workspace(folder, run_for("data.csv"), fresh=False)
     history = {"startedAt": "2026-01-01T00:00:00+00:00", "fallbacks": [], "warnings": []}
     workspace.history_file.write_text(json.dumps(history))

@@ -11,7 +11,7 @@ import pytest
 
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import BackendReady, Channel, Event, WaitingForCluster, decode_event
-from trainingjob_trainer.run.trainer import cluster_workers
+from trainingjob_trainer.run.search_stage import cluster_workers
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search.pool import InlinePool, PoolLost

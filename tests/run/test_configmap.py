@@ -11,7 +11,7 @@ import pytest
 
 from support.loopback import HOST, Answer, Asked, Server, certificate, serving
 from trainingjob_api import Report
-from trainingjob_trainer.run.configmap import ReportMap
+from trainingjob_trainer.run.pod import ReportMap
 
 REPORT = Report(job_uid="u", sequence=1)
 EMPTY = Answer(headers={"Content-Type": "application/json"}, body=b'{"data": {}}')

@@ -16,8 +16,8 @@ from trainingjob_trainer.run.final_stage import (
     Trained,
     lost_with_their_process,
     on_the_same_rows,
+    shipped_best,
 )
-from trainingjob_trainer.run.search_events import shipped_best
 from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
 from trainingjob_trainer.search.costs import FitEstimate
 from trainingjob_trainer.search.final_fit import FittedModel, FittingFailed, NotFitted

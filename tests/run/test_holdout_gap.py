@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import get_scorer
 
-from trainingjob_trainer.run.final_stage import gap_warning, holdout_interval
+from trainingjob_trainer.run.final_stage import holdout_interval
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.final_fit import FittedModel
 from trainingjob_trainer.search.fits import HoldoutResult
-from trainingjob_trainer.search.predictions import Interval
+from trainingjob_trainer.search.predictions import Interval, gap_warning
 
 
 def candidate(*folds: float, **changes: Any) -> Candidate:

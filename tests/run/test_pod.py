@@ -13,8 +13,7 @@ from trainingjob_api import Report, ResolvedRun, parse_report, plan_digest, reso
 from trainingjob_certificates.signatures import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.run import pod as pod_module
-from trainingjob_trainer.run.configmap import ReportMap
-from trainingjob_trainer.run.pod import run_pod
+from trainingjob_trainer.run.pod import ReportMap, run_pod
 from trainingjob_trainer.run.state import Interrupted, RunOptions
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import RetryPolicy

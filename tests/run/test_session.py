@@ -13,8 +13,7 @@ from trainingjob_api import ResolvedRun
 from trainingjob_trainer.data.metric import Metric
 from trainingjob_trainer.events import Event, Resumed, Warned
 from trainingjob_trainer.run import session
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.run.session import Session
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.candidate import Candidate, Outcome

@@ -25,7 +25,7 @@ from trainingjob_trainer.events import (
     Warned,
 )
 from trainingjob_trainer.run.fallback import Mode
-from trainingjob_trainer.run.report_sink import file_sink
+from trainingjob_trainer.run.publish import file_sink
 from trainingjob_trainer.run.state import Interrupted, RunOptions, RunResult
 from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.run.watch import ChildEnd, Ended

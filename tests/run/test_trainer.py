@@ -15,9 +15,9 @@ from sklearn.model_selection import cross_val_score
 from support.trained_child import SPEC, Child, fitted_by_hand
 from trainingjob_api import ModelSource
 from trainingjob_trainer.events import BaselineReady, Evaluated
-from trainingjob_trainer.run import encode_stage
-from trainingjob_trainer.run.baseline import baseline_pipeline
+from trainingjob_trainer.run import trainer
 from trainingjob_trainer.run.final_stage import Trained
+from trainingjob_trainer.run.trainer import baseline_pipeline
 from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.limits import SearchBudget
 from trainingjob_trainer.search.store import StoreRef, load_work
@@ -149,14 +149,14 @@ def test_large_folds_are_cut_for_all_and_the_model_sees_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores: list[StoreRef] = []
-    write = encode_stage.write_store
+    write = trainer.write_store
 
     def keep(*arguments: Any, **options: Any) -> StoreRef:
         stores.append(write(*arguments, **options))
         return stores[-1]
 
-    monkeypatch.setattr(encode_stage, "write_store", keep)
-    monkeypatch.setattr(encode_stage, "fold_row_cap", lambda _columns: 40)
+    monkeypatch.setattr(trainer, "write_store", keep)
+    monkeypatch.setattr(trainer, "fold_row_cap", lambda _columns: 40)
     child = Child(tmp_path, spec={**SPEC, "automl": {"enabled": False}})
     end = child.train()
     work = load_work(stores[0])
@@ -175,14 +175,14 @@ def test_large_folds_are_cut_for_all_and_the_model_sees_every_row(
 
 def test_large_folds_in_time_keep_their_latest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stores: list[StoreRef] = []
-    write = encode_stage.write_store
+    write = trainer.write_store
 
     def keep(*arguments: Any, **options: Any) -> StoreRef:
         stores.append(write(*arguments, **options))
         return stores[-1]
 
-    monkeypatch.setattr(encode_stage, "write_store", keep)
-    monkeypatch.setattr(encode_stage, "fold_row_cap", lambda _columns: 30)
+    monkeypatch.setattr(trainer, "write_store", keep)
+    monkeypatch.setattr(trainer, "fold_row_cap", lambda _columns: 30)
     spec = {**SPEC, "automl": {"enabled": False}, "validation": {"timeColumn": "day"}}
     child = Child(tmp_path, spec=spec)
     child.train()

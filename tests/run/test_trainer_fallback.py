@@ -14,9 +14,9 @@ from trainingjob_api import ModelSource
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Evaluated, Event, FellBack
 from trainingjob_trainer.run import final_stage
-from trainingjob_trainer.run.baseline import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.run.fallback import Mode
 from trainingjob_trainer.run.final_stage import Trained
+from trainingjob_trainer.run.trainer import baseline_pipeline, dummy_pipeline
 from trainingjob_trainer.search.final_fit import FittingFailed
 from trainingjob_trainer.search.limits import RunClock
 
@@ -112,11 +112,11 @@ def test_a_baseline_that_cannot_be_fitted_is_replaced_by_a_dummy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    from trainingjob_trainer.run import baseline
+    from trainingjob_trainer.run import trainer
 
     broken = baseline_pipeline(Child(tmp_path).prepared.task, 4)
     broken["steps"][-1]["params"]["C"] = -1.0
-    monkeypatch.setattr(baseline, "baseline_pipeline", lambda _task, _state: broken)
+    monkeypatch.setattr(trainer, "baseline_pipeline", lambda _task, _state: broken)
     spec = {**SPEC, "automl": {"enabled": False}}
     replaced = Child(tmp_path, spec=spec)
     end = replaced.train()
@@ -169,7 +169,7 @@ def test_a_search_that_breaks_off_ships_what_it_has_found(
     def break_off(*_child: object, **_options: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(search_stage, "search", break_off)
+    monkeypatch.setattr(search_stage, "search_engine", break_off)
     broken = Child(child.folder)
     end = broken.train()
     assert end.best.candidate.key == trained.best.candidate.key

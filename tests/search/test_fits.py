@@ -32,7 +32,7 @@ from trainingjob_trainer.search.candidate import Candidate, Evaluation, Outcome
 from trainingjob_trainer.search.final_fit import fit_model, score_finalists
 from trainingjob_trainer.search.fits import FitResult, fit_all, fit_early, fit_holdout, validation_rows
 from trainingjob_trainer.search.pool import InlinePool
-from trainingjob_trainer.search.store import StoreRef, load_frame, load_work, write_store
+from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work, write_store
 from trainingjob_trainer.search.tasks import evaluate, mean_rounds, score_whole_fold
 from trainingjob_trainer.search_space.pipeline import build, describe
 from trainingjob_trainer.search_space.rounds import ROUNDS, rounds_of, with_rounds
@@ -40,6 +40,7 @@ from trainingjob_trainer.search_space.rounds import ROUNDS, rounds_of, with_roun
 ROWS = 2_100
 X, Y = make_classification(ROWS, 4, n_informative=3, n_redundant=0, flip_y=0.3, random_state=0)
 TEXTS = np.where(Y == 1, "yes", "no").astype(object)
+NEIGHBOURS = describe(KNeighborsClassifier(n_neighbors=1))
 QUIET = {"n_estimators": 400, "learning_rate": 0.3, "max_depth": 3, "random_state": 0}
 LIGHT = LGBMClassifier(**QUIET, n_jobs=1, verbose=-1)
 BOOSTERS = {
@@ -91,10 +92,24 @@ def test_steps_before_the_booster_learn_from_the_rows_that_it_learns_from() -> N
     ],
     ids=["no booster", "few rounds", "dart", "few rows"],
 )
-def test_what_cannot_or_need_not_stop_early_is_fitted_on_all_rows(estimator: Any, rows: int) -> None:
-    pipeline = make_pipeline(StandardScaler(), estimator)
-    assert fit_early(pipeline, X[:rows], TEXTS[:rows]) is None
-    assert pipeline[0].mean_ == pytest.approx(X[:rows].mean(axis=0))
+def test_what_cannot_or_need_not_stop_early_is_fitted_on_all_rows(
+    estimator: Any, rows: int, tmp_path: Path
+) -> None:
+    ref = small_store(tmp_path, rows=5 * rows // 2)  # of which each of two folds learns from `rows`
+    built = []
+
+    def builder(_spec: Any) -> Any:
+        built.append(make_pipeline(StandardScaler(), clone(estimator)))
+        return built[-1]
+
+    assert fit_early(builder(None), X[:rows], TEXTS[:rows]) is None
+    assert evaluate(NEIGHBOURS, ref, no_limit(), builder=builder).rounds is None
+    fitted = [pipeline for pipeline in built if hasattr(pipeline[0], "mean_")]
+    assert len(fitted) == 2
+    for fold, pipeline in enumerate(fitted):
+        learned = np.load(fold_paths(ref, fold)[0])
+        assert len(learned) == rows
+        assert pipeline[0].mean_ == pytest.approx(learned.mean(axis=0))
 
 
 def test_the_validation_part_is_the_last_in_time_whole_groups_or_a_share_of_each_class() -> None:
@@ -260,9 +275,6 @@ def test_more_rounds_than_any_pipeline_may_have_are_not_asked_for(large: StoreRe
     (whole,) = score_whole_fold([spec], large, 0, no_limit())
     assert whole is not None
     assert (whole.rounds or 0) < 400
-
-
-NEIGHBOURS = describe(KNeighborsClassifier(n_neighbors=1))
 
 
 def last_step(result: FitResult) -> Any:

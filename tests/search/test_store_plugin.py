@@ -46,7 +46,7 @@ def test_a_worker_elsewhere_evaluates_what_was_sent(ref: StoreRef, tmp_path: Pat
     try:
         assert np.array_equal(np.load(fold_paths(ref, 0)[0]), sent)
         from trainingjob_api import Task
-        from trainingjob_trainer.run.baseline import baseline_pipeline
+        from trainingjob_trainer.run.trainer import baseline_pipeline
 
         end = evaluate(baseline_pipeline(Task.CLASSIFICATION, 0), ref, no_limit())
         assert (end.outcome, len(end.fold_scores)) == (Outcome.OK, 2)

@@ -14,8 +14,7 @@ from trainingjob_api import Fallback, ResolvedRun
 from trainingjob_trainer.data.encoder import build_encoders
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.events import Event
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.trainer import Trainer
 from trainingjob_trainer.run.workspace import Workspace
@@ -76,7 +75,10 @@ class Child:
     def train(self) -> Trained:
         with Journal(self.folder / "journal.jsonl", HEADER) as journal:
             self.context = self._context()
-            return Trainer(self.context, self.prepared).train(InlinePool(), journal, named=False)
+            trainer = Trainer(
+                context=self.context, prepared=self.prepared, journal=journal, pool=InlinePool()
+            )
+            return trainer.train()
 
     def _context(self) -> ChildContext:
         return ChildContext(

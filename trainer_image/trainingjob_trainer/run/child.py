@@ -14,13 +14,16 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainingjob_trainer.run.fallback import ChildContext
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run one child.
+    """Run one child: load, prepare, train, save.
 
     Parameters
     ----------
@@ -33,15 +36,41 @@ def main(arguments: list[str]) -> int:
         0 after a success, the error's exit code after a failure that the parent knows.
     """
     # Imports stay inside: worker processes import this module again as their main module.
-    from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
     from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415
-    from trainingjob_trainer.events import (  # noqa: PLC0415
-        EVENT_FD_VARIABLE,
-        Channel,
-        Failed,
-    )
-    from trainingjob_trainer.run.context import ChildContext  # noqa: PLC0415
-    from trainingjob_trainer.run.fallback import Mode  # noqa: PLC0415
+    from trainingjob_trainer.events import Failed  # noqa: PLC0415
+
+    context = _context(arguments)
+    workspace, clock = context.workspace, context.clock
+    try:
+        with naming_full_disk(workspace.home):
+            # This takes seconds, during which the heartbeat shows that the process lives.
+            from trainingjob_trainer.run.session import Session  # noqa: PLC0415
+
+            session = Session(context)
+            with session.opened() as trainer:
+                trained = session.judged(trainer.prepared, trainer.train())
+            session.save(trainer.prepared, trained, trainer.journal)
+    except TrainingError as error:
+        context.channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
+        return error.exit_code
+    except Exception as error:
+        # A defect, after which the parent tries a simpler way. Its text may hold values of the table.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        context.warn(f"The search process failed with {type(error).__name__} ({where}).")
+        raise
+    finally:
+        if clock.running:
+            with contextlib.suppress(OSError):
+                workspace.keep_used_seconds(clock.elapsed)
+        context.channel.close()
+    return 0
+
+
+def _context(arguments: list[str]) -> "ChildContext":
+    from trainingjob_api import Fallback, ResolvedRun  # noqa: PLC0415
+    from trainingjob_trainer.events import EVENT_FD_VARIABLE, Channel  # noqa: PLC0415
+    from trainingjob_trainer.run.fallback import ChildContext, Mode  # noqa: PLC0415
     from trainingjob_trainer.run.state import RunState  # noqa: PLC0415
     from trainingjob_trainer.run.workspace import Workspace  # noqa: PLC0415
     from trainingjob_trainer.search.limits import RunClock  # noqa: PLC0415
@@ -59,7 +88,7 @@ def main(arguments: list[str]) -> int:
         on_beat=workspace.keep_used_seconds,
     )
     earlier: dict[str, Any] = json.loads(workspace.history_file.read_text())
-    context = ChildContext(
+    return ChildContext(
         run=run,
         settings=TrainerSettings.from_environment(os.environ),
         workspace=workspace,
@@ -74,27 +103,6 @@ def main(arguments: list[str]) -> int:
             warnings=tuple(earlier["warnings"]),
         ),
     )
-    try:
-        with naming_full_disk(workspace.home):
-            # This takes seconds, during which the heartbeat shows that the process lives.
-            from trainingjob_trainer.run.session import Session  # noqa: PLC0415
-
-            Session(context).execute()
-    except TrainingError as error:
-        channel.send(Failed(reason=error.reason, message=error.message, exit_code=error.exit_code))
-        return error.exit_code
-    except Exception as error:
-        # A defect, after which the parent tries a simpler way. Its text may hold values of the table.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        context.warn(f"The search process failed with {type(error).__name__} ({where}).")
-        raise
-    finally:
-        if clock.running:
-            with contextlib.suppress(OSError):
-                workspace.keep_used_seconds(clock.elapsed)
-        channel.close()
-    return 0
 
 
 def _stop_on_signal() -> threading.Event:

@@ -1,21 +1,35 @@
-"""The ladder: with what the next child begins after one that crashed, hung or overran its budget.
+"""A child on the ladder: what its stages share, and with what the next child begins after one that failed.
 
 Each run has a bounded number of children. A search that dies is started again once, since a crash is often a
 single pipeline's; then the best of the journal is fitted; then the baseline; then the dummy model.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from trainingjob_api import Fallback, ParallelMode, Reason, ResolvedRun
+from trainingjob_api import Fallback, ParallelMode, Reason, ResolvedRun, Stage
 from trainingjob_trainer.errors import RunFailed
-from trainingjob_trainer.events import FellBack, Warned
+from trainingjob_trainer.events import Channel, Event, FellBack, StageChanged, Warned
+from trainingjob_trainer.run.state import RunState
 from trainingjob_trainer.run.watch import ChildEnd, Ended
-from trainingjob_trainer.search.limits import overrun_allowance
+from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.search.limits import RunClock, overrun_allowance
+from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["INLINE", "Mode", "clock_limit", "fallback_event", "first_ladder", "rungs_left", "step_down"]
+__all__ = [
+    "INLINE",
+    "ChildContext",
+    "Mode",
+    "clock_limit",
+    "fallback_event",
+    "first_ladder",
+    "rungs_left",
+    "step_down",
+]
 
 
 class Mode(StrEnum):
@@ -128,3 +142,67 @@ def fallback_event(
             message=message[:_MESSAGE_CHARS],
         )
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class ChildContext:
+    """A child of a run.
+
+    Parameters
+    ----------
+    run, settings, workspace
+        The job, the trainer's limits and the run's folder.
+    channel
+        To the parent.
+    clock
+        The run's clock; it starts when training starts.
+    mode
+        The rung of the ladder to begin with.
+    stop
+        Set by a signal: save the best so far.
+    started_at
+        When the run began.
+    environment
+        Names the Dask scheduler and the certificates.
+    state
+        Folded from the events of this child and, for fallbacks and warnings, of earlier ones.
+    """
+
+    run: ResolvedRun
+    settings: TrainerSettings
+    workspace: Workspace
+    channel: Channel
+    clock: RunClock
+    mode: Mode
+    stop: threading.Event
+    started_at: datetime
+    environment: Mapping[str, str]
+    state: RunState = field(default_factory=RunState)
+
+    @property
+    def searches(self) -> bool:
+        """Whether this child searches, or takes what a search has left in the journal."""
+        return self.run.automl_enabled and self.mode not in INLINE
+
+    def send(self, event: Event) -> None:
+        """Send an event to the parent and fold it into the state."""
+        self.state = self.state.after(event, self.clock.elapsed)
+        self.channel.send(event)
+
+    def warn(self, message: str) -> None:
+        """Warn the user, in the report and in the artifacts."""
+        self.send(Warned(message=message))
+
+    def enter(self, stage: Stage) -> None:
+        """Report which stage begins."""
+        self.send(StageChanged(stage=stage))
+
+    def step_down(self, source: str, target: str, reason: Reason, message: str) -> None:
+        """Record a step down the ladder.
+
+        Raises
+        ------
+        RunFailed
+            If the job does not allow it.
+        """
+        self.send(fallback_event(self.run, source, target, reason, message))

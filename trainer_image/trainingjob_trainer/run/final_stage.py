@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from statistics import stdev
+from typing import Any
 
-from scipy import stats
-
-from trainingjob_api import Fallback, ModelSource
+from trainingjob_api import Best, EnsembleMember, Fallback, ModelSource, ResolvedRun, format_score
+from trainingjob_api import NotFitted as NotFittedEntry
+from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.data.prepare import Prepared
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.events import BoardChanged
+from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
 from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.ensemble import Ensembles
@@ -24,23 +24,30 @@ from trainingjob_trainer.search.final_fit import (
 )
 from trainingjob_trainer.search.limits import RunClock, describe_error, overrun_allowance
 from trainingjob_trainer.search.pool import Pool
-from trainingjob_trainer.search.predictions import CONFIDENCE, Interval, bootstrap_interval, replay
+from trainingjob_trainer.search.predictions import Interval, bootstrap_interval, replay
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
-from trainingjob_trainer.search_space.pipeline import summarize
+from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = [
     "FinalStage",
     "Trained",
+    "best_of",
     "describe_not_fitted",
-    "gap_warning",
+    "final_board",
     "holdout_interval",
     "lost_with_their_process",
     "on_the_same_rows",
+    "score_text",
+    "shipped_best",
 ]
 
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
 _LINE_CHARS = 120
+_MOST_NOT_FITTED = 3
+_REASON_CHARS = 300
+MOST_POINTS = 20
+"""Of the front that the report shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,42 +311,63 @@ def holdout_interval(prepared: Prepared, fitted: FittedModel, *, random_state: i
     )
 
 
-def gap_warning(candidate: Candidate, holdout_score: float | None, interval: Interval | None) -> str | None:
-    """Return a warning if the hold-out score is far from the cross-validated one, else None.
+def score_text(score: float | None) -> str | None:
+    """Return a score as the contract writes it; None if it is not a finite number."""
+    return None if score is None or not math.isfinite(score) else format_score(score)
 
-    It is far if the cross-validated score is outside the interval, and the hold-out score is outside the
-    range in which 95 % of the scores of one more fold are expected: the mean of the folds, give or take
-    their standard deviation times the 97.5 % quantile of Student's t times sqrt(1 + 1 / folds). Two folds
-    make that range wide, ten make it narrow.
-    """
-    folds = candidate.fold_scores
-    if interval is None or holdout_score is None or candidate.score is None or len(folds) < 2:  # noqa: PLR2004
-        return None
-    spread = stats.t.ppf((1 + CONFIDENCE) / 2, len(folds) - 1) * stdev(folds) * math.sqrt(1 + 1 / len(folds))
-    inside = interval.low <= candidate.score <= interval.high
-    if inside or not math.isfinite(holdout_score) or abs(holdout_score - candidate.score) <= spread:
-        return None
-    below = holdout_score < candidate.score
-    return (
-        f"The hold-out score {holdout_score:.6g} (95 % interval {interval.low:.6g} to {interval.high:.6g}) "
-        f"is far {'below' if below else 'above'} the cross-validated score {candidate.score:.6g}, whose "
-        f"folds differ by {stdev(folds):.2g}{_learned_from(candidate)}. {_cause(below=below)}"
+
+def best_of(best: Candidate, baseline: FittedModel, **more: Any) -> Best:
+    """Return the best candidate beside the baseline, as the report has it, with `more` of its fields."""
+    return Best(
+        pipeline=summarize(best.final_pipeline),
+        score=score_text(best.score),
+        train_rows=best.train_rows,
+        test_rows=best.test_rows,
+        baseline_score=score_text(baseline.candidate.score),
+        baseline_holdout_score=score_text(baseline.holdout.score),
+        **more,
     )
 
 
-def _learned_from(candidate: Candidate) -> str:
-    return "" if candidate.train_rows is None else f" and learned from {candidate.train_rows:,} rows at most"
-
-
-def _cause(*, below: bool) -> str:
-    if below:
-        return (
-            "The search may have adapted to its folds, rows that belong together may be on both sides of a "
-            "fold, or the hold-out rows are of another kind (later, other groups): go by the hold-out score, "
-            "and see spec.validation."
+def shipped_best(trained: Trained, *, holdout_rows: int) -> Best:
+    """Return the pipeline that ships beside the baseline, with all that is known of its hold-out score."""
+    interval, found = trained.interval, trained.best.candidate
+    bounds = None if interval is None else (format_score(interval.low), format_score(interval.high))
+    not_fitted = tuple(
+        NotFittedEntry(
+            pipeline=summarize(entry.candidate.final_pipeline),
+            score=score_text(entry.candidate.score),
+            reason=entry.reason[:_REASON_CHARS],
         )
-    return (
-        "The folds may have learned from too few rows to say what the model can do, or the hold-out rows may "
-        "be easier or copies of others: see spec.validation, or allow more time so that the finalists are "
-        "scored on all rows."
+        for entry in trained.not_fitted[:_MOST_NOT_FITTED]
+    )
+    members = tuple(
+        EnsembleMember(pipeline=summarize(spec), weight=format_score(share), key=key)
+        for key, (spec, share) in zip(found.members, shares_of(found.pipeline), strict=True)
+    )
+    return best_of(
+        found,
+        trained.baseline,
+        members=members or None,
+        holdout_score=score_text(trained.best.holdout.score),
+        holdout_rows=holdout_rows,
+        holdout_interval=bounds,
+        not_fitted=not_fitted or None,
+    )
+
+
+def final_board(trained: Trained, run: ResolvedRun, best: Best) -> BoardChanged:
+    """Return the leaderboard with the finalists at its head."""
+    candidates = trained.searched.candidates
+    return BoardChanged(
+        best=best,
+        leaderboard=tuple(
+            leaderboard(
+                candidates,
+                run.output.leaderboard_top_k,
+                finalists=trained.finalists,
+                shipped=trained.best.candidate.key,
+            )
+        ),
+        pareto_front=tuple(pareto_front(candidates, limit=MOST_POINTS)),
     )

@@ -1,28 +1,42 @@
-"""Sets the search up from a job: space, evolution, engine."""
+"""Sets up the search of a job, finds its workers and reports what it finds."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
 
-from trainingjob_api import ParallelMode, ResolvedRun
+from trainingjob_api import Backend, ParallelMode, Progress, ResolvedRun
+from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
+from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.encodings import Encoding
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.final_stage import FinalStage
-from trainingjob_trainer.run.search_events import Board
-from trainingjob_trainer.search.candidate import Journal, SearchResult
+from trainingjob_trainer.events import BackendReady, BoardChanged, Evaluated, Progressed, WaitingForCluster
+from trainingjob_trainer.run.fallback import ChildContext
+from trainingjob_trainer.run.final_stage import MOST_POINTS, FinalStage, best_of, score_text
+from trainingjob_trainer.search.candidate import Candidate, Journal
+from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.engine import SearchEngine
 from trainingjob_trainer.search.evolution import Evolution, lag_for, race_lag
-from trainingjob_trainer.search.limits import SearchBudget
+from trainingjob_trainer.search.final_fit import FittedModel
+from trainingjob_trainer.search.limits import SearchBudget, SearchProgress
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.individual import Operator, breed
+from trainingjob_trainer.search_space.pipeline import summarize
 from trainingjob_trainer.search_space.space import compile_space, seeds
 from trainingjob_trainer.search_space.translate import translate
 
-__all__ = ["search", "space_context", "wants_names"]
+__all__ = ["Board", "Instead", "cluster_workers", "search_engine", "space_context", "wants_names"]
+
+_PROGRESS_SECONDS = 1.0
+_BOARD_SECONDS = 3.0
+
+Instead = Callable[[PoolLost], Pool]
+"""Returns the pool to continue with when one is lost; raises `RunFailed` if the job does not allow it."""
 
 
 def space_context(
@@ -54,7 +68,7 @@ def space_context(
     )
 
 
-def search(
+def search_engine(
     context: ChildContext,
     prepared: Prepared,
     *,
@@ -63,14 +77,13 @@ def search(
     journal: Journal,
     columns: Mapping[Encoding, int],
     final: FinalStage,
-    instead: Callable[[PoolLost], Pool] | None,
-) -> SearchResult:
-    """Search until a limit is reached.
+    board: "Board",
+    instead: Instead | None,
+) -> SearchEngine:
+    """Return the search of a job, ready to run; `board` reports what it finds.
 
     Raises
     ------
-    PoolLost
-        If the workers are gone, and there are no others.
     SpecInvalid
         If the search space is wrong.
     """
@@ -99,8 +112,7 @@ def search(
         translate=lambda individual: translate(individual, known),
         lag=lag_for(run.budget.population_size, workers=workers),
     )
-    board = Board(context, final.baseline)
-    engine = SearchEngine(
+    return SearchEngine(
         evolution=evolution,
         pool=pool,
         ref=ref,
@@ -121,10 +133,6 @@ def search(
         fits_on=final.pool,
         instead=instead,
     )
-    result = engine.run()
-    board.tick(engine.progress(), last=True)
-    board.show(result.candidates)
-    return result
 
 
 def _smallest_class(work: WorkData) -> int:
@@ -143,3 +151,146 @@ def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
     columns = {Encoding.DENSE: len(prepared.feature_types)}
     context = space_context(prepared, rows=rows, columns=columns, random_state=run.random_state)
     return bool(compile_space(run.search_space, context).uses_feature_sets)
+
+
+class Board:
+    """Reports evaluations as they come, and progress and leaderboard at a bounded rate.
+
+    Parameters
+    ----------
+    context
+        The child.
+    baseline
+        Fitted already.
+    """
+
+    def __init__(self, context: ChildContext, baseline: FittedModel) -> None:
+        self._context = context
+        self._run = context.run
+        self._baseline = baseline
+        self._candidates: list[Candidate] = []
+        self._shown = 0
+        self._progress_at = self._board_at = float("-inf")
+
+    def evaluated(self, candidate: Candidate, known: bool) -> None:  # noqa: FBT001 - a callback's form
+        """Report one evaluation."""
+        self._candidates.append(candidate)
+        self._context.send(
+            Evaluated(
+                number=candidate.number,
+                generation=candidate.generation,
+                outcome=candidate.outcome.value,
+                score=candidate.score,
+                pipeline=summarize(candidate.final_pipeline),
+                seconds=candidate.fit_seconds,
+                error=candidate.error,
+                known=known,
+            )
+        )
+
+    def tick(self, progress: SearchProgress, *, last: bool = False) -> None:
+        """Report progress and leaderboard, if it is time or the last time."""
+        self._context.channel.beat()
+        now = time.monotonic()
+        if last or now - self._progress_at >= _PROGRESS_SECONDS:
+            self._progress_at = now
+            self._context.send(Progressed(progress=self._progress(progress)))
+        if now - self._board_at >= _BOARD_SECONDS and len(self._candidates) > self._shown:
+            self._board_at = now
+            self._shown = len(self._candidates)
+            self.show(self._candidates)
+
+    def show(self, candidates: Sequence[Candidate]) -> None:
+        """Report the leaderboard and the front."""
+        board = leaderboard(candidates, self._run.output.leaderboard_top_k)
+        if not board:
+            return
+        best = max((c for c in candidates if c.score is not None), key=lambda c: (c.score, -c.number))
+        self._context.send(
+            BoardChanged(
+                best=best_of(best, self._baseline),
+                leaderboard=tuple(board),
+                pareto_front=tuple(pareto_front(candidates, limit=MOST_POINTS)),
+            )
+        )
+
+    def _progress(self, progress: SearchProgress) -> Progress:
+        return Progress(
+            generation=progress.generation,
+            generations=self._run.budget.generations,
+            population_size=self._run.budget.population_size,
+            evaluated=progress.evaluated,
+            failed=progress.failed,
+            timed_out=progress.timed_out,
+            best_score=score_text(progress.best_score),
+            elapsed_seconds=int(progress.elapsed_seconds),
+            remaining_seconds=int(progress.remaining_seconds),
+            updated_at=datetime.now(UTC),
+        )
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: a signal ended the waiting
+    """A signal asks to save what there is."""
+
+
+@contextmanager
+def cluster_workers(
+    context: ChildContext, joining: ClusterLookup | None, home: Pool, ref: StoreRef
+) -> Iterator[tuple[Pool, Instead | None]]:
+    """Yield the workers of a remote cluster, or `home` in their place, and what to do when they are lost.
+
+    Parameters
+    ----------
+    joining
+        Looks for the cluster since the child began; None where the job asks for none.
+    home
+        The workers of this process.
+    ref
+        The table, its folds encoded.
+
+    Raises
+    ------
+    RunFailed
+        If there is no cluster and the job does not allow a local search.
+    """
+    if joining is None:
+        yield home, None
+        return
+
+    def instead(lost: PoolLost) -> Pool:
+        context.step_down("dask", "local", lost.reason, str(lost))
+        context.send(BackendReady(backend=Backend.LOCAL, workers=home.workers))
+        return home
+
+    def tick() -> None:
+        context.channel.beat()
+        if context.stop.is_set():
+            raise _Stopped
+
+    remote: RemoteWorkers | None = None
+    try:
+        try:
+            remote = _join(context, joining, tick)
+            remote.settings(tick)
+            remote.ship(ref, tick)
+            remote.check()
+            pool: Pool = DaskPool(remote)
+        except _Stopped:
+            pool = home
+        except PoolLost as lost:
+            pool = instead(lost)
+        else:
+            context.send(BackendReady(backend=Backend.DASK, workers=pool.workers, scheduler=remote.address))
+        yield pool, instead
+    finally:
+        joining.close()
+        if remote is not None:
+            remote.close(ref)
+
+
+def _join(context: ChildContext, joining: ClusterLookup, tick: Callable[[], None]) -> RemoteWorkers:
+    if not joining.done:
+        left = max(0.0, joining.end - time.monotonic())
+        context.send(WaitingForCluster(source=str(joining.source), seconds=round(left, 1)))
+    with context.clock.paused():
+        return joining.wait(tick)

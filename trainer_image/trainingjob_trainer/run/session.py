@@ -32,20 +32,20 @@ from trainingjob_trainer.events import (
     Saved,
 )
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
-from trainingjob_trainer.run.context import ChildContext
-from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.run.final_stage import (
     Trained,
-    gap_warning,
+    final_board,
     holdout_interval,
     lost_with_their_process,
+    shipped_best,
 )
-from trainingjob_trainer.run.search_events import final_board, shipped_best
 from trainingjob_trainer.run.trainer import Trainer
 from trainingjob_trainer.search.candidate import Journal, JournalHeader, JournalMismatch
 from trainingjob_trainer.search.dask_pool import DaskPool
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import InlinePool, Pool, local_workers
+from trainingjob_trainer.search.predictions import gap_warning
 
 __all__ = ["PACKAGES", "Session", "default_jobs", "package_versions"]
 
@@ -87,28 +87,71 @@ class Session:
         self._clock = context.clock
         self._workspace = context.workspace
 
-    def execute(self) -> None:
-        """Leave all artifacts in the run's folder.
+    @contextmanager
+    def opened(self) -> Iterator[Trainer]:
+        """Load the table, open the journal and start workers; yield what trains with them.
 
         Raises
         ------
         TrainingError
-            With the reason why there is no model.
+            With the reason why there will be no model.
         """
-        context = self._context
         joining = self._join() if self._distributed else None
         prepared = self._load()
-        trainer = Trainer(context, prepared)
-        with self._journal(prepared) as journal:
-            with self._pool(searches=trainer.searches) as (pool, named):
-                trained = trainer.train(pool, journal, named=named(prepared), joining=joining)
-                self._clock.stop()
-                self._workspace.keep_used_seconds(self._clock.elapsed)
-                trained = self._judged(prepared, trained)
-                self._send_model(prepared, trained)
-            context.enter(Stage.SAVING)
-            _save(context, prepared, trained, journal)
-            context.send(Saved(journal_digest=journal.digest()))
+        with self._journal(prepared) as journal, self._pool() as (pool, named):
+            yield Trainer(
+                context=self._context,
+                prepared=prepared,
+                journal=journal,
+                pool=pool,
+                named=named(prepared),
+                joining=joining,
+            )
+
+    def judged(self, prepared: Prepared, trained: Trained) -> Trained:
+        """Stop the clock, report the model, and return the training with what is known of its score.
+
+        It has the interval of the hold-out score, with a warning if that is far from the folds, and what
+        could not be fitted, in an earlier child too.
+        """
+        context = self._context
+        self._clock.stop()
+        self._workspace.keep_used_seconds(self._clock.elapsed)
+        best = trained.best
+        interval = holdout_interval(prepared, best, random_state=self._run.random_state)
+        context.channel.beat()
+        warning = gap_warning(best.candidate, best.holdout.score, interval)
+        if warning is not None:
+            context.warn(warning)
+        not_fitted = trained.not_fitted or lost_with_their_process(trained, context.state.fallbacks)
+        trained = replace(trained, interval=interval, not_fitted=not_fitted)
+        shipped = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
+        if trained.finalists or trained.ensemble is not None:
+            context.send(final_board(trained, self._run, shipped))
+        context.send(
+            ModelReady(model_source=trained.source, best=shipped, stopped_by=trained.searched.stopped_by)
+        )
+        return trained
+
+    def save(self, prepared: Prepared, trained: Trained, journal: Journal) -> None:
+        """Write every artifact into the run's folder, where they appear together or not at all."""
+        context = self._context
+        context.enter(Stage.SAVING)
+        artifacts = self._workspace.artifacts
+        folder = artifacts.with_name("artifacts.partial")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / MODEL).write_bytes(trained.best.model)
+        finished = _finished(context, prepared, trained, journal)
+        try:
+            write_artifacts(finished, folder, seconds_limit=_REPORT_SECONDS)
+        except Exception as failure:  # noqa: BLE001 - a report that fails must not cost the model
+            traceback.print_exc()
+            context.warn(f"The model is saved, but not every artifact beside it: {describe_error(failure)}")
+        shutil.rmtree(artifacts, ignore_errors=True)
+        folder.rename(artifacts)
+        self._workspace.set_state("saved", self._run)
+        context.send(Saved(journal_digest=journal.digest()))
 
     @property
     def _distributed(self) -> bool:
@@ -197,9 +240,9 @@ class Session:
             yield journal
 
     @contextmanager
-    def _pool(self, *, searches: bool) -> Iterator[tuple[Pool, Callable[[Prepared], bool]]]:
+    def _pool(self) -> Iterator[tuple[Pool, Callable[[Prepared], bool]]]:
         """Start workers, and import TPOT meanwhile; a run without a search does all in this process."""
-        if not searches:
+        if not self._context.searches:
             yield InlinePool(self._context.channel.beat), lambda _prepared: False
             return
         jobs = self._jobs()
@@ -218,50 +261,10 @@ class Session:
                 )
             yield DaskPool(source), lambda prepared: wants_names(self._run, prepared)
 
-    def _judged(self, prepared: Prepared, trained: Trained) -> Trained:
-        """Return the training with the interval of its hold-out score; warn if that is far from the folds.
-
-        It also has what could not be fitted, in an earlier child too.
-        """
-        best = trained.best
-        interval = holdout_interval(prepared, best, random_state=self._run.random_state)
-        self._context.channel.beat()
-        warning = gap_warning(best.candidate, best.holdout.score, interval)
-        if warning is not None:
-            self._context.warn(warning)
-        not_fitted = trained.not_fitted or lost_with_their_process(trained, self._context.state.fallbacks)
-        return replace(trained, interval=interval, not_fitted=not_fitted)
-
-    def _send_model(self, prepared: Prepared, trained: Trained) -> None:
-        best = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
-        if trained.finalists or trained.ensemble is not None:
-            self._context.send(final_board(trained, self._run, best))
-        self._context.send(
-            ModelReady(model_source=trained.source, best=best, stopped_by=trained.searched.stopped_by)
-        )
-
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of `PACKAGES`."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
-
-
-def _save(context: ChildContext, prepared: Prepared, trained: Trained, journal: Journal) -> None:
-    """Write every artifact into the run's folder, where they appear together or not at all."""
-    artifacts = context.workspace.artifacts
-    folder = artifacts.with_name("artifacts.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / MODEL).write_bytes(trained.best.model)
-    finished = _finished(context, prepared, trained, journal)
-    try:
-        write_artifacts(finished, folder, seconds_limit=_REPORT_SECONDS)
-    except Exception as failure:  # noqa: BLE001 - a report that fails must not cost the model
-        traceback.print_exc()
-        context.warn(f"The model is saved, but not every artifact beside it: {describe_error(failure)}")
-    shutil.rmtree(artifacts, ignore_errors=True)
-    folder.rename(artifacts)
-    context.workspace.set_state("saved", context.run)
 
 
 def _finished(context: ChildContext, prepared: Prepared, trained: Trained, journal: Journal) -> FinishedRun:

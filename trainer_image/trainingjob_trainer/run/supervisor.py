@@ -27,8 +27,15 @@ from trainingjob_trainer.errors import (
 )
 from trainingjob_trainer.events import Event, Failed, Heartbeat, Opened, StageChanged, Warned
 from trainingjob_trainer.run.fallback import INLINE, Mode, clock_limit, first_ladder, rungs_left, step_down
-from trainingjob_trainer.run.publish import find_published, insist, keep_report, result_of, upload
-from trainingjob_trainer.run.report_sink import Reporter, file_sink
+from trainingjob_trainer.run.publish import (
+    Reporter,
+    file_sink,
+    find_published,
+    insist,
+    keep_report,
+    result_of,
+    upload,
+)
 from trainingjob_trainer.run.state import Interrupted, Listener, RunOptions, RunResult
 from trainingjob_trainer.run.watch import ChildEnd, ClusterGuard, Ended, Patience, watch_child
 from trainingjob_trainer.run.workspace import Mirror, Workspace, open_workspace, write_json

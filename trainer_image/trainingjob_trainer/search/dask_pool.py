@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Any, Protocol
 
@@ -192,6 +193,7 @@ class DaskPool:
         return self._lines.setdefault(address, _Line())
 
     def _place(self) -> None:
+        """Send tasks that wait to workers with a free place in their line."""
         now, live = time.monotonic(), self._takers()
         for task in [waiting for waiting in self._waiting if waiting.not_before <= now] if live else ():
             address = min(live, key=lambda worker: len(self._line(worker).tasks))
@@ -201,7 +203,40 @@ class DaskPool:
             self._waiting.remove(task)
             if line.worker != live[address]:
                 line = self._lines[address] = _Line(worker=live[address])
-            self._send(task, address, line)
+            name, function, arguments = self._call(task)
+            if not line.tasks:
+                line.head_since = time.monotonic()
+            line.tasks.append(task)
+            try:
+                task.future = self._source.client.submit(
+                    function,
+                    *arguments,
+                    key=f"{name}-{next(self._serial)}-{self._nonce}",
+                    workers=[address],
+                    allow_other_workers=False,
+                    pure=False,
+                    retries=0,
+                )
+            except ClosedClientError as error:
+                message = "the connection to the Dask scheduler was closed"
+                raise PoolLost(Reason.SCHEDULER_LOST, message) from error
+            # Callbacks have a thread of their own, so that a value which does not come holds up no other
+            # thing.
+            task.future.add_done_callback(partial(self._keep_answer, address, task))
+
+    def _call(self, task: Task) -> tuple[str, Callable[..., Any], tuple[Any, ...]]:
+        """Return the name of a task's function, and the call that is sent to a worker."""
+        function, arguments, limit = task.call()
+        if self._source.remote:
+            limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
+        task.limit_seconds, task.deadline = limit.seconds, limit.deadline
+        name, arguments = funcname(function), (*arguments, limit)
+        if self._source.remote:
+            return name, call_packed, (pack_call(function, arguments),)
+        return name, function, arguments
+
+    def _keep_answer(self, address: str, task: Task, future: Future) -> None:
+        self._done.put((address, task, future, _answer_of(future)))
 
     def _depth(self) -> int:
         """Return how many tasks a worker's line may have.
@@ -227,40 +262,6 @@ class DaskPool:
         """Whether tasks were sent to another worker than the one that is at its address now."""
         line = self._lines.get(address)
         return line is not None and bool(line.tasks) and live.get(address, line.worker) != line.worker
-
-    def _send(self, task: Task, address: str, line: _Line) -> None:
-        function, arguments, limit = task.call()
-        if self._source.remote:
-            limit = replace(limit, deadline=math.inf)  # a time of this machine's clock
-        task.limit_seconds, task.deadline = limit.seconds, limit.deadline
-        if not line.tasks:
-            line.head_since = time.monotonic()
-        line.tasks.append(task)
-        name = funcname(function)
-        arguments = (*arguments, limit)
-        if self._source.remote:
-            function, arguments = call_packed, (pack_call(function, arguments),)
-        future = self._submit(
-            function,
-            *arguments,
-            key=f"{name}-{next(self._serial)}-{self._nonce}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
-        task.future = future
-        # Callbacks have a thread of their own, so that a value which does not come holds up no other thing.
-        future.add_done_callback(lambda done: self._done.put((address, task, done, _answer_of(done))))
-
-    def _submit(self, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
-        try:
-            return self._source.client.submit(function, *arguments, **how)
-        except ClosedClientError as error:
-            raise PoolLost(
-                Reason.SCHEDULER_LOST,
-                "the connection to the Dask scheduler was closed",
-            ) from error
 
     def _settle(self, address: str, task: Task, answer: _Answer) -> list[Completion]:
         line, error = self._line(address), answer.error

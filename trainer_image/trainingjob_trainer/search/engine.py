@@ -3,7 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from trainingjob_trainer.search.candidate import Candidate, Evaluation, Journal, Outcome, SearchResult, rank
@@ -32,6 +32,7 @@ _WORTH_CUTTING_SECONDS = 5.0
 """Below these an evaluation that is too slow to be of use is ended by the end of the search."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class SearchEngine:
     """Runs an `Evolution` on a `Pool` inside a budget.
 
@@ -63,52 +64,32 @@ class SearchEngine:
         Returns the pool that replaces a lost one, or raises.
     """
 
-    def __init__(
-        self,
-        *,
-        evolution: Evolution,
-        pool: Pool,
-        ref: StoreRef,
-        journal: Journal,
-        clock: RunClock,
-        budget: SearchBudget,
-        estimate: FitEstimate,
-        plan: FinalistPlan | None = None,
-        race_lag: Callable[[int], int] | None = None,
-        predictions: PredictionStore | None = None,
-        evaluator: Callable[..., Evaluation] = evaluate,
-        on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None,
-        on_tick: Callable[[SearchProgress], None] = lambda _progress: None,
-        should_stop: Callable[[], bool] = lambda: False,
-        fits_on: Pool | None = None,
-        instead: Callable[[PoolLost], Pool] | None = None,
-    ) -> None:
-        self._evolution = evolution
-        self._pool = pool
-        self._ref = ref
-        self._journal = journal
-        self._clock = clock
-        self._budget = budget
-        self._estimate = estimate
-        self._plan = plan
-        self._race_lag = race_lag
-        self._predictions = predictions
-        self._evaluator = evaluator
-        self._on_candidate = on_candidate
-        self._on_tick = on_tick
-        self._should_stop = should_stop
-        self._fits_on = fits_on
-        self._instead = instead
-        self._proposals: dict[int, Proposal] = {}
-        self._races: dict[int, Race] = {}
-        self._finished: dict[int, Candidate] = {}
-        self._cut_off: deque[Proposal] = deque()
-        self._cuts: Counter[int] = Counter()
-        self._best: Candidate | None = None
-        self._ships: Candidate | None = None
-        self._finalists: list[Candidate] = []
-        self._held: Proposal | None = None
-        self._unplaced: dict[str, Candidate] = {}
+    evolution: Evolution
+    pool: Pool
+    ref: StoreRef
+    journal: Journal
+    clock: RunClock
+    budget: SearchBudget
+    estimate: FitEstimate
+    plan: FinalistPlan | None = None
+    race_lag: Callable[[int], int] | None = None
+    predictions: PredictionStore | None = None
+    evaluator: Callable[..., Evaluation] = evaluate
+    on_candidate: Callable[[Candidate, bool], None] = lambda _candidate, _known: None
+    on_tick: Callable[[SearchProgress], None] = lambda _progress: None
+    should_stop: Callable[[], bool] = lambda: False
+    fits_on: Pool | None = None
+    instead: Callable[[PoolLost], Pool] | None = None
+    _proposals: dict[int, Proposal] = field(default_factory=dict, init=False)
+    _races: dict[int, Race] = field(default_factory=dict, init=False)
+    _finished: dict[int, Candidate] = field(default_factory=dict, init=False)
+    _cut_off: deque[Proposal] = field(default_factory=deque, init=False)
+    _cuts: Counter[int] = field(default_factory=Counter, init=False)
+    _best: Candidate | None = field(default=None, init=False)
+    _ships: Candidate | None = field(default=None, init=False)
+    _finalists: list[Candidate] = field(default_factory=list, init=False)
+    _held: Proposal | None = field(default=None, init=False)
+    _unplaced: dict[str, Candidate] = field(default_factory=dict, init=False)
 
     def run(self) -> SearchResult:
         """Search until the generations are done, the time is up, the space is exhausted or a signal came.
@@ -121,31 +102,32 @@ class SearchEngine:
         self._replay()
         while (stopped_by := self._stopped_by()) is None:
             try:
-                self._fill()
-                for completion in self._pool.poll(0.0 if self._has_work() else _POLL_SECONDS):
+                if (proposal := self._next()) is not None:
+                    self.pool.submit(self._task(proposal))
+                for completion in self.pool.poll(0.0 if self._has_work() else _POLL_SECONDS):
                     self._take(completion)
             except PoolLost as lost:
                 self._move(lost)
-            self._on_tick(self.progress())
-        self._pool.drop()
-        self._on_tick(self.progress())
+            self.on_tick(self.progress())
+        self.pool.drop()
+        self.on_tick(self.progress())
         return SearchResult(
             candidates=tuple(self._known()),
             stopped_by=stopped_by,
-            generations=self._evolution.committed // self._budget.population_size,
+            generations=self.evolution.committed // self.budget.population_size,
         )
 
     def progress(self) -> SearchProgress:
         """Return how far the search has come."""
         outcomes = [c.outcome for c in self._known()]
         return SearchProgress(
-            generation=self._evolution.committed // self._budget.population_size,
+            generation=self.evolution.committed // self.budget.population_size,
             evaluated=len(outcomes),
             failed=sum(o in (Outcome.INVALID, Outcome.KILLED) for o in outcomes),
             timed_out=sum(o is Outcome.TIMEOUT for o in outcomes),
             best_score=None if self._best is None else self._best.score,
-            elapsed_seconds=self._clock.elapsed,
-            remaining_seconds=self._clock.remaining,
+            elapsed_seconds=self.clock.elapsed,
+            remaining_seconds=self.clock.remaining,
         )
 
     def reserve(self) -> float:
@@ -157,78 +139,78 @@ class SearchEngine:
         kept = self._final.reserve(0.0)
         if self._ships is not None:
             kept = self._final.reserve(self._ships.fold_seconds, growth_of(self._ships.pipeline))
-        if self._predictions is not None and self._finalists:
+        if self.predictions is not None and self._finalists:
             # Either the ensemble is fitted or the best pipeline alone.
             members = [
-                self._estimate.grown(finalist.fold_seconds, finalist.train_rows, growth_of(finalist.pipeline))
+                self.estimate.grown(finalist.fold_seconds, finalist.train_rows, growth_of(finalist.pipeline))
                 for finalist in self._finalists[:_MEMBERS]
             ]
             kept = max(kept, self._final.ensemble_reserve(members))
-        if self._plan is not None:
-            kept += self._plan.reserve(self._finalists)
+        if self.plan is not None:
+            kept += self.plan.reserve(self._finalists)
         return kept
 
     @property
     def _final(self) -> FinalFits:
         return FinalFits(
-            estimate=self._estimate,
-            workers=(self._fits_on or self._pool).workers,
-            budget_seconds=self._clock.budget_seconds,
+            estimate=self.estimate,
+            workers=(self.fits_on or self.pool).workers,
+            budget_seconds=self.clock.budget_seconds,
         )
 
     def _move(self, lost: PoolLost) -> None:
         """Replace a lost pool, and submit what was under way there again."""
-        if self._instead is None:
+        if self.instead is None:
             raise lost
-        self._pool = self._instead(lost)
+        self.pool = self.instead(lost)
         self._cut_off.clear()
         for number in sorted(self._proposals.keys() - self._finished.keys()):
             if self._proposals[number] is not self._held:
-                self._submit(self._proposals[number])
+                self.pool.submit(self._task(self._proposals[number]))
 
     def _stopped_by(self) -> str | None:
-        evolution = self._evolution
-        if self._should_stop():
+        evolution = self.evolution
+        if self.should_stop():
             return "signal"
-        if evolution.committed >= self._budget.evaluations:
+        if evolution.committed >= self.budget.evaluations:
             return "generations"
         if evolution.exhausted_ and evolution.committed == evolution.proposed:
             return "exhausted"
-        if self._clock.remaining <= self.reserve():
+        if self.clock.remaining <= self.reserve():
             return "time"
         return None
 
     def _replay(self) -> None:
         """Take over what earlier attempts evaluated, off the clock, and keep time to fit the best of it."""
-        earlier = {key: candidate for key, candidate in self._journal.found_.items() if candidate.number >= 0}
+        earlier = {key: candidate for key, candidate in self.journal.found_.items() if candidate.number >= 0}
         if not earlier:
             return
-        with self._clock.paused():
-            while self._held is None and self._can_propose() and not self._should_stop():
+        with self.clock.paused():
+            while self._held is None and self._can_propose() and not self.should_stop():
                 self._propose()
-                self._on_tick(self.progress())
+                self.on_tick(self.progress())
         placed = {candidate.key for candidate in self._finished.values()}
         self._unplaced = {key: candidate for key, candidate in earlier.items() if key not in placed}
         for candidate in self._unplaced.values():
             self._note(candidate)
-            if self._predictions is not None:
-                self._predictions.keep(candidate)
-        self._clock.leave(self.reserve())
+            if self.predictions is not None:
+                self.predictions.keep(candidate)
+        self.clock.leave(self.reserve())
 
     def _known(self) -> list[Candidate]:
         """Return every evaluation; last, those behind one that an earlier attempt did not finish."""
         return [*(self._finished[number] for number in sorted(self._finished)), *self._unplaced.values()]
 
     def _can_propose(self) -> bool:
-        evolution = self._evolution
-        if self._race_lag is not None:
+        evolution = self.evolution
+        if self.race_lag is not None:
             behind = evolution.proposed - evolution.committed
-            if behind > self._race_lag(evolution.proposed):
+            if behind > self.race_lag(evolution.proposed):
                 return False
-        return evolution.proposed < self._budget.evaluations and evolution.can_propose()
+        return evolution.proposed < self.budget.evaluations and evolution.can_propose()
 
     def _can_fill(self) -> bool:
-        return (self._held is not None or self._can_propose()) and self._pool.free() > 0
+        return (self._held is not None or self._can_propose()) and self.pool.free() > 0
 
     def _has_work(self) -> bool:
         return self._can_repeat() or self._can_fill()
@@ -239,30 +221,28 @@ class SearchEngine:
         The time kept for the final fits shrinks when a quicker pipeline takes the lead, and the clock may
         have stood; without this one's result the sequence would come to a halt.
         """
-        left = self._clock.remaining - self.reserve()
-        return bool(self._cut_off) and left >= MIN_USEFUL_SECONDS and self._pool.free() > 0
+        left = self.clock.remaining - self.reserve()
+        return bool(self._cut_off) and left >= MIN_USEFUL_SECONDS and self.pool.free() > 0
 
-    def _fill(self) -> None:
-        """Submit one pipeline that was cut off, or propose one and submit it or take its result."""
+    def _next(self) -> Proposal | None:
+        """Return the pipeline to evaluate now: one that was cut off, or a new one without a known result."""
         if self._can_repeat():
-            self._submit(self._cut_off.popleft())
-            return
+            return self._cut_off.popleft()
         if not self._can_fill():
-            return
+            return None
         if self._held is None:
             self._propose()
-        if self._held is not None:
-            proposal, self._held = self._held, None
-            self._submit(proposal)
+        proposal, self._held = self._held, None
+        return proposal
 
     def _propose(self) -> None:
         """Propose one pipeline; it is held for submission unless its result is in the journal."""
-        proposal = self._evolution.propose()
+        proposal = self.evolution.propose()
         if proposal is None:
             return
         self._proposals[proposal.number] = proposal
         self._enter(proposal.number)
-        known = self._journal.found_.get(proposal.key)
+        known = self.journal.found_.get(proposal.key)
         if known is None:
             self._held = proposal
         else:
@@ -270,28 +250,28 @@ class SearchEngine:
 
     def _enter(self, number: int) -> None:
         """Fix the race of a pipeline from the results that are committed by then at any speed."""
-        if self._race_lag is not None:
-            committed = [self._finished[earlier] for earlier in range(number - self._race_lag(number))]
-            race = Race.against(committed, self._ref.folds)
+        if self.race_lag is not None:
+            committed = [self._finished[earlier] for earlier in range(number - self.race_lag(number))]
+            race = Race.against(committed, self.ref.folds)
             if race is not None:
                 self._races[number] = race
 
-    def _submit(self, proposal: Proposal) -> None:
-        self._pool.submit(Task(tag=proposal.number, call=lambda: self._call(proposal)))
+    def _task(self, proposal: Proposal) -> Task:
+        return Task(tag=proposal.number, call=partial(self._call, proposal))
 
     def _call(self, proposal: Proposal) -> tuple[Callable[..., Evaluation], tuple[object, ...], TaskLimit]:
-        remaining = self._clock.remaining
-        useful = self._final.useful_evaluation(remaining, self._ref.folds)
-        seconds = self._budget.per_run_limit_seconds
+        remaining = self.clock.remaining
+        useful = self._final.useful_evaluation(remaining, self.ref.folds)
+        seconds = self.budget.per_run_limit_seconds
         if useful >= _WORTH_CUTTING_SECONDS:
             seconds = min(seconds, useful)
         limit = TaskLimit(seconds, time.time() + remaining - self.reserve())
         race = self._races.get(proposal.number)
-        evaluator = self._evaluator if race is None else partial(self._evaluator, race=race)
-        return evaluator, (proposal.pipeline, self._ref), limit
+        evaluator = self.evaluator if race is None else partial(self.evaluator, race=race)
+        return evaluator, (proposal.pipeline, self.ref), limit
 
     def _generation(self, proposal: Proposal) -> int:
-        return proposal.number // self._budget.population_size + 1
+        return proposal.number // self.budget.population_size + 1
 
     def _take(self, completion: Completion) -> None:
         proposal = self._proposals[completion.tag]
@@ -314,9 +294,9 @@ class SearchEngine:
             generation=self._generation(proposal),
             pipeline=proposal.pipeline,
             outcome=evaluation.outcome or Outcome.TIMEOUT,
-            elapsed_seconds=self._clock.elapsed,
+            elapsed_seconds=self.clock.elapsed,
         )
-        self._journal.append(candidate)
+        self.journal.append(candidate)
         self._record(candidate, known=False, predictions=evaluation.predictions)
 
     def _note(self, candidate: Candidate) -> None:
@@ -326,20 +306,20 @@ class SearchEngine:
         if _better(candidate, self._best):
             self._best = candidate
         # That of its own attempt: what could be fitted then still can be.
-        left = self._clock.budget_seconds - candidate.elapsed_seconds
+        left = self.clock.budget_seconds - candidate.elapsed_seconds
         if _better(candidate, self._ships) and self._final.least(candidate.fold_seconds) <= left:
             self._ships = candidate
         self._finalists = rank([*self._finalists, candidate])[: MOST_FINALISTS + 1]
 
     def _record(self, candidate: Candidate, *, known: bool, predictions: Predictions | None = None) -> None:
         self._finished[candidate.number] = candidate
-        if self._predictions is not None:
-            self._predictions.keep(candidate, predictions)
+        if self.predictions is not None:
+            self.predictions.keep(candidate, predictions)
         if self._unplaced.pop(candidate.key, None) is None:
             self._note(candidate)
-        while (due := self._finished.get(self._evolution.committed)) is not None:
-            self._evolution.commit(due)
-        self._on_candidate(candidate, known)
+        while (due := self._finished.get(self.evolution.committed)) is not None:
+            self.evolution.commit(due)
+        self.on_candidate(candidate, known)
 
 
 def _evaluation(completion: Completion) -> Evaluation:

@@ -224,7 +224,7 @@ def _predict_holdout(model: Any, ref: StoreRef) -> HoldoutResult:
 def fit_early(
     estimator: Any, x: Any, y: NDArray[Any], *, groups: NDArray[Any] | None = None, ordered: bool = False
 ) -> int | None:
-    """Fit an estimator, a booster at the end of it with early stopping, and return the rounds of that.
+    """Fit an estimator whose last step is a booster with early stopping, and return the rounds of that.
 
     Parameters
     ----------
@@ -238,15 +238,13 @@ def fit_early(
     Returns
     -------
     int or None
-        None where nothing was stopped early: no booster, few rounds, or rows that cannot be split.
+        None where nothing can stop early, and nothing was fitted: no booster, few rounds, or rows that cannot
+        be split.
     """
-    booster = _booster(estimator)
-    if booster is None:
-        estimator.fit(x, y)
+    if (booster := _booster(estimator)) is None:
         return None
     split = validation_rows(y, classified=is_classifier(booster), groups=groups, ordered=ordered)
     if split is None:
-        estimator.fit(x, y)
         return None
     fit, valid = split
     x_fit, x_valid = _rows(x, fit), _rows(x, valid)

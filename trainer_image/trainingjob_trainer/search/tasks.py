@@ -322,8 +322,7 @@ def _score(
         estimator, started = builder(most), time.monotonic()
         groups = None if work.groups is None else work.groups[train]
         rounds = fit_early(estimator, x_train, target, groups=groups, ordered=work.ordered)
-    again = most is not pipeline if rounds is None else len(train) <= _MOST_ROWS_AGAIN
-    if known is not None or again:
+    if known is not None or rounds is None or len(train) <= _MOST_ROWS_AGAIN:
         estimator, started = builder(with_rounds(pipeline, rounds)), time.monotonic()
         estimator.fit(x_train, target)
     fitted = time.monotonic()

@@ -12,9 +12,9 @@ from trainingjob_api import Reason
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import Warned
-from trainingjob_trainer.run import encode_stage, search_stage
-from trainingjob_trainer.run.encode_stage import encode_table
+from trainingjob_trainer.run import search_stage, trainer
 from trainingjob_trainer.run.fallback import Mode
+from trainingjob_trainer.run.trainer import encode_table
 from trainingjob_trainer.search import store, tasks
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_work
@@ -87,7 +87,7 @@ def test_an_encoding_that_fails_is_left_out_with_a_warning(
 
 
 def test_an_encoding_that_takes_too_long_is_left_out(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode_stage, "_OTHERS_SHARE", 0.0)
+    monkeypatch.setattr(trainer, "_OTHERS_SHARE", 0.0)
     ref, _ = encode(child)
     assert ref.encodings == (DENSE,)
     assert [
