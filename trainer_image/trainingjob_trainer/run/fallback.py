@@ -150,10 +150,6 @@ class ChildContext:
 
     Parameters
     ----------
-    run, settings, workspace
-        The job, the trainer's limits and the run's folder.
-    channel
-        To the parent.
     clock
         The run's clock; it starts when training starts.
     mode

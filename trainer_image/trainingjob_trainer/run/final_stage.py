@@ -91,21 +91,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalStage:
-    """Chooses and fits the model that ships.
-
-    Parameters
-    ----------
-    context
-        The child; its clock runs.
-    pool, ref
-        Where, and on which table.
-    baseline
-        Fitted already.
-    estimate
-        What one fit is expected to take.
-    ensembles
-        Builds an ensemble; None if the job wants none.
-    """
+    """Chooses and fits the model that ships, with an ensemble unless `ensembles` is None."""
 
     context: ChildContext
     pool: Pool

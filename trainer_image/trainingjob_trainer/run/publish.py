@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -84,58 +84,41 @@ def file_sink(path: Path) -> Callable[[Report], None]:
     return write
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Reporter:
     """Folds a run's events into its state and hands reports of it to a sink.
 
     Parameters
     ----------
-    run
-        The job.
-    uid
-        The job's uid.
-    attempt, pod_uid
-        As in the report.
     sink
         Takes each report; what it raises reaches the caller.
     interval_seconds
         Between two reports that differ only in progress; every transition is reported at once.
-
-    Attributes
-    ----------
-    state_ : RunState
-        The run as it stands.
     """
 
-    def __init__(
-        self,
-        run: ResolvedRun,
-        *,
-        uid: str,
-        attempt: int,
-        pod_uid: str | None,
-        sink: Callable[[Report], None],
-        interval_seconds: float,
-    ) -> None:
-        self._uid = uid
-        self._attempt = attempt
-        self._pod_uid = pod_uid
-        self._spec_digest = run.search_digest()
-        self._sink = sink
-        self._interval = interval_seconds
-        self._written = float("-inf")
-        self._sequence = 0
-        self.state_ = RunState(resolved=run.summary())
+    run: ResolvedRun
+    uid: str
+    attempt: int
+    pod_uid: str | None
+    sink: Callable[[Report], None]
+    interval_seconds: float
+    state_: RunState = field(init=False)
+    _written: float = field(default=float("-inf"), init=False)
+    _sequence: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.state_ = RunState(resolved=self.run.summary())
 
     def take(self, event: Event) -> None:
         """Fold an event into the state, and report it if it is time."""
         if isinstance(event, FellBack):
-            numbered = event.fallback.model_copy(update={"attempt": self._attempt})
+            numbered = event.fallback.model_copy(update={"attempt": self.attempt})
             event = FellBack(fallback=numbered)
         now = time.monotonic()
         self.state_ = self.state_.after(event, now)
         if isinstance(event, _NOT_REPORTED):
             return
-        if not isinstance(event, Progressed | BoardChanged) or now - self._written >= self._interval:
+        if not isinstance(event, Progressed | BoardChanged) or now - self._written >= self.interval_seconds:
             self.write()
 
     def restore(self, path: Path) -> None:
@@ -157,9 +140,9 @@ class Reporter:
 
     def adopt(self, report: Report) -> None:
         """Continue from the report of the attempt whose result stands in the output."""
-        if report.pod_uid != self._pod_uid:
+        if report.pod_uid != self.pod_uid:
             # Where the last report was lost, that attempt is the last one known.
-            self._attempt = max(self._attempt, report.attempt + 1)
+            self.attempt = max(self.attempt, report.attempt + 1)
         self._continue_from(report)
 
     def snapshot(self) -> Report:
@@ -182,7 +165,7 @@ class Reporter:
         """Hand the report to the sink."""
         self._sequence += 1
         self._written = time.monotonic()
-        self._sink(self._report(self.state_))
+        self.sink(self._report(self.state_))
 
     def _continue_from(self, report: Report) -> None:
         known = {name: getattr(report, name) for name in _SHARED - _OF_THE_ATTEMPT}
@@ -195,12 +178,14 @@ class Reporter:
         known["fallbacks"] = state.fallbacks[-_MOST_FALLBACKS:]
         known["warnings"] = tuple(text[:MESSAGE_CHARS] for text in state.warnings[-_MOST_WARNINGS:])
         return Report(
-            job_uid=self._uid,
-            attempt=self._attempt,
-            pod_uid=self._pod_uid,
+            job_uid=self.uid,
+            attempt=self.attempt,
+            pod_uid=self.pod_uid,
             sequence=self._sequence,
             written_at=datetime.now(UTC),
-            digests=Digests(spec=self._spec_digest, data=state.data_digest, journal=state.journal_digest),
+            digests=Digests(
+                spec=self.run.search_digest(), data=state.data_digest, journal=state.journal_digest
+            ),
             **known,
         )
 

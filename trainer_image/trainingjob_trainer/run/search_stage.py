@@ -154,15 +154,7 @@ def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
 
 
 class Board:
-    """Reports evaluations as they come, and progress and leaderboard at a bounded rate.
-
-    Parameters
-    ----------
-    context
-        The child.
-    baseline
-        Fitted already.
-    """
+    """Reports evaluations as they come, and progress and leaderboard at a bounded rate."""
 
     def __init__(self, context: ChildContext, baseline: FittedModel) -> None:
         self._context = context

@@ -73,13 +73,7 @@ def default_jobs(memory_limit_mb: int) -> int:
 
 
 class Session:
-    """Runs a child from its start to its end: load, prepare, train, save.
-
-    Parameters
-    ----------
-    context
-        The child.
-    """
+    """The parts of a child's work off the clock: load, prepare, judge, save."""
 
     def __init__(self, context: ChildContext) -> None:
         self._context = context

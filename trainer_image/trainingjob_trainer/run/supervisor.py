@@ -157,7 +157,7 @@ class _Supervision:
 
     def __post_init__(self) -> None:
         self.reporter = Reporter(
-            self.run,
+            run=self.run,
             uid=self.workspace.uid,
             attempt=self.options.attempt,
             pod_uid=self.options.pod_uid,

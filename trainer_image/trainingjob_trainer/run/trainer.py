@@ -74,8 +74,6 @@ class Trainer:
 
     Parameters
     ----------
-    context, prepared, journal
-        The child, its table and its journal.
     pool
         Where tasks run; its workers are warm and on this machine.
     named

@@ -113,16 +113,12 @@ class Candidate(Evaluation):
     ----------
     number
         Position in the order of submission, from 0; the baseline is -1.
-    key
-        Fingerprint of `pipeline`.
     origin
         ``space`` for pipelines of the search space, else the name of the seed it stems from.
     generation
         From 1; ``number // populationSize + 1``.
     pipeline
         The plain scikit-learn pipeline as data; it takes the encoded matrix.
-    outcome
-        As in `Evaluation`, and never None.
     score
         Mean of `fold_scores`; None unless `outcome` is ok.
     elapsed_seconds

@@ -39,11 +39,7 @@ class SearchEngine:
     Parameters
     ----------
     journal
-        Where each finished evaluation goes, and where those of earlier attempts come from.
-    clock
-        The run's clock, started.
-    estimate
-        What a full fit is expected to take.
+        Takes each finished evaluation, and holds those of earlier attempts.
     plan
         What scoring the finalists on all rows takes; None where the search looks at all rows.
     race_lag

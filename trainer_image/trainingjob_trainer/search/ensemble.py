@@ -227,10 +227,6 @@ class Ensembles:
 
     Parameters
     ----------
-    store
-        Predictions of the best candidates.
-    ref
-        The table.
     classes
         Labels in sorted order; None where numbers are predicted.
     """
@@ -259,14 +255,8 @@ class Ensembles:
             earlier attempt on another machine, are no members.
         whole
             Whether they were scored on the last of the whole folds, and carry what they predicted there.
-        final
-            What fits are expected to take.
         remaining
             Returns the seconds that are left for the selection and the fits.
-        elapsed_seconds, number
-            Of the candidate.
-        tick
-            Called many times a second.
 
         Raises
         ------

@@ -107,8 +107,6 @@ def score_finalists(
         How many of the folds, the last ones: where time orders the rows they learn from the most.
     seconds
         For all of it.
-    tick
-        Called several times a second.
 
     Returns
     -------
@@ -198,8 +196,6 @@ def fit_best(
         What fits are expected to take.
     remaining
         Returns the seconds that are left for this.
-    tick
-        Called several times a second.
 
     Returns
     -------

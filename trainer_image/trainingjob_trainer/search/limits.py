@@ -144,10 +144,6 @@ class SearchProgress:
         Whole generations that are committed.
     evaluated, failed, timed_out
         Finished evaluations, and how many of them were invalid or killed, or too slow.
-    best_score
-        Of the best finished evaluation.
-    elapsed_seconds, remaining_seconds
-        Of the run's clock.
     """
 
     generation: int

@@ -92,8 +92,6 @@ class Task:
 
     Parameters
     ----------
-    tag
-        What the caller knows it by.
     call
         Returns the function, its arguments and its limit, at the time of submission.
     """
@@ -119,10 +117,6 @@ class Completion:
 
     Parameters
     ----------
-    tag
-        The task's.
-    value
-        What the function returned, if it did.
     killed
         Whether the task took its worker with it.
     timed_out
@@ -210,8 +204,6 @@ def run_tasks(
     ----------
     calls
         Functions and their arguments by a name; the last argument, a `TaskLimit`, is added.
-    tick
-        Called several times a second.
 
     Returns
     -------
