@@ -184,15 +184,7 @@ CONTAINER = MemoryGroup()
 class _Watch:
     """What is known of a living child."""
 
-    def __init__(
-        self,
-        patience: Patience,
-        limit_seconds: float,
-        *,
-        inline: bool,
-        stranded: Callable[[], str | None],
-    ) -> None:
-        self._stranded = stranded
+    def __init__(self, patience: Patience, limit_seconds: float, *, inline: bool) -> None:
         self._patience = patience
         self._limit = limit_seconds
         self._inline = inline
@@ -223,8 +215,6 @@ class _Watch:
     def complaint(self) -> tuple[Ended, str] | None:
         """Return why the child must be ended, or None."""
         now, patience = time.monotonic(), self._patience
-        if (lost := self._stranded()) is not None:
-            return Ended.STRANDED, lost
         if now - self._heard > patience.silence:
             return Ended.HUNG, f"the search process gave no sign of life for {patience.silence:.0f} s"
         if self._stage in {Stage.STARTING, Stage.LOADING, Stage.PREPARING}:
@@ -295,9 +285,9 @@ def watch_child(
         )
     os.close(writer)
     on_start(process.pid)
-    watch = _Watch(patience, limit_seconds, inline=inline, stranded=stranded)
+    watch = _Watch(patience, limit_seconds, inline=inline)
     try:
-        complaint = _read(reader, process, watch, on_event)
+        complaint = _read(reader, process, watch, on_event, stranded)
         _end(process, patient=complaint is None)
     finally:
         os.close(reader)
@@ -314,7 +304,11 @@ def watch_child(
 
 
 def _read(
-    reader: int, process: subprocess.Popen[bytes], watch: _Watch, on_event: Callable[[Event], None]
+    reader: int,
+    process: subprocess.Popen[bytes],
+    watch: _Watch,
+    on_event: Callable[[Event], None],
+    stranded: Callable[[], str | None],
 ) -> tuple[Ended, str] | None:
     """Pass events on until the child has ended, has reported its end or must be ended."""
     buffer = b""
@@ -339,6 +333,8 @@ def _read(
             return None
         if watch.saved or watch.failure is not None:
             return None
+        if (lost := stranded()) is not None:
+            return Ended.STRANDED, lost
         if (complaint := watch.complaint()) is not None and not (
             complaint[0] is Ended.HUNG and _holds_more(reader)
         ):
@@ -365,16 +361,14 @@ def _verdict(
     process: subprocess.Popen[bytes], watch: _Watch, complaint: tuple[Ended, str] | None
 ) -> ChildEnd:
     if watch.saved:
-        return ChildEnd(ended=Ended.SAVED, message="", elapsed_seconds=watch.elapsed)
-    if watch.failure is not None:
-        return ChildEnd(
-            ended=Ended.FAILED,
-            message=watch.failure.message,
-            failure=watch.failure,
-            elapsed_seconds=watch.elapsed,
-        )
-    if complaint is not None:
-        return ChildEnd(ended=complaint[0], message=complaint[1], elapsed_seconds=watch.elapsed)
-    code = process.returncode
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-    return ChildEnd(ended=Ended.CRASHED, message=f"the search process {how}", elapsed_seconds=watch.elapsed)
+        ended, message = Ended.SAVED, ""
+    elif watch.failure is not None:
+        ended, message = Ended.FAILED, watch.failure.message
+    elif complaint is not None:
+        ended, message = complaint
+    else:
+        code = process.returncode
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        ended, message = Ended.CRASHED, f"the search process {how}"
+    failure = watch.failure if ended is Ended.FAILED else None
+    return ChildEnd(ended=ended, message=message, failure=failure, elapsed_seconds=watch.elapsed)

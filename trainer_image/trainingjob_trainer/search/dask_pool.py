@@ -279,13 +279,12 @@ class DaskPool:
         return [self._end(line, task, error=describe_error(error))]
 
     def _end(self, line: _Line, task: Task, **outcome: Any) -> Completion:
-        seconds = time.monotonic() - line.head_since
-        self._took.append(seconds)
+        self._took.append(time.monotonic() - line.head_since)
         if task in line.tasks:
             line.tasks.remove(task)
         line.head_since = time.monotonic()
         self._release(task)
-        return Completion(tag=task.tag, seconds=seconds, **outcome)
+        return Completion(tag=task.tag, **outcome)
 
     def _bury(self, address: str, why: str) -> list[Completion]:
         """End the task that its worker died of, and let those behind it wait for another worker."""
@@ -332,9 +331,7 @@ class DaskPool:
             if timed_out
             else f"{why} after {ran:.1f} s: out of memory or a crash of native code"
         )
-        return Completion(
-            tag=task.tag, killed=True, timed_out=timed_out, cut_off=cut_off, error=error, seconds=ran
-        )
+        return Completion(tag=task.tag, killed=True, timed_out=timed_out, cut_off=cut_off, error=error)
 
     def _look_after(self) -> list[Completion]:
         """Find workers that vanished without a word and tasks that outlive every limit."""

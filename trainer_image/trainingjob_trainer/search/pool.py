@@ -125,8 +125,6 @@ class Completion:
         With `killed`: whether it was ended at its deadline, before its own limit.
     error
         One line, where there is no value.
-    seconds
-        From the time at which the task was first in its worker's line.
     """
 
     tag: Any
@@ -135,7 +133,6 @@ class Completion:
     timed_out: bool = False
     cut_off: bool = False
     error: str | None = None
-    seconds: float = 0.0
 
 
 class Pool(Protocol):
