@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask.system
+import distributed.system
 import pytest
 
 from support.data_runs import run_for
@@ -14,7 +16,7 @@ from trainingjob_trainer.data.metric import Metric
 from trainingjob_trainer.events import Event, Resumed, Warned
 from trainingjob_trainer.run import session
 from trainingjob_trainer.run.fallback import ChildContext, Mode
-from trainingjob_trainer.run.session import Session
+from trainingjob_trainer.run.session import Session, default_jobs
 from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.limits import RunClock
@@ -100,3 +102,16 @@ def test_the_journal_of_another_spec_table_or_version_is_set_aside(
     assert isinstance(warned, Warned)
     assert words in warned.message
     assert len(list(again.workspace.work.glob("journal-*.jsonl"))) == 1
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_gib", "workers"),
+    [(1, 8, 1), (2, 8, 2), (3, 8, 2), (4, 8, 3), (64, 64, 8), (2, 1, 1), (8, 4, 4), (2, 0.5, 1)],
+)
+def test_workers_follow_cores_and_memory(monkeypatch, cores, memory_gib, workers):
+    monkeypatch.setattr(dask.system, "CPU_COUNT", cores)
+    monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", memory_gib * GIB)
+    assert default_jobs(memory_limit_mb=1024) == workers

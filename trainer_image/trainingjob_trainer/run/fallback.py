@@ -98,8 +98,6 @@ def step_down(
 
     Parameters
     ----------
-    log
-        Where the user finds more.
     left_dask
         Whether the search has left its Dask cluster before.
 
@@ -156,8 +154,6 @@ class ChildContext:
         The rung of the ladder to begin with.
     stop
         Set by a signal: save the best so far.
-    started_at
-        When the run began.
     environment
         Names the Dask scheduler and the certificates.
     state

@@ -58,17 +58,13 @@ class Trained:
     ----------
     best, baseline
         The model that ships and the baseline; the same object where the baseline ships.
-    source
-        Where the model comes from.
-    searched
-        What the search found; empty without a search.
     finalists
         The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
         there was no time.
     not_fitted
         Better pipelines that could not be fitted, best first.
     seconds
-        Seconds of the clock by stage.
+        Of the clock, by stage.
     interval
         Of the best model's hold-out score, or None if it could not be taken.
     """

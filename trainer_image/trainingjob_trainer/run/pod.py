@@ -83,12 +83,8 @@ class ReportMap:
 
     Parameters
     ----------
-    client, path
-        HTTP client whose base is the API server, and the ConfigMap's path.
     key
         Signs reports; None where the operator asks for no signature.
-    account
-        Folder of the service account.
     retry
         How often a request is sent that the API server does not answer or cannot take now.
     """

@@ -235,10 +235,6 @@ def cluster_workers(
     ----------
     joining
         Looks for the cluster since the child began; None where the job asks for none.
-    home
-        The workers of this process.
-    ref
-        The table, its folds encoded.
 
     Raises
     ------

@@ -59,14 +59,10 @@ class RunState:
     ----------
     stage, resolved, backend, dask_ready, model_source, fallbacks, progress, best, leaderboard, pareto_front, artifacts, findings, warnings, failure, final
         As in the report, which has the last fallbacks and warnings only.
-    data_digest, journal_digest
-        sha256 of the table and of the journal.
     clock_seconds, clock_since
         Seconds of the budget that were used at the monotonic time `clock_since`; None while the clock stands.
     workers, awaits
         Number of workers, and where the address of a Dask cluster comes from while the run waits for one.
-    resumed_from, baseline
-        The latest event of that kind.
     counts, numbers, recent
         Evaluations by outcome, their numbers (each counts once, however often it is reported), and the last
         few, oldest first.
@@ -74,8 +70,6 @@ class RunState:
         Of the best evaluation so far.
     read_with
         The call that reads new rows for the model.
-    stopped_by
-        What ended the search.
     """  # noqa: E501
 
     stage: Stage = Stage.STARTING
@@ -214,12 +208,6 @@ class RunOptions:
         Where run folders are when the output is no folder on this machine.
     fresh
         Whether to leave an unfinished run of the same job alone.
-    environment
-        Environment of the child.
-    attempt
-        Number of the attempt, from 1.
-    pod_uid
-        Uid of the trainer's pod; None outside a cluster.
     save_on_signal
         Whether the first signal saves the best model so far. False: it ends the run at once, and what has
         been evaluated is kept for the next attempt.
@@ -251,14 +239,10 @@ class RunResult(RunState):
 
     Parameters
     ----------
-    location
-        URI of the folder with the artifacts.
-    home
-        The run's folder on this machine, with its log and journal.
+    location, home
+        URI of the folder with the artifacts, and the run's folder on this machine with its log and journal.
     elapsed_seconds
         The run's clock.
-    resumed
-        Whether an earlier attempt was continued.
     accepted, acceptance_message
         Whether the model meets ``spec.acceptance``, and why; None and empty if nothing was asked.
     """

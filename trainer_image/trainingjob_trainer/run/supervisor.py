@@ -81,15 +81,8 @@ def supervise(
         Called with each event and the state after it.
     sink
         Takes each report; by default it goes to a file in the run's folder.
-    patience
-        Time-outs for the children.
     start
         Runs one child to its end, as `watch_child` does.
-
-    Returns
-    -------
-    RunResult
-        Of a run whose artifacts are published and verified.
 
     Raises
     ------

@@ -248,14 +248,10 @@ def watch_child(
 
     Parameters
     ----------
-    log
-        File that takes all that the child and its workers print.
     limit_seconds
         Reading of the run's clock at which the child is ended.
     inline
         Whether it works without workers, so that its main thread may be busy for long.
-    on_event
-        Called with each event, heartbeats too.
     on_start
         Called with the child's process id, which is also its process group's.
     stranded

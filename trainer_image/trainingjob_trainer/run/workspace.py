@@ -222,8 +222,6 @@ class Mirror:
 
     Parameters
     ----------
-    store, workspace
-        Where the copy is, and the run's folder on this machine.
     on_trouble
         Called in the caller's thread with a sentence after the first of several failures in a row.
     flush_seconds

@@ -207,8 +207,6 @@ class SearchResult:
         that did not.
     stopped_by
         ``generations``, ``time``, ``exhausted`` or ``signal``; what stands in for a search has its own word.
-    generations
-        Whole generations that were committed.
     """
 
     candidates: tuple[Candidate, ...] = ()

@@ -106,12 +106,8 @@ class FinalFits:
 
     Parameters
     ----------
-    estimate
-        Of one fit.
     workers
         Workers that can fit at the same time.
-    budget_seconds
-        The whole budget.
     """
 
     estimate: FitEstimate

@@ -66,14 +66,8 @@ class FittedModel:
 
     Parameters
     ----------
-    candidate
-        What was fitted.
-    model
-        The whole pipeline, fitted on all rows, as ``model.joblib`` holds it.
-    holdout_model
-        The same for the fit without the hold-out rows.
-    holdout
-        Scores and predictions of `holdout_model` on the hold-out rows.
+    model, holdout_model
+        The whole pipeline, fitted on all rows and without the hold-out rows, as ``model.joblib`` holds it.
     seconds
         Of the slower of both fits, from the table to the dump of the model.
     rows
@@ -105,8 +99,6 @@ def score_finalists(
         The baseline first, then the best first.
     folds
         How many of the folds, the last ones: where time orders the rows they learn from the most.
-    seconds
-        For all of it.
 
     Returns
     -------
@@ -192,8 +184,6 @@ def fit_best(
 
     Parameters
     ----------
-    final
-        What fits are expected to take.
     remaining
         Returns the seconds that are left for this.
 

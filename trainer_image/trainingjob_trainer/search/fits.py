@@ -83,10 +83,6 @@ class HoldoutResult:
         Shape (n_holdout,).
     probabilities
         Shape (n_holdout, n_classes) in the order of `classes`, or None.
-    classes
-        The model's classes, or None.
-    extra
-        Further scores by name.
     responses
         What the scorer asked of the model, by the name of the method, for `search.predictions.replay`.
     """
@@ -105,16 +101,12 @@ class FitResult:
 
     Parameters
     ----------
-    outcome
-        As in `Evaluation`.
     seconds
         From reading the table to the dump of the model, predictions included.
     model
         The fitted pipeline as `dump_model` writes it.
     holdout
         Where the fit was on the training rows alone.
-    error
-        One line.
     """
 
     outcome: Outcome | None
@@ -230,8 +222,6 @@ def fit_early(
     ----------
     estimator
         A pipeline or a bare estimator.
-    x, y
-        The rows that a fold learns from.
     groups, ordered
         As in `validation_rows`.
 

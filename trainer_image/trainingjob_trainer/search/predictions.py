@@ -174,10 +174,6 @@ def bootstrap_interval(
     ----------
     score
         ``score(rows, truth of these rows)``; rows are positions, which may repeat.
-    truth
-        Shape (n_rows,).
-    point
-        The score of all rows.
     groups
         Group of each row; None draws rows.
     """
@@ -265,11 +261,6 @@ def _scored(score: Score, rows: NDArray[np.intp], truth: NDArray[Any]) -> float 
 
 class Recorder:
     """Stands in for a fitted model and keeps what its methods answer.
-
-    Parameters
-    ----------
-    model
-        A fitted estimator.
 
     Attributes
     ----------

@@ -141,10 +141,6 @@ class WorkData:
         Shape (n_rows,), original labels or numbers.
     folds
         Training and test rows of each fold, as positions in the table.
-    train_index, holdout_index
-        Rows outside and inside the hold-out part.
-    scorer
-        scikit-learn scorer, greater is better.
     encoders
         Unfitted transformers from the raw table to a matrix, by the encoding.
     groups
@@ -169,16 +165,11 @@ class StoreRef:
 
     Parameters
     ----------
-    folder
-        The run's scratch folder.
-    work_digest, frame_digest
-        sha256 of the two pickles, in hex.
-    folds
-        How many folds there are.
+    work_digest, frame_digest, whole_digest
+        sha256 of the pickles, in hex; the last one, of the folds before they were cut, is None where they are
+        whole.
     named
         Whether pipelines want the encoded matrix as a DataFrame with column names.
-    whole_digest
-        sha256 of the pickle of the whole folds; None where the folds are whole.
     encodings
         Those in which the folds are encoded, the more important ones first.
     """
