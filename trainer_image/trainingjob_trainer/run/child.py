@@ -23,17 +23,9 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run one child: load, prepare, train, save.
+    """Run one child: load, prepare, train, save; return 0, or the exit code of a failure that is reported.
 
-    Parameters
-    ----------
-    arguments
-        The run's folder, its uid and the mode; the history is in a file of the folder.
-
-    Returns
-    -------
-    int
-        0 after a success, the error's exit code after a failure that the parent knows.
+    `arguments` are the run's folder, its uid and the mode; the history is in a file of the folder.
     """
     # Imports stay inside: worker processes import this module again as their main module.
     from trainingjob_trainer.errors import TrainingError, naming_full_disk  # noqa: PLC0415

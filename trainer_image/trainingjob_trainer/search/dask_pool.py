@@ -220,8 +220,7 @@ class DaskPool:
             except ClosedClientError as error:
                 message = "the connection to the Dask scheduler was closed"
                 raise PoolLost(Reason.SCHEDULER_LOST, message) from error
-            # Callbacks have a thread of their own, so that a value which does not come holds up no other
-            # thing.
+            # Callbacks have a thread of their own, so that a value which does not come delays nothing else.
             task.future.add_done_callback(partial(self._keep_answer, address, task))
 
     def _call(self, task: Task) -> tuple[str, Callable[..., Any], tuple[Any, ...]]:
