@@ -15,7 +15,7 @@ WITHOUT = {
         "    entries = portfolio(context)[:1]\n",
     ),
     "encodings": ("run/trainer.py", "    if others and names:\n", "    if False:\n"),
-    "racing": ("search/engine.py", "race = Race.against(committed, self._ref.folds)", "race = None"),
+    "racing": ("search/engine.py", "race = Race.against(committed, self.ref.folds)", "race = None"),
     "refining": (
         "search_space/individual.py",
         "operator is Operator.REFINE and _refine(",
