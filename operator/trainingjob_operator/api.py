@@ -29,7 +29,7 @@ from trainingjob_operator.children import (
 from trainingjob_operator.decision import Suspension
 from trainingjob_operator.facts import Snapshot
 from trainingjob_operator.pods import mounts_since, no_dask
-from trainingjob_operator.transport import MERGE_PATCH, ApiFault, Transport, path_of
+from trainingjob_operator.transport import ApiFault, Transport, path_of
 
 _log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Api(Transport):
             spec["activeDeadlineSeconds"] = change.deadline_seconds
         body = {"metadata": {"uid": raw["metadata"]["uid"]}, "spec": spec}
         path = _path(Child.JOB, owner.namespace, name)
-        return await self.find(path, "PATCH", body=body, content=MERGE_PATCH) is not None
+        return await self.find(path, "PATCH", body=body) is not None
 
     async def write_status(self, owner: Owner, change: Mapping[str, Any], version: str) -> str | None:
         """Apply a merge patch to the status; return the new version, ``None`` if the job is gone.
@@ -187,7 +187,7 @@ class Api(Transport):
         # The uid, too: a job that was deleted and created again has another one.
         meta = {"uid": owner.uid} | ({"resourceVersion": version} if version else {})
         body = {"metadata": meta, "status": change}
-        new = await self.find(path, "PATCH", body=body, content=MERGE_PATCH)
+        new = await self.find(path, "PATCH", body=body)
         return None if new is None else str((new.get("metadata") or {}).get("resourceVersion") or "")
 
     async def post_event(self, event: Mapping[str, Any]) -> None:

@@ -39,11 +39,11 @@ def set_log_context(**fields: Any) -> None:
     _context.set({name: value for name, value in fields.items() if value is not None})
 
 
-def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None:
+def configure_logs(stream: TextIO | None = None) -> None:
     """Write the log lines of this process and its libraries to *stream*, by default standard error."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(_context_of, hidden=_KOPF))
-    install(handler, level)
+    install(handler, logging.INFO)
     # Kopf logs each event that it handled; the reconciler logs the result.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 

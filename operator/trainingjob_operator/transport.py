@@ -17,7 +17,6 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from trainingjob_api.text import shorten
 from trainingjob_operator.children import MANAGED_BY
 
-MERGE_PATCH: Final = "application/merge-patch+json"
 MAX_ANSWER_TEXT: Final = 500
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """An object is limited to 1.5 MiB. Parsing blocks the event loop, so larger pages are read in parts."""
@@ -114,10 +113,10 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        content: str = "application/json",
     ) -> dict[str, Any]:
         """Call and return the answer; every failure becomes an :class:`ApiFault`."""
         request = (method, path)
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         query = {**(query or {}), **({"fieldManager": MANAGED_BY} if method in {"POST", "PATCH"} else {})}
         sent = datetime.now(UTC)
         try:
