@@ -15,7 +15,7 @@ from trainingjob_operator.facts import DaskSeen, JobOutcome, Observed, PodSeen
 from trainingjob_operator.job_view import JobView
 
 OBSTACLE_RECHECK_SECONDS = 15.0
-GOING_RECHECK_SECONDS = 2.0
+DELETION_RECHECK_SECONDS = 2.0
 DASK_RECHECK_SECONDS = 5.0
 """Deployments are not watched, and a cluster that is late is late for a reason."""
 LEFTOVER_SECONDS = 30.0
@@ -102,7 +102,7 @@ def with_deleted_pods(given: Input, decision: Decision) -> Decision:
         return decision
     delete, waits = list(given.seen.strays), list[float]()
     for pod in given.seen.pods:
-        due = None if pod.going else _due(given.view, given.seen, pod, given.now)
+        due = None if pod.deleting else _due(given.view, given.seen, pod, given.now)
         if due is not None and due > given.now:
             waits.append((due - given.now).total_seconds())
         elif due is not None:
@@ -124,7 +124,7 @@ def _due(view: JobView, seen: Observed, pod: PodSeen, now: datetime) -> datetime
         return end_of_life(view) if pod.orphan and view.ended else None
     if not pod.working:
         alone = (pod.ended or pod.created) + timedelta(seconds=LEFTOVER_SECONDS)
-        return alone if pod.beside or pod.orphan else None
+        return alone if pod.other_containers or pod.orphan else None
     if not pod.orphan:
         # A silent pod may have the token of a deleted ServiceAccount, which is never replaced.
         renewed = seen.account_made is not None and seen.account_made > pod.created
@@ -137,7 +137,7 @@ def _due(view: JobView, seen: Observed, pod: PodSeen, now: datetime) -> datetime
 def with_dask_cluster(given: Input, decision: Decision) -> Decision:
     """Add what is created and deleted of the Dask cluster, and why there is no healthy one."""
     seen, dask = given.seen, given.seen.dask or DaskSeen()
-    exists = dask.present and not dask.going
+    exists = dask.present and not dask.deleting
     if not decision.write or not (exists or (seen.plan is not None and seen.plan.distributed)):
         return decision
     if decision.phase.terminal or decision.phase is Phase.SUSPENDED:
@@ -154,10 +154,10 @@ def with_dask_cluster(given: Input, decision: Decision) -> Decision:
         return _waits(decision, dask.impossible)
     if begins:
         # Even if the cluster exists or is being deleted: a pod mounts its certificates when it starts.
-        return _creates(decision, GOING_RECHECK_SECONDS)
-    if dask.going:
+        return _creates(decision, DELETION_RECHECK_SECONDS)
+    if dask.deleting:
         text = "The previous Dask cluster is still being deleted; a new one follows"
-        return _waits(decision, Cause(Reason.WAITING_FOR_DASK, text), GOING_RECHECK_SECONDS)
+        return _waits(decision, Cause(Reason.WAITING_FOR_DASK, text), DELETION_RECHECK_SECONDS)
     if exists:
         return _starts(given, decision, dask)
     # An attempt that only uploads what the one before has saved needs none.
@@ -168,21 +168,21 @@ def with_dask_cluster(given: Input, decision: Decision) -> Decision:
 def _is_wanted(seen: Observed) -> bool:
     """Return whether an attempt looks for a cluster, or is about to; it reports when it gives up."""
     job, pod = seen.job, seen.active_pod
-    goes_on = job is not None and job.outcome is JobOutcome.OPEN and not job.suspended and not job.failing
+    runs = job is not None and job.outcome is JobOutcome.OPEN and not job.suspended and not job.failing
     # A pod that has ended is followed by another one, or by the end of the job.
-    return goes_on and (not seen.pods if pod is None else pod.exit_code is None)
+    return runs and (not seen.pods if pod is None else pod.exit_code is None)
 
 
 def _starts(given: Input, decision: Decision, dask: DaskSeen) -> Decision:
     """Say why a cluster is not up yet; create another one if the Dask operator has lost it."""
     if dask.trouble is not None:
         return _waits(decision, dask.trouble)
-    silence = (given.now - dask.touched).total_seconds() if dask.touched is not None else 0.0
+    silence = (given.now - dask.changed_at).total_seconds() if dask.changed_at is not None else 0.0
     if (dask.scheduler and dask.workers) or silence < DASK_SILENCE_SECONDS:
         return _waits(decision, None)
     what = "workers" if dask.scheduler else "scheduler"
     text = f"The Dask operator has created no {what} within {DASK_SILENCE_SECONDS:.0f} s"
-    if not dask.noticed:
+    if not dask.has_finalizer:
         text += "; check that it runs and watches this namespace"
         return _waits(decision, Cause(Reason.DASK_UNAVAILABLE, text))
     pod, plan = given.seen.active_pod, given.seen.plan
@@ -197,7 +197,7 @@ def _starts(given: Input, decision: Decision, dask: DaskSeen) -> Decision:
         left = ((pod.started or pod.created) + waits - given.now).total_seconds()
     if left >= START_SECONDS:
         cause = Cause(Reason.DASK_UNAVAILABLE, f"{text}; recreating the cluster")
-        return _deletes(_waits(decision, cause, GOING_RECHECK_SECONDS), (Child.DASK_CLUSTER,))
+        return _deletes(_waits(decision, cause, DELETION_RECHECK_SECONDS), (Child.DASK_CLUSTER,))
     return _waits(decision, Cause(Reason.DASK_UNAVAILABLE, f"{text}; see its log"))
 
 

@@ -133,7 +133,7 @@ def succeeded_before_its_job(given: Input) -> Decision | None:
     seen, pod = given.seen, given.seen.reporting_pod
     if seen.job is None or pod is None or pod.exit_code != 0 or seen.success is None:
         return None
-    return _success(seen.success, pod.ended or given.now) if pod.beside or pod.orphan else None
+    return _success(seen.success, pod.ended or given.now) if pod.other_containers or pod.orphan else None
 
 
 def storage_exceeded(given: Input) -> Decision | None:

@@ -39,12 +39,10 @@ class DaskSeen:
     """A job's Dask cluster."""
 
     present: bool = False
-    going: bool = False
-    """Whether it is being deleted."""
-    touched: datetime | None = None
-    """When it was last changed."""
-    noticed: bool = False
-    """Whether the Dask operator has set its finalizer."""
+    deleting: bool = False
+    changed_at: datetime | None = None
+    has_finalizer: bool = False
+    """The Dask operator's: it has noticed the cluster."""
     scheduler: bool = False
     workers: bool = False
     """Whether the Dask operator has created the scheduler's Deployment, and any worker's."""
@@ -110,9 +108,9 @@ class PodSeen:
     trouble: Cause | None = None
     orphan: bool = False
     """Whether no Job controls it: its Job was deleted without its pods."""
-    going: bool = False
-    beside: tuple[str, ...] = ()
-    """Containers that still run although the trainer has ended."""
+    deleting: bool = False
+    other_containers: tuple[str, ...] = ()
+    """Those that still run although the trainer has ended."""
 
     @property
     def working(self) -> bool:
@@ -147,14 +145,14 @@ class Observed:
     """What keeps the job from beginning or continuing."""
     dask: DaskSeen | None = None
     """The Dask cluster; ``None`` where it was not looked for."""
-    heard_at: datetime | None = None
+    reported_at: datetime | None = None
     """When the report last changed, by the operator's clock."""
     account_made: datetime | None = None
     access_problem: str = ""
 
     def silence(self, pod: PodSeen, now: datetime) -> float:
         """Return for how many seconds a running pod has reported nothing new."""
-        since = max(time for time in (self.heard_at, pod.started, pod.created) if time is not None)
+        since = max(time for time in (self.reported_at, pod.started, pod.created) if time is not None)
         return max(0.0, (now - since).total_seconds())
 
     @property

@@ -66,7 +66,7 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
     finished = status.get("phase") in {"Succeeded", "Failed"}
     limit = ((trainer_container(raw).get("resources") or {}).get("limits") or {}).get("memory")
     smaller = "lower spec.nJobs, spec.memoryLimitMb or spec.trainer.resources"
-    beside = (
+    others = (
         str(container.get("name"))
         for container in status.get("containerStatuses") or []
         if container.get("name") != TRAINER_CONTAINER and "running" in (container.get("state") or {})
@@ -87,8 +87,8 @@ def read_pod(raw: dict[str, Any], secrets: Mapping[str, str]) -> PodSeen:
         or _cannot_start(state.get("waiting"), secrets, "the trainer")
         or _unscheduled(status, "the trainer", smaller),
         orphan=_is_orphan(raw),
-        going=meta.get("deletionTimestamp") is not None,
-        beside=tuple(sorted(beside)) if ended else (),
+        deleting=meta.get("deletionTimestamp") is not None,
+        other_containers=tuple(sorted(others)) if ended else (),
     )
 
 
@@ -289,9 +289,9 @@ def read_dask(
     made = set(_DASK_ROLES) if deployments is None else {_component(deployment) for deployment in deployments}
     return DaskSeen(
         present=True,
-        going=meta.get("deletionTimestamp") is not None,
-        touched=max(_changes(raw, deployments or ()), default=None),
-        noticed=any(finalizer != FOREGROUND_FINALIZER for finalizer in meta.get("finalizers") or ()),
+        deleting=meta.get("deletionTimestamp") is not None,
+        changed_at=max(_changes(raw, deployments or ()), default=None),
+        has_finalizer=any(finalizer != FOREGROUND_FINALIZER for finalizer in meta.get("finalizers") or ()),
         scheduler="scheduler" in made,
         workers="worker" in made,
         trouble=next(_dask_troubles(snapshot, secrets), None),

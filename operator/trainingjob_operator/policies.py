@@ -90,7 +90,7 @@ def wait_for_orphan(given: Input) -> Decision | None:
     if seen.job is not None or pod is None:
         return None
     create = tuple(child for child in seen.missing if child is not Child.JOB)
-    if pod.running and not pod.going:
+    if pod.running and not pod.deleting:
         text = (
             f"The trainer is running in pod {pod.name}, whose Job was deleted; a new Job follows when it ends"
         )
@@ -190,12 +190,13 @@ def _running(pod: PodSeen, given: Input, text: str) -> Decision:
 
 def _waits_for_sidecar(pod: PodSeen, cause: Cause | None) -> Cause | None:
     """Add the containers that the next attempt waits for."""
-    if cause is None or not pod.beside:
+    if cause is None or not pod.other_containers:
         return cause
+    names = ", ".join(pod.other_containers)
     return Cause(
         cause.reason,
-        f"{cause.message}; the next attempt waits for container {', '.join(pod.beside)} of pod {pod.name}, "
-        f"which still runs; the operator deletes the pod {LEFTOVER_SECONDS:.0f} s after the trainer's end",
+        f"{cause.message}; the next attempt waits for container {names} of pod {pod.name}, which still runs; "
+        f"the operator deletes the pod {LEFTOVER_SECONDS:.0f} s after the trainer's end",
     )
 
 

@@ -75,9 +75,9 @@ class _Memory:
     written_at: datetime | None = None
     rejected: str = ""
     """Digest of the last rejected report."""
-    heard: tuple[str | None, int] | None = None
+    report: tuple[str | None, int] | None = None
     """Pod and sequence of the last report."""
-    heard_at: datetime | None = None
+    reported_at: datetime | None = None
     report_key: str = ""
     """Public half of the key that was made: if the API server drops it from the status, no other is made."""
     recorded_version: str = ""
@@ -177,10 +177,10 @@ class Reconciler:
         )
         seen = await _in_thread(observe, view, snapshot, self._settings)
         report = seen.report
-        heard = (report.pod_uid, report.sequence) if report is not None else None
-        if memory.heard_at is None or heard != memory.heard:
-            memory.heard, memory.heard_at = heard, self._clock()
-        return replace(seen, heard_at=memory.heard_at)
+        latest = (report.pod_uid, report.sequence) if report is not None else None
+        if memory.reported_at is None or latest != memory.report:
+            memory.report, memory.reported_at = latest, self._clock()
+        return replace(seen, reported_at=memory.reported_at)
 
     async def _write_status(
         self, memory: _Memory, view: JobView, seen: Observed, decision: Decision, now: datetime

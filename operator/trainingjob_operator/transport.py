@@ -147,12 +147,12 @@ class Transport:
         The server wrote *date* between *sent* and now, so any skew within these bounds is kept.
         """
         try:
-            told = parsedate_to_datetime(date or "")
+            stated = parsedate_to_datetime(date or "")
         except (TypeError, ValueError):
             return
         now = datetime.now(UTC)
-        if not told - now - MOST_SKEW < self._skew < told - sent + MOST_SKEW:
-            self._skew = told - now
+        if not stated - now - MOST_SKEW < self._skew < stated - sent + MOST_SKEW:
+            self._skew = stated - now
             ahead = round(self._skew.total_seconds())
             _log.warning("the API server's clock differs; using its time", extra={"aheadSeconds": ahead})
 

@@ -81,11 +81,11 @@ BY_THE_DEAD = LEFT.model_copy(update={"pod_uid": "p1", "attempt": 1, "fallbacks"
 FINAL = READY.model_copy(update={"final": True, "stage": Stage.FINISHED})
 
 NONE = DaskSeen()
-YOUNG = DaskSeen(present=True, touched=NOW - timedelta(seconds=3))
-UP = replace(YOUNG, touched=BEGUN, noticed=True, scheduler=True, workers=True)
-GOING = replace(UP, going=True)
-SILENT = replace(YOUNG, touched=NOW - timedelta(seconds=31))
-LOST_BY_OPERATOR = replace(SILENT, noticed=True)
+YOUNG = DaskSeen(present=True, changed_at=NOW - timedelta(seconds=3))
+UP = replace(YOUNG, changed_at=BEGUN, has_finalizer=True, scheduler=True, workers=True)
+GOING = replace(UP, deleting=True)
+SILENT = replace(YOUNG, changed_at=NOW - timedelta(seconds=31))
+LOST_BY_OPERATOR = replace(SILENT, has_finalizer=True)
 NO_WORKERS = replace(LOST_BY_OPERATOR, scheduler=True)
 NO_IMAGE = replace(UP, trouble=Cause("ImageUnavailable", "no such image"))
 NO_KIND = DaskSeen(impossible=Cause("DaskUnavailable", "not installed"))
@@ -195,7 +195,7 @@ TABLE = [
         "too late for another one",
         SUBJECT,
         seen(
-            replace(NO_WORKERS, touched=NOW - timedelta(seconds=60)),
+            replace(NO_WORKERS, changed_at=NOW - timedelta(seconds=60)),
             replace(POD, started=NOW - timedelta(seconds=91)),
         ),
         why(
@@ -207,7 +207,7 @@ TABLE = [
         "the second one has more time",
         SUBJECT,
         seen(
-            replace(NO_WORKERS, touched=NOW - timedelta(seconds=34)),
+            replace(NO_WORKERS, changed_at=NOW - timedelta(seconds=34)),
             replace(POD, started=NOW - timedelta(seconds=70)),
         ),
         WAIT,
