@@ -14,7 +14,7 @@ QUALITY = Path(__file__).parents[2] / "benchmarks" / "quality"
 
 @pytest.fixture
 def quality(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what imports one of the benchmark's modules, which are no package."""
+    """Return a function that imports a module of the benchmark, which is not a package."""
     monkeypatch.syspath_prepend(str(QUALITY))
     return importlib.import_module
 
@@ -52,7 +52,7 @@ def page(quality: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, runs: list
     return path.read_text()
 
 
-def test_every_part_can_be_left_out(quality: Any, tmp_path: Path) -> None:
+def test_each_part_of_the_search_can_be_left_out(quality: Any, tmp_path: Path) -> None:
     switches = quality("switches")
     for part, (name, before, after) in switches.WITHOUT.items():
         file = switches.copy_without(part, tmp_path) / "trainingjob_trainer" / name
@@ -61,7 +61,7 @@ def test_every_part_can_be_left_out(quality: Any, tmp_path: Path) -> None:
         compile(file.read_text(), str(file), "exec")
 
 
-def test_the_page_says_who_wins_and_where_we_lose(
+def test_the_page_names_the_winner_and_our_losses(
     quality: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     runs = [
@@ -85,12 +85,14 @@ def test_a_system_that_fails_is_last(quality: Any, monkeypatch: pytest.MonkeyPat
     assert "| stock TPOT | 2.00 | 1 of 1 (100%) | 1 |" in text
 
 
-def test_the_newest_version_counts(quality: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_newest_result_of_a_system_counts(
+    quality: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     runs = [line("ours", "cars", 0.1), line("flaml", "cars", 0.5), line("ours", "cars", 0.7, version="2")]
     assert "**0.7000**" in page(quality, monkeypatch, tmp_path, runs)
 
 
-def test_a_run_that_is_there_is_not_repeated(quality: Any, tmp_path: Path) -> None:
+def test_a_run_with_a_result_is_not_repeated(quality: Any, tmp_path: Path) -> None:
     runner, systems, catalog = quality("runner"), quality("systems"), quality("catalog")
     trial = systems.Trial(catalog.TABLES["cars"], 0, 60, "flaml", tmp_path)
     path = tmp_path / "results.jsonl"
@@ -111,7 +113,7 @@ def test_a_run_that_is_there_is_not_repeated(quality: Any, tmp_path: Path) -> No
         ("neg_log_loss", [0, 1], {"p:0": [1.0, 0.0], "p:1": [0.0, 1.0]}, 0.0),
     ],
 )
-def test_scores(
+def test_each_metric_is_scored_from_predictions(
     *, quality: Any, tmp_path: Path, metric: str, truth: list[Any], predictions: Any, expected: float
 ) -> None:
     scores, catalog = quality("scores"), quality("catalog")

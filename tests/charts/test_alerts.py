@@ -1,4 +1,4 @@
-"""The alerts: what they ask for exists, and promtool plays through when they fire."""
+"""The alerts use metrics that exist, and promtool plays their scenarios."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def test_promtool_finds_nothing_in_the_rules(rules):
 
 
 @needs_promtool
-def test_they_fire_and_keep_quiet_as_the_scenarios_say(rules):
+def test_alerts_fire_in_the_scenarios_that_expect_them_only(rules):
     code, text = promtool(rules, "test", "rules", "alerts.yaml")
     assert code == 0, text
 
@@ -56,9 +56,9 @@ def test_they_fire_and_keep_quiet_as_the_scenarios_say(rules):
 @pytest.mark.parametrize("alert", sorted(ALERTS))
 def test_the_scenarios_notice_an_alert_that_never_fires(rules, alert):
     broken = rule()
-    for each in broken["groups"][0]["rules"]:
-        if each["alert"] == alert:
-            each["expr"] = f"({each['expr']}) > 1e9"
+    for alert_rule in broken["groups"][0]["rules"]:
+        if alert_rule["alert"] == alert:
+            alert_rule["expr"] = f"({alert_rule['expr']}) > 1e9"
     (rules / "rules.yaml").write_text(yaml.safe_dump(broken))
     code, text = promtool(rules, "test", "rules", "alerts.yaml")
     assert code != 0
@@ -76,29 +76,29 @@ def test_each_alert_has_a_scenario_that_fires_and_one_that_does_not():
         assert fires == {True, False}
 
 
-def test_the_three_alerts_of_the_plan():
+def test_there_are_three_alerts():
     (group,) = rule()["groups"]
-    assert {each["alert"] for each in group["rules"]} == ALERTS
-    for each in group["rules"]:
-        assert each["labels"] == {"severity": "warning"}
-        assert set(each["annotations"]) == {"summary", "description"}
+    assert {alert["alert"] for alert in group["rules"]} == ALERTS
+    for alert in group["rules"]:
+        assert alert["labels"] == {"severity": "warning"}
+        assert set(alert["annotations"]) == {"summary", "description"}
 
 
-def test_they_ask_for_metrics_and_labels_that_the_operator_has():
+def test_alerts_use_metrics_and_labels_that_the_operator_has():
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.fallbacks.labels(reason="SchedulerLost")
     samples = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
-    for each in rule()["groups"][0]["rules"]:
-        used = re.findall(r"(\w+)\{", each["expr"])
+    for alert in rule()["groups"][0]["rules"]:
+        used = re.findall(r"(\w+)\{", alert["expr"])
         assert used
-        assert set(used) <= set(samples), each["alert"]
-        shown = set(re.findall(r"\$labels\.(\w+)", str(each["annotations"])))
-        kept = set(re.findall(r"\w+", re.search(r"by \(([^)]*)\)", each["expr"])[1]))
+        assert set(used) <= set(samples), alert["alert"]
+        shown = set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"])))
+        kept = set(re.findall(r"\w+", re.search(r"by \(([^)]*)\)", alert["expr"])[1]))
         assert shown <= kept <= {"namespace", "job"} | set.union(*(samples[name] for name in used))
 
 
-def test_the_values_reach_the_rules():
+def test_the_values_change_the_alerts():
     changed = rule(
         selector='app="x"',
         maxConsecutiveFailures=5,
@@ -106,23 +106,23 @@ def test_the_values_reach_the_rules():
         fallbackWindow="30m",
         alertLabels={"team": "ml"},
     )
-    found = {each["alert"]: each for each in changed["groups"][0]["rules"]}
+    found = {alert["alert"]: alert for alert in changed["groups"][0]["rules"]}
     assert found["TrainingJobTpotFailures"]["expr"].endswith('(tpot_consecutive_failures{app="x"}) > 5')
     assert '{app="x"}[1h]' in found["TrainingJobOverBudget"]["expr"]
     assert "offset 30m" in found["TrainingJobParallelFallback"]["expr"]
     # A map of values is merged with the chart's own.
-    assert all(each["labels"] == {"severity": "warning", "team": "ml"} for each in found.values())
+    assert all(alert["labels"] == {"severity": "warning", "team": "ml"} for alert in found.values())
 
 
-def test_each_release_looks_at_its_own_series():
+def test_the_alerts_of_a_release_select_its_own_series():
     values = {"metrics": {"prometheusRule": {"enabled": True}}}
     documents = manifests(OPERATOR, values, name="canary", namespace="ml")
-    (found,) = [each for each in documents if each["kind"] == "PrometheusRule"]
-    (service,) = [each for each in documents if each["kind"] == "Service"]
+    (found,) = [manifest for manifest in documents if manifest["kind"] == "PrometheusRule"]
+    (service,) = [manifest for manifest in documents if manifest["kind"] == "Service"]
     wanted = f'{{job="{service["metadata"]["name"]}",namespace="ml"}}'
-    for each in found["spec"]["groups"][0]["rules"]:
-        assert set(re.findall(r"\{[^}]*\}", each["expr"])) == {wanted}
+    for alert in found["spec"]["groups"][0]["rules"]:
+        assert set(re.findall(r"\{[^}]*\}", alert["expr"])) == {wanted}
 
 
-def test_full_values_have_the_rule_too():
+def test_the_full_values_include_the_alerts():
     assert named("PrometheusRule", "trainingjob-operator", manifests(OPERATOR, FULL))

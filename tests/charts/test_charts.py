@@ -1,4 +1,4 @@
-"""The charts, offline: strict lint, what they render, what their schema refuses, what they grant."""
+"""The charts, offline: strict lint, manifests, the schema of the values, the rights."""
 
 import json
 import os
@@ -36,7 +36,7 @@ DEFINITION = "automl.trainingjob.dev_trainingjobs.yaml"
 NAME = "trainingjob-operator"
 ROLE = "trainingjob-system:trainingjob-operator"
 FULL_OF_ONE = {key: value for key, value in FULL.items() if key not in {"admission", "daskOperator"}}
-"""Without what there is one of for a cluster or a namespace."""
+"""Full values without objects that a cluster or namespace has once."""
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ FULL_OF_ONE = {key: value for key, value in FULL.items() if key not in {"admissi
 def test_strict_lint_finds_nothing(chart, case):
     report = helm.lint(str(chart), CASES[case], strict=True, with_subcharts=chart == OPERATOR)
     # A missing icon is no more than a remark.
-    assert not [each for each in report["messages"] if each["severity"] > 1], report
+    assert not [message for message in report["messages"] if message["severity"] > 1], report
     assert not report["errors"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_operator_at_a_time(case):
+def test_the_deployment_runs_one_operator_at_a_time(case):
     deployment = named("Deployment", NAME, manifests(OPERATOR, CASES[case]))["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"] == {"type": "Recreate"}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_manifests_are_those_kept_beside_the_test(case):
+def test_the_manifests_equal_the_golden_files(case):
     texts = rendered(OPERATOR, CASES[case])
     text = "".join(f"# {path}\n{part.strip()}\n" for path, part in texts.items())
     golden = GOLDEN / f"{case}.txt"
@@ -77,7 +77,7 @@ def test_the_definition_in_the_chart_is_the_generated_one():
     assert crd == yaml.safe_load(source.read_text())
 
 
-def test_the_definition_goes_with_the_release_if_asked_to():
+def test_helm_deletes_the_definition_only_if_asked_to():
     (crd,) = manifests(CRDS, {"keep": False})
     assert "annotations" not in crd["metadata"]
 
@@ -158,23 +158,28 @@ def test_wrong_values_are_refused_by_name(values, message):
         rendered(OPERATOR, values)
 
 
-def test_a_role_for_each_namespace_and_nothing_beyond():
-    documents = [each for each in manifests(OPERATOR, FULL) if each["metadata"]["name"] == ROLE]
-    assert [each["kind"] for each in documents] == ["Role", "RoleBinding"] * 2
-    assert [each["metadata"]["namespace"] for each in documents] == ["team-a", "team-a", "team-b", "team-b"]
-    subjects = [each["subjects"] for each in documents if each["kind"] == "RoleBinding"]
+def test_each_namespace_has_a_role_and_no_cluster_role_exists():
+    documents = [manifest for manifest in manifests(OPERATOR, FULL) if manifest["metadata"]["name"] == ROLE]
+    assert [manifest["kind"] for manifest in documents] == ["Role", "RoleBinding"] * 2
+    assert [manifest["metadata"]["namespace"] for manifest in documents] == [
+        "team-a",
+        "team-a",
+        "team-b",
+        "team-b",
+    ]
+    subjects = [manifest["subjects"] for manifest in documents if manifest["kind"] == "RoleBinding"]
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": "trainingjob-system"}
     assert subjects == [[account], [account]]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_cluster_roles_only_where_they_are_asked_for(case):
-    kinds = {each["kind"] for each in manifests(OPERATOR, CASES[case])}
+def test_cluster_roles_exist_only_for_all_namespaces(case):
+    kinds = {manifest["kind"] for manifest in manifests(OPERATOR, CASES[case])}
     assert bool(kinds & {"ClusterRole", "ClusterRoleBinding"}) == (case == "cluster-wide")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_wildcards_and_no_secret_is_ever_read(case):
+def test_the_rights_have_no_wildcard_and_read_no_secret(case):
     for document in manifests(OPERATOR, CASES[case]):
         for rule in document.get("rules", []):
             assert "*" not in json.dumps(rule)
@@ -190,7 +195,7 @@ def test_rights_for_distributed_jobs_can_be_left_out():
         assert (("", "secrets", "delete") in rights(rules)) is enabled
 
 
-def test_the_operator_holds_what_it_grants():
+def test_the_operator_has_the_rights_that_it_grants():
     held = rights(named("Role", ROLE, manifests(OPERATOR))["rules"])
     assert rights(build_role(Owner("job", "default", "uid"), None, None)["rules"]) <= held
     for child in TRAINER_CHILDREN:
@@ -198,10 +203,10 @@ def test_the_operator_holds_what_it_grants():
         assert {(group, child.plural, verb) for verb in ("get", "create")} <= held
 
 
-def test_no_roles_where_somebody_else_makes_them():
+def test_no_role_is_rendered_if_another_tool_creates_the_roles():
     kinds = {
-        each["kind"]
-        for each in manifests(OPERATOR, FULL | {"rbac": {"create": False}, "test": {"enabled": False}})
+        manifest["kind"]
+        for manifest in manifests(OPERATOR, FULL | {"rbac": {"create": False}, "test": {"enabled": False}})
     }
     assert not [kind for kind in kinds if "Role" in kind]
 
@@ -223,19 +228,22 @@ def test_the_operators_pod_is_restricted_and_probed(case):
 
 def test_two_releases_share_a_namespace():
     names = [
-        {(each["kind"], each["metadata"]["name"]) for each in manifests(OPERATOR, FULL_OF_ONE, name=name)}
+        {
+            (manifest["kind"], manifest["metadata"]["name"])
+            for manifest in manifests(OPERATOR, FULL_OF_ONE, name=name)
+        }
         for name in ("stable", "canary")
     ]
     assert not names[0] & names[1]
 
 
-def test_long_names_stay_names():
+def test_long_release_names_give_valid_object_names():
     for document in manifests(OPERATOR, name="a" * 53):
         assert len(document["metadata"]["name"].rpartition(":")[2]) <= 63
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
-def test_an_environment_says_only_what_differs(path):
+def test_the_values_of_an_environment_hold_only_differences(path):
     own = yaml.safe_load((OPERATOR / "values.yaml").read_text())
 
     def same(overlay, values, where=()):
@@ -249,12 +257,12 @@ def test_an_environment_says_only_what_differs(path):
     assert len(path.read_text().splitlines()) <= 20
 
 
-def test_the_environments_are_those_of_the_plan():
+def test_each_environment_has_its_mode_and_share():
     found = {
         path.stem: Settings.from_environment(environment(manifests(OPERATOR, CASES[path.stem])))
         for path in OVERLAYS
     }
-    modes = {name: each.defaults["TPOT_PARALLEL_MODE"] for name, each in found.items()}
+    modes = {name: settings.defaults["TPOT_PARALLEL_MODE"] for name, settings in found.items()}
     assert modes == {
         "dev": "local",
         "staging": "distributed",
@@ -262,7 +270,7 @@ def test_the_environments_are_those_of_the_plan():
         "prod": "distributed",
     }
     assert int(found["dev"].defaults["TPOT__TIME_LEFT"]) < 600
-    assert {name: each.rollout_percent for name, each in found.items()} == {
+    assert {name: settings.rollout_percent for name, settings in found.items()} == {
         "dev": None,
         "staging": None,
         "prod-canary": 10.0,
@@ -271,7 +279,7 @@ def test_the_environments_are_those_of_the_plan():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_job_of_helm_test_is_one_that_this_release_takes(case):
+def test_this_release_handles_the_job_of_helm_test(case):
     documents = manifests(OPERATOR, CASES[case])
     job = job_of_the_test(documents)
     job["metadata"]["name"] = job["metadata"].pop("generateName") + "x"
@@ -281,7 +289,7 @@ def test_the_job_of_helm_test_is_one_that_this_release_takes(case):
     assert job["metadata"]["namespace"] in (settings.namespaces or ("trainingjob-system",))
 
 
-def test_the_job_of_helm_test_takes_more_from_the_values():
+def test_the_values_change_the_job_of_helm_test():
     spec = job_of_the_test(manifests(OPERATOR, FULL))["spec"]
     assert spec["budget"]["generations"] == 2
     assert spec["budget"]["timeLeftSeconds"] == 30
@@ -290,16 +298,16 @@ def test_the_job_of_helm_test_takes_more_from_the_values():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_service_and_policy_choose_the_operator_and_nothing_else(case):
+def test_service_and_policy_select_only_the_operator(case):
     documents = manifests(OPERATOR, CASES[case])
     labels = {
-        each["metadata"]["name"]: (
-            each["metadata"]["labels"]
-            if each["kind"] == "Pod"
-            else each["spec"]["template"]["metadata"]["labels"]
+        manifest["metadata"]["name"]: (
+            manifest["metadata"]["labels"]
+            if manifest["kind"] == "Pod"
+            else manifest["spec"]["template"]["metadata"]["labels"]
         )
-        for each in documents
-        if each["kind"] in {"Pod", "Deployment"}
+        for manifest in documents
+        if manifest["kind"] in {"Pod", "Deployment"}
     }
     selectors = [
         named("Service", NAME, documents)["spec"]["selector"],
@@ -309,7 +317,7 @@ def test_service_and_policy_choose_the_operator_and_nothing_else(case):
         assert [name for name, own in labels.items() if selector.items() <= own.items()] == [NAME]
 
 
-def test_the_network_policy_lets_in_whom_it_is_told():
+def test_the_network_policy_admits_the_configured_peers():
     policy = named("NetworkPolicy", NAME, manifests(OPERATOR, FULL))["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     (way_in,) = policy["ingress"]
@@ -325,25 +333,27 @@ def test_the_network_policy_lets_in_whom_it_is_told():
             "metrics": {"service": {"enabled": False}},
         },
     )
-    assert not [each for each in off if each["kind"] in {"NetworkPolicy", "Service"}]
+    assert not [manifest for manifest in off if manifest["kind"] in {"NetworkPolicy", "Service"}]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_pod_has_one_network_policy(case):
     documents = manifests(OPERATOR, CASES[case])
     selectors = [
-        each["spec"]["podSelector"]["matchLabels"] for each in documents if each["kind"] == "NetworkPolicy"
+        manifest["spec"]["podSelector"]["matchLabels"]
+        for manifest in documents
+        if manifest["kind"] == "NetworkPolicy"
     ]
-    for each in documents:
-        if each["kind"] in {"Pod", "Deployment"}:
-            pod = each if each["kind"] == "Pod" else each["spec"]["template"]
+    for manifest in documents:
+        if manifest["kind"] in {"Pod", "Deployment"}:
+            pod = manifest if manifest["kind"] == "Pod" else manifest["spec"]["template"]
             labels = pod["metadata"]["labels"]
-            assert len([one for one in selectors if one.items() <= labels.items()]) == 1
+            assert len([selector for selector in selectors if selector.items() <= labels.items()]) == 1
 
 
-def test_monitoring_is_off_unless_wanted():
+def test_monitoring_is_off_by_default():
     kinds = {"ServiceMonitor", "PrometheusRule"}
-    assert not kinds & {each["kind"] for each in manifests(OPERATOR)}
+    assert not kinds & {manifest["kind"] for manifest in manifests(OPERATOR)}
     documents = manifests(OPERATOR, FULL)
     for kind in kinds:
         assert named(kind, NAME, documents)["metadata"]["labels"]["release"] == "prometheus"
@@ -352,7 +362,7 @@ def test_monitoring_is_off_unless_wanted():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_notes_say_the_next_step(case):
+def test_the_notes_name_the_next_step(case):
     notes = rendered(OPERATOR, CASES[case])[f"{NAME}/templates/NOTES.txt"]
     assert "kubectl get crd trainingjobs.automl.trainingjob.dev" in notes
     assert f"helm test {NAME} --namespace trainingjob-system" in notes

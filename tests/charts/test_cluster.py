@@ -1,4 +1,4 @@
-"""The charts on a real API server: what it takes, what it allows whom, what its admission refuses.
+"""The charts on a real API server: manifests, rights and admission.
 
 KUBECONFIG names it. All that is made stands in namespaces of its own; what is cluster-wide has names of its
 own, holds for these namespaces only, and is removed.
@@ -85,16 +85,16 @@ def objects(values):
     if "namespaces" in values:
         values["namespaces"] = [RENAMED[name] for name in values["namespaces"]]
     documents = manifests(OPERATOR, values, namespace=SYSTEM)
-    for each in documents:
-        if each["kind"].startswith("ValidatingAdmissionPolicy"):
-            each["metadata"]["name"] += f"-{RUN}"
-            if "policyName" in each["spec"]:
-                each["spec"]["policyName"] += f"-{RUN}"
-                each["spec"]["matchResources"] = {
+    for manifest in documents:
+        if manifest["kind"].startswith("ValidatingAdmissionPolicy"):
+            manifest["metadata"]["name"] += f"-{RUN}"
+            if "policyName" in manifest["spec"]:
+                manifest["spec"]["policyName"] += f"-{RUN}"
+                manifest["spec"]["matchResources"] = {
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TEAM_A}}
                 }
-        elif each["kind"] not in {"ClusterRole", "ClusterRoleBinding"}:
-            each["metadata"].setdefault("namespace", SYSTEM)
+        elif manifest["kind"] not in {"ClusterRole", "ClusterRoleBinding"}:
+            manifest["metadata"].setdefault("namespace", SYSTEM)
     return documents
 
 
@@ -104,15 +104,15 @@ def create(api, body, **options):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_api_server_takes_everything(case, api, namespaces):
-    for each in objects(CASES[case]):
+def test_the_api_server_accepts_all_manifests(case, api, namespaces):
+    for manifest in objects(CASES[case]):
         # A pod's account must be there first; the next test does without it.
-        if each["kind"] != "Pod" and not each["apiVersion"].startswith(FOREIGN):
-            create(api, each, dry_run="All", field_validation="Strict")
+        if manifest["kind"] != "Pod" and not manifest["apiVersion"].startswith(FOREIGN):
+            create(api, manifest, dry_run="All", field_validation="Strict")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_restricted_namespace_takes_each_pod(case, api, namespaces):
+def test_a_restricted_namespace_admits_each_pod(case, api, namespaces):
     for name, spec in pods(objects(CASES[case])):
         # Accounts and classes are not made in a dry run, and admission would miss them first.
         pod = {
@@ -155,9 +155,9 @@ def rules_of(account, namespace):
 def installed(api, namespaces):
     """The accounts and Roles of a release that has everything turned on, without its pods."""
     made = {"ServiceAccount", "Role", "RoleBinding"}
-    for each in objects(CASES["full"]):
-        if each["kind"] in made:
-            create(api, each)
+    for manifest in objects(CASES["full"]):
+        if manifest["kind"] in made:
+            create(api, manifest)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def installed(api, namespaces):
         pytest.param("trainingjob-operator-test", ("test",), id="helm test"),
     ],
 )
-def test_an_account_may_do_what_is_documented_and_nothing_else(account, tables, installed):
+def test_each_account_has_exactly_the_documented_rights(account, tables, installed):
     wanted = set().union(*(documented(table) for table in tables))
     where = f"{SYSTEM}:{account}"
     for namespace in (TEAM_A,) if tables == ("test",) else (TEAM_A, TEAM_B):
@@ -180,7 +180,7 @@ def test_an_account_may_do_what_is_documented_and_nothing_else(account, tables, 
         assert not rules_of(where, namespace)
 
 
-def test_a_jobs_account_may_write_its_report_and_nothing_else(api, namespaces):
+def test_the_account_of_a_job_may_only_write_its_report(api, namespaces):
     owner = Owner("churn", TEAM_B, "00000000-0000-0000-0000-000000000000")
     settings = Settings(trainer_image="trainer:1", output_uri="s3://models")
     made = make_plan(parse_job(JOB), settings)
@@ -198,12 +198,14 @@ def test_a_jobs_account_may_write_its_report_and_nothing_else(api, namespaces):
 
 @pytest.fixture(scope="module")
 def policies(client, api, namespaces):
-    """The admission policies of the full values, in force in one namespace."""
-    documents = [each for each in objects(CASES["full"]) if each["kind"].startswith("ValidatingAdmission")]
+    """Yield once the admission policies of the full values are in force in a namespace."""
+    documents = [
+        manifest for manifest in objects(CASES["full"]) if manifest["kind"].startswith("ValidatingAdmission")
+    ]
     admission = kubernetes.client.AdmissionregistrationV1Api(client)
     try:
-        for each in documents:
-            create(api, each)
+        for manifest in documents:
+            create(api, manifest)
         for wrong in (
             {"nJobs": 9},
             {"output": {"uri": "s3://elsewhere"}},
@@ -212,9 +214,9 @@ def policies(client, api, namespaces):
             eventually(lambda wrong=wrong: refusal(api, wrong), f"no policy looks at {wrong}")
         yield
     finally:
-        for each in documents:
-            name = each["metadata"]["name"]
-            if each["kind"] == "ValidatingAdmissionPolicy":
+        for manifest in documents:
+            name = manifest["metadata"]["name"]
+            if manifest["kind"] == "ValidatingAdmissionPolicy":
                 admission.delete_validating_admission_policy(name)
             else:
                 admission.delete_validating_admission_policy_binding(name)
@@ -299,7 +301,7 @@ def refusal(api, spec, namespace=TEAM_A):
         ),
     ],
 )
-def test_a_job_out_of_bounds_is_refused_readably(spec, message, api, policies):
+def test_admission_rejects_a_job_out_of_bounds_with_a_readable_message(spec, message, api, policies):
     assert message in (refusal(api, spec) or "it was taken")
 
 
@@ -316,19 +318,19 @@ def test_a_job_out_of_bounds_is_refused_readably(spec, message, api, policies):
         pytest.param({"trainer": {"priorityClassName": "batch"}}, id="priority"),
     ],
 )
-def test_a_job_within_bounds_is_taken(spec, api, policies):
+def test_admission_accepts_a_job_within_bounds(spec, api, policies):
     assert refusal(api, spec) is None
 
 
-def test_the_policies_hold_where_they_are_told_to_and_nowhere_else(api, policies):
+def test_the_policies_do_not_apply_to_other_namespaces(api, policies):
     assert refusal(api, {"nJobs": 9}, TEAM_B) is None
 
 
-def test_a_job_from_before_the_bounds_can_still_be_suspended(api, policies):
+def test_a_job_older_than_the_bounds_can_still_be_suspended(api, policies):
     kind = api.resources.get(api_version=JOB["apiVersion"], kind=JOB["kind"])
     # Made in the other namespace, where no bounds are; an edit looks the same to a policy.
     body = JOB | {
-        "metadata": {"name": "old", "namespace": TEAM_B, "labels": {f"{GROUP}/operator-class": "nobody"}}
+        "metadata": {"name": "old", "namespace": TEAM_B, "labels": {f"{GROUP}/operator-class": "none"}}
     }
     kind.create(body=body | {"spec": JOB["spec"] | {"nJobs": 9}}, namespace=TEAM_B)
     binding = api.resources.get(
@@ -354,8 +356,8 @@ def test_a_job_from_before_the_bounds_can_still_be_suspended(api, policies):
     assert kind.get(name="old", namespace=TEAM_B).spec.suspend is True
 
 
-def test_the_plural_is_the_one_that_the_policies_name():
-    for each in manifests(OPERATOR, CASES["full"]):
-        if each["kind"] == "ValidatingAdmissionPolicy":
-            (rule,) = each["spec"]["matchConstraints"]["resourceRules"]
+def test_the_policies_name_the_plural_of_the_definition():
+    for manifest in manifests(OPERATOR, CASES["full"]):
+        if manifest["kind"] == "ValidatingAdmissionPolicy":
+            (rule,) = manifest["spec"]["matchConstraints"]["resourceRules"]
             assert (rule["apiGroups"], rule["resources"]) == ([GROUP], [PLURAL])

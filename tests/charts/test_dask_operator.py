@@ -1,4 +1,4 @@
-"""The Dask operator as a dependency: pinned, off by default, held to the namespaces of the release."""
+"""The Dask operator as a dependency: pinned, off by default, limited to the namespaces of the release."""
 
 import importlib.metadata
 
@@ -25,7 +25,7 @@ def test_the_archive_holds_the_chart_of_the_locked_package():
     )
 
 
-def test_one_version_is_named_everywhere():
+def test_all_places_name_one_version_of_the_dask_operator():
     version = importlib.metadata.version("dask-kubernetes")
     chart = yaml.safe_load((OPERATOR / "Chart.yaml").read_text())
     (dependency,) = chart["dependencies"]
@@ -36,8 +36,8 @@ def test_one_version_is_named_everywhere():
     assert container["image"].endswith(f":{version}")
 
 
-def test_helm_itself_takes_the_lock_for_current(tmp_path):
-    """Helm compares the digest before it looks for a repository: a wrong one is another error."""
+def test_helm_accepts_the_lock_of_the_chart(tmp_path):
+    """Helm compares the digest before it looks for a repository, so a wrong digest gives another error."""
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     for name in ("Chart.yaml", "Chart.lock"):
@@ -52,10 +52,12 @@ def test_helm_itself_takes_the_lock_for_current(tmp_path):
     assert "out of sync" not in str(caught.value)
 
 
-def test_it_is_not_there_unless_wanted():
+def test_the_dask_operator_is_off_by_default():
     assert "dask" not in " ".join(rendered(OPERATOR))
     assert any(
-        each["kind"] == "Deployment" for each in manifests(OPERATOR, ON) if "dask" in each["metadata"]["name"]
+        manifest["kind"] == "Deployment"
+        for manifest in manifests(OPERATOR, ON)
+        if "dask" in manifest["metadata"]["name"]
     )
 
 
@@ -67,9 +69,7 @@ def test_it_is_not_there_unless_wanted():
         pytest.param(CASES["cluster-wide"], (), True, id="all"),
     ],
 )
-def test_its_own_command_line_reads_the_namespaces_from_the_chart(
-    values, namespaces, everywhere, monkeypatch
-):
+def test_the_dask_operator_reads_its_namespaces_from_the_chart(values, namespaces, everywhere, monkeypatch):
     documents = manifests(OPERATOR, values)
     config = named("ConfigMap", OURS, documents)["data"]
     deployment = named("Deployment", "trainingjob-operator-dask-operator", documents)
@@ -90,16 +90,20 @@ def test_its_own_command_line_reads_the_namespaces_from_the_chart(
         assert read.params["clusterwide"] is everywhere
 
 
-def test_its_rights_are_those_of_its_chart_without_wildcards():
+def test_the_dask_operator_has_the_rights_of_its_chart_without_wildcards():
     documents = manifests(OPERATOR, ON)
-    roles = [each for each in documents if each["kind"] == "Role" and each["metadata"]["name"] == ROLE]
-    assert [each["metadata"]["namespace"] for each in roles] == ["team-a", "team-b"]
+    roles = [
+        manifest
+        for manifest in documents
+        if manifest["kind"] == "Role" and manifest["metadata"]["name"] == ROLE
+    ]
+    assert [role["metadata"]["namespace"] for role in roles] == ["team-a", "team-b"]
     granted = rights(roles[0]["rules"])
     with_its_own = manifests(
         OPERATOR,
         {"daskOperator": {"enabled": True}, "rbac": {"create": True}},
     )
-    assert not [each for each in with_its_own if each["metadata"]["name"].endswith("-role")]
+    assert not [manifest for manifest in with_its_own if manifest["metadata"]["name"].endswith("-role")]
     upstream = yaml.safe_load(
         "\n".join(
             line
@@ -114,7 +118,7 @@ def test_its_rights_are_those_of_its_chart_without_wildcards():
     assert not {resource for _, resource, _ in granted} & {"secrets", "roles", "namespaces", "configmaps"}
 
 
-def test_its_pod_is_restricted_too():
+def test_the_pod_of_the_dask_operator_is_restricted():
     (pod,) = [spec for name, spec in pods(manifests(OPERATOR, ON)) if "dask" in name]
     (container,) = pod["containers"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -125,23 +129,30 @@ def test_its_pod_is_restricted_too():
 @pytest.mark.parametrize(
     "values", [{"kopfArgs": ["--all-namespaces"]}, {"rbac": {"create": True}}], ids=["arguments", "rights"]
 )
-def test_arguments_and_rights_beside_ours_are_refused(values):
+def test_the_chart_rejects_other_arguments_and_rights_for_the_dask_operator(values):
     with pytest.raises(helm.HelmError, match=r"kopfArgs must be empty and rbac\.create false"):
         rendered(OPERATOR, ON | {"dask-kubernetes-operator": values})
 
 
-def test_an_upgrade_that_turns_it_on_says_first_what_installs_its_definitions():
+def test_an_upgrade_to_the_dask_operator_names_the_command_for_its_definitions():
     with helm.Chart.load(str(OPERATOR)) as chart:
         options = {"name": "trainingjob-operator", "namespace": "trainingjob-system", "is_upgrade": True}
         with pytest.raises(helm.HelmError, match=r"helm show crds .* \| kubectl apply --server-side -f -"):
             chart.render(ON, **options)
         assert chart.render({}, **options)
-    definitions = [one for one in yaml.safe_load_all(helm.show(str(OPERATOR), output_format="crds")) if one]
-    assert {one["spec"]["names"]["kind"] for one in definitions} >= {"DaskCluster", "DaskWorkerGroup"}
+    definitions = [
+        document
+        for document in yaml.safe_load_all(helm.show(str(OPERATOR), output_format="crds"))
+        if document
+    ]
+    assert {definition["spec"]["names"]["kind"] for definition in definitions} >= {
+        "DaskCluster",
+        "DaskWorkerGroup",
+    }
 
 
-def test_its_user_has_a_name():
-    """Kopf asks for one, and without a line in /etc/passwd only the environment has it."""
+def test_the_user_of_the_dask_operator_has_a_name():
+    """Kopf needs a user name; without a line in /etc/passwd only the environment has it."""
     deployment = named("Deployment", "trainingjob-operator-dask-operator", manifests(OPERATOR, ON))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert {"name": "USER", "value": "dask-operator"} in container["env"]

@@ -1,4 +1,4 @@
-"""The Dockerfiles: hadolint's word, and the few promises that it does not know."""
+"""The Dockerfiles: hadolint, and rules that hadolint does not check."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def test_hadolint_finds_nothing(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_last_stage_is_bare_and_has_no_root(name):
+def test_the_last_stage_has_no_tools_and_does_not_run_as_root(name):
     text = (ROOT / name).read_text()
     last = text.rpartition("FROM ")[2]
     assert "ARG BASE_IMAGE=python:3.12-slim-bookworm" in text
@@ -32,7 +32,7 @@ def test_the_last_stage_is_bare_and_has_no_root(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_unlocked_is_installed(name):
+def test_images_install_locked_packages_only(name):
     text = (ROOT / name).read_text().replace("\\\n", " ")
     for line in re.findall(r"pip (?:install|sync|wheel).*", text):
         for command in re.split(r"&&", line):
@@ -42,7 +42,7 @@ def test_nothing_unlocked_is_installed(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_bytecode_does_not_depend_on_the_times_of_files(name):
-    # Copied from stage to stage, more than half of them were stale, and compiled anew at each start.
+    # Copied from stage to stage, more than half of them were stale, and compiled again at each start.
     build, _, last = (ROOT / name).read_text().rpartition("FROM ")
     assert "UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH" in build
     assert "PYTHONDONTWRITEBYTECODE=1" in last

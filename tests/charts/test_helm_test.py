@@ -1,4 +1,4 @@
-"""The script that ``helm test`` runs, against an API that goes through a job's life."""
+"""The script that ``helm test`` runs, against an API that plays a job."""
 
 import importlib.util
 import sys
@@ -17,7 +17,7 @@ def status(phase, reason="Testing", **more):
 
 
 class Api:
-    """Answers with one status after the other, the last one for ever."""
+    """Answers with the next status at each request, and with the last status from then on."""
 
     def __init__(self, *statuses):
         self.statuses = list(statuses)
@@ -47,7 +47,7 @@ def script(monkeypatch):
     return module
 
 
-def test_a_model_is_a_success_and_the_job_goes(script, capsys):
+def test_a_model_is_a_success_and_the_job_is_deleted(script, capsys):
     api = Api(
         None,
         status("Searching", "Searching"),
@@ -76,14 +76,14 @@ def test_a_failure_says_why(script, capsys):
     assert api.deleted
 
 
-def test_time_runs_out(script, capsys):
+def test_a_job_that_never_ends_fails_the_test(script, capsys):
     api = Api(status("Pending", "ImageUnavailable"))
     assert script.run(api, MANIFEST, -1.0) == 1
     assert "ImageUnavailable" in capsys.readouterr().out
     assert api.deleted
 
 
-def test_an_error_of_the_api_leaves_no_job_behind(script):
+def test_the_job_is_deleted_after_an_api_error(script):
     api = Api(None)
     api.get_namespaced_custom_object = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):

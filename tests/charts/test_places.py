@@ -1,4 +1,4 @@
-"""The admission rules about places against the parser of addresses: what is admitted is below a place."""
+"""The admission rules about places agree with the parser of addresses."""
 
 import posixpath
 import re
@@ -37,7 +37,7 @@ addresses = st.builds(
 
 @pytest.fixture(scope="module")
 def admitted():
-    """Return a function that tells whether definition and policy admit an address as one field."""
+    """Return a function that says whether definition and policy admit an address in a field."""
     cel = pytest.importorskip("cel_expr_python.cel", reason="cel-expr-python carries CEL")
     environment = cel.NewEnv(variables={"object": cel.Type.DYN, "self": cel.Type.DYN})
     admission = {"enabled": True, "datasets": PLACES, "outputs": PLACES[:5]}
@@ -47,11 +47,11 @@ def admitted():
     schema = schema["properties"]["spec"]["properties"]
     rules = {
         field: [
-            *(environment.compile(one["rule"]) for one in schema[field]["x-kubernetes-validations"]),
+            *(environment.compile(rule["rule"]) for rule in schema[field]["x-kubernetes-validations"]),
             *(
-                environment.compile(one["expression"])
-                for one in policy["spec"]["validations"]
-                if f"object.spec.{field}.uri" in one["expression"]
+                environment.compile(validation["expression"])
+                for validation in policy["spec"]["validations"]
+                if f"object.spec.{field}.uri" in validation["expression"]
             ),
         ]
         for field in FIELDS
@@ -89,7 +89,7 @@ def below(uri, place):
 @example("https://files.example/team-a/%2e%2e%5cteam-b")
 @example("gs://shared/team-a/%2E%2e/team-b/x")
 @example("az://shared/team-a/..%2fteam-b/x")
-def test_what_is_admitted_is_below_one_of_the_places(admitted, field, uri):
+def test_the_policy_admits_only_addresses_below_a_place(admitted, field, uri):
     if admitted(field, uri):
         assert any(below(uri, place) for place in PLACES)
 
@@ -105,7 +105,7 @@ def test_what_is_admitted_is_below_one_of_the_places(admitted, field, uri):
         "pvc://own/x",
     ],
 )
-def test_plain_addresses_below_a_place_are_admitted(admitted, uri):
+def test_the_policy_admits_plain_addresses_below_a_place(admitted, uri):
     assert admitted("dataset", uri)
 
 
@@ -120,7 +120,7 @@ def test_plain_addresses_below_a_place_are_admitted(admitted, uri):
     ],
 )
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_list_of_hosts_admits_the_clouds_that_it_names(hosts, allowed, field):
+def test_a_list_of_hosts_admits_the_cloud_storage_that_it_names(hosts, allowed, field):
     cel = pytest.importorskip("cel_expr_python.cel", reason="cel-expr-python carries CEL")
     environment = cel.NewEnv(variables={"object": cel.Type.DYN})
     values = {"admission": {"enabled": True, "outputs": ["s3://a", "gs://a", "az://a"], "endpoints": hosts}}

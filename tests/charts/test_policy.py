@@ -1,4 +1,4 @@
-"""A policy run over all pods that charts and operator make; each exception has its reason.
+"""Security rules for all pods of charts and operator; each exception has its reason.
 
 The rules are those of the restricted level and of the usual scanners, as far as they concern manifests.
 """
@@ -27,7 +27,7 @@ EXCEPTIONS = {
     (
         "trainer",
         "probes",
-    ): "a Job's pod serves nobody; the operator reads its report, the trainer supervises itself",
+    ): "a Job's pod serves no requests; the operator reads its report, the trainer supervises itself",
 }
 
 
@@ -95,37 +95,39 @@ def subjects() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "pod"), subjects())
-def test_each_pod_keeps_the_rules(name, pod):
+def test_each_pod_follows_the_security_rules(name, pod):
     broken = sorted(rule for rule in set(findings(pod)) if (name, rule) not in EXCEPTIONS)
     assert not broken
 
 
 def test_no_exception_is_idle():
-    used = {(one.values[0], rule) for one in subjects() for rule in findings(one.values[1])}
+    used = {(subject.values[0], rule) for subject in subjects() for rule in findings(subject.values[1])}
     assert set(EXCEPTIONS) == used & set(EXCEPTIONS)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_object_keeps_the_rules(case):
+def test_each_object_follows_the_security_rules(case):
     documents = manifests(OPERATOR, CASES[case])
-    for each in documents:
-        where = f"{each['kind']} {each['metadata']['name']}"
-        assert each["kind"] not in {
+    for manifest in documents:
+        where = f"{manifest['kind']} {manifest['metadata']['name']}"
+        assert manifest["kind"] not in {
             "Secret",
             "MutatingWebhookConfiguration",
             "ValidatingWebhookConfiguration",
         }, where
-        if each["kind"] == "ClusterRoleBinding":
-            assert each["roleRef"]["name"].startswith("trainingjob-system:"), where
-        if each["kind"] == "Service":
-            assert each["spec"].get("type", "ClusterIP") == "ClusterIP", where
-        for rule in each.get("rules", []):
+        if manifest["kind"] == "ClusterRoleBinding":
+            assert manifest["roleRef"]["name"].startswith("trainingjob-system:"), where
+        if manifest["kind"] == "Service":
+            assert manifest["spec"].get("type", "ClusterIP") == "ClusterIP", where
+        for rule in manifest.get("rules", []):
             assert not {"escalate", "bind", "impersonate", "*"} & set(rule["verbs"]), where
             assert not {"*", "pods/exec", "pods/attach", "nodes"} & set(rule["resources"]), where
     # The Dask operator's chart sets none, and Helm puts it where the release is.
-    bare = [each for each in documents if "namespace" not in each["metadata"]]
+    bare = [manifest for manifest in documents if "namespace" not in manifest["metadata"]]
     clustered = ("ClusterRole", "ClusterRoleBinding", "ValidatingAdmission")
-    assert all(each["kind"].startswith(clustered) or "dask" in each["metadata"]["name"] for each in bare)
+    assert all(
+        manifest["kind"].startswith(clustered) or "dask" in manifest["metadata"]["name"] for manifest in bare
+    )
 
 
 WORST = {

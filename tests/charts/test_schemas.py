@@ -1,4 +1,4 @@
-"""Everything that is rendered, against the schemas of the Kubernetes versions that the charts are for."""
+"""All manifests against the schemas of the supported Kubernetes versions."""
 
 import json
 
@@ -18,22 +18,24 @@ FOREIGN = {"monitoring.coreos.com/v1"}
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_kubernetes_takes_what_is_rendered(case, version):
-    documents = [each for each in manifests(OPERATOR, CASES[case]) if each["apiVersion"] not in FOREIGN]
+def test_the_kubernetes_schema_accepts_the_rendered_manifests(case, version):
+    documents = [
+        manifest for manifest in manifests(OPERATOR, CASES[case]) if manifest["apiVersion"] not in FOREIGN
+    ]
     assert documents
-    for each in documents:
-        kubernetes_validate.validate(each, version, strict=True)
+    for manifest in documents:
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_takes_the_definition_and_the_quota(version):
+def test_the_kubernetes_schema_accepts_definition_and_quota(version):
     quota = yaml.safe_load((ROOT / "helm/examples/resource-quota.yaml").read_text())
-    for each in (*manifests(CRDS), quota):
-        kubernetes_validate.validate(each, version, strict=True)
+    for manifest in (*manifests(CRDS), quota):
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_misspelt_field_would_be_found():
-    (service,) = [each for each in manifests(OPERATOR) if each["kind"] == "Service"]
+def test_the_kubernetes_schema_rejects_a_misspelt_field():
+    (service,) = [manifest for manifest in manifests(OPERATOR) if manifest["kind"] == "Service"]
     broken = json.loads(json.dumps(service).replace("targetPort", "targetport"))
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, VERSIONS[-1], strict=True)
@@ -49,14 +51,16 @@ def test_a_quota_counts_only_what_every_pod_of_a_job_sets():
     }
 
 
-def test_the_foreign_objects_have_the_fields_that_their_definitions_ask_for():
-    documents = [each for each in manifests(OPERATOR, CASES["full"]) if each["apiVersion"] in FOREIGN]
-    assert sorted(each["kind"] for each in documents) == ["PrometheusRule", "ServiceMonitor"]
-    for each in documents:
-        spec = each["spec"]
-        if each["kind"] == "ServiceMonitor":
+def test_objects_for_prometheus_have_the_required_fields():
+    documents = [
+        manifest for manifest in manifests(OPERATOR, CASES["full"]) if manifest["apiVersion"] in FOREIGN
+    ]
+    assert sorted(manifest["kind"] for manifest in documents) == ["PrometheusRule", "ServiceMonitor"]
+    for manifest in documents:
+        spec = manifest["spec"]
+        if manifest["kind"] == "ServiceMonitor":
             assert set(spec) == {"selector", "endpoints"}
-            assert all(set(one) == {"port", "path", "interval"} for one in spec["endpoints"])
+            assert all(set(endpoint) == {"port", "path", "interval"} for endpoint in spec["endpoints"])
         else:
             (group,) = spec["groups"]
             assert set(group) == {"name", "rules"}

@@ -1,4 +1,4 @@
-"""The values of the operator's chart: each described, each in the schema, all of them in the README."""
+"""The values of the operator's chart: each is described, in the schema and in the README."""
 
 import json
 
@@ -10,7 +10,7 @@ from charts.readme import readme_text, values_of
 from support.charts import CASES, CRDS, OPERATOR
 
 FREE = {"dask-kubernetes-operator", "affinity", "resources", "podSecurityContext", "securityContext"}
-"""Values that somebody else's schema describes."""
+"""Values that the schema of another project describes."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_schema_lets_no_group_have_unknown_values(schema):
     assert not [where for where, part in groups(schema) if part.get("additionalProperties") is not False]
 
 
-def test_the_schema_is_one_and_takes_its_own_defaults(values, schema):
+def test_the_schema_is_valid_and_accepts_the_defaults(values, schema):
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(values)
 
@@ -86,5 +86,5 @@ def test_the_readme_is_the_generated_one():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_cases_fit_the_schema(case, schema):
+def test_the_schema_accepts_the_values_of_the_tests(case, schema):
     jsonschema.Draft202012Validator(schema).validate(CASES[case])

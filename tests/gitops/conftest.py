@@ -1,4 +1,4 @@
-"""What the manifests of gitops/ are read with, and the fields that they may have."""
+"""Fixtures that read the manifests of gitops/, and the fields that these may have."""
 
 from pathlib import Path
 
@@ -38,8 +38,8 @@ _GIT = {
 _NAME = {"name": str}
 _STRATEGY = {"name": str, "retryInterval": str}
 
-# Read off the CRDs of Argo CD 3.6 and of Flux' controllers of mid-2026 (helm-controller 1.6): of each
-# kind no more than what is used here.
+# From the CRDs of Argo CD 3.6 and of Flux' controllers of mid-2026 (helm-controller 1.6): of each kind
+# the fields that are used here.
 SPECS = {
     "argoproj.io/v1alpha1 AppProject": {
         "description": str,
@@ -114,12 +114,12 @@ def unknown_fields(value, allowed, path=""):
         if not isinstance(value, allowed) or (allowed is int and isinstance(value, bool)):
             yield f"{path}: {value!r} is no {allowed.__name__}"
     elif isinstance(allowed, list) and isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from unknown_fields(each, allowed[0], f"{path}[{number}]")
+        for number, item in enumerate(value):
+            yield from unknown_fields(item, allowed[0], f"{path}[{number}]")
     elif isinstance(allowed, dict) and isinstance(value, dict):
-        for key, each in value.items():
+        for key, part in value.items():
             if key in allowed:
-                yield from unknown_fields(each, allowed[key], f"{path}.{key}")
+                yield from unknown_fields(part, allowed[key], f"{path}.{key}")
             else:
                 yield f"{path}.{key}: there is no such field"
     else:
@@ -136,7 +136,9 @@ def read():
     """Return a function that gives the documents of a file below the repository's root."""
 
     def documents(path):
-        return [each for each in yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8")) if each]
+        return [
+            document for document in yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8")) if document
+        ]
 
     return documents
 
@@ -166,7 +168,7 @@ def rendered():
         with helm.Chart.load(str(ROOT / chart)) as loaded:
             files = loaded.render(values, name=name, namespace=namespace)
         texts = [text for path, text in sorted(files.items()) if path.endswith(".yaml")]
-        return [each for text in texts for each in yaml.safe_load_all(text) if each]
+        return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
     return manifests
 

@@ -1,4 +1,4 @@
-"""The Argo CD manifests: their fields, what they refer to, the Applications of each environment."""
+"""The Argo CD manifests: their fields, the names that they refer to, the Applications of each environment."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ FILES = ("projects.yaml", "releases.yaml", "jobs.yaml")
 
 @pytest.fixture(scope="module")
 def manifests(read):
-    return [each for file in FILES for each in read(ARGO / file)]
+    return [manifest for file in FILES for manifest in read(ARGO / file)]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def applications(rendered):
     found = {}
     for name, values in ENVIRONMENTS.items():
         made = rendered("gitops/argocd/apps", {**values, "repoURL": REPO}, namespace="argocd")
-        found[name] = {each["metadata"]["name"].rpartition("-")[2]: each for each in made}
+        found[name] = {
+            application["metadata"]["name"].rpartition("-")[2]: application for application in made
+        }
     return found
 
 
@@ -46,32 +48,34 @@ def installed(rendered, merged):
     return made
 
 
-def one(manifests, kind, name):
-    (found,) = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+def named(manifests, kind, name):
+    (found,) = [
+        manifest for manifest in manifests if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)
+    ]
     return found
 
 
-def test_everything_is_in_the_kustomization(read):
+def test_the_kustomization_lists_all_files(read):
     (kustomization,) = read(ARGO / "kustomization.yaml")
     assert kustomization["resources"] == list(FILES)
     assert kustomization["namespace"] == "argocd"
 
 
 def test_the_fields_are_those_of_argo_cd(manifests, applications, problems):
-    made = [*manifests, *(each for found in applications.values() for each in found.values())]
+    made = [*manifests, *(application for found in applications.values() for application in found.values())]
     assert len(made) >= 11
-    assert {each["metadata"]["name"]: problems(each) for each in made} == {
-        each["metadata"]["name"]: [] for each in made
+    assert {manifest["metadata"]["name"]: problems(manifest) for manifest in made} == {
+        manifest["metadata"]["name"]: [] for manifest in made
     }
 
 
 def test_a_misspelt_field_is_found(manifests, problems):
-    release = one(manifests, "ApplicationSet", "trainingjob-releases")
+    release = named(manifests, "ApplicationSet", "trainingjob-releases")
     wrong = {**release, "spec": {**release["spec"], "generator": [], "goTemplate": "yes"}}
     assert problems(wrong) == ["spec.goTemplate: 'yes' is no bool", "spec.generator: there is no such field"]
 
 
-def test_there_is_one_repository():
+def test_all_manifests_name_one_repository():
     texts = [path.read_text() for path in ROOT.glob("gitops/**/*.yaml")]
     found = Counter(re.findall(r"(?:repoURL|url): (https\S+)|- (https\S+\.git)", "\n".join(texts)))
     assert {first or second for first, second in found} == {REPO}
@@ -84,12 +88,12 @@ def test_an_environment_is_named_after_its_file(name):
 
 def test_the_four_environments_use_every_file_of_values():
     assert set(ENVIRONMENTS) == {"dev", "staging", "prod-canary", "prod"}
-    used = {file for each in ENVIRONMENTS.values() for file in each["valueFiles"]}
+    used = {file for environment in ENVIRONMENTS.values() for file in environment["valueFiles"]}
     assert used == {path.name for path in (ROOT / "helm/environments").glob("*.yaml")}
 
 
 @pytest.mark.parametrize("name", sorted(set(ENVIRONMENTS) - {"dev"}))
-def test_what_is_released_is_pinned(name):
+def test_a_released_environment_pins_revision_and_images(name):
     each = ENVIRONMENTS[name]
     assert re.fullmatch(TAG, each["revision"])
     for image in (each["values"]["image"], each["values"]["trainer"]["image"]):
@@ -101,29 +105,29 @@ def version(environment):
     return tuple(map(int, re.findall(r"\d+", environment["revision"])))
 
 
-def test_each_cluster_has_one_definition_and_it_is_the_newest():
-    clusters = {each["server"] for each in ENVIRONMENTS.values()}
+def test_each_cluster_has_one_definition_of_the_newest_revision():
+    clusters = {environment["server"] for environment in ENVIRONMENTS.values()}
     for server in clusters:
-        here = [each for each in ENVIRONMENTS.values() if each["server"] == server]
-        (owner,) = [each for each in here if each["crds"]["enabled"]]
-        for each in here:
-            if each["revision"] != owner["crds"]["revision"]:
-                assert version({"revision": owner["crds"]["revision"]}) >= version(each)
+        here = [environment for environment in ENVIRONMENTS.values() if environment["server"] == server]
+        (owner,) = [environment for environment in here if environment["crds"]["enabled"]]
+        for environment in here:
+            if environment["revision"] != owner["crds"]["revision"]:
+                assert version({"revision": owner["crds"]["revision"]}) >= version(environment)
 
 
 def test_two_releases_in_a_cluster_share_neither_class_nor_namespace():
-    for one_, other in combinations(ENVIRONMENTS.values(), 2):
-        if one_["server"] == other["server"]:
-            assert one_["namespace"] != other["namespace"]
-            assert one_["values"]["operatorClass"] != other["values"]["operatorClass"]
+    for first, other in combinations(ENVIRONMENTS.values(), 2):
+        if first["server"] == other["server"]:
+            assert first["namespace"] != other["namespace"]
+            assert first["values"]["operatorClass"] != other["values"]["operatorClass"]
 
 
-def test_two_releases_in_a_cluster_make_no_object_twice(installed):
+def test_two_releases_in_a_cluster_share_no_object(installed):
     def names(name):
         made, default = installed[name], ENVIRONMENTS[name]["namespace"]
         return {
-            (each["kind"], each["metadata"].get("namespace", default), each["metadata"]["name"])
-            for each in made
+            (manifest["kind"], manifest["metadata"].get("namespace", default), manifest["metadata"]["name"])
+            for manifest in made
         }
 
     assert ENVIRONMENTS["prod"]["server"] == ENVIRONMENTS["prod-canary"]["server"]
@@ -131,10 +135,10 @@ def test_two_releases_in_a_cluster_make_no_object_twice(installed):
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_operator_has_the_place_s_own_values(name, installed):
-    (deployment,) = [each for each in installed[name] if each["kind"] == "Deployment"]
+def test_the_operator_has_the_values_of_its_environment(name, installed):
+    (deployment,) = [manifest for manifest in installed[name] if manifest["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    environment = {each["name"]: each.get("value") for each in container["env"]}
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
     values = ENVIRONMENTS[name]["values"]
     assert environment["TRAININGJOB_NAMESPACES"] == ",".join(values["namespaces"])
     assert environment["TRAININGJOB_OPERATOR_CLASS"] == values.get("operatorClass", "stable")
@@ -153,7 +157,8 @@ def test_the_definition_comes_before_the_operator_and_outlives_it(name, applicat
     if "crds" in found:
         crds = found["crds"]
         waves = [
-            int(each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for each in (crds, operator)
+            int(application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+            for application in (crds, operator)
         ]
         assert waves == sorted(set(waves))
         assert "finalizers" not in crds["metadata"]
@@ -162,9 +167,9 @@ def test_the_definition_comes_before_the_operator_and_outlives_it(name, applicat
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_paths_and_files_of_values_are_there(name, applications):
-    for each in applications[name].values():
-        source = each["spec"]["source"]
+def test_the_paths_and_values_files_of_an_application_exist(name, applications):
+    for application in applications[name].values():
+        source = application["spec"]["source"]
         assert (ROOT / source["path"] / "Chart.yaml").is_file()
         for file in source["helm"].get("valueFiles", ()):
             path = (ROOT / source["path"] / file).resolve()
@@ -190,47 +195,52 @@ def test_a_misspelt_value_of_an_environment_is_refused(rendered):
 def allowed(project, application):
     spec, goal = project["spec"], application["spec"]["destination"]
     return application["spec"]["source"]["repoURL"] in spec["sourceRepos"] and any(
-        each["server"] in {"*", goal["server"]} and Path(goal["namespace"]).match(each["namespace"])
-        for each in spec["destinations"]
+        destination["server"] in {"*", goal["server"]}
+        and Path(goal["namespace"]).match(destination["namespace"])
+        for destination in spec["destinations"]
     )
 
 
 def test_the_project_admits_the_applications_and_what_they_install(manifests, applications, installed):
-    platform = one(manifests, "AppProject", "trainingjob-platform")
-    root = one(manifests, "ApplicationSet", "trainingjob-releases")["spec"]["template"]
-    made = [root, *(each for found in applications.values() for each in found.values())]
-    assert all(each["spec"]["project"] == "trainingjob-platform" and allowed(platform, each) for each in made)
-    kinds = {(each["group"], each["kind"]) for each in platform["spec"]["clusterResourceWhitelist"]}
-    namespaces = [each["namespace"] for each in platform["spec"]["destinations"]]
+    platform = named(manifests, "AppProject", "trainingjob-platform")
+    root = named(manifests, "ApplicationSet", "trainingjob-releases")["spec"]["template"]
+    made = [root, *(application for found in applications.values() for application in found.values())]
+    assert all(
+        manifest["spec"]["project"] == "trainingjob-platform" and allowed(platform, manifest)
+        for manifest in made
+    )
+    kinds = {(kind["group"], kind["kind"]) for kind in platform["spec"]["clusterResourceWhitelist"]}
+    namespaces = [destination["namespace"] for destination in platform["spec"]["destinations"]]
     for name, objects in installed.items():
-        for each in objects:
-            where = each["metadata"].get("namespace")
-            group = each["apiVersion"].rpartition("/")[0]
+        for manifest in objects:
+            where = manifest["metadata"].get("namespace")
+            group = manifest["apiVersion"].rpartition("/")[0]
             if where is None:
                 namespaced = (
-                    each["kind"] not in {"ClusterRole", "ClusterRoleBinding"} and "Policy" not in each["kind"]
+                    manifest["kind"] not in {"ClusterRole", "ClusterRoleBinding"}
+                    and "Policy" not in manifest["kind"]
                 )
-                assert namespaced or (group, each["kind"]) in kinds, (name, each["kind"])
+                assert namespaced or (group, manifest["kind"]) in kinds, (name, manifest["kind"])
             else:
                 assert any(Path(where).match(pattern) for pattern in namespaces), (name, where)
 
 
-def test_jobs_are_applications_of_their_own_without_rights_on_the_cluster(manifests):
-    project = one(manifests, "AppProject", "trainingjob-jobs")["spec"]
+def test_the_applications_of_jobs_have_no_rights_on_the_cluster(manifests):
+    project = named(manifests, "AppProject", "trainingjob-jobs")["spec"]
     assert project["clusterResourceWhitelist"] == []
-    assert {each["kind"] for each in project["namespaceResourceWhitelist"]} == {"TrainingJob", "ConfigMap"}
-    jobs = one(manifests, "ApplicationSet", "trainingjob-jobs")["spec"]
+    assert {kind["kind"] for kind in project["namespaceResourceWhitelist"]} == {"TrainingJob", "ConfigMap"}
+    jobs = named(manifests, "ApplicationSet", "trainingjob-jobs")["spec"]
     assert jobs["syncPolicy"]["preserveResourcesOnDeletion"] is True
     assert jobs["template"]["spec"]["project"] == "trainingjob-jobs"
     automated = jobs["template"]["spec"]["syncPolicy"]["automated"]
     assert automated == {"prune": True, "selfHeal": False}, "a job deleted by hand would be trained again"
-    releases = one(manifests, "ApplicationSet", "trainingjob-releases")["spec"]["template"]["spec"]
+    releases = named(manifests, "ApplicationSet", "trainingjob-releases")["spec"]["template"]["spec"]
     assert not releases["source"]["path"].startswith("gitops/jobs")
 
 
 def test_two_git_generators_of_a_matrix_keep_their_paths_apart(manifests):
-    (generator,) = one(manifests, "ApplicationSet", "trainingjob-jobs")["spec"]["generators"]
-    files, directories = (each["git"] for each in generator["matrix"]["generators"])
+    (generator,) = named(manifests, "ApplicationSet", "trainingjob-jobs")["spec"]["generators"]
+    files, directories = (source["git"] for source in generator["matrix"]["generators"])
     assert files["pathParamPrefix"]
     assert "pathParamPrefix" not in directories
 
@@ -238,16 +248,16 @@ def test_two_git_generators_of_a_matrix_keep_their_paths_apart(manifests):
 def test_every_parameter_of_a_template_is_known(manifests):
     parameters = {"path.path", "path.basename", "path.filename"} | set(ENVIRONMENTS["prod"])
     for name in ("trainingjob-releases", "trainingjob-jobs"):
-        text = yaml.safe_dump(one(manifests, "ApplicationSet", name))
+        text = yaml.safe_dump(named(manifests, "ApplicationSet", name))
         used = set(re.findall(r"\{\{\s*\.([\w.]+)\s*\}\}", text))
         assert used
         assert used <= parameters
         assert text.count("{{") == len(re.findall(r"\{\{\.[\w.]+\}\}", text))
-    for each in ENVIRONMENTS.values():
-        assert {"environment", "server"} <= set(each), "missingkey=error would stop all environments"
+    for environment in ENVIRONMENTS.values():
+        assert {"environment", "server"} <= set(environment), "missingkey=error would stop all environments"
 
 
-def test_every_folder_of_jobs_is_of_an_environment():
+def test_each_folder_of_jobs_belongs_to_an_environment():
     folders = {path.relative_to(ROOT / "gitops/jobs").parts[0] for path in ROOT.glob("gitops/jobs/*/*/")}
     assert folders
     assert folders <= set(ENVIRONMENTS)

@@ -25,7 +25,7 @@ from support.gate import (
         (HEALTHY | {"training_jobs_finished_total_canary": 3}, 2, "WAIT"),
     ],
 )
-def test_the_command_asks_both_releases(counters, status, word, capsys, monkeypatch):
+def test_the_command_reads_the_metrics_of_both_releases(counters, status, word, capsys, monkeypatch):
     monkeypatch.delenv("PROMETHEUS_TOKEN", raising=False)
     with answering(scraped(**counters)) as (url, asked):
         assert main(["--prometheus", url, "--window", "2h"]) == status
@@ -37,8 +37,8 @@ def test_the_command_counts_a_file_of_jobs(tmp_path, capsys):
     path = tmp_path / "jobs.json"
     jobs = [job(str(number), "canary") for number in range(25)] + [job(str(number)) for number in range(40)]
     now = datetime.now(UTC).isoformat()
-    for one in jobs:
-        one["status"]["completionTime"] = now
+    for resource in jobs:
+        resource["status"]["completionTime"] = now
     path.write_text(json.dumps({"items": jobs}))
     assert main(["--jobs", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -52,22 +52,22 @@ def test_the_command_counts_a_file_of_jobs(tmp_path, capsys):
     ]
 
 
-def test_a_share_is_held_against_the_rest(tmp_path, capsys):
+def test_the_command_compares_a_share_with_the_other_jobs(tmp_path, capsys):
     path = tmp_path / "jobs.json"
     jobs = [job(str(number), resolved={"automlEnabled": number < 20}) for number in range(60)]
     jobs += [job("late", "canary", phase="Failed", resolved={"automlEnabled": True})] * 3
-    for one in jobs:
-        one["status"]["completionTime"] = datetime.now(UTC).isoformat()
+    for resource in jobs:
+        resource["status"]["completionTime"] = datetime.now(UTC).isoformat()
     path.write_text(json.dumps({"items": jobs}))
     assert main(["--jobs", str(path), "--share"]) == 0
     assert re.search(r"jobs ended +20 +40 ", capsys.readouterr().out)
 
 
-def test_a_release_alone_is_held_against_the_margins(tmp_path, capsys):
+def test_the_command_compares_a_single_release_with_the_limits(tmp_path, capsys):
     path = tmp_path / "jobs.json"
     jobs = [job(str(number), phase="Failed" if number < 2 else "Succeeded") for number in range(25)]
-    for one in jobs:
-        one["status"]["completionTime"] = datetime.now(UTC).isoformat()
+    for resource in jobs:
+        resource["status"]["completionTime"] = datetime.now(UTC).isoformat()
     path.write_text(json.dumps({"items": jobs}))
     assert main(["--jobs", str(path), "--canary-class", "stable", "--alone"]) == 1
     assert "at most 5.0 %" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What the promotion gate counts in the TrainingJobs themselves."""
+"""The promotion gate counts TrainingJobs."""
 
 import os
 import stat
@@ -10,13 +10,13 @@ from promotion_gate.jobs import evidence, list_jobs, read_jobs
 from support.gate import NOW, WINDOW, job, overrun
 
 
-def test_jobs_are_counted_for_the_class_that_minds_them():
+def test_a_job_counts_for_the_operator_class_that_handles_it():
     jobs = [job(), job(operator_class="stable"), job(operator_class="canary"), job(operator_class="other")]
     assert evidence(jobs, "canary", now=NOW, window=WINDOW).ended == 1
     assert evidence(jobs, "stable", now=NOW, window=WINDOW).ended == 2
 
 
-def test_jobs_are_counted_by_what_became_of_them():
+def test_jobs_are_counted_by_their_outcome():
     steps = [{"from": "dask", "to": "local"}, {"from": "local", "to": "baseline"}]
     jobs = [
         job(),
@@ -32,7 +32,7 @@ def test_jobs_are_counted_by_what_became_of_them():
     assert found == Evidence(ended=6, failed=1, fallbacks=1, overruns=1, unhandled=0)
 
 
-def test_the_two_sides_of_a_share_are_told_apart():
+def test_the_two_sides_of_a_share_are_counted_separately():
     sides = [{"resolved": {"automlEnabled": True}}, {"resolved": {"automlEnabled": False}}, {}]
     jobs = [job(**side) for side in sides] + [job(phase="Failed", **sides[0])]
     searching = evidence(jobs, "stable", searches=True, now=NOW, window=WINDOW)
@@ -43,8 +43,8 @@ def test_the_two_sides_of_a_share_are_told_apart():
 
 def test_a_job_that_no_operator_has_seen_counts_after_ten_minutes():
     fresh, old = job(age=0.16), job(age=0.17)
-    for one in (fresh, old):
-        del one["status"]
+    for raw in (fresh, old):
+        del raw["status"]
     assert evidence([fresh], "stable", now=NOW, window=WINDOW).unhandled == 0
     assert evidence([old], "stable", now=NOW, window=WINDOW).unhandled == 1
 
@@ -58,12 +58,12 @@ def test_overruns_and_fallbacks_are_counted_as_the_operator_counts_them():
         {"from": "local", "to": "baseline", "reason": "NoPipelineFitted", "time": "2026-11-01T11:00:00Z"},
     ]
     for spent in (100, 104, 105, 106, 200):
-        one = job(**overrun(spent), fallbacks=steps)
-        del one["status"]["conditions"]
+        raw = job(**overrun(spent), fallbacks=steps)
+        del raw["status"]["conditions"]
         registry = telemetry.CollectorRegistry()
         counted = telemetry.Metrics(registry)
-        counted.changed(TrainingJobStatus(), TrainingJobStatus.model_validate(one["status"]))
-        found = evidence([one], "stable", now=NOW, window=WINDOW)
+        counted.changed(TrainingJobStatus(), TrainingJobStatus.model_validate(raw["status"]))
+        found = evidence([raw], "stable", now=NOW, window=WINDOW)
         assert found.overruns == registry.get_sample_value("training_budget_overruns_total")
         assert found.fallbacks == registry.get_sample_value(
             "tpot_parallel_fallbacks_total", {"reason": "SchedulerLost"}
@@ -76,7 +76,7 @@ def test_overruns_and_fallbacks_are_counted_as_the_operator_counts_them():
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"items": [{"kind": "Pod", "metadata": {"uid": "u"}}]}', '{"items": [7]}']
 )
-def test_another_list_is_refused(text):
+def test_a_list_of_another_kind_is_rejected(text):
     with pytest.raises(GateError, match="--jobs"):
         read_jobs(text)
 
@@ -94,7 +94,7 @@ def kubectl(tmp_path, monkeypatch):
     return put
 
 
-def test_kubectl_is_asked_for_all_namespaces(kubectl, tmp_path):
+def test_kubectl_lists_all_namespaces(kubectl, tmp_path):
     kubectl(f'echo "$@" > {tmp_path}/asked; echo \'{{"items": []}}\'')
     assert list_jobs("/kube/config", "prod") == []
     assert (tmp_path / "asked").read_text().split() == [
@@ -107,13 +107,13 @@ def test_kubectl_is_asked_for_all_namespaces(kubectl, tmp_path):
     ]
 
 
-def test_what_kubectl_says_is_passed_on(kubectl):
+def test_the_error_of_kubectl_is_shown(kubectl):
     kubectl("echo 'error: You must be logged in' >&2; exit 1")
     with pytest.raises(GateError, match="You must be logged in"):
         list_jobs(None, None)
 
 
-def test_without_kubectl_the_way_out_is_named(monkeypatch, tmp_path):
+def test_without_kubectl_the_message_names_an_alternative(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GateError, match="--jobs FILE"):
         list_jobs(None, None)

@@ -1,4 +1,4 @@
-"""What the promotion gate counts in Prometheus."""
+"""The promotion gate counts samples of Prometheus."""
 
 from datetime import timedelta
 
@@ -17,10 +17,10 @@ from support.gate import CANARY, HEALTHY, NOW, WINDOW, answering, points, scrape
         pytest.param([None, 1, 1], 1, id="it appears with its first event"),
         pytest.param([7, 2, 3], 3, id="it restarts at zero"),
         pytest.param([7, 0, 0], 0, id="it restarts and nothing happens"),
-        pytest.param([], 0, id="nobody counts"),
+        pytest.param([], 0, id="no samples"),
     ],
 )
-def test_how_far_a_counter_rose(values, rise):
+def test_the_increase_of_a_counter_includes_births_and_restarts(values, rise):
     samples = [(float(at), value) for at, value in enumerate(values) if value is not None]
     assert increase(samples, 0.0) == rise
 
@@ -40,7 +40,7 @@ def test_counters_are_read_over_the_window_and_an_hour_before():
     assert float(form["start"]) == (NOW - WINDOW - timedelta(hours=1)).timestamp()
 
 
-def test_what_was_counted_before_the_window_does_not_count():
+def test_events_before_the_window_do_not_count():
     start = (NOW - WINDOW).timestamp()
 
     def respond(form):
@@ -64,9 +64,9 @@ def test_a_long_window_stays_within_what_prometheus_answers(window):
     counts = []
 
     def respond(form):
-        one = points(form, 0)
-        counts.append(len(one["values"]))
-        return [one]
+        series = points(form, 0)
+        counts.append(len(series["values"]))
+        return [series]
 
     with answering(respond) as (url, _):
         Prometheus(url).evidence(CANARY, now=NOW, window=parse_window(window))
@@ -90,7 +90,7 @@ def test_a_long_window_stays_within_what_prometheus_answers(window):
         ),
     ],
 )
-def test_a_release_that_was_not_watched_is_not_judged(series, message):
+def test_a_release_without_samples_is_not_judged(series, message):
     with answering(series) as (url, _), pytest.raises(GateError, match=message):
         asks(url)
 
@@ -107,12 +107,12 @@ def test_a_release_that_was_not_watched_is_not_judged(series, message):
         pytest.param(lambda _: (302, "", {"Location": "http://127.0.0.1:9/"}), "302", id="a redirect"),
     ],
 )
-def test_an_answer_that_is_none(respond, message):
+def test_an_answer_that_is_not_from_prometheus_is_rejected(respond, message):
     with answering(respond) as (url, _), pytest.raises(GateError, match=message):
         asks(url)
 
 
-def test_a_server_that_is_away():
+def test_a_server_that_does_not_answer_is_an_error():
     with answering(scraped()) as (url, _):
         pass
     with pytest.raises(GateError, match="does not answer"):
@@ -120,12 +120,12 @@ def test_a_server_that_is_away():
 
 
 @pytest.mark.parametrize("url", ["prometheus:9090", "file:///etc/passwd", "http://", "ftp://x"])
-def test_an_address_that_is_none(url):
+def test_an_invalid_address_is_rejected(url):
     with pytest.raises(GateError, match="--prometheus: an http"):
         Prometheus.from_environment(url, {})
 
 
-def test_a_token_is_not_sent_in_the_clear():
+def test_a_token_is_sent_over_https_only():
     with pytest.raises(GateError, match="only sent over https"):
         Prometheus.from_environment("http://prometheus.example", {"PROMETHEUS_TOKEN": "secret"})
     assert Prometheus.from_environment("https://p.example/", {"PROMETHEUS_TOKEN": "t"}).token == "t"

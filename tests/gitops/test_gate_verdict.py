@@ -1,4 +1,4 @@
-"""What the promotion gate concludes from its evidence."""
+"""The promotion gate decides from its evidence."""
 
 import re
 from datetime import timedelta
@@ -65,29 +65,29 @@ def concluded(canary, stable):
         ),
     ],
 )
-def test_a_verdict(canary, stable, found, broken):
+def test_the_evidence_decides_the_verdict(canary, stable, found, broken):
     assert concluded(canary, stable) == (found, broken)
 
 
-def test_the_table_says_why():
+def test_the_table_names_the_reasons_of_a_verdict():
     rules = judge(Evidence(41, failed=5), Evidence(380, failed=8), Limits())
     lines = [re.split(r" {2,}", line.strip()) for line in table(rules).splitlines()]
     assert lines[1] == ["jobs ended", "41", "380", "at least 20", "ok"]
     assert lines[2] == ["failed", "5 (12.2 %)", "8 (2.1 %)", "at most 7.1 %", "broken"]
 
 
-def test_the_page_shows_a_table_as_it_is_printed(root):
+def test_the_rollout_page_shows_a_table_as_printed(root):
     canary = Evidence(41, failed=5, fallbacks=2)
     stable = Evidence(380, failed=8, fallbacks=9, overruns=1)
     assert f"\n\n{table(judge(canary, stable, Limits()))}\n" in (root / "docs/rollout.md").read_text()
 
 
 @pytest.mark.parametrize(("text", "hours"), [("90m", 1.5), ("72h", 72), ("7d", 168)])
-def test_a_window(text, hours):
+def test_a_window_is_read_with_its_unit(text, hours):
     assert parse_window(text) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["", "0h", "72", "1w", "-1h", "91d", "1.5h", "999999d"])
-def test_no_window(text):
+def test_a_window_without_a_valid_unit_is_rejected(text):
     with pytest.raises(ValueError, match="no window"):
         parse_window(text)

@@ -1,4 +1,4 @@
-"""Argo CD's health script and Flux' health expressions, really run, against the table in the docs."""
+"""Argo CD's health script and Flux' health expressions, executed, against the table in the docs."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/reference/conditions.md"
 KEY = "resource.customizations.health.automl.trainingjob.dev_TrainingJob"
 STATUSES = {"T": "True", "F": "False", "?": "Unknown"}
-# Where Flux' gate on jobs differs from kstatus: a job that has begun is enough, a suspended one is well.
+# Where Flux' gate on jobs differs from kstatus: a started job is enough, and a suspended job is healthy.
 BEGUN = {
     "searching",
     "searching after a step down",
@@ -87,20 +87,20 @@ def test_argo_cd_shows_what_the_table_says(row, run, customizations):
         pytest.param({"metadata": {"generation": 1}, "status": {"conditions": []}}, id="no conditions"),
     ],
 )
-def test_before_the_first_touch_argo_cd_waits(made, run, customizations):
+def test_argo_cd_waits_for_a_job_without_a_status(made, run, customizations):
     assert run(customizations[KEY], made) == ("Progressing", "No operator has looked at the job yet")
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_argo_cd_believes_no_status_that_is_older_than_the_spec(row, run, customizations):
+def test_argo_cd_ignores_a_status_that_is_older_than_the_spec(row, run, customizations):
     made = resource(row)
     made["metadata"]["generation"] = 3
     status, message = run(customizations[KEY], made)
     assert (status, "last change" in message) == ("Progressing", True)
 
 
-def test_argo_cd_tells_of_a_step_down_without_calling_the_model_ill(run, customizations):
-    (row,) = [each for each in rows() if each["Situation"] == "a model, accepted"]
+def test_argo_cd_shows_a_fallback_of_a_healthy_job(run, customizations):
+    (row,) = [row for row in rows() if row["Situation"] == "a model, accepted"]
     assert row["Degraded"] == "T"
     status, message = run(customizations[KEY], resource(row))
     assert status == "Healthy"
@@ -113,7 +113,7 @@ def test_applications_have_the_health_that_waves_wait_for(run, customizations):
     assert run(script, {"status": {"health": {"status": "Degraded", "message": "no"}}}) == ("Degraded", "no")
 
 
-def test_updates_that_are_ignored_say_nothing_of_health(customizations):
+def test_ignored_updates_do_not_change_the_health(customizations):
     key = "resource.customizations.ignoreResourceUpdates.automl.trainingjob.dev_TrainingJob"
     pointers = yaml.safe_load(customizations[key])["jsonPointers"]
     assert pointers
@@ -131,11 +131,13 @@ def test_updates_that_are_ignored_say_nothing_of_health(customizations):
 def expressions():
     documents = yaml.safe_load_all((ROOT / "gitops/flux/clusters/prod/trainingjob.yaml").read_text())
     (found,) = [
-        each["spec"]["healthCheckExprs"] for each in documents if "healthCheckExprs" in each.get("spec", {})
+        manifest["spec"]["healthCheckExprs"]
+        for manifest in documents
+        if "healthCheckExprs" in manifest.get("spec", {})
     ]
-    (one,) = found
-    assert (one["apiVersion"], one["kind"]) == ("automl.trainingjob.dev/v1alpha1", "TrainingJob")
-    return one
+    (check,) = found
+    assert (check["apiVersion"], check["kind"]) == ("automl.trainingjob.dev/v1alpha1", "TrainingJob")
+    return check
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +161,12 @@ def evaluate():
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_flux_waits_for_a_job_to_begin_and_never_for_its_end(row, evaluate, expressions):
+def test_flux_waits_for_the_start_of_a_job_and_not_for_its_end(row, evaluate, expressions):
     expected = "Current" if row["Situation"] in BEGUN else row["kstatus"]
     assert evaluate(expressions, resource(row)) == expected
 
 
-def test_flux_believes_no_status_that_is_older_than_the_spec(evaluate, expressions):
+def test_flux_ignores_a_status_that_is_older_than_the_spec(evaluate, expressions):
     made = resource(rows()[2])
     made["metadata"]["generation"] = 3
     assert evaluate(expressions, made) == "InProgress"

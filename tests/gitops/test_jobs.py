@@ -32,15 +32,15 @@ def name_of(text):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(JOBS)))
-def test_a_folder_of_jobs_holds_what_its_kustomization_says(folder):
+def test_a_folder_of_jobs_has_the_files_that_its_kustomization_lists(folder):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     assert set(kustomization["resources"]) == {path.name for path in folder.glob("*.yaml")} - {
         "kustomization.yaml"
     }
     assert kustomization["namespace"] == folder.name
     for file in kustomization["resources"]:
-        for each in yaml.safe_load_all((folder / file).read_text()):
-            job = parse_job(each)
+        for manifest in yaml.safe_load_all((folder / file).read_text()):
+            job = parse_job(manifest)
             assert job.spec.target_column
 
 
@@ -49,7 +49,7 @@ def test_the_jobs_in_git_are_named_after_their_specs(capsys):
     assert main(["--check", str(JOBS)]) == 0, capsys.readouterr().out
 
 
-def test_a_name_is_replaced_and_nothing_else():
+def test_only_the_name_of_a_job_is_replaced():
     text = renamed(JOB)
     name = name_of(text)
     assert name.startswith("churn-")
@@ -57,14 +57,14 @@ def test_a_name_is_replaced_and_nothing_else():
     assert renamed(text) == text
 
 
-def test_an_edit_gives_another_name_in_place_of_the_old_one():
+def test_an_edited_job_gets_a_new_name():
     before = renamed(JOB)
     after = renamed(before.replace("churned", "left"))
     assert name_of(before) != name_of(after)
     assert len(name_of(after)) == len("churn-12345678")
 
 
-def test_what_may_change_in_place_keeps_the_name():
+def test_a_change_of_a_mutable_field_keeps_the_name():
     spec = {"dataset": {"uri": "sample://x"}, "targetColumn": "y"}
     changed = {"suspend": True, "ttlSecondsAfterFinished": 60, "acceptance": {"minScore": 0.9}}
     assert set(changed) == set(MUTABLE)
@@ -81,11 +81,11 @@ def test_the_mutable_fields_are_those_that_the_definition_lets_change():
     assert free == set(MUTABLE)
 
 
-def test_a_long_name_stays_within_what_kubernetes_takes():
+def test_a_long_name_is_shortened_to_the_limit_of_kubernetes():
     assert len(hashed("x" * 253, {})) == 253
 
 
-def test_check_changes_nothing_and_says_what_is_wrong(tmp_path, capsys):
+def test_check_reports_wrong_names_and_changes_nothing(tmp_path, capsys):
     path = tmp_path / "a.yaml"
     path.write_text(JOB)
     assert main(["--check", str(tmp_path)]) == 1
@@ -99,7 +99,7 @@ def test_check_changes_nothing_and_says_what_is_wrong(tmp_path, capsys):
     "text",
     ["a: [", "kind: TrainingJob\napiVersion: automl.trainingjob.dev/v1alpha1\nmetadata: {}\n"],
 )
-def test_a_file_that_cannot_be_named_is_named(text, tmp_path, capsys):
+def test_the_message_names_a_file_that_cannot_be_renamed(text, tmp_path, capsys):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     assert main([str(path)]) == 2

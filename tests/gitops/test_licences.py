@@ -1,4 +1,4 @@
-"""The list of licences: complete by the locks, right by what is installed, closed to what nobody has read."""
+"""The page of licences lists all locked packages with their reviewed licences."""
 
 import re
 from importlib.metadata import PackageNotFoundError, distribution
@@ -31,18 +31,18 @@ def as_locked(name):
         return False
 
 
-def test_the_page_lists_what_the_images_hold():
+def test_the_page_lists_all_packages_of_the_images():
     assert {name: images for name, (_, images) in LISTED.items()} == packages()
     assert len(LISTED) > 100
 
 
 # What this Python or platform does not install, another leg of the matrix has.
 @pytest.mark.parametrize("name", [name for name in LISTED if as_locked(name)])
-def test_the_page_says_what_the_metadata_say(name):
+def test_the_page_shows_the_licences_of_the_metadata(name):
     assert licence(name) == LISTED[name][0]
 
 
-def test_every_review_is_of_a_package_that_is_there_and_on_the_page():
+def test_each_reviewed_package_is_installed_and_on_the_page():
     assert set(licences.REVIEWED) <= set(packages())
     assert all(f"- **{name}**: {review.note}." in PAGE for name, review in licences.REVIEWED.items())
 
@@ -59,7 +59,7 @@ def test_every_review_is_of_a_package_that_is_there_and_on_the_page():
         ("Dual License", False),
     ],
 )
-def test_what_is_allowed(expression, expected):
+def test_only_listed_licences_are_allowed(expression, expected):
     assert allowed(expression) is expected
 
 
@@ -90,7 +90,7 @@ def metadata(monkeypatch, tmp_path):
         ),
     ],
 )
-def test_a_licence_is_read_where_it_stands(metadata, lines, expected):
+def test_a_licence_is_read_from_each_place_in_the_metadata(metadata, lines, expected):
     metadata(*lines)
     assert licence("strange") == expected
 
@@ -104,7 +104,7 @@ def test_a_licence_is_read_where_it_stands(metadata, lines, expected):
         ["License-Expression: SSPL-1.0", "Classifier: License :: OSI Approved :: MIT License"],
     ],
 )
-def test_a_licence_that_nobody_has_read_is_refused(metadata, lines):
+def test_a_licence_that_was_not_reviewed_is_rejected(metadata, lines):
     metadata(*lines)
     with pytest.raises(UnknownLicenceError, match=r"strange: .*REVIEWED"):
         licence("strange")

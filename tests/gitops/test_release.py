@@ -1,4 +1,4 @@
-"""What the release workflow takes from the tree."""
+"""The parts of the tree that the release workflow uses."""
 
 import pytest
 import yaml
@@ -29,11 +29,11 @@ def test_package_and_charts_have_one_version(root):
     assert main(["--version", version]) == 0
 
 
-def test_a_candidate_is_written_as_each_place_writes_it(tree):
+def test_a_release_candidate_has_the_form_of_each_place(tree):
     assert list(differences("0.2.0-rc.1", tree("0.2.0rc1", "0.2.0-rc.1"))) == []
 
 
-def test_every_place_that_says_something_else_is_named(tree, capsys):
+def test_each_place_with_another_version_is_named(tree, capsys):
     assert len(list(differences("0.3.0", tree("0.2.0", "0.2.0")))) == 5
     assert main(["--version", "99.0.0"]) == 1
     assert "pyproject.toml" in capsys.readouterr().err
@@ -54,7 +54,7 @@ def images(tmp_path):
 def test_the_values_pin_both_images_of_the_chart(images, rendered):
     text = values(images(operator=f"ghcr.io/a/operator {DIGEST}\n", trainer=f"ghcr.io/a/trainer {DIGEST}\n"))
     made = rendered("helm/trainingjob-operator", yaml.safe_load(text), namespace="trainingjob-system")
-    (deployment,) = [each for each in made if each["kind"] == "Deployment"]
+    (deployment,) = [manifest for manifest in made if manifest["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"ghcr.io/a/operator@{DIGEST}"
     assert {"name": "TRAININGJOB_TRAINER_IMAGE", "value": f"ghcr.io/a/trainer@{DIGEST}"} in container["env"]
@@ -69,6 +69,6 @@ def test_the_values_pin_both_images_of_the_chart(images, rendered):
         {"operator": f"a {DIGEST}", "trainer": DIGEST},
     ],
 )
-def test_an_image_without_a_digest_is_no_release(contents, images, capsys):
+def test_an_image_without_a_digest_is_rejected(contents, images, capsys):
     assert main(["--images", *map(str, images(**contents))]) == 1
     assert capsys.readouterr().err

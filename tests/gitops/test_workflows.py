@@ -1,4 +1,4 @@
-"""The workflows, as far as they can be checked without GitHub: form, pins, rights, references, scripts."""
+"""The workflows, checked without GitHub: form, pins, rights, references, scripts."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ JOB = {
     "if",
 }
 STEP = {"name", "id", "if", "uses", "with", "env", "run"}
-# Who may write what, and nobody else.
+# The jobs that have write access, and to what.
 WRITES = {
     ("release", "image"): {"packages", "id-token", "attestations"},
     ("release", "chart"): {"packages", "id-token"},
@@ -64,8 +64,8 @@ STEPS = [
     for name, job in workflow(path)["jobs"].items()
     for number, step in enumerate(job["steps"])
 ]
-SCRIPTS = [each for each in STEPS if "run" in each.values[2]]
-ACTIONS = [each for each in STEPS if "uses" in each.values[2]]
+SCRIPTS = [step for step in STEPS if "run" in step.values[2]]
+ACTIONS = [step for step in STEPS if "uses" in step.values[2]]
 
 
 def expressions(value):
@@ -82,12 +82,12 @@ def test_a_workflow_has_known_parts_and_starts_without_rights(path):
     assert set(found) <= WORKFLOW
     assert found["permissions"] in ({}, {"contents": "read"})
     assert "concurrency" in found
-    # They run a stranger's code with the repository's rights.
+    # These events run code of a fork with the rights of the repository.
     assert not {"pull_request_target", "workflow_run"} & set(found["on"])
 
 
 @pytest.mark.parametrize(("file", "name", "job"), JOBS)
-def test_a_job_has_known_parts_an_end_and_the_least_rights(file, name, job):
+def test_a_job_has_known_parts_a_time_limit_and_the_least_rights(file, name, job):
     assert set(job) <= JOB
     assert 0 < job["timeout-minutes"] <= 60
     assert re.fullmatch(r"ubuntu-\d\d\.04", job["runs-on"])
@@ -97,7 +97,7 @@ def test_a_job_has_known_parts_an_end_and_the_least_rights(file, name, job):
 
 
 @pytest.mark.parametrize(("file", "name", "job"), JOBS)
-def test_what_a_job_refers_to_exists(file, name, job):
+def test_each_name_that_a_job_refers_to_exists(file, name, job):
     jobs = workflow(FOLDER / f"{file}.yml")["jobs"]
     assert set(job.get("needs", ())) <= set(jobs)
     axes = set(job.get("strategy", {}).get("matrix", {}))
@@ -123,7 +123,7 @@ def test_a_step_has_known_parts(file, name, step):
 
 
 @pytest.mark.parametrize(("file", "name", "step"), ACTIONS)
-def test_an_action_is_pinned_and_says_to_what(file, name, step):
+def test_an_action_is_pinned_with_its_version_in_a_comment(file, name, step):
     assert re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40}", step["uses"])
     (line,) = {
         line.strip() for line in (FOLDER / f"{file}.yml").read_text().splitlines() if step["uses"] in line
@@ -146,14 +146,14 @@ def test_an_action_has_one_pin_in_all_workflows():
 
 @pytest.mark.parametrize(("file", "name", "step"), SCRIPTS)
 def test_a_script_is_bash_and_takes_values_from_its_environment_only(file, name, step):
-    # What is put into a script's text is run: a branch may have any name.
+    # An expression in a script's text could run code: a branch may have any name.
     assert not EXPRESSION.search(step["run"])
     checked = subprocess.run(["bash", "-n"], input=step["run"], text=True, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize(("file", "name", "step"), SCRIPTS)
-def test_what_a_script_calls_is_there(file, name, step):
+def test_the_files_and_targets_that_a_script_calls_exist(file, name, step):
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z0-9]+)", step["run"]):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
@@ -164,27 +164,27 @@ def test_what_a_script_calls_is_there(file, name, step):
 
 
 def test_a_pipe_does_not_hide_the_gates_verdict():
-    (step,) = [each.values[2] for each in SCRIPTS if "promotion_gate" in each.values[2]["run"]]
+    (step,) = [subject.values[2] for subject in SCRIPTS if "promotion_gate" in subject.values[2]["run"]]
     # Without `shell: bash` GitHub runs `bash -e`, which takes the status of tee for that of the gate.
     assert "set -o pipefail" in step["run"]
 
 
 def test_every_lock_is_audited():
-    (job,) = [each.values[2] for each in JOBS if each.values[0] == "audit"]
+    (job,) = [job.values[2] for job in JOBS if job.values[0] == "audit"]
     assert set(job["strategy"]["matrix"]["lock"]) == {path.stem for path in (ROOT / "locks").glob("*.txt")}
 
 
-def test_what_is_signed_is_what_was_pushed():
+def test_the_pushed_images_are_signed():
     steps = workflow(FOLDER / "release.yml")["jobs"]["image"]["steps"]
     text = yaml.safe_dump(steps, width=10_000)
-    # Three times by the digest of the build, never by a tag that somebody may move.
+    # By the digest of the build, never by a tag, which can be moved.
     assert text.count("${{ steps.build.outputs.digest }}") == 5
     assert 'cosign sign --yes "$IMAGE@$DIGEST"' in text
 
 
-# These run on a bare runner, before or without `make`.
+# These commands run on a bare runner, before or without `make`.
 @pytest.mark.parametrize("script", ["tools/release.py", "tools/promotion_gate/__main__.py"])
-def test_what_a_bare_runner_runs_needs_nothing_installed(script):
+def test_commands_on_a_bare_runner_need_no_installed_packages(script):
     command = [
         sys.executable,
         "-I",

@@ -1,4 +1,4 @@
-"""The rules hold for this repository, and each finds a planted fault."""
+"""The house rules hold for this repository, and each rule finds a planted fault."""
 
 import subprocess
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_ordinary_paths_are_left_alone(plant, line):
     assert list(check_names(plant(**{"a.txt": line}))) == []
 
 
-def test_what_is_no_text_is_passed_over(plant):
+def test_binary_files_are_skipped(plant):
     assert list(check_names(plant(**{"a.png": b"\x89PNG\xff\xfe"}))) == []
 
 

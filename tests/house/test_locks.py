@@ -1,4 +1,4 @@
-"""The lock check knows a lock that no longer fits from one that does."""
+"""The lock check finds locks that no longer fit the requirements."""
 
 import subprocess
 from pathlib import Path
@@ -92,5 +92,5 @@ def test_pins_by_interpreter_are_read_by_interpreter():
     }
 
 
-def test_a_requirement_for_another_platform_asks_for_nothing():
+def test_a_requirement_for_another_platform_needs_no_pin():
     assert list(unsatisfied(Requirement("colorama; sys_platform == 'win32'"), [])) == []

@@ -1,4 +1,4 @@
-"""No credential lies in the repository: detect-secrets over every tracked file."""
+"""No tracked file holds a credential, as far as detect-secrets sees."""
 
 import subprocess
 from pathlib import Path

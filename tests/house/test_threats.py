@@ -1,4 +1,4 @@
-"""Each line of the threat table has tests, and they are there."""
+"""Each row of the threat table has tests that exist."""
 
 import re
 from pathlib import Path
@@ -14,17 +14,17 @@ def rows(page, heading):
     return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
 
 
-def test_every_threat_has_tests_and_no_other_has():
+def test_the_page_lists_the_threats_of_the_threat_table():
     threats = [row[0] for row in rows("security.md", "## Threats")]
     assert [row[0] for row in rows("verification.md", "## Threats")] == threats
 
 
-def test_the_tests_of_threats_are_there():
+def test_the_tests_of_each_threat_exist():
     missing = []
     for threat, cell in rows("verification.md", "## Threats"):
         named = re.findall(r"`([a-z_0-9/]+\.py)`: ((?:`\w+`(?:, )?)+)", cell)
         assert named, threat
         for path, tests in named:
             text = (TESTS / path).read_text()
-            missing += [f"{path}: {one}" for one in re.findall(r"\w+", tests) if f"def {one}(" not in text]
+            missing += [f"{path}: {test}" for test in re.findall(r"\w+", tests) if f"def {test}(" not in text]
     assert missing == []

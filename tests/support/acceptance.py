@@ -1,4 +1,4 @@
-"""What `spec.acceptance` asks and what a model has: the table of the one rule."""
+"""Cases of `spec.acceptance`: what the spec asks, what the model has, what follows."""
 
 import pytest
 

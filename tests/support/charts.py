@@ -120,17 +120,20 @@ def manifests(chart: Path, values: dict[str, Any] | None = None, **release: str)
 
 def named(kind: str, name: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the one object of that kind and name."""
-    (found,) = [each for each in documents if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    (found,) = [
+        manifest for manifest in documents if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)
+    ]
     return found
 
 
 def operator_pod(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the spec of the operator's pod."""
     (found,) = [
-        each["spec"]["template"]
-        for each in documents
-        if each["kind"] == "Deployment"
-        and each["spec"]["template"]["metadata"]["labels"].get("app.kubernetes.io/component") == "operator"
+        manifest["spec"]["template"]
+        for manifest in documents
+        if manifest["kind"] == "Deployment"
+        and manifest["spec"]["template"]["metadata"]["labels"].get("app.kubernetes.io/component")
+        == "operator"
     ]
     return found["spec"]
 
@@ -138,7 +141,7 @@ def operator_pod(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def environment(documents: list[dict[str, Any]]) -> dict[str, str]:
     """Return the environment of the operator's container."""
     (container,) = operator_pod(documents)["containers"]
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {variable["name"]: variable["value"] for variable in container["env"]}
 
 
 def rights(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
@@ -155,17 +158,21 @@ def rights(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 def pods(documents: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Return name and spec of each pod, whatever makes it."""
     found = []
-    for each in documents:
-        if each["kind"] == "Pod":
-            found.append((each["metadata"]["name"], each["spec"]))
-        elif each["kind"] == "Deployment":
-            found.append((each["metadata"]["name"], each["spec"]["template"]["spec"]))
+    for manifest in documents:
+        if manifest["kind"] == "Pod":
+            found.append((manifest["metadata"]["name"], manifest["spec"]))
+        elif manifest["kind"] == "Deployment":
+            found.append((manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]))
     return found
 
 
 def job_of_the_test(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the TrainingJob that ``helm test`` makes."""
-    (found,) = [each for each in documents if each["kind"] == "ConfigMap" and "job.json" in each["data"]]
+    (found,) = [
+        manifest
+        for manifest in documents
+        if manifest["kind"] == "ConfigMap" and "job.json" in manifest["data"]
+    ]
     return json.loads(found["data"]["job.json"])
 
 

@@ -1,4 +1,4 @@
-"""Children that behave in a way a test asks for: ``python -m support.children BEHAVIOUR [SCHEDULER]``."""
+"""Child processes with a chosen behaviour: ``python -m support.children BEHAVIOUR [SCHEDULER]``."""
 
 import os
 import signal

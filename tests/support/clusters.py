@@ -98,7 +98,7 @@ class Cluster:
         self.start_scheduler(port=int(address.rpartition(":")[2]))
 
     def stop_scheduler(self) -> None:
-        """Freeze it: its port takes connections, and nobody answers."""
+        """Freeze it: its port accepts connections but never answers."""
         assert self.scheduler is not None
         self.scheduler.send_signal(signal.SIGSTOP)
 
@@ -110,7 +110,7 @@ class Cluster:
         process.kill()
 
     def kill_worker(self) -> None:
-        """Kill one worker, and its nanny before it, so that nobody starts another one."""
+        """Kill a worker, after its nanny, which would start another one."""
         _kill_tree(self.workers.pop(0))
 
     def kill_workers(self) -> None:
@@ -161,7 +161,7 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
-    until(lambda: not any(_lives(one) for one in family), seconds=10, what="the end of a worker")
+    until(lambda: not any(_lives(process) for process in family), seconds=10, what="the end of a worker")
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -32,7 +32,7 @@ def read(
 
 
 def found(columns: Columns, kind: FindingKind) -> list[Finding]:
-    return [one for one in columns.findings if one.kind is kind and one.column == "x"]
+    return [finding for finding in columns.findings if finding.kind is kind and finding.column == "x"]
 
 
 def swapped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of distributed jobs say and ask again and again."""
+"""Helpers that the tests of distributed jobs share."""
 
 STEP = {"from": "dask", "to": "local", "reason": "SchedulerUnavailable", "message": "no cluster was found"}
 

@@ -1,4 +1,4 @@
-"""Schedulers and workers as the command line starts them: real processes, and what they say."""
+"""Schedulers and workers as the command line starts them: real processes with captured output."""
 
 import os
 import signal

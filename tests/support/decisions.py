@@ -1,4 +1,4 @@
-"""The words of the decision table: subjects, what is seen of them, and the steps that follow."""
+"""Builders for tests of decisions: jobs, observations and the expected steps."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Google's and Azure's object storage, as much of it as a store asks for, on a server of this machine."""
+"""Servers on this machine that speak as much of Google's and Azure's storage as a store needs."""
 
 import re
 from collections.abc import Callable, Iterator

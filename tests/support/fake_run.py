@@ -1,4 +1,4 @@
-"""A run that never happens: its events and its result, and a command line that is given it."""
+"""A simulated run: its events, its result, and a command line that uses it."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def result_of(home: Path, **changes: Any) -> RunResult:
 
 @dataclass
 class FakeRun:
-    """Stands in for `supervise`: tells `events`, then returns a result with `changes` or raises `error`."""
+    """Replaces `supervise`: sends `events`, then returns a result with `changes` or raises `error`."""
 
     events: list[Event] = field(default_factory=course)
     changes: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""HTTP servers of this machine, plain or with a certificate made on the spot; each keeps its requests."""
+"""HTTP servers on this machine, plain or with a certificate made for the test; each keeps its requests."""
 
 import datetime as dt
 import ipaddress
@@ -33,7 +33,7 @@ class Answer(NamedTuple):
     """What a server answers."""
 
     status: int = 200
-    headers: dict[str, str] = {}  # noqa: RUF012  # a NamedTuple takes no factory, and nobody writes to it
+    headers: dict[str, str] = {}  # noqa: RUF012  # a NamedTuple takes no factory, and no code writes to it
     body: bytes = b""
 
 

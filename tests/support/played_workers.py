@@ -1,4 +1,4 @@
-"""Workers of a pool, played by futures that a test settles."""
+"""Workers of a pool, simulated by futures that a test completes."""
 
 import threading
 import time
@@ -95,7 +95,7 @@ class Cluster:
         self.asked.set()
 
     def kill(self, worker: str) -> None:
-        """End a worker as a scheduler tells of it: every task that was on it is blamed."""
+        """End a worker as a scheduler reports it: each of its tasks fails."""
         self.workers.remove(worker)
         for future in self.sent.pop(worker):
             if future.status == "pending":
@@ -122,4 +122,4 @@ def started(cluster: Cluster, *numbers: int) -> DaskPool:
 
 
 def results(completions: list[Completion]) -> dict[Any, Any]:
-    return {one.tag: one.value for one in completions}
+    return {completion.tag: completion.value for completion in completions}

@@ -1,4 +1,4 @@
-"""The real command, as a user calls it."""
+"""The real command, as a user runs it."""
 
 import json
 import os
@@ -92,4 +92,4 @@ def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
 
 def sizes(manifest: Mapping[str, Any]) -> dict[str, int]:
     """Return the sizes that a manifest lists."""
-    return {one["name"]: one["sizeBytes"] for one in manifest["artifacts"]}
+    return {artifact["name"]: artifact["sizeBytes"] for artifact in manifest["artifacts"]}

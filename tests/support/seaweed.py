@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS in a process of its own, on free ports of one address."""
+"""A real S3 server for tests: SeaweedFS in its own process, on free ports of one address."""
 
 from __future__ import annotations
 
@@ -163,12 +163,12 @@ def _binary() -> str:
 def free_ports(host: str) -> dict[str, int]:
     sockets = [socket.socket() for _ in PORTS]
     try:
-        for one in sockets:
-            one.bind((host, 0))
-        return {name: one.getsockname()[1] for name, one in zip(PORTS, sockets, strict=True)}
+        for listener in sockets:
+            listener.bind((host, 0))
+        return {name: listener.getsockname()[1] for name, listener in zip(PORTS, sockets, strict=True)}
     finally:
-        for one in sockets:
-            one.close()
+        for listener in sockets:
+            listener.close()
 
 
 @pytest.fixture(scope="session")

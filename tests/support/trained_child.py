@@ -45,7 +45,7 @@ def people(rows: int = 200) -> pd.DataFrame:
 
 
 class Told:
-    """A channel that keeps what it is told."""
+    """A channel that keeps its messages."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""An API server in memory: enough of Kubernetes for an operator, and every fault that is asked for.
+"""An API server in memory: enough of Kubernetes for an operator, with faults that a test chooses.
 
 The store keeps objects as an API server does: uids, versions, generations, a status of its own where the
 kind has one, labels selected on the server, owner references collected, a history that watches replay.

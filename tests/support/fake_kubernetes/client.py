@@ -1,4 +1,4 @@
-"""The client's seam: requests go straight to the store, and fail where a test says so."""
+"""A client whose requests go straight to the store, or fail if a test says so."""
 
 import json
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class DirectClient:
         self.queries.append((method, query))
         _, plural, _, _, sub = parse(parts.path)
         plural = f"{plural}/{sub}" if sub else plural
-        fault = next((one for one in self.faults if one.hits(method, plural)), None)
+        fault = next((fault for fault in self.faults if fault.hits(method, plural)), None)
         if fault is not None and not fault.after:
             return self._fail(fault)
         if method == "GET" and parts.path in self.stale:

@@ -1,4 +1,4 @@
-"""What a test does to a cluster: users submit, Jobs make pods, trainers report."""
+"""Actions of a test on a cluster: users submit jobs, Jobs create pods, trainers report."""
 
 import base64
 import json
@@ -64,7 +64,9 @@ class Cluster:
         return self.job.get("status") or {}
 
     def condition(self, kind):
-        return next((one for one in self.status.get("conditions", ()) if one["type"] == kind), None)
+        return next(
+            (condition for condition in self.status.get("conditions", ()) if condition["type"] == kind), None
+        )
 
     @property
     def ready(self):
@@ -92,12 +94,12 @@ class Cluster:
 
     def events(self, reason=None):
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural == "events"]
-        return [one for one in found if reason in {None, one["reason"]}]
+        return [event for event in found if reason in {None, event["reason"]}]
 
     def pods(self):
         """Return the trainer's pods."""
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural == "pods"]
-        return [one for one in found if "dask.org/component" not in one["metadata"]["labels"]]
+        return [pod for pod in found if "dask.org/component" not in pod["metadata"]["labels"]]
 
     # The Job controller and the kubelet.
 

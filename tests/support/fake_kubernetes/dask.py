@@ -1,4 +1,4 @@
-"""A Dask operator and the pods that it brings about, each step moved by the test."""
+"""A Dask operator and its pods; a test triggers each step."""
 
 from support.fake_kubernetes.cluster import NAMESPACE, ROOTS
 from trainingjob_operator.children import DASK_CHILDREN
@@ -14,10 +14,10 @@ class DaskOperator:
 
     def parts(self, part=None):
         """Return the parts of Dask clusters that there are, those that go away aside."""
-        plurals = {part.plural} if part else {one.plural for one in DASK_CHILDREN}
+        plurals = {part.plural} if part else {child.plural for child in DASK_CHILDREN}
         found = [raw for (plural, *_), raw in self.store.objects.items() if plural in plurals]
-        found = [one for one in found if not one["metadata"]["name"].endswith("-key")]
-        return [one for one in found if not one["metadata"].get("deletionTimestamp")]
+        found = [manifest for manifest in found if not manifest["metadata"]["name"].endswith("-key")]
+        return [manifest for manifest in found if not manifest["metadata"].get("deletionTimestamp")]
 
     @property
     def cluster(self):

@@ -1,4 +1,4 @@
-"""Files that say what is expected; UPDATE_GOLDEN=1 writes them anew."""
+"""Golden files with expected content; UPDATE_GOLDEN=1 writes them again."""
 
 import os
 from pathlib import Path
@@ -15,4 +15,4 @@ def check_golden(path: Path, value) -> None:
 def check_text(path: Path, text: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
-    assert path.read_text() == text, f"{path.name} is out of date; UPDATE_GOLDEN=1 writes it anew"
+    assert path.read_text() == text, f"{path.name} is out of date; UPDATE_GOLDEN=1 writes it again"

@@ -1,4 +1,4 @@
-"""An operator without watches: a test says when it looks."""
+"""An operator without watches; a test starts each pass."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The store behind HTTP, for what watches."""
+"""The store behind HTTP, for clients that watch."""
 
 import asyncio
 import json
@@ -85,7 +85,7 @@ class Server:
         end = loop.time() + float(request.query.get("timeoutSeconds") or 60)
         while loop.time() < end and not self._stop.is_set() and request.transport is not None:
             events, now = self.store.since(plural, namespace, since, request.query.get("labelSelector"))
-            lines = [json.dumps(one) for one in events if not self._lost(plural, one["type"])]
+            lines = [json.dumps(event) for event in events if not self._lost(plural, event["type"])]
             with suppress(ConnectionError):
                 await response.write("".join(f"{line}\n" for line in lines).encode())
             since = now
@@ -113,11 +113,11 @@ def discovery(path):
         versions = [root.removeprefix("/apis/") for root in RESOURCES if root.startswith("/apis/")]
         groups = [
             {
-                "name": one.split("/")[0],
-                "versions": [{"groupVersion": one, "version": one.split("/")[1]}],
-                "preferredVersion": {"groupVersion": one, "version": one.split("/")[1]},
+                "name": version.split("/")[0],
+                "versions": [{"groupVersion": version, "version": version.split("/")[1]}],
+                "preferredVersion": {"groupVersion": version, "version": version.split("/")[1]},
             }
-            for one in versions
+            for version in versions
         ]
         return {"kind": "APIGroupList", "groups": groups}
     if path not in RESOURCES:

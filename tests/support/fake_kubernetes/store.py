@@ -1,4 +1,4 @@
-"""Objects and their history."""
+"""Objects of the API server and their history."""
 
 import copy
 import functools
@@ -115,7 +115,7 @@ class Store:
         new |= {"apiVersion": api_version, "kind": kind}
         if plural in WITH_STATUS:
             new.pop("status", None)
-        number = sum(1 for one in self.history if one[0] == "ADDED") + 1
+        number = sum(1 for change in self.history if change[0] == "ADDED") + 1
         meta |= {"namespace": namespace, "uid": f"uid-{number:04}", "generation": 1}
         meta["creationTimestamp"] = self.stamp()
         self.objects[key] = new
@@ -168,7 +168,7 @@ class Store:
     def _orphan(self, uid):
         for raw in self.objects.values():
             owners = raw["metadata"].get("ownerReferences") or []
-            raw["metadata"]["ownerReferences"] = [one for one in owners if one["uid"] != uid]
+            raw["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
 
     def _remove(self, plural, namespace, name):
         """Delete an object, or mark it where a finalizer holds it; dependents first if it asks for that."""
@@ -223,7 +223,7 @@ class Store:
         living = {raw["metadata"]["uid"] for raw in self.objects.values()} - {leaving}
         for (plural, namespace, name), raw in list(self.objects.items()):
             owners = raw["metadata"].get("ownerReferences")
-            orphan = owners and not any(one["uid"] in living for one in owners)
+            orphan = owners and not any(owner["uid"] in living for owner in owners)
             held = raw["metadata"].get("deletionTimestamp")
             if orphan and not held and (plural, namespace, name) in self.objects:
                 self._remove(plural, namespace, name)
