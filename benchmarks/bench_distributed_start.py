@@ -66,7 +66,7 @@ def main() -> None:
         }
         found = take_turns(sides, runs)
     tell_starts(found)
-    mine, bare, dask = (median(each.evaluation for each in starts) for starts in found.values())
+    mine, bare, dask = (median(start.evaluation for start in starts) for starts in found.values())
     print(f"DaskJob above a bare Job: {dask - bare:.1f} s")
     sys.exit(0 if verdict("TrainingJob above a bare Job", mine - bare, MOST_SECONDS, "s") else 1)
 

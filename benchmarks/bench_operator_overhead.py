@@ -54,8 +54,8 @@ def main() -> None:
 def tell(found: dict[str, list[Start]], life: Counter[str]) -> None:
     """Print the figures."""
     tell_starts(found)
-    more = median(each.evaluation for each in found["TrainingJob"]) - median(
-        each.evaluation for each in found["bare Job"]
+    more = median(start.evaluation for start in found["TrainingJob"]) - median(
+        start.evaluation for start in found["bare Job"]
     )
     for name, count in sorted(life.items()):
         print(f"API writes in a life of {QUICK['budget']['timeLeftSeconds']} s, {name}: {count}")

@@ -96,32 +96,32 @@ def main() -> None:
 
 def tell(found: list[Round], jobs: int) -> None:
     """Print the figures of all rounds."""
-    rates = [jobs / each.seconds for each in found]
-    print(f"all have their conditions after {spread([each.seconds for each in found], 's')}")
-    print(f"of that, until all were created: {spread([each.created for each in found], 's')}")
+    rates = [jobs / done.seconds for done in found]
+    print(f"all have their conditions after {spread([done.seconds for done in found], 's')}")
+    print(f"of that, until all were created: {spread([done.created for done in found], 's')}")
     print(f"rate: {spread(rates, 'a second')}")
     for name, share in (("p50", 49), ("p99", 98)):
-        values = [quantiles(each.latencies, n=100)[share] for each in found]
+        values = [quantiles(done.latencies, n=100)[share] for done in found]
         print(f"from creation to conditions, {name}: {spread(values, 's', 2)}")
-    print(f"processor time each: {spread([each.processor for each in found], 'ms')}")
-    print(f"memory each, growth above the empty operator's: {spread([each.growth for each in found], 'KiB')}")
-    print(f"memory each, the same at its highest: {spread([each.peak for each in found], 'KiB')}")
+    print(f"processor time each: {spread([done.processor for done in found], 'ms')}")
+    print(f"memory each, growth above the empty operator's: {spread([done.growth for done in found], 'KiB')}")
+    print(f"memory each, the same at its highest: {spread([done.peak for done in found], 'KiB')}")
     print(
-        f"memory each, the whole process above the empty one: {spread([each.total for each in found], 'KiB')}"
+        f"memory each, the whole process above the empty one: {spread([done.total for done in found], 'KiB')}"
     )
-    print(f"memory of the whole process: {spread([each.whole for each in found], 'MiB')}")
-    again = [each.restart for each in found]
-    print(f"a restart over the same jobs, until ready: {spread([each.ready for each in again], 's')}")
-    print(f"a restart, until it has looked at each: {spread([each.idle for each in again], 's')}")
-    print(f"a restart, memory of the whole process: {spread([each.whole for each in again], 'MiB')}")
-    print(f"a restart, API writes in all: {', '.join(str(each.written) for each in again)}")
-    resources = sorted({name for each in found for name in each.per_job})
+    print(f"memory of the whole process: {spread([done.whole for done in found], 'MiB')}")
+    again = [done.restart for done in found]
+    print(f"a restart over the same jobs, until ready: {spread([restart.ready for restart in again], 's')}")
+    print(f"a restart, until it has looked at each: {spread([restart.idle for restart in again], 's')}")
+    print(f"a restart, memory of the whole process: {spread([restart.whole for restart in again], 'MiB')}")
+    print(f"a restart, API writes in all: {', '.join(str(restart.written) for restart in again)}")
+    resources = sorted({name for done in found for name in done.per_job})
     for name in resources:
-        print(f"API writes each, {name}: {spread([each.per_job.get(name, 0.0) for each in found], '', 2)}")
+        print(f"API writes each, {name}: {spread([done.per_job.get(name, 0.0) for done in found], '', 2)}")
     met = [
         verdict("rate", min(rates), LEAST_RATE, "a second", at_least=True),
-        verdict("memory each", max(each.total for each in found), MOST_KIB, "KiB"),
-        verdict("API writes each", max(sum(each.per_job.values()) for each in found), MOST_WRITES, ""),
+        verdict("memory each", max(done.total for done in found), MOST_KIB, "KiB"),
+        verdict("API writes each", max(sum(done.per_job.values()) for done in found), MOST_WRITES, ""),
     ]
     sys.exit(0 if all(met) else 1)
 
@@ -140,9 +140,9 @@ def arrive(
 ) -> Callable[[Restart], Round]:
     """Create the jobs, wait until all is done; return the round but for the restart."""
     rest(real, empty)
-    for each in (real, empty):
-        each.start = each.most = each.memory
-        each.used = each.processor
+    for process in (real, empty):
+        process.start = process.most = process.memory
+        process.used = process.processor
     before = writes(cluster)
     seen = Seen(cluster, place)
     begin = time.monotonic()
@@ -250,7 +250,7 @@ def check(cluster: Cluster, place: str, jobs: int) -> None:
     assert len(found) == jobs, len(found)
     for job in found:
         status = job["status"]
-        said = {one["type"]: one["status"] for one in status["conditions"]}
+        said = {condition["type"]: condition["status"] for condition in status["conditions"]}
         assert status["phase"] == "Suspended", status
         assert status["observedGeneration"] == job["metadata"]["generation"], status
         assert (said["Suspended"], said["Ready"], said["Reconciling"]) == ("True", "False", "False"), status

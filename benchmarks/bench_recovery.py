@@ -125,7 +125,7 @@ def cases(asked: argparse.Namespace) -> list[Case]:
     deeds = [asked.only] if asked.only else list(DEEDS)
     chosen = [asked.moment] if asked.moment else list(MOMENTS) if asked.all or asked.only else None
     found = [Case(deed, moment) for deed in deeds for moment in chosen or [DEEDS[deed]]]
-    return [one for one in found if one.sense()]
+    return [case for case in found if case.sense()]
 
 
 def main() -> int:

@@ -80,7 +80,10 @@ def plain(*, quick: bool) -> float:
             for _ in range(repeats):
                 result, seconds = engine(DaskPool(workers), ref, real_evolution(), count)
                 limit = TaskLimit(120, 4e9)
-                calls = [joblib.delayed(evaluate)(one.pipeline, ref, limit) for one in result.candidates]
+                calls = [
+                    joblib.delayed(evaluate)(candidate.pipeline, ref, limit)
+                    for candidate in result.candidates
+                ]
                 values, loop = plain_loop(parallel, calls)
                 same(result.candidates, values)
                 shares.append(loop / seconds)
@@ -94,7 +97,7 @@ def plain(*, quick: bool) -> float:
                 objective = partial(score_individual, X=X, y=y)
                 evolver, seconds = stock(workers.client, light_space(), objective, POPULATION, 2)
                 evaluated = list(evolver.population.evaluated_individuals["Individual"])
-                calls = [joblib.delayed(quiet_score)(one, X, y) for one in evaluated]
+                calls = [joblib.delayed(quiet_score)(pipeline, X, y) for pipeline in evaluated]
                 _, loop = plain_loop(parallel, calls)
                 shares.append(loop / seconds)
             show("stock TPOT, the same", shares, f"{len(evaluated)} individuals of its own")
@@ -208,9 +211,9 @@ def _join_one(workers: Workers, remote: RemoteWorkers) -> float:
             new
             and not used
             and any(
-                workers.scheduler.workers[one].metrics.get("task_counts", {})
-                or workers.scheduler.workers[one].processing
-                for one in new
+                workers.scheduler.workers[address].metrics.get("task_counts", {})
+                or workers.scheduler.workers[address].processing
+                for address in new
             )
         ):
             used.append(time.monotonic())

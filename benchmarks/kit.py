@@ -96,7 +96,8 @@ def definition(cluster: Cluster) -> Iterator[None]:
     def established() -> bool:
         found = cluster.extensions.read_custom_resource_definition(DEFINITION)
         return any(
-            one.type == "Established" and one.status == "True" for one in found.status.conditions or ()
+            condition.type == "Established" and condition.status == "True"
+            for condition in found.status.conditions or ()
         )
 
     eventually(established, f"{DEFINITION} is not established", 60)
@@ -125,7 +126,7 @@ def writes(cluster: Cluster) -> Counter[tuple[str, str]]:
     for sample in _SAMPLE.finditer(text):
         labels = dict(_LABEL.findall(sample["labels"]))
         if labels["verb"] in _VERBS and labels["code"].startswith("2"):
-            resource = "/".join(one for one in (labels["resource"], labels["subresource"]) if one)
+            resource = "/".join(part for part in (labels["resource"], labels["subresource"]) if part)
             found[resource, labels["verb"]] += int(float(sample["value"]))
     return found
 

@@ -39,14 +39,14 @@ class Process:
         """Take a sample."""
         now = time.monotonic()
         self.most = max(self.most, self.memory)
-        self._busy = [each for each in self._busy if now - each[0] <= QUIET_SECONDS * 2]
+        self._busy = [sample for sample in self._busy if now - sample[0] <= QUIET_SECONDS * 2]
         self._busy.append((now, self.processor))
 
     def quiet(self) -> bool:
         """Return whether it has hardly computed for a while."""
         self.look()
         now, used = self._busy[-1]
-        before = [each for each in self._busy if now - each[0] >= QUIET_SECONDS]
+        before = [sample for sample in self._busy if now - sample[0] >= QUIET_SECONDS]
         return bool(before) and (used - before[-1][1]) / (now - before[-1][0]) < _QUIET_SHARE
 
     @property
@@ -63,8 +63,8 @@ class Process:
 
 def rest(*processes: Process) -> None:
     """Wait until the processes are idle."""
-    for each in processes:
-        eventually(each.quiet, "the operators do not come to rest", _PATIENCE_SECONDS)
+    for process in processes:
+        eventually(process.quiet, "the operators do not come to rest", _PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -151,7 +151,9 @@ def watch(run: Run, clock: float, before: list[dict[str, Any]]) -> Seen:
 def judge(case: Case, run: Run, seen: Seen, budget: int) -> Found:
     """Say which promises were kept."""
     document, after = run.document(), run.journal()
-    steps = [(one["from"], one["to"], one["reason"]) for one in document.get("fallbacks", [])]
+    steps = [
+        (fallback["from"], fallback["to"], fallback["reason"]) for fallback in document.get("fallbacks", [])
+    ]
     reason = steps[0][2] if steps else NONE
     model = run.predicts()
     elapsed = float(document.get("elapsedSeconds", float("nan")))
@@ -164,11 +166,12 @@ def judge(case: Case, run: Run, seen: Seen, budget: int) -> Found:
     promises = {
         f"exit status {run.status}: {run.errors()}": run.status == 0,
         "no model that predicts": model,
-        f"fallbacks {steps}": steps in [[("dask", "local", one)] if one else [] for one in case.right()],
+        f"fallbacks {steps}": steps
+        in [[("dask", "local", expected)] if expected else [] for expected in case.right()],
         f"it ran on {seen.backend} at last": seen.backend == ("local" if reason else "dask"),
         "finished evaluations were lost": after[: len(seen.before)] == seen.before,
-        "a pipeline was evaluated twice": len({one["key"] for one in after}) == len(after),
-        "a pipeline was blamed": all(one["outcome"] != "killed" for one in after),
+        "a pipeline was evaluated twice": len({line["key"] for line in after}) == len(after),
+        "a pipeline was blamed": all(line["outcome"] != "killed" for line in after),
         f"{elapsed:.1f} s on the clock": elapsed <= limit,
         f"{own:.1f} s from the baseline to the model": own <= limit + stood + 1.0,
         "no evaluation came after it": seen.first is not None or case.moment == "final",

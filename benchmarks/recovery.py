@@ -148,7 +148,7 @@ class Run:
 
     def clock(self) -> float:
         """Return the reading of its clock at the last evaluation that it finished; 0 before the first."""
-        return max((float(one["elapsedSeconds"]) for one in self.journal()), default=0.0)
+        return max((float(line["elapsedSeconds"]) for line in self.journal()), default=0.0)
 
     def journal(self) -> list[dict[str, Any]]:
         """Return every finished evaluation."""
@@ -206,8 +206,8 @@ class Run:
             family = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
             self._process.wait()
-            for one in family:
+            for process in family:
                 try:
-                    one.kill()
+                    process.kill()
                 except psutil.NoSuchProcess:
                     continue

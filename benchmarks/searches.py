@@ -143,7 +143,10 @@ def nap_evolution(
         population_size=population,
         random_state=seed,
         breed=lambda parents, rng, _operator: Nap(int(rng.integers(1 << 60))) if parents else Nap(0),
-        translate=lambda one: {"number": one.number, "seconds": seconds_of(one.number, mean, sigma)},
+        translate=lambda individual: {
+            "number": individual.number,
+            "seconds": seconds_of(individual.number, mean, sigma),
+        },
         lag=lag_for(population, workers=workers),
     )
 

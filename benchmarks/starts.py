@@ -65,8 +65,8 @@ def take_turns(sides: dict[str, Callable[[int], Start]], runs: int) -> dict[str,
 def tell_starts(found: dict[str, list[Start]]) -> None:
     """Print how long each side took."""
     for name, starts in found.items():
-        print(f"{name}, until the trainer's first word: {spread([each.word for each in starts], 's', 2)}")
-        print(f"{name}, until the first evaluation: {spread([each.evaluation for each in starts], 's', 2)}")
+        print(f"{name}, until the trainer's first word: {spread([start.word for start in starts], 's', 2)}")
+        print(f"{name}, until the first evaluation: {spread([start.evaluation for start in starts], 's', 2)}")
 
 
 @contextlib.contextmanager
@@ -207,5 +207,5 @@ def place(cluster: Cluster) -> Iterator[tuple[str, Bucket]]:
             yield namespace, bucket
     finally:
         made.uninstall()
-        for each in (namespace, system):
-            cluster.delete_namespace(each)
+        for name in (namespace, system):
+            cluster.delete_namespace(name)

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Keep what the cluster knows about a test that failed, before the next one changes it."""
+    """Keep the evidence of a failed test before the next test changes the cluster."""
     report = yield
     kit = getattr(item, "funcargs", {})
     if report.failed and "cluster" in kit and "operator" in kit:
@@ -47,7 +47,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of the tests; a kind cluster is made first where E2E_CREATE_KIND asks for one."""
+    """The environment of the tests, with a new kind cluster if E2E_CREATE_KIND is set."""
     with with_kind(dict(os.environ), tmp_path_factory.mktemp("kind")) as found:
         yield found
 
@@ -67,13 +67,13 @@ def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def prefix() -> str:
-    """What the session's namespaces are called."""
+    """The prefix of the namespaces of the session."""
     return f"e2e-{os.urandom(3).hex()}"
 
 
 @pytest.fixture(scope="session")
 def namespace(cluster: Cluster, prefix: str, environment: dict[str, str]) -> Iterator[str]:
-    """The namespace of the jobs; what is left of them goes with it."""
+    """The namespace of the jobs, deleted with all of them at the end."""
     yield cluster.make_namespace(prefix)
     if not environment.get("E2E_KEEP"):
         cluster.delete_namespace(prefix)
@@ -86,7 +86,7 @@ def bucket(
     environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bucket]:
-    """The bucket, its keys in a Secret of the jobs' namespace."""
+    """The bucket, with its keys in a Secret of the jobs' namespace."""
     with open_bucket(cluster, tmp_path_factory.mktemp("seaweed"), environment) as found:
         found.share(cluster, namespace)
         yield found
@@ -119,7 +119,7 @@ def dask(cluster: Cluster, namespace: str, environment: dict[str, str]) -> Itera
 def start(
     cluster: Cluster, namespace: str, bucket: Bucket, operator: Installation
 ) -> Iterator[Callable[..., Run]]:
-    """Make jobs: a name, and what differs from the quick spec. They are deleted after the test."""
+    """Return a function that creates a job from a name and changes of the quick spec; the test deletes it."""
     runs: list[Run] = []
 
     def make(name: str, **change: Any) -> Run:

@@ -18,7 +18,7 @@ def orphan(cluster: Cluster, namespace: str, run: Run) -> dict[str, Any]:
     return pod
 
 
-def test_an_orphan_ends_the_job_and_no_second_trainer_runs(start, cluster, namespace):
+def test_the_report_of_an_orphan_ends_the_job_without_a_second_trainer(start, cluster, namespace):
     run = start("orphan", budget={"timeLeftSeconds": 30})
     run.reach_search()
     pod = orphan(cluster, namespace, run)
@@ -31,7 +31,7 @@ def test_an_orphan_ends_the_job_and_no_second_trainer_runs(start, cluster, names
     assert len(run.pods) == 1
 
 
-def test_suspending_stops_an_orphan(start, cluster, namespace):
+def test_a_suspension_deletes_an_orphan(start, cluster, namespace):
     run = start("orphan-suspended", budget=LONG)
     run.reach_search()
     orphan(cluster, namespace, run)
@@ -39,7 +39,7 @@ def test_suspending_stops_an_orphan(start, cluster, namespace):
     run.eventually(lambda: not run.pods and run.phase == "Suspended", "the orphan stays", 120)
 
 
-def test_the_orphan_of_a_deleted_job_goes(start, cluster, namespace):
+def test_a_deleted_job_takes_its_orphan_along(start, cluster, namespace):
     run = start("orphan-deleted", budget=LONG)
     run.reach_search()
     orphan(cluster, namespace, run)
@@ -48,7 +48,7 @@ def test_the_orphan_of_a_deleted_job_goes(start, cluster, namespace):
 
 
 @pytest.mark.parametrize("kind", ["role", "role_binding"])
-def test_access_that_is_deleted_in_mid_run_is_made_again(start, cluster, namespace, kind):
+def test_the_operator_recreates_access_that_is_deleted_in_mid_run(start, cluster, namespace, kind):
     run = start(f"no-{kind.replace('_', '-')}", budget=LONG)
     run.reach_search()
     delete = getattr(cluster.rbac, f"delete_namespaced_{kind}")
@@ -63,7 +63,7 @@ def test_access_that_is_deleted_in_mid_run_is_made_again(start, cluster, namespa
     assert run.status["attempts"] == 1
 
 
-def test_a_report_that_is_deleted_at_the_end_is_made_again(start, cluster, namespace, operator):
+def test_the_operator_recreates_a_report_that_is_deleted_at_the_end(start, cluster, namespace, operator):
     run = start("no-report")
     run.reach("Searching", START_SECONDS)
     with operator.down():
@@ -72,13 +72,13 @@ def test_a_report_that_is_deleted_at_the_end_is_made_again(start, cluster, names
         )
         selector = f"automl.trainingjob.dev/job-uid={run.uid}"
         found = cluster.core.list_namespaced_config_map(namespace, label_selector=selector).items
-        (report,) = [one for one in found if one.metadata.name.endswith("-report")]
+        (report,) = [item for item in found if item.metadata.name.endswith("-report")]
         cluster.core.delete_namespaced_config_map(report.metadata.name, namespace)
     run.reach("Succeeded", 240)
     assert run.outcomes == ["Succeeded", "Succeeded"]
 
 
-def test_a_trainer_that_is_killed_for_its_memory_says_so(start):
+def test_a_trainer_that_is_killed_for_its_memory_names_the_limit(start):
     run = start(
         "starved",
         backoffLimit=0,

@@ -1,4 +1,4 @@
-"""The ordinary course: from a resource to a verified model and a status that reads well."""
+"""A job without trouble: from the resource to a verified model and a readable status."""
 
 import csv
 import re
@@ -34,7 +34,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     source = {"uri": uri, "endpoint": bucket.endpoint, "credentialsSecretRef": {"name": "bucket-keys"}}
     run = start("local", dataset=source, parallelMode="local", acceptance={"minScore": 0.5})
     first = run.eventually(lambda: run.status.get("conditions"), "no conditions", 30)
-    assert {each["type"] for each in first} >= {"Ready", "Reconciling"}
+    assert {condition["type"] for condition in first} >= {"Ready", "Reconciling"}
 
     status = run.reach("Succeeded")
 
@@ -48,7 +48,7 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     assert status["resolved"]["metric"] == "accuracy"
     assert float(status["best"]["score"]) > 0.9
     assert float(status["best"]["holdoutScore"]) > 0.85
-    assert [each["rank"] for each in status["leaderboard"]] == [*range(1, len(status["leaderboard"]) + 1)]
+    assert [row["rank"] for row in status["leaderboard"]] == [*range(1, len(status["leaderboard"]) + 1)]
     assert status["paretoFront"]
     assert status["progress"]["elapsedSeconds"] <= QUICK["budget"]["timeLeftSeconds"] * 1.05 + 5
     assert "fallbacks" not in status
@@ -62,11 +62,11 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     for kind in ("Failed", "Reconciling", "Stalled", "Suspended", "Degraded"):
         assert said[kind][0] == "False", kind
 
-    assert {each["name"] for each in status["artifacts"]} >= ARTIFACTS
+    assert {artifact["name"] for artifact in status["artifacts"]} >= ARTIFACTS
     for artifact in status["artifacts"]:
         assert bucket.digest(artifact["uri"]) == artifact["sha256"], artifact["name"]
     manifest = bucket.document(f"{run.folder}manifest.json")
-    assert {each["name"] for each in manifest["artifacts"]} >= ARTIFACTS
+    assert {artifact["name"] for artifact in manifest["artifacts"]} >= ARTIFACTS
     assert bucket.document(run.latest)["folder"] == f"local-{run.uid[:8]}"
     assert not [key for key in bucket.keys(run.folder) if key.startswith(".state/")]
 
@@ -81,16 +81,16 @@ def test_a_local_job_leaves_a_verified_model(start, cluster, bucket, namespace, 
     assert row["Age"]
 
     there = cluster.children(namespace, run.uid)
-    for each in CHILDREN:
-        assert any(re.fullmatch(each.format("local"), one) for one in there), (each, there)
-    reasons = {each["reason"] for each in cluster.events(namespace, run.uid)}
+    for pattern in CHILDREN:
+        assert any(re.fullmatch(pattern.format("local"), name) for name in there), (pattern, there)
+    reasons = {event["reason"] for event in cluster.events(namespace, run.uid)}
     assert {"Searching", "Succeeded"} <= reasons
     assert len(run.pods) == 1
-    restarts = [each["restartCount"] for each in run.pods[0]["status"]["containerStatuses"]]
+    restarts = [container["restartCount"] for container in run.pods[0]["status"]["containerStatuses"]]
     assert restarts == [0]
 
 
-def test_the_baseline_alone_takes_seconds(start):
+def test_a_job_without_automl_takes_seconds(start):
     run = start("baseline", automl={"enabled": False}, budget=None)
     status = run.reach("Succeeded", START_SECONDS)
     assert status["modelSource"] == "baseline"
@@ -99,7 +99,7 @@ def test_the_baseline_alone_takes_seconds(start):
     assert run.conditions()["Degraded"][0] == "False"
 
 
-def test_a_model_that_is_not_good_enough_is_kept_and_refused(start):
+def test_a_model_below_acceptance_is_kept_and_not_accepted(start):
     run = start("unmet", automl={"enabled": False}, budget=None, acceptance={"minScore": 1.0})
     run.reach("Succeeded", START_SECONDS)
     said = run.conditions()
@@ -109,5 +109,5 @@ def test_a_model_that_is_not_good_enough_is_kept_and_refused(start):
     assert said["AcceptanceMet"] == ("False", "BelowMinScore")
 
     run.cluster.patch(run.namespace, run.name, {"acceptance": {"minScore": 0.5}})
-    run.eventually(lambda: run.conditions()["Ready"][0] == "True", "acceptance is not judged anew", 60)
+    run.eventually(lambda: run.conditions()["Ready"][0] == "True", "acceptance is not judged again", 60)
     assert run.phase == "Succeeded"

@@ -1,4 +1,4 @@
-"""Distributed jobs as they should go: a cluster of their own, used, guarded, and gone afterwards."""
+"""Distributed jobs without trouble: each has its own cluster, uses it, guards it and deletes it."""
 
 import json
 
@@ -9,7 +9,7 @@ LONG = {"timeLeftSeconds": 45}
 
 
 def succeeded_on_dask(run, attempts=1):
-    """Wait for the model; there was no step down."""
+    """Wait for a model that was found without a fallback."""
     status = run.reach("Succeeded")
     assert status["backend"] == "dask"
     assert "fallbacks" not in status
@@ -20,7 +20,7 @@ def succeeded_on_dask(run, attempts=1):
     return status
 
 
-def test_a_distributed_job_searches_on_a_cluster_of_its_own_and_takes_it_along(start, dask, namespace):
+def test_a_distributed_job_searches_on_its_own_cluster_and_deletes_it(start, dask, namespace):
     run = start("distributed", **distributed(), budget=LONG)
     side = DaskSide(run)
     side.ready()
@@ -40,11 +40,11 @@ def test_a_distributed_job_searches_on_a_cluster_of_its_own_and_takes_it_along(s
 
     assert status["progress"]["elapsedSeconds"] <= LONG["timeLeftSeconds"] * 1.05 + 5
     side.gone()
-    # The trainer's pod and the plan are there for whoever wants to look.
+    # The trainer's pod and the plan stay.
     assert run.job is not None
 
 
-def test_workers_that_come_late_are_used(start, dask, cluster):
+def test_workers_that_join_late_are_used(start, dask, cluster):
     [node] = cluster.core.list_node().items[:1]
     label = {"e2e-late": None}
     cluster.core.patch_node(node.metadata.name, {"metadata": {"labels": label}})
@@ -52,7 +52,9 @@ def test_workers_that_come_late_are_used(start, dask, cluster):
     try:
         run.reach("Searching", START_SECONDS)
         run.eventually(
-            lambda: run.conditions().get("DaskReady") == ("False", "Unschedulable"), "nobody says why", 60
+            lambda: run.conditions().get("DaskReady") == ("False", "Unschedulable"),
+            "no condition says why",
+            60,
         )
         assert "the Dask scheduler" in run.condition("DaskReady")["message"]
         cluster.core.patch_node(node.metadata.name, {"metadata": {"labels": {"e2e-late": "true"}}})
@@ -62,7 +64,7 @@ def test_workers_that_come_late_are_used(start, dask, cluster):
         cluster.core.patch_node(node.metadata.name, {"metadata": {"labels": label}})
 
 
-def test_an_operator_that_is_killed_makes_no_second_cluster(start, dask, operator):
+def test_a_killed_operator_creates_no_second_cluster(start, dask, operator):
     run = start("killed-distributed", **distributed(), budget=LONG)
     side = DaskSide(run)
     side.ready()
@@ -75,7 +77,7 @@ def test_an_operator_that_is_killed_makes_no_second_cluster(start, dask, operato
     side.gone()
 
 
-def test_suspension_takes_the_cluster_away_and_a_resume_brings_another_one(start, dask, namespace):
+def test_a_suspension_deletes_the_cluster_and_a_resume_creates_another(start, dask, namespace):
     run = start("paused-distributed", **distributed(), budget={"timeLeftSeconds": 60})
     side = DaskSide(run)
     side.ready()
@@ -137,7 +139,7 @@ print("SAID" + json.dumps(said))
 """
 
 
-def test_without_a_certificate_nobody_talks_to_the_scheduler(start, dask, cluster, namespace, operator):
+def test_the_scheduler_rejects_clients_without_a_certificate(start, dask, cluster, namespace, operator):
     run = start("guarded", **distributed(), budget={"timeLeftSeconds": 90})
     side = DaskSide(run)
     side.ready()
@@ -169,7 +171,7 @@ def test_without_a_certificate_nobody_talks_to_the_scheduler(start, dask, cluste
             "the probe does not end",
             120,
         )
-        [line] = [one for one in cluster.log(namespace, "probe").splitlines() if one.startswith("SAID")]
+        [line] = [text for text in cluster.log(namespace, "probe").splitlines() if text.startswith("SAID")]
     finally:
         cluster.core.delete_namespaced_pod("probe", namespace, grace_period_seconds=0)
     said = json.loads(line.removeprefix("SAID"))
@@ -183,7 +185,7 @@ def test_without_a_certificate_nobody_talks_to_the_scheduler(start, dask, cluste
     assert not run.status.get("fallbacks")
 
 
-def test_ten_jobs_one_after_the_other_leave_nothing_behind(start, dask):
+def test_ten_jobs_in_a_row_leave_nothing_behind(start, dask):
     backends, sides = [], []
     for number in range(10):
         run = start(f"one-of-ten-{number}", **distributed(), budget={"timeLeftSeconds": 12})

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the Dask cluster: a model within the budget, and the reason in the resource."""
+"""Trouble with the Dask cluster: the job still has a model within its budget, and names the reason."""
 
 import re
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ GREEDY = """
 import os, time
 
 # The kernel takes the processes of the worker first, its parent at last.
-for one in os.listdir("/proc"):
-    if one.isdigit() and int(one) != os.getpid():
-        with open(f"/proc/{one}/oom_score_adj", "w") as file:
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) != os.getpid():
+        with open(f"/proc/{name}/oom_score_adj", "w") as file:
             file.write("1000")
 while True:
     if os.fork() == 0:
@@ -31,14 +31,14 @@ ADMISSION = ("admissionregistration.k8s.io", "v1")
 
 
 def fallbacks(operator):
-    """Return what the operator has counted, by reason."""
+    """Return how many fallbacks the operator has counted, by reason."""
     pattern = r'^tpot_parallel_fallbacks_total\{reason="(\w+)"\} ([\d.]+)$'
     found = re.findall(pattern, operator.metrics(), re.MULTILINE)
     return {reason: float(value) for reason, value in found}
 
 
 def stepped_down(run, reasons, cause=None):
-    """Wait for the model of a run that went on locally, and hold the resource against the reason."""
+    """Wait for the model of a run that continued locally, and compare the resource with the reason."""
     status = run.reach("Succeeded", 400)
     assert status["backend"] == "local"
     [step] = status["fallbacks"]
@@ -56,7 +56,7 @@ def stepped_down(run, reasons, cause=None):
 
 @pytest.mark.parametrize("role", ["scheduler", "worker"])
 @pytest.mark.usefixtures("dask")
-def test_what_the_search_runs_on_is_lost(start, operator, cluster, namespace, role):
+def test_a_job_continues_without_its_scheduler_or_a_worker(start, operator, cluster, namespace, role):
     run = start(f"lost-{role}", **distributed(), budget=LONG)
     side = DaskSide(run)
     side.ready()
@@ -65,9 +65,9 @@ def test_what_the_search_runs_on_is_lost(start, operator, cluster, namespace, ro
         [pod] = side.pods("scheduler")
         cluster.core.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)
     else:
-        for one in side.deployments("worker"):
-            cluster.apps.delete_namespaced_deployment(one.metadata.name, namespace)
-    run.eventually(lambda: run.status.get("backend") == "local", "it does not go on locally", 90)
+        for deployment in side.deployments("worker"):
+            cluster.apps.delete_namespaced_deployment(deployment.metadata.name, namespace)
+    run.eventually(lambda: run.status.get("backend") == "local", "it does not continue locally", 90)
     # Nothing burns on.
     side.stopped()
     reason = stepped_down(run, {"SchedulerLost" if role == "scheduler" else "WorkersLost"})
@@ -77,7 +77,7 @@ def test_what_the_search_runs_on_is_lost(start, operator, cluster, namespace, ro
     assert after.get(reason, 0) == before.get(reason, 0) + 1
 
 
-def test_a_worker_that_is_killed_for_its_memory_is_started_again(start, dask, cluster, namespace):
+def test_a_worker_that_is_killed_for_its_memory_restarts(start, dask, cluster, namespace):
     run = start("hungry", **distributed(), budget=LONG)
     side = DaskSide(run)
     side.ready()
@@ -96,7 +96,7 @@ def test_a_worker_that_is_killed_for_its_memory_is_started_again(start, dask, cl
     side.gone()
 
 
-def test_a_cluster_that_does_not_know_dask_clusters(start, dask):
+def test_a_job_is_local_if_the_api_server_does_not_know_dask_clusters(start, dask):
     with dask.unknown():
         run = start("no-kind", **SHORT)
         run.reach("Searching", START_SECONDS)
@@ -106,43 +106,47 @@ def test_a_cluster_that_does_not_know_dask_clusters(start, dask):
         DaskSide(run).gone()
 
 
-def test_a_dask_operator_that_is_down(start, dask):
+def test_a_job_is_local_while_the_dask_operator_is_down(start, dask):
     with dask.down():
         run = start("no-operator", **SHORT)
         run.eventually(
-            lambda: run.conditions().get("DaskReady") == ("False", "DaskUnavailable"), "nobody says why", 60
+            lambda: run.conditions().get("DaskReady") == ("False", "DaskUnavailable"),
+            "no condition says why",
+            60,
         )
         assert "check that it runs" in run.condition("DaskReady")["message"]
         stepped_down(run, {"SchedulerUnavailable"}, "DaskUnavailable")
         DaskSide(run).gone()
 
 
-def test_scheduler_and_workers_go_while_the_dask_operator_is_down(start, dask):
+def test_scheduler_and_workers_are_deleted_while_the_dask_operator_is_down(start, dask):
     run = start("stranded", **distributed(), budget=LONG)
     side = DaskSide(run)
     side.ready()
     with dask.down():
         run.delete()
         run.eventually(
-            lambda: not [one for one in side.left() if not one.startswith("daskclusters/")],
+            lambda: not [name for name in side.left() if not name.startswith("daskclusters/")],
             "scheduler and workers burn on",
             120,
         )
     side.gone()
 
 
-def test_a_quota_without_room_for_the_cluster(start, dask, cluster, namespace):
+def test_a_job_is_local_if_the_quota_has_no_room_for_the_cluster(start, dask, cluster, namespace):
     running = [
-        one
-        for one in cluster.core.list_namespaced_pod(namespace).items
-        if one.status.phase not in {"Succeeded", "Failed"}
+        pod
+        for pod in cluster.core.list_namespaced_pod(namespace).items
+        if pod.status.phase not in {"Succeeded", "Failed"}
     ]
     quota = {"metadata": {"name": "one-more"}, "spec": {"hard": {"pods": str(len(running) + 1)}}}
     cluster.core.create_namespaced_resource_quota(namespace, quota)
     try:
         run = start("no-quota", **SHORT)
         run.eventually(
-            lambda: run.conditions().get("DaskReady") == ("False", "QuotaExceeded"), "nobody says why", 60
+            lambda: run.conditions().get("DaskReady") == ("False", "QuotaExceeded"),
+            "no condition says why",
+            60,
         )
         stepped_down(run, {"SchedulerUnavailable", "NoWorkers"}, "QuotaExceeded")
     finally:
@@ -190,7 +194,7 @@ def policy(api: CustomObjectsApi, plural: str, spec: dict, namespace: str) -> It
 
 
 def reaches(cluster, namespace):
-    """Return whether a policy refuses or changes a pod of a Dask cluster; none is made."""
+    """Return whether a policy rejects or changes a pod of a Dask cluster, by a dry run."""
     container = {
         "name": "worker",
         "image": "localhost/somewhere:1",
@@ -234,12 +238,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pods_of_the_cluster_that_do_not_start(start, dask, cluster, namespace, case):
+def test_a_job_is_local_if_pods_of_the_cluster_do_not_start(start, dask, cluster, namespace, case):
     plural, spec, cause = CASES[case]
     with policy(cluster.custom, plural, spec, namespace):
         # A policy is in force a moment after it is made.
         eventually(lambda: reaches(cluster, namespace), "the policy does nothing", 60)
         run = start(f"no-{case}", **SHORT)
-        run.eventually(lambda: run.conditions().get("DaskReady") == ("False", cause), "nobody says why", 60)
+        run.eventually(
+            lambda: run.conditions().get("DaskReady") == ("False", cause), "no condition says why", 60
+        )
         stepped_down(run, {"SchedulerUnavailable", "NoWorkers"}, cause)
     DaskSide(run).gone()

@@ -1,4 +1,4 @@
-"""Whatever is killed, what has been evaluated is kept and nothing is made twice."""
+"""Killed pods and operators: evaluations are kept, and nothing is created twice."""
 
 import pytest
 from e2e.kit.jobs import START_SECONDS
@@ -6,7 +6,7 @@ from e2e.kit.jobs import START_SECONDS
 LONG = {"timeLeftSeconds": 45}
 
 
-def test_a_trainer_that_is_deleted_goes_on_where_it_was(start, cluster, namespace, bucket):
+def test_the_next_attempt_after_a_deleted_trainer_resumes_the_search(start, cluster, namespace, bucket):
     run = start("deleted", budget=LONG, backoffLimit=0)
     run.reach_search()
     (pod,) = run.pods
@@ -14,7 +14,7 @@ def test_a_trainer_that_is_deleted_goes_on_where_it_was(start, cluster, namespac
     resumed(run, bucket, pod, len(run.journal()))
 
 
-def test_a_trainer_that_is_evicted_goes_on_where_it_was(start, cluster, namespace, bucket):
+def test_the_next_attempt_after_an_evicted_trainer_resumes_the_search(start, cluster, namespace, bucket):
     run = start("evicted", budget=LONG, backoffLimit=0)
     run.reach_search()
     (pod,) = run.pods
@@ -22,7 +22,7 @@ def test_a_trainer_that_is_evicted_goes_on_where_it_was(start, cluster, namespac
     resumed(run, bucket, pod, len(run.journal()))
 
 
-def test_a_trainer_that_is_evicted_while_it_saves_ships_what_it_has_found(start, cluster, namespace, bucket):
+def test_a_trainer_that_is_evicted_while_it_saves_ships_its_best_model(start, cluster, namespace, bucket):
     if bucket.server is None:
         pytest.skip("the S3 server is not the tests' own to stop")
     run = start("evicted-saving", backoffLimit=0)
@@ -44,9 +44,9 @@ def test_a_trainer_that_is_evicted_while_it_saves_ships_what_it_has_found(start,
 
 
 def resumed(run, bucket, first, before):
-    """Wait for the second pod and the model; nothing was counted as a failure, and nothing done again."""
+    """Wait for the second pod and the model, without a counted failure or a repeated evaluation."""
     run.eventually(
-        lambda: [each for each in run.pods if each["metadata"]["uid"] != first["metadata"]["uid"]],
+        lambda: [pod for pod in run.pods if pod["metadata"]["uid"] != first["metadata"]["uid"]],
         "there is no second pod",
         START_SECONDS,
     )
@@ -66,7 +66,7 @@ def resumed(run, bucket, first, before):
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Searching", "Saving"])
-def test_an_operator_that_is_killed_loses_nothing(start, operator, phase):
+def test_a_killed_operator_loses_nothing(start, operator, phase):
     run = start(f"killed-{phase.lower()}")
     if phase != "Pending":
         run.reach(phase, START_SECONDS)
@@ -78,7 +78,7 @@ def test_an_operator_that_is_killed_loses_nothing(start, operator, phase):
     assert len(run.pods) == 1
 
 
-def test_an_operator_that_was_away_believes_the_last_report(start, operator):
+def test_an_operator_accepts_the_last_report_after_an_outage(start, operator):
     run = start("unwatched")
     run.reach("Searching", START_SECONDS)
     with operator.down():

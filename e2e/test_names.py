@@ -1,4 +1,4 @@
-"""Names as long as Kubernetes allows, and words of any script, from the resource to the model."""
+"""The longest names that Kubernetes allows, and columns in any script, from the resource to the model."""
 
 import io
 
@@ -13,13 +13,13 @@ LABELS = {0: "bösartig ✗", 1: "gutartig ✓"}
 
 
 def table():
-    """Return a table that can be learnt, in words that nobody expects."""
+    """Return a table with a pattern to learn, with unusual names."""
     data = load_breast_cancer(as_frame=True)
     found = data.data.iloc[:, : len(COLUMNS)].set_axis(COLUMNS, axis=1)
     return found.assign(**{TARGET: data.target.map(LABELS)})
 
 
-def test_names_of_any_length_and_script_come_through(start, cluster, bucket, namespace, tmp_path):
+def test_names_of_any_length_and_script_reach_the_model(start, cluster, bucket, namespace, tmp_path):
     assert len(NAME) == 253
     rows, path = table(), tmp_path / "table.csv"
     rows.to_csv(path, index=False)
@@ -43,19 +43,19 @@ def test_names_of_any_length_and_script_come_through(start, cluster, bucket, nam
     assert cluster.row(namespace, NAME)["Name"] == NAME
     children = cluster.children(namespace, run.uid)
     assert len(children) >= 5
-    assert all(len(each.partition("/")[2]) <= 63 for each in children if not each.startswith("Pod/"))
-    assert {"Searching", "Succeeded"} <= {each["reason"] for each in cluster.events(namespace, run.uid)}
+    assert all(len(child.partition("/")[2]) <= 63 for child in children if not child.startswith("Pod/"))
+    assert {"Searching", "Succeeded"} <= {event["reason"] for event in cluster.events(namespace, run.uid)}
 
     latest = bucket.document(run.latest)
     assert latest["job"]["name"] == NAME
     assert len(latest["folder"]) <= 255
-    by_name = {each["name"]: each for each in status["artifacts"]}
+    by_name = {artifact["name"]: artifact for artifact in status["artifacts"]}
     for artifact in status["artifacts"]:
         assert f"/{latest['folder']}/" in artifact["uri"]
         assert bucket.digest(artifact["uri"]) == artifact["sha256"], artifact["name"]
     folder = f"{run.latest.removesuffix(f'{NAME}/latest.json')}{latest['folder']}/"
     schema = bucket.document(f"{folder}input_schema.json")
-    assert [each["name"] for each in schema["columns"]] == COLUMNS[:-1]
+    assert [column["name"] for column in schema["columns"]] == COLUMNS[:-1]
     model = joblib.load(io.BytesIO(bucket.get(f"{folder}{by_name['model.joblib']['name']}")))
     said = model.predict(rows[COLUMNS])
     assert (said == rows[TARGET]).mean() > 0.8

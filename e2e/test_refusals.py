@@ -1,4 +1,4 @@
-"""What is wrong is said once, with its reason, and not tried again."""
+"""A wrong job is rejected once, with a reason, and not retried."""
 
 import pytest
 from e2e.kit.bucket import SECRET
@@ -6,7 +6,7 @@ from e2e.kit.jobs import START_SECONDS
 
 
 def failed(run, reason, seconds=START_SECONDS):
-    """Wait for the end and return the message; all conditions have to tell the same story."""
+    """Wait for the end and return the message, which all conditions have to share."""
     run.reach("Failed", seconds)
     said = run.conditions()
     assert said["Failed"] == ("True", reason)
@@ -16,7 +16,7 @@ def failed(run, reason, seconds=START_SECONDS):
     return run.condition("Failed")["message"]
 
 
-def test_a_column_that_is_not_there_fails_without_a_retry(start, cluster, namespace):
+def test_a_missing_column_fails_the_job_without_a_retry(start, cluster, namespace):
     run = start("no-such-column", targetColumn="nowhere", backoffLimit=3)
     message = failed(run, "TargetColumnMissing")
     assert "nowhere" in message
@@ -25,20 +25,22 @@ def test_a_column_that_is_not_there_fails_without_a_retry(start, cluster, namesp
     said = (attempt["outcome"], attempt["exitCode"], attempt["reason"])
     assert said == ("Failed", 2, "TargetColumnMissing")
     assert len(run.pods) == 1
-    (condition,) = [each for each in run.job["status"]["conditions"] if each["type"] == "Failed"]
+    (condition,) = [
+        candidate for candidate in run.job["status"]["conditions"] if candidate["type"] == "Failed"
+    ]
     assert condition["reason"] == "PodFailurePolicy"
-    warnings = [each for each in cluster.events(namespace, run.uid) if each["type"] == "Warning"]
-    assert [each["reason"] for each in warnings] == ["TargetColumnMissing"]
+    warnings = [event for event in cluster.events(namespace, run.uid) if event["type"] == "Warning"]
+    assert [warning["reason"] for warning in warnings] == ["TargetColumnMissing"]
 
 
-def test_a_spec_that_cannot_work_makes_no_pod(start, cluster, namespace):
+def test_an_invalid_spec_creates_no_pod(start, cluster, namespace):
     run = start("no-output", output={"uri": None})
     message = failed(run, "SpecInvalid", 60)
     assert "spec.output.uri" in message
     assert cluster.children(namespace, run.uid) == []
 
 
-def test_a_secret_that_comes_after_the_job_is_waited_for(start, cluster, namespace):
+def test_a_job_waits_for_a_secret_that_is_created_later(start, cluster, namespace):
     run = start("late-secret", output={"credentialsSecretRef": {"name": "late"}})
     run.eventually(
         lambda: run.condition("Ready").get("reason") == "CredentialsMissing", "the Secret is not named", 60
@@ -80,7 +82,9 @@ def test_a_secret_that_comes_after_the_job_is_waited_for(start, cluster, namespa
         ),
     ],
 )
-def test_a_pod_that_cannot_start_is_named_and_ends_at_the_deadline(start, name, change, reason, word):
+def test_a_pod_that_cannot_start_has_a_reason_until_the_deadline_ends_the_job(
+    start, name, change, reason, word
+):
     run = start(name, activeDeadlineSeconds=20, **change)
     run.eventually(lambda: run.condition("Ready").get("reason") == reason, f"{reason} is not said", 20)
     assert run.phase == "Pending"
@@ -89,14 +93,14 @@ def test_a_pod_that_cannot_start_is_named_and_ends_at_the_deadline(start, name, 
     assert reason in message
 
 
-def test_a_run_ends_at_its_deadline(start):
+def test_a_job_ends_at_its_deadline(start):
     run = start("deadline", budget={"timeLeftSeconds": 30}, activeDeadlineSeconds=30, backoffLimit=0)
     run.reach("Searching", START_SECONDS)
     message = failed(run, "DeadlineExceeded")
     assert "30 s" in message
     assert run.outcomes == ["DeadlineExceeded"]
     run.eventually(
-        lambda: all(each["status"]["phase"] in {"Succeeded", "Failed"} for each in run.pods),
+        lambda: all(pod["status"]["phase"] in {"Succeeded", "Failed"} for pod in run.pods),
         "a pod is left",
         90,
     )

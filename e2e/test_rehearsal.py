@@ -1,4 +1,4 @@
-"""Two releases side by side: the canary is broken in turn, and no job is lost or run twice.
+"""Two releases side by side: the canary breaks in several ways, and no job is lost or run twice.
 
 The tests are the steps of one rehearsal (docs/rollout.md) and share its releases: run the module as a whole.
 """
@@ -24,7 +24,7 @@ USERS = [f"user-{number}" for number in range(20)]
 
 
 class Stage:
-    """Two releases that mind one namespace, and every job of the rehearsal.
+    """Two releases that handle jobs of the same namespace, and all jobs of the rehearsal.
 
     Parameters
     ----------
@@ -45,24 +45,24 @@ class Stage:
                 [self.team],
                 environment,
                 operatorClass=name,
-                # In no spec: a job tells by its folds who has planned it.
+                # No spec sets the folds, so they show which release has planned a job.
                 defaults={"cvFolds": folds},
                 test={"spec": {"output": output_of(bucket, self.team)}},
             )
             for name, folds in (("stable", 3), ("canary", 4))
         ]
-        self.namespaces = [self.team, *(each.namespace for each in self.releases)]
+        self.namespaces = [self.team, *(release.namespace for release in self.releases)]
         self.runs: list[Run] = []
         self.replaced = 0
 
     def start(self, name, labels=None, **change):
-        """Make a job whose folds are the release's."""
+        """Create a job whose folds are the default of its release."""
         change["budget"] = (change.get("budget") or {}) | {"cvFolds": None}
         self.runs.append(Run(self.cluster, self.team, self.bucket, name, change, labels=labels))
         return self.runs[-1]
 
     def replace(self, run):
-        """Delete a job that has failed and make it again, for the canary that is there now."""
+        """Delete a failed job and create it again, for the present canary."""
         assert run.phase == "Failed"
         run.delete()
         run.gone()
@@ -76,7 +76,7 @@ class Stage:
         return {key for key in keys if key.endswith("/manifest.json")}
 
     def gate(self, folder):
-        """Return what the promotion gate says about the jobs that are there."""
+        """Return the verdict of the promotion gate on the present jobs."""
         file = folder / "jobs.json"
         file.write_text(json.dumps({"items": self.cluster.trainingjobs(self.team)}))
         return promotion_gate(["--jobs", str(file), "--window", "1h"])
@@ -84,7 +84,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(cluster, bucket, environment, prefix, operator):
-    """Both releases; the session's own installation has brought the definition."""
+    """Both releases; the installation of the session has the definition."""
     made = Stage(cluster, bucket, environment, prefix)
     for release in made.releases:
         release.install(definition=False)
@@ -99,11 +99,11 @@ def stage(cluster, bucket, environment, prefix, operator):
 
 
 def identity(run):
-    """Return what a change of releases must leave as it is."""
+    """Return what a change of the releases must not alter."""
     core = run.cluster.core
     mine = f"automl.trainingjob.dev/job-uid={run.uid}"
     maps = core.list_namespaced_config_map(run.namespace, label_selector=mine).items
-    [fence] = [one for one in maps if one.metadata.name.endswith("-run")]
+    [fence] = [item for item in maps if item.metadata.name.endswith("-run")]
     return {
         "job": run.job["metadata"]["uid"],
         "template": run.job["spec"]["template"],
@@ -115,7 +115,7 @@ def identity(run):
 
 
 def verified(run):
-    """Hold every artifact of a job that succeeded against its digest."""
+    """Compare each artifact of a successful job with its digest."""
     status = run.reach("Succeeded")
     assert status["artifacts"]
     for artifact in status["artifacts"]:
@@ -124,12 +124,12 @@ def verified(run):
 
 
 def folds(run):
-    """Return the folds of a job, and who has said so."""
+    """Return the folds of a job, and where they come from."""
     resolved = run.status["resolved"]
     return resolved["cvFolds"], resolved["sources"]["budget.cvFolds"]
 
 
-def test_each_job_is_minded_by_one_release(stage):
+def test_each_job_is_handled_by_one_release(stage):
     mine = [stage.start(f"plain-{number}") for number in range(2)]
     theirs = [stage.start(f"chosen-{number}", CANARY) for number in range(2)]
     for run, expected in [*((run, 3) for run in mine), *((run, 4) for run in theirs)]:
@@ -140,7 +140,7 @@ def test_each_job_is_minded_by_one_release(stage):
     assert (stage.stable.finished(), stage.canary.finished()) == (2, 2)
 
 
-def test_a_trainer_image_that_is_not_there_stops_the_canary_alone(stage, tmp_path, capsys):
+def test_a_missing_trainer_image_stops_only_the_jobs_of_the_canary(stage, tmp_path, capsys):
     steady = stage.start("steady", budget=LONG)
     steady.reach_search()
     before = identity(steady)
@@ -150,7 +150,9 @@ def test_a_trainer_image_that_is_not_there_stops_the_canary_alone(stage, tmp_pat
     lost = [stage.start(f"unpullable-{number}", CANARY, activeDeadlineSeconds=40) for number in range(3)]
     for run in lost:
         run.eventually(
-            lambda run=run: run.condition("Ready").get("reason") == "ImageUnavailable", "nobody says why", 60
+            lambda run=run: run.condition("Ready").get("reason") == "ImageUnavailable",
+            "no condition says why",
+            60,
         )
     # Two of each release have ended, which is too few to promote anything.
     assert stage.gate(tmp_path) == Verdict.WAIT
@@ -165,7 +167,7 @@ def test_a_trainer_image_that_is_not_there_stops_the_canary_alone(stage, tmp_pat
     assert verified(steady)["attempts"] == 1
 
 
-def test_a_roll_back_of_the_canary_brings_its_jobs_back(stage):
+def test_new_jobs_of_the_canary_succeed_after_its_roll_back(stage):
     stage.canary.roll_back()
     fresh = stage.start("after-roll-back", CANARY)
     again = [stage.replace(run) for run in list(stage.runs) if run.name.startswith("unpullable-")]
@@ -175,7 +177,7 @@ def test_a_roll_back_of_the_canary_brings_its_jobs_back(stage):
         assert folds(run) == (4, "environment")
 
 
-def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
+def test_the_stable_operator_finishes_jobs_of_a_crashing_canary(stage):
     orphan = stage.start("orphan", CANARY, budget=LONG)
     orphan.reach_search()
     before = identity(orphan)
@@ -184,7 +186,7 @@ def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
     stage.canary.crashes()
     unseen = stage.start("unseen", CANARY, **BASELINE)
     known = len(orphan.journal())
-    orphan.eventually(lambda: len(orphan.journal()) > known, "its pod does not go on", START_SECONDS)
+    orphan.eventually(lambda: len(orphan.journal()) > known, "its pod does not continue", START_SECONDS)
 
     stage.cluster.label(stage.team, orphan.name, dict.fromkeys(CANARY))
 
@@ -196,7 +198,7 @@ def test_jobs_of_an_operator_that_crashes_are_finished_by_the_other_one(stage):
     verified(unseen)
 
 
-def test_upgrade_and_roll_back_of_the_stable_release_leave_jobs_alone(stage):
+def test_upgrade_and_roll_back_of_the_stable_release_change_no_job(stage):
     run = stage.start("under-way", budget=LONG)
     run.reach_search()
     before = identity(run)
@@ -213,7 +215,7 @@ def test_upgrade_and_roll_back_of_the_stable_release_leave_jobs_alone(stage):
     assert folds(run) == (3, "environment")
 
 
-def test_a_greater_share_only_adds_jobs(stage):
+def test_a_greater_share_keeps_the_jobs_of_the_smaller_share(stage):
     # No node takes them: what counts is how they are planned.
     nowhere = {"trainer": {"nodeSelector": {"nowhere": "true"}}, "activeDeadlineSeconds": 3600}
 
@@ -259,11 +261,11 @@ def test_a_greater_share_only_adds_jobs(stage):
 def test_no_job_was_lost_or_run_twice(stage):
     names = sorted(run.name for run in stage.runs)
     there = stage.cluster.trainingjobs(stage.team)
-    assert sorted(each["metadata"]["name"] for each in there) == names
+    assert sorted(resource["metadata"]["name"] for resource in there) == names
     for run in stage.runs:
         assert run.phase == "Succeeded", run.name
         children = stage.cluster.children(stage.team, run.uid)
-        assert [one for one in children if one.startswith("Job/")] == [f"Job/{run.name}-trainer"]
+        assert [child for child in children if child.startswith("Job/")] == [f"Job/{run.name}-trainer"]
     assert stage.manifests() == {f"{run.folder.split('/')[-2]}/manifest.json" for run in stage.runs}
     ended = len(stage.runs) + stage.replaced
     eventually(
@@ -274,7 +276,7 @@ def test_no_job_was_lost_or_run_twice(stage):
     assert stage.stable.finished() + stage.canary.finished() == ended
 
 
-def test_helm_test_runs_a_job_to_its_model_and_deletes_it(stage, cluster):
+def test_helm_test_runs_a_job_until_its_model_and_deletes_the_job(stage, cluster):
     before, models = cluster.trainingjobs(stage.team), stage.manifests()
     stage.canary.test()
     [made] = stage.manifests() - models
@@ -282,10 +284,10 @@ def test_helm_test_runs_a_job_to_its_model_and_deletes_it(stage, cluster):
     summary = stage.bucket.document(f"{models_of(stage.team)}/{folder}/evaluation_summary.json")
     assert summary["modelSource"] == "tpot"
     after = cluster.trainingjobs(stage.team)
-    assert {each["metadata"]["uid"] for each in after} == {each["metadata"]["uid"] for each in before}
+    assert {pod["metadata"]["uid"] for pod in after} == {pod["metadata"]["uid"] for pod in before}
 
 
-def test_an_uninstalled_canary_leaves_jobs_and_definition(stage, cluster):
+def test_jobs_and_definition_outlive_an_uninstalled_canary(stage, cluster):
     stage.canary.uninstall()
     eventually(lambda: not stage.canary.pods(), "its operator does not go", 60)
     assert cluster.belongings(stage.canary.namespace) == []

@@ -1,9 +1,9 @@
-"""Storage that goes and comes back."""
+"""Storage that is unavailable for a time."""
 
 import pytest
 
 
-def test_storage_is_away_at_the_end_and_comes_back(start, bucket):
+def test_a_model_is_published_when_the_storage_is_back(start, bucket):
     if bucket.server is None:
         pytest.skip("the S3 server is not the tests' own to stop")
     run = start("storage", budget={"timeLeftSeconds": 30}, backoffLimit=6)
@@ -13,7 +13,7 @@ def test_storage_is_away_at_the_end_and_comes_back(start, bucket):
     try:
         run.eventually(
             lambda: run.condition("ArtifactsUploaded").get("reason") in {"UploadFailed", "Uploading"},
-            "nobody says that the upload fails",
+            "no condition says that the upload fails",
             240,
         )
         assert run.phase not in {"Succeeded", "Failed"}

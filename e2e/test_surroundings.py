@@ -1,4 +1,4 @@
-"""What happens around a run: its node is wanted by others, its disk is small, the API server restarts."""
+"""Trouble around a run: preemption, a small disk, certificates, changed keys, an API server that restarts."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ def cores(quantity):
 
 
 def free_cores(cluster, node):
-    """Return the cores of *node* that no pod has asked for."""
+    """Return the cores of *node* that no pod requests."""
     pods = cluster.plain(cluster.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}"))
     asked = sum(
         cores(container.get("resources", {}).get("requests", {}).get("cpu", "0"))
@@ -41,7 +41,9 @@ def free_cores(cluster, node):
     return cores(cluster.plain(cluster.core.read_node(node))["status"]["allocatable"]["cpu"]) - asked
 
 
-def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, namespace, bucket, classes):
+def test_a_job_resumes_after_a_pod_of_higher_priority_preempts_its_trainer(
+    start, cluster, namespace, bucket, classes
+):
     resources = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
     run = start(
         "preempted",
@@ -76,7 +78,9 @@ def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, nam
     cluster.core.create_namespaced_pod(namespace, urgent)
     try:
         run.eventually(
-            lambda: [one for one in run.outcomes if one == "Evicted"], "it is not pushed out", START_SECONDS
+            lambda: [outcome for outcome in run.outcomes if outcome == "Evicted"],
+            "it is not pushed out",
+            START_SECONDS,
         )
         run.eventually(
             lambda: run.condition("Ready").get("reason") == "Unschedulable",
@@ -92,7 +96,7 @@ def test_a_trainer_that_a_more_urgent_pod_pushes_out_goes_on(start, cluster, nam
     assert summary["evaluations"]["total"] >= before - 1
 
 
-def test_a_trainer_whose_disk_is_too_small_ends_and_says_so(start):
+def test_a_trainer_without_disk_space_ends_with_out_of_storage(start):
     small = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2", "ephemeral-storage": "8Ki"}}
     run = start("small-disk", trainer={"resources": small}, budget={"timeLeftSeconds": 60}, backoffLimit=1)
     status = run.reach("Failed", 600)
@@ -104,7 +108,7 @@ def test_a_trainer_whose_disk_is_too_small_ends_and_says_so(start):
 
 @pytest.fixture
 def strict_release(cluster, namespace, environment, prefix):
-    """A second release, of a class of its own, whose trainers trust one authority alone."""
+    """A second release with its own class, whose trainers trust a single authority."""
     made = Installation(
         cluster,
         cluster.make_namespace(f"{prefix}-authority"),
@@ -120,7 +124,9 @@ def strict_release(cluster, namespace, environment, prefix):
 
 
 @pytest.mark.usefixtures("operator")
-def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, bucket, strict_release, tmp_path):
+def test_a_job_trusts_the_private_certificate_of_an_s3_server(
+    cluster, namespace, bucket, strict_release, tmp_path
+):
     if bucket.server is None:
         pytest.skip("the S3 server is not the tests' own to put TLS in front of")
     labels = {"automl.trainingjob.dev/operator-class": "authority"}
@@ -141,7 +147,7 @@ def test_an_s3_server_with_a_certificate_of_the_company(cluster, namespace, buck
 
 @pytest.fixture
 def rotating_bucket(cluster, namespace, bucket, tmp_path):
-    """A bucket on a server of the test's own, whose keys can be changed under a run."""
+    """A bucket on a server of this test, whose keys can change in mid-run."""
     if bucket.server is None:
         pytest.skip("the S3 server is not the tests' own to change keys of")
     server = S3Server(tmp_path, host=bucket.server.host, access_key="first", secret_key="first-of-two")
@@ -154,7 +160,7 @@ def rotating_bucket(cluster, namespace, bucket, tmp_path):
 
 
 @pytest.mark.usefixtures("operator")
-def test_keys_that_are_rotated_in_mid_run_lose_nothing(cluster, namespace, rotating_bucket):
+def test_a_model_is_published_after_a_change_of_the_keys(cluster, namespace, rotating_bucket):
     output = output_of(rotating_bucket, namespace) | {"credentialsSecretRef": {"name": "rotating-keys"}}
     budget = {"timeLeftSeconds": 60}
     run = Run(cluster, namespace, rotating_bucket, "rotated", {"output": output, "budget": budget})
@@ -189,7 +195,7 @@ SIDECAR = """[JSONPatch{op: "add", path: "/spec/containers/-", value: Object.spe
 
 @pytest.fixture
 def mesh(cluster, namespace):
-    """What adds a container that never ends to each trainer's pod of the namespace."""
+    """A policy that adds a container that never ends to each trainer's pod of the namespace."""
     if not cluster.knows("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies"):
         pytest.skip("this API server knows no MutatingAdmissionPolicy v1")
     name = f"{namespace}-mesh"
@@ -220,7 +226,7 @@ def mesh(cluster, namespace):
 
 
 def adds_a_container(cluster, namespace):
-    """Return whether a trainer's pod would get a second one."""
+    """Return whether the policy would add a container to a trainer's pod."""
     strict = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -239,16 +245,16 @@ def adds_a_container(cluster, namespace):
 
 
 @pytest.mark.usefixtures("mesh")
-def test_a_container_beside_the_trainer_that_does_not_end_holds_nothing_up(start):
+def test_a_sidecar_that_never_ends_does_not_delay_the_end(start):
     run = start("beside")
     status = run.reach("Succeeded")
-    assert {one["name"] for one in run.pods[0]["spec"]["containers"]} == {"trainer", "mesh"}
+    assert {container["name"] for container in run.pods[0]["spec"]["containers"]} == {"trainer", "mesh"}
     assert run.outcomes == ["Succeeded"]
     assert status["artifacts"]
     run.eventually(lambda: not run.pods, "the pod with the other container stays", 240)
 
 
-def test_a_restart_of_the_api_server_costs_no_attempt(start, cluster, operator):
+def test_a_job_keeps_its_attempt_when_the_api_server_restarts(start, cluster, operator):
     command = os.environ.get("E2E_RESTART_API_SERVER")
     if not command:
         pytest.skip("E2E_RESTART_API_SERVER names no command that restarts the API server")

@@ -1,9 +1,9 @@
-"""Suspend and resume: the work is kept, and budget and deadline go on."""
+"""Suspend and resume: evaluations are kept, and budget and deadline continue."""
 
 from e2e.kit.jobs import START_SECONDS, STOP_SECONDS
 
 
-def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
+def test_a_suspended_job_resumes_its_search(start, operator, bucket):
     run = start("paused", budget={"timeLeftSeconds": 45}, activeDeadlineSeconds=600)
     run.reach_search()
     run.suspend()
@@ -30,12 +30,12 @@ def test_a_job_is_suspended_and_goes_on(start, operator, bucket):
     assert run.job["metadata"]["uid"] == job["metadata"]["uid"]
     assert status["progress"]["elapsedSeconds"] <= 45 * 1.05 + 5
     assert bucket.document(f"{run.folder}evaluation_summary.json")["evaluations"]["total"] >= kept - 1
-    reasons = [each["reason"] for each in run.cluster.events(run.namespace, run.uid)]
+    reasons = [event["reason"] for event in run.cluster.events(run.namespace, run.uid)]
     assert reasons.count("Suspended") >= 1
     assert reasons.count("Resumed") == 1
 
 
-def test_a_job_that_begins_suspended_waits(start):
+def test_a_job_that_is_created_suspended_starts_on_resume(start):
     run = start("waiting", suspend=True, automl={"enabled": False}, budget=None)
     run.eventually(lambda: run.conditions().get("Suspended", ("",))[0] == "True", "it is not suspended", 60)
     assert run.pods == []

@@ -1,4 +1,4 @@
-"""Who may write ConfigMaps changes neither what runs nor what is said of it; a used name is another job."""
+"""Forged ConfigMaps change neither a run nor its status; a job with a used name is a new job."""
 
 import json
 
@@ -8,15 +8,15 @@ LONG = {"timeLeftSeconds": 45}
 
 
 def config_map(cluster, namespace, run, ending):
-    """Return the ConfigMap of a run with that ending."""
+    """Return the ConfigMap of a run whose name has that ending."""
     found = cluster.core.list_namespaced_config_map(
         namespace, label_selector=f"automl.trainingjob.dev/job-uid={run.uid}"
     )
-    (one,) = [each for each in cluster.plain(found)["items"] if each["metadata"]["name"].endswith(ending)]
-    return one
+    (config,) = [item for item in cluster.plain(found)["items"] if item["metadata"]["name"].endswith(ending)]
+    return config
 
 
-def test_a_job_that_replaces_a_running_one_runs_its_own_spec(start, cluster, namespace, bucket):
+def test_a_job_that_replaces_a_running_job_runs_its_own_spec(start, cluster, namespace, bucket):
     old = start("replaced", budget=LONG)
     old.reach_search()
     old.delete()
@@ -25,7 +25,7 @@ def test_a_job_that_replaces_a_running_one_runs_its_own_spec(start, cluster, nam
     assert status["progress"]["populationSize"] == 6
     assert new.uid != old.uid
     assert status["attempts"] == 1
-    assert all(new.folder in each["uri"] for each in status["artifacts"])
+    assert all(new.folder in artifact["uri"] for artifact in status["artifacts"])
     assert bucket.get(f"{old.folder}manifest.json") is None, "the old run published nothing"
 
 
@@ -54,7 +54,7 @@ def test_a_forged_run_is_never_run(start, cluster, namespace):
     )
     cluster.core.delete_namespaced_config_map(name, namespace)
     status = run.reach("Succeeded", 400)
-    assert all("elsewhere" not in each["uri"] for each in status["artifacts"])
+    assert all("elsewhere" not in artifact["uri"] for artifact in status["artifacts"])
 
 
 def test_a_forged_report_changes_nothing(start, cluster, namespace, bucket):
@@ -71,7 +71,7 @@ def test_a_forged_report_changes_nothing(start, cluster, namespace, bucket):
     }
     cluster.core.patch_namespaced_config_map(name, namespace, {"data": {"report.json": json.dumps(report)}})
     run.eventually(
-        lambda: any(each["reason"] == "ReportRefused" for each in cluster.events(namespace, run.uid)),
+        lambda: any(event["reason"] == "ReportRefused" for event in cluster.events(namespace, run.uid)),
         "no event says that a report was refused",
         60,
     )

@@ -141,7 +141,7 @@ def _candidates(expression: str | None, field: str | None, classifiers: Sequence
         return
     first = (field or "").strip().partition("\n")[0].strip()
     yield _WORDS.get(first.lower(), first)
-    yield from (_CLASSIFIERS[each] for each in classifiers if each in _CLASSIFIERS)
+    yield from (_CLASSIFIERS[classifier] for classifier in classifiers if classifier in _CLASSIFIERS)
 
 
 def page() -> str:

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.version:
         found = list(differences(options.version))
-        sys.stderr.write("".join(f"{each}\n" for each in found))
+        sys.stderr.write("".join(f"{problem}\n" for problem in found))
         return 1 if found else 0
     try:
         sys.stdout.write(values(options.images))

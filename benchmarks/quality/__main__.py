@@ -67,7 +67,7 @@ def _measure(options: argparse.Namespace, results: Results) -> None:
     if options.quick:
         tables, budgets, seeds = QUICK, (10,), 1
     if options.curve:
-        budgets = tuple(sorted({max(1, round(share * each)) for each in budgets for share in SHARES}))
+        budgets = tuple(sorted({max(1, round(share * seconds)) for seconds in budgets for share in SHARES}))
         systems = ("ours",)
     # What is started inherits the cores, and libraries count the threads that they may start by them.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])

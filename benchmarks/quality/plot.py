@@ -22,7 +22,7 @@ def score_over_time(frame: pd.DataFrame, labels: dict[str, str], seconds: int, p
     mpl.rcParams["svg.hashsalt"] = "score-over-time"
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name in [each for each in labels if each in means.index.get_level_values("system")]:
+    for name in [label for label in labels if label in means.index.get_level_values("system")]:
         line = means[name].sort_index()
         style = {"color": "black", "linewidth": 2.5, "zorder": 3} if name == "ours" else {"alpha": 0.8}
         axes.plot(line.index, line.to_numpy(), marker="o", label=labels[name], **style)
@@ -30,7 +30,7 @@ def score_over_time(frame: pd.DataFrame, labels: dict[str, str], seconds: int, p
         xlabel="budget in seconds", ylabel="mean distance to the best score", xscale="log", ylim=(0, None)
     )
     axes.set_xticks(
-        sorted(shown["seconds"].unique()), [str(each) for each in sorted(shown["seconds"].unique())]
+        sorted(shown["seconds"].unique()), [str(seconds) for seconds in sorted(shown["seconds"].unique())]
     )
     axes.minorticks_off()
     axes.grid(alpha=0.3)

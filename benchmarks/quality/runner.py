@@ -31,7 +31,7 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text().splitlines() if path.exists() else []
         self.runs: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self._keys = {tuple(each["key"]) for each in self.runs}
+        self._keys = {tuple(run["key"]) for run in self.runs}
 
     def has(self, trial: Trial) -> bool:
         """Return whether a run is there; a system that failed is not tried again."""

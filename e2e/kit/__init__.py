@@ -1,1 +1,1 @@
-"""What the end-to-end tests stand on: the cluster, the installation, the bucket, jobs, evidence."""
+"""Helpers of the end-to-end tests: the cluster, the installation, the bucket, jobs, evidence."""

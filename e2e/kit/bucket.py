@@ -1,4 +1,4 @@
-"""The bucket: SeaweedFS beside the tests, at an address that pods reach, or an S3 server that is there."""
+"""The bucket: SeaweedFS beside the tests, at an address that pods reach, or a given S3 server."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ class Bucket:
         )
 
     def rotate(self, access_key: str, secret_key: str) -> None:
-        """Let the server of these tests accept new keys alone."""
+        """Make the server of these tests accept only the new keys."""
         assert self.server is not None
         self.server.stop()
         self.server.access_key, self.server.secret_key = access_key, secret_key
@@ -78,7 +78,7 @@ class Bucket:
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below *prefix*, without it."""
         found = self._client.list_objects(BUCKET, prefix=prefix, recursive=True)
-        return sorted(each.object_name.removeprefix(prefix) for each in found)
+        return sorted(item.object_name.removeprefix(prefix) for item in found)
 
     def get(self, key: str) -> bytes | None:
         """Return an object's content."""
@@ -109,7 +109,7 @@ class Bucket:
 
 @contextmanager
 def open_bucket(cluster: Cluster, folder: Path, environment: Mapping[str, str]) -> Iterator[Bucket]:
-    """Yield the bucket of ``E2E_S3_ENDPOINT``, or one on a SeaweedFS that runs as long as the tests."""
+    """Yield the bucket of ``E2E_S3_ENDPOINT``, or a bucket on a SeaweedFS that runs during the tests."""
     endpoint = environment.get("E2E_S3_ENDPOINT")
     if endpoint:
         keys = (os.environ["E2E_S3_ACCESS_KEY"], os.environ["E2E_S3_SECRET_KEY"])
@@ -132,12 +132,12 @@ def _shared_address(cluster: Cluster) -> str:
         for address in node["status"]["addresses"]
         if address["type"] == "InternalIP"
     ]
-    for candidate in (*inside, *(f"{each.rpartition('.')[0]}.1" for each in inside)):
+    for candidate in (*inside, *(f"{address.rpartition('.')[0]}.1" for address in inside)):
         if _is_ours(candidate):
             return candidate
     raise RuntimeError(
         f"no address of this machine that pods reach was found among {', '.join(inside)} and their gateways; "
-        "set E2E_S3_HOST to one, or E2E_S3_ENDPOINT to an S3 server"
+        "set E2E_S3_HOST to such an address, or E2E_S3_ENDPOINT to an S3 server"
     )
 
 

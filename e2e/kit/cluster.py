@@ -1,4 +1,4 @@
-"""A cluster that the tests may do with as they like; its context has to be on the allow-list."""
+"""A throw-away cluster, whose context has to be on the allow-list."""
 
 import fnmatch
 import json
@@ -13,7 +13,7 @@ from trainingjob_api import GROUP, PLURAL, VERSION
 __all__ = ["ALLOWED", "Cluster", "ContextError", "context_in_use"]
 
 ALLOWED = "kind-*,rc"
-"""Names of contexts that are taken for throw-away clusters unless E2E_ALLOWED_CONTEXTS says otherwise."""
+"""Names of contexts of throw-away clusters, unless E2E_ALLOWED_CONTEXTS names others."""
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -37,12 +37,12 @@ def context_in_use(environment: Mapping[str, str]) -> tuple[str, str]:
         contexts, active = config.list_kube_config_contexts(path)
     except config.ConfigException as error:
         raise ContextError(f"{path}: {error}") from error
-    names = [each["name"] for each in contexts]
+    names = [context["name"] for context in contexts]
     name = environment.get("E2E_CONTEXT") or active["name"]
     if name not in names:
         raise ContextError(f"{path} has no context {name}, only {', '.join(names)}")
     allowed = environment.get("E2E_ALLOWED_CONTEXTS") or ALLOWED
-    patterns = [each.strip() for each in allowed.split(",") if each.strip()]
+    patterns = [pattern.strip() for pattern in allowed.split(",") if pattern.strip()]
     if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
         raise ContextError(
             f"the context {name} is not one of {', '.join(patterns)}: these tests install, delete and kill; "
@@ -75,11 +75,11 @@ class Cluster:
         self.extensions = client.ApiextensionsV1Api(self._client)
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
         self._client.close()
 
     def answers(self) -> bool:
-        """Return whether the API server does."""
+        """Return whether the API server answers."""
         try:
             self.core.list_node(_request_timeout=5)
         except Exception:  # noqa: BLE001  # refused, reset, not ready: each in a way of its own
@@ -92,7 +92,7 @@ class Cluster:
             answer = self.custom.get_api_resources(*api_version.split("/"))
         except client.ApiException:
             return False
-        return any(each.name == plural for each in answer.resources)
+        return any(resource.name == plural for resource in answer.resources)
 
     def plain(self, found: Any) -> Any:
         """Return an object of the library as the API server wrote it."""
@@ -104,7 +104,7 @@ class Cluster:
         return name
 
     def delete_namespace(self, name: str) -> None:
-        """Ask for its deletion."""
+        """Delete a namespace without waiting for its end."""
         _unless_gone(self.core.delete_namespace, name)
 
     # TrainingJobs
@@ -120,7 +120,7 @@ class Cluster:
         self.custom.patch_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name, {"spec": spec})
 
     def label(self, namespace: str, name: str, labels: dict[str, str | None]) -> None:
-        """Merge *labels* into a TrainingJob's; ``None`` takes one away."""
+        """Merge *labels* into a TrainingJob's; ``None`` removes a label."""
         body = {"metadata": {"labels": labels}}
         self.custom.patch_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name, body)
 
@@ -146,7 +146,7 @@ class Cluster:
             ]
         )
         table = json.loads(answer.read())
-        columns = [each["name"] for each in table["columnDefinitions"]]
+        columns = [column["name"] for column in table["columnDefinitions"]]
         return dict(zip(columns, table["rows"][0]["cells"], strict=True))
 
     # What a job consists of
@@ -154,7 +154,7 @@ class Cluster:
     def pods(self, namespace: str, uid: str) -> list[dict[str, Any]]:
         """Return the pods of the job with *uid*, the oldest first."""
         found = self.plain(self.core.list_namespaced_pod(namespace, label_selector=of_job(uid)))
-        return sorted(found["items"], key=lambda each: each["metadata"]["creationTimestamp"])
+        return sorted(found["items"], key=lambda item: item["metadata"]["creationTimestamp"])
 
     def job(self, namespace: str, uid: str) -> dict[str, Any] | None:
         """Return the batch Job of the job with *uid*."""
@@ -172,13 +172,13 @@ class Cluster:
             "Job": batch.list_namespaced_job,
         }
         return sorted(
-            f"{kind}/{each.metadata.name}"
+            f"{kind}/{item.metadata.name}"
             for kind, listing in found.items()
-            for each in listing(namespace, label_selector=selector).items
+            for item in listing(namespace, label_selector=selector).items
         )
 
     def belongings(self, namespace: str) -> list[str]:
-        """Return kind and name of all that a release in *namespace* has made, wherever it stands."""
+        """Return kind and name of all objects that a release in *namespace* has created, in any namespace."""
         chart = "app.kubernetes.io/part-of=trainingjob"
         listings = {
             "Role": self.rbac.list_role_for_all_namespaces,
@@ -191,10 +191,10 @@ class Cluster:
             "NetworkPolicy": self.networking.list_network_policy_for_all_namespaces,
         }
         return sorted(
-            f"{kind}/{each.metadata.name}"
+            f"{kind}/{item.metadata.name}"
             for kind, listing in listings.items()
-            for each in listing(label_selector=chart).items
-            if each.metadata.namespace == namespace or each.metadata.name.startswith(f"{namespace}:")
+            for item in listing(label_selector=chart).items
+            if item.metadata.namespace == namespace or item.metadata.name.startswith(f"{namespace}:")
         )
 
     def events(self, namespace: str, uid: str) -> list[dict[str, Any]]:

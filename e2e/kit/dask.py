@@ -1,4 +1,4 @@
-"""The Dask operator as its own chart installs it, and what it makes for a job."""
+"""The Dask operator as its own chart installs it, and the clusters that it creates."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ def distributed(**change: Any) -> dict[str, Any]:
 
 
 class DaskOperator:
-    """The Dask operator in a namespace of its own, which minds the jobs' namespace only.
+    """The Dask operator in a namespace of its own, which watches the namespace of the jobs only.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class DaskOperator:
     namespace
         Where it runs; also the name of its release.
     watched
-        Whose DaskClusters it minds.
+        The namespace whose DaskClusters it handles.
     environment
         ``E2E_DASK_OPERATOR_IMAGE`` and ``E2E_PULL_POLICY``.
     """
@@ -114,8 +114,8 @@ class DaskOperator:
     def unknown(self) -> Iterator[None]:
         """Run a block in a cluster that does not know DaskClusters."""
         with self.down():
-            for one in DEFINITIONS:
-                self._cluster.extensions.delete_custom_resource_definition(f"{one}.{GROUP}")
+            for plural in DEFINITIONS:
+                self._cluster.extensions.delete_custom_resource_definition(f"{plural}.{GROUP}")
             eventually(lambda: not self._known(), "the definitions do not go", 60)
             try:
                 yield
@@ -128,7 +128,7 @@ class DaskOperator:
 
     def log(self) -> str:
         """Return its log."""
-        return "\n".join(self._cluster.log(self.namespace, one.metadata.name) for one in self.pods())
+        return "\n".join(self._cluster.log(self.namespace, pod.metadata.name) for pod in self.pods())
 
     def _scale(self, replicas: int) -> None:
         self._cluster.apps.patch_namespaced_deployment_scale(
@@ -139,17 +139,17 @@ class DaskOperator:
         # It has no readiness probe: that it watches is said in its log.
         def watches() -> bool:
             return "Starting the watch-stream for daskclusters" in self.log() or any(
-                each.type == "Ready" and each.status == "True"
-                for one in self.pods()
-                if not one.metadata.deletion_timestamp
-                for each in one.status.conditions or ()
+                condition.type == "Ready" and condition.status == "True"
+                for pod in self.pods()
+                if not pod.metadata.deletion_timestamp
+                for condition in pod.status.conditions or ()
             )
 
         eventually(watches, lambda: f"the Dask operator is not ready: {self.log()}", READY_SECONDS)
 
     def _known(self) -> list[str]:
         found = self._cluster.extensions.list_custom_resource_definition().items
-        return [one.metadata.name for one in found if one.spec.group == GROUP]
+        return [definition.metadata.name for definition in found if definition.spec.group == GROUP]
 
     def _make_definitions(self) -> None:
         for path in sorted((chart() / "crds").glob("*.yaml")):
@@ -162,20 +162,20 @@ class DaskOperator:
 
         def established() -> bool:
             found = self._cluster.extensions.list_custom_resource_definition().items
-            mine = [one for one in found if one.spec.group == GROUP]
+            mine = [definition for definition in found if definition.spec.group == GROUP]
             return len(mine) == len(DEFINITIONS) and all(
                 any(
-                    each.type == "Established" and each.status == "True"
-                    for each in one.status.conditions or ()
+                    condition.type == "Established" and condition.status == "True"
+                    for condition in definition.status.conditions or ()
                 )
-                for one in mine
+                for definition in mine
             )
 
         eventually(established, "the Dask definitions are not established", 60)
 
 
 class DaskSide:
-    """What there is of the Dask cluster of a run.
+    """The objects of the Dask cluster of a run.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class DaskSide:
 
     @property
     def name(self) -> str:
-        """Name of its DaskCluster, waited for."""
+        """Name of its DaskCluster, once it exists."""
         found = self._run.eventually(lambda: self.clusters, "there is no DaskCluster", 30)
         return found[0]["metadata"]["name"]
 
@@ -228,13 +228,13 @@ class DaskSide:
         }
         selector = of_job(self._run.uid)
         found = [
-            f"{kind}/{each.metadata.name}"
+            f"{kind}/{item.metadata.name}"
             for kind, listing in listings.items()
-            for each in listing(self._namespace, label_selector=selector).items
+            for item in listing(self._namespace, label_selector=selector).items
             # The key of the run's reports stays as long as the job.
-            if not (kind == "Secret" and each.metadata.name.endswith("-key"))
+            if not (kind == "Secret" and item.metadata.name.endswith("-key"))
         ]
-        found += [f"Pod/{one.metadata.name}" for role in ("scheduler", "worker") for one in self.pods(role)]
+        found += [f"Pod/{pod.metadata.name}" for role in ("scheduler", "worker") for pod in self.pods(role)]
         for plural in ("daskclusters", "daskworkergroups"):
             try:
                 page = self._cluster.custom.list_namespaced_custom_object(
@@ -244,14 +244,14 @@ class DaskSide:
                 if error.status != 404:
                     raise
                 continue
-            found += [f"{plural}/{each['metadata']['name']}" for each in page["items"]]
+            found += [f"{plural}/{item['metadata']['name']}" for item in page["items"]]
         return sorted(found)
 
     def stopped(self, seconds: float = 90) -> None:
-        """Wait until nothing of it runs any more; what the next one needs may stay."""
+        """Wait until all its pods have ended; the objects that the next cluster needs may stay."""
         kept = ("Secret/", "NetworkPolicy/")
         eventually(
-            lambda: all(one.startswith(kept) for one in self.left()),
+            lambda: all(name.startswith(kept) for name in self.left()),
             lambda: f"still there: {self.left()}",
             seconds,
         )
@@ -273,7 +273,7 @@ class DaskSide:
 
 
 def run_in(cluster: Cluster, namespace: str, pod: str, command: list[str]) -> str:
-    """Run a command in a pod and return what it says."""
+    """Run a command in a pod and return its output."""
     # The stream changes the client it is given.
     api = config.new_client_from_config(cluster.kubeconfig, context=cluster.context)
     try:
@@ -292,5 +292,5 @@ def run_in(cluster: Cluster, namespace: str, pod: str, command: list[str]) -> st
 
 def chart() -> Path:
     """Return the Dask operator's own chart, as its package carries it."""
-    found = [one for one in files("dask-kubernetes") or () if one.name == "Chart.yaml"]
+    found = [file for file in files("dask-kubernetes") or () if file.name == "Chart.yaml"]
     return Path(str(found[0].locate())).parent

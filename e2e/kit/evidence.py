@@ -1,4 +1,4 @@
-"""What is kept of a test that failed: resources, events and logs, below e2e/.out."""
+"""Keeps resources, events and logs of a failed test below e2e/.out."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def collect(cluster: Cluster, namespaces: list[str], test: str) -> Path:
         for pod in cluster.core.list_namespaced_pod(namespace).items:
             name = pod.metadata.name
             (place / f"{name}.log").write_text(cluster.log(namespace, name))
-            if any(each.restart_count for each in pod.status.container_statuses or ()):
+            if any(container.restart_count for container in pod.status.container_statuses or ()):
                 (place / f"{name}.previous.log").write_text(cluster.log(namespace, name, previous=True))
     return folder
 

@@ -36,7 +36,7 @@ class Installation:
     namespace
         Where the operator runs.
     watched
-        Whose jobs it minds.
+        The namespace whose jobs it handles.
     environment
         ``E2E_OPERATOR_IMAGE``, ``E2E_TRAINER_IMAGE`` and ``E2E_PULL_POLICY``.
     change
@@ -85,7 +85,7 @@ class Installation:
         self.wait_ready()
 
     def upgrade(self, change: dict[str, Any]) -> None:
-        """Change values; wait for nothing, since what is new may not start."""
+        """Change values without waiting, since the new pod may not start."""
         self._remember()
         with self._helm() as helm:
             helm.upgrade(
@@ -93,18 +93,18 @@ class Installation:
             )
 
     def roll_back(self, revision: int | None = None) -> None:
-        """Go back to a revision, the last one if none is named, and wait until the operator is ready."""
+        """Roll back to a revision, by default the last, and wait until the operator is ready."""
         self._remember()
         with self._helm() as helm:
             helm.rollback(OPERATOR, version=revision)
         self.settled()
 
     def settled(self) -> None:
-        """Wait until the operator of the last upgrade is the one that is ready."""
+        """Wait until the operator of the last upgrade is ready."""
         eventually(self._rolled_out, self._why_not, READY_SECONDS)
 
     def crashes(self) -> None:
-        """Wait until it has ended by itself, and was started again in vain."""
+        """Wait until the operator has crashed and crashed again after a restart."""
         eventually(
             lambda: not self._answers() and any(map(_restarts, self._staying())),
             lambda: f"it does not crash: {[pod['status'] for pod in self.pods()]}",
@@ -112,7 +112,7 @@ class Installation:
         )
 
     def test(self) -> None:
-        """Run ``helm test``, which raises what Helm says if it fails."""
+        """Run ``helm test``; raise the message of Helm if it fails."""
         with self._helm() as helm:
             # Its pod, and with it its log, is gone as soon as it has succeeded.
             helm.test(OPERATOR, timeout=TEST_SECONDS)
@@ -141,7 +141,7 @@ class Installation:
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Run a block while there is no operator, and wait afterwards until it is back."""
+        """Run a block without an operator, and wait afterwards until it is back."""
         self._scale(0)
         eventually(lambda: not self.pods(), "the operator does not go", 60)
         try:
@@ -151,7 +151,7 @@ class Installation:
             self.wait_ready()
 
     def metrics(self) -> str:
-        """Return what the operator says at its own port."""
+        """Return the answer of the operator at a path of its port."""
         [pod] = self._staying()
         return str(
             self._cluster.core.connect_get_namespaced_pod_proxy_with_path(
@@ -160,11 +160,11 @@ class Installation:
         )
 
     def finished(self) -> float:
-        """Return how many jobs this release has seen end, in all the pods that it has had."""
+        """Return how many jobs have ended under this release, over all its pods."""
         return self._finished + self._counted()
 
     def _remember(self) -> None:
-        # A pod takes its counters along; one that does not answer has seen nothing end.
+        # Counters end with their pod. A pod that does not answer has seen no job end.
         if self._answers():
             self._finished += self._counted()
 
@@ -173,7 +173,7 @@ class Installation:
         return sum(map(float, found))
 
     def _rolled_out(self) -> bool:
-        """Return what ``kubectl rollout status`` waits for."""
+        """Return whether ``kubectl rollout status`` would end."""
         found = self._cluster.apps.read_namespaced_deployment(OPERATOR, self.namespace)
         status = found.status
         return bool(
@@ -191,8 +191,10 @@ class Installation:
         return self._answers()
 
     def _answers(self) -> bool:
-        conditions = [each for pod in self._staying() for each in pod["status"].get("conditions", [])]
-        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+        conditions = [
+            condition for pod in self._staying() for condition in pod["status"].get("conditions", [])
+        ]
+        return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     def _staying(self) -> list[dict[str, Any]]:
         return [pod for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")]
@@ -204,10 +206,12 @@ class Installation:
     def _established(self) -> bool:
         found = self._cluster.plain(self._cluster.extensions.read_custom_resource_definition(DEFINITION))
         conditions = found.get("status", {}).get("conditions", [])
-        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+        return any(
+            condition["type"] == "Established" and condition["status"] == "True" for condition in conditions
+        )
 
     def _adopt_definition(self) -> None:
-        """Let Helm take over the definition of an earlier release; delete one that was applied by hand."""
+        """Let Helm take over the definition of an earlier release; delete one applied by hand."""
         owner = {"meta.helm.sh/release-name": CRDS, "meta.helm.sh/release-namespace": self.namespace}
         extensions = self._cluster.extensions
         try:
@@ -224,11 +228,11 @@ class Installation:
 
     def _defined(self) -> bool:
         found = self._cluster.extensions.list_custom_resource_definition().items
-        return any(each.metadata.name == DEFINITION for each in found)
+        return any(definition.metadata.name == DEFINITION for definition in found)
 
 
 def _restarts(pod: dict[str, Any]) -> int:
-    return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+    return sum(container["restartCount"] for container in pod["status"].get("containerStatuses", []))
 
 
 def _image(name: str, policy: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ def output_of(bucket: Bucket, namespace: str) -> dict[str, Any]:
 
 
 class Run:
-    """One TrainingJob in the cluster, and what came of it.
+    """A TrainingJob in the cluster, its pods and its results.
 
     Parameters
     ----------
@@ -127,23 +127,23 @@ class Run:
 
     @property
     def evaluated(self) -> int:
-        """Evaluations that the status tells of."""
+        """Number of evaluations in the status."""
         return (self.status.get("progress") or {}).get("evaluated", 0)
 
     @property
     def outcomes(self) -> list[str]:
-        """How its attempts ended, the first one first."""
-        return [each.get("outcome", "") for each in self.status.get("attemptHistory") or ()]
+        """Outcomes of its attempts, in their order."""
+        return [attempt.get("outcome", "") for attempt in self.status.get("attemptHistory") or ()]
 
     def condition(self, kind: str) -> dict[str, Any]:
         """Return a condition of the status."""
         found = self.status.get("conditions") or []
-        return next((each for each in found if each["type"] == kind), {})
+        return next((condition for condition in found if condition["type"] == kind), {})
 
     def conditions(self) -> dict[str, tuple[str, str]]:
         """Return status and reason of every condition."""
         found = self.status.get("conditions") or []
-        return {each["type"]: (each["status"], each["reason"]) for each in found}
+        return {condition["type"]: (condition["status"], condition["reason"]) for condition in found}
 
     def eventually(self, look: Callable[[], Any], what: str, seconds: float) -> Any:
         """Wait for *look*; a failure shows the status."""
@@ -161,7 +161,7 @@ class Run:
         return self.eventually(there, f"{self.name} is not {phase}", seconds)
 
     def reach_search(self) -> None:
-        """Wait until evaluations are under way and safe in the bucket."""
+        """Wait until evaluations are in the journal in the bucket."""
         self.reach("Searching", START_SECONDS)
         # Its first line is the header.
         self.eventually(lambda: len(self.journal()) > 2, "no evaluations in the bucket", START_SECONDS)
@@ -176,7 +176,7 @@ class Run:
         self.cluster.patch(self.namespace, self.name, {"suspend": True})
 
     def resume(self) -> None:
-        """Take ``spec.suspend`` back."""
+        """Unset ``spec.suspend``."""
         self.cluster.patch(self.namespace, self.name, {"suspend": False})
 
     def delete(self) -> None:

@@ -1,4 +1,4 @@
-"""A kind cluster of the tests' own, with both images built and loaded, where one is asked for."""
+"""A kind cluster for these tests, if asked for, with both images built and loaded."""
 
 import shutil
 import subprocess

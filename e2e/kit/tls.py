@@ -49,7 +49,7 @@ def tls_in_front(endpoint: str, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _copy(source: socket.socket, goal: socket.socket) -> None:
-    """Copy until *source* ends, and tell *goal* so."""
+    """Copy until *source* ends, then shut *goal* down."""
     with suppress(OSError):
         while data := source.recv(CHUNK):
             goal.sendall(data)

@@ -1,4 +1,4 @@
-"""Waiting for what is to come, never for a time."""
+"""Waits for conditions, never for a fixed time."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ PAUSE_SECONDS = 0.5
 
 
 def eventually(look: Callable[[], T], message: str | Callable[[], str], seconds: float) -> T:
-    """Return the first true result of *look*, asked again and again; fail with *message* after *seconds*."""
+    """Return the first true result of *look*, called repeatedly; fail with *message* after *seconds*."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while True:

@@ -53,10 +53,10 @@ def contents(archive: bytes) -> dict[str, bytes]:
 def lock_text(chart: dict[str, Any]) -> str:
     """Return the text of ``Chart.lock`` for the dependencies that *chart* (its ``Chart.yaml``) names."""
     wanted = [
-        {key: each[key] for key in ("name", "version", "repository", "condition") if key in each}
-        for each in chart["dependencies"]
+        {key: dependency[key] for key in ("name", "version", "repository", "condition") if key in dependency}
+        for dependency in chart["dependencies"]
     ]
-    locked = [{key: each[key] for key in ("name", "version", "repository")} for each in wanted]
+    locked = [{key: dependency[key] for key in ("name", "version", "repository")} for dependency in wanted]
     # Helm hashes Go's JSON of both lists, which has no spaces and keeps this order of the keys.
     digest = hashlib.sha256(json.dumps([wanted, locked], separators=(",", ":")).encode()).hexdigest()
     # A fixed time: the lock says nothing new each time that it is written.

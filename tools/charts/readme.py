@@ -79,8 +79,8 @@ def _description(lines: list[str], line: int) -> tuple[str, str | None]:
         comment.insert(0, lines[line].lstrip().removeprefix("#"))
     if not comment or not comment[0].startswith(" -- "):
         return "", None
-    defaults = [found.group(1) for each in comment if (found := _DEFAULT.match(each))]
-    words = [each.strip().removeprefix("-- ") for each in comment if not _DEFAULT.match(each)]
+    defaults = [found.group(1) for line in comment if (found := _DEFAULT.match(line))]
+    words = [line.strip().removeprefix("-- ") for line in comment if not _DEFAULT.match(line)]
     return " ".join(words), (defaults[0] if defaults else None)
 
 

@@ -118,7 +118,7 @@ def _ended_since(job: Job, start: datetime) -> bool:
 
 def _fallbacks(job: Job) -> Sequence[Mapping[str, Any]]:
     # The step to the baseline is a failure of the search, not of its parallelism.
-    return [one for one in _status(job).get("fallbacks") or () if one.get("to") != "baseline"]
+    return [fallback for fallback in _status(job).get("fallbacks") or () if fallback.get("to") != "baseline"]
 
 
 def _overran(job: Job) -> bool:

@@ -144,7 +144,8 @@ class Prometheus:
             with _OPENER.open(request, timeout=self.timeout) as response:
                 answer = json.loads(response.read(_LARGEST))
             return [
-                [(float(at), float(value)) for at, value in one["values"]] for one in answer["data"]["result"]
+                [(float(at), float(value)) for at, value in series["values"]]
+                for series in answer["data"]["result"]
             ]
         except urllib.error.HTTPError as error:
             with error:

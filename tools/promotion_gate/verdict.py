@@ -84,7 +84,7 @@ def judge(canary: Evidence, stable: Evidence, limits: Limits) -> tuple[Rule, ...
 def verdict(rules: tuple[Rule, ...]) -> Verdict:
     """Return what follows: one broken rule is enough to roll back, one open one to wait."""
     found = {rule.verdict for rule in rules}
-    return next(one for one in (Verdict.ROLL_BACK, Verdict.WAIT, Verdict.PROMOTE) if one in found)
+    return next(verdict for verdict in (Verdict.ROLL_BACK, Verdict.WAIT, Verdict.PROMOTE) if verdict in found)
 
 
 def _compared(name: str, margin: float, canary: Evidence, stable: Evidence, limits: Limits) -> Rule:
