@@ -108,7 +108,7 @@ def parse_job(mapping: Mapping[str, Any]) -> TrainingJob:
 
 
 def check_spec(model: BaseModel, path: str = "spec") -> Iterator[Problem]:
-    """Yield what contradicts the rules of the spec, or of the part of it at *path*, and of its parts."""
+    """Yield each violation of the rules of the spec, or of the part of it at *path*."""
     for rule in getattr(model, "rules", ()):
         if not (rule.in_cluster_only or rule.check.holds(model)):
             field = f"{path}.{rule.field}" if rule.field else path
@@ -295,7 +295,7 @@ def _problem(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
 
 
 def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TEXT_BYTES) -> Any:
-    """Return what the one YAML (or JSON) document of *text* holds.
+    """Return the value of *text*, a single YAML (or JSON) document.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class Check:
         return Check(f"{self.cel} || {right}", lambda model: self.holds(model) or other.holds(model))
 
     def __invert__(self) -> "Check":
-        """Return the condition that this one does not hold."""
+        """Return the negation of this condition."""
         cel = f"({self.cel})" if " " in self.cel else self.cel
         return Check(f"!{cel}", lambda model: not self.holds(model))
 

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class ObjectStorage(NamedTuple):
-    """What both planes know of a kind of object storage.
+    """A kind of object storage, as both planes see it.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def public_uri(uri: str) -> str:
 
 
 def uri_rules(*, local_instead: str) -> tuple[Rule, ...]:
-    """Return the rules of ``uri`` and ``endpoint``: those of :func:`parse_uri`, and what fits to a scheme."""
+    """Return the rules of ``uri`` and ``endpoint``: those of :func:`parse_uri`, and of their combination."""
     is_local = starts_with("uri", "file://")
     return (
         Rule(

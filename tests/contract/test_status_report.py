@@ -200,7 +200,7 @@ def test_scores_are_numbers_as_text_that_the_schema_takes(value):
 @pytest.mark.parametrize(
     ("value", "text"), [(0.912, "0.912"), (-0.0, "0"), (1, "1"), (1e20, "1e+20"), (1 / 3, "0.333333")]
 )
-def test_scores(value, text):
+def test_a_score_is_written_with_six_digits(value, text):
     assert format_score(value) == text
 
 

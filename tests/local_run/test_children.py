@@ -65,7 +65,7 @@ class Children:
     ("number", "words", "ended"),
     [
         (signal.SIGKILL, "signal 9", Ended.CRASHED),
-        (signal.SIGSTOP, "no sign of life for 2 s", Ended.HUNG),
+        (signal.SIGSTOP, "has not responded for 2 s", Ended.HUNG),
     ],
     ids=["killed", "frozen"],
 )

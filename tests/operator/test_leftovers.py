@@ -107,7 +107,7 @@ def test_of_two_trainers_the_orphan_goes(orphaned, operation):
     assert [one["metadata"]["name"] for one in orphaned.pods()] == ["churn-trainer-2"]
 
 
-def test_suspending_stops_an_orphan(orphaned, operation):
+def test_a_suspension_deletes_an_orphan(orphaned, operation):
     orphaned.change(suspend=True)
     operation.settle()
     assert orphaned.pods() == []
@@ -122,7 +122,7 @@ def test_a_deadline_ends_an_orphan(orphaned, operation):
     assert orphaned.pods() == []
 
 
-def test_the_orphan_of_a_deleted_job_goes(orphaned, operation):
+def test_a_deleted_job_takes_its_orphan_along(orphaned, operation):
     orphaned.remove()
     operation.settle()
     assert orphaned.pods() == []

@@ -49,7 +49,7 @@ def watch(
         ("crash", Ended.CRASHED, "signal 11"),
         ("killed", Ended.CRASHED, "signal 9"),
         ("leave", Ended.CRASHED, "status 3"),
-        ("silent", Ended.HUNG, "no sign of life"),
+        ("silent", Ended.HUNG, "has not responded"),
         ("still", Ended.HUNG, "no progress"),
         ("overrun", Ended.OVERRAN, "not done after 100 s"),
         ("garbage", Ended.CRASHED, "data that is not an event"),

@@ -19,7 +19,7 @@ class Encoding(StrEnum):
 
     @property
     def words(self) -> str:
-        """What a pipeline's summary says of it; nothing of the dense one, which is the usual one."""
+        """The encoding's name in the summary of a pipeline; empty for the dense encoding, the usual one."""
         return _WORDS[self]
 
 

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""What the system says of a disk that takes no more."""
+"""Error codes of a full or read-only disk."""
 
 MAY_COME = frozenset(
     {
@@ -59,7 +59,7 @@ class TrainingError(Exception):
         self.message = message
 
     def __reduce__(self) -> tuple[type["TrainingError"], tuple[Reason, str]]:
-        """Let the error cross a process boundary whole."""
+        """Pickle the error with all its fields."""
         return type(self), (self.reason, self.message)
 
 

@@ -150,7 +150,7 @@ class Progressed(_Event):
 
 
 class BoardChanged(_Event):
-    """The leaderboard and the front as they stand."""
+    """The present leaderboard and front."""
 
     kind: Literal["board"] = "board"
     best: Best
@@ -261,7 +261,7 @@ class Channel:
         self._thread.start()
 
     def send(self, event: Event) -> None:
-        """Send an event; it also counts as a sign of life of the main thread."""
+        """Send an event; it also shows that the main thread is alive."""
         self._beat += 1
         self._write(event)
 

@@ -1,4 +1,4 @@
-"""What the trainer's surroundings decide, as opposed to what a TrainingJob asks for."""
+"""Settings that the trainer takes from its environment, not from a TrainingJob."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the hold-out rows show: confusion, ROC, calibration, residuals, importance, and how long it takes."""
+"""Diagnostics on the hold-out rows: confusion, ROC, calibration, residuals, importance, prediction time."""
 
 import contextlib
 import time
@@ -302,7 +302,7 @@ def _affordable(model: Any, frame: pd.DataFrame, order: npt.NDArray[np.intp], wa
 def _cut(
     rows: tuple[int, int], columns: tuple[int, int], of_the_last: int, measured: list[dict[str, Any]]
 ) -> str | None:
-    """Return what there was time for, or None if that was all."""
+    """Return which part of the work was done in time, or None for all of it."""
     parts = []
     if rows[0] < rows[1]:
         parts.append(f"{rows[0]:,} of {rows[1]:,} rows")

@@ -99,7 +99,7 @@ def number(value: float | None, digits: int = _DIGITS) -> str:
     if value is None or not math.isfinite(value):
         return _DASH
     if digits == _DIGITS and _SMALL <= abs(value) < _LARGE:
-        # Scores stand below each other: they need the same number of decimals.
+        # Scores are in a column: they need the same number of decimals.
         text = f"{value:.{digits}f}"
     elif abs(value) >= 10**digits:
         text = f"{value:,.0f}"
@@ -113,7 +113,7 @@ def _percent(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds in the unit that fits, or a dash."""
+    """Return seconds in a suitable unit, or a dash."""
     if seconds is None:
         return _DASH
     if seconds < 1:

@@ -54,7 +54,7 @@ def program_of(outcome: FinishedRun) -> str:
         sha256=_literal(prepared.dataset_sha256),
         score=None if outcome.holdout_score is None else f"{outcome.holdout_score:.6g}",
         helpers="".join(f"\n{helper}\n" for helper in pipeline.helpers),
-        # The expression stands in a function.
+        # The expression is inside a function.
         pipeline=pipeline.expression.replace("\n", "\n    "),
         metric=prepared.metric.name,
         scorer=scorer.expression,

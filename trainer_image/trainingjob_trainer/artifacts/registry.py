@@ -43,7 +43,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materials:
-    """What artifacts are made of.
+    """The material of artifacts.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ __all__ = ["modules_of", "requirements_for", "requirements_text"]
 
 # What every model needs: the loader, the table it takes and the library that its steps come from.
 _ALWAYS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
-# A shipped model must stand without these.
+# A shipped model must load without these.
 _FORBIDDEN = frozenset({"__main__", "__mp_main__", "tpot", "cloudpickle"})
 _FORBIDDEN_PREFIX = "trainingjob_"
 

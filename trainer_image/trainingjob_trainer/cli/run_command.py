@@ -23,7 +23,7 @@ _DOCUMENT_FIELDS = (
     *("fallbacks", "findings", "warnings", "progress", "stopped_by", "resumed", "accepted"),
     *("acceptance_message", "resolved"),
 )
-"""What the document for ``--json`` has of a result."""
+"""The fields of a result in the document for ``--json``."""
 
 
 class LogFormat(StrEnum):

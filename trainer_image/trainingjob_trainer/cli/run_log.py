@@ -62,7 +62,7 @@ class _LogFile(logging.FileHandler):
 
 
 def run_logger(console: TextIO | None, secrets: Iterable[str]) -> logging.Logger:
-    """Return a logger for one run on this machine, which no other logger knows.
+    """Return a logger for a run on this machine, independent of all other loggers.
 
     `console` takes all entries but single evaluations, none of them with one of the `secrets`.
     """

@@ -163,7 +163,7 @@ async def _once(options: WorkerOptions, stopped: StopSignal, patience: _Patience
 
 
 async def _unless(stopped: StopSignal, starting: Coroutine[Any, Any, "_Nanny"]) -> "_Nanny | None":
-    """Return what is started, or None as soon as a stop signal arrives."""
+    """Return the started nanny, or None as soon as a stop signal arrives."""
     task = asyncio.ensure_future(starting)
     await stopped.wait_or(task)
     if task.done():

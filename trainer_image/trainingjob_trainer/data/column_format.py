@@ -41,13 +41,13 @@ PLACEHOLDERS = frozenset(
         *("k. a.", "keine angabe", "unbekannt", "s/d", "void", "empty", "blank"),
     }
 )
-"""Texts, in lower case, that stand for a missing number."""
+"""Texts, in lower case, that mean a missing number."""
 Rule = tuple[str, str | float]
 """A regular expression and what its matches become; NaN makes the whole value missing."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 NOT_A_NUMBER = rf"^(?!\s*{_NUMBER}\s*$)[\s\S]*$"
-"""Matches every text that is no number of Python's notation."""
+"""Matches every text that is not a number of Python's notation."""
 
 SPACES = " \u00a0\u202f\u2009"
 APOSTROPHES = "'’"
@@ -223,7 +223,7 @@ class ColumnFormat:
         return missing_rule(self.missing, placeholders=self.placeholders)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what differs from the usual as plain data."""
+        """Return the values that differ from the defaults, as plain data."""
         number, date = self.number, self.date
         data: dict[str, Any] = {}
         if number != PLAIN:
@@ -254,7 +254,7 @@ def usual_format(column: pd.Series) -> ColumnFormat:
         return ColumnFormat(labels=_LABEL_RULES)
     try:
         return ColumnFormat(labels=label_rules(column.dropna().drop_duplicates()))
-    except TypeError:  # values that cannot be hashed are no labels
+    except TypeError:  # values that cannot be hashed are not labels
         return ColumnFormat()
 
 

@@ -61,13 +61,13 @@ _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": Fa
 _EXACT = 2**53  # from which floats skip integers
 _TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?(?:\s*[AaPp][.]?[Mm][.]?)?\s*"
 _MOST_TOKENS = 5
-_LEAST_ROWS = 2  # of a word that stands for a missing number
+_LEAST_ROWS = 2  # of a word that means a missing number
 _HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What all columns of text have in common.
+    """Properties of all columns of text together.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _mostly_numbers(profile: TextProfile) -> bool:
 
 
 def _day_first(frame: pd.DataFrame, profiles: Mapping[str, TextProfile]) -> bool | None:
-    """Return what unambiguous dates say about the others."""
+    """Return whether the day comes first in most unambiguous dates, or None."""
     dates = [infer_date_format(frame[name]) for name in profiles if not _mostly_numbers(profiles[name])]
     found = [date.day_first for date in dates if date.guessed and not date.ambiguous]
     found = [first for first in found if first is not None]

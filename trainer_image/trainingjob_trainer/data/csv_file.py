@@ -279,7 +279,7 @@ def _check_records(path: Path, layout: CsvLayout, width: int, max_rows: int) -> 
         for _ in range(skipped):
             file.readline(_LINE_LIMIT)
         records = _records(_lines(file), layout.separator)
-        next(records)  # the header is no row
+        next(records)  # the header is not a row
         for line, fields in records:
             rows += 1
             if len(fields) != width:

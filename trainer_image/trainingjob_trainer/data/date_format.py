@@ -101,7 +101,7 @@ def _share(sample: pd.Series, form: str) -> float:
 
 
 def parse_dates(column: pd.Series, how: DateFormat | None = None) -> pd.Series:
-    """Return *column* as UTC time stamps, missing where a value is no date."""
+    """Return *column* as UTC time stamps, missing where a value is not a date."""
     how = how or infer_date_format(column)
     if how.unit is not None:
         numbers = pd.to_numeric(column, errors="coerce")

@@ -64,7 +64,7 @@ _LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What happens to one column.
+    """The plan for a column.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Treatment:
     grams
         Components of the hashed n-grams; 0 for none.
     coded
-        Whether codes stand beside the means.
+        Whether codes are added to the means.
     """
 
     kind: Kind

@@ -75,7 +75,7 @@ def _apply(function: Callable[..., object], **arguments: object) -> FunctionTran
 
 
 def replacements(rules: Sequence[Rule]) -> list[Step]:
-    """Return a step for each rule; what is no text stays as it is."""
+    """Return a step for each rule; what is not text stays as it is."""
     return [
         (f"rule_{number}", call(pd.DataFrame.replace, to_replace=pattern, value=value, regex=True))
         for number, (pattern, value) in enumerate(rules, start=1)

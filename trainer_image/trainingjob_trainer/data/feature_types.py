@@ -1,4 +1,4 @@
-"""What kind of feature each column is: as the spec says, else by its values."""
+"""The feature type of each column: from the spec, else from its values."""
 
 import re
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def infer_feature_types(
         if name == target or name not in frame.columns:
             raise SpecInvalid(
                 Reason.UNKNOWN_COLUMN,
-                f"spec.featureTypes: {name!r} is the target, which is no feature; leave it out"
+                f"spec.featureTypes: {name!r} is the target, which is not a feature; leave it out"
                 if name == target
                 else f"spec.featureTypes: the table has no column {name!r}; {nearest_columns(name, frame)}",
             )
@@ -88,7 +88,9 @@ def infer_feature_types(
             findings += _check_asked(frame[name], asked[name], formats[name])
         elif name in roles:
             types[name] = FeatureType.IGNORE
-            message = f"The column is no feature, since {roles[name]} names it; give it a type to make it one"
+            message = (
+                f"The column is left out, since {roles[name]} names it; spec.featureTypes can include it"
+            )
             findings.append(Finding.info(FindingKind.ROLE, name, message))
         else:
             types[name], found = _infer(frame[name], formats[name])

@@ -1,4 +1,4 @@
-"""What was found in a table and does not end the run; ``docs/data.md`` explains each kind."""
+"""Findings about a table, which do not end the run; ``docs/data.md`` explains each kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -151,7 +151,7 @@ def check_metric(
 
 
 def _parts(split: Split) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield what a part is called, the rows that are fitted for it and those that are scored."""
+    """Yield the name of each part, its training rows and its scored rows."""
     yield "the hold-out", split.train, split.holdout
     for number, (fit, score) in enumerate(split.folds, start=1):
         yield f"fold {number}", fit, score
@@ -206,7 +206,7 @@ def _counts(classes: Classes, rows: np.ndarray) -> np.ndarray:
 def _missing(
     name: str, classes: Classes | None, positive: str | None, fit: np.ndarray, rows: np.ndarray
 ) -> str | None:
-    """Return what a part with the rows *fit* and the scored *rows* lacks for the metric."""
+    """Return why a part with the rows *fit* and the scored *rows* does not suffice for the metric."""
     if name in _AT_LEAST_TWO_ROWS and len(rows) < 2:  # noqa: PLR2004
         return "has one row to score; add rows"
     if classes is None:

@@ -43,7 +43,7 @@ _SAMPLE = 20_000  # rows
 _STRAY = 0.02  # share of the rows whose mark may be either
 _PERCENT = frozenset("%‰")
 _LONG = 4  # digits of a whole number that would have a mark between thousands
-_LEAST_VALUES = 20  # different numbers from which a column is no list of categories
+_LEAST_VALUES = 20  # different numbers from which a column is not a list of categories
 _GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
 
 
@@ -58,14 +58,14 @@ class _Marks(NamedTuple):
 
 @dataclass(slots=True)
 class TextProfile:
-    """What the texts of a column look like, counted in rows of a sample.
+    """Forms of the texts of a column, counted in rows of a sample.
 
     Parameters
     ----------
     written
         Rows by the marks of their number.
     tokens
-        Rows by text, for texts that are no numbers.
+        Rows by text, for texts that are not numbers.
     distinct
         Different texts of numbers.
     signs, scales
@@ -296,7 +296,7 @@ def _by_either(profile: TextProfile, of_file: str | None, *, comma_separated: bo
 
 
 def parse_numbers(column: pd.Series, how: NumberFormat, missing: tuple[str, ...]) -> pd.Series:
-    """Return *column* as ``float64``, missing where a text is no number in the format."""
+    """Return *column* as ``float64``, missing where a text is not a number in the format."""
     for pattern, value in (missing_rule(missing), *how.rules(), (NOT_A_NUMBER, np.nan)):
         column = column.replace(pattern, value, regex=True)  # type: ignore[arg-type]  # pandas takes NaN, too
     return pd.to_numeric(column, errors="coerce").astype("float64")

@@ -121,7 +121,7 @@ class _Target:
 
 
 def prepare(table: Table, run: ResolvedRun) -> Prepared:
-    """Return what is to be learnt from *table*, cut into hold-out and folds.
+    """Return target, features, hold-out and folds of *table*.
 
     The same table and run give the same result in any process.
 
@@ -272,7 +272,7 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
 
 
 def _times(column: pd.Series) -> pd.Series:
-    """Return what orders the rows: numbers as they are, everything else as dates."""
+    """Return the values by which rows are ordered: numbers as they are, everything else as dates."""
     return column if pd.api.types.is_numeric_dtype(column) else parse_dates(column)
 
 
@@ -321,7 +321,7 @@ def _split(
 
 
 def _groups(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
-    """Return a number for each group; rows without one are a group of their own together."""
+    """Return a number for each group; rows without a group form one group."""
     codes = pd.factorize(column.astype("str"), sort=True)[0].astype(np.intp)
     missing = codes < 0
     if not missing.any():

@@ -1,4 +1,4 @@
-"""What is suspicious in a table: infinities, imbalance, leaks and equal rows."""
+"""Checks for suspicious tables: infinities, imbalance, leaks and equal rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ _LEAK_ROWS = 2_000
 _LEAK_COLUMNS = 1_000
 _LEAK_CATEGORIES = 50
 _LEAK_LEAST_ROWS = 50
-_LEAK_ACCURACY = 0.985  # balanced; petal width alone reaches 0.96 on iris, and is no leak
+_LEAK_ACCURACY = 0.985  # balanced; petal width alone reaches 0.96 on iris, and is not a leak
 _LEAK_R2 = 0.99
 _LEAVES = 64
 _SMALL_SHARE = 0.2  # of an even share, for many classes; of all rows, for two

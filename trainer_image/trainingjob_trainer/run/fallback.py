@@ -33,7 +33,7 @@ __all__ = [
 
 
 class Mode(StrEnum):
-    """How far up the ladder a child begins; the parent goes down after each crash."""
+    """The rung of the ladder on which a child begins; the parent goes down a rung after each crash."""
 
     FULL = "full"
     LOCAL = "local"

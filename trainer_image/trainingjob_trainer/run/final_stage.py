@@ -52,7 +52,7 @@ MOST_POINTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What the time on the clock was used for.
+    """The result of the training within the budget.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class FinalStage:
 
     @property
     def plan(self) -> FinalistPlan | None:
-        """What scoring on all rows takes; None where the search looks at all rows."""
+        """Time of scoring on all rows; None if the search uses all rows."""
         baseline = self.baseline.candidate
         if self.ref.whole_digest is None or baseline.score is None:
             return None
@@ -247,7 +247,7 @@ class FinalStage:
 def on_the_same_rows(
     best: FittedModel, baseline: FittedModel, finalists: Sequence[Candidate]
 ) -> tuple[FittedModel, FittedModel]:
-    """Return what ships and the baseline, both with their scores on all rows if what ships has one."""
+    """Return the best model and the baseline, with scores on all rows if the best model has such a score."""
     whole = {finalist.key: finalist for finalist in finalists}
     if best.candidate.key not in whole:
         return best, baseline
@@ -258,7 +258,7 @@ def on_the_same_rows(
 
 
 def lost_with_their_process(trained: Trained, fallbacks: Sequence[Fallback]) -> tuple[NotFitted, ...]:
-    """Return what beat the baseline where that ships since the process that was to fit it has ended."""
+    """Return better pipelines than the baseline, if it ships because the process of their fit has ended."""
     reasons = [fallback.message or fallback.reason for fallback in fallbacks if fallback.from_ == "tpot"]
     if trained.source is not ModelSource.BASELINE or not reasons:
         return ()

@@ -52,10 +52,10 @@ __all__ = [
 ]
 
 REPORT = "report.json"
-"""The report among the artifacts: what a later attempt needs to end as the one that published did."""
+"""The report among the artifacts; a later attempt ends with it."""
 
 SIGNATURE = "report.sig"
-"""Who may write to the output is not the run: a later attempt accepts what the run has signed."""
+"""The signature of a published result. Others may write to the output, so a later attempt requires it."""
 
 REFUSAL_SECONDS = 180.0
 """The kubelet takes up to 90 s to replace the files of a Secret that was rotated."""
@@ -192,7 +192,7 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What an attempt of a job has published whole: its report and its artifacts."""
+    """The complete published result of an attempt: its report and its artifacts."""
 
     report: Report
     artifacts: tuple[Artifact, ...]
@@ -235,7 +235,7 @@ def find_published(
 
 
 def _signed(report: str, digests: Mapping[str, str]) -> str:
-    """Return what a run signs of its published result: the report, and the digests of all files beside it.
+    """Return the text that a run signs: its report, and the digests of all other published files.
 
     The first line is not JSON, so that the signature never fits a report in the ConfigMap.
     """
@@ -275,7 +275,7 @@ def insist(
     on_trouble: Callable[[Reason, str], None] = lambda _reason, _message: None,
     interrupted: Callable[[], bool],
 ) -> T:
-    """Return what `action` returns, tried again for `patience_seconds` while the storage fails.
+    """Return the result of `action`, retried for `patience_seconds` while the storage fails.
 
     A refusal may pass too, since rotated keys are read again for each request; it is tried for 180 s at most.
 
@@ -332,7 +332,7 @@ def upload(
 ) -> tuple[Artifact, ...]:
     """Publish what is saved, unless an attempt of the same job has published a result as good or better.
 
-    Returns what stands in the output; the reporter has the report that belongs to it.
+    Returns the published result; the reporter has its report.
 
     Raises
     ------
@@ -347,7 +347,7 @@ def upload(
 
 
 def result_of(run: ResolvedRun, workspace: Workspace, state: RunState) -> RunResult:
-    """Return what the caller of a published run gets."""
+    """Return the result of a published run."""
     if state.best is None or state.model_source is None:
         raise AssertionError("a run without a model is never published")
     verdict = judge(run.acceptance, state.best)

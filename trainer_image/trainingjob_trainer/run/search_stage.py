@@ -48,7 +48,7 @@ def space_context(
     min_class_rows: int | None = None,
     named: bool = False,
 ) -> SpaceContext:
-    """Return what a search space must know of the table.
+    """Return the facts about the table that a search space depends on.
 
     `rows` are the training rows of the smallest fold, `columns` those of the encoded matrix by
     encoding, and `min_class_rows` the training rows of the smallest class in any fold, if there are classes.

@@ -1,4 +1,4 @@
-"""What a caller asks of a run, its state as folded from its events, and its result."""
+"""The request of a run, its state as folded from its events, and its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -60,7 +60,7 @@ class RunState:
     stage, resolved, backend, dask_ready, model_source, fallbacks, progress, best, leaderboard, pareto_front, artifacts, findings, warnings, failure, final
         As in the report, which has the last fallbacks and warnings only.
     clock_seconds, clock_since
-        Seconds of the budget that were used at the monotonic time `clock_since`; None while the clock stands.
+        Seconds of the budget that were used at the monotonic time `clock_since`; None while it stops.
     workers, awaits
         Number of workers, and where the address of a Dask cluster comes from while the run waits for one.
     counts, numbers, recent
@@ -200,12 +200,12 @@ class Interrupted(RunFailed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run is made, as opposed to what it makes.
+    """Options of a run, in addition to its job.
 
     Parameters
     ----------
     work_dir
-        Where run folders are when the output is no folder on this machine.
+        Where run folders are when the output is not a folder on this machine.
     fresh
         Whether to leave an unfinished run of the same job alone.
     save_on_signal

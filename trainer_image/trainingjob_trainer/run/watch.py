@@ -80,7 +80,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnd:
-    """How a child ended, in words for a warning or an error, and the clock at its last heartbeat.
+    """The end of a child, in words for a warning or an error, and the clock at its last heartbeat.
 
     `failure` is what it reported, where it failed.
     """
@@ -182,7 +182,7 @@ CONTAINER = MemoryGroup()
 
 
 class _Watch:
-    """What is known of a living child."""
+    """The state of a living child."""
 
     def __init__(self, patience: Patience, limit_seconds: float, *, inline: bool) -> None:
         self._patience = patience
@@ -216,7 +216,7 @@ class _Watch:
         """Return why the child must be ended, or None."""
         now, patience = time.monotonic(), self._patience
         if now - self._heard > patience.silence:
-            return Ended.HUNG, f"the search process gave no sign of life for {patience.silence:.0f} s"
+            return Ended.HUNG, f"the search process has not responded for {patience.silence:.0f} s"
         if self._stage in {Stage.STARTING, Stage.LOADING, Stage.PREPARING}:
             late = now - self._stage_since > patience.before
             return (Ended.HUNG, f"{self._stage} took longer than {patience.before:.0f} s") if late else None

@@ -36,7 +36,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as `write_json` writes JSON; what a crash leaves is hidden, so that it is no artifact."""
+    """Write a text as `write_json` writes JSON; a crash leaves a hidden file, which is not an artifact."""
     partial = path.with_name(f".{path.name}.tmp")
     partial.write_text(text)
     partial.replace(path)
@@ -95,7 +95,7 @@ class Workspace:
 
     @property
     def history_file(self) -> Path:
-        """What earlier children have to say to the next one: it has no bound, as a command line has."""
+        """Warnings and fallbacks of earlier children: a file, since a command line is limited in size."""
         return self.work / "history.json"
 
     @property
@@ -105,7 +105,7 @@ class Workspace:
 
     @property
     def log_file(self) -> Path:
-        """What the child and its workers print."""
+        """File with the output of the child and its workers."""
         return self.work / "logs" / "trainer.log"
 
     @property

@@ -69,7 +69,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """How a pipeline did on the folds, as a worker reports it.
+    """The evaluation of a pipeline on the folds, as a worker reports it.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Candidate(Evaluation):
 
     @classmethod
     def of(cls, evaluation: Evaluation, *, outcome: Outcome, elapsed_seconds: float, **about: Any) -> Self:
-        """Return what an evaluation says of a pipeline; `about` holds the fields before `outcome`."""
+        """Return the candidate of an evaluation; `about` holds the fields before `outcome`."""
         measured = {item.name: getattr(evaluation, item.name) for item in fields(Evaluation)}
         scores = evaluation.fold_scores
         measured |= {
@@ -198,7 +198,7 @@ _READER = TypeAdapter(Candidate)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """What a search found.
+    """The candidates that a search found.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class JournalMismatch(Exception):  # noqa: N818 - the name says what was found
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalHeader:
-    """What a journal must share with a run that resumes it.
+    """The values that a journal must share with a run that resumes it.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def read_journal(
     Raises
     ------
     JournalMismatch
-        If the first line is no header of a known version.
+        If the first line is not a header of a known version.
     """
     lines = path.read_bytes().split(b"\n")
     try:
@@ -380,7 +380,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def digest(self) -> str:
-        """Return the sha256 of the file as it stands, in hex."""
+        """Return the sha256 of the present file, in hex."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of the time of a fit before it is made, and so what the work at the end takes."""
+"""Estimates of the time of fits, and so of the work at the end of a search."""
 
 import math
 from collections import Counter
@@ -55,7 +55,7 @@ def growth_of(pipeline: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitEstimate:
-    """What a fit on all rows is expected to take, from fits that have been made.
+    """Expected time of a fit on all rows, estimated from earlier fits.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class FitEstimate:
 
     @property
     def ratio(self) -> float:
-        """How many times more rows than on a fold are learned from."""
+        """Ratio of the rows of the fit to the training rows of a fold."""
         return max(1.0, self.all_rows / max(self.fold_rows, 1))
 
     def seconds(self, fold_seconds: float, growth: float = GROWTH) -> float:
@@ -102,7 +102,7 @@ class FitEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalFits:
-    """What the final fits take: the model that ships, on all rows, and its twin without the hold-out rows.
+    """Time of the final fits: the model that ships, on all rows, and its twin without the hold-out rows.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class FinalFits:
 
     @property
     def rounds(self) -> int:
-        """How many fits are made one after the other."""
+        """Number of fits that run one after the other."""
         return 1 if self.workers > 1 else 2
 
     def least(self, fold_seconds: float, train_rows: int | None = None) -> float:
@@ -182,7 +182,7 @@ class FinalFits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalistPlan:
-    """What scoring on all rows takes, and how many finalists that allows.
+    """Time of scoring on all rows, and the number of finalists that fit into it.
 
     Parameters
     ----------

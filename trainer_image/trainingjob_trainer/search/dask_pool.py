@@ -43,7 +43,7 @@ _DROPPED = object()
 
 
 class WorkerSource(Protocol):
-    """What the pool needs of a cluster."""
+    """The interface of a cluster that the pool uses."""
 
     @property
     def client(self) -> Client:
@@ -54,7 +54,7 @@ class WorkerSource(Protocol):
         """Whether workers have clocks of their own and may go for reasons of their own."""
 
     def live(self) -> Mapping[str, str]:
-        """Return the workers that take tasks now: address, and what no other process has had there."""
+        """Return the workers that take tasks now: their address with a name that no other process has had."""
 
     def leaving(self) -> Collection[str]:
         """Return the addresses of the workers that finish what they do and take no more."""
@@ -140,7 +140,7 @@ class DaskPool:
         self._place()
 
     def poll(self, timeout: float) -> list[Completion]:
-        """Return what has ended, waiting at most `timeout` seconds for the first.
+        """Return the tasks that have ended, waiting at most `timeout` seconds for the first.
 
         Raises
         ------

@@ -52,7 +52,7 @@ class Blend:
     Parameters
     ----------
     weights
-        How often each candidate is in the bag; 0 for those that are no members.
+        How often each candidate is in the bag; 0 for those that are not members.
     fold_scores
         The score of each fold with weights that were chosen on all other folds.
     """
@@ -252,7 +252,7 @@ class Ensembles:
         ----------
         ranked
             Candidates that were scored on the same rows, best first. Those without predictions, as of an
-            earlier attempt on another machine, are no members.
+            earlier attempt on another machine, are not members.
         whole
             Whether they were scored on the last of the whole folds, and carry what they predicted there.
         remaining

@@ -1,6 +1,6 @@
 """Which pipeline is evaluated next: TPOT's individuals in a steady state with a fixed lag.
 
-Stock TPOT waits for a whole generation before it breeds the next one, and workers stand idle meanwhile.
+Stock TPOT waits for a whole generation before it breeds the next one, and workers are idle meanwhile.
 Here pipeline *i* is bred as soon as the results of the first *i* - lag pipelines are known, from these alone
 and from the seed. So the sequence depends neither on the number of workers nor on their speed, and a resumed
 run breeds the same sequence again. Breeding begins as soon as the portfolio is proposed.
@@ -38,7 +38,7 @@ _LEAST_PARENTS = 6
 _KNOWN_A_PARENT = 3
 _FAMILY_SHARE = 1 / 3
 _NEXT_FAMILY = 0.7
-"""What a family is chosen less than the one whose best parent is better."""
+"""Factor on the prior share of a family for each family with a better parent."""
 _OPERATORS: Final = {
     Operator.REFINE: 0.4,
     Operator.MUTATE: 0.2,
@@ -49,7 +49,7 @@ _OPERATORS: Final = {
 """The shares of the operators before any has been tried."""
 _GAINS: Final = 1.0
 _TRIALS: Final = 4.0
-"""What each arm is credited with before its first trial."""
+"""Gains and trials that each arm has before its first trial."""
 SPACE_ORIGIN = "space"
 
 
@@ -220,7 +220,7 @@ class Evolution:
         self._history.append(candidate)
 
     def _breeding(self, number: int) -> "_Breeding | None":
-        """Return what pipeline `number` may be bred from, or None if that is nothing."""
+        """Return the parents from which pipeline `number` may be bred, or None."""
         if number < self._unbred:
             return None
         # With a lag beyond the portfolio, the first pipelines after it may look at no result.

@@ -292,7 +292,7 @@ def to_fitted(done: Mapping[str, Completion], candidate: Candidate, rows: int | 
     Raises
     ------
     FittingFailed
-        If one of them is no success.
+        If one of them is not a success.
     """
     part, whole = _result(done, "holdout"), _result(done, "all")
     if whole.model is None or part.model is None or part.holdout is None:

@@ -50,7 +50,7 @@ def overrun_allowance(budget_seconds: float) -> float:
 class RunClock:
     """Seconds of the budget that are used and left.
 
-    The clock stands until `start` is called, so that imports, downloads and the start of workers are
+    The clock does not run until `start` is called, so that imports, downloads and the start of workers are
     not charged to the search.
 
     Parameters
@@ -85,7 +85,7 @@ class RunClock:
             self._stopped = self._now()
 
     def leave(self, seconds: float) -> None:
-        """Give back what earlier attempts used until `seconds` are left, at most the whole budget."""
+        """Reduce the time used by earlier attempts until `seconds` are left, at most the whole budget."""
         short = min(seconds, self.budget_seconds) - (self.budget_seconds - self.elapsed)
         self.used_before -= max(0.0, short)
 

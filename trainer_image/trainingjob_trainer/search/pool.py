@@ -149,7 +149,7 @@ class Pool(Protocol):
         """Take a task."""
 
     def poll(self, timeout: float) -> list[Completion]:
-        """Return what has ended, waiting at most `timeout` seconds for the first."""
+        """Return the tasks that have ended, waiting at most `timeout` seconds for the first."""
 
     def drop(self) -> None:
         """Forget every task."""
@@ -183,7 +183,7 @@ class InlinePool:
         self._done.append(completion)
 
     def poll(self, timeout: float) -> list[Completion]:  # noqa: ARG002 - nothing is ever under way
-        """Return what has been run since the last call."""
+        """Return the tasks that have run since the last call."""
         done, self._done = self._done, []
         return done
 

@@ -65,7 +65,7 @@ def out_of_fold(estimator: Any, x_test: Any) -> NDArray[Any] | None:
         if not is_classifier(estimator):
             return np.asarray(estimator.predict(x_test), dtype=np.float64)
         return np.asarray(estimator.predict_proba(x_test), dtype=np.float32)
-    except Exception:  # noqa: BLE001 - the metric may need no probabilities: it is no member, but valid
+    except Exception:  # noqa: BLE001 - the metric may need no probabilities: it is not a member, but valid
         return None
 
 
@@ -306,7 +306,7 @@ def replay(
 
 
 def _named(function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-    """Return a function under a name that scikit-learn looks at."""
+    """Return a function with the name that scikit-learn reads."""
 
     def method(x: Any) -> Any:
         return function(x)

@@ -291,7 +291,7 @@ def _size(ref: StoreRef) -> int:
 
 
 def pack_store(ref: StoreRef) -> bytes:
-    """Return what evaluations read of a store, as a ZIP archive.
+    """Return the files of a store that evaluations read, as a ZIP archive.
 
     Raises
     ------

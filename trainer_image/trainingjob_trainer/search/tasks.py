@@ -1,4 +1,4 @@
-"""What runs on a worker: encode a fold, evaluate a pipeline, score it on a whole fold.
+"""The tasks of a worker: encode a fold, evaluate a pipeline, score it on a whole fold.
 
 A task is a plain function of small arguments, returns small values and is bounded by `time_limit`. Its last
 argument is its `TaskLimit`.
@@ -64,7 +64,7 @@ __all__ = [
 
 _MAX_BYTES = 1 << 32
 _MORE_ROUNDS = 4
-"""How many times the rounds of its pipeline early stopping may take on all rows, which want more."""
+"""Factor on the rounds of a pipeline for early stopping on all rows, which need more rounds."""
 _MOST_ROWS_AGAIN = 5_000
 """Training rows up to which a booster is fitted again on all of them once its rounds are known."""
 _HOPELESS = 1.5
@@ -79,7 +79,7 @@ _FIELD = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldScore:
-    """What came of one fold: the score, seconds of fit and scoring, early stopping's rounds, predictions."""
+    """The result of a fold: the score, seconds of fit and scoring, early stopping's rounds, predictions."""
 
     score: float
     fit_seconds: float
@@ -98,7 +98,7 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """What a pipeline must keep up with.
+    """The scores that a pipeline must keep up with.
 
     Parameters
     ----------

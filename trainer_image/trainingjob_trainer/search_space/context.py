@@ -66,7 +66,7 @@ class SpaceContext:
 
     @property
     def least_fold_rows(self) -> int:
-        """Rows that a fit sees at the least: half of them, as with two folds."""
+        """Minimum number of rows of a fit: half of all, as with two folds."""
         return max(2, self.n_rows // 2)
 
     @property

@@ -1,4 +1,4 @@
-"""What evolution breeds: an individual of TPOT with the encoding that its pipeline learns from."""
+"""The individual of evolution: TPOT's individual with the encoding of its pipeline."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -124,7 +124,7 @@ def _estimators(part: Any) -> Iterator[FixedEstimatorIndividual]:
 
 
 def _parts(part: Any) -> list[Any]:
-    """Return what a composite of TPOT consists of, in its order; nothing for a leaf."""
+    """Return the parts of a composite of TPOT, in order; nothing for a leaf."""
     if hasattr(part, "pipeline"):
         return list(part.pipeline)
     if hasattr(part, "union_dict"):

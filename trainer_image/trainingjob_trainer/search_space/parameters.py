@@ -334,4 +334,4 @@ _OWN: Final[Mapping[str, Callable[[Any], bool]]] = {
     "verbose": _only(-1),
     "verbosity": _only(0),
 }
-"""What repairs and replacements set beside hyperparameters."""
+"""Parameters that repairs and replacements set, in addition to hyperparameters."""

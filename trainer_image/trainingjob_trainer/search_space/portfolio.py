@@ -196,7 +196,7 @@ def _forests(context: SpaceContext) -> Sequence[PortfolioEntry]:
 
 
 def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
-    """Return what learns smooth functions of scaled columns."""
+    """Return entries that learn smooth functions of scaled columns."""
     standard, quantiles = (
         Step("StandardScaler"),
         Step("QuantileTransformer", {"output_distribution": "normal"}),
@@ -256,7 +256,7 @@ def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
 
 
 def _balanced(context: SpaceContext) -> Sequence[PortfolioEntry]:
-    """Return what weighs classes by their rarity, where a class is rare."""
+    """Return entries that weigh classes by their rarity, if a class is rare."""
     rarest = context.min_class_rows
     if rarest is None or rarest * context.n_classes >= _RARE_SHARE * context.n_rows:
         return ()

@@ -36,7 +36,7 @@ _GROUPS: Final[Mapping[str, Sequence[str]]] = {
 
 
 def _sizes(context: SpaceContext) -> dict[str, Any]:
-    """Return what TPOT's spaces depend on; some of its ranges are empty below these sizes."""
+    """Return the sizes on which TPOT's spaces depend; some of its ranges are empty below them."""
     return {
         "n_classes": max(2, context.n_classes),
         "n_samples": max(20, context.n_rows),
@@ -84,7 +84,7 @@ def _template(name: str, context: SpaceContext) -> Any:
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return what an estimator or one of TPOT's names is for, or none if it is unknown."""
+    """Return the purposes of an estimator or one of TPOT's names; none if it is unknown."""
     if name in CATALOGUE:
         return None if CATALOGUE[name].internal else CATALOGUE[name].kind
     if name in _WRAPPED:
@@ -116,7 +116,7 @@ def named_space(names: Sequence[str], context: SpaceContext, *, predicts: bool) 
 
 
 def _flat(name: str) -> list[str] | None:
-    """Return the members of a group and of the groups in it, or none if it is no group."""
+    """Return the members of a group and of the groups in it, or none if it is not a group."""
     if name not in _GROUPS:
         return None
     found: list[str] = []
@@ -126,7 +126,7 @@ def _flat(name: str) -> list[str] | None:
 
 
 def _fitting(name: str, context: SpaceContext, *, predicts: bool, group: str | None = None) -> str:
-    """Return *name* if it may stand at its place."""
+    """Return *name* if it is allowed at its place."""
     shown = f"{name} (of the group {group})" if group else name
     if name in EXCLUDED:
         raise SpecInvalid(Reason.UNKNOWN_ESTIMATOR, f"{shown} is not allowed: {EXCLUDED[name]}.")

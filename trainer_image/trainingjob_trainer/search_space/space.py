@@ -130,7 +130,7 @@ def _linear(root: FixedSequential, entry: PortfolioEntry, predictor: Any, contex
 
 
 def _graph(root: FixedGraph, entry: PortfolioEntry, predictor: Any, context: SpaceContext) -> Any:
-    """Make the predictor the root, the scaler its child, and the expansion stand between them."""
+    """Make the predictor the root and the scaler its child, with the expansion between them."""
     made = FixedGraphIndividual(
         root.root_search_space, root.leaf_search_space, root.inner_search_space, root.max_size, rng=_FIXED
     )

@@ -72,7 +72,7 @@ class _Translator:
         self.nodes = 0
 
     def steps(self, part: Any, width: Width, previous: PipelineSpec | None) -> Steps:
-        """Return the steps that stand for *part*."""
+        """Return the steps of *part*."""
         if isinstance(part, Pipeline):
             return self._pipeline([step for _, step in part.steps], width, previous)
         if isinstance(part, FeatureUnion):
@@ -125,7 +125,7 @@ def _skipped(part: Any) -> bool:
 
 
 def _side_by_side(made: list[Steps], width: Width) -> Steps:
-    """Set tables side by side, equal ones once; with none, the columns stay as they are."""
+    """Join tables by columns, equal tables once; without tables, the columns stay unchanged."""
     if not made:
         return [], width
     members: dict[str, PipelineSpec] = {}

@@ -90,7 +90,7 @@ class _Role(Enum):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a node stands: what it has to do, and whether it sees the encoded table itself."""
+    """The place of a node: its purpose, and whether its input is the encoded table itself."""
 
     role: _Role
     first: bool
@@ -259,13 +259,13 @@ class _Compiler:
     def _fits_inside(self, outer: Entry, inner: type, place: _Place) -> None:
         """Refuse an inner estimator that the outer one would refuse in every fit."""
         if outer.name in _NEEDS_WEIGHTS and not has_fit_parameter(inner(), "sample_weight"):
-            raise place.wrong(f"{inner.__name__} cannot stand in {outer.name}: it takes no sample weights.")
+            raise place.wrong(f"{inner.__name__} cannot be inside {outer.name}: it takes no sample weights.")
         if outer.name in _NEEDS_INNER and inner.__name__ in NUMBERED:
             raise place.wrong(
-                f"{inner.__name__} cannot stand in {outer.name}: it takes no text labels; take LightGBM."
+                f"{inner.__name__} cannot be inside {outer.name}: it takes no text labels; take LightGBM."
             )
         if outer.name in _NEEDS_INNER and not _ranks_columns(inner):
-            raise place.wrong(f"{inner.__name__} cannot stand in {outer.name}: {_RANKS_NO_COLUMNS}.")
+            raise place.wrong(f"{inner.__name__} cannot be inside {outer.name}: {_RANKS_NO_COLUMNS}.")
 
 
 def _classes(space: Any) -> list[type]:

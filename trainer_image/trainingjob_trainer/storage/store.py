@@ -79,7 +79,7 @@ class Hidden(Missing):
 
 
 class Readable(Protocol):
-    """What `Store.get` opens."""
+    """An open object of `Store.get`."""
 
     def read(self, amount: int, /) -> bytes:
         """Return the next bytes, at most `amount`; none at the end."""
@@ -87,7 +87,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long to try.
+    """Limits on attempts and time.
 
     The pause after the first failure doubles each time, up to the longest; no attempt starts later than
     `deadline_seconds` after the first one. `sleep` and `clock` are the seam for tests.
@@ -105,7 +105,7 @@ class RetryPolicy:
         action: Callable[[], T],
         may_pass: Callable[[Exception], bool] = lambda error: isinstance(error, Again),
     ) -> T:
-        """Return what `action` returns; it is repeated after each failure that `may_pass`.
+        """Return the result of `action`, repeated after each failure that `may_pass`.
 
         The last failure is raised once attempts or time are used up.
         """

@@ -18,7 +18,7 @@ Params = dict[str, Any]
 
 _STANDARD: Final = {"StandardScaler", "MinMaxScaler", "QuantileTransformer", "PowerTransformer"}
 _TARGET_SCALED: Final = {"HuberRegressor", "LinearSVR", "MLPRegressor", "SGDRegressor", "SVR"}
-"""Regressors that diverge or stand still unless the target has unit scale."""
+"""Regressors that diverge or do not improve unless the target has unit scale."""
 _SCALE_FIRST: Final = _TARGET_SCALED | {
     "LinearSVC",
     "LogisticRegression",

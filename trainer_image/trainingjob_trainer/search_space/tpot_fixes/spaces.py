@@ -289,7 +289,7 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         return str(self.graphkey)
 
     def grow(self, size: int, rng: np.random.Generator) -> None:
-        """Add leaves and inner nodes up to `size` nodes, where there is anything to add."""
+        """Add leaves and inner nodes up to `size` nodes, where a leaf or node can be added."""
         ways = []
         if self.inner_search_space is not None or self.leaf_search_space is not None:
             ways.append(self._mutate_insert_leaf)

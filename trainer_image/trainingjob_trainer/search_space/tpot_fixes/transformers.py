@@ -51,7 +51,7 @@ def _union(*members: PipelineSpec) -> PipelineSpec:
 
 
 def _score_by_regression(params: Params, context: SpaceContext) -> None:
-    """Score columns against a continuous target by regression; TPOT leaves the score for classes."""
+    """Score columns against a continuous target by regression; TPOT keeps the score for classes."""
     if "score_func" not in params and not context.classification:
         params["score_func"] = {"$function": "sklearn.feature_selection.f_regression"}
 
