@@ -229,7 +229,7 @@ def test_scores_of_clusters_do_not_know_the_labels(metric: str) -> None:
 def test_accuracy_under_all_its_names_says_little_of_rare_labels(metric: str) -> None:
     prepared = ready(np.array(["yes"] * 20 + ["no"] * 180, dtype=object), metric)
     (message,) = [one.message for one in prepared.findings if one.kind is FindingKind.IMBALANCED]
-    assert f"{metric} is 0.9 for a model that always answers the same" in message
+    assert f"{metric} is 0.9 for a model that always predicts one label" in message
 
 
 def test_every_scorer_that_is_let_through_gives_a_number() -> None:

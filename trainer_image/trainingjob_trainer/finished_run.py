@@ -96,5 +96,5 @@ class FinishedRun:
 
     @property
     def evaluated(self) -> tuple[Candidate, ...]:
-        """What the search evaluated: the candidates but an ensemble of them."""
+        """The candidates that the search evaluated, without an ensemble."""
         return tuple(candidate for candidate in self.candidates if candidate.origin != ENSEMBLE)

@@ -82,7 +82,7 @@ _SECRET_WORDS = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "ACCESS_KEY", "ACCOUNT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What a command calls, where a test replaces it; None is the real thing."""
+    """The functions that a command calls and a test may replace; None is the real function."""
 
     supervise: "Supervise | None" = None
     inspect: "Callable[[ResolvedRun, TrainerSettings], Any] | None" = None
@@ -148,7 +148,7 @@ def command(
 ) -> Callable[[Callable[..., dict[str, Any]]], Callable[..., dict[str, Any]]]:
     """Return a decorator that adds a function to the application, under the function's name.
 
-    The function's docstring is the help, and its first line stands in the list of commands. The function
+    The function's docstring is the help, and its first line is in the list of commands. The function
     takes a `CommandContext`, then its own arguments and options as typer reads them; it prints what is for
     people and returns the fields of the document for ``--json``.
 
@@ -241,7 +241,7 @@ class CommandFailure:
 
 
 def explain(error: BaseException) -> CommandFailure:
-    """Return what a user should see of an error."""
+    """Return the part of an error that a user should see."""
     # A command that succeeds need not wait for the contract's models.
     from trainingjob_api import SpecError
     from trainingjob_client import ClientError

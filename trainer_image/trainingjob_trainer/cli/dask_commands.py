@@ -163,7 +163,7 @@ def worker(
     seconds when a task kills it, and waits again when it loses the scheduler. After a signal it finishes its
     task first (--drain-seconds).
 
-    Exit status: 0 it got a signal, was retired or idle; 1 there is no scheduler (start it again).
+    Exit status: 0 it got a signal, was retired or idle; 1 there is no scheduler (restart it).
     """
     if scheduler_file is not None and scheduler is not None:
         raise _contradiction("--scheduler-file", "--scheduler")

@@ -188,7 +188,7 @@ class Probe:
         return self
 
     def snapshot(self) -> ProbeSnapshot:
-        """Return what is known now; never waits."""
+        """Return the present state without waiting."""
         return self._seen
 
     def close(self) -> None:

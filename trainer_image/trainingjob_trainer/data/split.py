@@ -90,12 +90,12 @@ def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: in
     train = np.setdiff1d(np.arange(rows), holdout)
     _check_sizes(train, holdout, classes)
     if classes is None:
-        count, findings = _reduce(folds, len(train), "there are so many rows outside the hold-out")
+        count, findings = _reduce(folds, len(train), "rows are outside the hold-out")
         parts = KFold(n_splits=count, shuffle=True, random_state=seed).split(train)
     else:
         inside = classes.codes[train]
         smallest = int(np.bincount(inside).min())
-        count, findings = _reduce(folds, smallest, "the smallest class has so many rows outside the hold-out")
+        count, findings = _reduce(folds, smallest, "rows of the smallest class are outside the hold-out")
         parts = StratifiedKFold(n_splits=count, shuffle=True, random_state=seed).split(train, inside)
     return Split(train, holdout, _positions(train, parts), findings)
 
@@ -121,7 +121,7 @@ def split_by_group(
     _check_sizes(train, holdout, classes)
     inside = groups[train]
     codes = None if classes is None else classes.codes[train]
-    wanted, findings = _reduce(folds, len(np.unique(inside)), "there are so many groups outside the hold-out")
+    wanted, findings = _reduce(folds, len(np.unique(inside)), "groups are outside the hold-out")
 
     def cut(number: int) -> tuple[Fold, ...]:
         return _positions(train, _cut_groups(inside, codes, number=number, seed=seed))
@@ -145,7 +145,9 @@ def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float
     cut = first if first > len(order) // 2 else cut
     train, holdout = order[:cut], order[cut:]
     _check_sizes(train, holdout, classes)
-    wanted, findings = _reduce(folds, len(train) - 1, "the rows outside the hold-out allow so many")
+    wanted, findings = _reduce(
+        folds, len(train) - 1, "folds in time order fit into the rows outside the hold-out"
+    )
 
     def parts_of(number: int) -> tuple[Fold, ...]:
         return _positions(train, TimeSeriesSplit(n_splits=number).split(train))
@@ -202,9 +204,9 @@ def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None
         )
 
 
-def _reduce(wanted: int, most: int, why: str) -> tuple[int, tuple[Finding, ...]]:
+def _reduce(wanted: int, most: int, available: str) -> tuple[int, tuple[Finding, ...]]:
     number = min(wanted, max(_LEAST, most))
-    return number, _fewer(wanted, number, f"{why} ({most})") if most < wanted else ()
+    return number, _fewer(wanted, number, f"only {most} {available}") if most < wanted else ()
 
 
 def _fewer(wanted: int, number: int, why: str) -> tuple[Finding, ...]:

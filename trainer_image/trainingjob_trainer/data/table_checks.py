@@ -60,10 +60,10 @@ def find_imbalance(
     if least >= _SMALL_SHARE * total / (1 if len(classes) == 2 else len(classes)):  # noqa: PLR2004
         return ()
     advice = (
-        f"{metric} is {max(counts) / total:.3g} for a model that always answers the same: read "
+        f"{metric} is {max(counts) / total:.3g} for a model that always predicts one label: read "
         "balanced_accuracy beside it, or set spec.metric to balanced_accuracy or f1_macro"
         if metric in _ACCURACIES
-        else "read balanced_accuracy beside the score"
+        else "also read balanced_accuracy"
     )
     rare = classes[counts.index(least)]
     message = f"The label {rare!r} occurs in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"

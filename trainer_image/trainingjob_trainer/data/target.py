@@ -185,7 +185,7 @@ def _similar_labels(labels: pd.Series) -> list[Finding]:
         return []
     shown = "; ".join(" and ".join(repr(str(label)) for label in group) for group in groups[:_SHOWN])
     message = (
-        f"Labels differ only in spaces or case and count as different: {shown}; write them alike in the "
+        f"Labels differ only in spaces or case and count as different: {shown}; make them equal in the "
         "table if they are the same"
     )
     return [Finding.warning(FindingKind.SIMILAR_LABELS, labels.name, message)]
@@ -222,7 +222,7 @@ def read_numbers(column: pd.Series) -> np.ndarray:
         raise DataError(
             Reason.TARGET_NOT_NUMERIC,
             f"spec.targetColumn: regression needs numbers, but {len(bad):,} of {len(column):,} values of "
-            f"{column.name!r} are none, such as {examples}; correct or empty them, or set spec.task to "
+            f"{column.name!r} are not, such as {examples}; correct or empty them, or set spec.task to "
             "classification",
         )
     values: np.ndarray = numbers.to_numpy(dtype="float64", copy=True)

@@ -242,7 +242,7 @@ def describe_error(failure: BaseException) -> str:
 def wait_for_last_answer() -> None:
     """Give the worker's event loop a moment to send the previous task's result.
 
-    A task that takes the interpreter's lock for good would hold that message back, and the task before it
+    A task that never releases the interpreter's lock would hold that message back, and the task before it
     would be blamed for the death of the worker.
     """
     time.sleep(_SWITCH_SECONDS)

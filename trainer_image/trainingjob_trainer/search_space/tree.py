@@ -225,7 +225,7 @@ class _Compiler:
         found = CATALOGUE[node.name]
         self._fits(found, place)
         if found.name in _NEEDS_INNER:
-            raise place.wrong(f"{found.name} asks a model; write it as a wrapper with that model inside.")
+            raise place.wrong(f"{found.name} needs a model; write it as a wrapper with that model inside.")
         space, reader = self._hyperparameters(found, node.hyperparameters, place)
         return FixedEstimator(found.cls, space, reader)
 

@@ -106,7 +106,7 @@ def _open_cloud(scheme: str, *place: str, field: str, **access: Any) -> Store:
 OBJECT_STORES: Mapping[str, Callable[..., Store]] = MappingProxyType(
     {"s3": open_s3, "gs": partial(_open_cloud, "gs"), "az": partial(_open_cloud, "az")}
 )
-"""What opens a bucket for datasets and outputs, for each scheme of `trainingjob_api.OBJECT_STORAGE`."""
+"""The function that opens a bucket for datasets and outputs, for each scheme of `OBJECT_STORAGE`."""
 
 
 def _two_parts(uri: str, place: Place, shape: str) -> tuple[str, str]:

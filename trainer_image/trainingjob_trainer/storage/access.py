@@ -74,7 +74,7 @@ def resolve(host: str) -> tuple[str, ...]:
 
 
 def is_public(text: str) -> bool:
-    """Return whether an address is of the internet, whatever notation it hides in."""
+    """Return whether an address is on the internet, in whatever notation it is given."""
     address = _unwrapped(text)
     if address in _METADATA:
         return False
@@ -98,7 +98,7 @@ def is_private(text: str) -> bool:
 
 
 def _unwrapped(text: str) -> IPAddress:
-    """Return the IPv4 address inside an IPv6 one that stands for it."""
+    """Return the IPv4 address that an IPv6 address embeds."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv4Address):
         return address

@@ -108,7 +108,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a run's folder holds; the entries are sorted by name."""
+    """The files of a run's folder, sorted by name."""
 
     job: str
     uid8: str

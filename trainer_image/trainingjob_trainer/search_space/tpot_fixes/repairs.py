@@ -236,7 +236,7 @@ def _unwrapped(spec: PipelineSpec) -> PipelineSpec:
 
 def _check_ranks(params: Params, context: SpaceContext) -> None:
     if "estimator" not in params:
-        raise Untranslatable("A selector that asks a model has no model.")
+        raise Untranslatable("A selector that needs a model has no model.")
     kind = Kind.CLASSIFIER if context.classification else Kind.REGRESSOR
     if CATALOGUE[params["estimator"]["$estimator"]["class"]].kind is not kind:
         raise Untranslatable(f"A selector's model is not a {kind}.")
@@ -290,7 +290,7 @@ _METAS: Final[Mapping[str, Repair]] = {
 
 
 def finish(spec: PipelineSpec, context: SpaceContext) -> PipelineSpec:
-    """Return *spec* with every seed fixed, one thread and no chatter, in canonical order."""
+    """Return *spec* with every seed fixed, one thread and no output, in canonical order."""
     done: PipelineSpec = dict(spec)
     for part in ("steps", "members"):
         if part in spec:
