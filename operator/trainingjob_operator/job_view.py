@@ -364,7 +364,7 @@ def _new_plan(view: JobView, settings: Settings, space_text: str | None, *, has_
         if not has_job:
             return found
         return Cause(
-            Reason.PLAN_LOST, f"{lost}its plan cannot be made again ({found.message}); recreate the job"
+            Reason.PLAN_LOST, f"{lost}its plan cannot be recreated ({found.message}); recreate the job"
         )
     status = view.status
     same = status.plan is not None and status.plan.digest == found.digest

@@ -231,7 +231,7 @@ def check_report(
 
 def _impossible(report: Report, uid: str, most_attempts: int) -> Cause | None:
     if report.job_uid != uid:
-        return Cause(Rejection.OTHER_JOB, "The report is of another job")
+        return Cause(Rejection.OTHER_JOB, "The report belongs to another job")
     if report.pod_uid is None:
         return Cause(Rejection.NO_POD, "The report names no pod")
     if report.written_at is None:
@@ -268,5 +268,5 @@ def _of_replaced_pod(report: Report, pods: tuple[PodSeen, ...]) -> Cause | None:
         return None
     successor = next((pod for pod in reversed(pods) if pod.running), None)
     if successor is not None and report.written_at > successor.created:
-        return Cause(Rejection.REPLACED_POD, "The report is of a pod that was replaced")
+        return Cause(Rejection.REPLACED_POD, "The report comes from a pod that was replaced")
     return None
