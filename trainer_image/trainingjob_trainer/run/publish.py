@@ -61,7 +61,7 @@ REFUSAL_SECONDS = 180.0
 """The kubelet takes up to 90 s to replace the files of a Secret that was rotated."""
 _PAUSE_SECONDS = 3.0
 _SHARED = {field.name for field in fields(RunState)} & set(Report.model_fields)
-"""What state and report both have."""
+"""Fields that state and report share."""
 _MOST_WARNINGS = 20
 _MOST_FALLBACKS = 8
 _OF_THE_ATTEMPT = {"failure", "final"}
@@ -77,7 +77,7 @@ def file_sink(path: Path) -> Callable[[Report], None]:
         try:
             write_text(path, dump_report(report))
         except OSError as error:
-            # A later report holds more than this one, unless this is the last one of a model that stands.
+            # A later report holds more than this one, unless this is the last one of a published model.
             if report.final and report.failure is None:
                 raise folder_unusable(path.parent, error) from error
 
@@ -139,7 +139,7 @@ class Reporter:
         self._continue_from(report)
 
     def adopt(self, report: Report) -> None:
-        """Continue from the report of the attempt whose result stands in the output."""
+        """Continue from the report of the attempt whose result is in the output."""
         if report.pod_uid != self.pod_uid:
             # Where the last report was lost, that attempt is the last one known.
             self.attempt = max(self.attempt, report.attempt + 1)
@@ -155,7 +155,7 @@ class Reporter:
         self.write()
 
     def finish(self, artifacts: tuple[Artifact, ...]) -> None:
-        """Report the end of a run whose artifacts stand."""
+        """Report the end of a run with saved artifacts."""
         self.state_ = replace(
             self.state_, stage=Stage.FINISHED, final=True, artifacts=artifacts, failure=None
         )

@@ -181,7 +181,7 @@ class Board:
         )
 
     def tick(self, progress: SearchProgress, *, last: bool = False) -> None:
-        """Report progress and leaderboard, if it is time or the last time."""
+        """Report progress and leaderboard, if they are due or `last` is set."""
         self._context.channel.beat()
         now = time.monotonic()
         if last or now - self._progress_at >= _PROGRESS_SECONDS:

@@ -191,7 +191,7 @@ class Trainer:
             return searched
 
     def _from_journal(self) -> SearchResult:
-        """Return what earlier attempts evaluated, without searching any further."""
+        """Return the candidates of earlier attempts, without a further search."""
         found = sorted(self.journal.found_.values(), key=lambda c: c.number)
         if all(candidate.number == BASELINE_NUMBER for candidate in found):
             found = []

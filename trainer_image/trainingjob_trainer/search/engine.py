@@ -155,7 +155,7 @@ class SearchEngine:
         )
 
     def _move(self, lost: PoolLost) -> None:
-        """Replace a lost pool, and submit what was under way there again."""
+        """Replace a lost pool, and submit its unfinished tasks again."""
         if self.instead is None:
             raise lost
         self.pool = self.instead(lost)
@@ -215,7 +215,7 @@ class SearchEngine:
         """Whether there is a pipeline that was cut off, and time to evaluate it after all.
 
         The time kept for the final fits shrinks when a quicker pipeline takes the lead, and the clock may
-        have stood; without this one's result the sequence would come to a halt.
+        have been stopped; without this result the sequence could not continue.
         """
         left = self.clock.remaining - self.reserve()
         return bool(self._cut_off) and left >= MIN_USEFUL_SECONDS and self.pool.free() > 0
@@ -319,7 +319,7 @@ class SearchEngine:
 
 
 def _evaluation(completion: Completion) -> Evaluation:
-    """Return what a finished task says of its pipeline; no outcome if the end of the run cut it short."""
+    """Return the candidate of a finished task; without an outcome if the end of the run stopped it."""
     if isinstance(completion.value, Evaluation) and not completion.cut_off:
         return completion.value
     outcome: Outcome | None = Outcome.INVALID
