@@ -3,13 +3,15 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.dask_processes import Stage
 from trainingjob_trainer.dask_cluster import remote
 from trainingjob_trainer.dask_cluster.probe import ProbeSnapshot
-from trainingjob_trainer.dask_cluster.remote import RemoteWorkers
+from trainingjob_trainer.dask_cluster.remote import ClusterLookup, RemoteWorkers
 from trainingjob_trainer.dask_cluster.scheduler import read_settings, read_versions
 from trainingjob_trainer.search.pool import PoolLost
 from trainingjob_trainer.search.store import StoreRef, TableTooLarge
@@ -186,3 +188,36 @@ def test_nobody_waits_for_a_lost_cluster_at_the_end(workers: RemoteWorkers, clie
     workers.close(None)
     client.stuck.set()
     assert time.monotonic() - started < 2
+
+
+def test_a_cluster_that_does_not_come_is_given_up_with_its_reason(tmp_path: Path) -> None:
+    lookup = ClusterLookup({}, str(tmp_path / "none.json"), ready_seconds=0.3)
+    with pytest.raises(PoolLost, match=r"could be reached within 0 s: .*none\.json does not exist") as caught:
+        lookup.wait(lambda: None)
+    assert (caught.value.reason, lookup.done) == ("SchedulerUnavailable", True)
+    lookup.close()
+
+
+def test_half_of_the_certificates_end_the_lookup(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").touch()
+    half = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(tmp_path / "ca.crt")}
+    with pytest.raises(PoolLost) as caught:
+        ClusterLookup(half, str(tmp_path / "none.json"), ready_seconds=60).wait(lambda: None)
+    assert caught.value.reason == "CertificatesInvalid"
+
+
+def test_a_lookup_that_is_closed_ends_at_once(tmp_path: Path) -> None:
+    lookup = ClusterLookup({}, str(tmp_path / "none.json"), ready_seconds=60)
+    lookup.close()
+    with pytest.raises(PoolLost, match="the run ended before"):
+        lookup.wait(lambda: None)
+
+
+def test_a_cluster_that_is_there_is_found_with_its_worker(stage: Stage) -> None:
+    stage.scheduler()
+    stage.worker().wait_for("works for")
+    lookup = ClusterLookup({}, str(stage.scheduler_file), ready_seconds=60)
+    workers = lookup.wait(lambda: None)
+    assert len(workers.live()) == 1
+    workers.settings(lambda: None)
+    workers.close(None)

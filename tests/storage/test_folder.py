@@ -189,7 +189,7 @@ def test_claims_must_be_mounted(tmp_path):
     (tmp_path / "models").mkdir()
     output.check()
     assert (tmp_path / "models" / "team").is_dir()
-    assert output.uri == "pvc://models/team"
+    assert output.store.uri == "pvc://models/team"
 
 
 @pytest.mark.parametrize(
@@ -216,12 +216,12 @@ def test_kinds_of_output(tmp_path, monkeypatch):
         return open_output(uri, endpoint="http://host", credentials_dir=None, settings=TrainerSettings())
 
     monkeypatch.chdir(tmp_path)
-    assert opened("runs").uri == (tmp_path / "runs").as_uri()
-    assert opened("file://./runs").uri == (tmp_path / "runs").as_uri()
-    assert opened((tmp_path / "ä b").as_uri()).uri == (tmp_path / "ä b").as_uri()
+    assert opened("runs").store.uri == (tmp_path / "runs").as_uri()
+    assert opened("file://./runs").store.uri == (tmp_path / "runs").as_uri()
+    assert opened((tmp_path / "ä b").as_uri()).store.uri == (tmp_path / "ä b").as_uri()
     s3 = opened("s3://models/team/")
     assert isinstance(s3.store, S3Store)
-    assert s3.uri == "s3://models/team"
+    assert s3.store.uri == "s3://models/team"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -226,13 +225,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(line: bytes) -> Event:
-    """Return the event that `encode_event` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the line is something else.
-    """
+    """Return the event that `encode_event` wrote; raise `ValueError` if the line is something else."""
     return _ADAPTER.validate_json(line)
 
 
@@ -290,5 +283,4 @@ class Channel:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
             except BrokenPipeError:
-                time.sleep(0)
                 os._exit(70)

@@ -61,13 +61,7 @@ class TrainerSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings from environment variables.
-
-        Raises
-        ------
-        SpecInvalid
-            With reason ``InvalidEnvironment`` if a variable cannot be read.
-        """
+        """Read the settings from variables; raise ``InvalidEnvironment`` if one cannot be read."""
         try:
             return read_settings(cls, environment)
         except SpecError as error:

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["logs", "submit", "watch"]
 
 KubeContext = Annotated[
-    str | None,
-    typer.Option("--context", help="Context of the kubeconfig; default: the current one."),
+    str | None, typer.Option("--context", help="Context of the kubeconfig; default: the current one.")
 ]
 Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Namespace; default: the context's."),
+    str | None, typer.Option("--namespace", "-n", help="Namespace; default: the context's.")
 ]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The TrainingJob's name.")]
 

@@ -148,18 +148,10 @@ def command(
 ) -> Callable[[Callable[..., dict[str, Any]]], Callable[..., dict[str, Any]]]:
     """Return a decorator that adds a function to the application, under the function's name.
 
-    The function's docstring is the help, and its first line is in the list of commands. The function
-    takes a `CommandContext`, then its own arguments and options as typer reads them; it prints what is for
-    people and returns the fields of the document for ``--json``.
-
-    Parameters
-    ----------
-    examples
-        Command lines that the help shows.
-    prints_document
-        Whether the command has ``--json`` and ``--quiet`` beside ``--debug``.
-    hidden
-        Whether the list of commands leaves it out.
+    The function's docstring is the help, and its first line is in the list of commands, unless it is
+    `hidden`; the help shows the command lines in `examples`. The function takes a `CommandContext`, then its
+    own arguments and options as typer reads them; it prints what is for people and returns the fields of the
+    document for ``--json``. With `prints_document` it has ``--json`` and ``--quiet`` beside ``--debug``.
     """
     shared = {**_OUTPUT, **_DEBUG} if prints_document else _DEBUG
 

@@ -43,8 +43,7 @@ IdleTimeout = Annotated[
     ),
 ]
 CaFile = Annotated[
-    Path | None,
-    _path(help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE."),
+    Path | None, _path(help="The authority's certificate; default: DASK_DISTRIBUTED__COMM__TLS__CA_FILE.")
 ]
 Cert = Annotated[
     Path | None, _path(help="The certificate; default: DASK_DISTRIBUTED__COMM__TLS__<ROLE>__CERT.")
@@ -120,12 +119,10 @@ def worker(
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(help="Name that no other worker has; default: host and number."),
+        str | None, typer.Option(help="Name that no other worker has; default: host and number.")
     ] = None,
     host: Annotated[
-        str | None,
-        typer.Option(help="Address to listen on; default: the one that reaches the scheduler."),
+        str | None, typer.Option(help="Address to listen on; default: the one that reaches the scheduler.")
     ] = None,
     memory_limit_mb: Annotated[
         int | None,
@@ -136,21 +133,17 @@ def worker(
         ),
     ] = None,
     local_directory: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for its files; default: the system's."),
+        Path | None, typer.Option(metavar="DIR", help="Folder for its files; default: the system's.")
     ] = None,
     idle_timeout: IdleTimeout = None,
     wait_seconds: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0, help="How long to wait for a scheduler."),
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for a scheduler.")
     ] = 120.0,
     death_timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=1, help="How long the worker process may take to start."),
+        float, typer.Option(metavar="SECONDS", min=1, help="How long the worker process may take to start.")
     ] = 60.0,
     drain_seconds: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0, help="How long its task may take after a signal."),
+        float, typer.Option(metavar="SECONDS", min=0, help="How long its task may take after a signal.")
     ] = 20.0,
     tls_ca_file: CaFile = None,
     tls_cert: Cert = None,
@@ -266,11 +259,10 @@ def _check_scheduler(path: Path | None, host: str, port: int, security: "Securit
     from trainingjob_trainer.dask_cluster.connection import resolve_address
     from trainingjob_trainer.dask_cluster.probe import check_scheduler
 
-    if path is not None:
-        return check_scheduler(resolve_address(path), security)
     host = _EVERYWHERE.get(host, host)
     host = f"[{host}]" if ":" in host else host
-    return check_scheduler(resolve_address(f"{'tls' if security else 'tcp'}://{host}:{port}"), security)
+    source = path or f"{'tls' if security else 'tcp'}://{host}:{port}"
+    return check_scheduler(resolve_address(source), security)
 
 
 def _security(

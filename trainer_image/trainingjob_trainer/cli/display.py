@@ -186,17 +186,14 @@ def _rows() -> Table:
 def _recent(state: RunState) -> Table:
     grid = _rows()
     for evaluation in state.recent:
-        mark, style = _MARKS.get(evaluation.outcome, ("?", "yellow"))
+        outcome = evaluation.outcome
+        mark, style = _MARKS.get(outcome, ("?", "yellow"))
+        result = Text(OUTCOME_WORDS.get(outcome, plain(outcome)), "yellow")
+        if evaluation.score is not None:
+            result = Text(format_score(evaluation.score))
         seconds, pipeline = f"{evaluation.seconds:.1f} s", Text(plain(evaluation.pipeline))
-        grid.add_row(Text(mark, style), _result(evaluation), seconds, pipeline)
+        grid.add_row(Text(mark, style), result, seconds, pipeline)
     return grid
-
-
-def _result(evaluation: Evaluated) -> Text:
-    if evaluation.score is not None:
-        return Text(format_score(evaluation.score))
-    outcome = evaluation.outcome
-    return Text(OUTCOME_WORDS.get(outcome, plain(outcome)), "yellow")
 
 
 def _top(state: RunState) -> Table:

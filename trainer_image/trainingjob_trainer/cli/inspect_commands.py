@@ -266,8 +266,7 @@ def _few(labels: Sequence[str]) -> str:
 def report(
     context: CommandContext,
     folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="Folder of a run, or <output>/<name> for the newest one."),
+        Path, typer.Argument(metavar="DIR", help="Folder of a run, or <output>/<name> for the newest one.")
     ],
 ) -> dict[str, Any]:
     """Write the report of a finished run again.

@@ -269,66 +269,55 @@ class FollowedFile:
 def run_in_pod(environment: Mapping[str, str], *, cause_file: Path = TERMINATION_LOG) -> int:
     """Run the job that the pod's files and environment name; return the exit status.
 
-    `cause_file` takes the cause of a failure.
+    The cause of a failure is first in `cause_file` and last in the log.
     """
-    about = {"job": f"{environment.get('POD_NAMESPACE', '')}/{environment.get('TRAININGJOB_JOB_NAME', '')}"}
-    about["uid"] = environment.get("TRAININGJOB_JOB_UID", "")
+    from trainingjob_trainer.run.pod import EXIT_STOPPED, run_pod
+
+    job = f"{environment.get('POD_NAMESPACE', '')}/{environment.get('TRAININGJOB_JOB_NAME', '')}"
+    about: dict[str, Any] = {"job": job, "uid": environment.get("TRAININGJOB_JOB_UID", "")}
+    run_log, child = RunLog(_log), FollowedFile("trainingjob_trainer.child")
+    last_line: tuple[str, dict[str, Any]] | None = None
+
+    def end(event: str, cause: str, **fields: Any) -> None:
+        nonlocal last_line
+        last_line = event, fields
+        write_cause(redact(cause, pod_secrets(environment)), cause_file)
+
+    def fail(error: Exception) -> None:
+        failure = explain(error)
+        reason, message = failure.reason, plain(failure.message)
+        traced = error if reason is Reason.UNEXPECTED_ERROR else None
+        fields = {"reason": reason, "message": message}
+        end("failed", f"{reason}: {message}", extra={"fields": fields}, exc_info=traced)
+
+    def take(event: Event, state: RunState) -> None:
+        if isinstance(event, Opened):
+            child.start(Path(event.log))
+        run_log.take(event, state)
+
+    def leave(*_: object) -> NoReturn:
+        sys.exit(EXIT_STOPPED)
+
     with open_log(sys.stdout, about, lambda: pod_secrets(environment)):
-        return _Pod(environment, about, cause_file).run()
-
-
-class _Pod:
-    """A run, and the cause of its failure: first in the kubelet's file, last in the log."""
-
-    def __init__(self, environment: Mapping[str, str], about: dict[str, Any], cause_file: Path) -> None:
-        self._environment = environment
-        self._about = about
-        self._cause_file = cause_file
-        self._run_log = RunLog(_log)
-        self._child = FollowedFile("trainingjob_trainer.child")
-        self._cause: tuple[str, dict[str, Any]] | None = None
-
-    def run(self) -> int:
-        from trainingjob_trainer.run.pod import EXIT_STOPPED, run_pod
-
-        def leave(*_: object) -> NoReturn:
-            sys.exit(EXIT_STOPPED)
-
         # The first process of a container has no default handler: SIGTERM would cost the grace period.
         signal.signal(signal.SIGTERM, leave)
         try:
             status = run_pod(
-                self._environment,
-                on_event=self._take,
-                on_attempt=lambda number: self._about.update(attempt=number),
-                on_failure=self._fail,
+                environment,
+                on_event=take,
+                on_attempt=lambda number: about.update(attempt=number),
+                on_failure=fail,
             )
-            if status == EXIT_STOPPED:
-                self._end(_STOPPED, _STOPPED)
         except SystemExit:
-            self._end(_STOPPED, _STOPPED)
             status = EXIT_STOPPED
         except Exception as error:  # noqa: BLE001  # its cause belongs into the log
-            self._fail(error)
+            fail(error)
             status = explain(error).exit_code
-        self._child.stop()
-        self._run_log.finish()
-        if self._cause is not None:
-            event, fields = self._cause
+        if status == EXIT_STOPPED:
+            end(_STOPPED, _STOPPED)
+        child.stop()
+        run_log.finish()
+        if last_line is not None:
+            event, fields = last_line
             _log.error(event, **fields)
-        return status
-
-    def _take(self, event: Event, state: RunState) -> None:
-        if isinstance(event, Opened):
-            self._child.start(Path(event.log))
-        self._run_log.take(event, state)
-
-    def _fail(self, error: Exception) -> None:
-        failure = explain(error)
-        fields = {"reason": failure.reason, "message": plain(failure.message)}
-        traced = error if failure.reason is Reason.UNEXPECTED_ERROR else None
-        self._end("failed", "{reason}: {message}".format(**fields), extra={"fields": fields}, exc_info=traced)
-
-    def _end(self, event: str, cause: str, **fields: Any) -> None:
-        self._cause = event, fields
-        write_cause(redact(cause, pod_secrets(self._environment)), self._cause_file)
+    return status

@@ -71,7 +71,8 @@ def verdict(result: RunResult) -> str:
     if any(step.to == "dummy" for step in result.fallbacks):
         source = "a dummy model that ignores the features"
     elif result.model_source is ModelSource.TPOT:
-        better = _beats_baseline(result.best)
+        score, baseline = result.best.score, result.best.baseline_score
+        better = score is None or baseline is None or float(score) > float(baseline)
         source = (
             "tpot, found by the search" if better else "tpot, which found nothing better than the baseline"
         )
@@ -88,11 +89,6 @@ def verdict(result: RunResult) -> str:
     if not result.fallbacks:
         return f"Model source: {source}; no fallback."
     return f"Model source: {source}; fallback: {', then '.join(_step(step) for step in result.fallbacks)}."
-
-
-def _beats_baseline(best: Best) -> bool:
-    score, baseline = _number(best.score), _number(best.baseline_score)
-    return score is None or baseline is None or score > baseline
 
 
 def _step(step: Fallback) -> str:
@@ -186,7 +182,7 @@ def _print_scores(console: Console, result: RunResult) -> None:
         ("cross-validated", best.score, best.baseline_score),
         ("on hold-out rows", best.holdout_score, best.baseline_holdout_score),
     ):
-        gain = change(_number(new), _number(old))
+        gain = change(new, old)
         style = "green" if gain.startswith("+") else "yellow" if gain.startswith("-") else ""
         table.add_row(name, Text(new or "-", "bold"), old or "-", Text(gain, style))
     console.print(table)
@@ -213,10 +209,6 @@ def measured(best: Best) -> list[str]:
             text += f"; 95 % interval of the score: {' to '.join(best.holdout_interval)}"
         lines.append(text)
     return lines
-
-
-def _number(score: str | None) -> float | None:
-    return None if score is None else float(score)
 
 
 def _print_course(console: Console, result: RunResult) -> None:
@@ -283,9 +275,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d} h"
 
 
-def change(new: float | None, old: float | None) -> str:
+def change(new: float | str | None, old: float | str | None) -> str:
     """Return the difference of two scores with its sign, or "" if one of them is missing."""
-    return "" if new is None or old is None else f"{new - old:+.3g}"
+    return "" if new is None or old is None else f"{float(new) - float(old):+.3g}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -136,12 +136,7 @@ def role_security(
 
     With certificates, every connection must be encrypted. Dask's variables in the environment
     (``DASK_DISTRIBUTED__COMM__TLS__CA_FILE``, ``…__<ROLE>__CERT``, ``…__<ROLE>__KEY``) fill in for missing
-    files.
-
-    Raises
-    ------
-    SpecInvalid
-        ``CertificatesInvalid``: only some are named, or one cannot be read.
+    files. Raise ``CertificatesInvalid`` if only some are named, or one cannot be read.
     """
     # `trainingjob certs` needs nothing of distributed.
     from distributed import Security  # noqa: PLC0415

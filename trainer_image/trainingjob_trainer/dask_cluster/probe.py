@@ -21,18 +21,7 @@ from trainingjob_trainer.dask_cluster.connection import Role
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.pool import PoolLost
 
-__all__ = [
-    "LOST_MISSES",
-    "NO_WORKERS_SECONDS",
-    "Probe",
-    "ProbeSnapshot",
-    "SchedulerIdentity",
-    "WorkerIdentity",
-    "check_scheduler",
-    "check_worker",
-    "identity",
-    "loss",
-]
+__all__ = ["Probe", "ProbeSnapshot", "check_scheduler", "check_worker", "identity", "loss"]
 
 LOST_MISSES = 3
 """Consecutive questions without an answer after which a scheduler is lost."""
@@ -79,10 +68,7 @@ async def identity(
 ) -> SchedulerIdentity:
     """Ask a scheduler for its identity and its workers, showing the certificate of `role`.
 
-    Raises
-    ------
-    RunFailed
-        ``SchedulerUnavailable``: no scheduler answered within `timeout` seconds; the message says why.
+    Raise ``SchedulerUnavailable`` if no scheduler answers within `timeout` seconds; the message says why.
     """
     arguments = (security or Security()).get_connection_args(role)
     if address.startswith("tls://") and not arguments.get("ssl_context"):

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import wait
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,23 +199,21 @@ class ClusterLookup:
             self._found.result().probe.close()
 
     def _find(self) -> RemoteWorkers:
-        try:
-            return self._look(client_security(self._environment))
-        except (TrainingError, PoolLost) as error:
-            raise PoolLost(error.reason, str(error)) from error
-        except Exception as error:
-            text = f"the Dask cluster could not be used: {error}"
-            raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, text[:_MOST_CHARS]) from error
-
-    def _look(self, security: Security | None) -> RemoteWorkers:
-        probe = Probe(
-            lambda: resolve_address(self.source), security=security, interval=_PROBE_SECONDS
-        ).start()
-        try:
-            return self._connect(probe, security)
-        except BaseException:
-            probe.close()
-            raise
+        with ExitStack() as stack:
+            try:
+                security = client_security(self._environment)
+                locate = partial(resolve_address, self.source)
+                probe = Probe(locate, security=security, interval=_PROBE_SECONDS)
+                found = self._connect(stack.enter_context(probe), security)
+            except PoolLost:
+                raise
+            except TrainingError as error:
+                raise PoolLost(error.reason, str(error)) from error
+            except Exception as error:
+                text = f"the Dask cluster could not be used: {error}"
+                raise PoolLost(Reason.SCHEDULER_UNAVAILABLE, text[:_MOST_CHARS]) from error
+            stack.pop_all()
+            return found
 
     def _connect(self, probe: Probe, security: Security | None) -> RemoteWorkers:
         error = ""

@@ -85,10 +85,7 @@ def default_name() -> str:
 def serve_worker(options: WorkerOptions) -> None:
     """Run a worker until it gets a stop signal, is retired or has been idle for too long.
 
-    Raises
-    ------
-    RunFailed
-        ``SchedulerUnavailable``: for `wait_seconds` there was none, or it did not take the worker.
+    Raise ``SchedulerUnavailable`` if for `wait_seconds` there was none, or it did not take the worker.
     """
     with dask.config.set({**scheduler_settings(), **_SETTINGS}):
         # Workers are forked from a process that has done their imports: a killed one is back within two

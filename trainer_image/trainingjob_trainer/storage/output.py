@@ -178,11 +178,6 @@ class Output:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    @property
-    def uri(self) -> str:
-        """The place as the user names it."""
-        return self.store.uri
-
     def check(self) -> None:
         """Prove, before anything is computed, that the place exists and can be written to.
 
@@ -231,7 +226,7 @@ class Output:
                 Reason.UPLOAD_FAILED, f"{error.filename} cannot be read: {error.strerror}"
             ) from error
         raw = manifest.to_bytes()
-        if self._run("reading", base + MANIFEST, lambda: self._read(base + MANIFEST)) not in {None, raw}:
+        if self._read(base + MANIFEST, Reason.UPLOAD_FAILED) not in {None, raw}:
             # While files change, no manifest may vouch for them.
             self._run("removing", base + MANIFEST, lambda: self.store.delete(base + MANIFEST))
         for entry in manifest.entries:
@@ -244,7 +239,7 @@ class Output:
             name,
             uid8,
             folder=base.rstrip("/"),
-            uri=f"{self.uri}/{base}".rstrip("/"),
+            uri=f"{self.store.uri}/{base}".rstrip("/"),
             manifestSha256=own.sha256,
             publishedAt=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
@@ -261,18 +256,19 @@ class Output:
             ``StorageUnreachable``.
         """
         base = f"{folder_name(name, uid8)}/"
-        raw = self._read_again(base + MANIFEST)
+        raw = self._read(base + MANIFEST)
         if raw is None:
             raise RunFailed(
                 Reason.MANIFEST_MISSING,
-                f"{self.uri}/{base}{MANIFEST} is missing: the run did not finish, or this is not its folder",
+                f"{self.store.uri}/{base}{MANIFEST} is missing: the run did not finish, or this is not its "
+                "folder",
             )
         manifest = Manifest.from_bytes(raw)
         for entry in manifest.entries:
             key = base + entry.name
             holds = partial(self._holds, key, entry)
             if not self._run("reading", key, holds, Reason.STORAGE_UNREACHABLE):
-                raise _mismatch(f"{self.uri}/{key}")
+                raise _mismatch(f"{self.store.uri}/{key}")
         return self._artifacts(base, (*manifest.entries, ManifestEntry.of_bytes(MANIFEST, raw)))
 
     def read(self, name: str, uid8: str, artifact: Artifact) -> bytes:
@@ -283,7 +279,7 @@ class Output:
         RunFailed
             With reason ``ArtifactMismatch`` if it is missing, larger or another one; ``StorageUnreachable``.
         """
-        raw = self._read_again(f"{folder_name(name, uid8)}/{artifact.name}")
+        raw = self._read(f"{folder_name(name, uid8)}/{artifact.name}")
         if raw is None or hashlib.sha256(raw).hexdigest() != artifact.sha256:
             raise _mismatch(artifact.uri)
         return raw
@@ -321,16 +317,17 @@ class Output:
             return False
         return digest.hexdigest() == entry.sha256
 
-    def _read(self, key: str) -> bytes | None:
+    def _read(self, key: str, reason: Reason = Reason.STORAGE_UNREACHABLE) -> bytes | None:
         """Return a small object up to one byte more than it may have, or None if there is none."""
-        try:
-            with self.store.get(key) as stream:
-                return bytes(stream.read(_MAX_DOCUMENT_BYTES + 1))
-        except Missing:
-            return None
 
-    def _read_again(self, key: str) -> bytes | None:
-        return self._run("reading", key, lambda: self._read(key), Reason.STORAGE_UNREACHABLE)
+        def read() -> bytes | None:
+            try:
+                with self.store.get(key) as stream:
+                    return bytes(stream.read(_MAX_DOCUMENT_BYTES + 1))
+            except Missing:
+                return None
+
+        return self._run("reading", key, read, reason)
 
     def _run(self, doing: str, key: str, action: Callable[[], T], reason: Reason = Reason.UPLOAD_FAILED) -> T:
         try:
@@ -342,8 +339,9 @@ class Output:
             raise RunFailed(reason, f"{doing} {key} in {self.store.where} {failed}: {error}") from None
 
     def _artifacts(self, base: str, entries: Iterable[ManifestEntry]) -> list[Artifact]:
+        place = f"{self.store.uri}/{base}"
         return [
-            Artifact(name=e.name, uri=f"{self.uri}/{base}{e.name}", sha256=e.sha256, size_bytes=e.size_bytes)
+            Artifact(name=e.name, uri=place + e.name, sha256=e.sha256, size_bytes=e.size_bytes)
             for e in entries
         ]
 
