@@ -27,9 +27,9 @@ from trainingjob_trainer.search.limits import RunClock, SearchBudget, TaskLimit
 from trainingjob_trainer.search.store import StoreRef, WorkData, write_store
 from trainingjob_trainer.search.tasks import encode_fold
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.individual import breed
-from trainingjob_trainer.search_space.space import compile_space, seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.search_space.individual import breed, translate
+from trainingjob_trainer.search_space.portfolio import seeds
+from trainingjob_trainer.search_space.space import compile_space
 
 SEED = 20261124
 HEADER = JournalHeader(search_digest="bench", data_digest="bench", versions={})

@@ -18,7 +18,7 @@ from trainingjob_trainer.artifacts.files import plain
 from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.final_fit import NotFitted
 from trainingjob_trainer.search.predictions import Interval
-from trainingjob_trainer.search_space.voters import ensemble_of
+from trainingjob_trainer.search_space.pipeline import ensemble_of
 
 GOLDEN = Path(__file__).with_name("golden")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"

@@ -18,7 +18,7 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import HoldoutPrediction
 from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome
 from trainingjob_trainer.search.fits import dump_model
-from trainingjob_trainer.search_space.voters import ensemble_of
+from trainingjob_trainer.search_space.pipeline import ensemble_of
 from trainingjob_trainer.storage import FolderStore, Output
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"

@@ -25,8 +25,7 @@ from trainingjob_trainer.search.fits import HoldoutResult
 from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef
-from trainingjob_trainer.search_space.pipeline import describe
-from trainingjob_trainer.search_space.voters import ensemble_of
+from trainingjob_trainer.search_space.pipeline import describe, ensemble_of
 
 REF = StoreRef(folder="", work_digest="", frame_digest="", folds=2, named=False)
 PIPELINE = describe(LogisticRegression(C=2.0))

@@ -30,9 +30,9 @@ from trainingjob_trainer.search.pool import (
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import evaluate
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.individual import breed
-from trainingjob_trainer.search_space.space import compile_space, seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.search_space.individual import breed, translate
+from trainingjob_trainer.search_space.portfolio import seeds
+from trainingjob_trainer.search_space.space import compile_space
 
 pytestmark = [
     pytest.mark.slow,

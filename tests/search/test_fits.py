@@ -34,8 +34,7 @@ from trainingjob_trainer.search.fits import FitResult, fit_all, fit_early, fit_h
 from trainingjob_trainer.search.pool import InlinePool
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work, write_store
 from trainingjob_trainer.search.tasks import evaluate, mean_rounds, score_whole_fold
-from trainingjob_trainer.search_space.pipeline import build, describe
-from trainingjob_trainer.search_space.rounds import ROUNDS, rounds_of, with_rounds
+from trainingjob_trainer.search_space.pipeline import ROUNDS, build, describe, rounds_of, with_rounds
 
 ROWS = 2_100
 X, Y = make_classification(ROWS, 4, n_informative=3, n_redundant=0, flip_y=0.3, random_state=0)

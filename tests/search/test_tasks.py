@@ -27,8 +27,7 @@ from trainingjob_trainer.search.fits import fit_full
 from trainingjob_trainer.search.limits import TaskLimit
 from trainingjob_trainer.search.store import StoreRef, fold_paths, load_frame, load_work
 from trainingjob_trainer.search.tasks import encode_fold, encode_within, evaluate, pickled_kib
-from trainingjob_trainer.search_space.pipeline import build, describe
-from trainingjob_trainer.search_space.voters import full_pipeline
+from trainingjob_trainer.search_space.pipeline import build, describe, full_pipeline
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
 SLOW = {"slow": 1.0}
@@ -221,7 +220,7 @@ def test_a_fit_ends_at_its_limit_and_does_not_begin_without_time(
     ref: StoreRef, monkeypatch: pytest.MonkeyPatch, holdout: bool
 ) -> None:
     monkeypatch.setattr(
-        "trainingjob_trainer.search_space.voters.build", lambda _pipeline: Naughty("sleep_softly")
+        "trainingjob_trainer.search_space.pipeline.build", lambda _pipeline: Naughty("sleep_softly")
     )
     late = fit_full({}, ref, TaskLimit(0.5, 4e9), holdout=holdout)
     assert (late.outcome, late.model) == (Outcome.TIMEOUT, None)

@@ -11,8 +11,8 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, entry
 from trainingjob_trainer.search_space.context import Width
 from trainingjob_trainer.search_space.pipeline import PASSTHROUGH, build, describe, leaf
+from trainingjob_trainer.search_space.tpot_fixes.ranges import hyperparameter_space
 from trainingjob_trainer.search_space.tpot_fixes.repairs import finish, repair
-from trainingjob_trainer.search_space.tree import hyperparameter_space
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

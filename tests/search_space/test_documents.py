@@ -12,11 +12,10 @@ from tpot.config.get_configspace import GROUPNAMES
 from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_trainer.search_space.allow_list import CATALOGUE
 from trainingjob_trainer.search_space.context import SpaceContext
+from trainingjob_trainer.search_space.individual import translate
 from trainingjob_trainer.search_space.pipeline import build, summarize
-from trainingjob_trainer.search_space.presets import kind_of
-from trainingjob_trainer.search_space.space import compile_space
+from trainingjob_trainer.search_space.space import compile_space, kind_of
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
-from trainingjob_trainer.search_space.translate import translate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

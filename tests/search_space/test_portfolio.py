@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from trainingjob_trainer.encodings import Encoding
-from trainingjob_trainer.search_space.individual import Operator, breed
+from trainingjob_trainer.search_space.individual import Operator, breed, translate
 from trainingjob_trainer.search_space.pipeline import build, encoding_of, fingerprint, summarize
-from trainingjob_trainer.search_space.portfolio import portfolio
-from trainingjob_trainer.search_space.space import seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.search_space.portfolio import portfolio, seeds
 
 TASKS = ("classification", "regression")
 ROWS = (300, 8_000)

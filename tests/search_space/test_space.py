@@ -1,142 +1,154 @@
-"""Generation and breeding depend on the given source of chance alone."""
+"""Declarative trees: what they give, and what they refuse."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
-from trainingjob_trainer.search_space.individual import breed, clone
-from trainingjob_trainer.search_space.pipeline import fingerprint, summarize
-from trainingjob_trainer.search_space.space import seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.errors import SpecInvalid
+from trainingjob_trainer.search_space.individual import translate
+from trainingjob_trainer.search_space.pipeline import build, summarize
+from trainingjob_trainer.search_space.portfolio import seeds
 
-PRESETS = ("linear", "linear-light", "graph", "graph-light")
-
-TREE = """
-type: graph
-root: {type: group, names: [regressors]}
-leaf: {type: featureSets, sets: {one: [age, city], two: [plan], three: [income]}}
-inner:
-  type: choice
-  options:
-  - {type: dynamicUnion, member: {type: group, names: [transformers]}, maxMembers: 3}
-  - {type: dynamicLinear, step: {type: group, names: [scalers, arithmatic]}, maxLength: 3}
-  - {type: wrapper, estimator: RFE, inner: {type: group, names: [ExtraTreesRegressor]}}
-maxSize: 9
-"""
-
-EVOLVE = """
-import sys, yaml, numpy as np
-from trainingjob_api.resolved import ResolvedSearchSpace
-from trainingjob_trainer.search_space.context import SpaceContext, Untranslatable
-from trainingjob_trainer.search_space.pipeline import fingerprint
-from trainingjob_trainer.search_space.individual import breed
-from trainingjob_trainer.search_space.space import compile_space, seeds
-from trainingjob_trainer.search_space.translate import translate
-
-for preset in sys.argv[2].split(","):
-    for task in ("classification", "regression"):
-        if preset == "tree" and task == "classification":
-            continue
-        context = SpaceContext(
-            task=task, n_rows=300, n_features=20, n_classes=3 if task == "classification" else 0,
-            random_state=0, columns=("age", "income", "city", "plan", "visits"),
-        )
-        wanted = {"tree": yaml.safe_load(sys.argv[1])} if preset == "tree" else {"preset": preset}
-        space = compile_space(ResolvedSearchSpace(**wanted, source="test"), context)
-        rng = np.random.default_rng(7)
-        pool = [seed.individual for seed in seeds(context, space)]
-        keys = []
-        for number in range(60):
-            if number < 20:
-                child = space.generate(rng)
-            else:
-                places = rng.integers(len(pool), size=1 + number % 2)
-                child = breed([pool[place] for place in places], rng)
-            try:
-                key = fingerprint(translate(child, context))
-            except Untranslatable as error:
-                key = str(error)
-            pool.append(child)
-            keys.append(key)
-        print(preset, task, *keys)
-"""
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
 
 
-def test_two_processes_breed_the_same_individuals(python):
-    names = ",".join([*PRESETS, "tree"])
-    one = python(EVOLVE, TREE, names, PYTHONHASHSEED="1")
-    other = python(EVOLVE, TREE, names, PYTHONHASHSEED="2")
-    assert one.splitlines() == other.splitlines()
-    for line in one.splitlines():
-        keys = line.split()[2:]
-        assert len(set(keys)) > 50, line
+def tree(text: str) -> dict:
+    return yaml.safe_load(text)
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("preset", PRESETS)
-def test_breeding_leaves_the_parents_as_they_were(preset, task, compiled, contexts):
-    space, context, rng = compiled(preset, task), contexts[task], np.random.default_rng(0)
-    parents = [
-        *(seed.individual for seed in seeds(context, space)),
-        *(space.generate(rng) for _ in range(12)),
-    ]
-    before = [fingerprint(translate(parent, context)) for parent in parents]
-    changed = 0
-    for number in range(60):
-        places = rng.integers(len(parents), size=1 + number % 2)
-        child = breed([parents[place] for place in places], rng)
-        changed += fingerprint(translate(child, context)) != before[places[0]]
-    assert [fingerprint(translate(parent, context)) for parent in parents] == before
-    assert changed > 45
+REFUSED = yaml.safe_load((Path(__file__).parent / "refused_trees.yaml").read_text())
 
 
-def test_a_clone_shares_the_search_space_and_nothing_else(compiled, contexts):
-    for preset in PRESETS:
-        space = compiled(preset, "classification")
-        parent = space.generate(np.random.default_rng(4))
-        twin = clone(parent)
-        assert fingerprint(translate(twin, contexts["classification"])) == fingerprint(
-            translate(parent, contexts["classification"])
-        )
-        for name, value in vars(parent.tree).items():
-            if name in {"search_spaces", "root_search_space", "inner_search_space"}:
-                assert np.all(
-                    [
-                        one is other
-                        for one, other in zip(
-                            np.atleast_1d(value), np.atleast_1d(getattr(twin.tree, name)), strict=True
-                        )
-                    ]
-                )
-            elif name in {"pipeline", "graph", "node", "root"}:
-                assert value is not getattr(twin.tree, name)
+@pytest.mark.parametrize("case", REFUSED, ids=[f"{n}-{case['reason']}" for n, case in enumerate(REFUSED)])
+def test_a_wrong_tree_is_refused_with_the_way_out(case, compiled):
+    with pytest.raises(SpecInvalid, match=case["words"]) as caught:
+        compiled(case["tree"], "regression")
+    assert caught.value.reason == case["reason"]
+    assert "spec.searchSpace" in caught.value.message
 
 
-def test_a_child_has_one_parent_or_two(compiled):
-    with pytest.raises(ValueError, match="one parent or two"):
-        breed([], np.random.default_rng(0))
+def test_xgboost_cannot_rank_columns_nor_naive_bayes_be_boosted_without_weights(compiled):
+    ranked = """
+    type: sequential
+    steps:
+    - {type: wrapper, estimator: RFE, inner: {type: estimator, name: XGBClassifier}}
+    - {type: estimator, name: GaussianNB}
+    """
+    boosted = """
+    type: wrapper
+    estimator: AdaBoostClassifier
+    inner: {type: estimator, name: KNeighborsClassifier}
+    """
+    for text, words in ((ranked, "text labels"), (boosted, "sample weights")):
+        with pytest.raises(SpecInvalid, match=words):
+            compiled(tree(text), "classification")
 
 
-@pytest.mark.parametrize("preset", [*PRESETS, None, "classifiers"])
-def test_seeds_are_strong_defaults_that_can_be_bred(preset, compiled, contexts):
-    context = contexts["classification"]
-    space = None if preset is None else compiled(preset, "classification")
-    made = seeds(context, space)
-    named = {seed.origin: summarize(translate(seed.individual, context)) for seed in made}
-    assert next(iter(named.items())) == ("linear", "StandardScaler → LogisticRegression(max_iter=1000)")
-    assert named["hist_gradient_boosting"].startswith("HistGradientBoostingClassifier")
-    assert len(made) == (17 if preset in PRESETS else 4)
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("graf", "graph"), ("linear_light", "linear-light"), ("LGBRegressor", "LGBMRegressor")],
+)
+def test_an_unknown_preset_is_answered_with_the_nearest(name, nearest, compiled):
+    with pytest.raises(SpecInvalid, match=nearest) as caught:
+        compiled(name, "regression")
+    assert caught.value.reason == "UnknownPreset"
+
+
+@pytest.mark.parametrize(
+    "name", ["regressors", "LGBMRegressor", "LinearRegression", "GradientBoostingRegressor"]
+)
+def test_groups_and_estimators_are_presets(name, compiled, contexts, tables):
+    space, rng = compiled(name, "regression"), np.random.default_rng(0)
+    for _ in range(3):
+        spec = translate(space.generate(rng), contexts["regression"])
+        build(spec).fit(*tables["regression"])
+    if name != "regressors":
+        assert name in summarize(spec)
+
+
+def test_choices_of_any_kind_come_through(compiled, contexts):
+    text = """
+    type: estimator
+    name: ExtraTreesRegressor
+    hyperparameters:
+      max_depth: {choice: [null, 3]}
+      max_features: {choice: [sqrt, 0.5, null]}
+      n_estimators: 7
+    """
+    space, rng = compiled(tree(text), "regression"), np.random.default_rng(0)
+    seen = set()
+    for _ in range(60):
+        params = build(translate(space.generate(rng), contexts["regression"])).get_params()
+        seen.add((params["max_depth"], params["max_features"]))
+        assert params["n_estimators"] == 7
+    assert seen == {(depth, share) for depth in (None, 3) for share in ("sqrt", 0.5, None)}
+
+
+def test_ranges_keep_their_kind_and_bounds(compiled, contexts):
+    text = """
+    type: estimator
+    name: XGBRegressor
+    hyperparameters:
+      max_depth: {low: 2, high: 4}
+      learning_rate: {low: 0.001, high: 1, log: true}
+      subsample: {low: 0.5, high: 1, int: false}
+    """
+    space, rng = compiled(tree(text), "regression"), np.random.default_rng(0)
+    drawn = [build(translate(space.generate(rng), contexts["regression"])).get_params() for _ in range(60)]
+    assert {params["max_depth"] for params in drawn} == {2, 3, 4}
+    assert all(isinstance(params["max_depth"], int) for params in drawn)
+    assert sum(params["learning_rate"] < 0.03 for params in drawn) > 15
+    assert all(0.5 <= params["subsample"] <= 1 for params in drawn)
+
+
+def test_feature_sets_keep_the_encoded_columns_of_their_raw_ones(compiled, contexts, tables):
+    text = """
+    type: sequential
+    steps:
+    - {type: featureSets, sets: {only: [income, visits]}}
+    - {type: estimator, name: LinearRegression}
+    """
+    space = compiled(tree(text), "regression")
+    assert space.uses_feature_sets
+    numbers, target = tables["regression"]
+    names = ["c0__x", "c1__x", "c1__y", "c2__x", "c3__x", "c4__x", "c10__x"]
+    frame = pd.DataFrame(numbers[:, :7], columns=names)
+    spec = translate(space.generate(np.random.default_rng(0)), contexts["regression"])
+    fitted = build(spec).fit(frame, target)
+    assert fitted[:-1].transform(frame).shape[1] == 3
+    assert np.array_equal(fitted[:-1].transform(frame), frame[["c1__x", "c1__y", "c4__x"]].to_numpy())
+
+
+def test_arithmetic_takes_frames_too(compiled, contexts, tables):
+    text = """
+    type: graph
+    root: {type: estimator, name: LinearRegression}
+    inner: {type: group, names: [arithmatic]}
+    leaf: {type: featureSets, sets: {one: [age], two: [income, city]}}
+    maxSize: 9
+    """
+    numbers, target = tables["regression"]
+    frame = pd.DataFrame(numbers[:, :3], columns=["c0__x", "c1__x", "c2__x"])
+    space, rng = compiled(tree(text), "regression"), np.random.default_rng(0)
+    for _ in range(25):
+        spec = translate(space.generate(rng), contexts["regression"])
+        assert np.isfinite(build(spec).fit(frame, target).predict(frame)).all(), summarize(spec)
+
+
+@pytest.mark.parametrize(("task", "kind"), [("classification", "Classifier"), ("regression", "Regressor")])
+def test_boosters_take_frames_whose_columns_have_names_of_categories(task, kind, compiled, contexts, tables):
+    space = compiled(tree(f"{{type: group, names: [LGBM{kind}, XGB{kind}]}}"), task)
+    context = replace(contexts[task], named=True)
+    numbers, target = tables[task]
+    frame = pd.DataFrame(numbers[:, :3], columns=["c0__x", 'c1__"New York, NY"', "c2__a[b]: <5"])
     rng = np.random.default_rng(0)
-    for seed in made:
-        for _ in range(5):
-            translate(breed([seed.individual], rng), context)
-    if preset in PRESETS:
-        other = space.generate(rng)
-        crossed = [translate(breed([seed.individual, other], rng), context) for seed in made]
-        assert len({fingerprint(spec) for spec in crossed}) > 1
-
-
-def test_the_legacy_regression_comes_first(contexts):
-    first = seeds(contexts["regression"])[0]
-    assert (
-        summarize(translate(first.individual, contexts["regression"])) == "StandardScaler → LinearRegression"
-    )
+    for individual in (*(seed.individual for seed in seeds(context, space)), *map(space.generate, [rng] * 6)):
+        spec = translate(individual, context)
+        assert len(build(spec).fit(frame, target).predict(frame)) == len(frame), summarize(spec)

@@ -19,9 +19,9 @@ from xgboost import XGBClassifier
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search_space.context import Untranslatable
+from trainingjob_trainer.search_space.individual import MAX_STEPS, translate
 from trainingjob_trainer.search_space.pipeline import build
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
-from trainingjob_trainer.search_space.translate import MAX_STEPS, translate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),

@@ -5,10 +5,9 @@ import pytest
 from sklearn.base import clone as unfitted
 from sklearn.metrics import get_scorer
 
-from trainingjob_trainer.search_space.individual import breed
+from trainingjob_trainer.search_space.individual import breed, translate
 from trainingjob_trainer.search_space.pipeline import build, summarize
-from trainingjob_trainer.search_space.space import seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.search_space.portfolio import seeds
 
 # Convergence and ill-conditioned columns are the pipelines' own affair; a deprecation is not.
 pytestmark = [

@@ -21,7 +21,7 @@ from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.candidate import Candidate, Journal, JournalHeader
 from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search.pool import InlinePool
-from trainingjob_trainer.search_space.voters import full_pipeline
+from trainingjob_trainer.search_space.pipeline import full_pipeline
 from trainingjob_trainer.settings import TrainerSettings
 
 HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})

@@ -8,12 +8,10 @@ import yaml
 from tpot.config import get_search_space
 
 from trainingjob_api.resolved import ResolvedSearchSpace
-from trainingjob_trainer.search_space.individual import Individual
+from trainingjob_trainer.search_space.individual import Individual, translate
 from trainingjob_trainer.search_space.pipeline import build, summarize
-from trainingjob_trainer.search_space.presets import named_space
-from trainingjob_trainer.search_space.space import compile_space
+from trainingjob_trainer.search_space.space import compile_space, named_space
 from trainingjob_trainer.search_space.tpot_fixes.ranges import limits, narrowed
-from trainingjob_trainer.search_space.translate import translate
 
 
 def drawn(name: str, context, count: int = 40) -> list[dict]:

@@ -25,10 +25,10 @@ from trainingjob_trainer.search.limits import SearchBudget, SearchProgress
 from trainingjob_trainer.search.pool import Pool, PoolLost
 from trainingjob_trainer.search.store import StoreRef, WorkData, load_work
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.individual import Operator, breed
+from trainingjob_trainer.search_space.individual import Operator, breed, translate
 from trainingjob_trainer.search_space.pipeline import summarize
-from trainingjob_trainer.search_space.space import compile_space, seeds
-from trainingjob_trainer.search_space.translate import translate
+from trainingjob_trainer.search_space.portfolio import seeds
+from trainingjob_trainer.search_space.space import compile_space
 
 __all__ = ["Board", "Instead", "cluster_workers", "search_engine", "space_context", "wants_names"]
 

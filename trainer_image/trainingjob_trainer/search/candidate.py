@@ -21,8 +21,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from trainingjob_trainer.errors import SpecInvalid
-from trainingjob_trainer.search_space.pipeline import build, describe, encoding_of, fingerprint, with_encoding
-from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, with_rounds
+from trainingjob_trainer.search_space.parameters import MOST_ROUNDS
+from trainingjob_trainer.search_space.pipeline import build, describe, encoding_of, fingerprint, with_encoding, with_rounds
 
 __all__ = [
     "ENSEMBLE",

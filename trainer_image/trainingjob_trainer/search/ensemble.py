@@ -20,8 +20,7 @@ from trainingjob_trainer.search.costs import FinalFits, growth_of
 from trainingjob_trainer.search.limits import quiet
 from trainingjob_trainer.search.predictions import Predictions, PredictionStore, replay
 from trainingjob_trainer.search.store import StoreRef, draw_rows, load_whole_folds, load_work
-from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of, fingerprint
-from trainingjob_trainer.search_space.voters import ensemble_of
+from trainingjob_trainer.search_space.pipeline import encoding_of, ensemble_of, estimator_of, fingerprint
 
 __all__ = ["MOST_MEMBERS", "Blend", "Ensembles", "blend", "score_of_average", "wins"]
 

@@ -35,8 +35,7 @@ from trainingjob_trainer.search.limits import (
 )
 from trainingjob_trainer.search.predictions import Recorder
 from trainingjob_trainer.search.store import StoreRef, draw_rows, load_frame, load_whole_folds, load_work
-from trainingjob_trainer.search_space.rounds import ROUNDS
-from trainingjob_trainer.search_space.voters import full_pipeline
+from trainingjob_trainer.search_space.pipeline import ROUNDS, full_pipeline
 
 __all__ = [
     "PICKLE_PROTOCOL",

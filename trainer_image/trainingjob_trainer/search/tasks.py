@@ -47,8 +47,8 @@ from trainingjob_trainer.search.store import (
     load_whole_folds,
     load_work,
 )
-from trainingjob_trainer.search_space.pipeline import build, encoding_of
-from trainingjob_trainer.search_space.rounds import MOST_ROUNDS, rounds_of, with_rounds
+from trainingjob_trainer.search_space.parameters import MOST_ROUNDS
+from trainingjob_trainer.search_space.pipeline import build, encoding_of, rounds_of, with_rounds
 
 __all__ = [
     "FoldScore",

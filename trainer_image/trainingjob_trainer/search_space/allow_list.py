@@ -31,14 +31,12 @@ from sklearn import (
     svm,
     tree,
 )
-from sklearn.feature_selection import RFE, SelectFromModel
-from sklearn.preprocessing import FunctionTransformer
 from xgboost import XGBClassifier, XGBRegressor
 
 from trainingjob_api import Reason, nearest_names
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["BY_KIND", "CATALOGUE", "META", "Entry", "Kind", "entry", "suggest"]
+__all__ = ["CATALOGUE", "Entry", "Kind", "defaults", "entry", "suggest"]
 
 
 class Kind(StrEnum):
@@ -52,120 +50,14 @@ class Kind(StrEnum):
     IMPUTER = "imputer"
 
 
-BY_KIND: Final[Mapping[Kind, tuple[type, ...]]] = {
-    Kind.CLASSIFIER: (
-        CatBoostClassifier,
-        discriminant_analysis.LinearDiscriminantAnalysis,
-        discriminant_analysis.QuadraticDiscriminantAnalysis,
-        dummy.DummyClassifier,
-        ensemble.ExtraTreesClassifier,
-        ensemble.GradientBoostingClassifier,
-        ensemble.HistGradientBoostingClassifier,
-        ensemble.RandomForestClassifier,
-        LGBMClassifier,
-        linear_model.LogisticRegression,
-        linear_model.RidgeClassifier,
-        linear_model.SGDClassifier,
-        naive_bayes.BernoulliNB,
-        naive_bayes.ComplementNB,
-        naive_bayes.GaussianNB,
-        naive_bayes.MultinomialNB,
-        neighbors.KNeighborsClassifier,
-        neighbors.NearestCentroid,
-        neural_network.MLPClassifier,
-        svm.LinearSVC,
-        svm.SVC,
-        tree.DecisionTreeClassifier,
-        XGBClassifier,
-    ),
-    Kind.REGRESSOR: (
-        CatBoostRegressor,
-        dummy.DummyRegressor,
-        ensemble.ExtraTreesRegressor,
-        ensemble.GradientBoostingRegressor,
-        ensemble.HistGradientBoostingRegressor,
-        ensemble.RandomForestRegressor,
-        LGBMRegressor,
-        linear_model.ARDRegression,
-        linear_model.BayesianRidge,
-        linear_model.ElasticNet,
-        linear_model.ElasticNetCV,
-        linear_model.HuberRegressor,
-        linear_model.Lars,
-        linear_model.Lasso,
-        linear_model.LassoCV,
-        linear_model.LassoLars,
-        linear_model.LassoLarsCV,
-        linear_model.LinearRegression,
-        linear_model.Ridge,
-        linear_model.RidgeCV,
-        linear_model.SGDRegressor,
-        neighbors.KNeighborsRegressor,
-        neural_network.MLPRegressor,
-        svm.LinearSVR,
-        svm.SVR,
-        tree.DecisionTreeRegressor,
-        XGBRegressor,
-    ),
-    Kind.TRANSFORMER: (
-        cluster.FeatureAgglomeration,
-        decomposition.FastICA,
-        decomposition.PCA,
-        decomposition.TruncatedSVD,
-        kernel_approximation.Nystroem,
-        kernel_approximation.RBFSampler,
-        preprocessing.Binarizer,
-        preprocessing.KBinsDiscretizer,
-        preprocessing.OneHotEncoder,
-        preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures,
-        preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer,
-        preprocessing.SplineTransformer,
-    ),
-    Kind.SCALER: (
-        preprocessing.MaxAbsScaler,
-        preprocessing.MinMaxScaler,
-        preprocessing.Normalizer,
-        preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-    ),
-    Kind.SELECTOR: (
-        feature_selection.SelectFdr,
-        feature_selection.SelectFwe,
-        feature_selection.SelectKBest,
-        feature_selection.SelectPercentile,
-        feature_selection.VarianceThreshold,
-    ),
-    Kind.IMPUTER: (impute.KNNImputer, impute.SimpleImputer),
-}
-"""Estimators that hold no other one."""
-
-META: Final[Mapping[type, tuple[Kind, str]]] = {
-    ensemble.AdaBoostClassifier: (Kind.CLASSIFIER, "estimator"),
-    ensemble.BaggingClassifier: (Kind.CLASSIFIER, "estimator"),
-    calibration.CalibratedClassifierCV: (Kind.CLASSIFIER, "estimator"),
-    ensemble.AdaBoostRegressor: (Kind.REGRESSOR, "estimator"),
-    ensemble.BaggingRegressor: (Kind.REGRESSOR, "estimator"),
-    compose.TransformedTargetRegressor: (Kind.REGRESSOR, "regressor"),
-    feature_selection.RFE: (Kind.SELECTOR, "estimator"),
-    feature_selection.SelectFromModel: (Kind.SELECTOR, "estimator"),
-}
-"""Meta-estimators, with the parameter that takes the inner estimator."""
-
-
 @dataclass(frozen=True)
 class Entry:
     """One class of the allow-list.
 
     Parameters
     ----------
-    cls
-        The class itself.
-    kind
-        What it is for.
     slot
-        The parameter that takes an inner estimator, if it is a meta-estimator.
+        The parameter that takes the inner estimator of a meta-estimator.
     internal
         Whether it appears only in translations, never in a user's tree.
     """
@@ -211,18 +103,67 @@ _RESERVED: Final = {
     "thread_count", "logging_level", "allow_writing_files",
 }  # fmt: skip
 
-_ENTRIES: Final = (
-    *(Entry(cls, kind) for kind, group in BY_KIND.items() for cls in group),
-    *(Entry(cls, kind, slot=slot) for cls, (kind, slot) in META.items()),
-    Entry(FunctionTransformer, Kind.TRANSFORMER, internal=True),
-)
+_LEAVES: Final[Mapping[Kind, tuple[type, ...]]] = {
+    Kind.CLASSIFIER: (
+        CatBoostClassifier, discriminant_analysis.LinearDiscriminantAnalysis,
+        discriminant_analysis.QuadraticDiscriminantAnalysis, dummy.DummyClassifier,
+        ensemble.ExtraTreesClassifier, ensemble.GradientBoostingClassifier,
+        ensemble.HistGradientBoostingClassifier, ensemble.RandomForestClassifier, LGBMClassifier,
+        linear_model.LogisticRegression, linear_model.RidgeClassifier, linear_model.SGDClassifier,
+        naive_bayes.BernoulliNB, naive_bayes.ComplementNB, naive_bayes.GaussianNB, naive_bayes.MultinomialNB,
+        neighbors.KNeighborsClassifier, neighbors.NearestCentroid, neural_network.MLPClassifier,
+        svm.LinearSVC, svm.SVC, tree.DecisionTreeClassifier, XGBClassifier,
+    ),
+    Kind.REGRESSOR: (
+        CatBoostRegressor, dummy.DummyRegressor, ensemble.ExtraTreesRegressor,
+        ensemble.GradientBoostingRegressor, ensemble.HistGradientBoostingRegressor,
+        ensemble.RandomForestRegressor, LGBMRegressor, linear_model.ARDRegression,
+        linear_model.BayesianRidge, linear_model.ElasticNet, linear_model.ElasticNetCV,
+        linear_model.HuberRegressor, linear_model.Lars, linear_model.Lasso, linear_model.LassoCV,
+        linear_model.LassoLars, linear_model.LassoLarsCV, linear_model.LinearRegression, linear_model.Ridge,
+        linear_model.RidgeCV, linear_model.SGDRegressor, neighbors.KNeighborsRegressor,
+        neural_network.MLPRegressor, svm.LinearSVR, svm.SVR, tree.DecisionTreeRegressor, XGBRegressor,
+    ),
+    Kind.TRANSFORMER: (
+        cluster.FeatureAgglomeration, decomposition.FastICA, decomposition.PCA, decomposition.TruncatedSVD,
+        kernel_approximation.Nystroem, kernel_approximation.RBFSampler, preprocessing.Binarizer,
+        preprocessing.KBinsDiscretizer, preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
+        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer, preprocessing.QuantileTransformer,
+        preprocessing.SplineTransformer,
+    ),
+    Kind.SCALER: (
+        preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler, preprocessing.Normalizer,
+        preprocessing.RobustScaler, preprocessing.StandardScaler,
+    ),
+    Kind.SELECTOR: (
+        feature_selection.SelectFdr, feature_selection.SelectFwe, feature_selection.SelectKBest,
+        feature_selection.SelectPercentile, feature_selection.VarianceThreshold,
+    ),
+    Kind.IMPUTER: (impute.KNNImputer, impute.SimpleImputer),
+}  # fmt: skip
+"""Estimators that hold no other one."""
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({item.name: item for item in _ENTRIES})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        item.name: item
+        for item in (
+            *(Entry(cls, kind) for kind, group in _LEAVES.items() for cls in group),
+            Entry(ensemble.AdaBoostClassifier, Kind.CLASSIFIER, slot="estimator"),
+            Entry(ensemble.BaggingClassifier, Kind.CLASSIFIER, slot="estimator"),
+            Entry(calibration.CalibratedClassifierCV, Kind.CLASSIFIER, slot="estimator"),
+            Entry(ensemble.AdaBoostRegressor, Kind.REGRESSOR, slot="estimator"),
+            Entry(ensemble.BaggingRegressor, Kind.REGRESSOR, slot="estimator"),
+            Entry(compose.TransformedTargetRegressor, Kind.REGRESSOR, slot="regressor"),
+            Entry(feature_selection.RFE, Kind.SELECTOR, slot="estimator"),
+            Entry(feature_selection.SelectFromModel, Kind.SELECTOR, slot="estimator"),
+            Entry(preprocessing.FunctionTransformer, Kind.TRANSFORMER, internal=True),
+        )
+    }
+)
 """Every leaf and meta-estimator by name; Pipeline, FeatureUnion and the like are spec nodes of their own."""
 
-
 _SHOWN: Final = 12
-_NEED_AN_ESTIMATOR: Final = {RFE, SelectFromModel}
+_NEED_AN_ESTIMATOR: Final = {feature_selection.RFE, feature_selection.SelectFromModel}
 
 # LightGBM takes further parameters by keyword. CatBoost declares a hundred and reports those that were set;
 # many of them name files, so that only these may be set.
@@ -258,13 +199,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def entry(name: str) -> Entry:
-    """Look up a class of the allow-list.
-
-    Raises
-    ------
-    SpecInvalid
-        It is not on the list (``UnknownEstimator``).
-    """
+    """Look up a class of the allow-list; raises `SpecInvalid` (``UnknownEstimator``) if it is not there."""
     found = CATALOGUE.get(name)
     if found is None:
         raise SpecInvalid(

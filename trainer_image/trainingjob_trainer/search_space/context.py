@@ -1,13 +1,13 @@
 """Size and kind of the problem, and how many columns reach a step."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from trainingjob_trainer.encodings import Encoding
 
-__all__ = ["MAX_CELLS", "MAX_COLUMNS", "SpaceContext", "Untranslatable", "Width"]
+__all__ = ["SpaceContext", "Untranslatable", "Width"]
 
 
 class Untranslatable(Exception):  # noqa: N818 - it is about the individual, not a fault
@@ -16,43 +16,26 @@ class Untranslatable(Exception):  # noqa: N818 - it is about the individual, not
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceContext:
-    """Size and kind of the problem, fixed for a whole run.
-
-    Parameters
-    ----------
-    task
-        ``classification`` or ``regression``.
-    n_rows
-        Rows of the training part (all folds together).
-    n_features
-        Columns of the encoded table; a fold may have somewhat fewer.
-    n_classes
-        Number of classes; 0 for regression.
-    random_state
-        Given to every estimator that takes one.
-    columns
-        Raw columns in the order of the encoder, for feature sets.
-    min_class_rows
-        Rows of the rarest class in the training part, where known. It bounds what needs more rows in
-        each class than columns (quadratic discriminant analysis).
-    encodings
-        Those that the table has, by the value of `Encoding`; the more important ones first.
-    encoded_columns
-        Columns of the table in each of `encodings`, in their order; those of the first one where it is empty.
-    named
-        Whether the encoded table is a frame, whose column names hold categories of the table.
-    """
+    """Size and kind of the problem, fixed for a whole run."""
 
     task: str
     n_rows: int
+    """Rows of the training part (all folds together)."""
     n_features: int
+    """Columns of the encoded table; a fold may have somewhat fewer."""
     n_classes: int
+    """0 for regression."""
     random_state: int
     columns: tuple[str, ...] = ()
+    """Raw columns in the order of the encoder, for feature sets."""
     min_class_rows: int | None = None
+    """Rows of the rarest class in the training part, where known."""
     encodings: tuple[str, ...] = (Encoding.DENSE.value,)
+    """Those that the table has, the more important ones first."""
     encoded_columns: tuple[int, ...] = ()
+    """Columns of the table in each of `encodings`; those of the first encoding where it is empty."""
     named: bool = False
+    """Whether the encoded table is a frame, whose column names hold categories of the table."""
 
     def encoded(self, encoding: str) -> Self:
         """Return the same problem as a pipeline with an encoding of `encodings` sees it."""
@@ -78,24 +61,15 @@ class SpaceContext:
         return max(2, known // 2)
 
 
-MAX_COLUMNS: Final = 500
+_MAX_COLUMNS: Final = 500
 """The widest table that a step may make."""
-
-MAX_CELLS: Final = 20_000_000
+_MAX_CELLS: Final = 20_000_000
 """The most values (rows times columns) that a step may make: 160 MB as float64."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """Bounds of a number of columns.
-
-    Parameters
-    ----------
-    least
-        There are at least so many columns, and at least one.
-    most
-        There are at most so many columns.
-    """
+    """Bounds of a number of columns; there is at least one column."""
 
     least: int
     most: int
@@ -112,20 +86,15 @@ class Width:
         return cls(columns, columns)
 
     @classmethod
-    def beside(cls, parts: Iterable["Width"]) -> Self:
+    def beside(cls, widths: Sequence["Width"]) -> Self:
         """Return the bounds of tables set side by side."""
-        widths = list(parts)
-        return cls(sum(w.least for w in widths), sum(w.most for w in widths))
+        return cls(sum(width.least for width in widths), sum(width.most for width in widths))
 
     def grown(self, factor: int) -> "Width":
         """Return the bounds where each column becomes one to *factor* columns."""
         return Width(self.least, self.most * factor)
 
-    def upto(self, columns: int) -> "Width":
-        """Return the bounds where one to *columns* columns are made of these."""
-        return Width(1, max(1, min(self.most, columns)))
-
     def room(self, context: SpaceContext) -> int:
         """Return how many columns one column may become within the limits."""
-        allowed = min(MAX_COLUMNS, MAX_CELLS // max(1, context.n_rows))
+        allowed = min(_MAX_COLUMNS, _MAX_CELLS // max(1, context.n_rows))
         return max(1, allowed // self.most)

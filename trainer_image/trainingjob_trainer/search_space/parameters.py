@@ -14,75 +14,45 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-from sklearn.feature_selection import (
-    chi2,
-    f_classif,
-    f_regression,
-    mutual_info_classif,
-    mutual_info_regression,
-)
+from sklearn import feature_selection
 from sklearn.metrics import get_scorer_names
 
 from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, suggest
-from trainingjob_trainer.search_space.rounds import MOST_ROUNDS
 
 __all__ = [
     "FUNCTIONS",
-    "FUNCTION_PARAMETERS",
-    "JsonValue",
+    "MOST_ROUNDS",
     "check_described",
     "check_value",
     "decode_value",
     "encode_value",
-    "function_named",
-    "invalid",
+    "hyperparameter",
 ]
 
-JsonValue = Any
+_OF_NUMPY: Final = (
+    "clip", "count_nonzero", "full_like", "interp", "logical_not", "max", "mean", "median", "min",
+    "nan_to_num", "negative", "prod", "reciprocal", "sum",
+)  # fmt: skip
+_OF_SCIKIT_LEARN: Final = (
+    "chi2", "f_classif", "f_regression", "mutual_info_classif", "mutual_info_regression",
+)  # fmt: skip
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
-    {
-        "numpy.clip": np.clip,
-        "numpy.count_nonzero": np.count_nonzero,
-        "numpy.full_like": np.full_like,
-        "numpy.interp": np.interp,
-        "numpy.logical_not": np.logical_not,
-        "numpy.max": np.max,
-        "numpy.mean": np.mean,
-        "numpy.median": np.median,
-        "numpy.min": np.min,
-        "numpy.nan_to_num": np.nan_to_num,
-        "numpy.negative": np.negative,
-        "numpy.prod": np.prod,
-        "numpy.reciprocal": np.reciprocal,
-        "numpy.sum": np.sum,
-        "sklearn.feature_selection.chi2": chi2,
-        "sklearn.feature_selection.f_classif": f_classif,
-        "sklearn.feature_selection.f_regression": f_regression,
-        "sklearn.feature_selection.mutual_info_classif": mutual_info_classif,
-        "sklearn.feature_selection.mutual_info_regression": mutual_info_regression,
-    }
+    {f"numpy.{name}": getattr(np, name) for name in _OF_NUMPY}
+    | {f"sklearn.feature_selection.{name}": getattr(feature_selection, name) for name in _OF_SCIKIT_LEARN}
 )
 """Every function that a pipeline may hold, by the name that is written."""
+
+MOST_ROUNDS: Final = 100_000
+"""The most boosting rounds that a pipeline may have."""
 
 _SPECIAL: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def function_named(name: str) -> Callable[..., Any] | None:
-    """Return the allowed function with the short *name*, such as ``mean`` or ``f_classif``."""
-    return next((f for full, f in FUNCTIONS.items() if full.rpartition(".")[2] == name), None)
-
-
-def encode_value(value: Any, nested: Callable[[Any], Any]) -> JsonValue:
-    """Return the JSON form of a hyperparameter.
-
-    Raises
-    ------
-    TypeError
-        The value has no JSON form.
-    """
+def encode_value(value: Any, nested: Callable[[Any], Any]) -> Any:
+    """Return the JSON form of a hyperparameter; raises `TypeError` for a value that has none."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, bool | int):
@@ -105,14 +75,8 @@ def encode_value(value: Any, nested: Callable[[Any], Any]) -> JsonValue:
     raise TypeError(f"A value of type {type(value).__name__} cannot be written in a pipeline's description.")
 
 
-def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
-    """Return the hyperparameter that `encode_value` has written.
-
-    Raises
-    ------
-    SpecInvalid
-        The value is not of a form that `encode_value` writes (``UnknownValue``).
-    """
+def decode_value(value: Any, nested: Callable[[Any], Any]) -> Any:
+    """Return the hyperparameter that `encode_value` has written; raises `SpecInvalid` for any other form."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
@@ -134,32 +98,25 @@ def decode_value(value: JsonValue, nested: Callable[[Any], Any]) -> Any:
     )
 
 
-FUNCTION_PARAMETERS: Final = frozenset({"pooling_func", "score_func"})
+_FUNCTION_PARAMETERS: Final = frozenset({"pooling_func", "score_func"})
 """The hyperparameters that are functions, which a tree says by name."""
 
 # XGBoost, LightGBM and CatBoost find a wrong value only while they fit, in C++; scikit-learn checks its own.
+_SHARES: Final = ("colsample_bylevel", "colsample_bynode", "colsample_bytree", "subsample")
+_NOT_NEGATIVE: Final = (
+    "gamma", "max_delta_step", "min_child_samples", "min_child_weight", "min_split_gain", "random_strength",
+    "reg_alpha", "reg_lambda", "scale_pos_weight", "subsample_freq",
+)  # fmt: skip
 _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
-    "colsample_bylevel": (1e-3, 1),
-    "colsample_bynode": (1e-3, 1),
-    "colsample_bytree": (1e-3, 1),
-    "gamma": (0, 1e9),
+    **dict.fromkeys(_SHARES, (1e-3, 1)),
+    **dict.fromkeys(_NOT_NEGATIVE, (0, 1e9)),
     "learning_rate": (1e-9, 10),
     "max_bin": (2, 65_535),
-    "max_delta_step": (0, 1e9),
     "max_depth": (-1, 64),
     "max_leaves": (0, 65_535),
-    "min_child_samples": (0, 1e9),
-    "min_child_weight": (0, 1e9),
-    "min_split_gain": (0, 1e9),
     "n_estimators": (1, MOST_ROUNDS),
     "num_leaves": (2, 131_072),
-    "random_strength": (0, 1e9),
-    "reg_alpha": (0, 1e9),
-    "reg_lambda": (0, 1e9),
-    "scale_pos_weight": (0, 1e9),
-    "subsample": (1e-3, 1),
     "subsample_for_bin": (1, 1e9),
-    "subsample_freq": (0, 1e9),
 }
 _SYMMETRIC_DEPTH: Final = (1, 16)
 """Depths of a symmetric tree, which has all leaves of its depth."""
@@ -195,63 +152,72 @@ _KW_ARGS: Final = {
 }  # fmt: skip
 
 
-def check_value(found: Entry, name: str, value: Any) -> None:
-    """Try a value on an instance, with scikit-learn's own constraints where it has them.
+def hyperparameter(found: Entry, name: str, value: Any) -> Any:
+    """Return a value of a tree, which says a function by its name; raises `SpecInvalid` if it is rejected."""
+    if name in _FUNCTION_PARAMETERS and isinstance(value, str):
+        for full, function in FUNCTIONS.items():
+            if full.rpartition(".")[2] == value:
+                return function
+        raise _invalid(found, name, value, "no such function is allowed")
+    check_value(found, name, value)
+    return value
 
-    Raises
-    ------
-    SpecInvalid
-        The estimator refuses the value (``InvalidHyperparameter``).
-    """
-    if _is_booster(found):
-        _check_booster(found, name, value)
+
+def check_value(found: Entry, name: str, value: Any) -> None:
+    """Try a value on an instance, with scikit-learn's own constraints; raises `SpecInvalid` if rejected."""
+    if _checked_here(found, name, value):
         return
-    _check_text(found, name, value)
     tree = "DecisionTreeClassifier" if found.kind is Kind.CLASSIFIER else "DecisionTreeRegressor"
     inner = {found.slot: CATALOGUE[tree].cls()} if found.slot else {}
     try:
         found.cls(**{**inner, name: value})._validate_params()  # noqa: SLF001 - fit() would call it too
     except (ValueError, TypeError) as error:
-        raise invalid(found, name, value, " ".join(str(error).split())) from error
+        raise _invalid(found, name, value, " ".join(str(error).split())) from error
 
 
 def check_described(found: Entry, params: Mapping[str, Any]) -> None:
-    """Refuse parameters of a description that no pipeline of a search has.
-
-    Raises
-    ------
-    SpecInvalid
-        A name is unknown (``UnknownHyperparameter``) or a value refused (``UnknownValue``,
-        ``InvalidHyperparameter``).
-    """
+    """Raise `SpecInvalid` if a description has a parameter or value that no pipeline of a search has."""
     for name, value in params.items():
         if name in found.hyperparameters:
-            _check_hyperparameter(found, name, value)
-        elif name not in found.parameters or (name not in _OWN and name != found.slot):
+            function = name in _FUNCTION_PARAMETERS and _is_function(value)
+            allowed = _checked_here(found, name, value) or function or _is_plain(value)
+        elif name == found.slot:
+            allowed = _is_estimator(value)
+        elif name in found.parameters and name in _OWN:
+            own = _OWN[name]
+            allowed = own(value) if callable(own) else (type(value) is type(own) and value == own)
+        else:
             raise SpecInvalid(
                 Reason.UNKNOWN_HYPERPARAMETER,
                 f"{found.name} has no parameter {name!r:.80} that may be set. "
                 f"{suggest(name, found.hyperparameters)}",
             )
-        elif not (_is_estimator(value) if name == found.slot else _OWN[name](value)):
+        if not allowed:
             raise SpecInvalid(Reason.UNKNOWN_VALUE, f"{found.name}: {name}={value!r:.60} is not allowed.")
 
 
-def invalid(found: Entry, name: str, value: Any, cause: str) -> SpecInvalid:
-    """Return the error for a value that an estimator refuses."""
+def _invalid(found: Entry, name: str, value: Any, cause: str) -> SpecInvalid:
     return SpecInvalid(
         Reason.INVALID_HYPERPARAMETER, f"{found.name}: {name}={value!r:.60} is not accepted: {cause:.300}."
     )
 
 
-def _is_booster(found: Entry) -> bool:
-    return found.cls.__module__.startswith(("xgboost", "lightgbm", "catboost"))
+def _checked_here(found: Entry, name: str, value: Any) -> bool:
+    """Check what the estimator would not before it fits; return whether that says all of the value."""
+    if found.cls.__module__.startswith(("xgboost", "lightgbm", "catboost")):
+        _check_booster(found, name, value)
+        return True
+    if name in _TEXTS and isinstance(value, str):
+        pattern, wanted = _TEXTS[name]
+        if not pattern.fullmatch(value):
+            raise _invalid(found, name, value, f"it is {wanted}")
+    return False
 
 
 def _check_booster(found: Entry, name: str, value: Any) -> None:
     if name in _WORDS:
         if value not in _WORDS[name]:
-            raise invalid(found, name, value, f"it is one of {', '.join(map(str, _WORDS[name]))}")
+            raise _invalid(found, name, value, f"it is one of {', '.join(map(str, _WORDS[name]))}")
         return
     if value is None and found.cls.__module__.startswith(("xgboost", "catboost")):
         return
@@ -261,23 +227,7 @@ def _check_booster(found: Entry, name: str, value: Any) -> None:
     number = isinstance(value, int if name in _WHOLE else int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:
         kind = "a whole number" if name in _WHOLE else "a number"
-        raise invalid(found, name, value, f"it is {kind} between {low:g} and {high:g}")
-
-
-def _check_text(found: Entry, name: str, value: Any) -> None:
-    if name in _TEXTS and isinstance(value, str):
-        pattern, wanted = _TEXTS[name]
-        if not pattern.fullmatch(value):
-            raise invalid(found, name, value, f"it is {wanted}")
-
-
-def _check_hyperparameter(found: Entry, name: str, value: Any) -> None:
-    if _is_booster(found):
-        _check_booster(found, name, value)
-        return
-    _check_text(found, name, value)
-    if not (_is_plain(value) or (name in FUNCTION_PARAMETERS and _is_function(value))):
-        raise SpecInvalid(Reason.UNKNOWN_VALUE, f"{found.name}: {name}={value!r:.60} is not allowed.")
+        raise _invalid(found, name, value, f"it is {kind} between {low:g} and {high:g}")
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
@@ -295,15 +245,11 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def _is_function(value: Any) -> bool:
-    return isinstance(value, dict) and list(value) == ["$function"] and value["$function"] in FUNCTIONS
+    return isinstance(value, dict) and list(value) == ["$function"] and value["$function"] in [*FUNCTIONS]
 
 
 def _is_estimator(value: Any) -> bool:
     return isinstance(value, dict) and list(value) == ["$estimator"]
-
-
-def _is_seed(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MAX_SEED
 
 
 def _is_kw_args(value: Any) -> bool:
@@ -315,23 +261,19 @@ def _is_kw_args(value: Any) -> bool:
     return False
 
 
-def _only(allowed: Any) -> Callable[[Any], bool]:
-    return lambda value: type(value) is type(allowed) and value == allowed
-
-
-_OWN: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "allow_writing_files": _only(False),  # noqa: FBT003
+_OWN: Final[Mapping[str, Any]] = {
+    "allow_writing_files": False,
     "func": _is_function,
-    "importance_getter": _only("var_"),
+    "importance_getter": "var_",
     "kw_args": _is_kw_args,
-    "logging_level": _only("Silent"),
-    "n_jobs": _only(1),
-    "random_state": _is_seed,
-    "sparse_output": _only(False),  # noqa: FBT003
-    "thread_count": _only(1),
+    "logging_level": "Silent",
+    "n_jobs": 1,
+    "random_state": lambda value: type(value) is int and 0 <= value <= _MAX_SEED,
+    "sparse_output": False,
+    "thread_count": 1,
     "transformer": _is_estimator,
-    "validate": _only(True),  # noqa: FBT003
-    "verbose": _only(-1),
-    "verbosity": _only(0),
+    "validate": True,
+    "verbose": -1,
+    "verbosity": 0,
 }
-"""Parameters that repairs and replacements set, in addition to hyperparameters."""
+"""Parameters that the trainer sets, in addition to hyperparameters: a value, or what says whether a value is allowed."""

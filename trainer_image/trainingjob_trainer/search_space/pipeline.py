@@ -1,4 +1,4 @@
-"""Pipelines as data: describe an estimator, build it again, name it by its content, and in words.
+"""Pipelines and ensembles as data: describe an estimator, build it again, name it by its content, in words.
 
 A `PipelineSpec` is JSON: ``{"class": name, "params": {…}}`` for an estimator, and a node with ``steps`` or
 ``members`` for Pipeline, FeatureUnion, ColumnTransformer and VotingClassifier. Only parameters that differ
@@ -6,18 +6,22 @@ from their defaults are written. `build` looks every name up in the allow-list.
 
 The root alone may have the key ``encoding``, which names the encoder that makes the pipeline's matrix;
 without it, that is the dense one.
+
+An ensemble's spec is that of a ``VotingClassifier`` or ``VotingRegressor`` with ``weights``; its members are
+roots. No search breeds it, so `build` and a journal refuse it.
 """
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.ensemble import VotingClassifier
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 
 from trainingjob_api import Reason
 from trainingjob_api.text import shorten
@@ -28,19 +32,23 @@ from trainingjob_trainer.search_space.parameters import check_described, decode_
 
 __all__ = [
     "PASSTHROUGH",
+    "ROUNDS",
     "PipelineSpec",
     "build",
     "changed",
     "describe",
     "encoding_of",
+    "ensemble_of",
     "estimator_of",
     "fingerprint",
+    "full_pipeline",
     "leaf",
     "members_of",
-    "named",
+    "rounds_of",
     "shares_of",
     "summarize",
     "with_encoding",
+    "with_rounds",
 ]
 
 PipelineSpec: TypeAlias = dict[str, Any]
@@ -48,7 +56,18 @@ PipelineSpec: TypeAlias = dict[str, Any]
 PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}
 """The step or member that changes nothing."""
 
-_COMPOSITES: Final = {"Pipeline", "FeatureUnion", "ColumnTransformer", "VotingClassifier"}
+ROUNDS: Final[Mapping[str, str]] = {
+    f"{booster}{kind}": parameter
+    for booster, parameter in (
+        ("CatBoost", "n_estimators"),
+        ("HistGradientBoosting", "max_iter"),
+        ("LGBM", "n_estimators"),
+        ("XGB", "n_estimators"),
+    )
+    for kind in ("Classifier", "Regressor")
+}
+"""The parameter of each booster that holds its number of rounds."""
+
 _ENCODING: Final = "encoding"
 _MAX_DEPTH: Final = 40
 _FEATURE_SET: Final = re.compile(r"\^c\(\?:\d{1,6}(?:\|\d{1,6})*\)__")
@@ -61,13 +80,7 @@ def leaf(name: str, **params: Any) -> PipelineSpec:
 
 
 def encoding_of(spec: PipelineSpec) -> Encoding:
-    """Return the encoding of a pipeline's matrix.
-
-    Raises
-    ------
-    SpecInvalid
-        It is unknown, or says what is meant without it.
-    """
+    """Return the encoding of a pipeline's matrix; raises `SpecInvalid` if it is unknown or needless."""
     if _ENCODING not in spec:
         return Encoding.DENSE
     name = spec[_ENCODING]
@@ -78,22 +91,40 @@ def encoding_of(spec: PipelineSpec) -> Encoding:
 
 def with_encoding(spec: PipelineSpec, encoding: Encoding) -> PipelineSpec:
     """Return the description of a pipeline with an encoding, in the only form that it has."""
-    model = _model(spec)
+    model = {key: value for key, value in spec.items() if key != _ENCODING}
     return model if encoding is Encoding.DENSE else {**model, _ENCODING: encoding.value}
 
 
-def _model(spec: PipelineSpec) -> PipelineSpec:
-    return {key: value for key, value in spec.items() if key != _ENCODING}
+def rounds_of(spec: PipelineSpec) -> int | None:
+    """Return the boosting rounds that a pipeline's last step is given; None where it has none of its own."""
+    match spec:
+        case {"steps": [*_, last]} | {"members": [last]}:
+            return rounds_of(last)
+        case {"class": str(name), "params": {**params}} if name in ROUNDS:
+            found = params.get(ROUNDS[name])
+            return found if isinstance(found, int) else None
+    return None
+
+
+def with_rounds(spec: PipelineSpec, rounds: int | None) -> PipelineSpec:
+    """Return a pipeline whose last step takes that many rounds; the same pipeline if `rounds` is None."""
+    if rounds is None:
+        return spec
+    match spec:
+        case {"steps": [*before, last]}:
+            return {**spec, "steps": [*before, with_rounds(last, rounds)]}
+        case {"members": [only]}:
+            return {**spec, "members": [with_rounds(only, rounds)]}
+        case {"class": str(name)} if name in ROUNDS:
+            own: dict[str, Any] = {ROUNDS[name]: rounds}
+            if ROUNDS[name] == "max_iter":
+                own["early_stopping"] = False  # its default stops early on rows of its own
+            return {**spec, "params": {**spec.get("params", {}), **own}}
+    return spec
 
 
 def describe(estimator: Any) -> PipelineSpec:
-    """Return the description of an estimator.
-
-    Raises
-    ------
-    SpecInvalid
-        A part of it is not on the allow-list.
-    """
+    """Return the description of an estimator; raises `SpecInvalid` if a part is not on the allow-list."""
     if isinstance(estimator, str) and estimator == "passthrough":
         return dict(PASSTHROUGH)
     if isinstance(estimator, Pipeline):
@@ -105,34 +136,23 @@ def describe(estimator: Any) -> PipelineSpec:
         members = [describe(member) for _, member in estimator.estimators]
         return {"class": "VotingClassifier", "voting": estimator.voting, "members": members}
     if isinstance(estimator, ColumnTransformer):
-        return {
-            "class": "ColumnTransformer",
-            "members": [_describe_columns(m) for m in estimator.transformers],
-        }
-    found = entry(type(estimator).__name__)
-    if found.cls is not type(estimator):
-        raise SpecInvalid(
-            Reason.UNKNOWN_ESTIMATOR, f"{type(estimator).__qualname__} is not the class of that name."
-        )
-    return leaf(found.name, **_changed(estimator))
-
-
-def _describe_columns(member: tuple[str, Any, Any]) -> PipelineSpec:
-    _, estimator, columns = member
-    if not isinstance(columns, make_column_selector):
-        raise SpecInvalid(
-            Reason.UNKNOWN_ESTIMATOR, "A ColumnTransformer is described only with a pattern of columns."
-        )
-    return {"pattern": columns.pattern, "estimator": describe(estimator)}
-
-
-def _changed(estimator: Any) -> dict[str, Any]:
-    """Return the parameters that differ from the defaults, in JSON form and in order."""
-    found = entry(type(estimator).__name__)
-    known, usual = found.parameters, defaults(found.cls)  # xgboost and lightgbm also take undeclared ones
-    given = {name: value for name, value in estimator.get_params(deep=False).items() if name in known}
-    told = {name: encode_value(item, describe) for name, item in given.items() if item is not usual[name]}
-    return changed(found.cls, told)
+        members = [
+            {"pattern": columns.pattern, "estimator": describe(part)}
+            for _, part, columns in estimator.transformers
+        ]
+        return {"class": "ColumnTransformer", "members": members}
+    cls: Any = type(estimator)
+    found = entry(cls.__name__)
+    if found.cls is not cls:
+        raise SpecInvalid(Reason.UNKNOWN_ESTIMATOR, f"{cls.__qualname__} is not the class of that name.")
+    usual = defaults(found.cls)  # xgboost and lightgbm also take undeclared parameters
+    given = estimator.get_params(deep=False).items()
+    params = {
+        name: encode_value(item, describe)
+        for name, item in given
+        if name in usual and item is not usual[name]
+    }
+    return leaf(found.name, **changed(found.cls, params))
 
 
 def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,44 +168,40 @@ def changed(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
 def build(spec: PipelineSpec) -> Any:
     """Return the unfitted estimator that *spec* describes; it takes the encoded matrix.
 
-    Raises
-    ------
-    SpecInvalid
-        A class, parameter, value or encoding is off the allow-list, or the form is wrong.
+    Raises `SpecInvalid` if a class, parameter, value or encoding is off the allow-list, or the form is wrong.
     """
     if isinstance(spec, dict) and _ENCODING in spec:
         encoding_of(spec)
-        spec = _model(spec)
+        spec = with_encoding(spec, Encoding.DENSE)
     return _build(spec, 0)
 
 
-def _build(spec: PipelineSpec, depth: int) -> Any:
+def _build(spec: Any, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise SpecInvalid(Reason.PIPELINE_TOO_DEEP, f"A pipeline is nested more than {_MAX_DEPTH} deep.")
     if not isinstance(spec, dict) or not isinstance(spec.get("class"), str):
         raise SpecInvalid(Reason.UNKNOWN_VALUE, "A pipeline's description is not an object with a class.")
-    match spec:
-        case {"class": "passthrough", **rest} if not rest:
+    name, form = spec["class"], {key: value for key, value in spec.items() if key != "class"}
+    match name, form:
+        case "passthrough", {**rest} if not rest:
             return "passthrough"
-        case {"class": "Pipeline", "steps": list(steps), **rest} if steps and not rest:
-            return Pipeline(named([_build(step, depth + 1) for step in steps]))
-        case {"class": "FeatureUnion", "members": list(members), **rest} if members and not rest:
-            return FeatureUnion(named([_build(member, depth + 1) for member in members]))
-        case {
-            "class": "VotingClassifier",
-            "voting": "soft" | "hard" as voting,
-            "members": list(members),
+        case "Pipeline", {"steps": [_, *_] as steps, **rest} if not rest:
+            return make_pipeline(*[_build(step, depth + 1) for step in steps])
+        case "FeatureUnion", {"members": [_, *_] as members, **rest} if not rest:
+            return make_union(*[_build(member, depth + 1) for member in members])
+        case "VotingClassifier", {
+            "voting": "soft" | "hard" as vote,
+            "members": [_, *_] as members,
             **rest,
-        }:
-            if members and not rest:
-                return VotingClassifier(named([_build(m, depth + 1) for m in members]), voting=voting)
-        case {"class": "ColumnTransformer", "members": list(members), **rest} if members and not rest:
+        } if not rest:
+            return VotingClassifier(_named(*[_build(member, depth + 1) for member in members]), voting=vote)
+        case "ColumnTransformer", {"members": [_, *_] as members, **rest} if not rest:
             return ColumnTransformer([_build_columns(i, m, depth) for i, m in enumerate(members, 1)])
-        case {"class": str(name), **rest} if name not in _COMPOSITES and set(rest) <= {"params"}:
-            return _build_leaf(name, rest.get("params", {}), depth)
-    raise SpecInvalid(
-        Reason.UNKNOWN_VALUE, f"A pipeline's description has a {spec['class']!r:.80} of the wrong form."
-    )
+        case (("Pipeline" | "FeatureUnion" | "VotingClassifier" | "ColumnTransformer"), _):
+            pass
+        case _ if form.keys() <= {"params"}:
+            return _build_leaf(name, form.get("params", {}), depth)
+    raise SpecInvalid(Reason.UNKNOWN_VALUE, f"A pipeline's description has a {name!r:.80} of the wrong form.")
 
 
 def _build_leaf(name: str, params: Any, depth: int) -> Any:
@@ -214,15 +230,9 @@ def _build_columns(number: int, member: Any, depth: int) -> tuple[str, Any, Any]
     raise SpecInvalid(Reason.UNKNOWN_VALUE, "A ColumnTransformer's member needs a pattern and an estimator.")
 
 
-def named(parts: list[Any]) -> list[tuple[str, Any]]:
-    """Return steps with the names that scikit-learn's ``make_pipeline`` would give to them."""
-    classes = [(part if isinstance(part, str) else type(part).__name__).lower() for part in parts]
-    seen: Counter[str] = Counter()
-    named = []
-    for name, part in zip(classes, parts, strict=True):
-        seen[name] += 1
-        named.append((f"{name}-{seen[name]}" if classes.count(name) > 1 else name, part))
-    return named
+def _named(*parts: Any) -> list[tuple[str, Any]]:
+    """Return estimators with the names that scikit-learn gives to the steps of a pipeline."""
+    return list(make_pipeline(*parts).steps)
 
 
 def fingerprint(spec: PipelineSpec) -> str:
@@ -234,16 +244,16 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-_SUMMARY_LENGTH: Final = 300
-_UNTOLD: Final = {
-    "allow_writing_files", "logging_level", "n_jobs", "random_state", "sparse_output", "thread_count",
-    "validate", "verbose", "verbosity",
-}  # fmt: skip
-_PRECAUTIONS: Final = {"clip", "nan_to_num"}
+def ensemble_of(
+    members: Sequence[PipelineSpec], weights: Sequence[int], *, classification: bool
+) -> PipelineSpec:
+    """Return the description of a weighted average of pipelines: of their probabilities if they classify."""
+    kind = {"class": "VotingClassifier", "voting": "soft"} if classification else {"class": "VotingRegressor"}
+    return {**kind, "weights": list(weights), "members": list(members)}
 
 
 def members_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, int]]:
-    """Return members and weights of an ensemble (see `search_space.voters`); nothing for a pipeline."""
+    """Return members and weights of an ensemble; nothing for a pipeline."""
     return list(zip(spec["members"], spec["weights"], strict=True)) if "weights" in spec else []
 
 
@@ -254,17 +264,52 @@ def shares_of(spec: PipelineSpec) -> list[tuple[PipelineSpec, float]]:
     return [(member, weight / total) for member, weight in members]
 
 
+def full_pipeline(spec: PipelineSpec, encoders: Mapping[Encoding, Any]) -> Any:
+    """Return the unfitted estimator of a pipeline or an ensemble that takes the raw table.
+
+    Members of an ensemble that have the same encoding share its encoder.
+    """
+    groups: dict[Encoding, list[tuple[Any, int]]] = {}
+    for member, weight in members_of(spec) or [(spec, 1)]:
+        groups.setdefault(encoding_of(member), []).append((build(member), weight))
+    together = [
+        (
+            Pipeline([("encode", clone(encoders[encoding])), ("model", _vote(spec, group))]),
+            sum(weight for _, weight in group),
+        )
+        for encoding, group in groups.items()
+    ]
+    return _vote(spec, together)
+
+
+def _vote(spec: PipelineSpec, parts: Sequence[tuple[Any, int]]) -> Any:
+    """Return the average of estimators, or the only estimator."""
+    estimators, weights = zip(*parts, strict=True)
+    if len(parts) == 1:
+        return estimators[0]
+    if spec["class"] == "VotingClassifier":
+        return VotingClassifier(_named(*estimators), voting="soft", weights=list(weights))
+    return VotingRegressor(_named(*estimators), weights=list(weights))
+
+
+_SUMMARY_LENGTH: Final = 300
+_LEFT_OUT: Final = {
+    "allow_writing_files", "logging_level", "n_jobs", "random_state", "sparse_output", "thread_count",
+    "validate", "verbose", "verbosity",
+}  # fmt: skip
+_PRECAUTIONS: Final = {"clip", "nan_to_num"}
+
+
 def estimator_of(spec: Any) -> str:
     """Return the class of a pipeline's final estimator; ensembles are named by their members'."""
     match spec:
         case {"class": "Pipeline", "steps": [*_, last]} | {"class": "VotingClassifier", "members": [last]}:
             return estimator_of(last)
         case {"class": str(name), "members": members}:
-            return f"{name}({', '.join(estimator_of(member) for member in members)})"
+            return f"{name}({', '.join(map(estimator_of, members))})"
         case {"class": str(name)}:
             return name
-        case _:
-            return repr(spec)
+    return repr(spec)
 
 
 def summarize(spec: PipelineSpec) -> str:
@@ -275,59 +320,48 @@ def summarize(spec: PipelineSpec) -> str:
     if parts := members_of(spec):
         names = [estimator_of(member) for member, _ in parts]
         families = Counter(name.removesuffix("Classifier").removesuffix("Regressor") for name in names)
-        told = [f"{name} x {count}" if count > 1 else name for name, count in families.items()]
-        return shorten(f"ensemble of {len(parts)}: {', '.join(told)}", _SUMMARY_LENGTH)
-    words = encoding_of(spec).words
-    before = f"{words} → " if words else ""
-    text = before + _told(spec, with_params=True)
+        words = [f"{name} x {count}" if count > 1 else name for name, count in families.items()]
+        return shorten(f"ensemble of {len(parts)}: {', '.join(words)}", _SUMMARY_LENGTH)
+    encoding = encoding_of(spec).words
+    before = f"{encoding} → " if encoding else ""
+    text = before + _words(spec, with_params=True)
     if len(text) > _SUMMARY_LENGTH:
-        text = before + _told(spec, with_params=False)
+        text = before + _words(spec, with_params=False)
     return shorten(text, _SUMMARY_LENGTH)
 
 
-def _told(spec: PipelineSpec, *, with_params: bool) -> str:
+def _words(spec: PipelineSpec, *, with_params: bool) -> str:
+    inside = [*spec.get("steps", ()), *spec.get("members", ())]
+    parts = [_words(part, with_params=with_params) for part in inside if "class" in part]
     match spec:
-        case {"class": "Pipeline", "steps": steps}:
-            told = [_told(step, with_params=with_params) for step in steps]
-            return " → ".join(item for item in told if item not in _PRECAUTIONS) or "passthrough"
-        case {"class": "FeatureUnion", "members": members}:
-            return f"[{' + '.join(_told(member, with_params=with_params) for member in members)}]"
-        case {"class": "VotingClassifier", "members": [only]}:
-            return _told(only, with_params=with_params)
-        case {"class": "VotingClassifier", "members": members}:
-            return f"Voting[{', '.join(_told(member, with_params=with_params) for member in members)}]"
+        case {"class": "Pipeline"}:
+            return " → ".join(part for part in parts if part not in _PRECAUTIONS) or "passthrough"
+        case {"class": "FeatureUnion"}:
+            return f"[{' + '.join(parts)}]"
+        case {"class": "VotingClassifier"}:
+            return parts[0] if len(parts) == 1 else f"Voting[{', '.join(parts)}]"
         case {"class": "ColumnTransformer", "members": members}:
             return f"columns({', '.join(member['pattern'] for member in members)})"
-    return _told_leaf(spec, with_params=with_params)
+        case {"params": {"func": {"$function": function}}}:
+            return str(function).removeprefix("numpy.")
+        case {"params": {"importance_getter": "var_", "threshold": threshold, **rest}}:
+            return "LargestVariance" if "max_features" in rest else f"VarianceThreshold({_value(threshold)})"
+    nested, plain = [], []
+    for name, value in spec.get("params", {}).items():
+        if isinstance(value, dict) and "$estimator" in value:
+            nested.append(_words(value["$estimator"], with_params=with_params))
+        elif with_params and name not in _LEFT_OUT:
+            plain.append(f"{name}={_value(value)}")
+    inner = ", ".join([*nested, *plain])
+    return f"{spec['class']}({inner})" if inner else str(spec["class"])
 
 
-def _told_leaf(spec: PipelineSpec, *, with_params: bool) -> str:
-    params = {key: item for key, item in spec.get("params", {}).items() if key not in _UNTOLD}
-    function = params.pop("func", None)
-    if function is not None:
-        return str(function["$function"]).removeprefix("numpy.")
-    if params.get("importance_getter") == "var_":
-        return (
-            f"VarianceThreshold({_told_value(params['threshold'])})"
-            if "max_features" not in params
-            else "LargestVariance"
-        )
-    nested = [
-        item["$estimator"] for item in params.values() if isinstance(item, dict) and "$estimator" in item
-    ]
-    inner = [_told(item, with_params=with_params) for item in nested]
-    plain = {k: item for k, item in params.items() if not (isinstance(item, dict) and "$estimator" in item)}
-    if with_params:
-        inner += [f"{key}={_told_value(item)}" for key, item in plain.items()]
-    return f"{spec['class']}({', '.join(inner)})" if inner else str(spec["class"])
-
-
-def _told_value(value: Any) -> str:
+def _value(value: Any) -> str:
     value = decode_value(value, lambda spec: spec)
     if isinstance(value, float):
         return f"{value:.4g}"
     if callable(value):
         return str(value.__name__)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_told_value(item) for item in value)}]"
+        return f"[{', '.join(map(_value, value))}]"
     return str(value)

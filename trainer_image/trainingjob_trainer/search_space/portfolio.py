@@ -7,14 +7,21 @@ names. Settings come from tuned portfolios where an entry's source says so; the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.tpot_fixes.boosters import rounds_at_most
-from trainingjob_trainer.search_space.tpot_fixes.ranges import limits
+from trainingjob_trainer.search_space.individual import Individual
+from trainingjob_trainer.search_space.space import Space, named_space, preset_space
+from trainingjob_trainer.search_space.tpot_fixes.ranges import limits, rounds_at_most
+from trainingjob_trainer.search_space.tpot_fixes.spaces import (
+    FixedDynamicUnion,
+    FixedGraph,
+    FixedGraphIndividual,
+    FixedSequential,
+)
 
-__all__ = ["PortfolioEntry", "Step", "portfolio"]
+__all__ = ["PortfolioEntry", "Seed", "Step", "portfolio", "seeds"]
 
 AUTOGLUON: Final = "AutoGluon zeroshot_portfolio_cpu_2025_12_18 (Apache-2.0)"
 FLAML: Final = "FLAML default/all (MIT)"
@@ -26,6 +33,9 @@ _WIDE_COLUMNS: Final = 40
 """From here on, products of two columns are more than a linear model can learn from."""
 _RARE_SHARE: Final = 0.4
 """A class is rare if it has less than this share of the rows of an average one."""
+_FIXED: Final = 0  # what is drawn while a seed is made is overwritten
+_OF_ANY_SPACE: Final = ("linear", "hist_gradient_boosting", "lightgbm", "extra_trees")
+"""Entries that come first in a search space of the user's own."""
 _FEW_ROUNDS: Final = 200
 """Of slow and shallow trees, where the rows are too few for early stopping."""
 _TARGET: Final = ("target",)
@@ -42,30 +52,18 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class PortfolioEntry:
-    """A pipeline of the portfolio.
-
-    Parameters
-    ----------
-    origin
-        Its name, which its offspring keep.
-    predictor
-        The final step.
-    source
-        Where its settings come from.
-    scaler
-        A step that replaces all columns, before everything else.
-    expansion
-        A step whose columns are added to the scaled ones.
-    encodings
-        Those that it prefers, the best first; the dense one if the table has none of them.
-    """
+    """A pipeline of the portfolio; its offspring keep the name of its origin."""
 
     origin: str
     predictor: Step
     source: str
+    """Where its settings come from."""
     scaler: Step | None = None
+    """A step that replaces all columns, before everything else."""
     expansion: Step | None = None
+    """A step whose columns are added to the scaled columns."""
     encodings: tuple[str, ...] = ()
+    """Those that it prefers, the best first; the dense encoding if the table has none of them."""
 
     def encoding(self, context: SpaceContext) -> Encoding:
         """Return the encoding that it takes on a table."""
@@ -184,11 +182,9 @@ def _boosters(context: SpaceContext) -> Sequence[PortfolioEntry]:
 def _forests(context: SpaceContext) -> Sequence[PortfolioEntry]:
     kind, made = _kind(context), []
     for origin, name, share in (("extra_trees", "ExtraTrees", 0.6), ("random_forest", "RandomForest", 0.4)):
-        settings = {
-            "n_estimators": limits(context)[f"{name}{kind}"]["n_estimators"],
-            "max_features": share,
-            "min_samples_leaf": 1 if context.classification else 2,
-        }
+        trees = limits(context)[f"{name}{kind}"]["n_estimators"]
+        rows = 1 if context.classification else 2
+        settings = {"n_estimators": trees, "max_features": share, "min_samples_leaf": rows}
         step = Step(f"{name}{kind}", settings)
         source = "scikit-learn's defaults, with a share of the columns a split"
         made.append(PortfolioEntry(origin=origin, predictor=step, source=source, encodings=_TARGET))
@@ -197,10 +193,8 @@ def _forests(context: SpaceContext) -> Sequence[PortfolioEntry]:
 
 def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
     """Return entries that learn smooth functions of scaled columns."""
-    standard, quantiles = (
-        Step("StandardScaler"),
-        Step("QuantileTransformer", {"output_distribution": "normal"}),
-    )
+    standard = Step("StandardScaler")
+    quantiles = Step("QuantileTransformer", {"output_distribution": "normal"})
     splines = Step("SplineTransformer", {"n_knots": 5, "degree": 3})
     gamma = 1 / (2 * max(1, context.n_features))
     kernel = Step("Nystroem", {"kernel": "rbf", "gamma": gamma, "n_components": 100})
@@ -229,14 +223,8 @@ def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
         origin: str, predictor: Step, *, scaler: Step = standard, expansion: Step | None = None
     ) -> PortfolioEntry:
         source = "own" if origin != "linear" else "the legacy model, which is the baseline"
-        return PortfolioEntry(
-            origin=origin,
-            predictor=predictor,
-            source=source,
-            scaler=scaler,
-            expansion=expansion,
-            encodings=_ENCODINGS.get(origin, ()),
-        )
+        steps = {"scaler": scaler, "predictor": predictor, "expansion": expansion}
+        return PortfolioEntry(origin=origin, source=source, encodings=_ENCODINGS.get(origin, ()), **steps)
 
     made = [
         entry("linear", legacy),
@@ -269,3 +257,74 @@ def _balanced(context: SpaceContext) -> Sequence[PortfolioEntry]:
             origin="linear_balanced", predictor=linear, source="own", scaler=Step("StandardScaler")
         ),
     )
+
+
+class Seed(NamedTuple):
+    """An individual of the first population, and where it comes from, such as ``linear``."""
+
+    origin: str
+    individual: Individual
+
+
+def seeds(context: SpaceContext, space: Space | None = None) -> list[Seed]:
+    """Return the portfolio as individuals, the legacy linear model first.
+
+    They take the shape of `space` where it is that of a template, so that they can be crossed with its
+    individuals. A search space of the user's own begins with four of them.
+    """
+    entries = portfolio(context)
+    if space is None or space.template is None:
+        chosen = {entry.origin: entry for entry in entries}
+        entries = [chosen[origin] for origin in _OF_ANY_SPACE]
+        root = preset_space("linear", context)
+    else:
+        root = space.root
+    shaped = _graph if isinstance(root, FixedGraph) else _linear
+    encodings = tuple(map(Encoding, context.encodings))
+    return [
+        Seed(entry.origin, Individual(shaped(root, entry, context), entry.encoding(context), encodings))
+        for entry in entries
+    ]
+
+
+def _node(step: Step | None, context: SpaceContext, *, predicts: bool = False) -> Any:
+    """Return TPOT's individual of one step; without a step, of one that changes nothing."""
+    name, hyperparameters = ("Passthrough", {}) if step is None else (step.name, step.hyperparameters)
+    made = named_space([name], context, predicts=predicts).generate(_FIXED)
+    if hyperparameters:
+        made.hyperparameters = dict(hyperparameters)
+    return made
+
+
+def _linear(root: FixedSequential, entry: PortfolioEntry, context: SpaceContext) -> Any:
+    """Fill TPOT's four steps: scaler, selector, transformers beside the columns, predictor."""
+    made = root.generate(_FIXED)
+    scale, select, transform, predict = made.pipeline
+    scale.node, select.node = _node(entry.scaler, context), _node(None, context)
+    predict.node = _node(entry.predictor, context, predicts=True)
+    if entry.expansion is None:
+        transform.pipeline[0].node = _node(Step("SkipTransformer"), context)
+    else:
+        transformers = named_space(["transformers"], context, predicts=False)
+        union = FixedDynamicUnion(transformers, max_estimators=1).generate(_FIXED)
+        node = next(iter(union.union_dict.values()))
+        node.node = _node(entry.expansion, context)
+        union.union_dict = {node.unique_id(): node}
+        transform.pipeline[0].node = union
+    return made
+
+
+def _graph(root: FixedGraph, entry: PortfolioEntry, context: SpaceContext) -> Any:
+    """Make the predictor the root and the scaler its child, with the expansion between them."""
+    made = FixedGraphIndividual(
+        root.root_search_space, root.leaf_search_space, root.inner_search_space, root.max_size, rng=_FIXED
+    )
+    made.root.node = _node(entry.predictor, context, predicts=True)
+    above = [made.root]
+    for step in (entry.expansion, entry.scaler):
+        if step is not None:
+            child = root.inner_search_space.generate(_FIXED)
+            child.node = _node(step, context)
+            made.graph.add_edges_from((parent, child) for parent in above)
+            above.append(child)
+    return made

@@ -2,7 +2,7 @@
 
 - `spaces`: defects of search spaces and individuals, fixed in subclasses. A test shows each on stock TPOT,
   and fails when TPOT has fixed it.
-- `ranges`: ranges of hyperparameters in which a fit takes minutes, narrowed.
+- `ranges`: ranges of hyperparameters in which a fit takes minutes narrowed, and ranges of boosting replaced.
 - `repairs`, `transformers`: estimators that would fail or need TPOT to load, replaced when a pipeline is
   translated.
 

@@ -23,8 +23,13 @@ from tpot.search_spaces.pipelines.union import UnionPipeline, UnionPipelineIndiv
 from tpot.search_spaces.pipelines.wrapper import WrapperPipeline, WrapperPipelineIndividual
 
 from trainingjob_trainer.search_space.context import SpaceContext
-from trainingjob_trainer.search_space.tpot_fixes.boosters import booster_ranges
-from trainingjob_trainer.search_space.tpot_fixes.ranges import Shared, narrowed, refined, space_of
+from trainingjob_trainer.search_space.tpot_fixes.ranges import (
+    Shared,
+    booster_ranges,
+    narrowed,
+    refined,
+    space_of,
+)
 
 __all__ = [
     "FixedChoice",
@@ -45,15 +50,13 @@ _MAX_NEW_GRAPH: Final = 5  # TPOT's own limit of the nodes of a new graph
 
 
 class _Space(Shared):
-    """Makes individuals of a fixed class out of some of its own attributes."""
+    """Makes individuals of a fixed class, which take the space's attributes as arguments."""
 
     individual: ClassVar[type[Any]]
-    arguments: ClassVar[tuple[str, ...]]
 
     def generate(self, rng: Any = None) -> Any:
         """Return a new individual."""
-        given = {name: getattr(self, name) for name in self.arguments}
-        return self.individual(**given, rng=np.random.default_rng(rng))
+        return self.individual(**vars(self), rng=np.random.default_rng(rng))
 
 
 class _OneStepMutated:
@@ -87,7 +90,6 @@ class FixedEstimator(_Space, EstimatorNode):
     """Space of one estimator."""
 
     individual = FixedEstimatorIndividual
-    arguments = ("method", "space", "hyperparameter_parser")
 
 
 class FixedChoiceIndividual(ChoicePipelineIndividual):
@@ -105,7 +107,6 @@ class FixedChoice(_Space, ChoicePipeline):
     """Space of one of several spaces."""
 
     individual = FixedChoiceIndividual
-    arguments = ("search_spaces",)
 
 
 class FixedSequentialIndividual(_OneStepMutated, SequentialPipelineIndividual):
@@ -116,7 +117,6 @@ class FixedSequential(_Space, SequentialPipeline):
     """Space of steps one after the other."""
 
     individual = FixedSequentialIndividual
-    arguments = ("search_spaces",)
 
 
 class FixedUnionIndividual(_OneStepMutated, UnionPipelineIndividual):
@@ -132,7 +132,6 @@ class FixedUnion(_Space, UnionPipeline):
     """Space of members side by side."""
 
     individual = FixedUnionIndividual
-    arguments = ("search_spaces",)
 
 
 class FixedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
@@ -144,10 +143,6 @@ class FixedDynamicUnionIndividual(DynamicUnionPipelineIndividual):
         self.max_estimators = max_estimators
         for _ in range(int(rng.integers(0, max_estimators)) - len(self.union_dict) + 1):
             self._mutate_add_step(rng)
-
-    def mutate(self, rng: Any = None) -> bool:
-        """Add, remove, replace or change a member."""
-        return bool(super().mutate(np.random.default_rng(rng)))
 
     def crossover(self, other: Any, rng: Any = None) -> bool:
         """Swap or cross members, and drop those beyond the limit."""
@@ -167,10 +162,10 @@ class FixedDynamicUnion(_Space, DynamicUnionPipeline):
 
     limit: Final = 4
     individual = FixedDynamicUnionIndividual
-    arguments = ("search_space", "max_estimators")
 
     def __init__(self, search_space: SearchSpace, max_estimators: int | None = None) -> None:
-        super().__init__(search_space, max_estimators or self.limit)
+        self.search_space = search_space
+        self.max_estimators = max_estimators or self.limit
 
 
 class FixedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
@@ -183,7 +178,7 @@ class FixedDynamicLinearIndividual(DynamicLinearPipelineIndividual):
 
     def mutate(self, rng: Any = None) -> bool:
         """Add, remove or change a step."""
-        super().mutate(np.random.default_rng(rng))
+        super().mutate(rng)
         return True
 
 
@@ -191,7 +186,6 @@ class FixedDynamicLinear(_Space, DynamicLinearPipeline):
     """Space of one to several steps one after the other."""
 
     individual = FixedDynamicLinearIndividual
-    arguments = ("search_space", "max_length")
 
 
 class FixedWrapperIndividual(WrapperPipelineIndividual):
@@ -217,7 +211,6 @@ class FixedWrapper(_Space, WrapperPipeline):
     """Space of an estimator around another one."""
 
     individual = FixedWrapperIndividual
-    arguments = ("method", "space", "estimator_search_space", "hyperparameter_parser")
 
 
 class FixedFeatureSetsIndividual(FSSIndividual):
@@ -227,7 +220,7 @@ class FixedFeatureSetsIndividual(FSSIndividual):
         """Take another set."""
         if len(self.names_list) == 1:
             return False
-        super().mutate(np.random.default_rng(rng))
+        super().mutate(rng)
         return True
 
     def crossover(self, other: Any, rng: Any = None) -> bool:
@@ -240,7 +233,6 @@ class FixedFeatureSets(_Space, FSSNode):
     """Space of sets of columns."""
 
     individual = FixedFeatureSetsIndividual
-    arguments = ("subsets",)
 
 
 class FixedGraphIndividual(GraphPipelineIndividual):
@@ -255,15 +247,14 @@ class FixedGraphIndividual(GraphPipelineIndividual):
 
     def mutate(self, rng: Any = None) -> bool:
         """Apply one mutation, the first that is possible in a random order."""
-        rng = np.random.default_rng(rng)
         return self._first_possible(self.mutate_methods_list, rng)
 
     def crossover(self, other: Any, rng: Any = None) -> bool:
         """Apply one crossover, the first that is possible in a random order."""
-        rng = np.random.default_rng(rng)
         return self._first_possible(self.crossover_methods_list, rng, other)
 
-    def _first_possible(self, methods: list[Any], rng: np.random.Generator, *arguments: Any) -> bool:
+    def _first_possible(self, methods: list[Any], rng: Any, *arguments: Any) -> bool:
+        rng = np.random.default_rng(rng)
         for number in rng.permutation(len(methods)):
             if methods[number](*arguments, rng=rng):
                 self._merge_duplicated_nodes()
@@ -272,9 +263,8 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         return False
 
     def _crossover_nodes(self, other: Any, rng: Any = None) -> bool:
-        rng = np.random.default_rng(rng)
         for mine, theirs in select_nodes_randomly(self.graph, other.graph, rng=rng):
-            if self.place(mine) == other.place(theirs) and mine.crossover(theirs, rng=rng):
+            if self._place(mine) == other._place(theirs) and mine.crossover(theirs, rng=rng):
                 return True
         return False
 
@@ -299,8 +289,7 @@ class FixedGraphIndividual(GraphPipelineIndividual):
             ways[rng.integers(len(ways))](rng=rng)
         self._merge_duplicated_nodes()
 
-    def place(self, node: Any) -> str:
-        """Return whether a node is the root, a leaf or between."""
+    def _place(self, node: Any) -> str:
         if node is self.root:
             return "root"
         return "leaf" if self.graph.out_degree(node) == 0 else "inner"
@@ -310,33 +299,21 @@ class FixedGraphIndividual(GraphPipelineIndividual):
         nodes = [node for node in self.graph.nodes if node is not self.root]
         for number in rng.permutation(len(nodes)):
             node = nodes[number]
-            if self.leaf_search_space is not None and self._only_leaf(node):
-                continue
             parents, children = list(self.graph.predecessors(node)), list(self.graph.successors(node))
+            only_leaf = not children and any(self.graph.out_degree(parent) == 1 for parent in parents)
+            if self.leaf_search_space is not None and only_leaf:
+                continue
             self.graph.remove_node(node)
             self.graph.add_edges_from((parent, child) for parent in parents for child in children)
             remove_nodes_disconnected_from_node(self.graph, self.root)
             return True
         return False
 
-    def _only_leaf(self, node: Any) -> bool:
-        """Whether *node* is a leaf without which a parent would be one."""
-        if self.graph.out_degree(node):
-            return False
-        return any(self.graph.out_degree(parent) == 1 for parent in self.graph.predecessors(node))
-
 
 class FixedGraph(_Space, GraphSearchPipeline):
     """Space of acyclic graphs; the original fails where one node is allowed."""
 
     individual = FixedGraphIndividual
-    arguments = (
-        "root_search_space",
-        "leaf_search_space",
-        "inner_search_space",
-        "max_size",
-        "crossover_same_depth",
-    )
 
     def generate(self, rng: Any = None) -> FixedGraphIndividual:
         """Return a new individual of up to five nodes."""
@@ -346,15 +323,14 @@ class FixedGraph(_Space, GraphSearchPipeline):
         return made
 
 
+_FIXED: Final = {ChoicePipeline: FixedChoice, SequentialPipeline: FixedSequential, UnionPipeline: FixedUnion}
+
+
 def fix(space: Any, context: SpaceContext, *, selecting: bool = False) -> Any:
     """Return a search space of TPOT without TPOT's defects and within the limits of time.
 
-    With `selecting`, the space is that of the estimator inside a selector.
-
-    Raises
-    ------
-    TypeError
-        The class of the space is not known here.
+    With `selecting`, the space is that of the estimator inside a selector. Raises `TypeError` for a class of
+    space that is not known here.
     """
     match space:
         case EstimatorNode() if (ranges := booster_ranges(space.method.__name__, context)) is not None:
@@ -363,18 +339,12 @@ def fix(space: Any, context: SpaceContext, *, selecting: bool = False) -> Any:
             limited = narrowed(space.method.__name__, space.space, context, selecting=selecting)
             return FixedEstimator(space.method, limited, space.hyperparameter_parser)
         case WrapperPipeline():
-            return FixedWrapper(
-                space.method,
-                narrowed(space.method.__name__, space.space, context),
-                fix(space.estimator_search_space, context, selecting=space.method in {RFE, SelectFromModel}),
-                space.hyperparameter_parser,
-            )
-        case ChoicePipeline():
-            return FixedChoice([fix(item, context) for item in space.search_spaces])
-        case SequentialPipeline():
-            return FixedSequential([fix(item, context) for item in space.search_spaces])
-        case UnionPipeline():
-            return FixedUnion([fix(item, context) for item in space.search_spaces])
+            limited = narrowed(space.method.__name__, space.space, context)
+            selects = space.method in {RFE, SelectFromModel}
+            inner = fix(space.estimator_search_space, context, selecting=selects)
+            return FixedWrapper(space.method, limited, inner, space.hyperparameter_parser)
+        case ChoicePipeline() | SequentialPipeline() | UnionPipeline():
+            return _FIXED[type(space)]([fix(item, context) for item in space.search_spaces])
         case DynamicUnionPipeline():
             return FixedDynamicUnion(fix(space.search_space, context), space.max_estimators)
         case DynamicLinearPipeline():

@@ -1,7 +1,7 @@
 """Transformers that would fail, or need TPOT to load, replaced by plain scikit-learn.
 
-A repair keeps a transformer of scikit-learn from failing on some fold; `replace` writes TPOT's own classes as
-steps over a few NumPy functions, since a model must load without TPOT. Where no exact equivalent exists,
+A repair keeps a transformer of scikit-learn from failing on some fold; `replaced` writes TPOT's own classes
+as steps over a few NumPy functions, since a model must load without TPOT. Where no exact equivalent exists,
 ``docs/tpot.md`` states the difference.
 """
 
@@ -12,27 +12,28 @@ from typing import Any, Final
 from trainingjob_trainer.search_space.context import SpaceContext, Width
 from trainingjob_trainer.search_space.pipeline import PASSTHROUGH, PipelineSpec, leaf
 
-__all__ = ["EXCLUDED", "REPLACED", "TRANSFORMERS", "Repair", "Steps", "bounded", "replace"]
+__all__ = ["EXCLUDED", "REPLACED", "TRANSFORMERS", "Params", "Steps", "bounded", "replaced"]
 
 Params = dict[str, Any]
 Steps = tuple[list[PipelineSpec], Width]
 """The steps that replace one, and the width of what they give."""
-Repair = Callable[[str, Params, Width, SpaceContext], Steps]
-"""Takes the class's name, its parameters, the width that reaches it and the problem."""
+_Repair = Callable[[str, Params, Width, SpaceContext], Steps]
 
 _NOT_NEGATIVE_KERNELS: Final = {"chi2", "additive_chi2"}
 _TWO: Final = 2  # one column, bin or category says nothing
 _JUST_BELOW_ZERO: Final = -5e-324  # x > this is x >= 0 for every float
 _LARGEST: Final = 1e12  # sums and products end here, so that the square of one is finite
-_CATEGORIES: Final = 10
 
+_COMPARES_ROWS: Final = (
+    "it compares each row with the first row of the same call, so that a prediction depends on which rows "
+    "are predicted together"
+)
+_CUBIC: Final = "its time grows with the cube of the rows"
 EXCLUDED: Final[Mapping[str, str]] = {
-    "EQTransformer": "it compares each row with the first row of the same call, so that a prediction "
-    "depends on which rows are predicted together",
-    "NETransformer": "it compares each row with the first row of the same call, so that a prediction "
-    "depends on which rows are predicted together",
-    "GaussianProcessClassifier": "its time grows with the cube of the rows",
-    "GaussianProcessRegressor": "its time grows with the cube of the rows",
+    "EQTransformer": _COMPARES_ROWS,
+    "NETransformer": _COMPARES_ROWS,
+    "GaussianProcessClassifier": _CUBIC,
+    "GaussianProcessRegressor": _CUBIC,
     "IterativeImputer": "no missing value reaches the search, and it is experimental in scikit-learn",
     "PassiveAggressiveClassifier": "scikit-learn 1.9 deprecates it; SGDClassifier does the same",
     "MDR": "it needs a package that is not installed",
@@ -71,8 +72,8 @@ def _percentile(name: str, params: Params, width: Width, context: SpaceContext) 
     percentile = max(float(params.get("percentile", 10)), min(100.0, 101.0 / width.least))
     params["percentile"] = percentile
     share = percentile / 100
-    kept = Width(max(1, math.floor(width.least * share)), math.ceil(width.most * share))
-    return [leaf(name, **params)], kept
+    width = Width(max(1, math.floor(width.least * share)), math.ceil(width.most * share))
+    return [leaf(name, **params)], width
 
 
 def _k_best(name: str, params: Params, width: Width, context: SpaceContext) -> Steps:
@@ -116,7 +117,7 @@ def _ica(name: str, params: Params, width: Width, _context: SpaceContext) -> Ste
 
 def _pca(name: str, params: Params, width: Width, _context: SpaceContext) -> Steps:
     given = isinstance(params.get("n_components"), int)
-    made = Width.exactly(bounded(params, "n_components", 1, width.least)) if given else width.upto(width.most)
+    made = Width.exactly(bounded(params, "n_components", 1, width.least)) if given else Width(1, width.most)
     return [leaf(name, **params)], made
 
 
@@ -196,7 +197,7 @@ def _robust(name: str, params: Params, width: Width, _context: SpaceContext) -> 
     return [leaf(name, **params)], width
 
 
-TRANSFORMERS: Final[Mapping[str, Repair]] = {
+TRANSFORMERS: Final[Mapping[str, _Repair]] = {
     "SelectFwe": _significant,
     "SelectFdr": _significant,
     "SelectPercentile": _percentile,
@@ -274,27 +275,21 @@ _COLUMN_WISE: Final[Mapping[str, list[PipelineSpec]]] = {
 """TPOT's transformers that keep the number of columns."""
 
 REPLACED: Final = frozenset(
-    {
-        *_TO_ONE_COLUMN,
-        *_COLUMN_WISE,
-        "ColumnOneHotEncoder",
-        "ColumnOrdinalEncoder",
-        "FeatureSetSelector",
-        "NTransformer",
-        "PassKBinsDiscretizer",
-        "SkipTransformer",
-        "ZeroCount",
-    }
-)
+    (
+        *_TO_ONE_COLUMN, *_COLUMN_WISE, "ColumnOneHotEncoder", "ColumnOrdinalEncoder", "FeatureSetSelector",
+        "NTransformer", "PassKBinsDiscretizer", "SkipTransformer", "ZeroCount",
+    )
+)  # fmt: skip
 """TPOT's own classes that have a plain equivalent."""
 
 
-def replace(name: str, params: Mapping[str, Any], width: Width, context: SpaceContext) -> Steps:
+def replaced(name: str, params: Mapping[str, Any], width: Width, context: SpaceContext) -> Steps:
     """Return plain steps for one of `REPLACED` other than SkipTransformer and FeatureSetSelector."""
     if name in _COLUMN_WISE:
         return list(_COLUMN_WISE[name]), width
     if name in _TO_ONE_COLUMN:
         return list(_TO_ONE_COLUMN[name]), Width.exactly(1)
+    rare = {"min_frequency": 0.02, "max_categories": 10}
     match name:
         case "ZeroCount":
             counts = _union(_ZEROS, _reduced("count_nonzero"), dict(PASSTHROUGH))
@@ -303,16 +298,13 @@ def replace(name: str, params: Mapping[str, Any], width: Width, context: SpaceCo
             value = float(params["n"])
             return [_reduced("min"), _apply("full_like", fill_value=value)], Width.exactly(1)
         case "PassKBinsDiscretizer":
-            strategy = str(params["strategy"])
-            given = {"n_bins": int(params["n_bins"]), "encode": "onehot-dense", "strategy": strategy}
-            return _beside(leaf("KBinsDiscretizer", **given), "n_bins", width, context)
+            given = {"n_bins": int(params["n_bins"]), "strategy": str(params["strategy"])}
+            return _beside(leaf("KBinsDiscretizer", encode="onehot-dense", **given), "n_bins", width, context)
         case "ColumnOneHotEncoder":
-            given = {"handle_unknown": "infrequent_if_exist", "sparse_output": False, "min_frequency": 0.02}
-            made = leaf("OneHotEncoder", max_categories=_CATEGORIES, **given)
+            made = leaf("OneHotEncoder", handle_unknown="infrequent_if_exist", sparse_output=False, **rare)
             return _beside(made, "max_categories", width, context)
     # All values of a continuous column are rare and share one code.
-    given = {"handle_unknown": "use_encoded_value", "unknown_value": -1, "min_frequency": 0.02}
-    codes = leaf("OrdinalEncoder", max_categories=_CATEGORIES, **given)
+    codes = leaf("OrdinalEncoder", handle_unknown="use_encoded_value", unknown_value=-1, **rare)
     return [_union(dict(PASSTHROUGH), codes)], Width.beside([width, width])
 
 

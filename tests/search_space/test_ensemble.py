@@ -14,12 +14,13 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.pipeline import (
     build,
     describe,
+    ensemble_of,
     fingerprint,
+    full_pipeline,
     members_of,
     summarize,
     with_encoding,
 )
-from trainingjob_trainer.search_space.voters import ensemble_of, full_pipeline
 
 ENCODERS = {Encoding.DENSE: StandardScaler(), Encoding.ORDINAL: FunctionTransformer()}
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression(C=0.5)))
