@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from trainingjob_trainer.search_space.pipeline import describe, fingerprint, full_pipeline, members_of
 
 from support.stores import no_limit, small_store
 from trainingjob_api import Task
@@ -25,6 +24,7 @@ from trainingjob_trainer.search.ensemble import Blend, Ensembles, score_of_avera
 from trainingjob_trainer.search.predictions import PredictionStore
 from trainingjob_trainer.search.store import StoreRef, load_frame, load_work
 from trainingjob_trainer.search.tasks import evaluate
+from trainingjob_trainer.search_space.pipeline import describe, fingerprint, full_pipeline, members_of
 
 FOLDS, ROWS = 4, 60
 Array = NDArray[Any]

@@ -22,7 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.parameters import MOST_ROUNDS
-from trainingjob_trainer.search_space.pipeline import build, describe, encoding_of, fingerprint, with_encoding, with_rounds
+from trainingjob_trainer.search_space.pipeline import fingerprint, rebuilt, with_rounds
 
 __all__ = [
     "ENSEMBLE",
@@ -261,8 +261,7 @@ def check_bred(candidate: Candidate) -> None:
     SpecInvalid, ValueError
         The candidate is rejected.
     """
-    model = describe(build(candidate.pipeline))
-    if fingerprint(with_encoding(model, encoding_of(candidate.pipeline))) != candidate.key:
+    if fingerprint(rebuilt(candidate.pipeline)) != candidate.key:
         raise ValueError("the key is not the fingerprint of the pipeline")
 
 

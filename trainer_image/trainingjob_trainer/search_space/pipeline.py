@@ -44,6 +44,7 @@ __all__ = [
     "full_pipeline",
     "leaf",
     "members_of",
+    "rebuilt",
     "rounds_of",
     "shares_of",
     "summarize",
@@ -174,6 +175,11 @@ def build(spec: PipelineSpec) -> Any:
         encoding_of(spec)
         spec = with_encoding(spec, Encoding.DENSE)
     return _build(spec, 0)
+
+
+def rebuilt(spec: PipelineSpec) -> PipelineSpec:
+    """Return the description of what `build` makes of a description, with the same encoding."""
+    return with_encoding(describe(build(spec)), encoding_of(spec))
 
 
 def _build(spec: Any, depth: int) -> Any:

@@ -223,8 +223,8 @@ def _smooth(context: SpaceContext) -> Sequence[PortfolioEntry]:
         origin: str, predictor: Step, *, scaler: Step = standard, expansion: Step | None = None
     ) -> PortfolioEntry:
         source = "own" if origin != "linear" else "the legacy model, which is the baseline"
-        steps = {"scaler": scaler, "predictor": predictor, "expansion": expansion}
-        return PortfolioEntry(origin=origin, source=source, encodings=_ENCODINGS.get(origin, ()), **steps)
+        found = PortfolioEntry(origin=origin, predictor=predictor, source=source, scaler=scaler)
+        return replace(found, expansion=expansion, encodings=_ENCODINGS.get(origin, ()))
 
     made = [
         entry("linear", legacy),
