@@ -276,4 +276,4 @@ _OWN: Final[Mapping[str, Any]] = {
     "verbose": -1,
     "verbosity": 0,
 }
-"""Parameters that the trainer sets, in addition to hyperparameters: a value, or what says whether a value is allowed."""
+"""Parameters that the trainer sets, in addition to hyperparameters: a value, or a test of a value."""
