@@ -1,27 +1,32 @@
-"""A certificate authority for one Dask cluster, with the certificates of scheduler, worker and client.
+"""Certificates of one Dask cluster, and signatures of a run's reports by a key of that run alone.
 
-Dask checks that the authority has signed a peer's certificate, and that the certificate is for the peer's
-side. A client's certificate is for connecting only: it cannot be used to impersonate a scheduler.
+Dask checks that the cluster's authority has signed a peer's certificate, and that the certificate is for the
+peer's side. A client's certificate is for connecting only: it cannot be used to impersonate a scheduler.
 """
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["ROLES", "CertificateSet", "Role", "make"]
+__all__ = ["ROLES", "CertificateSet", "ReportKey", "Role", "is_signed", "make"]
 
 Role = Literal["scheduler", "worker", "client"]
 ROLES: tuple[Role, ...] = ("scheduler", "worker", "client")
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _SLACK = timedelta(hours=1)
+_DOMAIN = b"trainingjob-report-v1\0"
+"""No signature over anything else counts as one over a report."""
 _USAGES = (
     "digital_signature",
     "content_commitment",
@@ -37,15 +42,7 @@ _USAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateSet:
-    """Files by name, as PEM.
-
-    Parameters
-    ----------
-    files
-        ``ca.crt``, and for each role ``<role>.crt`` and ``<role>.key``; ``ca.key`` only if it was asked for.
-    expires
-        When all of them do.
-    """
+    """PEM files: ``ca.crt``, ``<role>.crt`` and ``<role>.key`` of each role, and on request ``ca.key``."""
 
     files: Mapping[str, bytes]
     expires: datetime
@@ -57,11 +54,11 @@ def make(*, valid: timedelta, hosts: Sequence[str] = (), keep_ca_key: bool = Fal
     Parameters
     ----------
     valid
-        How long, from now on.
+        Time from now until all certificates expire.
     hosts
         Names and addresses of scheduler and workers. Dask does not compare them; other programs may.
     keep_ca_key
-        Whether the authority can sign more later.
+        Whether ``ca.key`` is returned, which can sign more certificates.
 
     Raises
     ------
@@ -89,6 +86,56 @@ def make(*, valid: timedelta, hosts: Sequence[str] = (), keep_ca_key: bool = Fal
         files[f"{role}.crt"] = _pem(builder.sign(key, hashes.SHA256()))
         files[f"{role}.key"] = _key_pem(own)
     return CertificateSet(files=files, expires=expires)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKey:
+    """The private key of a run."""
+
+    _key: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Return a new key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Self:
+        """Return the key that :attr:`pem` wrote.
+
+        Raises
+        ------
+        ValueError
+            If *pem* is not an Ed25519 key.
+        """
+        key = serialization.load_pem_private_key(pem, password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError("the key is not an Ed25519 key")  # noqa: TRY004 - a value that was read, no argument
+        return cls(key)
+
+    @property
+    def pem(self) -> bytes:
+        """The private key, as PEM."""
+        return _key_pem(self._key)
+
+    @property
+    def public(self) -> str:
+        """The public key: 32 bytes in base64."""
+        return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
+
+    def sign(self, text: str) -> str:
+        """Return the signature over the report *text*, in base64."""
+        return base64.b64encode(self._key.sign(_DOMAIN + text.encode())).decode()
+
+
+def is_signed(public: str, text: str, signature: str) -> bool:
+    """Return whether the key with the half *public* signed the report *text*."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
+        key.verify(base64.b64decode(signature, validate=True), _DOMAIN + text.encode())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _leaf_extensions(
@@ -143,7 +190,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

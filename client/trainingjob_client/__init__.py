@@ -19,6 +19,7 @@ All errors have a ``reason`` of the contract and a ``message`` for people::
 The backend is the only seam: a test passes an object with the methods of `Backend`.
 """
 
+from trainingjob_client._backends import KubernetesBackend, LocalBackend
 from trainingjob_client._client import (
     Backend,
     ClientError,
@@ -29,8 +30,6 @@ from trainingjob_client._client import (
     ServiceUnavailable,
     TrainingJobClient,
 )
-from trainingjob_client._kubernetes import KubernetesBackend
-from trainingjob_client._local import LocalBackend
 
 __all__ = [
     "Backend",

@@ -5,26 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from trainingjob_api import (
-    ConditionStatus,
-    ConditionType,
-    Phase,
-    Reason,
-    TrainingJob,
-    TrainingJobStatus,
-)
+from trainingjob_api import ConditionStatus, ConditionType, Phase, Reason, TrainingJob, TrainingJobStatus
 
 
 class ClientError(Exception):
-    """Base of all errors of the client.
-
-    Parameters
-    ----------
-    reason
-        Why, in one word that programs can compare.
-    message
-        What happened and what to do.
-    """
+    """Base of all errors of the client: a reason that programs can compare, and a message for people."""
 
     exit_code: ClassVar[int] = 1
 
@@ -50,13 +35,7 @@ class JobFailed(ClientError):  # noqa: N818 - the name of the condition
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A TrainingJob at one moment.
-
-    Parameters
-    ----------
-    manifest
-        The whole resource, also fields that this version of the contract does not know.
-    """
+    """A TrainingJob at one moment; the manifest also has fields that this version of the contract lacks."""
 
     manifest: Mapping[str, Any]
 
@@ -109,15 +88,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobLog:
-    """The log of a job's newest attempt, to be read once.
-
-    Parameters
-    ----------
-    source
-        Name of the pod, or the log file's path.
-    lines
-        The lines, without line breaks.
-    """
+    """The log of a job's newest attempt, to be read once: lines without breaks, of a pod or a file."""
 
     source: str
     lines: Iterator[str]

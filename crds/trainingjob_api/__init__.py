@@ -1,7 +1,7 @@
 """The contract of the TrainingJob operator: models of spec, status and report, and resolve().
 
-Every module's ``__all__`` is public here, but for the generators of definition and reference. A module is
-imported when one of its names is first used: a process that needs a `Reason` does not load the models.
+Each name of a module that begins with no underscore is public here, but for those of the generator ``crd``.
+A module is imported when one of its names is first used: a process that needs a `Reason` loads no models.
 """
 
 from typing import TYPE_CHECKING
@@ -9,33 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainingjob_api.errors import *
     from trainingjob_api.load import *
-    from trainingjob_api.pods import *
     from trainingjob_api.reasons import *
     from trainingjob_api.report import *
     from trainingjob_api.resolved import *
     from trainingjob_api.search_space import *
     from trainingjob_api.spec import *
     from trainingjob_api.status import *
-    from trainingjob_api.text import *
+    from trainingjob_api.storage import *
     from trainingjob_api.types import *
-    from trainingjob_api.uris import *
     from trainingjob_api.vocabulary import *
 else:
     # In the order in which they are searched, those without pydantic first.
     _MODULES = (
-        *(
-            "reasons",
-            "vocabulary",
-            "errors",
-            "text",
-            "uris",
-            "types",
-            "search_space",
-            "pods",
-            "spec",
-            "status",
-        ),
-        *("report", "load", "resolved"),
+        *("reasons", "vocabulary", "types", "storage", "errors"),
+        *("spec", "status", "report", "load", "search_space", "resolved"),
     )
 
     def __getattr__(name: str) -> object:
@@ -43,8 +30,8 @@ else:
         from importlib import import_module  # noqa: PLC0415 - not a name of the contract
 
         for module in () if name.startswith("_") else _MODULES:
-            found = import_module(f"{__name__}.{module}")
-            if name in found.__all__:
-                globals()[name] = value = getattr(found, name)
-                return value
+            found = vars(import_module(f"{__name__}.{module}"))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

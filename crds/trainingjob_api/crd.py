@@ -17,21 +17,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, TABLE
 from trainingjob_api.errors import pattern_words
+from trainingjob_api.resolved import CONFIG_DICT, DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, TABLE
 from trainingjob_api.spec import MUTABLE_FIELDS, TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
 from trainingjob_api.vocabulary import GROUP, KIND, PLURAL, VERSION
-
-__all__ = [
-    "CRD_PATH",
-    "REFERENCE_PATH",
-    "build_crd",
-    "immutability_rules",
-    "main",
-    "render_crd",
-    "render_reference",
-]
 
 CRD_PATH = Path(f"crds/{GROUP}_{PLURAL}.yaml")
 REFERENCE_PATH = Path("docs/reference/trainingjob.md")

@@ -1,40 +1,22 @@
 """The error of the contract: every problem of a spec at once, in sentences for its user."""
 
 import re
-import types
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from trainingjob_api.reasons import Reason
-from trainingjob_api.text import nearest, shorten
-from trainingjob_api.types import LABEL_KEY_PATTERN, QUANTITY_PATTERN
-from trainingjob_api.uris import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
-
-__all__ = [
-    "MAX_PROBLEMS",
-    "PYDANTIC_TYPES",
-    "Problem",
-    "SpecError",
-    "explain",
-    "field_class",
-    "fields_below",
-    "path_text",
-    "pattern_words",
-    "plain_message",
-    "wrong_type",
-]
+from trainingjob_api.storage import DATASET_FORMS, DATASET_URI_PATTERN, OUTPUT_FORMS, OUTPUT_URI_PATTERN
+from trainingjob_api.types import LABEL_KEY_PATTERN, QUANTITY_PATTERN, field_class, fields_below
+from trainingjob_api.vocabulary import did_you_mean, shorten
 
 MAX_PROBLEMS = 20
 """Maximum number of problems in one error; the others show up once these are corrected."""
 
-_Class = typing.TypeVar("_Class")
 _FORMS = {
     DATASET_URI_PATTERN: f"must be {DATASET_FORMS}",
     OUTPUT_URI_PATTERN: f"must be {OUTPUT_FORMS}",
@@ -67,25 +49,15 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem of a spec.
-
-    Parameters
-    ----------
-    field
-        Path as users write it, such as ``spec.budget.timeLeftSeconds``, the name of an environment
-        variable, or empty for the file as a whole.
-    message
-        The cause.
-    hint
-        The way out, if it is obvious.
-    """
+    """One problem of a spec."""
 
     field: str
+    """Path such as ``spec.budget.timeLeftSeconds``, an environment variable, or empty for a whole file."""
     message: str
     hint: str | None = None
+    """The way out, if it is obvious."""
 
     def __str__(self) -> str:
-        """Return field, cause and way out in one line."""
         text = f"{self.field}: {self.message}" if self.field else self.message
         return f"{text}; {self.hint}" if self.hint else text
 
@@ -93,20 +65,12 @@ class Problem:
 class SpecError(ValueError):
     """A TrainingJob, or the environment that it is resolved in, is wrong; the user must act.
 
-    Parameters
-    ----------
-    field, message, hint
-        The first problem, see :class:`Problem`.
-    problems
-        The problems, if there are several; duplicates count once, and the iterable is not consumed beyond
-        the bound.
-    more
-        Whether there are more than *problems* holds.
+    `field`, `message` and `hint` are those of the first problem; duplicates count once.
 
     Attributes
     ----------
     problems
-        The problems in the order of the file, at most 20.
+        The problems in the order of the file, at most 20; no more of the iterable are consumed than needed.
     more
         Whether there are more than these.
     """
@@ -122,53 +86,34 @@ class SpecError(ValueError):
         problems: Iterable[Problem] = (),
         more: bool = False,
     ) -> None:
-        found = tuple(islice(_unique(problems), MAX_PROBLEMS + 1)) or (Problem(field, message, hint),)
-        self.problems: tuple[Problem, ...] = found[:MAX_PROBLEMS]
+        found: dict[Problem, None] = {}
+        for problem in problems:
+            found[problem] = None
+            if len(found) > MAX_PROBLEMS:
+                break
+        self.problems = tuple(found)[:MAX_PROBLEMS] or (Problem(field, message, hint),)
         self.more = more or len(found) > MAX_PROBLEMS
         first = self.problems[0]
         self.field, self.message, self.hint = first.field, first.message, first.hint
-        super().__init__(self._text())
-
-    def _text(self) -> str:
-        lines = [str(problem) for problem in self.problems]
-        return "\n".join([*lines, "and more"] if self.more else lines)
+        super().__init__("\n".join([*map(str, self.problems), *(["and more"] if self.more else [])]))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Support pickling with all problems."""
-        return _rebuild, (self.problems, self.more)
+        return partial(SpecError, problems=self.problems, more=self.more), ()
 
 
-def _rebuild(problems: tuple[Problem, ...], more: bool) -> SpecError:  # noqa: FBT001
-    return SpecError(problems=problems, more=more)
-
-
-def _unique(problems: Iterable[Problem]) -> Iterator[Problem]:
-    seen: set[Problem] = set()
-    for problem in problems:
-        if problem not in seen:
-            seen.add(problem)
-            yield problem
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[Problem]:
+def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """Yield the problems of *error*, raised by validating *model*, in the order of the fields."""
     for item in error.errors(include_url=False):
-        yield _problem(item, model, prefix)
-
-
-def _problem(item: Any, model: type[BaseModel], prefix: str) -> Problem:
-    loc = tuple(part for part in item["loc"] if part != "[key]")
-    field = path_text(loc, prefix)
-    kind, value, context = item["type"], item.get("input"), item.get("ctx") or {}
-    if kind in PYDANTIC_TYPES:
-        return wrong_type(field, PYDANTIC_TYPES[kind], value)
-    match kind:
-        case "extra_forbidden":
-            return _unknown(loc, model, prefix)
-        case "enum":
-            return _enum(field, value, field_class(model, loc, StrEnum))
-        case _:
-            return Problem(field, plain_message(kind, item["msg"], context))
+        loc = tuple(part for part in item["loc"] if part != "[key]")
+        kind, value = item["type"], item.get("input")
+        if kind in PYDANTIC_TYPES:
+            yield wrong_type(path_text(loc), PYDANTIC_TYPES[kind], value)
+        elif kind == "extra_forbidden":
+            yield _unknown(loc, model)
+        elif kind == "enum":
+            yield _enum(path_text(loc), value, field_class(model, loc, StrEnum))
+        else:
+            yield Problem(path_text(loc), plain_message(kind, item["msg"], item.get("ctx") or {}))
 
 
 def pattern_words(pattern: str) -> str:
@@ -224,87 +169,25 @@ def _enum(field: str, value: Any, enum: type[StrEnum] | None) -> Problem:
         return Problem(field, message, f"YAML reads an unquoted off, on, no or yes as a boolean; {way}")
     if not isinstance(value, str):
         return Problem(field, message)
-    found = nearest(value, names)
-    if value == "off" and "none" in names:
-        found = "none"
-    return Problem(
-        field, f"{message}, not {shorten(value, 60)!r}", f"did you mean {found}?" if found else None
-    )
+    hint = "did you mean none?" if value == "off" and "none" in names else did_you_mean(value, names)
+    return Problem(field, f"{message}, not {shorten(value, 60)!r}", hint)
 
 
-def _unknown(loc: tuple[Any, ...], model: type[BaseModel], prefix: str) -> Problem:
-    field = path_text(loc, prefix)
+def _unknown(loc: tuple[Any, ...], model: type[BaseModel]) -> Problem:
     *parents, name = loc
     parent = field_class(model, parents, BaseModel)
-    names = [alias for alias, _ in _fields(parent)] if parent else []
-    where = path_text(tuple(parents), prefix) or model.__name__
-    found = nearest(str(name), names)
-    paths = (path for path, _ in fields_below(model, prefix))
-    elsewhere = sorted(path for path in paths if path.rsplit(".", 1)[-1] == str(name))
-    if elsewhere and found != name:
-        return Problem(field, f"is not a field of {where}", f"it belongs to {elsewhere[0].rsplit('.', 1)[0]}")
-    hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}" if names else None
-    return Problem(field, f"is not a field of {where}", hint)
+    names = [str(info.alias) for info in parent.model_fields.values()] if parent else []
+    elsewhere = sorted(path for path, _ in fields_below(model) if path.rsplit(".", 1)[-1] == str(name))
+    if elsewhere:
+        hint: str | None = f"it belongs to {elsewhere[0].rsplit('.', 1)[0]}"
+    else:
+        hint = did_you_mean(str(name), names, f"the fields are {', '.join(names)}" if names else None)
+    return Problem(path_text(loc), f"is not a field of {path_text(parents) or model.__name__}", hint)
 
 
 def path_text(loc: Sequence[Any], prefix: str = "") -> str:
     """Return a location as users write it: ``spec.dask.tolerations[0].key``."""
     text = prefix
     for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{shorten(str(part), 80)}" if text else shorten(str(part), 80)
-    return text
-
-
-def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
-    for name, field in model.model_fields.items():
-        yield field.alias or name, field.annotation
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """Yield the classes of an annotation, or of the values of a map or list."""
-    origin = typing.get_origin(annotation)
-    if origin is None:
-        yield annotation
-    elif origin in {typing.Annotated, tuple, list}:
-        yield from _parts(typing.get_args(annotation)[0])
-    elif origin is dict:
-        yield from _parts(typing.get_args(annotation)[1])
-    elif origin in {typing.Union, types.UnionType}:
-        for argument in typing.get_args(annotation):
-            yield from _parts(argument)
-
-
-def _annotation_at(model: type[BaseModel], loc: Sequence[Any]) -> Iterator[Any]:
-    here: list[Any] = [model]
-    for part in loc:
-        if isinstance(part, int):
-            continue  # _parts yields the items already
-        below: list[Any] = []
-        for each in here:
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                below += [p for alias, note in _fields(each) if alias == part for p in _parts(note)]
-            else:
-                below.append(each)
-        here = below
-    yield from here
-
-
-def field_class(model: type[BaseModel], loc: Sequence[Any], base: type[_Class]) -> type[_Class] | None:
-    """Return the class of the values at *loc* if it is a subclass of *base*, else ``None``."""
-    found = (each for each in _annotation_at(model, loc) if isinstance(each, type) and issubclass(each, base))
-    return next(found, None)
-
-
-def fields_below(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield each field of *model* and of its parts with its dotted path, but for metadata and status."""
-    for info in model.model_fields.values():
-        path = f"{prefix}.{info.alias}" if prefix else str(info.alias)
-        if path in {"metadata", "status"}:
-            continue
-        yield path, info
-        part = field_class(model, [info.alias], BaseModel)
-        if part is not None:
-            yield from fields_below(part, path)
+        text += f"[{part}]" if isinstance(part, int) else f".{shorten(str(part), 80)}"
+    return text.removeprefix(".")

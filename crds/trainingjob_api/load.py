@@ -1,35 +1,24 @@
-"""The resource as a whole, and how it is read from a YAML or JSON file, with every problem at once.
+"""The resource as a whole, and how users' input is read: YAML and JSON files, overrides and variables.
 
-User input is bounded in size, depth and number of nodes after aliases; it is one document without duplicate
-keys.
+Files are bounded in size, depth and number of nodes after aliases, and hold one document without duplicate
+keys. An empty variable counts as unset, since Helm and shells write empty ones.
 """
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, ValidationError
 
-from trainingjob_api.errors import Problem, SpecError, explain
+from trainingjob_api.errors import Problem, SpecError, explain, plain_message
 from trainingjob_api.spec import TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
-from trainingjob_api.text import shorten
-from trainingjob_api.types import ObjectName, StatusModel, Timestamp, Uid, optional
-from trainingjob_api.vocabulary import API_VERSION, KIND
-
-__all__ = [
-    "MAX_TEXT_BYTES",
-    "ObjectMeta",
-    "TrainingJob",
-    "apply_overrides",
-    "check_spec",
-    "load_job",
-    "parse_job",
-    "parse_yaml",
-    "read_text",
-]
+from trainingjob_api.types import ObjectName, StatusModel, StrictModel, Timestamp, Uid
+from trainingjob_api.vocabulary import API_VERSION, KIND, shorten
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_DEPTH = 64
@@ -37,45 +26,41 @@ MAX_NODES = 20_000
 MAX_OVERRIDE_BYTES = 64 * 1024
 MAX_PARTS = 16
 
+_PREFIX = "TRAININGJOB_"
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_Settings = TypeVar("_Settings")
+
 
 class ObjectMeta(StatusModel):
     """The part of an object's metadata that the project reads; the rest is ignored."""
 
-    name: ObjectName = Field(description="Name of the job.")
-    namespace: ObjectName | None = optional("Namespace of the job.")
-    uid: Uid | None = optional("Uid given by the API server.")
-    generation: Annotated[StrictInt, Field(ge=0)] | None = optional("Version of the spec.")
-    resource_version: str | None = optional("Version of the object.")
-    creation_timestamp: Timestamp | None = optional("When the job was created.")
-    deletion_timestamp: Timestamp | None = optional("When its deletion was requested.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels.")
-    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations.")
+    name: ObjectName
+    namespace: ObjectName | None = None
+    uid: Uid | None = None
+    generation: Annotated[StrictInt, Field(ge=0)] | None = None
+    resource_version: str | None = None
+    creation_timestamp: Timestamp | None = None
+    deletion_timestamp: Timestamp | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class TrainingJob(StatusModel):
+class TrainingJob(StrictModel):
     """A table, a target and a budget; the operator turns it into a verified model."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    api_version: Literal["automl.trainingjob.dev/v1alpha1"] = Field(
-        default="automl.trainingjob.dev/v1alpha1", description="Group and version."
-    )
-    kind: Literal["TrainingJob"] = Field(default="TrainingJob", description="Kind.")
-    metadata: ObjectMeta = Field(description="Name, namespace, labels.")
-    spec: TrainingJobSpec = Field(description="The desired training: table, target, budget and output.")
-    status: TrainingJobStatus | None = optional("The observed state; written by the operator alone.")
+    api_version: Literal["automl.trainingjob.dev/v1alpha1"] = "automl.trainingjob.dev/v1alpha1"
+    kind: Literal["TrainingJob"] = "TrainingJob"
+    metadata: ObjectMeta
+    spec: TrainingJobSpec
+    status: TrainingJobStatus | None = None
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> TrainingJob:
-    r"""Return the TrainingJob that the YAML or JSON file at *path* holds.
+    r"""Return the TrainingJob that the YAML or JSON file at *path*, of at most 256 KiB, holds.
 
-    Parameters
-    ----------
-    path
-        A file of at most 256 KiB with one document.
-    overrides
-        ``spec.budget.timeLeftSeconds=30`` and the like: a dotted path (a dot inside a key as ``\.``)
-        and a YAML value; ``null`` unsets the field.
+    An override such as ``spec.budget.timeLeftSeconds=30`` is a dotted path (a dot inside a key as ``\.``)
+    and a YAML value; ``null`` unsets the field.
 
     Raises
     ------
@@ -156,7 +141,8 @@ def _check_shape(document: Any) -> Mapping[str, Any]:
         )
     if not isinstance(document, Mapping):
         raise SpecError(message=f"a {KIND} is a mapping, not a {type(document).__name__}")
-    if "kind" not in document and "apiVersion" not in document and _looks_like_spec(document):
+    fields = {info.alias for info in TrainingJobSpec.model_fields.values()}
+    if "kind" not in document and "apiVersion" not in document and not fields.isdisjoint(document):
         raise SpecError(
             message="this is a bare spec",
             hint=f"put it under spec:, beside apiVersion: {API_VERSION}, kind: {KIND} and metadata",
@@ -173,11 +159,6 @@ def _check_shape(document: Any) -> Mapping[str, Any]:
     return document
 
 
-def _looks_like_spec(document: Mapping[str, Any]) -> bool:
-    names = {field.alias for field in TrainingJobSpec.model_fields.values()}
-    return any(key in names for key in document)
-
-
 def _shown(value: Any) -> str:
     return (
         shorten(repr(value), 80)
@@ -187,39 +168,28 @@ def _shown(value: Any) -> str:
 
 
 def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return *document* with each ``path=value`` of *overrides* set in order.
-
-    Parameters
-    ----------
-    document
-        The document; it is not changed.
-    overrides
-        Each a dotted path that begins with ``spec`` or ``metadata`` and a YAML value.
+    """Return *document*, which is not changed, with each ``path=value`` of *overrides* set in order.
 
     Raises
     ------
     SpecError
-        If an override has no ``=``, another root, or a path through a value that is not a mapping.
+        If an override has no ``=``, begins with neither ``spec`` nor ``metadata``, or leads through a value
+        that is not a mapping.
     """
     result = dict(document)
-    for override in overrides:
-        path, value = _split(override)
-        _set(result, path, value)
-    return result
-
-
-def _split(override: str) -> tuple[list[str], Any]:
-    path, sign, text = override.partition("=")
-    # Split at unescaped dots: names of columns may contain dots.
-    parts = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path.strip())]
     example = "write it like --set spec.budget.timeLeftSeconds=30"
-    if not sign or not all(parts) or len(parts) > MAX_PARTS:
-        raise SpecError(shorten(path.strip(), 200), "is not of the form path=value", example)
-    if len(parts) < 2 or parts[0] not in {"spec", "metadata"}:  # noqa: PLR2004  # a root and a field
-        raise SpecError(shorten(path.strip(), 200), "must begin with spec. or metadata.", example)
-    return parts, parse_yaml(
-        text, what="the value of --set", field=shorten(path.strip(), 200), max_bytes=MAX_OVERRIDE_BYTES
-    )
+    for override in overrides:
+        path, sign, text = override.partition("=")
+        field = shorten(path.strip(), 200)
+        # Split at unescaped dots: names of columns may contain dots.
+        parts = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path.strip())]
+        if not sign or not all(parts) or len(parts) > MAX_PARTS:
+            raise SpecError(field, "is not of the form path=value", example)
+        if len(parts) == 1 or parts[0] not in {"spec", "metadata"}:
+            raise SpecError(field, "must begin with spec. or metadata.", example)
+        value = parse_yaml(text, what="the value of --set", field=field, max_bytes=MAX_OVERRIDE_BYTES)
+        _set(result, parts, value)
+    return result
 
 
 def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
@@ -238,10 +208,6 @@ def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
         here[last] = value
 
 
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
-
-
 class _Loader(yaml.SafeLoader):
     """A safe loader that rejects duplicate keys and reads dates and 1e-3 as kubectl does."""
 
@@ -258,7 +224,7 @@ class _Loader(yaml.SafeLoader):
         """Limit the depth while reading: PyYAML recurses."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels")
+            raise _Refused(f"is nested deeper than {MAX_DEPTH} levels")
         try:
             return super().compose_node(parent, index)
         finally:
@@ -269,12 +235,13 @@ class _Loader(yaml.SafeLoader):
         pairs = []
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _problem(key, "a key must be text")
+                raise yaml.MarkedYAMLError(problem="a key must be text", problem_mark=key.start_mark)
             if key.tag == _MERGE:
                 pairs.append((key, value))
                 continue
             if key.value in keys:
-                raise _problem(key, f"the key {shorten(key.value, 80)!r} appears twice")
+                problem = f"the key {shorten(key.value, 80)!r} appears twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             keys.add(key.value)
             # Keys are text: a column may be named 1 or no.
             pairs.append((yaml.ScalarNode(_TEXT, key.value, key.start_mark, key.end_mark), value))
@@ -290,23 +257,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _problem(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
-
-
 def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TEXT_BYTES) -> Any:
-    """Return the value of *text*, a single YAML (or JSON) document.
-
-    Parameters
-    ----------
-    text
-        The document.
-    what
-        Name of the text in messages, such as ``the file job.yaml``.
-    field
-        The field that contains the text, for messages.
-    max_bytes
-        Bound on the text in UTF-8.
+    """Return the value of *text*, a single YAML (or JSON) document; messages name *what* and its *field*.
 
     Raises
     ------
@@ -317,15 +269,13 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
     if len(text) > max_bytes or len(text.encode(errors="replace")) > max_bytes:
         raise SpecError(field, f"{what} is larger than {max_bytes // 1024} KiB")
     try:
-        return _construct(text, what, field)
-    except SpecError:
-        raise
-    except _TooMuch as error:
-        raise SpecError(field, f"{what} {error}") from None
+        return _construct(text)
+    except _Refused as error:
+        raise SpecError(field, f"{what} {error}", error.hint) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = _clean(error.problem or error.context or "")
+        problem = shorten(" ".join((error.problem or error.context or "").split()), 200)
         raise SpecError(field, f"{what} is not valid YAML: {where}{problem}") from None
     except yaml.YAMLError:
         raise SpecError(
@@ -336,11 +286,15 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
         raise SpecError(field, f"{what} is not valid YAML: a value does not fit its tag") from None
 
 
-class _TooMuch(Exception):  # noqa: N818  # private, never shown as a name
-    """The document exceeds a bound."""
+class _Refused(Exception):  # noqa: N818  # private, never shown as a name
+    """The text exceeds a bound or holds more than one document."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-def _construct(text: str, what: str, field: str) -> Any:
+def _construct(text: str) -> Any:
     loader = _Loader(text)
     try:
         loader.get_event()  # type: ignore[no-untyped-call]
@@ -348,9 +302,7 @@ def _construct(text: str, what: str, field: str) -> Any:
             return None
         node = loader.compose_document()
         if not loader.check_event(yaml.StreamEndEvent):
-            raise SpecError(
-                field, f"{what} contains several YAML documents (---)", "keep one TrainingJob in a file"
-            )
+            raise _Refused("contains several YAML documents (---)", "keep one TrainingJob in a file")
         _check_expansion(node)
         return loader.construct_document(node)
     finally:
@@ -365,14 +317,78 @@ def _check_expansion(root: yaml.Node | None) -> None:
         node, depth = stack.pop()
         nodes += 1
         if nodes > MAX_NODES:
-            raise _TooMuch(f"has more than {MAX_NODES} values once its aliases are expanded")
+            raise _Refused(f"has more than {MAX_NODES} values once its aliases are expanded")
         if depth > MAX_DEPTH:
-            raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels, or an alias contains itself")
+            raise _Refused(f"is nested deeper than {MAX_DEPTH} levels, or an alias contains itself")
         if isinstance(node, yaml.MappingNode):
             stack.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):
             stack.extend((child, depth + 1) for child in node.value)
 
 
-def _clean(text: str) -> str:
-    return shorten(" ".join(text.split()), 200)
+def read_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return the variable without surrounding space, ``None`` if it is unset or empty."""
+    return environment.get(name, "").strip() or None
+
+
+def variable_problem(variable: str, item: Any, hint: str | None) -> Problem:
+    """Return the problem of a variable whose value pydantic rejects."""
+    message = plain_message(item["type"], item["msg"], item.get("ctx") or {})
+    return Problem(variable, f"{message}, not {shorten(str(item['input']), 60)!r}", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Marks a setting that is not read from ``TRAININGJOB_<NAME>``; the first variable that is set wins."""
+
+    names: tuple[str, ...]
+
+
+def _split(text: object) -> object:
+    return [word.strip() for word in text.split(",") if word.strip()] if isinstance(text, str) else text
+
+
+Words: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Words that a variable holds between commas."""
+
+
+def variables_of(kind: type) -> dict[str, tuple[str, ...]]:
+    """Return the names of the variables of each field of a settings class."""
+    variables = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Variable)]
+        variables[name] = marks[0].names if marks else (f"{_PREFIX}{name.upper()}",)
+    return variables
+
+
+def read_settings(kind: type[_Settings], environment: Mapping[str, str], **known: Any) -> _Settings:
+    """Return settings read from *environment*, with *known* fields that no variable holds.
+
+    *kind* is a pydantic dataclass; each field is read from the variable ``TRAININGJOB_<NAME>`` or those of
+    its :class:`Variable`. An empty variable counts as unset, an empty flag as false.
+
+    Raises
+    ------
+    SpecError
+        Naming each variable that is missing or cannot be read.
+    """
+    variables, parameters = variables_of(kind), signature(kind).parameters
+    texts: dict[str, Any] = dict(known)
+    for name in variables.keys() - known.keys():
+        found = (read_variable(environment, variable) for variable in variables[name])
+        text = next((each for each in found if each is not None), None)
+        if parameters[name].default is True and not environment.keys().isdisjoint(variables[name]):
+            text = text or "false"  # an empty value must not allow what false forbids
+        if text is not None:
+            texts[name] = text
+    try:
+        return kind(**texts)
+    except ValidationError as error:
+        raise SpecError(
+            problems=[
+                Problem(variables[str(item["loc"][0])][0], "is required", "set it")
+                if item["type"] in {"missing", "missing_keyword_only_argument"}
+                else variable_problem(variables[str(item["loc"][0])][0], item, "correct or unset it")
+                for item in error.errors(include_url=False)
+            ]
+        ) from None

@@ -6,55 +6,130 @@ A resolved run is the spec with every field filled in; defaults and marks are th
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_snake
+from pydantic.fields import FieldInfo
 
-from trainingjob_api.environment import (
-    CONFIG_DICT,
-    DASK_SCHEDULER_FILE,
-    DEFAULT_SCHEDULER_FILE,
-    TABLE,
-    read_variable,
-)
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.load import TrainingJob, check_spec, read_text
+from trainingjob_api.load import TrainingJob, check_spec, read_text, read_variable, variable_problem
 from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
 from trainingjob_api.spec import SearchSpace, TrainingJobSpec, Validation
 from trainingjob_api.status import Resolved
-from trainingjob_api.text import nearest, shorten
-from trainingjob_api.types import SpecModel, Use
-from trainingjob_api.vocabulary import TPOT_GROUPS, ParallelMode, Preset, ValidationStrategy
+from trainingjob_api.types import (
+    PLAIN,
+    SEARCH_ONLY,
+    SHOWN,
+    SpecModel,
+    Use,
+    field_class,
+    fields_below,
+    value_at,
+)
+from trainingjob_api.vocabulary import (
+    TPOT_GROUPS,
+    ParallelMode,
+    Preset,
+    ValidationStrategy,
+    did_you_mean,
+    shorten,
+)
 
-__all__ = ["ResolvedRun", "ResolvedSearchSpace", "plan_digest", "resolve"]
-
+CONFIG_DICT = "TPOT__CONFIG_DICT"
+DASK_SCHEDULER_FILE = "TPOT__DASK_SCHEDULER_FILE"
+DEFAULT_SCHEDULER_FILE = "/var/run/tpot/scheduler.json"
 GRACE_SECONDS = 600
 """Time for scheduling, pulling, importing, reading and uploading, on top of the budget."""
 
 _PLAN_DOMAIN = "trainingjob-plan-v1"
-Model = TypeVar("Model", bound=BaseModel)
-_SEARCH_ONLY = Use(digest=True, listed=False)
-_SHOWN = Use(digest=False, listed=True)
-_PLAIN = Use(digest=False, listed=False)
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An environment variable that sets a field of the spec."""
+
+    variable: str
+    field: str
+    """Dotted path below ``spec``, as users write it."""
+    info: FieldInfo
+
+    @property
+    def default(self) -> Any:
+        """Value in force if neither spec nor environment has one; ``None`` leaves it to the trainer."""
+        return self.info.default
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The path as Python attributes."""
+        return tuple(map(to_snake, self.field.split(".")))
+
+    def from_environment(self, environment: Mapping[str, str]) -> Any:
+        """Return the variable's value, ``None`` if unset.
+
+        Raises
+        ------
+        SpecError
+            Naming the variable.
+        """
+        text = read_variable(environment, self.variable)
+        if text is None:
+            return None
+        kind, word = field_class(TrainingJobSpec, self.field.split("."), object), text.lower()
+        value: bool | int | str = text
+        if kind is bool:
+            if word not in _TRUE | _FALSE:
+                raise SpecError(self.variable, f"must be true or false, not {shorten(text, 60)!r}")
+            value = word in _TRUE
+        elif kind is int:
+            # int() would take underscores and the digits of other scripts.
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+                raise SpecError(self.variable, f"must be a whole number, not {shorten(text, 60)!r}")
+            value = int(text)
+        elif kind is ParallelMode:
+            names = [*(mode.value for mode in ParallelMode), "off"]
+            if word not in names:
+                message = f"must be one of {', '.join(names[:-1])} or off, not {shorten(text, 60)!r}"
+                raise SpecError(self.variable, message, did_you_mean(word, names))
+            value = "none" if word == "off" else word
+        try:
+            annotation: Any = self.info.rebuild_annotation()
+            return TypeAdapter(annotation).validate_python(value)
+        except ValidationError as error:
+            item = error.errors(include_url=False)[0]
+            problem = variable_problem(self.variable, item, f"it stands for {self.field}")
+            raise SpecError(problems=[problem]) from None
+
+
+TABLE = tuple(
+    Row(mark.variable, path, info)
+    for path, info in fields_below(TrainingJobSpec)
+    if (mark := Use.of(info)) is not None and mark.variable is not None
+)
+"""The rows with one value; ``TPOT__CONFIG_DICT`` and ``TPOT__DASK_SCHEDULER_FILE`` are read separately."""
 
 
 class ResolvedSearchSpace(SpecModel):
     """The name of a preset or a tree, exactly one of them, and its source."""
 
-    preset: Annotated[str | None, _SEARCH_ONLY] = None
-    tree: Annotated[dict[str, Any] | None, _SEARCH_ONLY] = None
-    source: Annotated[str, _PLAIN]
+    preset: Annotated[str | None, SEARCH_ONLY] = None
+    tree: Annotated[dict[str, Any] | None, SEARCH_ONLY] = None
+    source: Annotated[str, PLAIN]
 
 
 class _Identity(SpecModel):
     """The job that a run belongs to."""
 
-    name: Annotated[str, _PLAIN]
-    namespace: Annotated[str | None, _PLAIN] = None
-    uid: Annotated[str | None, _PLAIN] = None
+    name: Annotated[str, PLAIN]
+    namespace: Annotated[str | None, PLAIN] = None
+    uid: Annotated[str | None, PLAIN] = None
 
 
 class ResolvedRun(TrainingJobSpec, _Identity):
@@ -70,10 +145,10 @@ class ResolvedRun(TrainingJobSpec, _Identity):
     automl: ClassVar[None] = None  # type: ignore[misc]
     automl_enabled: Annotated[bool, Use(digest=False, listed=True, path="automl.enabled")]
     automl_fallback: Annotated[bool, Use(digest=False, listed=True, path="automl.fallback")]
-    search_space: Annotated[ResolvedSearchSpace, _SHOWN]  # type: ignore[assignment]
-    active_deadline_seconds: Annotated[int, _SHOWN]
-    dask_scheduler_file: Annotated[str, _PLAIN]
-    sources: Annotated[dict[str, str], _PLAIN] = Field(default_factory=dict)
+    search_space: Annotated[ResolvedSearchSpace, SHOWN]  # type: ignore[assignment]
+    active_deadline_seconds: Annotated[int, SHOWN]
+    dask_scheduler_file: Annotated[str, PLAIN]
+    sources: Annotated[dict[str, str], PLAIN] = Field(default_factory=dict)
 
     def search_digest(self) -> str:
         """Return the SHA-256 over all values that decide which pipelines are evaluated and how they score.
@@ -82,7 +157,7 @@ class ResolvedRun(TrainingJobSpec, _Identity):
         more time or on other machines.
         """
         parts: dict[str, Any] = {}
-        for path, value in _used(self, self.model_dump(mode="json", by_alias=True), "digest"):
+        for path, value in self._used("digest").items():
             parent, _, name = path.rpartition(".")
             (parts.setdefault(parent, {}) if parent else parts)[name] = value
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -90,13 +165,12 @@ class ResolvedRun(TrainingJobSpec, _Identity):
 
     def listed(self) -> dict[str, Any]:
         """Return what ``trainingjob validate`` lists: JSON values by their path below ``spec``."""
-        return dict(_used(self, self.model_dump(mode="json", by_alias=True), "listed"))
+        return self._used("listed")
 
     def summary(self, *, image: str | None = None) -> Resolved:
         """Return ``status.resolved`` as far as it is known before the data is read."""
-        marked = _used(self, self.model_dump(mode="json", by_alias=True), "status")
         values = {**dict(self), **dict(self.validation), **dict(self.budget)}
-        values |= {to_snake(path.split(".")[-1]): value for path, value in marked}
+        values |= {to_snake(path.split(".")[-1]): value for path, value in self._used("status").items()}
         values |= {
             "holdout_fraction": format(self.validation.holdout_fraction, ".6g"),
             "search_space": shorten(self.search_space.preset or self.search_space.source, 300),
@@ -104,6 +178,10 @@ class ResolvedRun(TrainingJobSpec, _Identity):
             "search_digest": self.search_digest(),
         }
         return Resolved(**{name: values[name] for name in Resolved.model_fields if name in values})
+
+    def _used(self, use: str) -> dict[str, Any]:
+        """Return the JSON values of the fields whose mark has *use*, by their path below ``spec``."""
+        return dict(_used(self, self.model_dump(mode="json", by_alias=True), use))
 
 
 def _used(model: BaseModel, data: Mapping[str, Any], use: str, parent: str = "") -> Iterator[tuple[str, Any]]:
@@ -132,14 +210,12 @@ def resolve(
     rollout: bool | None = None,
     search_space_text: str | None = None,
 ) -> ResolvedRun:
-    """Return the values in force for *job*.
+    """Return the values in force for *job* and the variables of the table.
 
     Parameters
     ----------
-    job
-        The job.
-    environment
-        Variables of the table; others are ignored.
+    job, environment
+        The job, and environment variables, of which those of the table are read.
     rollout
         ``automl.enabled`` according to a canary share: below an explicit field, above
         ``ENABLE_AUTOML=true`` and the default. ``None`` without a share.
@@ -192,7 +268,7 @@ def _with_environment(
         except SpecError as error:
             problems += error.problems
             variable = None
-        choices = [(row.from_spec(spec), "spec"), (variable, "environment"), (row.default, "default")]
+        choices = [(value_at(spec, row.field), "spec"), (variable, "environment"), (row.default, "default")]
         if row.field == "automl.enabled":
             choices.insert(1, (rollout, "rollout"))
             if variable is False:
@@ -208,7 +284,7 @@ def _with_environment(
     return spec, sources, problems
 
 
-def _with(model: Model, path: tuple[str, ...], value: Any) -> Model:
+def _with(model: _Model, path: tuple[str, ...], value: Any) -> _Model:
     """Return *model* with *value* at *path*."""
     name, *below = path
     return model.model_copy(
@@ -273,9 +349,8 @@ def _config_dict(setting: str) -> ResolvedSearchSpace:
             raise SpecError(CONFIG_DICT, error.message, error.hint) from None
         return _tree(text, CONFIG_DICT, shorten(f"{CONFIG_DICT} ({setting})", 300))
     names = [*presets, *TPOT_GROUPS]
-    guess = nearest(setting, names)
     raise SpecError(
         CONFIG_DICT,
         f"{shorten(setting, 60)!r} is not a preset, TPOT group, inline JSON or path",
-        f"did you mean {guess}?" if guess else f"names are {', '.join(names)}",
+        did_you_mean(setting, names, f"names are {', '.join(names)}"),
     )

@@ -31,10 +31,8 @@ from trainingjob_api.errors import (
     wrong_type,
 )
 from trainingjob_api.load import parse_yaml
-from trainingjob_api.text import nearest, shorten
 from trainingjob_api.types import ColumnName, CommonName, StrictModel
-
-__all__ = ["SpaceNode", "dump_tree", "parse_tree"]
+from trainingjob_api.vocabulary import did_you_mean, shorten
 
 MAX_TREE_BYTES = 64 * 1024
 MAX_TREE_DEPTH = 12
@@ -75,14 +73,13 @@ Scalar: TypeAlias = Annotated[
 
 
 class Range(StrictModel):
-    """A numeric hyperparameter between two bounds, both included."""
+    """A numeric hyperparameter between two bounds, both included; `log` samples it on a logarithmic scale."""
 
-    low: Number = Field(description="Lower bound.")
-    high: Number = Field(description="Upper bound, above the lower one.")
-    log: StrictBool = Field(default=False, description="Whether it is sampled on a logarithmic scale.")
-    int_: StrictBool | None = Field(
-        default=None, alias="int", description="Whether it is a whole number; default if both bounds are."
-    )
+    low: Number
+    high: Number
+    log: StrictBool = False
+    int_: StrictBool | None = Field(default=None, alias="int")
+    """Whether it is a whole number; by default if both bounds are."""
 
     @property
     def integer(self) -> bool:
@@ -105,9 +102,7 @@ class Range(StrictModel):
 class ChoiceValues(StrictModel):
     """A hyperparameter that takes one of several values."""
 
-    choice: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64, fail_fast=True)] = Field(
-        description="The values."
-    )
+    choice: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64, fail_fast=True)]
 
 
 def _parameter_kind(value: Any) -> str:
@@ -123,101 +118,95 @@ Hyperparameter: TypeAlias = Annotated[
     Discriminator(_parameter_kind),
 ]
 Hyperparameters: TypeAlias = Annotated[dict[CommonName, Hyperparameter], Field(max_length=64)]
-Branch = Field(min_length=1, max_length=64)
+Branch: TypeAlias = Annotated[tuple["SpaceNode", ...], Field(min_length=1, max_length=64)]
 
 
 class SequentialNode(StrictModel):
     """Steps in sequence; the last one predicts."""
 
-    type: Literal["sequential"] = Field(description="The kind of node.")
-    steps: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The steps, in order.")
+    type: Literal["sequential"]
+    steps: Branch
 
 
 class ChoiceNode(StrictModel):
     """One of several options."""
 
-    type: Literal["choice"] = Field(description="The kind of node.")
-    options: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The options.")
+    type: Literal["choice"]
+    options: Branch
 
 
 class UnionNode(StrictModel):
     """Transformers in parallel; their outputs are concatenated."""
 
-    type: Literal["union"] = Field(description="The kind of node.")
-    members: Annotated[tuple["SpaceNode", ...], Branch] = Field(description="The transformers.")
+    type: Literal["union"]
+    members: Branch
 
 
 class DynamicUnionNode(StrictModel):
     """One to ``maxMembers`` transformers of one space in parallel."""
 
-    type: Literal["dynamicUnion"] = Field(description="The kind of node.")
-    member: "SpaceNode" = Field(description="Space of each member.")
-    max_members: Annotated[StrictInt, Field(ge=1, le=20)] = Field(
-        default=4, description="Maximum number of members."
-    )
+    type: Literal["dynamicUnion"]
+    member: "SpaceNode"
+    max_members: Annotated[StrictInt, Field(ge=1, le=20)] = 4
 
 
 class DynamicLinearNode(StrictModel):
     """One to ``maxLength`` steps of one space in sequence."""
 
-    type: Literal["dynamicLinear"] = Field(description="The kind of node.")
-    step: "SpaceNode" = Field(description="Space of each step.")
-    max_length: Annotated[StrictInt, Field(ge=1, le=20)] = Field(
-        default=4, description="Maximum number of steps."
-    )
+    type: Literal["dynamicLinear"]
+    step: "SpaceNode"
+    max_length: Annotated[StrictInt, Field(ge=1, le=20)] = 4
 
 
 class GraphNode(StrictModel):
-    """A directed acyclic graph: leaves read the data, inner nodes their children, the root predicts."""
+    """A directed acyclic graph of at most ``maxSize`` nodes.
 
-    type: Literal["graph"] = Field(description="The kind of node.")
-    root: "SpaceNode" = Field(description="Space of the root.")
-    leaf: "SpaceNode | None" = Field(
-        default=None, description="Space of the leaves; default that of inner nodes."
-    )
-    inner: "SpaceNode | None" = Field(default=None, description="Space of the inner nodes.")
-    max_size: Annotated[StrictInt, Field(ge=1, le=50)] = Field(
-        default=10, description="Maximum number of nodes."
-    )
+    Leaves, which have the space of inner nodes if none of their own, read the data; inner nodes read their
+    children; the root predicts.
+    """
+
+    type: Literal["graph"]
+    root: "SpaceNode"
+    leaf: "SpaceNode | None" = None
+    inner: "SpaceNode | None" = None
+    max_size: Annotated[StrictInt, Field(ge=1, le=50)] = 10
 
 
 class WrapperNode(StrictModel):
     """An estimator around another one, such as a selector around a model."""
 
-    type: Literal["wrapper"] = Field(description="The kind of node.")
-    estimator: CommonName = Field(description="Name of the outer estimator.")
-    hyperparameters: Hyperparameters = Field(default_factory=dict, description="Its hyperparameters.")
-    inner: "SpaceNode" = Field(description="Space of the inner estimator.")
+    type: Literal["wrapper"]
+    estimator: CommonName
+    hyperparameters: Hyperparameters = Field(default_factory=dict)
+    inner: "SpaceNode"
 
 
 class GroupNode(StrictModel):
-    """One estimator from TPOT's groups, with TPOT's hyperparameters."""
+    """One estimator from TPOT's groups, or of those named, with TPOT's hyperparameters."""
 
-    type: Literal["group"] = Field(description="The kind of node.")
-    names: Annotated[tuple[CommonName, ...], Branch] = Field(description="Names of groups or of estimators.")
+    type: Literal["group"]
+    names: Annotated[tuple[CommonName, ...], Field(min_length=1, max_length=64)]
 
 
 class FeatureSetsNode(StrictModel):
-    """A selector that picks one of several sets of raw columns."""
+    """A selector that picks one of several named sets of raw columns."""
 
-    type: Literal["featureSets"] = Field(description="The kind of node.")
+    type: Literal["featureSets"]
     sets: Annotated[
         dict[
             Annotated[str, StringConstraints(min_length=1, max_length=64)],
             Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=1_000, fail_fast=True)],
         ],
         Field(min_length=1, max_length=64),
-    ] = Field(description="Columns by the name of the set.")
+    ]
 
 
 class EstimatorNode(StrictModel):
-    """One estimator with its own hyperparameters."""
+    """One estimator by its class name; a hyperparameter is a constant, a range or a choice."""
 
-    type: Literal["estimator"] = Field(description="The kind of node.")
-    name: CommonName = Field(description="Name of the estimator, such as LogisticRegression.")
-    hyperparameters: Hyperparameters = Field(
-        default_factory=dict, description="A constant, {low, high, log, int} or {choice: [...]} by name."
-    )
+    type: Literal["estimator"]
+    name: CommonName
+    hyperparameters: Hyperparameters = Field(default_factory=dict)
 
 
 SpaceNode: TypeAlias = Annotated[
@@ -348,8 +337,7 @@ def _problem(item: Any, tree: Any, field: str) -> Problem:
     if kind == "extra_forbidden":
         _, parent = _own_path(item["loc"][:-1], tree, keep_last=False)
         names = _names(parent)
-        found = nearest(str(path[-1]), names)
-        hint = f"did you mean {found}?" if found else f"the fields are {', '.join(names)}"
+        hint = did_you_mean(str(path[-1]), names, f"the fields are {', '.join(names)}")
         return Problem(where, "is not a field of this node", hint)
     if kind == "string_pattern_mismatch":
         return Problem(where, "must be a plain name of letters, digits and _", "leave out the module path")
@@ -365,9 +353,8 @@ def _not_a_node(where: str, value: Any) -> Problem:
     tag = value["type"]
     if not isinstance(tag, str):
         return Problem(f"{where}.type", f"must be one of {kinds}")
-    found = nearest(tag, list(_NODES))
-    hint = f"did you mean {found}?" if found else None
-    return Problem(f"{where}.type", f"must be one of {kinds}, not {shorten(tag, 60)!r}", hint)
+    text = f"must be one of {kinds}, not {shorten(tag, 60)!r}"
+    return Problem(f"{where}.type", text, did_you_mean(tag, _NODES))
 
 
 def _own_path(loc: Sequence[Any], tree: Any, *, keep_last: bool) -> tuple[list[Any], Any]:

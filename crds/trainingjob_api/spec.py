@@ -7,126 +7,44 @@ from typing import Annotated
 
 from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
-from trainingjob_api.pods import Dask, ObjectRef, SecretRef, Trainer
-from trainingjob_api.rules import Rule, at_most_one, compare, has, is_one_of, lacks_key, unset
+from trainingjob_api.storage import Dataset, ObjectRef, Output
 from trainingjob_api.types import (
+    PLAIN,
+    SEARCH,
+    SHOWN,
     Bool,
     ColumnName,
     CommonName,
-    Digest,
+    LabelKey,
+    LabelValue,
     ObjectName,
+    Quantity,
+    Rule,
     SpecModel,
-    UriOrigin,
-    Use,
+    at_most_one,
+    compare,
+    has,
+    is_one_of,
+    lacks_key,
     optional,
+    unset,
 )
-from trainingjob_api.uris import CLUSTER_SCHEMES, DatasetUri, OutputUri, uri_rules
 from trainingjob_api.vocabulary import (
-    DatasetFormat,
-    DecimalMark,
-    Encoding,
     Ensemble,
     FeatureType,
     ParallelMode,
     Preset,
+    TaintEffect,
     Task,
-    ThousandsMark,
+    TolerationOperator,
     ValidationStrategy,
 )
-
-__all__ = [
-    "MUTABLE_FIELDS",
-    "Acceptance",
-    "Automl",
-    "Budget",
-    "ConfigMapRef",
-    "Csv",
-    "Dataset",
-    "Output",
-    "SearchSpace",
-    "TrainingJobSpec",
-    "Validation",
-]
 
 MUTABLE_FIELDS = frozenset({"suspend", "ttlSecondsAfterFinished", "acceptance"})
 """Fields of the spec that may change after creation."""
 
 MAX_INLINE_CHARACTERS = 65_536
 _COLUMN_STRATEGIES = (("groupColumn", "group"), ("timeColumn", "time"))
-_SEARCH = Use(digest=True, listed=True)
-_SEARCH_ONLY = Use(digest=True, listed=False)
-_SHOWN = Use(digest=False, listed=True)
-_PLAIN = Use(digest=False, listed=False)
-
-
-class Csv(SpecModel):
-    """How values are written as text; unset fields are detected in the file and reported.
-
-    Separator and encoding apply to CSV files; all other fields also apply to text columns in Parquet.
-    """
-
-    rules = (
-        Rule(
-            check=unset("decimal") | unset("thousands") | compare("decimal", "!=", "thousands"),
-            message="decimal and thousands must differ",
-            hint="change or remove one of them",
-        ),
-    )
-
-    separator: (
-        Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\"\r\n]$")] | None
-    ) = optional("Character between the fields of a CSV file, such as ';' or a tab.")
-    encoding: Encoding | None = optional(
-        "Encoding of a CSV file; default utf-8, with or without a byte order mark."
-    )
-    decimal: DecimalMark | None = optional("Decimal mark of numbers: '.' or ','.")
-    thousands: ThousandsMark | None = optional(
-        "Thousands separator: '.', ',', an apostrophe, space (any kind), or none, which never "
-        "reads 1.234 or 1,234 as a thousand."
-    )
-    missing_values: (
-        Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=32)] | None
-    ) = optional(
-        "Texts that count as missing in every column, in addition to empty cells; [] for none. "
-        "Default: NA, NaN, null, None, N/A and similar, and in numeric columns also placeholders such as "
-        "'?' and '-'."
-    )
-    day_first: Bool | None = optional(
-        "Whether the day comes before the month in ambiguous dates such as 03/04/2025."
-    )
-    time_zone: (
-        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None
-    ) = optional(
-        "Time zone in which hours and weekdays of timestamps with an offset are read, such as "
-        "Europe/Berlin; default: the zone of the Parquet column, else UTC."
-    )
-
-
-class Dataset(SpecModel):
-    """The table to learn from."""
-
-    rules = uri_rules(local_instead=f"{CLUSTER_SCHEMES}, https:// or sample://")
-
-    uri: Annotated[DatasetUri, _SEARCH] = Field(
-        description="Address of the table: s3://bucket/key, gs://bucket/key, az://container/key, "
-        "pvc://claim/path, https://host/path (where the operator allows it), sample://name (breast_cancer, "
-        "iris, wine, digits, diabetes, messy_churn, messy_prices), or file://path (local runs only)."
-    )
-    endpoint: Annotated[UriOrigin | None, _SEARCH_ONLY] = optional(
-        "S3 endpoint of an s3:// dataset, such as https://minio.example; unset uses the default endpoint."
-    )
-    format: Annotated[DatasetFormat | None, _SEARCH] = optional(
-        "Format of the table; default auto, which looks at its name and first bytes."
-    )
-    csv: Annotated[Csv | None, _SEARCH_ONLY] = optional(
-        "How the file writes its values, where automatic detection is wrong."
-    )
-    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
-        "Secret with the credentials for reading the dataset."
-    )
-    sha256: Annotated[Digest | None, _SEARCH] = optional(
-        "Expected SHA-256 digest of the file (64 hex digits); a different file fails the job."
-    )
 
 
 class Validation(SpecModel):
@@ -156,31 +74,31 @@ class Validation(SpecModel):
         ),
     )
 
-    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5), _SEARCH] = Field(
+    holdout_fraction: Annotated[StrictFloat, Field(ge=0.05, le=0.5), SEARCH] = Field(
         default=0.2,
         description="Fraction of the rows kept out of the search for the hold-out score; default 0.2.",
     )
-    strategy: Annotated[ValidationStrategy, _SEARCH] = Field(
+    strategy: Annotated[ValidationStrategy, SEARCH] = Field(
         default=ValidationStrategy.AUTO,
         description="kfold (shuffled, stratified for classification), group (a group is never on both "
         "sides of a split), time (later rows are the test set) or auto (group or time if their column is "
         "set, else kfold); default auto.",
     )
-    group_column: Annotated[ColumnName | None, _SEARCH] = optional(
+    group_column: Annotated[ColumnName | None, SEARCH] = optional(
         "Column of group labels; rows with equal labels stay on one side of every split."
     )
-    time_column: Annotated[ColumnName | None, _SEARCH] = optional("Column that orders the rows in time.")
+    time_column: Annotated[ColumnName | None, SEARCH] = optional("Column that orders the rows in time.")
 
 
 class Automl(SpecModel):
     """Whether to search, and whether to fall back when the search fails."""
 
-    enabled: Annotated[Bool, _SHOWN.by("ENABLE_AUTOML")] = Field(
+    enabled: Annotated[Bool, SHOWN.by("ENABLE_AUTOML")] = Field(
         default=True,
         description="false trains the baseline alone, in seconds; default ENABLE_AUTOML, else true. "
         "ENABLE_AUTOML=false in the operator's environment wins over this field.",
     )
-    fallback: Annotated[Bool, _SHOWN.by("ENABLE_AUTOML_FALLBACK")] = Field(
+    fallback: Annotated[Bool, SHOWN.by("ENABLE_AUTOML_FALLBACK")] = Field(
         default=True,
         description="Whether a failure falls back (from dask to local to baseline) instead of failing the "
         "job; default ENABLE_AUTOML_FALLBACK, else true.",
@@ -190,25 +108,25 @@ class Automl(SpecModel):
 class Budget(SpecModel):
     """Limits of the search."""
 
-    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800), _SHOWN.by("TPOT__TIME_LEFT")] = Field(
+    time_left_seconds: Annotated[StrictInt, Field(ge=1, le=604_800), SHOWN.by("TPOT__TIME_LEFT")] = Field(
         default=600,
         description="Total seconds for baseline, search, final fit and hold-out scoring; default "
         "TPOT__TIME_LEFT, else 600.",
     )
-    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400), _SEARCH.by("TPOT__PER_RUN_LIMIT")] = (
+    per_run_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400), SEARCH.by("TPOT__PER_RUN_LIMIT")] = (
         Field(
             default=60,
             description="Seconds after which the evaluation of one pipeline is stopped, at most "
             "timeLeftSeconds; default TPOT__PER_RUN_LIMIT, else 60.",
         )
     )
-    generations: Annotated[StrictInt, Field(ge=1, le=10_000), _SHOWN.by("TPOT__GENERATIONS")] = Field(
+    generations: Annotated[StrictInt, Field(ge=1, le=10_000), SHOWN.by("TPOT__GENERATIONS")] = Field(
         default=40, description="Maximum generations of the evolution; default TPOT__GENERATIONS, else 40."
     )
-    population_size: Annotated[StrictInt, Field(ge=1, le=10_000), _SEARCH.by("TPOT__POPULATION_SIZE")] = (
-        Field(default=64, description="Pipelines per generation; default TPOT__POPULATION_SIZE, else 64.")
+    population_size: Annotated[StrictInt, Field(ge=1, le=10_000), SEARCH.by("TPOT__POPULATION_SIZE")] = Field(
+        default=64, description="Pipelines per generation; default TPOT__POPULATION_SIZE, else 64."
     )
-    cv_folds: Annotated[StrictInt, Field(ge=2, le=20), _SEARCH.by("TPOT__CV_FOLDS")] = Field(
+    cv_folds: Annotated[StrictInt, Field(ge=2, le=20), SEARCH.by("TPOT__CV_FOLDS")] = Field(
         default=5, description="Cross-validation folds; default TPOT__CV_FOLDS, else 5."
     )
 
@@ -245,27 +163,6 @@ class SearchSpace(SpecModel):
     )
 
 
-class Output(SpecModel):
-    """Where the model and its reports are stored."""
-
-    rules = uri_rules(local_instead=CLUSTER_SCHEMES)
-
-    uri: Annotated[OutputUri, _SHOWN] = Field(
-        default="file://./runs",
-        description="Folder for all runs: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, "
-        "pvc://claim/path, or file://path (local runs only).",
-    )
-    endpoint: Annotated[UriOrigin | None, _PLAIN] = optional(
-        "S3 endpoint of an s3:// output; unset uses the default endpoint."
-    )
-    credentials_secret_ref: Annotated[SecretRef | None, _PLAIN] = optional(
-        "Secret with the credentials for writing the output."
-    )
-    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100), _SHOWN] = Field(
-        default=10, description="Rows in the leaderboard (at most 10 in the status); default 10."
-    )
-
-
 class Acceptance(SpecModel):
     """When a model is accepted, by its hold-out score."""
 
@@ -275,6 +172,84 @@ class Acceptance(SpecModel):
     must_beat_baseline: Bool = Field(
         default=False,
         description="Whether the hold-out score must exceed that of the baseline; default false.",
+    )
+
+
+Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=8)]
+NodeSelector = Annotated[dict[LabelKey, LabelValue], Field(max_length=16)]
+
+
+class Resources(SpecModel):
+    """Compute resources of a container, as in Kubernetes."""
+
+    requests: Quantities | None = optional(
+        "Resources reserved for the container, such as cpu: 500m, memory: 2Gi."
+    )
+    limits: Quantities | None = optional("Maximum resources of the container, such as cpu: 2, memory: 4Gi.")
+
+
+class Toleration(SpecModel):
+    """A toleration, as in Kubernetes."""
+
+    rules = (
+        Rule(
+            check=~(has("operator") & is_one_of("operator", "Exists") & has("value")),
+            message="a toleration with operator Exists has no value",
+            hint="remove it or use Equal",
+        ),
+        Rule(
+            check=has("key") | has("operator") & is_one_of("operator", "Exists"),
+            message="a toleration without a key needs operator Exists",
+        ),
+    )
+
+    key: LabelKey | None = optional("Key of the taint; unset matches every key.")
+    operator: TolerationOperator | None = optional("Exists or Equal; unset means Equal, as in Kubernetes.")
+    value: LabelValue | None = optional("Value of the taint, with operator Equal.")
+    effect: TaintEffect | None = optional("Effect of the taint; unset matches every effect.")
+    toleration_seconds: Annotated[StrictInt, Field(ge=0, le=31_536_000)] | None = optional(
+        "Seconds that a NoExecute taint is tolerated; unset means forever."
+    )
+
+
+Tolerations = Annotated[tuple[Toleration, ...], Field(max_length=16)]
+
+
+class Dask(SpecModel):
+    """The Dask cluster of a distributed run."""
+
+    workers: Annotated[StrictInt, Field(ge=1, le=1_000)] = Field(
+        default=2, description="Number of worker pods; default 2."
+    )
+    ready_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] = Field(
+        default=120,
+        description="Seconds to wait for a healthy cluster before the run falls back to local workers; "
+        "default 120.",
+    )
+    worker_resources: Resources | None = optional("Compute resources of each worker.")
+    scheduler_resources: Resources | None = optional("Compute resources of the scheduler.")
+    node_selector: NodeSelector | None = optional(
+        "Labels of the nodes that scheduler and workers may run on."
+    )
+    tolerations: Tolerations | None = optional("Taints that scheduler and workers tolerate.")
+
+
+class Trainer(SpecModel):
+    """The trainer's pod."""
+
+    resources: Resources | None = optional("Compute resources of the trainer.")
+    node_selector: NodeSelector | None = optional("Labels of the nodes that the trainer may run on.")
+    tolerations: Tolerations | None = optional("Taints that the trainer tolerates.")
+    priority_class_name: ObjectName | None = optional("PriorityClass of the trainer's pod.")
+    service_account_annotations: (
+        Annotated[
+            dict[LabelKey, Annotated[str, StringConstraints(max_length=1024)]],
+            Field(max_length=16),
+        ]
+        | None
+    ) = optional("Annotations of the job's own service account, such as a cloud role for access to storage.")
+    image_pull_secrets: Annotated[tuple[ObjectRef, ...], Field(max_length=8)] | None = optional(
+        "Secrets used to pull the images."
     )
 
 
@@ -313,20 +288,20 @@ class TrainingJobSpec(SpecModel):
     )
 
     dataset: Dataset = Field(description="The table to learn from.")
-    target_column: Annotated[ColumnName, _SEARCH] = Field(description="Column to predict.")
-    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, _SEARCH] = optional(
+    target_column: Annotated[ColumnName, SEARCH] = Field(description="Column to predict.")
+    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, SEARCH] = optional(
         "Label that binary metrics count as positive, as text; default 1 for labels 0 and 1, "
         "True for False and True, else the rarer label."
     )
-    task: Annotated[Task, _SEARCH] = Field(
+    task: Annotated[Task, SEARCH] = Field(
         default=Task.AUTO,
         description="classification, regression or auto; default auto, which looks at the target.",
     )
-    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000), _SEARCH] = Field(
+    feature_types: Annotated[dict[ColumnName, FeatureType], Field(max_length=1_000), SEARCH] = Field(
         default_factory=dict,
         description="Types by column: numeric, categorical, text, datetime or ignore; others are inferred.",
     )
-    metric: Annotated[CommonName | None, _SEARCH.by("TPOT__METRIC")] = optional(
+    metric: Annotated[CommonName | None, SEARCH.by("TPOT__METRIC")] = optional(
         "A scikit-learn scorer that fits the task, such as f1, roc_auc, neg_log_loss; "
         "default TPOT__METRIC, else accuracy or r2."
     )
@@ -336,59 +311,59 @@ class TrainingJobSpec(SpecModel):
     automl: Automl = Field(
         default_factory=Automl, description="Whether to search, and whether to fall back on failure."
     )
-    ensemble: Annotated[Ensemble, _SHOWN] = Field(
+    ensemble: Annotated[Ensemble, SHOWN] = Field(
         default=Ensemble.AUTO,
         description="auto builds an ensemble of the best pipelines, which is the model if it scores better "
         'than each of them; "off" (in quotes: a bare off is a boolean in YAML) never does; default auto.',
     )
     budget: Budget = Field(default_factory=Budget, description="Limits of the search.")
-    search_space: Annotated[SearchSpace, _SHOWN] = Field(
+    search_space: Annotated[SearchSpace, SHOWN] = Field(
         default_factory=SearchSpace,
         description="Which pipelines are searched: preset, inline or configMapRef; default "
         "TPOT__CONFIG_DICT, else the preset linear.",
     )
-    parallel_mode: Annotated[ParallelMode, _SHOWN.by("TPOT_PARALLEL_MODE")] = Field(
+    parallel_mode: Annotated[ParallelMode, SHOWN.by("TPOT_PARALLEL_MODE")] = Field(
         default=ParallelMode.LOCAL,
         description="local (worker processes in the trainer), distributed (a Dask cluster) or none (one "
         "local worker); default TPOT_PARALLEL_MODE, else local.",
     )
-    n_jobs: Annotated[Annotated[StrictInt, Field(ge=1, le=256)] | None, _SHOWN.by("TPOT__N_JOBS")] = optional(
+    n_jobs: Annotated[Annotated[StrictInt, Field(ge=1, le=256)] | None, SHOWN.by("TPOT__N_JOBS")] = optional(
         "Workers of a local run; default TPOT__N_JOBS, else the trainer's cores minus one (2 of two cores), "
         "at most 8."
     )
-    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576), _SHOWN.by("TPOT__MEMORY_LIMIT_MB")] = (
+    memory_limit_mb: Annotated[StrictInt, Field(ge=256, le=1_048_576), SHOWN.by("TPOT__MEMORY_LIMIT_MB")] = (
         Field(
             default=3_072,
             description="Memory of each worker in MiB; default TPOT__MEMORY_LIMIT_MB, else 3072.",
         )
     )
-    dask: Annotated[Dask, _PLAIN] = Field(
+    dask: Annotated[Dask, PLAIN] = Field(
         default_factory=Dask, description="The Dask cluster of a distributed run."
     )
     output: Output = Field(default_factory=Output, description="Where the model and its reports are stored.")
-    acceptance: Annotated[Acceptance | None, _SHOWN] = optional(
+    acceptance: Annotated[Acceptance | None, SHOWN] = optional(
         "When the model is accepted. May change after creation."
     )
-    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295), _SEARCH] = Field(
+    random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295), SEARCH] = Field(
         default=0, description="Random seed; default 0."
     )
-    suspend: Annotated[Bool, _PLAIN] = Field(
+    suspend: Annotated[Bool, PLAIN] = Field(
         default=False,
         description="true stops the run and keeps its results so far; false resumes it. May change after "
         "creation.",
     )
-    active_deadline_seconds: Annotated[Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None, _SHOWN] = (
+    active_deadline_seconds: Annotated[Annotated[StrictInt, Field(ge=1, le=2_592_000)] | None, SHOWN] = (
         optional(
             "Seconds after which the job fails, waiting time included; at least the budget; default: "
             "the budget plus a margin."
         )
     )
-    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20), _PLAIN] = Field(
+    backoff_limit: Annotated[StrictInt, Field(ge=0, le=20), PLAIN] = Field(
         default=2, description="Retries after the first attempt; evictions do not count; default 2."
     )
-    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000), _PLAIN] = Field(
+    ttl_seconds_after_finished: Annotated[StrictInt, Field(ge=0, le=31_536_000), PLAIN] = Field(
         default=86_400,
         description="Seconds after which the pods of a finished job are deleted (never the TrainingJob); "
         "default 86400. May change after creation.",
     )
-    trainer: Annotated[Trainer, _PLAIN] = Field(default_factory=Trainer, description="The trainer's pod.")
+    trainer: Annotated[Trainer, PLAIN] = Field(default_factory=Trainer, description="The trainer's pod.")

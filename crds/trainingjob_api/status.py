@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints, create_model
 from pydantic.alias_generators import to_snake
 
-from trainingjob_api.errors import fields_below
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.spec import Acceptance, TrainingJobSpec
 from trainingjob_api.types import (
@@ -24,6 +23,7 @@ from trainingjob_api.types import (
     Uid,
     Uri,
     Use,
+    fields_below,
     optional,
 )
 from trainingjob_api.vocabulary import (
@@ -38,34 +38,13 @@ from trainingjob_api.vocabulary import (
     ValidationStrategy,
 )
 
-__all__ = [
-    "MAX_STATUS_BYTES",
-    "Artifact",
-    "Attempt",
-    "Best",
-    "Condition",
-    "EnsembleMember",
-    "Fallback",
-    "LastReport",
-    "LeaderboardEntry",
-    "NotFitted",
-    "ParetoPoint",
-    "PlanRecord",
-    "Progress",
-    "Resolved",
-    "TrainingJobStatus",
-    "Verdict",
-    "judge",
-    "trim_status",
-]
-
 MAX_STATUS_BYTES = 32 * 1024
 """Upper bound of the status as JSON in UTF-8."""
 
 _TRAIN_ROWS = "Maximum number of training rows in a cross-validation fold."
 _TEST_ROWS = "Maximum number of test rows in a cross-validation fold."
 
-Model = TypeVar("Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 ShortKey = Annotated[str, StringConstraints(max_length=64)]
 SourceWord = Annotated[str, StringConstraints(max_length=32)]
 PodName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
@@ -217,7 +196,7 @@ class Attempt(StatusModel):
     )
 
 
-def _with_marked_fields(model: type[Model]) -> type[Model]:
+def _with_marked_fields(model: type[_Model]) -> type[_Model]:
     """Return *model* with an optional field for each field of the spec whose mark has ``status``."""
     fields: dict[str, Any] = {
         to_snake(path.split(".")[-1]): (info.rebuild_annotation() | None, optional(str(info.description)))

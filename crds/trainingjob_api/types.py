@@ -1,4 +1,4 @@
-"""The bases of all models, and the bounded types and marks of their fields.
+"""The bases of all models: their rules across fields, and the bounded types and marks of their fields.
 
 Every string has a length, every number a range, every list and map a size: the custom resource definition is
 generated from these types, and an API server prices CEL rules by their bounds. Patterns use only syntax that
@@ -6,10 +6,13 @@ Go, Rust and Python share.
 """
 
 import math
-from collections.abc import Mapping
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -26,37 +29,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic.fields import FieldInfo
-
-from trainingjob_api.rules import Rule
-
-__all__ = [
-    "REFINED",
-    "Bool",
-    "ColumnName",
-    "CommonName",
-    "Count",
-    "Digest",
-    "LabelKey",
-    "LabelValue",
-    "Message",
-    "ObjectName",
-    "PipelineText",
-    "Quantity",
-    "ReasonWord",
-    "Score",
-    "SpecModel",
-    "StatusModel",
-    "StrictModel",
-    "Timestamp",
-    "Uid",
-    "Uri",
-    "UriOrigin",
-    "Use",
-    "format_score",
-    "optional",
-]
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
@@ -65,27 +39,18 @@ SCORE_PATTERN = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """Marks a field of the values in force with its uses beside the run itself.
-
-    Parameters
-    ----------
-    digest
-        Whether it decides which pipelines are evaluated or how they score: part of ``search_digest``.
-    listed
-        Whether ``trainingjob validate`` lists it.
-    path
-        Its path below ``spec``, if that is not the field's own.
-    variable
-        The environment variable that sets it where the spec does not.
-    status
-        Whether ``status.resolved`` shows it, by its own name.
-    """
+    """Marks a field of the values in force with its uses beside the run itself."""
 
     digest: bool
+    """Whether it decides which pipelines are evaluated or how they score: part of ``search_digest``."""
     listed: bool
+    """Whether ``trainingjob validate`` lists it."""
     path: str | None = None
+    """Its path below ``spec``, if that is not the field's own."""
     variable: str | None = None
+    """The environment variable that sets it where the spec does not."""
     status: bool = False
+    """Whether ``status.resolved`` shows it, by its own name."""
 
     def by(self, variable: str) -> "Use":
         """Return this mark for a field that *variable* sets where the spec does not."""
@@ -101,8 +66,117 @@ class Use:
         return next((mark for mark in info.metadata if isinstance(mark, cls)), None)
 
 
+SEARCH = Use(digest=True, listed=True)
+SEARCH_ONLY = Use(digest=True, listed=False)
+SHOWN = Use(digest=False, listed=True)
+PLAIN = Use(digest=False, listed=False)
 REFINED: Final = "refined"
 """Marks a field of ``status.resolved`` that the trainer refines once it has read the data."""
+
+_COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {"!=": operator.ne, ">=": operator.ge}
+_Class = TypeVar("_Class")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A condition on a model of the spec: as CEL, in which ``self`` is the model, and as a function.
+
+    Both are built from the same parts, so that API server and local runs cannot differ.
+    """
+
+    cel: str
+    holds: Callable[[BaseModel], bool]
+
+    def __and__(self, other: "Check") -> "Check":
+        return Check(f"{self.cel} && {other.cel}", lambda model: self.holds(model) and other.holds(model))
+
+    def __or__(self, other: "Check") -> "Check":
+        right = f"({other.cel})" if other.cel.startswith("has(") and "&&" in other.cel else other.cel
+        return Check(f"{self.cel} || {right}", lambda model: self.holds(model) or other.holds(model))
+
+    def __invert__(self) -> "Check":
+        cel = f"({self.cel})" if " " in self.cel else self.cel
+        return Check(f"!{cel}", lambda model: not self.holds(model))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A condition that a model of the spec has to fulfil, and what is wrong if it does not."""
+
+    check: Check
+    message: str
+    hint: str = ""
+    """What to do about it, added in local runs; ``{model}`` is the model."""
+    field: str = ""
+    """The field that a problem names, below the model; empty for the model itself."""
+    in_cluster_only: bool = False
+
+
+def has(*fields: str) -> Check:
+    """Return the condition that all *fields*, by their paths below the model, are set."""
+    return Check(
+        " && ".join(f"has(self.{field})" for field in fields),
+        lambda model: all(value_at(model, field) is not None for field in fields),
+    )
+
+
+def unset(*fields: str) -> Check:
+    """Return the condition that one of *fields* is unset; name the parts of a path before the path."""
+    return Check(" || ".join((~has(field)).cel for field in fields), (~has(*fields)).holds)
+
+
+def is_one_of(field: str, *values: str) -> Check:
+    """Return the condition that a field that is set has one of *values*."""
+    quoted = [f"'{value}'" for value in values]
+    test = f"== {quoted[0]}" if len(values) == 1 else f"in [{', '.join(quoted)}]"
+    return Check(f"self.{field} {test}", lambda model: value_at(model, field) in values)
+
+
+def compare(field: str, sign: str, other: str) -> Check:
+    """Return the comparison (``!=`` or ``>=``) of two fields that are set."""
+    compared = _COMPARISONS[sign]
+    return Check(
+        f"self.{field} {sign} self.{other}",
+        lambda model: compared(value_at(model, field), value_at(model, other)),
+    )
+
+
+def lacks_key(mapping: str, key: str) -> Check:
+    """Return the condition that the field *mapping* has no key that equals the field *key*."""
+    return Check(
+        f"!(self.{key} in self.{mapping})", lambda model: value_at(model, key) not in value_at(model, mapping)
+    )
+
+
+def at_most_one(*fields: str) -> Check:
+    """Return the condition that at most one of *fields* is set."""
+    return Check(
+        f"[{', '.join(has(field).cel for field in fields)}].filter(x, x).size() <= 1",
+        lambda model: sum(value_at(model, field) is not None for field in fields) <= 1,
+    )
+
+
+def matches(field: str, pattern: str) -> Check:
+    """Return the condition that a field that is set has a part that matches *pattern*."""
+    return Check(
+        f"self.{field}.matches('{pattern}')", lambda model: bool(re.search(pattern, value_at(model, field)))
+    )
+
+
+def starts_with(field: str, text: str) -> Check:
+    """Return the condition that a field that is set begins with *text*."""
+    return Check(
+        f"self.{field}.startsWith('{text}')", lambda model: str(value_at(model, field)).startswith(text)
+    )
+
+
+def value_at(model: Any, path: str) -> Any:
+    """Return the field at *path* below *model*, by aliases; ``None`` if it or a part above it is unset."""
+    for name in map(to_snake, path.split(".")):
+        if name not in model.model_fields_set:
+            return None
+        model = getattr(model, name)
+    return model
 
 
 class StatusModel(BaseModel):
@@ -160,6 +234,49 @@ def optional(description: str, **more: Any) -> Any:
     return Field(default=None, description=description, **more)
 
 
+def field_class(model: type[BaseModel], loc: Sequence[Any], base: type[_Class]) -> type[_Class] | None:
+    """Return the class of the values at *loc*, by aliases and indexes, if it is a subclass of *base*."""
+    here: list[Any] = [model]
+    for part in loc:
+        if not isinstance(part, int):  # _classes yields the items of a list already
+            here = [below for kind in here for below in _field_classes(kind, part)]
+    return next((kind for kind in here if isinstance(kind, type) and issubclass(kind, base)), None)
+
+
+def _field_classes(kind: Any, alias: str) -> Iterator[Any]:
+    """Yield the classes of a model's field; the key of a map leads to the class of its values itself."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        yield kind
+        return
+    for info in kind.model_fields.values():
+        if info.alias == alias:
+            yield from _classes(info.annotation)
+
+
+def _classes(annotation: Any) -> Iterator[Any]:
+    """Yield the classes of an annotation, or of the values of a map or list."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is None:
+        yield annotation
+    elif origin in {Union, UnionType}:
+        for argument in arguments:
+            yield from _classes(argument)
+    elif origin in {Annotated, tuple, list, dict}:
+        yield from _classes(arguments[1 if origin is dict else 0])
+
+
+def fields_below(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield each field of *model* and of its parts with its dotted path, but for metadata and status."""
+    for info in model.model_fields.values():
+        path = f"{prefix}.{info.alias}" if prefix else str(info.alias)
+        if path in {"metadata", "status"}:
+            continue
+        yield path, info
+        part = field_class(model, [info.alias], BaseModel)
+        if part is not None:
+            yield from fields_below(part, path)
+
+
 def _quantity(value: object) -> object:
     # Kubernetes accepts an integer as a quantity; in Python True is an int.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -183,10 +300,6 @@ def format_score(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def _lower(value: str) -> str:
-    return value.lower()
-
-
 Bool = StrictBool
 Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -208,7 +321,7 @@ LabelValue = Annotated[
 Digest = Annotated[
     str,
     StringConstraints(min_length=64, max_length=64, pattern=r"^[A-Fa-f0-9]{64}$"),
-    AfterValidator(_lower),
+    AfterValidator(str.lower),
 ]
 Quantity = Annotated[
     str,

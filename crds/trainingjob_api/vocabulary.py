@@ -1,41 +1,18 @@
-"""Group, kind and enumerations of the contract.
+"""What both planes share and needs no pydantic: names, enumerations, bounded texts and the log format.
 
 Values of the spec are lower case, as in the environment; phases and condition types are PascalCase, as in
-Kubernetes.
+Kubernetes. A log has one JSON object per line with ``time`` (RFC 3339, UTC, milliseconds), ``level`` and
+``event``, for lines about a job ``job`` (``namespace/name``), ``uid`` and ``attempt``, and further keys.
 """
 
+import difflib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
-
-__all__ = [
-    "API_VERSION",
-    "EXIT_INVALID",
-    "GROUP",
-    "KIND",
-    "PLURAL",
-    "TPOT_GROUPS",
-    "VERSION",
-    "AttemptOutcome",
-    "Backend",
-    "ConditionStatus",
-    "ConditionType",
-    "DatasetFormat",
-    "DecimalMark",
-    "Encoding",
-    "Ensemble",
-    "FeatureType",
-    "ModelSource",
-    "ParallelMode",
-    "Phase",
-    "Preset",
-    "Severity",
-    "Stage",
-    "TaintEffect",
-    "Task",
-    "ThousandsMark",
-    "TolerationOperator",
-    "ValidationStrategy",
-]
+from typing import Any, Final
 
 GROUP = "automl.trainingjob.dev"
 VERSION = "v1alpha1"
@@ -44,6 +21,10 @@ KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 EXIT_INVALID: Final = 2
 """Exit status of a trainer whose spec or data is wrong: a retry is useless."""
+CUT = "…"
+"""End of every text that was cut."""
+MAX_LOG_TEXT = 8000
+_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "fields"}
 
 TPOT_GROUPS = (
     "selectors",
@@ -255,3 +236,91 @@ class TaintEffect(StrEnum):
     NO_SCHEDULE = "NoSchedule"
     PREFER_NO_SCHEDULE = "PreferNoSchedule"
     NO_EXECUTE = "NoExecute"
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return *text* in at most *limit* characters, ending in ``…`` if it was cut."""
+    return text if len(text) <= limit else text[: limit - len(CUT)].rstrip() + CUT
+
+
+def nearest_names(word: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the *names* most similar to *word*, best first, whatever their case and punctuation."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\W_]", "", text.casefold()) or text
+
+    by_plain: dict[str, str] = {}
+    for name in names:
+        by_plain.setdefault(plain(name), name)
+    found = difflib.get_close_matches(plain(word[:100]), by_plain, n=most, cutoff=cutoff)
+    return [by_plain[each] for each in found]
+
+
+def did_you_mean(word: str, names: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names what *word* was probably meant to be, else *otherwise*."""
+    found = nearest_names(word, names, most=1)
+    return f"did you mean {found[0]}?" if found else otherwise
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON.
+
+    ``extra`` adds keys to a line; its ``fields``, a mapping, may use names of attributes of a record, such
+    as ``message``. *about* returns the job's keys for a record, *clean* a function that removes secrets from
+    texts; attributes in *hidden* are not logged.
+    """
+
+    def __init__(
+        self,
+        about: Callable[[logging.LogRecord], Mapping[str, Any]],
+        *,
+        clean: Callable[[], Callable[[str], str]] = lambda: str,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__()
+        self._about = about
+        self._clean = clean
+        self._hidden = _RECORD | hidden
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": shorten(record.getMessage(), MAX_LOG_TEXT),
+            **self._about(record),
+        }
+        extra = {name: value for name, value in vars(record).items() if name not in self._hidden}
+        line = {**head, **extra, **getattr(record, "fields", {}), "logger": record.name, **head}
+        if record.exc_info:
+            # The end of a traceback names the error.
+            line["traceback"] = self.formatException(record.exc_info)[-MAX_LOG_TEXT:]
+        return json.dumps(_cleaned(line, self._clean()), default=str, ensure_ascii=False)
+
+
+def install_log(handler: logging.Handler, level: int = logging.INFO) -> None:
+    """Send all logs of this process, including those of libraries imported so far, to *handler*."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    # When it is imported, Dask gives some loggers, tornado's among them, handlers that write plain lines.
+    loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    for logger in loggers:
+        for own in logger.handlers[:]:
+            if isinstance(own, logging.StreamHandler):
+                logger.removeHandler(own)
+                logger.propagate = True
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return {key: _cleaned(item, clean) for key, item in value.items()}
+        case list() | tuple():
+            return [_cleaned(item, clean) for item in value]
+        case _:
+            return value

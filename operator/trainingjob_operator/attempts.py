@@ -6,9 +6,8 @@ outside the status.
 
 from datetime import datetime
 
-from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase
+from trainingjob_api import Attempt, AttemptOutcome, Failure, Phase, shorten
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_api.text import shorten
 from trainingjob_operator.decision import Decision
 from trainingjob_operator.facts import Observed, PodSeen
 from trainingjob_operator.job_view import JobView

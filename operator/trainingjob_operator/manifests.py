@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trainingjob_api import EXIT_INVALID, OBJECT_STORAGE, ObjectStorage, claim_of, storage_of
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_operator import dask_manifests as dask
 from trainingjob_operator.children import (
     COMPONENT_LABEL,

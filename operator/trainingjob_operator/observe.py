@@ -9,11 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from trainingjob_api import KIND, LastReport, Report, ReportError, parse_report
+from trainingjob_api import KIND, LastReport, Report, ReportError, parse_report, shorten
 from trainingjob_api.reasons import Cause, Reason
 from trainingjob_api.report import MAX_REPORT_BYTES
-from trainingjob_api.text import shorten
-from trainingjob_certificates.signatures import is_signed
+from trainingjob_certificates import is_signed
 from trainingjob_operator.children import Child, Owner, name_of, owned_by
 from trainingjob_operator.facts import JobOutcome, Observed, PodSeen, Rejection, Snapshot, TrainerJob
 from trainingjob_operator.job_view import JobView, Plan, find_plan, read_time

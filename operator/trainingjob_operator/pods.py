@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trainingjob_api import ResolvedRun
+from trainingjob_api import ResolvedRun, shorten
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_api.text import shorten
 from trainingjob_operator.children import (
     DASK_COMPONENT_LABEL,
     TRAINER_CONTAINER,

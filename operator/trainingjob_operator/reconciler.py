@@ -11,7 +11,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from trainingjob_api import ConditionType, ParallelMode, Phase, TrainingJobStatus
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_operator.api import Api
 from trainingjob_operator.children import ACCESS_CHILDREN, Child, JobKey, Owner, owned_by
 from trainingjob_operator.decision import Decision, earliest

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from trainingjob_api.environment import (
+from trainingjob_api import (
     CONFIG_DICT,
     DASK_SCHEDULER_FILE,
     TABLE,
@@ -51,7 +51,7 @@ class Settings:
     operator_class: str = STABLE
     rollout_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     defaults: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
-    """Variables of the table of :mod:`trainingjob_api.environment`, unparsed."""
+    """Variables of :data:`trainingjob_api.TABLE`, unparsed."""
     trainer_environment: Annotated[Mapping[str, str], Variable(())] = Field(default_factory=dict)
     """Variables that are passed to the trainer's pods unchanged."""
     output_uri: str | None = None

@@ -23,10 +23,10 @@ from trainingjob_api import (
     Stage,
     TrainingJobStatus,
     judge,
+    shorten,
     trim_status,
 )
 from trainingjob_api.reasons import Cause, Reason
-from trainingjob_api.text import shorten
 from trainingjob_operator.attempts import record_attempts
 from trainingjob_operator.children import MANAGED_BY, Owner, child_name, labels
 from trainingjob_operator.decision import Decision

@@ -24,8 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from trainingjob_api import KIND, ModelSource, Phase, TrainingJobStatus
-from trainingjob_api.log_lines import JsonLines, install
+from trainingjob_api import KIND, JsonLines, ModelSource, Phase, TrainingJobStatus, install_log
 from trainingjob_operator.children import JobKey
 from trainingjob_operator.facts import Rejection
 from trainingjob_operator.status import new_fallbacks
@@ -43,7 +42,7 @@ def configure_logs(stream: TextIO | None = None) -> None:
     """Write the log lines of this process and its libraries to *stream*, by default standard error."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(_context_of, hidden=_KOPF))
-    install(handler, logging.INFO)
+    install_log(handler, logging.INFO)
     # Kopf logs each event that it handled; the reconciler logs the result.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 

@@ -14,7 +14,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from trainingjob_api.text import shorten
+from trainingjob_api import shorten
 from trainingjob_operator.children import MANAGED_BY
 
 MAX_ANSWER_TEXT: Final = 500

@@ -24,8 +24,7 @@ from support.charts import (
     rendered,
     rights,
 )
-from trainingjob_api import parse_job
-from trainingjob_api.environment import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE, variables_of
+from trainingjob_api import CONFIG_DICT, DASK_SCHEDULER_FILE, TABLE, parse_job, variables_of
 from trainingjob_operator import settings as operator_settings
 from trainingjob_operator.children import TRAINER_CHILDREN, Owner
 from trainingjob_operator.manifests import build_role

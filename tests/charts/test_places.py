@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from support.charts import OPERATOR, manifests, named
+from trainingjob_api import DatasetUri, OutputUri, parse_uri
 from trainingjob_api.crd import build_crd
-from trainingjob_api.uris import DatasetUri, OutputUri, parse_uri
 
 PLACES = [
     *("s3://shared/team-a", "gs://shared/team-a", "az://shared/team-a"),

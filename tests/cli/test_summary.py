@@ -8,8 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from support.fake_run import BOARD, FRONT, RESOLVED, SCORES, result_of
-from trainingjob_api import Fallback, FindingNote, LeaderboardEntry, ModelSource, NotFitted, Severity
-from trainingjob_api.text import shorten
+from trainingjob_api import Fallback, FindingNote, LeaderboardEntry, ModelSource, NotFitted, Severity, shorten
 from trainingjob_trainer.cli.summary import (
     about_column,
     change,

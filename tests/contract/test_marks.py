@@ -6,9 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from support.jobs import FULL, job
-from trainingjob_api import Resolved, ResolvedRun, SpecModel, Use, resolve
-from trainingjob_api.environment import TABLE
-from trainingjob_api.errors import field_class
+from trainingjob_api import TABLE, Resolved, ResolvedRun, SpecModel, Use, field_class, resolve
 from trainingjob_api.spec import Budget, TrainingJobSpec
 
 FOUND_BY_THE_TRAINER = {"rows", "columns"}

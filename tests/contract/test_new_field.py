@@ -8,13 +8,12 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "crds/trainingjob_api"
 BEFORE = "    cv_folds: Annotated["
 FIELD = """    max_pipelines: Annotated[
-        StrictInt, Field(ge=1, le=1_000_000), _SEARCH.by("TPOT__MAX_PIPELINES").in_status()
+        StrictInt, Field(ge=1, le=1_000_000), SEARCH.by("TPOT__MAX_PIPELINES").in_status()
     ] = Field(default=100_000, description="Maximum number of evaluated pipelines.")
 """
 PROGRAM = """
-from trainingjob_api import SpecError, TrainingJobSpec, parse_job, resolve
+from trainingjob_api import TABLE, SpecError, TrainingJobSpec, parse_job, resolve
 from trainingjob_api.crd import build_crd, render_reference
-from trainingjob_api.environment import TABLE
 
 def job(**budget):
     spec = {"dataset": {"uri": "sample://iris"}, "targetColumn": "t", "budget": budget}

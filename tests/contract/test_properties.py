@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from support.jobs import document, job
 from trainingjob_api import (
+    TABLE,
     ParallelMode,
     ResolvedRun,
     SpecError,
@@ -18,7 +19,6 @@ from trainingjob_api import (
     parse_tree,
     resolve,
 )
-from trainingjob_api.environment import TABLE
 from trainingjob_api.load import parse_yaml
 from trainingjob_api.search_space import MAX_TREE_DEPTH, MAX_TREE_NODES, walk
 

@@ -26,10 +26,8 @@ def entries():
     """Yield heading, name, reason and meaning of each member."""
     for section in re.split(r"\n    # ", SOURCE.read_text(encoding="utf-8"))[1:]:
         heading, _, rest = section.partition("\n")
-        for name, reason, meaning in re.findall(
-            r'^    ([A-Z_]+) = "(\w+)".*\n    """(.+)"""$', rest, re.MULTILINE
-        ):
-            yield heading, name, reason, meaning
+        for name in re.findall(r"^    ([A-Z_]+) = ", rest, re.MULTILINE):
+            yield heading, name, Reason[name].value, Reason[name].meaning
 
 
 ALL = list(entries())

@@ -2,6 +2,8 @@ import pytest
 
 from support.jobs import FULL, job
 from trainingjob_api import (
+    CONFIG_DICT,
+    TABLE,
     TPOT_GROUPS,
     FeatureType,
     ParallelMode,
@@ -12,7 +14,6 @@ from trainingjob_api import (
     ValidationStrategy,
     resolve,
 )
-from trainingjob_api.environment import CONFIG_DICT, TABLE
 
 GROUP_TREE = '{"type": "group", "names": ["classifiers"]}'
 

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from support.jobs import document
-from trainingjob_api import SpecError, TrainingJob, check_spec, parse_job
-from trainingjob_api.errors import field_class
-from trainingjob_api.rules import Rule
+from trainingjob_api import Rule, SpecError, TrainingJob, check_spec, field_class, parse_job
 from trainingjob_api.spec import TrainingJobSpec
 
 

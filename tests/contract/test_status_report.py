@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from support.acceptance import each_row
 from trainingjob_api import (
+    Acceptance,
     Artifact,
     Attempt,
     Backend,
@@ -29,6 +31,7 @@ from trainingjob_api import (
     TrainingJobStatus,
     dump_report,
     format_score,
+    judge,
     parse_report,
     trim_status,
 )
@@ -237,3 +240,16 @@ def test_the_best_has_its_rows_an_interval_and_what_could_not_be_fitted():
 def test_an_interval_is_two_numbers_as_text(interval):
     with pytest.raises(ValidationError):
         Best(pipeline="PCA", holdout_interval=interval)
+
+
+@each_row
+def test_the_verdict(asked, best, met, reason):
+    found = judge(asked, best)
+    assert (found.accepted, found.reason) == (met, reason)
+    assert found.message
+
+
+@pytest.mark.parametrize("asked", [Acceptance(min_score=0.0), Acceptance(must_beat_baseline=True)])
+def test_no_model_meets_nothing(asked):
+    found = judge(asked, None)
+    assert (found.accepted, found.reason) == (False, "NoHoldoutScore")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from support.columns import AMOUNTS, HOLES, RNG, ROWS, fitted, found, read
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.columns import read_columns, read_texts
 from trainingjob_trainer.data.csv_file import CsvLayout

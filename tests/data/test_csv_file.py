@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from support.data_runs import SETTINGS, write
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_trainer.data import csv_file
 from trainingjob_trainer.data.columns import read_columns, read_texts
 from trainingjob_trainer.data.csv_file import CsvLayout, read_csv

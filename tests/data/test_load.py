@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from support.data_runs import SETTINGS, write
-from trainingjob_api.spec import Dataset
+from trainingjob_api.storage import Dataset
 from trainingjob_trainer.data.load import Table, load_table
 from trainingjob_trainer.data.samples import SAMPLES, make_sample
 from trainingjob_trainer.errors import TrainingError

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.columns import AMOUNTS, ROWS, SHARES, SIGNED, WHOLE, fitted, found, read, swapped
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.column_format import DEFAULT_MISSING, PLAIN
 from trainingjob_trainer.data.encoder import build_encoder

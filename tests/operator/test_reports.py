@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from support.fake_kubernetes import Fault, Operation
 from trainingjob_api import LastReport, Report, dump_report
 from trainingjob_api.reasons import Cause
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_operator.facts import PodSeen, Rejection
 from trainingjob_operator.observe import check_report
 

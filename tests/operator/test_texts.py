@@ -5,9 +5,8 @@ import json
 import pytest
 
 from support.fake_kubernetes import Cluster, Operation
-from trainingjob_api import TrainingJobStatus
+from trainingjob_api import TrainingJobStatus, shorten
 from trainingjob_api.status import MAX_STATUS_BYTES
-from trainingjob_api.text import shorten
 from trainingjob_operator.children import Child
 
 URI = "s3://data/Tabelle ü/目標 🙂/" + "長" * 900 + ".csv"

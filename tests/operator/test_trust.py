@@ -8,7 +8,7 @@ import pytest
 from support.fake_kubernetes import Operation
 from support.fake_kubernetes.cluster import NAMESPACE
 from support.fake_kubernetes.operation import SETTINGS
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 MINER = "registry.example/miner:1"

@@ -10,7 +10,7 @@ import pytest
 
 from support.jobs import job
 from trainingjob_api import Report, ResolvedRun, parse_report, plan_digest, resolve
-from trainingjob_certificates.signatures import ReportKey, is_signed
+from trainingjob_certificates import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.run import pod as pod_module
 from trainingjob_trainer.run.pod import ReportMap, run_pod

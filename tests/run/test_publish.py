@@ -9,7 +9,7 @@ import pytest
 
 from support.house import BEST, House, evaluate_and_crash, refuse, save
 from trainingjob_api import Best, ModelSource, Report, Resolved, Stage
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_trainer.errors import RunFailed, SpecInvalid
 from trainingjob_trainer.events import DataReady, Event, ModelReady, Saved
 from trainingjob_trainer.run import publish as publish_module

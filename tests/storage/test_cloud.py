@@ -14,7 +14,7 @@ import pytest
 
 from support.fake_cloud import SERVER_TEXT, FakeCloud, service_account
 from support.loopback import Answer, Asked, Server, certificate, serving
-from trainingjob_api.spec import Dataset
+from trainingjob_api.storage import Dataset
 from trainingjob_trainer.data.sources import open_source
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings

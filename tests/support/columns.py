@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.encoder import build_encoder

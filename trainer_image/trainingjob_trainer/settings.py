@@ -7,8 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from trainingjob_api import Reason, SpecError
-from trainingjob_api.environment import Variable, Words, read_settings
+from trainingjob_api import Reason, SpecError, Variable, Words, read_settings
 from trainingjob_trainer.errors import SpecInvalid
 
 __all__ = ["TrainerSettings"]

@@ -4,7 +4,7 @@ import base64
 import json
 from datetime import timedelta
 
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_operator.children import Child, Owner, name_of
 
 ROOTS = {

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from trainingjob_api.text import shorten
+from trainingjob_api import shorten
 
 __all__ = [
     "plot_calibration",

@@ -275,7 +275,7 @@ def _security(
 
 def _default_file(environment: Mapping[str, str]) -> Path:
     # The contract's models take a quarter of a second that a check with a path of its own need not wait for.
-    from trainingjob_api.environment import DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, read_variable
+    from trainingjob_api import DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, read_variable
 
     return Path(read_variable(environment, DASK_SCHEDULER_FILE) or DEFAULT_SCHEDULER_FILE)
 
@@ -298,7 +298,7 @@ def _scheduler_source(
 
 
 def _memory_limit(environment: Mapping[str, str]) -> int:
-    from trainingjob_api.environment import TABLE  # as above
+    from trainingjob_api import TABLE  # as above
 
     row = next(row for row in TABLE if row.field == "memoryLimitMb")
     value: Any = row.from_environment(environment) or row.default

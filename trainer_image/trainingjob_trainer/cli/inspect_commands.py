@@ -254,7 +254,7 @@ def _print_inspection(console: "Console", seen: Inspection) -> None:
 
 
 def _few(labels: Sequence[str]) -> str:
-    from trainingjob_api.text import shorten
+    from trainingjob_api import shorten
     from trainingjob_trainer.cli.summary import label_text
 
     shown = ", ".join(shorten(plain(label_text(label)), _MAX_LABEL) for label in labels[:_MAX_CLASSES])

@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from trainingjob_api import OBJECT_STORAGE, Reason
-from trainingjob_api.log_lines import MAX_TEXT, JsonLines, install
+from trainingjob_api import MAX_LOG_TEXT, OBJECT_STORAGE, JsonLines, Reason, install_log
 from trainingjob_trainer.cli.command import explain, plain, redact, secrets_of
 from trainingjob_trainer.events import Evaluated, Event, FellBack, Opened, Progressed
 from trainingjob_trainer.run.state import RunState
@@ -181,7 +180,7 @@ def open_log(
     before = root.handlers[:], root.level, logging.raiseExceptions
     # A line that cannot be written must not cause another one.
     logging.raiseExceptions = False
-    install(handler)
+    install_log(handler)
     # It would log each request, a line for every report.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -205,7 +204,7 @@ class _PlainText(io.TextIOBase):
     def write(self, text: str) -> int:
         # A long line is logged in parts.
         *lines, self._rest = (self._rest + text).split("\n")
-        if len(self._rest) > MAX_TEXT:
+        if len(self._rest) > MAX_LOG_TEXT:
             lines, self._rest = [*lines, self._rest], ""
         for line in lines:
             if line.strip():

@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Scheduler, SchedulerPlugin, Security
 
-from trainingjob_api import Reason
-from trainingjob_api.log_lines import JsonLines, install
+from trainingjob_api import JsonLines, Reason, install_log
 from trainingjob_trainer.dask_cluster.connection import read_scheduler_file, replace_file
 from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
@@ -96,7 +95,7 @@ def log_to_stderr(environment: Mapping[str, str]) -> bool:
         formatter.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
-    install(handler, logging.WARNING)
+    install_log(handler, logging.WARNING)
     logging.getLogger("trainingjob_trainer").setLevel(logging.INFO)
     logging.getLogger("distributed").setLevel(logging.WARNING)
     return bool(uid)

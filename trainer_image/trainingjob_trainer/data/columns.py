@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.column_format import (
     DEFAULT_MISSING,

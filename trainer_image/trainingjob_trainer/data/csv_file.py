@@ -18,7 +18,7 @@ import pandas as pd
 from pandas.errors import ParserWarning
 
 from trainingjob_api import Reason
-from trainingjob_api.spec import Csv
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import Encoding
 from trainingjob_trainer.data.scratch import CHUNK, limited, over_limit, too_large, write_new
 from trainingjob_trainer.errors import DataError

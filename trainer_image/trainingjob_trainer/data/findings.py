@@ -7,9 +7,9 @@ from typing import Self
 
 import pandas as pd
 
+from trainingjob_api import shorten
 from trainingjob_api.report import FindingNote
-from trainingjob_api.spec import Csv
-from trainingjob_api.text import shorten
+from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import Severity
 from trainingjob_trainer.data.column_format import DateFormat, NumberFormat
 from trainingjob_trainer.data.csv_file import CsvLayout

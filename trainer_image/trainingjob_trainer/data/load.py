@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainingjob_api import Reason, public_uri
-from trainingjob_api.spec import Dataset
+from trainingjob_api.storage import Dataset
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.data.csv_file import CsvLayout, check_names, check_row_count, read_csv
 from trainingjob_trainer.data.samples import make_sample

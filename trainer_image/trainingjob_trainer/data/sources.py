@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
-from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Reason
-from trainingjob_api.spec import Dataset
-from trainingjob_api.uris import Place, parse_uri
+from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Place, Reason, parse_uri
+from trainingjob_api.storage import Dataset
 from trainingjob_trainer.data.https_guard import https_chunks
 from trainingjob_trainer.data.scratch import CHUNK
 from trainingjob_trainer.errors import DataError, RunFailed, SpecInvalid

@@ -27,7 +27,7 @@ from trainingjob_api import (
     plan_digest,
 )
 from trainingjob_api.report import MAX_ATTEMPT
-from trainingjob_certificates.signatures import ReportKey, is_signed
+from trainingjob_certificates import ReportKey, is_signed
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.run.publish import REFUSAL_SECONDS
 from trainingjob_trainer.run.state import Interrupted, Listener, RunOptions

@@ -22,7 +22,7 @@ from trainingjob_api import (
     judge,
     parse_report,
 )
-from trainingjob_certificates.signatures import ReportKey, is_signed
+from trainingjob_certificates import ReportKey, is_signed
 from trainingjob_trainer.errors import MAY_COME, RunFailed, SpecInvalid, TrainingError, folder_unusable
 from trainingjob_trainer.events import (
     BoardChanged,

@@ -17,8 +17,7 @@ import dask.system
 import distributed.system
 import joblib
 
-from trainingjob_api import Backend, ParallelMode, Resolved, Stage
-from trainingjob_api.text import shorten
+from trainingjob_api import Backend, ParallelMode, Resolved, Stage, shorten
 from trainingjob_trainer.artifacts.diagnostics import prediction_seconds
 from trainingjob_trainer.artifacts.registry import MODEL, write_artifacts
 from trainingjob_trainer.dask_cluster.remote import ClusterLookup

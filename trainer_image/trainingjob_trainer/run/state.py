@@ -21,7 +21,7 @@ from trainingjob_api import (
     Stage,
 )
 from trainingjob_api.report import MAX_FINDINGS
-from trainingjob_certificates.signatures import ReportKey
+from trainingjob_certificates import ReportKey
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.events import (
     BackendReady,

@@ -23,8 +23,7 @@ from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 
-from trainingjob_api import Reason
-from trainingjob_api.text import shorten
+from trainingjob_api import Reason, shorten
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import defaults, entry

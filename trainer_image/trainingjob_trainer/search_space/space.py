@@ -16,8 +16,7 @@ from tpot.config.get_configspace import GROUPNAMES, STRING_TO_CLASS
 from tpot.config.template_search_spaces import get_template_search_spaces
 from tpot.search_spaces.nodes.estimator_node import EstimatorNode as StockEstimatorNode
 
-from trainingjob_api import Preset, Reason
-from trainingjob_api.errors import SpecError
+from trainingjob_api import Preset, Reason, SpecError
 from trainingjob_api.resolved import ResolvedSearchSpace
 from trainingjob_api.search_space import (
     ChoiceNode,

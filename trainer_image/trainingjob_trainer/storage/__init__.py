@@ -11,8 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
-from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Reason
-from trainingjob_api.uris import Place, parse_uri
+from trainingjob_api import CLUSTER_SCHEMES, OBJECT_STORAGE, Place, Reason, parse_uri
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.output import MANIFEST, Manifest, Output, folder_name

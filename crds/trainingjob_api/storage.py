@@ -1,4 +1,4 @@
-"""Addresses of datasets and outputs: their forms, types and one parser.
+"""Where tables come from and models go: addresses, their one parser, and the spec's dataset and output.
 
 Nothing in the addresses of buckets and claims is decoded, so that a rule about the beginning of an address
 holds for the object or file behind it.
@@ -9,51 +9,43 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
-from pydantic import StringConstraints
+from pydantic import Field, StrictInt, StringConstraints
 
-from trainingjob_api.rules import Rule, matches, starts_with, unset
-
-__all__ = [
-    "CLUSTER_SCHEMES",
-    "DATASET_FORMS",
-    "DATASET_URI_PATTERN",
-    "OBJECT_STORAGE",
-    "OUTPUT_FORMS",
-    "OUTPUT_URI_PATTERN",
-    "DatasetUri",
-    "ObjectStorage",
-    "OutputUri",
-    "Place",
-    "claim_of",
-    "parse_uri",
-    "public_uri",
-    "secret_keys",
-    "storage_of",
-    "uri_rules",
-]
+from trainingjob_api.types import (
+    PLAIN,
+    SEARCH,
+    SEARCH_ONLY,
+    SHOWN,
+    Bool,
+    Digest,
+    ObjectName,
+    Rule,
+    SpecModel,
+    UriOrigin,
+    compare,
+    matches,
+    optional,
+    starts_with,
+    unset,
+)
+from trainingjob_api.vocabulary import DatasetFormat, DecimalMark, Encoding, ThousandsMark
 
 
 class ObjectStorage(NamedTuple):
-    """A kind of object storage, as both planes see it.
-
-    Parameters
-    ----------
-    bucket
-        Pattern of a bucket's name; what the service calls it is in `noun`.
-    rule
-        The pattern in words.
-    required, optional
-        Keys of the Secret that ``credentialsSecretRef`` names; a pod waits for the required ones.
-    host
-        Where the buckets are, or the end of that host's name; None if ``endpoint`` says it.
-    """
+    """A kind of object storage, as both planes see it."""
 
     bucket: str
+    """Pattern of a bucket's name."""
     rule: str
+    """The pattern in words."""
     required: tuple[str, ...]
+    """Keys of the Secret that ``credentialsSecretRef`` names, which a pod waits for."""
     optional: tuple[str, ...] = ()
+    """Further keys of that Secret."""
     host: str | None = None
+    """Where the buckets are, or the end of that host's name; None if ``endpoint`` says it."""
     noun: str = "bucket"
+    """What the service calls a bucket."""
 
     def is_host(self, host: str) -> bool:
         """Return whether *host* may serve buckets."""
@@ -107,6 +99,12 @@ DATASET_URI_PATTERN = (
 )
 OUTPUT_FORMS = f"{_PREFIXES} (the prefix may be omitted), pvc://claim, pvc://claim/path or file://path"
 OUTPUT_URI_PATTERN = rf"^({_FOLDERS}|pvc://{_CLAIM}(/{_PATH})?/?|file://{_PATH})$"
+
+_SECRET_KEYS = "; ".join(
+    f"for {scheme}://, {' and '.join(kind.required)}"
+    + (f" and optionally {' or '.join(kind.optional)}" if kind.optional else "")
+    for scheme, kind in OBJECT_STORAGE.items()
+)
 
 DatasetUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=DATASET_URI_PATTERN)]
 OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=OUTPUT_URI_PATTERN)]
@@ -165,15 +163,6 @@ def storage_of(uri: str) -> ObjectStorage | None:
     return OBJECT_STORAGE.get(uri.partition("://")[0])
 
 
-def secret_keys() -> str:
-    """Return the keys of a Secret with credentials, for each kind of object storage, in words."""
-    return "; ".join(
-        f"for {scheme}://, {' and '.join(kind.required)}"
-        + (f" and optionally {' or '.join(kind.optional)}" if kind.optional else "")
-        for scheme, kind in OBJECT_STORAGE.items()
-    )
-
-
 def public_uri(uri: str) -> str:
     """Return *uri* without what may be secret: user and password, query and fragment of a web address."""
     scheme, mark, rest = uri.partition("://")
@@ -212,4 +201,109 @@ def uri_rules(*, local_instead: str) -> tuple[Rule, ...]:
             )
             for pattern, message, hint in _FORBIDDEN
         ),
+    )
+
+
+class ObjectRef(SpecModel):
+    """A reference to an object in the job's own namespace, by name."""
+
+    name: ObjectName = Field(description="Name of the object, in the namespace of the job.")
+
+
+class SecretRef(ObjectRef):
+    """A reference to a Secret in the job's own namespace."""
+
+    name: ObjectName = Field(
+        description=f"Name of the Secret, in the namespace of the job. Its keys: {_SECRET_KEYS}."
+    )
+
+
+class Csv(SpecModel):
+    """How values are written as text; unset fields are detected in the file and reported.
+
+    Separator and encoding apply to CSV files; all other fields also apply to text columns in Parquet.
+    """
+
+    rules = (
+        Rule(
+            check=unset("decimal") | unset("thousands") | compare("decimal", "!=", "thousands"),
+            message="decimal and thousands must differ",
+            hint="change or remove one of them",
+        ),
+    )
+
+    separator: (
+        Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\"\r\n]$")] | None
+    ) = optional("Character between the fields of a CSV file, such as ';' or a tab.")
+    encoding: Encoding | None = optional(
+        "Encoding of a CSV file; default utf-8, with or without a byte order mark."
+    )
+    decimal: DecimalMark | None = optional("Decimal mark of numbers: '.' or ','.")
+    thousands: ThousandsMark | None = optional(
+        "Thousands separator: '.', ',', an apostrophe, space (any kind), or none, which never "
+        "reads 1.234 or 1,234 as a thousand."
+    )
+    missing_values: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=32)] | None
+    ) = optional(
+        "Texts that count as missing in every column, in addition to empty cells; [] for none. "
+        "Default: NA, NaN, null, None, N/A and similar, and in numeric columns also placeholders such as "
+        "'?' and '-'."
+    )
+    day_first: Bool | None = optional(
+        "Whether the day comes before the month in ambiguous dates such as 03/04/2025."
+    )
+    time_zone: (
+        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None
+    ) = optional(
+        "Time zone in which hours and weekdays of timestamps with an offset are read, such as "
+        "Europe/Berlin; default: the zone of the Parquet column, else UTC."
+    )
+
+
+class Dataset(SpecModel):
+    """The table to learn from."""
+
+    rules = uri_rules(local_instead=f"{CLUSTER_SCHEMES}, https:// or sample://")
+
+    uri: Annotated[DatasetUri, SEARCH] = Field(
+        description="Address of the table: s3://bucket/key, gs://bucket/key, az://container/key, "
+        "pvc://claim/path, https://host/path (where the operator allows it), sample://name (breast_cancer, "
+        "iris, wine, digits, diabetes, messy_churn, messy_prices), or file://path (local runs only)."
+    )
+    endpoint: Annotated[UriOrigin | None, SEARCH_ONLY] = optional(
+        "S3 endpoint of an s3:// dataset, such as https://minio.example; unset uses the default endpoint."
+    )
+    format: Annotated[DatasetFormat | None, SEARCH] = optional(
+        "Format of the table; default auto, which looks at its name and first bytes."
+    )
+    csv: Annotated[Csv | None, SEARCH_ONLY] = optional(
+        "How the file writes its values, where automatic detection is wrong."
+    )
+    credentials_secret_ref: Annotated[SecretRef | None, PLAIN] = optional(
+        "Secret with the credentials for reading the dataset."
+    )
+    sha256: Annotated[Digest | None, SEARCH] = optional(
+        "Expected SHA-256 digest of the file (64 hex digits); a different file fails the job."
+    )
+
+
+class Output(SpecModel):
+    """Where the model and its reports are stored."""
+
+    rules = uri_rules(local_instead=CLUSTER_SCHEMES)
+
+    uri: Annotated[OutputUri, SHOWN] = Field(
+        default="file://./runs",
+        description="Folder for all runs: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, "
+        "pvc://claim/path, or file://path (local runs only).",
+    )
+    endpoint: Annotated[UriOrigin | None, PLAIN] = optional(
+        "S3 endpoint of an s3:// output; unset uses the default endpoint."
+    )
+    credentials_secret_ref: Annotated[SecretRef | None, PLAIN] = optional(
+        "Secret with the credentials for writing the output."
+    )
+    leaderboard_top_k: Annotated[StrictInt, Field(ge=1, le=100), SHOWN] = Field(
+        default=10, description="Rows in the leaderboard (at most 10 in the status); default 10."
     )

@@ -3,8 +3,16 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from trainingjob_api import OBJECT_STORAGE, DatasetUri, OutputUri, SpecError, claim_of, parse_job, public_uri
-from trainingjob_api.pods import SecretRef
+from trainingjob_api import (
+    OBJECT_STORAGE,
+    DatasetUri,
+    OutputUri,
+    SecretRef,
+    SpecError,
+    claim_of,
+    parse_job,
+    public_uri,
+)
 
 
 def job_of(spec):
