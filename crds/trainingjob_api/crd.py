@@ -64,30 +64,40 @@ The values in force are resolved once, when the job starts: spec over environmen
 
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the structural schema of *model*, by its aliases.
-
-    CEL rules under ``x-kubernetes-validations`` are kept; bounds on the keys of a map become CEL rules.
-    """
+    """Return the structural schema of *model*, by its aliases."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(schema, schema.get("$defs", {}))
 
 
 def _convert(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return *schema* in a form that an API server takes; bounds on keys of maps become CEL rules."""
     schema = _flatten(schema, definitions)
     result = {key: value for key, value in schema.items() if key not in _DROPPED}
+    rules = [*result.pop("x-kubernetes-validations", ())]
     if "const" in schema:
         result["enum"] = [schema["const"]]
     if result.get("type") in _FORMATS:
         result.setdefault("format", _FORMATS[result["type"]])
+    if "items" in result:
+        result["items"] = _convert(result["items"], definitions)
     if "properties" in result:
         result["properties"] = {
             name: _convert(below, definitions) for name, below in result["properties"].items()
         }
-        rules = [*result.get("x-kubernetes-validations", ()), *_fraction_rules(result["properties"])]
-        result |= {"x-kubernetes-validations": rules} if rules else {}
-    if "items" in result:
-        result["items"] = _convert(result["items"], definitions)
-    _convert_map(schema, result, definitions)
+        rules += _fraction_rules(result["properties"])
+    values = result.pop("additionalProperties", None)
+    for pattern, below in result.pop("patternProperties", {}).items():
+        values, escaped = below, pattern.replace("\\", "\\\\").replace("'", "\\'")
+        rule = f"self.all(key, key.matches('{escaped}'))"
+        rules.append({"rule": rule, "message": f"a key {pattern_words(pattern)}"})
+    longest = schema.get("propertyNames", {}).get("maxLength")
+    if longest is not None:
+        rule = f"self.all(key, size(key) >= 1 && size(key) <= {longest})"
+        rules.append({"rule": rule, "message": f"a key has 1 to {longest} characters"})
+    if isinstance(values, dict):
+        result["additionalProperties"] = _convert(values, definitions)
+    if rules:
+        result["x-kubernetes-validations"] = rules
     return _ordered(result)
 
 
@@ -114,26 +124,6 @@ def _flatten(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
             return schema
         beside = {key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}
         schema = {**below, **beside}
-
-
-def _convert_map(schema: dict[str, Any], result: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Convert bounds on the keys of a map, which a structural schema cannot express, to CEL rules."""
-    values = result.pop("additionalProperties", None)
-    rules = list(result.get("x-kubernetes-validations", ()))
-    for pattern, below in result.pop("patternProperties", {}).items():
-        values = below
-        escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
-        rules.append(
-            {"rule": f"self.all(key, key.matches('{escaped}'))", "message": f"a key {pattern_words(pattern)}"}
-        )
-    longest = schema.get("propertyNames", {}).get("maxLength")
-    if longest is not None:
-        rule = f"self.all(key, size(key) >= 1 && size(key) <= {longest})"
-        rules.append({"rule": rule, "message": f"a key has 1 to {longest} characters"})
-    if isinstance(values, dict):
-        result["additionalProperties"] = _convert(values, definitions)
-    if rules:
-        result["x-kubernetes-validations"] = rules
 
 
 def _ordered(schema: dict[str, Any]) -> dict[str, Any]:

@@ -271,7 +271,8 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
     try:
         return _construct(text)
     except _Refused as error:
-        raise SpecError(field, f"{what} {error}", error.hint) from None
+        message, *hint = error.args
+        raise SpecError(field, f"{what} {message}", *hint) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -287,11 +288,7 @@ def parse_yaml(text: str, *, what: str, field: str = "", max_bytes: int = MAX_TE
 
 
 class _Refused(Exception):  # noqa: N818  # private, never shown as a name
-    """The text exceeds a bound or holds more than one document."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+    """The text exceeds a bound or holds more than one document: message and hint."""
 
 
 def _construct(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from pydantic import Field, StrictBool, StrictInt, ValidationError
 
 from trainingjob_api.status import (
     Artifact,
@@ -14,7 +14,7 @@ from trainingjob_api.status import (
     Resolved,
     ShortKey,
 )
-from trainingjob_api.types import Message, ReasonWord, StatusModel, Timestamp, Uid
+from trainingjob_api.types import Message, ReasonWord, StatusModel, Timestamp, Uid, characters
 from trainingjob_api.vocabulary import Backend, ModelSource, Severity, Stage, shorten
 
 REPORT_SCHEMA_VERSION: Literal[1] = 1
@@ -41,7 +41,7 @@ class FindingNote(StatusModel):
 
     finding: ReasonWord
     severity: Severity
-    column: Annotated[str, StringConstraints(max_length=256)] | None = None
+    column: Annotated[str, characters(256)] | None = None
     message: Message
 
 

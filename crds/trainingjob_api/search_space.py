@@ -14,7 +14,6 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
-    StringConstraints,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -31,7 +30,7 @@ from trainingjob_api.errors import (
     wrong_type,
 )
 from trainingjob_api.load import parse_yaml
-from trainingjob_api.types import ColumnName, CommonName, StrictModel
+from trainingjob_api.types import ColumnName, CommonName, StrictModel, characters
 from trainingjob_api.vocabulary import did_you_mean, shorten
 
 MAX_TREE_BYTES = 64 * 1024
@@ -62,7 +61,7 @@ Scalar: TypeAlias = Annotated[
     Annotated[StrictBool, Tag("#bool")]
     | _Int
     | _Float
-    | Annotated[StrictStr, StringConstraints(max_length=256), Tag("#text")]
+    | Annotated[StrictStr, characters(256), Tag("#text")]
     | Annotated[None, Tag("#null")],
     Discriminator(
         _kind,
@@ -194,7 +193,7 @@ class FeatureSetsNode(StrictModel):
     type: Literal["featureSets"]
     sets: Annotated[
         dict[
-            Annotated[str, StringConstraints(min_length=1, max_length=64)],
+            Annotated[str, characters(64, least=1)],
             Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=1_000, fail_fast=True)],
         ],
         Field(min_length=1, max_length=64),
@@ -247,23 +246,16 @@ def children(node: SpaceNode) -> Iterator[SpaceNode]:
 def parse_tree(source: str | Mapping[str, Any], *, field: str = "spec.searchSpace.inline") -> SpaceNode:
     """Return the tree that *source* holds.
 
-    Parameters
-    ----------
-    source
-        YAML or JSON text of at most 64 KiB, or a mapping read from it.
-    field
-        The field or variable that it comes from, for errors.
+    Errors begin with *field*, the field or variable that has the text, of at most 64 KiB, or the mapping.
 
     Raises
     ------
     SpecError
         If it is not a tree, is deeper than 12 nodes or has more than 500.
     """
-    tree = (
-        parse_yaml(source, what="the search space", field=field, max_bytes=MAX_TREE_BYTES)
-        if isinstance(source, str)
-        else source
-    )
+    tree: Any = source
+    if isinstance(source, str):
+        tree = parse_yaml(source, what="the search space", field=field, max_bytes=MAX_TREE_BYTES)
     _check_raw(tree, field)
     try:
         node = _ADAPTER.validate_python(tree, by_alias=True, by_name=False)
@@ -326,17 +318,15 @@ def _own_errors(error: ValidationError) -> Iterator[Any]:
 
 
 def _problem(item: Any, tree: Any, field: str) -> Problem:
-    """Return the problem of a pydantic error; *tree* distinguishes fields from pydantic's own tags."""
     kind, context = item["type"], item.get("ctx") or {}
-    path, here = _own_path(item["loc"], tree, keep_last=kind == "missing")
-    where = path_text(path, field)
+    path, here = _own_path(item["loc"], tree)
+    where = path_text([*path, item["loc"][-1]] if kind == "missing" else path, field)
     if kind in {"union_tag_invalid", "union_tag_not_found", "model_attributes_type"}:
         return _not_a_node(where, here)
     if kind in PYDANTIC_TYPES:
         return wrong_type(where, PYDANTIC_TYPES[kind], item.get("input"))
     if kind == "extra_forbidden":
-        _, parent = _own_path(item["loc"][:-1], tree, keep_last=False)
-        names = _names(parent)
+        names = _names(_own_path(item["loc"][:-1], tree)[1])
         hint = did_you_mean(str(path[-1]), names, f"the fields are {', '.join(names)}")
         return Problem(where, "is not a field of this node", hint)
     if kind == "string_pattern_mismatch":
@@ -357,19 +347,16 @@ def _not_a_node(where: str, value: Any) -> Problem:
     return Problem(f"{where}.type", text, did_you_mean(tag, _NODES))
 
 
-def _own_path(loc: Sequence[Any], tree: Any, *, keep_last: bool) -> tuple[list[Any], Any]:
+def _own_path(loc: Sequence[Any], tree: Any) -> tuple[list[Any], Any]:
+    """Return the parts of a location that are in *tree*, without pydantic's own tags, and the value there."""
     path: list[Any] = []
-    here = tree
-    for number, part in enumerate(loc):
-        inside = (isinstance(here, Mapping) and part in here) or (
-            isinstance(here, list | tuple) and isinstance(part, int) and part < len(here)
-        )
-        if inside:
-            here = here[part]
+    for part in loc:
+        if (isinstance(tree, Mapping) and part in tree) or (
+            isinstance(tree, list | tuple) and isinstance(part, int) and part < len(tree)
+        ):
+            tree = tree[part]
             path.append(part)
-        elif keep_last and number == len(loc) - 1:
-            path.append(part)
-    return path, here
+    return path, tree
 
 
 def _names(parent: Any) -> list[str]:

@@ -5,7 +5,7 @@ Each field has its default here, and its mark says what it is used for; a resolv
 
 from typing import Annotated
 
-from pydantic import Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import Field, StrictFloat, StrictInt
 
 from trainingjob_api.storage import Dataset, ObjectRef, Output
 from trainingjob_api.types import (
@@ -22,6 +22,7 @@ from trainingjob_api.types import (
     Rule,
     SpecModel,
     at_most_one,
+    characters,
     compare,
     has,
     is_one_of,
@@ -135,11 +136,9 @@ class ConfigMapRef(ObjectRef):
     """A reference to a key of a ConfigMap in the job's own namespace."""
 
     name: ObjectName = Field(description="Name of the ConfigMap, in the namespace of the job.")
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
-        Field(
-            default="search-space.yaml",
-            description="Key that holds the search space; default search-space.yaml.",
-        )
+    key: Annotated[str, characters(253, least=1, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        default="search-space.yaml",
+        description="Key that holds the search space; default search-space.yaml.",
     )
 
 
@@ -155,8 +154,8 @@ class SearchSpace(SpecModel):
     )
 
     preset: Preset | None = optional("One of TPOT's presets; default linear.")
-    inline: Annotated[str, StringConstraints(min_length=2, max_length=MAX_INLINE_CHARACTERS)] | None = (
-        optional("A declarative tree as one YAML or JSON string of at most 64 KiB (docs/tpot.md).")
+    inline: Annotated[str, characters(MAX_INLINE_CHARACTERS, least=2)] | None = optional(
+        "A declarative tree as one YAML or JSON string of at most 64 KiB (docs/tpot.md)."
     )
     config_map_ref: ConfigMapRef | None = optional(
         "ConfigMap that holds the declarative tree; read once, when the job starts."
@@ -243,7 +242,7 @@ class Trainer(SpecModel):
     priority_class_name: ObjectName | None = optional("PriorityClass of the trainer's pod.")
     service_account_annotations: (
         Annotated[
-            dict[LabelKey, Annotated[str, StringConstraints(max_length=1024)]],
+            dict[LabelKey, Annotated[str, characters(1024)]],
             Field(max_length=16),
         ]
         | None
@@ -289,7 +288,7 @@ class TrainingJobSpec(SpecModel):
 
     dataset: Dataset = Field(description="The table to learn from.")
     target_column: Annotated[ColumnName, SEARCH] = Field(description="Column to predict.")
-    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, SEARCH] = optional(
+    positive_label: Annotated[Annotated[str, characters(256)] | None, SEARCH] = optional(
         "Label that binary metrics count as positive, as text; default 1 for labels 0 and 1, "
         "True for False and True, else the rarer label."
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints, create_model
+from pydantic import BaseModel, Field, StrictBool, StrictInt, create_model
 from pydantic.alias_generators import to_snake
 
 from trainingjob_api.reasons import Cause, Reason
@@ -23,6 +23,7 @@ from trainingjob_api.types import (
     Uid,
     Uri,
     Use,
+    characters,
     fields_below,
     optional,
 )
@@ -45,9 +46,9 @@ _TRAIN_ROWS = "Maximum number of training rows in a cross-validation fold."
 _TEST_ROWS = "Maximum number of test rows in a cross-validation fold."
 
 _Model = TypeVar("_Model", bound=BaseModel)
-ShortKey = Annotated[str, StringConstraints(max_length=64)]
-SourceWord = Annotated[str, StringConstraints(max_length=32)]
-PodName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+ShortKey = Annotated[str, characters(64)]
+SourceWord = Annotated[str, characters(32)]
+PodName = Annotated[str, characters(253, least=1)]
 AttemptNumber = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Generation = Annotated[StrictInt, Field(ge=0, le=9_007_199_254_740_991)]
 
@@ -73,9 +74,7 @@ class Fallback(StatusModel):
     reason: ReasonWord = Field(description="Reason in PascalCase, such as SchedulerLost.")
     time: Timestamp = Field(description="When it happened.")
     attempt: AttemptNumber | None = optional("Number of the attempt in which it happened.")
-    message: Annotated[str, StringConstraints(max_length=300)] = Field(
-        default="", description="What happened, in a sentence."
-    )
+    message: Annotated[str, characters(300)] = Field(default="", description="What happened, in a sentence.")
 
 
 class Progress(StatusModel):
@@ -98,9 +97,7 @@ class NotFitted(StatusModel):
 
     pipeline: PipelineText = Field(description="The pipeline in one line.")
     score: Score | None = optional("Its cross-validated score.")
-    reason: Annotated[str, StringConstraints(max_length=300)] = Field(
-        description="Why it could not be fitted."
-    )
+    reason: Annotated[str, characters(300)] = Field(description="Why it could not be fitted.")
 
 
 class EnsembleMember(StatusModel):
@@ -164,7 +161,7 @@ class ParetoPoint(StatusModel):
 class Artifact(StatusModel):
     """A verified file produced by the run."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
+    name: Annotated[str, characters(128, least=1)] = Field(
         description="Name of the file, such as model.joblib."
     )
     uri: Uri = Field(description="Its address.")
@@ -191,7 +188,7 @@ class Attempt(StatusModel):
     exit_code: Annotated[StrictInt, Field(ge=-2_147_483_648, le=2_147_483_647)] | None = optional(
         "Exit code of its container."
     )
-    message: Annotated[str, StringConstraints(max_length=200)] | None = optional(
+    message: Annotated[str, characters(200)] | None = optional(
         "Cause of a failure, in a sentence; truncated text ends in …."
     )
 
@@ -211,7 +208,7 @@ class Resolved(StatusModel):
     """The values in force, from spec, environment, defaults and, once it is read, the data."""
 
     target_column: ColumnName | None = optional("Column to predict.")
-    positive_label: Annotated[Annotated[str, StringConstraints(max_length=256)] | None, REFINED] = optional(
+    positive_label: Annotated[Annotated[str, characters(256)] | None, REFINED] = optional(
         "Label that binary metrics count as positive."
     )
     task: Annotated[Task | None, REFINED] = optional("Classification or regression.")
@@ -227,7 +224,7 @@ class Resolved(StatusModel):
     cv_folds: Annotated[Count | None, REFINED] = optional(
         "Cross-validation folds, reduced if a class is too small."
     )
-    search_space: Annotated[str, StringConstraints(max_length=300)] | None = optional(
+    search_space: Annotated[str, characters(300)] | None = optional(
         "Name of the preset, or the source of the tree."
     )
     parallel_mode: ParallelMode | None = optional("The requested mode.")
@@ -236,7 +233,7 @@ class Resolved(StatusModel):
     random_state: Annotated[StrictInt, Field(ge=0, le=4_294_967_295)] | None = optional("Random seed.")
     rows: Annotated[Count | None, REFINED] = optional("Rows with a target value.")
     columns: Annotated[Count | None, REFINED] = optional("Feature columns used.")
-    image: Annotated[str, StringConstraints(max_length=512)] | None = optional("Image of the trainer.")
+    image: Annotated[str, characters(512)] | None = optional("Image of the trainer.")
     search_digest: Digest | None = optional(
         "Digest of all values that decide which pipelines are evaluated and how they score."
     )
@@ -264,7 +261,7 @@ class PlanRecord(StatusModel):
     """Digest and key of a run, recorded before any of its resources is created."""
 
     digest: Digest = Field(description="SHA-256 digest of the resolved run and the trainer's image.")
-    report_key: Annotated[str, StringConstraints(min_length=44, max_length=44)] = Field(
+    report_key: Annotated[str, characters(44, least=44)] = Field(
         description="Public Ed25519 key that verifies the run's reports, in base64."
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import Field, StrictInt
 
 from trainingjob_api.types import (
     PLAIN,
@@ -22,6 +22,7 @@ from trainingjob_api.types import (
     Rule,
     SpecModel,
     UriOrigin,
+    characters,
     compare,
     matches,
     optional,
@@ -106,8 +107,8 @@ _SECRET_KEYS = "; ".join(
     for scheme, kind in OBJECT_STORAGE.items()
 )
 
-DatasetUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=DATASET_URI_PATTERN)]
-OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=OUTPUT_URI_PATTERN)]
+DatasetUri = Annotated[str, characters(1024, least=1, pattern=DATASET_URI_PATTERN)]
+OutputUri = Annotated[str, characters(512, least=1, pattern=OUTPUT_URI_PATTERN)]
 
 _DOTS = "(^|/)[.][.](/|$)"
 _ESCAPES = (
@@ -232,9 +233,9 @@ class Csv(SpecModel):
         ),
     )
 
-    separator: (
-        Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\"\r\n]$")] | None
-    ) = optional("Character between the fields of a CSV file, such as ';' or a tab.")
+    separator: Annotated[str, characters(1, least=1, pattern=r"^[^\"\r\n]$")] | None = optional(
+        "Character between the fields of a CSV file, such as ';' or a tab."
+    )
     encoding: Encoding | None = optional(
         "Encoding of a CSV file; default utf-8, with or without a byte order mark."
     )
@@ -243,9 +244,7 @@ class Csv(SpecModel):
         "Thousands separator: '.', ',', an apostrophe, space (any kind), or none, which never "
         "reads 1.234 or 1,234 as a thousand."
     )
-    missing_values: (
-        Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=32)] | None
-    ) = optional(
+    missing_values: Annotated[list[Annotated[str, characters(64)]], Field(max_length=32)] | None = optional(
         "Texts that count as missing in every column, in addition to empty cells; [] for none. "
         "Default: NA, NaN, null, None, N/A and similar, and in numeric columns also placeholders such as "
         "'?' and '-'."
@@ -253,9 +252,7 @@ class Csv(SpecModel):
     day_first: Bool | None = optional(
         "Whether the day comes before the month in ambiguous dates such as 03/04/2025."
     )
-    time_zone: (
-        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None
-    ) = optional(
+    time_zone: Annotated[str, characters(64, least=1, pattern=r"^[A-Za-z0-9_+/-]+$")] | None = optional(
         "Time zone in which hours and weekdays of timestamps with an offset are read, such as "
         "Europe/Berlin; default: the zone of the Parquet column, else UTC."
     )

@@ -229,6 +229,11 @@ class SpecModel(StrictModel):
         return found
 
 
+def characters(most: int, *, least: int | None = None, pattern: str | None = None) -> StringConstraints:
+    """Return the bounds of a text."""
+    return StringConstraints(min_length=least, max_length=most, pattern=pattern)
+
+
 def optional(description: str, **more: Any) -> Any:
     """Return a field that is ``None`` where unset."""
     return Field(default=None, description=description, **more)
@@ -302,30 +307,22 @@ def format_score(value: float) -> str:
 
 Bool = StrictBool
 Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
-ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-CommonName = Annotated[
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-]
+ColumnName = Annotated[str, characters(256, least=1)]
+CommonName = Annotated[str, characters(64, least=1, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 ObjectName = Annotated[
     str,
-    StringConstraints(
-        min_length=1,
-        max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-    ),
+    characters(253, least=1, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
-LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY_PATTERN)]
-LabelValue = Annotated[
-    str, StringConstraints(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
-]
+LabelKey = Annotated[str, characters(317, least=1, pattern=LABEL_KEY_PATTERN)]
+LabelValue = Annotated[str, characters(63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 Digest = Annotated[
     str,
-    StringConstraints(min_length=64, max_length=64, pattern=r"^[A-Fa-f0-9]{64}$"),
+    characters(64, least=64, pattern=r"^[A-Fa-f0-9]{64}$"),
     AfterValidator(str.lower),
 ]
 Quantity = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=32, pattern=QUANTITY_PATTERN),
+    characters(32, least=1, pattern=QUANTITY_PATTERN),
     BeforeValidator(_quantity),
     WithJsonSchema(
         {
@@ -337,22 +334,16 @@ Quantity = Annotated[
         mode="validation",
     ),
 ]
-Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Uri = Annotated[str, characters(1024, least=1)]
 UriOrigin = Annotated[
     str,
-    StringConstraints(
-        min_length=8,
-        max_length=512,
-        pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$",
-    ),
+    characters(512, least=8, pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$"),
 ]
-Score = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=SCORE_PATTERN)]
-PipelineText = Annotated[str, StringConstraints(max_length=300)]
-Message = Annotated[str, StringConstraints(max_length=1024)]
-ReasonWord = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
-]
-Uid = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Score = Annotated[str, characters(32, least=1, pattern=SCORE_PATTERN)]
+PipelineText = Annotated[str, characters(300)]
+Message = Annotated[str, characters(1024)]
+ReasonWord = Annotated[str, characters(128, least=1, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+Uid = Annotated[str, characters(64, least=1, pattern=r"^[A-Za-z0-9._:-]+$")]
 Timestamp = Annotated[
     AwareDatetime,
     PlainSerializer(_utc_seconds, return_type=str, when_used="json-unless-none"),
