@@ -17,7 +17,7 @@ EXCEPTIONS = {
     "docs/verification.md": "the name of a test file",
     "e2e/kit/bucket.py": "keys of a throw-away server that the suite starts",
     "tests/charts/test_charts.py": "the name of a Secret",
-    "tests/contract/test_uris.py": "an address with a password, which has to be refused",
+    "tests/contract/test_storage.py": "an address with a password, which has to be refused",
     "tests/contract/test_resolve.py": "the name of a Secret",
     "tests/dask_cluster/test_compose.py": "keys of a throw-away server that the test starts",
     "tests/dask_cluster/test_connection.py": "the heading of a private key, looked for in a file made there",
