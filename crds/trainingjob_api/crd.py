@@ -18,10 +18,18 @@ import yaml
 from pydantic import BaseModel
 
 from trainingjob_api.errors import pattern_words
-from trainingjob_api.resolved import CONFIG_DICT, DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, TABLE
+from trainingjob_api.resolved import TABLE
 from trainingjob_api.spec import MUTABLE_FIELDS, TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
-from trainingjob_api.vocabulary import GROUP, KIND, PLURAL, VERSION
+from trainingjob_api.vocabulary import (
+    CONFIG_DICT,
+    DASK_SCHEDULER_FILE,
+    DEFAULT_SCHEDULER_FILE,
+    GROUP,
+    KIND,
+    PLURAL,
+    VERSION,
+)
 
 CRD_PATH = Path(f"crds/{GROUP}_{PLURAL}.yaml")
 REFERENCE_PATH = Path("docs/reference/trainingjob.md")

@@ -18,7 +18,7 @@ from trainingjob_api.errors import Problem, SpecError, explain, plain_message
 from trainingjob_api.spec import TrainingJobSpec
 from trainingjob_api.status import TrainingJobStatus
 from trainingjob_api.types import ObjectName, StatusModel, StrictModel, Timestamp, Uid
-from trainingjob_api.vocabulary import API_VERSION, KIND, shorten
+from trainingjob_api.vocabulary import API_VERSION, KIND, read_variable, shorten
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_DEPTH = 64
@@ -321,11 +321,6 @@ def _check_expansion(root: yaml.Node | None) -> None:
             stack.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):
             stack.extend((child, depth + 1) for child in node.value)
-
-
-def read_variable(environment: Mapping[str, str], name: str) -> str | None:
-    """Return the variable without surrounding space, ``None`` if it is unset or empty."""
-    return environment.get(name, "").strip() or None
 
 
 def variable_problem(variable: str, item: Any, hint: str | None) -> Problem:

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_snake
 from pydantic.fields import FieldInfo
 
 from trainingjob_api.errors import Problem, SpecError
-from trainingjob_api.load import TrainingJob, check_spec, read_text, read_variable, variable_problem
+from trainingjob_api.load import TrainingJob, check_spec, read_text, variable_problem
 from trainingjob_api.search_space import MAX_TREE_BYTES, dump_tree, parse_tree
 from trainingjob_api.spec import SearchSpace, TrainingJobSpec, Validation
 from trainingjob_api.status import Resolved
@@ -32,17 +32,18 @@ from trainingjob_api.types import (
     value_at,
 )
 from trainingjob_api.vocabulary import (
+    CONFIG_DICT,
+    DASK_SCHEDULER_FILE,
+    DEFAULT_SCHEDULER_FILE,
     TPOT_GROUPS,
     ParallelMode,
     Preset,
     ValidationStrategy,
     did_you_mean,
+    read_variable,
     shorten,
 )
 
-CONFIG_DICT = "TPOT__CONFIG_DICT"
-DASK_SCHEDULER_FILE = "TPOT__DASK_SCHEDULER_FILE"
-DEFAULT_SCHEDULER_FILE = "/var/run/tpot/scheduler.json"
 GRACE_SECONDS = 600
 """Time for scheduling, pulling, importing, reading and uploading, on top of the budget."""
 
@@ -65,11 +66,6 @@ class Row:
     def default(self) -> Any:
         """Value in force if neither spec nor environment has one; ``None`` leaves it to the trainer."""
         return self.info.default
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """The path as Python attributes."""
-        return tuple(map(to_snake, self.field.split(".")))
 
     def from_environment(self, environment: Mapping[str, str]) -> Any:
         """Return the variable's value, ``None`` if unset.
@@ -276,20 +272,19 @@ def _with_environment(
                 choices.insert(0, (variable, "environment"))
         known = ((value, source) for value, source in choices if value is not None)
         value, sources[row.field] = next(known, (None, "default"))
-        spec = _with(spec, row.attributes, value)
+        spec = _with(spec, row.field, value)
     limit = min(spec.budget.per_run_limit_seconds, spec.budget.time_left_seconds)
-    spec = _with(spec, ("budget", "per_run_limit_seconds"), limit)
+    spec = _with(spec, "budget.perRunLimitSeconds", limit)
     if spec.parallel_mode is ParallelMode.NONE:
-        spec, sources["nJobs"] = _with(spec, ("n_jobs",), 1), sources["parallelMode"]
+        spec, sources["nJobs"] = _with(spec, "nJobs", 1), sources["parallelMode"]
     return spec, sources, problems
 
 
-def _with(model: _Model, path: tuple[str, ...], value: Any) -> _Model:
-    """Return *model* with *value* at *path*."""
-    name, *below = path
-    return model.model_copy(
-        update={name: _with(getattr(model, name), tuple(below), value) if below else value}
-    )
+def _with(model: _Model, path: str, value: Any) -> _Model:
+    """Return *model* with *value* at the dotted *path*."""
+    alias, _, rest = path.partition(".")
+    name = to_snake(alias)
+    return model.model_copy(update={name: _with(getattr(model, name), rest, value) if rest else value})
 
 
 def _deadline(spec: TrainingJobSpec) -> int:

@@ -21,6 +21,9 @@ KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 EXIT_INVALID: Final = 2
 """Exit status of a trainer whose spec or data is wrong: a retry is useless."""
+CONFIG_DICT = "TPOT__CONFIG_DICT"
+DASK_SCHEDULER_FILE = "TPOT__DASK_SCHEDULER_FILE"
+DEFAULT_SCHEDULER_FILE = "/var/run/tpot/scheduler.json"
 CUT = "…"
 """End of every text that was cut."""
 MAX_LOG_TEXT = 8000
@@ -236,6 +239,11 @@ class TaintEffect(StrEnum):
     NO_SCHEDULE = "NoSchedule"
     PREFER_NO_SCHEDULE = "PreferNoSchedule"
     NO_EXECUTE = "NoExecute"
+
+
+def read_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return the variable without surrounding space, ``None`` if it is unset or empty."""
+    return environment.get(name, "").strip() or None
 
 
 def shorten(text: str, limit: int) -> str:

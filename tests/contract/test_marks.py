@@ -4,6 +4,7 @@ import typing
 
 import pytest
 from pydantic import BaseModel
+from pydantic.alias_generators import to_snake
 
 from support.jobs import FULL, job
 from trainingjob_api import TABLE, Resolved, ResolvedRun, SpecModel, Use, field_class, resolve
@@ -69,5 +70,5 @@ def test_the_description_of_a_field_names_its_variable_and_default(row):
     model = Budget if row.field.startswith("budget.") else TrainingJobSpec
     if row.field.startswith("automl."):
         model = field_class(TrainingJobSpec, ["automl"], BaseModel)
-    text = model.model_fields[row.attributes[-1]].description
+    text = model.model_fields[to_snake(row.field.split(".")[-1])].description
     assert f"default {row.variable}, else {str(row.default).lower()}" in text

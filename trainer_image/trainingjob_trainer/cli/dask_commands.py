@@ -274,7 +274,6 @@ def _security(
 
 
 def _default_file(environment: Mapping[str, str]) -> Path:
-    # The contract's models take a quarter of a second that a check with a path of its own need not wait for.
     from trainingjob_api import DASK_SCHEDULER_FILE, DEFAULT_SCHEDULER_FILE, read_variable
 
     return Path(read_variable(environment, DASK_SCHEDULER_FILE) or DEFAULT_SCHEDULER_FILE)
@@ -298,7 +297,8 @@ def _scheduler_source(
 
 
 def _memory_limit(environment: Mapping[str, str]) -> int:
-    from trainingjob_api import TABLE  # as above
+    # A check need not wait for the contract's models, which take a quarter of a second.
+    from trainingjob_api import TABLE
 
     row = next(row for row in TABLE if row.field == "memoryLimitMb")
     value: Any = row.from_environment(environment) or row.default
