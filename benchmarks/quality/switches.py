@@ -10,7 +10,7 @@ __all__ = ["WITHOUT", "copy_without"]
 _PACKAGE = "trainingjob_trainer"
 WITHOUT = {
     "portfolio": (
-        "search_space/space.py",
+        "search_space/portfolio.py",
         "    entries = portfolio(context)\n",
         "    entries = portfolio(context)[:1]\n",
     ),
