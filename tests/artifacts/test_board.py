@@ -14,10 +14,6 @@ from trainingjob_trainer.search.candidate import Candidate, Outcome
 anything = st.one_of(st.none(), st.floats(), st.floats(-1, 1).map(lambda x: round(x, 1)))
 
 
-def summarize(pipeline: dict[str, Any]) -> str:
-    return str(pipeline["name"])
-
-
 @st.composite
 def candidates(draw: st.DrawFn) -> list[Candidate]:
     rows = draw(
@@ -60,7 +56,7 @@ def known(candidate: Candidate) -> bool:
 def test_finalists_stand_before_the_others_with_their_rows():
     searched = [make(n, 1 - n / 10, train_rows=8000, test_rows=8000) for n in range(4)]
     whole = [make(n, score, train_rows=64000, test_rows=16000) for n, score in ((1, 0.5), (0, 0.4))]
-    rows = leaderboard(searched, 10, finalists=whole, summarize=summarize)
+    rows = leaderboard(searched, 10, finalists=whole)
     assert [(row.key, row.score, row.train_rows) for row in rows] == [
         ("k1", "0.5", 64000),
         ("k0", "0.4", 64000),
@@ -68,7 +64,7 @@ def test_finalists_stand_before_the_others_with_their_rows():
         ("k3", "0.7", 8000),
     ]
     assert [row.test_rows for row in rows] == [16000, 16000, 8000, 8000]
-    front = pareto_front(searched, summarize=summarize)
+    front = pareto_front(searched)
     assert [(point.score, point.train_rows, point.test_rows) for point in front] == [("1", 8000, 8000)]
 
 
@@ -108,15 +104,15 @@ def test_front_holds_the_best_and_nothing_that_is_beaten(found):
 
 @given(candidates())
 def test_texts_are_never_nan(found):
-    rows = leaderboard(found, 100, summarize=summarize)
-    points = pareto_front(found, summarize=summarize)
+    rows = leaderboard(found, 100)
+    points = pareto_front(found)
     texts = [t for r in (*rows, *points) for t in (r.score, r.complexity) if t is not None]
     assert all(math.isfinite(float(text)) for text in texts)
 
 
 def test_ranks_and_limits():
     found = [make(0, 0.8), make(1, 0.9, 5.0), make(2, 0.9, 2.0), make(3, 0.7)]
-    rows = leaderboard(found, 3, summarize=summarize)
+    rows = leaderboard(found, 3)
     assert [(r.rank, r.pipeline, r.score) for r in rows] == [
         (1, "p2", "0.9"),
         (2, "p1", "0.9"),
@@ -132,12 +128,12 @@ def test_unknown_complexity_ranks_but_is_not_on_the_front():
 
 def test_limit_of_the_front_keeps_the_best():
     found = [make(n, n / 10, float(n + 1)) for n in range(9)]
-    assert [p.pipeline for p in pareto_front(found, summarize=summarize, limit=2)] == ["p8", "p7"]
+    assert [p.pipeline for p in pareto_front(found, limit=2)] == ["p8", "p7"]
 
 
 @pytest.mark.parametrize("folds", [(), (0.5,), (math.nan, 0.5)])
 def test_no_deviation_below_two_folds(folds):
-    rows = leaderboard([make(0, 0.5, fold_scores=folds)], 1, summarize=summarize)
+    rows = leaderboard([make(0, 0.5, fold_scores=folds)], 1)
     assert rows[0].score_std is None
 
 
@@ -165,7 +161,7 @@ def test_a_pipeline_that_was_evaluated_twice_has_its_better_score():
 
 
 def test_the_deviation_is_that_of_the_folds():
-    rows = leaderboard([make(0, 0.5, fold_scores=(0.2, 0.4, 0.6, 0.8))], 1, summarize=summarize)
+    rows = leaderboard([make(0, 0.5, fold_scores=(0.2, 0.4, 0.6, 0.8))], 1)
     assert float(rows[0].score_std) == pytest.approx(0.05**0.5, rel=1e-5)
 
 
@@ -203,7 +199,7 @@ def test_folding_loses_no_pipeline_and_keeps_the_order_and_the_best(found, shipp
 
 @given(alike())
 def test_lines_differ_in_score_estimator_or_rows(found):
-    lines = leaderboard(found, 100, summarize=summarize)
+    lines = leaderboard(found, 100)
     shown = {(format_score(c.score), c.pipeline["name"], c.train_rows) for c in found}
     assert {(r.score, r.pipeline, r.train_rows) for r in lines} == shown
     assert len(lines) == len(shown)
@@ -218,16 +214,16 @@ def test_pipelines_of_the_same_estimator_and_score_are_one_line_with_a_count():
         make(3, 0.9, 3.0, pipeline=chain("StandardScaler", "KNeighborsClassifier")),
         make(4, 0.8, pipeline=chain("StandardScaler", "LogisticRegression", C=3.0)),
     ]
-    rows = leaderboard(found, 10, summarize=summarize)
+    rows = leaderboard(found, 10)
     assert [(r.rank, r.key, r.similar) for r in rows] == [(1, "k0", 2), (2, "k3", None), (3, "k4", None)]
 
 
 def test_the_limit_counts_lines_and_the_shipped_pipeline_has_its_own():
     found = [make(n, 0.9, pipeline=chain("Ridge", alpha=n)) for n in range(3)]
     found += [make(9, 0.8, pipeline=chain("Lasso"))]
-    rows = leaderboard(found, 2, summarize=summarize)
+    rows = leaderboard(found, 2)
     assert [(r.key, r.similar) for r in rows] == [("k0", 2), ("k9", None)]
-    rows = leaderboard(found, 9, shipped="k1", summarize=summarize)
+    rows = leaderboard(found, 9, shipped="k1")
     assert [(r.key, r.similar) for r in rows] == [("k0", 1), ("k1", None), ("k9", None)]
 
 
@@ -238,9 +234,9 @@ def test_what_ships_is_on_a_short_board_with_its_own_rank():
         ("k7", [(1, "k0"), (2, "k1"), (8, "k7")]),
         ("k1400", [(1, "k0"), (2, "k1"), (1_000, "k1400")]),
     ):
-        rows = leaderboard(found, 3, shipped=shipped, summarize=summarize)
+        rows = leaderboard(found, 3, shipped=shipped)
         assert [(row.rank, row.key) for row in rows] == expected
-    (only,) = leaderboard(found, 1, shipped="k7", summarize=summarize)
+    (only,) = leaderboard(found, 1, shipped="k7")
     assert only.key == "k7"
 
 
@@ -252,5 +248,5 @@ def test_voting_of_one_is_its_member_and_ensembles_are_told_apart_by_theirs():
     names = [("SVC",), ("SVC",), ("SVC", "Ridge"), ("SVC", "Lasso")]
     found = [make(n, 0.9, pipeline=voting(*members)) for n, members in enumerate(names)]
     found.append(make(7, 0.9, pipeline=chain("SVC")))
-    rows = leaderboard(found, 10, summarize=summarize)
+    rows = leaderboard(found, 10)
     assert [(r.key, r.similar) for r in rows] == [("k0", 2), ("k2", None), ("k3", None)]

@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 
-from support.finished_runs import changed, make_outcome, summarize
+from support.finished_runs import changed, make_outcome
 from trainingjob_trainer.artifacts.diagnostics import (
     calibration,
     confusion,
@@ -201,13 +201,10 @@ def test_importance_is_measured_on_the_hold_out_rows_with_the_twin_that_has_not_
     outcome = make_outcome(task)
     prepared, held = outcome.prepared, outcome.prepared.holdout_index
     expected = prepared.metric.scorer(outcome.holdout_model, prepared.frame.iloc[held], prepared.target[held])
-    found = report_data(outcome, seconds_limit=200.0, summarize=summarize)["importance"]
+    found = report_data(outcome, seconds_limit=200.0)["importance"]
     assert (found["rows"], found["score"], found["rowsUnseenByModel"]) == (len(held), expected, True)
     shipped = changed(outcome, holdout_model=None)
-    assert (
-        report_data(shipped, seconds_limit=200.0, summarize=summarize)["importance"]["rowsUnseenByModel"]
-        is False
-    )
+    assert report_data(shipped, seconds_limit=200.0)["importance"]["rowsUnseenByModel"] is False
 
 
 def test_the_drop_is_the_mean_fall_of_the_score_over_shuffles_that_follow_the_seed():

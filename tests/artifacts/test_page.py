@@ -77,7 +77,7 @@ class Page(HTMLParser):
 
 def write_all(outcome, folder, **options):
     (folder / MODEL).write_bytes(dump_model(outcome.model))
-    return write_artifacts(outcome, folder, **{"summarize": summarize, "seconds_limit": 120.0, **options})
+    return write_artifacts(outcome, folder, **{"seconds_limit": 120.0, **options})
 
 
 def made(tmp_path, outcome, **options):
@@ -110,7 +110,7 @@ def test_long_names_wrap_in_the_leaderboard(folder):
     assert "<td>hist_<wbr>gradient_<wbr>&lt;b&gt;</td>" in render_from_folder(folder).read_text()
 
 
-def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary):
+def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary, monkeypatch):
     first, second = binary.candidates[:2]
     spec = ensemble_of([first.pipeline, second.pipeline], [3, 1], classification=True)
     both = candidate(60, 0.99, origin=ENSEMBLE, pipeline=spec, members=(first.key, second.key))
@@ -119,20 +119,21 @@ def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary):
     def told(pipeline):
         return "both" if pipeline is spec else summarize(pipeline)
 
-    page = Page(write_all(outcome, tmp_path, summarize=told, seconds_limit=5)[-1].read_text())
+    monkeypatch.setattr("trainingjob_trainer.artifacts.documents.summarize", told)
+    page = Page(write_all(outcome, tmp_path, seconds_limit=5)[-1].read_text())
     assert "members" in page.ids
     assert {"75 %", "25 %", summarize(first.pipeline), summarize(second.pipeline)} <= set(page.text)
 
 
-def test_what_users_named_is_shown_not_run(tmp_path, binary):
+def test_what_users_named_is_shown_not_run(tmp_path, binary, monkeypatch):
     text, _ = made(tmp_path, binary)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script" not in text
     finding = SimpleNamespace(kind="X", severity='"><b>', column="<b>", message="</table><b>")
     prepared = SimpleNamespace(**{**vars(binary.prepared), "findings": (finding,)})
-    prepared.schema = binary.prepared.schema
     outcome = changed(binary, prepared=prepared, warnings=("<img src=x>",))
-    files = write_all(outcome, tmp_path, summarize=lambda _spec: "<b>$x$</b>", seconds_limit=5)
+    monkeypatch.setattr("trainingjob_trainer.artifacts.documents.summarize", lambda _spec: "<b>$x$</b>")
+    files = write_all(outcome, tmp_path, seconds_limit=5)
     assert "<b>" not in files[-1].read_text()
     assert "<img" not in files[-1].read_text()
 
@@ -151,7 +152,6 @@ def test_labels_and_columns_come_through_as_they_are(tmp_path, binary):
         positive_label=label,
         classes=("no", label),
         findings=(finding,),
-        schema=binary.prepared.schema,
     )
     text, _ = made(tmp_path, outcome)
     page = Page(text)

@@ -8,10 +8,9 @@ import pytest
 from support.columns import AMOUNTS, HOLES, RNG, ROWS, fitted, found, read
 from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.columns import read_columns, read_texts
-from trainingjob_trainer.data.csv_file import CsvLayout
+from trainingjob_trainer.data import FindingKind
+from trainingjob_trainer.data.columns import layout_findings, read_columns, read_texts
 from trainingjob_trainer.data.encoder import build_encoder
-from trainingjob_trainer.data.findings import FindingKind, describe_layout
 
 
 @pytest.mark.parametrize(
@@ -134,14 +133,13 @@ def test_dates_that_leave_it_open_follow_the_others() -> None:
 
 def test_the_layout_is_told_where_it_is_not_the_usual_one() -> None:
     frame = pd.DataFrame({"x": ["1,5", "2,25"] * 20}, dtype="str")
-    semicolons, usual = CsvLayout(separator=";"), Csv()
-    (told,) = describe_layout(semicolons, usual, read_texts(frame, None, ";").decimal)
+    (told,) = layout_findings(read_texts(frame, None, ";"))
     assert "';' between the fields (spec.dataset.csv.separator)" in told.message
     assert "a comma before the fraction" in told.message
     points = frame.replace(",", ".", regex=True)
-    assert describe_layout(CsvLayout(), usual, read_texts(points, None, ",").decimal) == ()
+    assert layout_findings(read_texts(points, None, ",")) == ()
     said = Csv.model_validate({"separator": ";", "decimal": ","})
-    assert describe_layout(semicolons, said, ",") == ()
+    assert layout_findings(read_texts(frame, said, ";")) == ()
 
 
 LONG = ["90071992547409930", "90071992547409931", "90071992547409932"]

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import FeatureType
 from trainingjob_trainer.data.encoder import build_encoder, plan_widths
+from trainingjob_trainer.data.load import make_sample
 from trainingjob_trainer.data.prepare import prepare
-from trainingjob_trainer.data.samples import make_sample
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType
 RNG = np.random.default_rng(0)

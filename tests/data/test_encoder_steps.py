@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.column_format import ColumnFormat, NumberFormat
-from trainingjob_trainer.data.date_format import infer_date_format
+from trainingjob_trainer.data.column_format import ColumnFormat, NumberFormat, infer_date_format
 from trainingjob_trainer.data.encoder import build_encoder
 
 NUMERIC, DATETIME = FeatureType.NUMERIC, FeatureType.DATETIME

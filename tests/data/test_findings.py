@@ -1,7 +1,7 @@
 import json
 
 from trainingjob_api import FindingNote, Severity
-from trainingjob_trainer.data.findings import Finding, FindingKind
+from trainingjob_trainer.data import Finding, FindingKind
 
 
 def test_a_note_holds_what_the_finding_holds() -> None:

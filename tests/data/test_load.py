@@ -8,8 +8,7 @@ import pytest
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.storage import Dataset
-from trainingjob_trainer.data.load import Table, load_table
-from trainingjob_trainer.data.samples import SAMPLES, make_sample
+from trainingjob_trainer.data.load import SAMPLES, Table, load_table, make_sample
 from trainingjob_trainer.errors import TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -37,8 +36,8 @@ def test_plain_gzip_and_parquet_are_the_same_table(tmp_path: Path, scratch: Path
     firsts = [table.frame.to_dict("list")["a"] for table in tables]
     assert firsts == [["1", "2"], ["1", "2"], [1, 2]]
     assert all(list(table.frame["b"]) == ["x", "y"] for table in tables)
-    for table in tables:
-        stored = Path(table.uri.removeprefix("file://")).read_bytes()
+    for table, name in zip(tables, ("t.csv", "t.csv.gz", "t.parquet"), strict=True):
+        stored = (tmp_path / name).read_bytes()
         assert table.sha256 == hashlib.sha256(stored).hexdigest()
         assert table.size_bytes == len(stored)
 

@@ -13,9 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from support.data_runs import run_for, table_of
 from trainingjob_api.vocabulary import Severity, Task
-from trainingjob_trainer.data.findings import FindingKind
-from trainingjob_trainer.data.metric import fitting_metrics, resolve_metric
-from trainingjob_trainer.data.metric_checks import check_metric
+from trainingjob_trainer.data import FindingKind
+from trainingjob_trainer.data.metric import check_metric, fitting_metrics, resolve_metric
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.data.split import Classes, Split, split_rows
 from trainingjob_trainer.errors import TrainingError

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from support.columns import AMOUNTS, ROWS, SHARES, SIGNED, WHOLE, fitted, found, read, swapped
 from trainingjob_api.storage import Csv
-from trainingjob_api.vocabulary import FeatureType
+from trainingjob_api.vocabulary import FeatureType, Severity
+from trainingjob_trainer.data import FindingKind
 from trainingjob_trainer.data.column_format import DEFAULT_MISSING, PLAIN
 from trainingjob_trainer.data.encoder import build_encoder
-from trainingjob_trainer.data.findings import FindingKind, Severity
 
 
 def signed(value: float, template: str) -> str:

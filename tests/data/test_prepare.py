@@ -10,12 +10,11 @@ import pytest
 
 from support.data_runs import run_for, table_of
 from trainingjob_api import Reason
-from trainingjob_api.vocabulary import FeatureType, Task
+from trainingjob_api.vocabulary import FeatureType, Severity, Task
 from trainingjob_trainer import data
-from trainingjob_trainer.data.findings import FindingKind, Severity
-from trainingjob_trainer.data.load import Table
-from trainingjob_trainer.data.prepare import Prepared, prepare
-from trainingjob_trainer.data.samples import make_sample
+from trainingjob_trainer.data import FindingKind
+from trainingjob_trainer.data.load import make_sample
+from trainingjob_trainer.data.prepare import Prepared, describe_input, prepare
 from trainingjob_trainer.errors import TrainingError
 
 ROWS = 200
@@ -35,11 +34,6 @@ def kinds(prepared: Prepared) -> set[FindingKind]:
     return {finding.kind for finding in prepared.findings}
 
 
-def sample(name: str) -> Table:
-    made = make_sample(name)
-    return Table(frame=made.frame, sha256=made.sha256, size_bytes=made.size_bytes, uri=f"sample://{name}")
-
-
 @pytest.mark.parametrize("target", ["y", "self"])
 def test_columns_may_have_the_names_of_arguments(target: str) -> None:
     words = ["self", "cls", "frame", "index", "columns", "class", "lambda", "None", "copy", target]
@@ -53,7 +47,7 @@ def test_columns_may_have_the_names_of_arguments(target: str) -> None:
 
 
 def test_a_messy_table_is_understood() -> None:
-    prepared = prepare(sample("messy_churn"), run_for("churned"))
+    prepared = prepare(make_sample("messy_churn"), run_for("churned"))
     assert prepared.task is Task.CLASSIFICATION
     assert prepared.metric.name == "accuracy"
     assert prepared.classes == ("no", "yes")
@@ -83,7 +77,7 @@ def test_a_messy_table_is_understood() -> None:
 
 
 def test_the_other_messy_table_is_understood() -> None:
-    prepared = prepare(sample("messy_prices"), run_for("price"))
+    prepared = prepare(make_sample("messy_prices"), run_for("price"))
     assert prepared.task is Task.REGRESSION
     assert prepared.metric.name == "r2"
     assert prepared.classes is None
@@ -94,23 +88,23 @@ def test_the_other_messy_table_is_understood() -> None:
 
 def test_what_is_prepared_survives_a_pickle_and_is_the_same_again() -> None:
     run = run_for("churned", randomState=7)
-    first, again = (prepare(sample("messy_churn"), run) for _ in range(2))
+    first, again = (prepare(make_sample("messy_churn"), run) for _ in range(2))
     copy = pickle.loads(pickle.dumps(first))
     for other in (again, copy):
         assert np.array_equal(first.holdout_index, other.holdout_index)
         assert first.findings == other.findings
-        assert first.schema == other.schema
+        assert describe_input(first, "churned") == describe_input(other, "churned")
         for a, b in zip(first.folds, other.folds, strict=True):
             assert np.array_equal(a[0], b[0])
             assert np.array_equal(a[1], b[1])
     assert not np.array_equal(
-        first.holdout_index, prepare(sample("messy_churn"), run_for("churned")).holdout_index
+        first.holdout_index, prepare(make_sample("messy_churn"), run_for("churned")).holdout_index
     )
 
 
 def test_the_schema_is_json_without_values_of_the_table() -> None:
     prepared = ready(frame(c=np.resize(["alpha", "beta"], ROWS)))
-    data = json.loads(json.dumps(prepared.schema, allow_nan=False))
+    data = json.loads(json.dumps(describe_input(prepared, "y"), allow_nan=False))
     assert data["target"] == "y"
     assert data["task"] == "classification"
     assert data["classes"] == ["no", "yes"]
@@ -322,7 +316,7 @@ def test_how_columns_were_read_is_written_to_the_schema() -> None:
         at=[f"{n % 24:02d}:{n % 60:02d}" for n in range(ROWS)],
         day=["03/04/2025", "05/06/2025"] * (ROWS // 2),
     ).astype("str")
-    schema = ready(table).schema
+    schema = describe_input(ready(table), "y")
     formats = {column["name"]: column["reading"] for column in schema["columns"]}
     assert formats["price"] == {"decimal": ".", "thousands": "'", "symbol": "€"}
     assert formats["at"] == {"timeOfDay": True}

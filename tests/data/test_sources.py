@@ -13,8 +13,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 
 from support.data_runs import SETTINGS, write
 from trainingjob_api.storage import Dataset
-from trainingjob_trainer.data.https_guard import https_chunks
-from trainingjob_trainer.data.sources import object_chunks, open_source
+from trainingjob_trainer.data.sources import https_chunks, object_chunks, open_source
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import RetryPolicy, S3Store

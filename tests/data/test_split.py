@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainingjob_trainer.data.findings import FindingKind
+from trainingjob_trainer.data import FindingKind
 from trainingjob_trainer.data.split import (
     Classes,
     Split,

@@ -10,11 +10,12 @@ from trainingjob_api.vocabulary import Task
 from trainingjob_trainer.data.csv_file import read_csv
 from trainingjob_trainer.data.target import (
     check_column,
-    read_labels,
-    read_numbers,
+    choose_positive,
+    infer_task,
+    label_target,
+    number_target,
     usable_rows,
 )
-from trainingjob_trainer.data.task import choose_positive, infer_task
 from trainingjob_trainer.errors import DataError, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 
@@ -101,17 +102,17 @@ def test_targets_of_other_types_are_refused(values: Any) -> None:
     ],
 )
 def test_labels_are_the_original_ones(values: Any, classes: tuple[Any, ...], dtype: Any) -> None:
-    labels = read_labels(values if isinstance(values, pd.Series) else column(values))
-    assert labels.classes == classes
-    assert [type(label) for label in labels.classes] == [type(label) for label in classes]
-    assert labels.values.dtype == np.dtype(dtype)
-    assert [labels.classes[code] for code in labels.codes] == labels.values.tolist()
-    assert sum(labels.counts) == len(labels.values)
+    target, found, _ = label_target(values if isinstance(values, pd.Series) else column(values))
+    assert found.labels == classes
+    assert [type(label) for label in found.labels] == [type(label) for label in classes]
+    assert target.dtype == np.dtype(dtype)
+    assert [found.labels[code] for code in found.codes] == target.tolist()
+    assert sum(found.counts) == len(target)
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(DataError, match="'y'") as caught:
-        read_labels(column(["a", "a"]))
+        label_target(column(["a", "a"]))
     assert caught.value.reason == "TargetSingleClass"
 
 
@@ -125,7 +126,7 @@ def test_one_class_is_refused() -> None:
 )
 def test_regression_targets_that_are_refused(values: Any, reason: str, words: list[str]) -> None:
     with pytest.raises(DataError) as caught:
-        read_numbers(values if isinstance(values, pd.Series) else column(values))
+        number_target(values if isinstance(values, pd.Series) else column(values))
     assert caught.value.reason == reason
     assert all(word in caught.value.message for word in words)
 
@@ -133,7 +134,7 @@ def test_regression_targets_that_are_refused(values: Any, reason: str, words: li
 def test_regression_targets_in_all_clothes() -> None:
     for values in (["1.5", " 2 "], [Decimal("1.5"), Decimal(2)], column([1.5, 2], dtype="Float64"),
                    column([1.5, 2.0], dtype="category")):  # fmt: skip
-        numbers = read_numbers(values if isinstance(values, pd.Series) else column(values))
+        numbers = number_target(values if isinstance(values, pd.Series) else column(values))
         assert numbers.dtype == np.float64
         assert numbers.tolist() == [1.5, 2.0]
 
@@ -176,7 +177,7 @@ def test_rows_without_a_target() -> None:
     ],
 )
 def test_the_positive_label(values: list[Any], asked: str | None, label: Any) -> None:
-    found, findings = choose_positive(read_labels(column(values)), asked, "y")
+    found, findings = choose_positive(label_target(column(values))[1], asked, "y")
     assert found == label
     assert type(found) is type(label)
     assert bool(findings) == (
@@ -194,13 +195,13 @@ def test_the_positive_label(values: list[Any], asked: str | None, label: Any) ->
     ],
 )
 def test_why_a_label_is_the_positive_one(values: list[Any], words: str) -> None:
-    _, (finding,) = choose_positive(read_labels(column(values)), None, "y")
+    _, (finding,) = choose_positive(label_target(column(values))[1], None, "y")
     assert finding.message == f"{words} set spec.positiveLabel if this is wrong"
 
 
 def test_a_positive_label_that_is_none() -> None:
     with pytest.raises(SpecInvalid) as caught:
-        choose_positive(read_labels(column(["no", "yes"])), "Yes", "y")
+        choose_positive(label_target(column(["no", "yes"]))[1], "Yes", "y")
     assert caught.value.reason == "PositiveLabelUnknown"
     assert "'yes', 'no'" in caught.value.message
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from support.data_runs import run_for
-from trainingjob_api.vocabulary import Task
+from trainingjob_api.vocabulary import Severity, Task
+from trainingjob_trainer.data import FindingKind
 from trainingjob_trainer.data.csv_file import CsvLayout
-from trainingjob_trainer.data.findings import FindingKind, Severity
 from trainingjob_trainer.data.load import Table, TableFile
 from trainingjob_trainer.data.prepare import Prepared, prepare
 from trainingjob_trainer.errors import DataError
@@ -26,7 +26,6 @@ def ready(target: Any, separator: str = ",", **spec: Any) -> Prepared:
         frame=frame,
         sha256="0" * 64,
         size_bytes=1,
-        uri="file://t.csv",
         file=TableFile("csv", CsvLayout(separator=separator)),
     )
     return prepare(table, run_for(**spec))

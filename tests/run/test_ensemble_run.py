@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import get_scorer
 
 from support.trained_child import SPEC, Child, fitted_by_hand
-from trainingjob_trainer.artifacts.requirements import requirements_for
+from trainingjob_trainer.artifacts.registry import requirements_for
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.search.candidate import ENSEMBLE
 from trainingjob_trainer.search_space.pipeline import members_of

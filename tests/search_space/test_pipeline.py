@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
-from trainingjob_trainer.artifacts.source import source_of
+from trainingjob_trainer.artifacts.program import source_of
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.parameters import FUNCTIONS, decode_value, encode_value
 from trainingjob_trainer.search_space.pipeline import (

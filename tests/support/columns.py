@@ -8,9 +8,9 @@ import pandas as pd
 
 from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data import Finding, FindingKind
 from trainingjob_trainer.data.columns import Columns, read_columns, read_texts
 from trainingjob_trainer.data.encoder import build_encoder
-from trainingjob_trainer.data.findings import Finding, FindingKind
 
 ROWS = 120
 RNG = np.random.default_rng(4)

@@ -21,7 +21,7 @@ def run_for(target: str = "y", /, **spec: Any) -> ResolvedRun:
 
 def table_of(frame: pd.DataFrame) -> Table:
     """Return *frame* as if it had been read."""
-    return Table(frame=frame, sha256="0" * 64, size_bytes=1, uri="file://table.csv")
+    return Table(frame=frame, sha256="0" * 64, size_bytes=1)
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -19,7 +19,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from trainingjob_api import FeatureType, ModelSource, Task, parse_job, resolve
 from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.load import TableFile
-from trainingjob_trainer.data.prepare import describe_input
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.predictions import Interval
@@ -28,7 +27,8 @@ ROWS = 240
 
 
 def summarize(pipeline: dict[str, Any]) -> str:
-    return " → ".join(pipeline["steps"])
+    """Return the summary of a made-up pipeline: its name, or the names of its steps."""
+    return str(pipeline.get("name")) if "name" in pipeline else " → ".join(map(str, pipeline["steps"]))
 
 
 def table(task: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -106,22 +106,13 @@ def make_outcome(task: str = "binary", **changes: Any) -> FinishedRun:
     prepared = SimpleNamespace(
         frame=frame,
         target=target,
-        task="regression" if regression else "classification",
+        task=Task.REGRESSION if regression else Task.CLASSIFICATION,
         metric=SimpleNamespace(name={"binary": "f1", "classes": "accuracy"}.get(task, "r2"), scorer=scorer),
         classes=classes,
         positive_label="yes" if task == "binary" else None,
         feature_types=types,
+        formats=dict.fromkeys(types, ColumnFormat()),
         target_format=ColumnFormat(),
-        schema=describe_input(
-            frame,
-            types,
-            {},
-            target="target",
-            task=Task.REGRESSION if regression else Task.CLASSIFICATION,
-            classes=classes,
-            positive_label="yes" if task == "binary" else None,
-            file=TableFile(),
-        ),
         file=TableFile(),
         row_numbers=np.delete(np.arange(ROWS + 3), [5, 6, 7]),
         train_index=train,

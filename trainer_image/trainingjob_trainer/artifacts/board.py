@@ -1,7 +1,7 @@
 """Ranking of the evaluated pipelines: the leaderboard and the Pareto front of score and complexity."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import pstdev
 from typing import Any
 
@@ -10,7 +10,6 @@ from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search_space.pipeline import estimator_of, summarize
 
 __all__ = [
-    "Summarize",
     "fold_similar",
     "front_of",
     "leaderboard",
@@ -21,7 +20,6 @@ __all__ = [
     "with_finalists",
 ]
 
-Summarize = Callable[[dict[str, Any]], str]
 _MAX_RANK = 1_000
 
 
@@ -32,18 +30,10 @@ def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     twice appears once, with its better score.
     """
     best: dict[str, Candidate] = {}
-    valid = (c for c in candidates if c.outcome is Outcome.OK and _is_finite(c.score))
-    for candidate in sorted(valid, key=_rank_key):
+    valid = (c for c in candidates if c.outcome is Outcome.OK and math.isfinite(_number(c.score)))
+    for candidate in sorted(valid, key=lambda c: (-_number(c.score), _complexity(c), c.number)):
         best.setdefault(candidate.key, candidate)
     return list(best.values())
-
-
-def _rank_key(candidate: Candidate) -> tuple[float, float, int]:
-    return (-_number(candidate.score), _complexity(candidate), candidate.number)
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _number(value: float | None) -> float:
@@ -51,11 +41,12 @@ def _number(value: float | None) -> float:
 
 
 def _complexity(candidate: Candidate) -> float:
-    return _number(candidate.complexity) if _is_finite(candidate.complexity) else math.inf
+    size = _number(candidate.complexity)
+    return size if math.isfinite(size) else math.inf
 
 
 def _text(value: float | None) -> str | None:
-    return format_score(_number(value)) if _is_finite(value) else None
+    return format_score(_number(value)) if math.isfinite(_number(value)) else None
 
 
 def score_std(candidate: Candidate) -> float | None:
@@ -106,17 +97,8 @@ def leaderboard(
     *,
     finalists: Sequence[Candidate] = (),
     shipped: str | None = None,
-    summarize: Summarize = summarize,
 ) -> list[LeaderboardEntry]:
-    """Return the `top_k` best lines as entries of the status.
-
-    Parameters
-    ----------
-    finalists
-        The candidates that were also scored on all rows, with those scores.
-    shipped
-        Key of the candidate that ships, if it is known.
-    """
+    """Return the `top_k` best lines as entries of the status; *finalists* were scored on all rows."""
     rows = with_finalists(candidates, finalists)
     return [
         LeaderboardEntry(
@@ -150,9 +132,7 @@ def front_of(candidates: Iterable[Candidate]) -> list[Candidate]:
     return front
 
 
-def pareto_front(
-    candidates: Sequence[Candidate], *, summarize: Summarize = summarize, limit: int | None = None
-) -> list[ParetoPoint]:
+def pareto_front(candidates: Sequence[Candidate], *, limit: int | None = None) -> list[ParetoPoint]:
     """Return the `limit` best points of the Pareto front as entries of the status, best score first."""
     return [
         ParetoPoint(

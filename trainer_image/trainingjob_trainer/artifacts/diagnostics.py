@@ -38,11 +38,10 @@ _TIMED_ROWS = 1_000
 _TIMED_RUNS = 9
 _TIMED_SECONDS = 3.0
 
-Labels = npt.NDArray[np.str_]
 T = TypeVar("T")
 
 
-def _labels(values: npt.NDArray[Any]) -> Labels:
+def _labels(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
     return np.asarray([_name(value) for value in values.tolist()], dtype=np.str_)
 
 
@@ -75,15 +74,8 @@ def confusion(prediction: HoldoutPrediction) -> dict[str, Any]:
 def roc(prediction: HoldoutPrediction, positive: Any) -> list[dict[str, Any]]:
     """Return the ROC curve of `positive`, or with three to six classes one curve each against the rest.
 
-    Returns
-    -------
-    list of dict
-        ``label``, ``auc``, ``fpr`` and ``tpr``, at most 200 points each.
-
-    Raises
-    ------
-    ValueError
-        There are no probabilities, too many classes, or a class has all rows or none.
+    Each has ``label``, ``auc``, ``fpr`` and ``tpr``, at most 200 points. A `ValueError` says that there are
+    no probabilities, too many classes, or that a class has all rows or none.
     """
     proba, classes = _probabilities(prediction)
     if len(classes) > _MAX_ROC_CLASSES:
@@ -106,16 +98,9 @@ def roc(prediction: HoldoutPrediction, positive: Any) -> list[dict[str, Any]]:
 def calibration(prediction: HoldoutPrediction, positive: Any) -> dict[str, Any]:
     """Return how often the positive label occurs, by predicted probability in up to ten equal groups.
 
-    Returns
-    -------
-    dict
-        ``label``; ``predicted`` (mean probability), ``observed`` (share) and ``rows`` of each group; and
-        ``brier``, the mean squared difference.
-
-    Raises
-    ------
-    ValueError
-        There are no probabilities, or not exactly two classes.
+    The result has ``label``; ``predicted`` (mean probability), ``observed`` (share) and ``rows`` of each
+    group; and ``brier``, the mean squared difference. A `ValueError` says that there are no probabilities, or
+    not exactly two classes.
     """
     proba, classes = _probabilities(prediction)
     if len(classes) != 2:  # noqa: PLR2004
@@ -149,16 +134,8 @@ def _positive_position(classes: list[str], positive: Any) -> int:
 def regression_points(prediction: HoldoutPrediction) -> dict[str, Any]:
     """Return true and predicted values of at most 600 rows, and the errors over all rows.
 
-    Returns
-    -------
-    dict
-        ``actual``, ``predicted``, ``rows``, ``mae``, ``rmse``, and ``residuals`` with ``edges`` and
-        ``counts`` of a histogram of true minus predicted values.
-
-    Raises
-    ------
-    ValueError
-        No prediction is finite.
+    The result has ``actual``, ``predicted``, ``rows``, ``mae``, ``rmse``, and ``residuals`` with ``edges``
+    and ``counts`` of a histogram of true minus predicted values. A `ValueError` says that none is finite.
     """
     truth = np.asarray(prediction.y_true, dtype=np.float64)
     guess = np.asarray(prediction.y_pred, dtype=np.float64)
@@ -183,35 +160,6 @@ class _TimeIsUp(Exception):  # noqa: N818 - ends scikit-learn's loop; nothing fa
     """No time is left for another scoring."""
 
 
-class _Watch:
-    """Whether there is time for another scoring, by the longest one so far."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._end = clock() + seconds
-        self._longest = 0.0
-
-    def left(self) -> float:
-        return self._end - self._clock()
-
-    def timed(self, action: Callable[[], T]) -> T:
-        begin = self._clock()
-        result = action()
-        self._longest = max(self._longest, self._clock() - begin)
-        return result
-
-    def check_first(self) -> float:
-        """Return how long the first scoring took."""
-        if self._longest > self._seconds / _SHARE_OF_FIRST:
-            raise ValueError("one scoring takes too much of the time that is left for the report")
-        return self._longest
-
-    def allows_another(self) -> bool:
-        left = self.left()
-        return left > 0 and left >= self._longest
-
-
 def permutation_importance(
     model: Any,
     frame: pd.DataFrame,
@@ -228,39 +176,47 @@ def permutation_importance(
     are taken in the order of the table; no shuffle begins that would end after the limit if it took as long
     as the longest one before.
 
-    Parameters
-    ----------
-    scorer
-        The run's own scorer; greater is better.
-
-    Returns
-    -------
-    dict
-        ``score`` of the untouched rows, ``rows``, ``repeats``, ``columnsMeasured``, ``columnsTotal``, ``cut``
-        (what there was no time for, or None) and ``columns``: ``name``, ``drop`` (mean fall of the score) and
-        ``std``, the greatest fall first.
-
-    Raises
-    ------
-    ValueError
-        There are no rows, the score is not finite, or one scoring would use up a quarter of the time.
+    The result has ``score`` of the untouched rows, ``rows``, ``repeats``, ``columnsMeasured``,
+    ``columnsTotal``, ``cut`` (what there was time for, if not for all) and ``columns``: ``name``, ``drop``
+    (mean fall of the score) and ``std``, the greatest fall first. A `ValueError` says that there are no rows,
+    that the score is not finite, or that one scoring would use up a quarter of the time.
     """
-    watch = _Watch(seconds_limit, clock)
+    end, longest = clock() + seconds_limit, 0.0
     order = np.random.default_rng(random_state).permutation(len(frame))[:_MAX_ROWS]
     if not len(order):
         raise ValueError("there are no hold-out rows")
-    rows = np.sort(order[: _affordable(model, frame, order, watch)])
-    sample, truth, scores = frame.iloc[rows], np.asarray(target)[rows], list[float]()
+
+    def timed(action: Callable[..., T], *arguments: Any) -> T:
+        nonlocal longest
+        begin = clock()
+        result = action(*arguments)
+        longest = max(longest, clock() - begin)
+        return result
+
+    def check_first() -> None:
+        if longest > seconds_limit / _SHARE_OF_FIRST:
+            raise ValueError("one scoring takes too much of the time that is left for the report")
 
     def score(estimator: Any, table: pd.DataFrame, labels: Any) -> float:
-        if scores and not watch.allows_another():
+        if scores and not 0 < end - clock() >= longest:
             raise _TimeIsUp
-        scores.append(watch.timed(lambda: float(scorer(estimator, table, labels))))
+        scores.append(float(timed(scorer, estimator, table, labels)))
         if len(scores) == 1:
             if not np.isfinite(scores[0]):
                 raise ValueError("the score of the hold-out rows is not a finite number")
-            watch.check_first()
+            check_first()
         return scores[-1]
+
+    if len(order) > _FEWEST_ROWS:
+        # As many rows as there is time for, as the model predicts the first few of them.
+        timed(model.predict, frame.iloc[np.sort(order[:_FEWEST_ROWS])])
+        check_first()
+        wanted = longest * (1 + _REPEATS * len(frame.columns)) * len(order) / _FEWEST_ROWS
+        share = min(1.0, _RESERVE * (end - clock()) / wanted) if wanted > 0 else 1.0
+        rows = np.sort(order[: max(_FEWEST_ROWS, int(share * len(order)))])
+    else:
+        rows = np.sort(order)
+    sample, truth, scores = frame.iloc[rows], np.asarray(target)[rows], list[float]()
 
     with contextlib.suppress(_TimeIsUp):
         inspection.permutation_importance(
@@ -272,45 +228,24 @@ def permutation_importance(
         {"name": str(name), "drop": float(np.mean(drop)), "std": float(np.std(drop))}
         for name, drop in zip(sample.columns, drops, strict=False)
     ]
-    measured = len(columns), len(sample.columns)
-    cut = _cut((len(rows), len(order)), measured, len(shuffled) % _REPEATS, columns)
+    measured, total, of_the_last = len(columns), len(sample.columns), len(shuffled) % _REPEATS
+    parts = [
+        f"{done:,} of {asked:,} {what}"
+        for done, asked, what in ((len(rows), len(order), "rows"), (measured, total, "columns"))
+        if done < asked
+    ]
+    if of_the_last:
+        parts.append(f"{of_the_last} of {_REPEATS} shuffles of the last column, {columns[-1]['name']}")
     columns.sort(key=lambda column: -column["drop"] if np.isfinite(column["drop"]) else np.inf)
     return {
         "score": base,
         "rows": len(rows),
         "repeats": _REPEATS,
-        "columnsMeasured": measured[0],
-        "columnsTotal": measured[1],
-        "cut": cut,
+        "columnsMeasured": measured,
+        "columnsTotal": total,
+        "cut": f"time allowed for {' and '.join(parts)}" if parts else None,
         "columns": columns,
     }
-
-
-def _affordable(model: Any, frame: pd.DataFrame, order: npt.NDArray[np.intp], watch: _Watch) -> int:
-    """Return how many of the rows there is time for, as the model predicts the first few of them."""
-    if len(order) <= _FEWEST_ROWS:
-        return len(order)
-    few = frame.iloc[np.sort(order[:_FEWEST_ROWS])]
-    watch.timed(lambda: model.predict(few))
-    seconds = watch.check_first()
-    scorings = 1 + _REPEATS * len(frame.columns)
-    wanted = seconds * scorings * len(order) / _FEWEST_ROWS
-    share = min(1.0, _RESERVE * watch.left() / wanted) if wanted > 0 else 1.0
-    return max(_FEWEST_ROWS, int(share * len(order)))
-
-
-def _cut(
-    rows: tuple[int, int], columns: tuple[int, int], of_the_last: int, measured: list[dict[str, Any]]
-) -> str | None:
-    """Return which part of the work was done in time, or None for all of it."""
-    parts = []
-    if rows[0] < rows[1]:
-        parts.append(f"{rows[0]:,} of {rows[1]:,} rows")
-    if columns[0] < columns[1]:
-        parts.append(f"{columns[0]:,} of {columns[1]:,} columns")
-    if of_the_last:
-        parts.append(f"{of_the_last} of {_REPEATS} shuffles of the last column, {measured[-1]['name']}")
-    return f"time allowed for {' and '.join(parts)}" if parts else None
 
 
 def prediction_seconds(model: Any, frame: pd.DataFrame) -> dict[str, Any]:

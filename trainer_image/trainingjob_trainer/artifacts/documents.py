@@ -1,19 +1,21 @@
-"""The content of the JSON documents: leaderboard, front, summary, input schema and the report's data."""
+"""The JSON documents of a run, and files that appear whole or not at all."""
 
+import json
+import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trainingjob_api import Task, public_uri
-from trainingjob_trainer.artifacts.board import (
-    Summarize,
-    front_of,
-    score_std,
-    top_lines,
-    with_finalists,
-)
+from trainingjob_trainer.artifacts.board import front_of, score_std, top_lines, with_finalists
 from trainingjob_trainer.artifacts.diagnostics import (
     calibration,
     confusion,
@@ -21,23 +23,29 @@ from trainingjob_trainer.artifacts.diagnostics import (
     regression_points,
     roc,
 )
-from trainingjob_trainer.artifacts.files import SCHEMA_VERSION
+from trainingjob_trainer.data.prepare import describe_input
 from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.predictions import CONFIDENCE
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = [
+    "SCHEMA_VERSION",
     "evaluation_summary",
     "front_document",
     "input_schema",
     "leaderboard_document",
+    "plain",
+    "read_json",
     "report_data",
+    "write_json",
+    "write_text",
 ]
 
+SCHEMA_VERSION = "1.0"
+_MAX_BYTES = 64 * 1024 * 1024
 _VALID = (Outcome.OK, Outcome.STOPPED)
-_MAX_ERRORS = 10
-_MAX_NOT_FITTED = 10
+_MAX_ERRORS = _MAX_NOT_FITTED = 10
 _ERROR_CHARS = 200
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _MAX_TIMELINE = 5_000
@@ -60,7 +68,7 @@ def _head(outcome: FinishedRun, kind: str) -> Document:
     }
 
 
-def _row(candidate: Candidate, summarize: Summarize) -> Document:
+def _row(candidate: Candidate) -> Document:
     members = [
         {"key": key, "pipeline": summarize(spec), "weight": round(share, 6)}
         for key, (spec, share) in zip(candidate.members, shares_of(candidate.pipeline), strict=True)
@@ -83,14 +91,14 @@ def _row(candidate: Candidate, summarize: Summarize) -> Document:
     }
 
 
-def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
+def leaderboard_document(outcome: FinishedRun) -> Document:
     """Return ``leaderboard.json``: the ``leaderboardTopK`` best lines, with the full spec of their first."""
     rows = with_finalists(outcome.candidates, outcome.finalists)
     lines = top_lines(rows, outcome.run.output.leaderboard_top_k, shipped=outcome.best.key)
     entries = [
         {
             "rank": rank,
-            **_row(row, summarize),
+            **_row(row),
             **({"similar": similar} if similar else {}),
             "spec": row.final_pipeline,
         }
@@ -99,9 +107,9 @@ def leaderboard_document(outcome: FinishedRun, summarize: Summarize = summarize)
     return {**_head(outcome, "Leaderboard"), "valid": len(rows), "entries": entries}
 
 
-def front_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
+def front_document(outcome: FinishedRun) -> Document:
     """Return ``tp_pareto_front.json``: the pipelines that no other beats in both score and complexity."""
-    points = [{**_row(row, summarize), "spec": row.final_pipeline} for row in front_of(outcome.candidates)]
+    points = [{**_row(row), "spec": row.final_pipeline} for row in front_of(outcome.candidates)]
     objectives = [
         {"name": "score", "direction": "maximize"},
         {"name": "complexityKiB", "direction": "minimize", "meaning": "size of the fitted pipeline in KiB"},
@@ -111,20 +119,18 @@ def front_document(outcome: FinishedRun, summarize: Summarize = summarize) -> Do
 
 def input_schema(outcome: FinishedRun) -> Document:
     """Return ``input_schema.json``: the columns that the model takes and how they are read."""
-    return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **outcome.prepared.schema}
+    described = describe_input(outcome.prepared, outcome.run.target_column)
+    return {"schemaVersion": SCHEMA_VERSION, "kind": "InputSchema", **described}
 
 
-def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -> Document:
+def evaluation_summary(outcome: FinishedRun) -> Document:
     """Return ``evaluation_summary.json``: request, budget, scores, data and origin of the model."""
     run, prepared = outcome.run, outcome.prepared
     return {
         **_head(outcome, "EvaluationSummary"),
         "modelSource": outcome.model_source,
-        "best": {**_row(outcome.best, summarize), "holdoutScore": outcome.holdout_score},
-        "baseline": {
-            **_row(outcome.baseline, summarize),
-            "holdoutScore": outcome.baseline_holdout_score,
-        },
+        "best": {**_row(outcome.best), "holdoutScore": outcome.holdout_score},
+        "baseline": {**_row(outcome.baseline), "holdoutScore": outcome.baseline_holdout_score},
         "holdout": {
             "rows": len(prepared.holdout_index),
             "score": outcome.holdout_score,
@@ -143,21 +149,9 @@ def evaluation_summary(outcome: FinishedRun, summarize: Summarize = summarize) -
         ],
         "evaluations": _evaluations(outcome.evaluated),
         "data": _data(outcome),
-        "validation": {
-            "strategy": run.validation.strategy,
-            "holdoutFraction": run.validation.holdout_fraction,
-            "groupColumn": run.validation.group_column,
-            "timeColumn": run.validation.time_column,
-            "cvFolds": prepared.cv_folds,
-        },
+        "validation": {**run.validation.model_dump(mode="json", by_alias=True), "cvFolds": prepared.cv_folds},
         "budget": {
-            "asked": {
-                "timeLeftSeconds": run.budget.time_left_seconds,
-                "perRunLimitSeconds": run.budget.per_run_limit_seconds,
-                "generations": run.budget.generations,
-                "populationSize": run.budget.population_size,
-                "cvFolds": run.budget.cv_folds,
-            },
+            "asked": run.budget.model_dump(mode="json", by_alias=True),
             "used": outcome.budget_used,
             "elapsedSeconds": outcome.elapsed_seconds,
         },
@@ -238,7 +232,7 @@ def _data(outcome: FinishedRun) -> Document:
     }
 
 
-def report_data(outcome: FinishedRun, *, seconds_limit: float, summarize: Summarize = summarize) -> Document:
+def report_data(outcome: FinishedRun, *, seconds_limit: float) -> Document:
     """Return ``report_data.json``: the numbers behind the plots of the report.
 
     A part that fails is left out and leaves a note. Permutation importance takes at most 60 % of
@@ -246,7 +240,7 @@ def report_data(outcome: FinishedRun, *, seconds_limit: float, summarize: Summar
     """
     end = time.monotonic() + seconds_limit
     notes: Notes = []
-    data = {**_head(outcome, "ReportData"), "timeline": _timeline(outcome, summarize)}
+    data = {**_head(outcome, "ReportData"), "timeline": _timeline(outcome)}
     if outcome.holdout_prediction is None:
         notes.append({"section": "holdout", "message": "The hold-out rows could not be predicted."})
     else:
@@ -267,7 +261,7 @@ def _guarded(section: str, notes: Notes, action: Callable[[], Any]) -> Any:
         return None
 
 
-def _timeline(outcome: FinishedRun, summarize: Summarize) -> Document:
+def _timeline(outcome: FinishedRun) -> Document:
     kept = outcome.evaluated[:_MAX_TIMELINE]
     return {
         "omitted": len(outcome.evaluated) - len(kept),
@@ -316,3 +310,65 @@ def _importance(outcome: FinishedRun, seconds: float) -> Document:
         random_state=outcome.run.random_state,
     )
     return {**found, "columns": found["columns"][:_MAX_COLUMNS], "rowsUnseenByModel": unseen}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as plain JSON values; numbers that are not finite become None.
+
+    Keys become strings, times ISO 8601 in UTC, arrays lists; values of unknown types become their text.
+    """
+    match value:
+        case Enum():
+            return plain(value.value)
+        case None | bool():
+            return value
+        case int():
+            return int(value)
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case np.generic() | np.ndarray():
+            return plain(value.tolist())
+        case Mapping():
+            return {_key(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case AbstractSet():
+            return sorted((plain(item) for item in value), key=str)
+        case datetime():
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case date():
+            return value.isoformat()
+        case _:
+            # Lone surrogates, which a table may hold, cannot be written as UTF-8.
+            return str(value).encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _key(key: Any) -> str:
+    inner = plain(key)
+    return inner if isinstance(inner, str) else json.dumps(inner)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write a document and return its path; equal content gives equal bytes."""
+    return write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 text file atomically and return its path."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    return partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a document that `write_json` wrote; `ValueError` if it is over 64 MiB, not JSON or no object."""
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{path.name} is larger than {_MAX_BYTES} bytes")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is not a JSON object")  # noqa: TRY004 - the content is wrong, not a type
+    return content

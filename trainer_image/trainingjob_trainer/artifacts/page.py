@@ -24,13 +24,7 @@ _FOUR_DIGITS = 999.5
 
 
 def render_html(*, leaderboard: Document, front: Document, summary: Document, data: Document) -> str:
-    """Return the page; a plot that cannot be drawn is replaced by the reason.
-
-    Raises
-    ------
-    LookupError, TypeError
-        A document has another shape.
-    """
+    """Return the page; a plot that cannot be drawn is replaced by the reason."""
     environment = Environment(
         loader=PackageLoader("trainingjob_trainer.artifacts"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -60,24 +54,25 @@ def _pictures(front: Document, summary: Document, data: Document) -> tuple[dict[
     """Return the plots, and the reasons why others are missing, by name."""
     shown = data.get("classification") or {}
     baseline = searched_baseline(front, summary, data)
-    parts: dict[str, Callable[[], Markup] | None] = {
-        "front": lambda: plots.plot_front(data, front),
-        "progress": lambda: plots.plot_progress(data, baseline),
-        "folds": summary["best"]["key"] != summary["baseline"]["key"]
-        and (lambda: plots.plot_folds(summary["best"], summary["baseline"])),
-        "importance": data.get("importance") and (lambda: plots.plot_importance(data["importance"])),
-        "confusion": shown.get("confusion") and (lambda: plots.plot_confusion(shown["confusion"])),
-        "roc": shown.get("roc") and (lambda: plots.plot_roc(shown["roc"])),
-        "calibration": shown.get("calibration") and (lambda: plots.plot_calibration(shown["calibration"])),
-        "residuals": data.get("regression") and (lambda: plots.plot_regression(data["regression"])),
+    parts: dict[str, tuple[Callable[..., Markup], Any]] = {
+        "importance": (plots.plot_importance, data.get("importance")),
+        "confusion": (plots.plot_confusion, shown.get("confusion")),
+        "roc": (plots.plot_roc, shown.get("roc")),
+        "calibration": (plots.plot_calibration, shown.get("calibration")),
+        "residuals": (plots.plot_regression, data.get("regression")),
     }
+    drawn: dict[str, tuple[Callable[..., Markup], tuple[Any, ...]]] = {
+        "front": (plots.plot_front, (data, front)),
+        "progress": (plots.plot_progress, (data, baseline)),
+        **{name: (plot, (part,)) for name, (plot, part) in parts.items() if part},
+    }
+    if summary["best"]["key"] != summary["baseline"]["key"]:
+        drawn["folds"] = plots.plot_folds, (summary["best"], summary["baseline"])
     notes = {note["section"]: note["message"] for note in data["notes"]}
     pictures: dict[str, Markup] = {}
-    for name, part in parts.items():
-        if not part:
-            continue
+    for name, (plot, arguments) in drawn.items():
         try:
-            pictures[name] = part()
+            pictures[name] = plot(*arguments)
         except Exception as error:  # noqa: BLE001 - a gap with its reason is better than no report
             notes[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:_NOTE_CHARS]
     return pictures, notes

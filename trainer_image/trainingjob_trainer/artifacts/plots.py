@@ -35,41 +35,23 @@ __all__ = [
 Document = Mapping[str, Any]
 
 # Colours that are replaced by variables of the page, so that one plot serves light and dark.
-_INK, _MUTED, _GRID, _ACCENT, _SECOND, _THIRD = (f"#01010{digit}" for digit in range(1, 7))
-_VARIABLES = {
-    _INK: "--ink",
-    _MUTED: "--muted",
-    _GRID: "--line",
-    _ACCENT: "--accent",
-    _SECOND: "--second",
-    _THIRD: "--third",
-}
+_VARIABLES = ("--ink", "--muted", "--line", "--accent", "--second", "--third")
+_COLOURS = [f"#01010{digit}" for digit in range(1, 7)]
+_INK, _MUTED, _GRID, _ACCENT, _SECOND, _THIRD = _COLOURS
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10,
     # Labels come from users' tables: a dollar sign does not start a formula.
     "text.parse_math": False,
     "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "axes.titlecolor": _MUTED,
     "axes.titlelocation": "left",
-    "grid.color": _GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), _GRID),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor"), _MUTED),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **dict.fromkeys(("font.size", "axes.titlesize"), 10),
 }
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -101,7 +83,7 @@ def _draw(
     head = _ATTRIBUTES.sub("", head)
     # Each plot numbers its parts from one; on one page their names must differ.
     rest = _NAMES.sub(rf"\g<1>{name}-", rest)
-    for colour, variable in _VARIABLES.items():
+    for colour, variable in zip(_COLOURS, _VARIABLES, strict=True):
         rest = rest.replace(colour, f"var({variable})")
     return Markup(f'{head} class="plot" aria-hidden="true" style="max-width:{size[0]:g}in">{rest}')  # noqa: S704 - matplotlib escapes the texts in it
 
@@ -112,10 +94,7 @@ def _label(text: str, length: int = 28) -> str:
 
 
 def _window(scores: list[float], also: float | None = None) -> tuple[float, float]:
-    """Return limits that show the good scores well; a few very low ones must not flatten the rest.
-
-    `also` is shown with them, unless it is one of the very low ones.
-    """
+    """Return limits that show the good scores, and `also`, but not a few very low ones."""
     low, high = float(np.quantile(scores, 0.15)), max(scores)
     if also is not None and high - also < _FAR * max(high - low, 1e-6):
         low, high = min(low, also), max(high, also)

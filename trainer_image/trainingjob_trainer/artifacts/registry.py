@@ -1,32 +1,48 @@
 """The artifacts of a run: each file with the function that makes its content, in the order of writing."""
 
+import gzip
+import pickletools
+import platform
+import sys
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
 
 from trainingjob_api import Reason
-from trainingjob_trainer.artifacts.board import Summarize
 from trainingjob_trainer.artifacts.documents import (
+    SCHEMA_VERSION,
     evaluation_summary,
     front_document,
     input_schema,
     leaderboard_document,
+    plain,
+    read_json,
     report_data,
+    write_json,
+    write_text,
 )
-from trainingjob_trainer.artifacts.files import SCHEMA_VERSION, plain, read_json, write_json, write_text
 from trainingjob_trainer.artifacts.page import render_html
 from trainingjob_trainer.artifacts.program import program_of
-from trainingjob_trainer.artifacts.requirements import requirements_for, requirements_text
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import FinishedRun
-from trainingjob_trainer.search_space.pipeline import summarize
 from trainingjob_trainer.storage import MANIFEST
 
-__all__ = ["ARTIFACTS", "MODEL", "Artifact", "Materials", "render_from_folder", "write_artifacts"]
+__all__ = [
+    "ARTIFACTS",
+    "MODEL",
+    "modules_of",
+    "render_from_folder",
+    "requirements_for",
+    "requirements_text",
+    "write_artifacts",
+]
 
 MODEL = "model.joblib"
 LEADERBOARD = "leaderboard.json"
@@ -38,50 +54,110 @@ REDRAWN = "report.redrawn.html"
 
 _PAGE_SECONDS = 4.0
 
+# What every model needs: the loader, the table it takes and the library that its steps come from.
+_ALWAYS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
+# A shipped model must load without these.
+_FORBIDDEN = ("__main__", "__mp_main__", "tpot", "cloudpickle")
+_GZIP = b"\x1f\x8b"
+_STRING_OPS = ("STRING", "UNICODE", "UNICODE8")
+
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Materials:
-    """The material of artifacts.
+def modules_of(path: Path) -> frozenset[str]:
+    """Return the modules that a plain pickle, gzipped or not, refers to; nothing is executed or imported.
 
-    Parameters
-    ----------
-    folder
-        Where they are written; it already holds the model.
-    end
-        Monotonic time at which the measurements for the report end.
-    documents
-        The JSON documents that have been written so far, by file name.
+    A file that is no plain pickle is rejected as ``ModelUnreadable``.
     """
+    try:
+        with path.open("rb") as stream:
+            packed = stream.read(len(_GZIP)) == _GZIP
+            stream.seek(0)
+            return frozenset(_modules(gzip.GzipFile(fileobj=stream) if packed else stream))
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error) as error:
+        message = f"{path.name} is not a pickle that can be examined: {error}"
+        raise RunFailed(Reason.MODEL_UNREADABLE, message) from error
+
+
+def _modules(stream: Any) -> Iterator[str]:
+    """Yield the module of every global of a pickle stream, following memo entries."""
+    memo: dict[Any, str | None] = {}
+    recent: list[str | None] = [None, None]
+    for opcode, argument, _ in pickletools.genops(stream):
+        name = opcode.name
+        if name in {"GLOBAL", "INST"}:
+            yield str(argument).split(" ", 1)[0]
+        elif name == "STACK_GLOBAL":
+            module = recent[-2]
+            if module is None:
+                raise ValueError("a global's module is not a plain string")
+            yield module
+        match name:
+            case "FRAME" | "PROTO":  # leave the top of the stack as it is
+                pass
+            case "MEMOIZE":
+                memo[len(memo)] = recent[-1]
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                memo[argument] = recent[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                recent = [recent[-1], memo.get(argument)]
+            case _:
+                recent = [recent[-1], str(argument) if name.endswith(_STRING_OPS) else None]
+
+
+_distributions = cache(metadata.packages_distributions)
+
+
+def requirements_for(path: Path) -> list[str]:
+    """Return the pinned requirements of a saved model, sorted, such as ``scikit-learn==1.9.1``.
+
+    They are the packages that the pickle's globals come from, in the installed versions; joblib, numpy,
+    pandas, scikit-learn and scipy are always among them. A model that refers to TPOT, to this project or to a
+    module of no installed package is rejected as ``ModelNotPortable``.
+    """
+    tops = {module.split(".", 1)[0] for module in modules_of(path)}
+    tops -= set(sys.stdlib_module_names) | {"builtins", "copy_reg", "__builtin__"}
+    banned = sorted(t for t in tops if t in _FORBIDDEN or t.startswith("trainingjob_"))
+    if banned:
+        raise RunFailed(
+            Reason.MODEL_NOT_PORTABLE,
+            f"the model refers to {', '.join(banned)}, which its users do not have; "
+            "every step must come from a published package",
+        )
+    names = set(_ALWAYS)
+    for top in sorted(tops):
+        found = _distributions().get(top)
+        if not found:
+            message = f"the model refers to the module {top!r}, which belongs to no installed package"
+            raise RunFailed(Reason.MODEL_NOT_PORTABLE, message)
+        names.update(found)
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names, key=str.lower)]
+
+
+def requirements_text(pins: Sequence[str]) -> str:
+    """Return the content of ``requirements.txt``."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    head = f"# Packages that model.joblib and pipeline.py need; written with Python {version}.\n"
+    return head + "".join(f"{pin}\n" for pin in pins)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Materials:
+    """The material of artifacts; measurements for the report end at the monotonic time *end*."""
 
     outcome: FinishedRun
     folder: Path
     end: float
-    summarize: Summarize
     documents: dict[str, Document] = field(default_factory=dict)
+    """Those that have been written so far, by file name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file of a run's folder. A JSON document has a schema in ``docs/schemas``.
-
-    Parameters
-    ----------
-    content
-        Makes the text, or the document; None for the model, which the run has written before.
-    """
-
-    name: str
-    content: Callable[[Materials], str | Document] | None
-
-
-def _report_data(materials: Materials) -> Document:
+def _report_data(materials: _Materials) -> Document:
     seconds = max(0.0, materials.end - time.monotonic() - _PAGE_SECONDS)
-    return report_data(materials.outcome, seconds_limit=seconds, summarize=materials.summarize)
+    return report_data(materials.outcome, seconds_limit=seconds)
 
 
-def _page(materials: Materials) -> str:
+def _page(materials: _Materials) -> str:
     try:
         return _render(materials.documents)
     except Exception as error:  # noqa: BLE001 - a poor report is better than a run without a model
@@ -102,29 +178,28 @@ def _render(documents: Mapping[str, Document]) -> str:
     )
 
 
-ARTIFACTS = (
-    Artifact(MODEL, None),
-    Artifact("requirements.txt", lambda m: requirements_text(requirements_for(m.folder / MODEL))),
-    Artifact(LEADERBOARD, lambda m: leaderboard_document(m.outcome, m.summarize)),
-    Artifact(FRONT, lambda m: front_document(m.outcome, m.summarize)),
-    Artifact(SUMMARY, lambda m: evaluation_summary(m.outcome, m.summarize)),
-    Artifact("input_schema.json", lambda m: input_schema(m.outcome)),
-    Artifact("pipeline.py", lambda m: program_of(m.outcome)),
-    Artifact(DATA, _report_data),
-    Artifact(PAGE, _page),
-)
-"""All files that a run leaves, beside what publishing adds: report, signature and manifest."""
+ARTIFACTS: Mapping[str, Callable[[_Materials], str | Document] | None] = {
+    MODEL: None,  # the run has written it before
+    "requirements.txt": lambda m: requirements_text(requirements_for(m.folder / MODEL)),
+    LEADERBOARD: lambda m: leaderboard_document(m.outcome),
+    FRONT: lambda m: front_document(m.outcome),
+    SUMMARY: lambda m: evaluation_summary(m.outcome),
+    "input_schema.json": lambda m: input_schema(m.outcome),
+    "pipeline.py": lambda m: program_of(m.outcome),
+    DATA: _report_data,
+    PAGE: _page,
+}
+"""All files that a run leaves, with what makes their text or document; ``docs/schemas`` has the schemas.
+
+Publishing adds the report, its signature and the manifest.
+"""
 
 
-def write_artifacts(
-    outcome: FinishedRun, folder: Path, *, seconds_limit: float, summarize: Summarize = summarize
-) -> list[Path]:
-    """Write all artifacts beside the model and return the files, the model among them.
+def write_artifacts(outcome: FinishedRun, folder: Path, *, seconds_limit: float) -> list[Path]:
+    """Write all artifacts beside the model in *folder* and return the files, the model among them.
 
     Parameters
     ----------
-    folder
-        Holds ``model.joblib``; other files of the same names are replaced.
     seconds_limit
         For the measurements of the report, which are cut short when it is over.
 
@@ -133,22 +208,19 @@ def write_artifacts(
     RunFailed
         ``ModelUnreadable``, ``ModelNotPortable`` or ``ArtifactsNotWritten``.
     """
-    end = time.monotonic() + seconds_limit
-    materials = Materials(outcome=outcome, folder=folder, end=end, summarize=summarize)
+    materials = _Materials(outcome=outcome, folder=folder, end=time.monotonic() + seconds_limit)
     try:
-        for artifact in ARTIFACTS:
-            if artifact.content is None:
-                continue
-            content = artifact.content(materials)
+        for name, make in ARTIFACTS.items():
+            content = None if make is None else make(materials)
             if isinstance(content, str):
-                write_text(folder / artifact.name, content)
-            else:
-                materials.documents[artifact.name] = plain(content)
-                write_json(folder / artifact.name, materials.documents[artifact.name])
+                write_text(folder / name, content)
+            elif content is not None:
+                materials.documents[name] = plain(content)
+                write_json(folder / name, materials.documents[name])
     except OSError as error:
         message = f"{error.filename or folder} cannot be written: {error.strerror}"
         raise RunFailed(Reason.ARTIFACTS_NOT_WRITTEN, message) from error
-    return [folder / artifact.name for artifact in ARTIFACTS]
+    return [folder / name for name in ARTIFACTS]
 
 
 def render_from_folder(folder: Path) -> Path:
@@ -174,15 +246,11 @@ def render_from_folder(folder: Path) -> Path:
             raise RunFailed(Reason.REPORT_NOT_POSSIBLE, message)
     try:
         page = _render(documents)
-        return write_text(_page_path(folder, page), page)
+        original = folder / PAGE
+        # A file that a manifest lists is never changed.
+        listed = (folder / MANIFEST).is_file()
+        same = original.is_file() and original.read_text(encoding="utf-8") == page
+        return write_text(folder / REDRAWN if listed and not same else original, page)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         message = f"the documents in {folder} do not make a complete report: {error}"
         raise RunFailed(Reason.REPORT_NOT_POSSIBLE, message) from error
-
-
-def _page_path(folder: Path, page: str) -> Path:
-    """Return where a redrawn page goes; a file that a manifest lists is never changed."""
-    original = folder / PAGE
-    listed = (folder / MANIFEST).is_file()
-    same = original.is_file() and original.read_text(encoding="utf-8") == page
-    return folder / REDRAWN if listed and not same else original

@@ -1,16 +1,18 @@
 """How a column's raw values are read: decided once, followed by training, model and ``pipeline.py``."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric_dtype, is_string_dtype
 
 __all__ = [
     "APOSTROPHES",
     "DEFAULT_MISSING",
-    "ISO",
     "NOT_A_NUMBER",
     "PLACEHOLDERS",
     "PLAIN",
@@ -20,9 +22,9 @@ __all__ = [
     "DateFormat",
     "NumberFormat",
     "Rule",
-    "Unit",
+    "infer_date_format",
     "label_rules",
-    "missing_rule",
+    "parse_dates",
     "usual_format",
 ]
 
@@ -52,8 +54,8 @@ NOT_A_NUMBER = rf"^(?!\s*{_NUMBER}\s*$)[\s\S]*$"
 SPACES = " \u00a0\u202f\u2009"
 APOSTROPHES = "'’"
 _GROUP = {",": ",", ".": "[.]", "'": f"[{APOSTROPHES}]", " ": f"[{SPACES}]"}
-ISO = "ISO8601"
-Unit = Literal["s", "ms", "us", "ns"]
+_ISO = "ISO8601"
+_Unit = Literal["s", "ms", "us", "ns"]
 _STRIP: Rule = (r"^\s+|\s+$", "")
 TIME_OF_DAY: tuple[Rule, ...] = (
     _STRIP,
@@ -72,36 +74,39 @@ _LABEL_RULES: tuple[Rule, ...] = (
     (r"^(-?\d+[.]\d*[1-9])0+$", r"\1"),
 )
 
+_SAMPLE = 500
+_SHARE = 0.95
+_DAYS = (
+    *("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y"),
+    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
+)
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+_OFFSET = r"[+-]\d{2}:?\d{2}$"
+_DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
+_UNITS: tuple[tuple[float, _Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
+
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """How the numbers of one column are written.
-
-    Parameters
-    ----------
-    decimal
-        ``.`` or ``,``.
-    thousands
-        ``.``, ``,``, an apostrophe, a space (of any kind), or nothing.
-    symbols
-        Currency or percent signs that are left out.
-    signs
-        Whether some negative numbers are in parentheses, have the minus behind them, or a long minus.
-    scaled
-        Whether K, M and B stand for thousands, millions and billions.
-    """
+    """How the numbers of one column are written."""
 
     decimal: str = "."
+    """``.`` or ``,``."""
     thousands: str = ""
+    """``.``, ``,``, an apostrophe, a space (of any kind), or nothing."""
     symbols: tuple[str, ...] = ()
+    """Currency or percent signs that are left out."""
     signs: bool = False
+    """Whether some negative numbers are in parentheses, have the minus behind them, or a long minus."""
     scaled: bool = False
+    """Whether K, M and B stand for thousands, millions and billions."""
 
     def rules(self) -> list[Rule]:
         """Return the rules that turn the texts into numbers of Python's notation, in order."""
         if self == PLAIN:
             return []
-        rules: list[Rule] = [(r"^\s+|\s+$", "")]
+        rules = [_STRIP]
         rules += [(rf"\s*{re.escape(symbol)}\s*", "") for symbol in self.symbols]
         if self.signs:
             rules += [
@@ -142,33 +147,22 @@ PLAIN = NumberFormat()
 
 @dataclass(frozen=True, slots=True)
 class DateFormat:
-    """How a column is read as dates.
+    """How a column is read as dates."""
 
-    Parameters
-    ----------
-    format
-        A ``strptime`` format or ``ISO8601``; unused where values are dates already.
-    unit
-        Unit of the numbers since 1970 (``s``, ``ms``, ``us``, ``ns``), if the column holds such.
-    digits
-        Whether the values are numbers that spell a date, such as 20260131.
-    zone
-        Zone whose hours and weekdays are used; None: UTC.
-    ambiguous
-        Whether no value shows which is the day and which the month.
-    guessed
-        Whether the values themselves say that they are dates.
-    offsets
-        Whether texts end in an offset from UTC.
-    """
-
-    format: str = ISO
-    unit: Unit | None = None
+    format: str = _ISO
+    """A ``strptime`` format or ``ISO8601``; unused where values are dates already."""
+    unit: _Unit | None = None
+    """Unit of the numbers since 1970, if the column holds such."""
     digits: bool = False
+    """Whether the values are numbers that spell a date, such as 20260131."""
     zone: str | None = None
+    """Zone whose hours and weekdays are used; None: UTC."""
     ambiguous: bool = False
+    """Whether no value shows which is the day and which the month."""
     guessed: bool = False
+    """Whether the values themselves say that they are dates."""
     offsets: bool = False
+    """Whether texts end in an offset from UTC."""
 
     @property
     def day_first(self) -> bool | None:
@@ -185,42 +179,30 @@ class DateFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnFormat:
-    """How one column is read.
-
-    Parameters
-    ----------
-    missing
-        The texts that count as missing.
-    placeholders
-        Whether all known placeholders count as missing, too, however they are capitalised.
-    number
-        How numbers are written.
-    time_of_day
-        Whether the values are times of the day, which are read as seconds since midnight.
-    labels
-        Rules that make one label of what different readers make of it.
-    date
-        How dates are read; None if the column holds none.
-    long
-        Whether the labels are numbers of more digits than a float holds, so that a float has lost some.
-    whole
-        Whether all values were whole numbers with a point between thousands, so that a value with a fraction
-        was misread before it came here.
-    """
+    """How one column is read."""
 
     missing: tuple[str, ...] = DEFAULT_MISSING
+    """The texts that count as missing."""
     placeholders: bool = False
+    """Whether all known placeholders count as missing, too, however they are capitalised."""
     number: NumberFormat = PLAIN
     time_of_day: bool = False
+    """Whether the values are times of the day, which are read as seconds since midnight."""
     labels: tuple[Rule, ...] = ()
+    """Rules that make one label of what different readers make of it."""
     date: DateFormat | None = None
+    """None if the column holds no dates."""
     long: bool = False
+    """Whether the labels are numbers of more digits than a float holds, so that a float has lost some."""
     whole: bool = False
+    """Whether whole numbers had a point between thousands: a fraction was misread before it came here."""
 
     @property
     def missing_rule(self) -> Rule:
-        """The rule for what is missing."""
-        return missing_rule(self.missing, placeholders=self.placeholders)
+        """The rule for the empty text, those that are missing and, if so, all known placeholders."""
+        words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if self.placeholders else ""
+        texts = "|".join(re.escape(text) for text in sorted({*self.missing, ""}, reverse=True))
+        return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, as plain data."""
@@ -241,16 +223,9 @@ class ColumnFormat:
         return {key: value for key, value in data.items() if value is not None}
 
 
-def missing_rule(missing: tuple[str, ...], *, placeholders: bool = False) -> Rule:
-    """Return the rule for the empty text, those that are missing and, if asked, all known *placeholders*."""
-    words = "|".join(re.escape(word) for word in sorted(PLACEHOLDERS)) if placeholders else ""
-    texts = "|".join(re.escape(text) for text in sorted({*missing, ""}, reverse=True))
-    return rf"^\s*(?:{f'(?i:{words})|' if words else ''}{texts})\s*$", np.nan
-
-
 def usual_format(column: pd.Series) -> ColumnFormat:
     """Return how a column is read about which nothing special is known."""
-    if pd.api.types.is_float_dtype(column):
+    if is_float_dtype(column):
         return ColumnFormat(labels=_LABEL_RULES)
     try:
         return ColumnFormat(labels=label_rules(column.dropna().drop_duplicates()))
@@ -272,3 +247,84 @@ def label_rules(labels: pd.Series) -> tuple[Rule, ...]:
             chosen.append((pattern, value))
             texts = changed
     return tuple(chosen)
+
+
+def infer_date_format(
+    column: pd.Series, *, day_first: bool | None = None, zone: str | None = None
+) -> DateFormat:
+    """Return how *column*, which is known to hold dates, is written.
+
+    Numbers of 4, 6 or 8 digits spell a year, a month or a day; other numbers count from 1970, in the unit
+    that puts them nearest to the present. Where no value shows which part is the day, *day_first* decides.
+    """
+    if is_datetime64_any_dtype(column):
+        own = getattr(column.dt, "tz", None)
+        return DateFormat(zone=zone or (None if own is None else str(own)), guessed=True)
+    if is_numeric_dtype(column):
+        return replace(_of_numbers(column), zone=zone)
+    found, ambiguous = _guess(column, day_first=bool(day_first))
+    if found is None:
+        numbers = pd.to_numeric(column, errors="coerce")
+        numeric = numbers.notna().mean() > 1 - _SHARE
+        return replace(_of_numbers(numbers) if numeric else DateFormat(), zone=zone)
+    offsets = found == _ISO and bool(column.dropna().astype("str").str.contains(_OFFSET).any())
+    return DateFormat(format=found, zone=zone, ambiguous=ambiguous, guessed=True, offsets=offsets)
+
+
+def _of_numbers(column: pd.Series) -> DateFormat:
+    values = column.astype("float64").abs().replace(np.inf, np.nan).dropna()
+    if values.empty:
+        return DateFormat()
+    widths = values.astype("int64").astype("str").str.len().unique()
+    if len(widths) == 1 and int(widths[0]) in _DIGITS:
+        return DateFormat(format=_DIGITS[int(widths[0])], digits=True)
+    middle = float(values.median())
+    return DateFormat(unit=next((unit for limit, unit in _UNITS if middle < limit), "ns"))
+
+
+def _guess(column: pd.Series, *, day_first: bool) -> tuple[str | None, bool]:
+    """Return the format of 95 % of a sample of the texts, and whether day and month may be exchanged."""
+    values = column.dropna().astype("str").str.strip()
+    distinct = pd.Series(values[~values.str.casefold().isin(PLACEHOLDERS)].unique(), dtype="str")
+    if distinct.empty:
+        return None, False
+    sample = distinct.sample(n=min(_SAMPLE, len(distinct)), random_state=0)
+    plausible = sample.str.contains(r"\d", regex=True) & sample.str.len().between(6, 40)
+    if plausible.mean() < _SHARE:
+        return None, False
+    if _share(sample, _ISO) >= _SHARE and sample.str.contains("-", regex=False).mean() >= _SHARE:
+        return _ISO, False
+    shares = {form: _share(sample, form) for form in _candidates(str(sample[plausible].iloc[0]))}
+    best = max(shares, key=shares.__getitem__, default=None)
+    if best is None or shares[best] < _SHARE:
+        return None, False
+    order = {form: DateFormat(form).day_first for form in shares}
+    equal = [form for form in shares if shares[form] == shares[best] and order[form] is not None]
+    ambiguous = len({order[form] for form in equal}) > 1
+    if ambiguous:
+        best = next(form for form in equal if order[form] is day_first)
+    return best, ambiguous
+
+
+def _candidates(example: str) -> Iterator[str]:
+    """Yield the formats that could fit, by the separators and words in *example*."""
+    for day, time in product(_DAYS, _TIMES):
+        if (":" in time) == (":" in example) and all(mark in example for mark in "/.-," if mark in day):
+            yield day + time
+
+
+def _share(sample: pd.Series, form: str) -> float:
+    return float(pd.to_datetime(sample, format=form, errors="coerce", utc=True).notna().mean())
+
+
+def parse_dates(column: pd.Series, how: DateFormat | None = None) -> pd.Series:
+    """Return *column* as UTC time stamps, missing where a value is not a date."""
+    how = how or infer_date_format(column)
+    if how.unit is not None:
+        numbers = pd.to_numeric(column, errors="coerce")
+        return pd.to_datetime(numbers, unit=how.unit, errors="coerce", utc=True)
+    if how.digits:
+        column = column.astype("str").str.replace(r"\.0$", "", regex=True)
+    elif is_string_dtype(column):
+        column = column.str.strip()
+    return pd.to_datetime(column, format=how.format, errors="coerce", utc=True)

@@ -7,36 +7,28 @@ import pandas as pd
 
 from trainingjob_api.storage import Csv
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data import Finding, FindingKind, quoted
 from trainingjob_trainer.data.column_format import (
     DEFAULT_MISSING,
     PLACEHOLDERS,
-    PLAIN,
     TIME_OF_DAY,
     ColumnFormat,
     DateFormat,
     NumberFormat,
+    infer_date_format,
     label_rules,
+    parse_dates,
     usual_format,
 )
-from trainingjob_trainer.data.date_format import infer_date_format
-from trainingjob_trainer.data.findings import (
-    Finding,
-    date_findings,
-    long_codes_finding,
-    missing_words_finding,
-    number_format_finding,
-    placeholder_finding,
-    time_of_day_finding,
-    unreadable_finding,
-    zeros_finding,
-)
 from trainingjob_trainer.data.number_format import (
+    EXACT,
     TextProfile,
     choose_number_format,
-    parse_numbers,
+    placeholder_finding,
     plain_numbers,
     profile_plain,
     profile_texts,
+    read_numbers,
 )
 
 __all__ = [
@@ -44,12 +36,10 @@ __all__ = [
     "Columns",
     "Texts",
     "as_truths",
-    "is_whole",
-    "leading_zeros",
-    "long_codes",
+    "code_findings",
+    "layout_findings",
     "missing_words",
     "read_columns",
-    "read_numbers_of",
     "read_texts",
     "with_columns",
     "without_missing",
@@ -58,52 +48,34 @@ __all__ = [
 NUMBERS = 0.95
 """Share of the values that must be numbers for a column of text to hold numbers."""
 _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
-_EXACT = 2**53  # from which floats skip integers
 _TIME = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?(?:\s*[AaPp][.]?[Mm][.]?)?\s*"
 _MOST_TOKENS = 5
-_LEAST_ROWS = 2  # of a word that means a missing number
+_LEAST_ROWS = 2  # of a word among numbers
 _HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Properties of all columns of text together.
-
-    Parameters
-    ----------
-    csv
-        As the job has it.
-    missing
-        The texts that are missing everywhere.
-    decimal
-        The decimal mark of most columns, or None.
-    comma_separated
-        Whether the comma separates the fields.
-    day_first
-        What the job or the other columns say about dates that leave it open.
-    profiles
-        What each column of text looks like.
-    plain
-        The columns of nothing but numbers of Python's notation.
-    """
+    """Properties of all columns of text together."""
 
     csv: Csv
     missing: tuple[str, ...]
+    """The texts that are missing everywhere."""
+    separator: str | None
+    """Between the fields of a CSV file; None for Parquet and samples."""
     decimal: str | None
-    comma_separated: bool
+    """The decimal mark of most columns, or None."""
     day_first: bool | None
+    """What the job or the other columns say about dates that leave it open."""
     profiles: Mapping[str, TextProfile]
+    """What each column of text looks like."""
     plain: Mapping[str, pd.Series]
+    """The columns of nothing but numbers of Python's notation."""
 
     def number_format_of(self, name: str) -> NumberFormat:
         """Return how a column's numbers are written."""
-        csv = self.csv
         return choose_number_format(
-            self.profiles[name],
-            decimal=None if csv.decimal is None else csv.decimal.value,
-            thousands=None if csv.thousands is None else csv.thousands.value,
-            of_file=self.decimal,
-            comma_separated=self.comma_separated,
+            self.profiles[name], self.csv, of_file=self.decimal, comma_separated=self.separator == ","
         )
 
 
@@ -144,8 +116,8 @@ def read_texts(frame: pd.DataFrame, csv: Csv | None, separator: str | None) -> T
     return Texts(
         csv=csv,
         missing=missing,
+        separator=separator,
         decimal=decimal,
-        comma_separated=separator == ",",
         day_first=_day_first(frame, profiles) if csv.day_first is None else csv.day_first,
         profiles=profiles,
         plain=plain,
@@ -201,7 +173,7 @@ def read_columns(
         elif kind is None and _holds_long_codes(column):
             changed[name] = column.astype("str")
             formats[name] = replace(usual_format(changed[name]), missing=texts.missing, long=True)
-            findings.append(long_codes_finding(changed[name]))
+            findings += code_findings(changed[name])
         else:
             formats[name] = replace(usual_format(column), missing=texts.missing)
         how = formats[name]
@@ -240,19 +212,17 @@ def _read_text(
             return _seconds_of_day(times), replace(known, time_of_day=True), findings
         number = texts.number_format_of(name)
         if kind is None and _holds_numbers(profile, number):
-            zeros, long = leading_zeros(present), long_codes(present)
-            if zeros.any():
-                findings.append(zeros_finding(present[zeros]))
-            elif long.any():
-                findings.append(long_codes_finding(present[long]))
-            else:
-                kind = FeatureType.NUMERIC
+            codes = code_findings(present)
+            findings += codes[:1]
+            kind = None if codes else FeatureType.NUMERIC
         if kind is FeatureType.NUMERIC and profile.readable(number) > 0:
-            values, how, found = read_numbers_of(column, present, texts, number)
+            values, how, found = read_numbers(
+                column, present, number, profile, csv=texts.csv, missing=texts.missing
+            )
             return values, how, findings + found
     if kind in {None, FeatureType.CATEGORICAL}:
         labels = label_rules(present.dropna().drop_duplicates())
-        how = replace(how, labels=labels, long=bool(long_codes(present).any()))
+        how = replace(how, labels=labels, long=bool(_long_codes(present).any()))
     return present, how, findings
 
 
@@ -296,17 +266,7 @@ def as_truths(column: pd.Series) -> pd.Series | None:
     return values.astype(bool) if column.notna().all() else values.where(column.notna(), None)
 
 
-def is_whole(numbers: pd.Series) -> bool:
-    """Return whether all *numbers* (floats) are whole, and small enough to be exact."""
-    return bool((numbers == numbers.round()).all()) and bool((numbers.abs() < _EXACT).all())
-
-
-def leading_zeros(column: pd.Series) -> pd.Series:
-    """Return which texts are digits behind a zero, as codes are."""
-    return _matches(column, r"\s*0\d+\s*")
-
-
-def long_codes(column: pd.Series) -> pd.Series:
+def _long_codes(column: pd.Series) -> pd.Series:
     """Return which texts are codes of so many digits that different ones would be the same float."""
     long = _matches(column, r"\s*\d{16,}\s*")
     codes = column[long].str.strip().drop_duplicates()
@@ -314,53 +274,9 @@ def long_codes(column: pd.Series) -> pd.Series:
 
 
 def _holds_long_codes(column: pd.Series) -> bool:
-    if not pd.api.types.is_integer_dtype(column) or not (column >= _EXACT).any():
+    if not pd.api.types.is_integer_dtype(column) or not (column >= EXACT).any():
         return False
-    return bool(long_codes(column.astype("str")).any())
-
-
-def read_numbers_of(
-    column: pd.Series, present: pd.Series, texts: Texts, number: NumberFormat, *, any_words: bool = True
-) -> tuple[pd.Series, ColumnFormat, list[Finding]]:
-    """Return a column of text as numbers, how they are read, and what was assumed.
-
-    Parameters
-    ----------
-    column
-        As it is in the table.
-    present
-        The same with what is missing everywhere missing.
-    any_words
-        Whether repeated words count as missing, too, and not only known placeholders.
-    """
-    findings: list[Finding] = []
-    guess_missing = texts.csv.missing_values is None
-    numbers = parse_numbers(present, number, texts.missing)
-    words = present[present.notna() & numbers.isna()].str.strip()
-    missing = texts.missing
-    if guess_missing:
-        known = words.str.casefold().isin(PLACEHOLDERS)
-        digits = words.str.contains(r"\d")
-        frequent = words.map(words.value_counts()) >= _LEAST_ROWS
-        placeholders = words[known | (~digits & frequent & any_words)]
-        missing = (*missing, *sorted(set(placeholders[~known[placeholders.index]])))
-        words = words.drop(placeholders.index)
-        if len(placeholders):
-            findings.append(placeholder_finding(column, placeholders))
-    if len(words):
-        findings.append(unreadable_finding(words, FeatureType.NUMERIC.value))
-    profile = texts.profiles[str(column.name)]
-    if number != PLAIN or (profile.open and texts.csv.thousands is None):
-        guessed, uneven = profile.open or profile.uneven, profile.uneven
-        findings.append(number_format_finding(present, numbers, number, guessed=guessed, uneven=uneven))
-    values = numbers.dropna()
-    whole = bool(len(values)) and bool((values == values.round()).all())
-    how = ColumnFormat(
-        missing=missing, placeholders=guess_missing, number=number, whole=whole and number.thousands == "."
-    )
-    if number == PLAIN and len(values) and is_whole(numbers) and not present.str.contains("[.eE]").any():
-        numbers = pd.to_numeric(present).astype("int64")
-    return numbers, how, findings
+    return bool(_long_codes(column.astype("str")).any())
 
 
 def _seconds_of_day(column: pd.Series) -> pd.Series:
@@ -376,3 +292,77 @@ def _date_format(column: pd.Series, texts: Texts, *, asked: bool) -> DateFormat 
         return None
     how = infer_date_format(column, day_first=texts.day_first, zone=texts.csv.time_zone)
     return how if asked or how.guessed else None
+
+
+def layout_findings(texts: Texts) -> tuple[Finding, ...]:
+    """Report the unusual parts of a file's layout that the job does not name itself."""
+    assumed = []
+    if texts.separator not in {None, ","} and texts.csv.separator is None:
+        assumed.append(f"{texts.separator!r} between the fields (spec.dataset.csv.separator)")
+    if texts.decimal == "," and texts.csv.decimal is None:
+        assumed.append("a comma before the fraction of numbers (spec.dataset.csv.decimal)")
+    if not assumed:
+        return ()
+    message = f"The file is read with {' and '.join(assumed)}; set the field if this is wrong"
+    return (Finding.info(FindingKind.FILE_LAYOUT, None, message),)
+
+
+def code_findings(column: pd.Series) -> list[Finding]:
+    """Report a column of text that holds codes: digits behind a zero, and more digits than a float holds."""
+    found = (
+        (FindingKind.LEADING_ZEROS, _matches(column, r"\s*0\d+\s*"), "begin with a zero, as codes do"),
+        (
+            FindingKind.LONG_CODES,
+            _long_codes(column),
+            "have so many digits that different ones would be the same number",
+        ),
+    )
+    return [
+        Finding.info(
+            kind,
+            column.name,
+            f"The column is read as text, since {int(rows.sum()):,} value(s) {what}, such as "
+            f"{str(column[rows].iloc[0]).strip()!r}; set it to numeric in spec.featureTypes if it holds "
+            "quantities",
+        )
+        for kind, rows, what in found
+        if rows.any()
+    ]
+
+
+def time_of_day_finding(name: str) -> Finding:
+    """Report a column of times of the day."""
+    message = (
+        "Times of the day are read as seconds since midnight; set the type in spec.featureTypes if they are "
+        "something else"
+    )
+    return Finding.info(FindingKind.TIME_OF_DAY, name, message)
+
+
+def date_findings(column: pd.Series, date: DateFormat | None, csv: Csv) -> list[Finding]:
+    """Report what was assumed to read a column of dates."""
+    findings: list[Finding] = []
+    if date is not None and date.ambiguous and csv.day_first is None:
+        order = "the day" if date.day_first else "the month"
+        example = column.dropna().iloc[[0]]
+        message = (
+            f"No value shows which part is the day, so {order} is read first: {example.iloc[0]!r} is "
+            f"{parse_dates(example, date).iloc[0]:%Y-%m-%d}; set spec.dataset.csv.dayFirst if this is wrong"
+        )
+        findings.append(Finding.warning(FindingKind.DATE_ORDER, column.name, message))
+    if date is not None and date.offsets and csv.time_zone is None:
+        message = (
+            "The time stamps have offsets; hours and weekdays are taken in UTC; set "
+            "spec.dataset.csv.timeZone for those of another zone"
+        )
+        findings.append(Finding.info(FindingKind.TIMES_IN_UTC, column.name, message))
+    return findings
+
+
+def missing_words_finding(column: pd.Series, words: pd.Series) -> Finding:
+    """Report words that count as missing in every column."""
+    message = (
+        f"{len(words):,} of {len(column):,} values count as missing: {quoted(words)}; list the missing texts "
+        "in spec.dataset.csv.missingValues if these are values"
+    )
+    return Finding.info(FindingKind.MISSING_WORDS, column.name, message)

@@ -6,6 +6,7 @@ target. Nothing is random but the projections and the folds of that encoding, wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,8 +16,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from trainingjob_api.vocabulary import FeatureType
-from trainingjob_trainer.data.column_format import PLAIN, TIME_OF_DAY, ColumnFormat, usual_format
-from trainingjob_trainer.data.date_format import infer_date_format
+from trainingjob_trainer.data.column_format import (
+    PLAIN,
+    TIME_OF_DAY,
+    ColumnFormat,
+    infer_date_format,
+    usual_format,
+)
 from trainingjob_trainer.data.encoder_steps import (
     call,
     code_steps,
@@ -64,28 +70,18 @@ _LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """The plan for a column.
-
-    Parameters
-    ----------
-    kind
-        Which steps encode it.
-    width
-        Most columns of the one-hot part or components of the words; classes of the target for its means.
-    grams
-        Components of the hashed n-grams; 0 for none.
-    coded
-        Whether codes are added to the means.
-    """
+    """The plan for a column."""
 
     kind: Kind
     width: int = 1
+    """Most columns of the one-hot part or components of the words; classes of the target for its means."""
     grams: int = 0
+    """Components of the hashed n-grams; 0 for none."""
     coded: bool = False
+    """Whether codes are added to the means."""
 
 
 _CATEGORIES = {"few", "many", "code"}
-_Plan = Mapping[str, tuple[Treatment, ColumnFormat]]
 
 
 def build_encoder(
@@ -124,8 +120,6 @@ def build_encoder(
     per_column
         Return a pandas frame whose names are ``c<i>__...``, where *i* is the position of the raw column in
         *feature_types*, instead of an array.
-    encoding
-        What becomes of categories.
     classes
         How many classes the target has; 0 for regression.
 
@@ -134,11 +128,19 @@ def build_encoder(
     sklearn.compose.ColumnTransformer or sklearn.pipeline.Pipeline
         Extra columns in a frame are left out; a missing one is rejected by name. One thread.
     """
-    used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
+    used = _used(feature_types)
     plan: dict[str, tuple[Treatment, ColumnFormat]] = {}
-    for name, treatment in _treatments(used, frame, encoding, classes).items():
+    for name, dense in plan_widths(used, frame).items():
         how = (formats or {}).get(name) or usual_format(frame[name])
-        plan[name] = (Treatment("clock") if how.time_of_day else treatment, how)
+        if how.time_of_day:
+            treatment = Treatment("clock")
+        elif encoding is Encoding.DENSE or dense.kind not in _CATEGORIES:
+            treatment = dense
+        elif encoding is Encoding.ORDINAL:
+            treatment = Treatment("code")
+        else:
+            treatment = Treatment("mean", width=classes, coded=bool(frame[name].nunique() > _FEW))
+        plan[name] = treatment, how
     if per_column:
         positions = {name: i for i, name in enumerate(feature_types)}
         parts = [(f"c{positions[name]}", _part(*plan[name], [name], frame), [name]) for name in used]
@@ -169,8 +171,7 @@ def build_encoders(
     Parameters are those of `build_encoder`. With `per_column` there is only the dense one, whose columns a
     search space that chooses raw columns was written for.
     """
-    used = {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
-    plan = plan_widths(used, frame)
+    plan = plan_widths(_used(feature_types), frame)
     categories = [name for name, treatment in plan.items() if treatment.kind in _CATEGORIES]
     found = [Encoding.DENSE]
     if not per_column and any(frame[name].nunique() > _TWO for name in categories):
@@ -178,36 +179,17 @@ def build_encoders(
             found.append(Encoding.TARGET)
         if any(plan[name].kind != "code" for name in categories):
             found.append(Encoding.ORDINAL)
-    return {
-        encoding: build_encoder(
-            feature_types,
-            frame=frame,
-            formats=formats,
-            index_names=index_names,
-            per_column=per_column,
-            encoding=encoding,
-            classes=classes,
-        )
-        for encoding in found
-    }
+    build = partial(build_encoder, feature_types, frame=frame, formats=formats, index_names=index_names)
+    return {encoding: build(per_column=per_column, encoding=encoding, classes=classes) for encoding in found}
 
 
-def _treatments(
-    feature_types: Mapping[str, FeatureType], frame: pd.DataFrame, encoding: Encoding, classes: int
-) -> dict[str, Treatment]:
-    plan = plan_widths(feature_types, frame)
-    if encoding is Encoding.DENSE:
-        return plan
-
-    def other(name: str) -> Treatment:
-        if encoding is Encoding.ORDINAL:
-            return Treatment("code")
-        return Treatment("mean", width=classes, coded=bool(frame[name].nunique() > _FEW))
-
-    return {name: other(name) if one.kind in _CATEGORIES else one for name, one in plan.items()}
+def _used(feature_types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+    return {name: kind for name, kind in feature_types.items() if kind is not FeatureType.IGNORE}
 
 
-def _grouped(plan: _Plan, frame: pd.DataFrame) -> list[tuple[str, Pipeline, list[str]]]:
+def _grouped(
+    plan: Mapping[str, tuple[Treatment, ColumnFormat]], frame: pd.DataFrame
+) -> list[tuple[str, Pipeline, list[str]]]:
     """Put columns of the same treatment together, where the steps take many columns at once."""
     together: dict[tuple[Treatment, ColumnFormat], list[str]] = {}
     alone = []
@@ -257,12 +239,8 @@ def plan_widths(feature_types: Mapping[str, FeatureType], frame: pd.DataFrame) -
     """Choose the treatment of each column so that the encoded table stays narrow.
 
     At most about 800 columns come out beside the numeric ones, fewer for tables of more than 62,500 rows; a
-    column with more than 300 or so neighbours of its kind becomes one column of codes.
-
-    Parameters
-    ----------
-    feature_types
-        None of them ``ignore``.
+    column with more than 300 or so neighbours of its kind becomes one column of codes. No feature type is
+    ``ignore``.
     """
     kinds = {name: _kind(kind, frame[name]) for name, kind in feature_types.items()}
     counts = {
@@ -330,5 +308,4 @@ def _limit_grams(plan: dict[str, Treatment], frame: pd.DataFrame) -> dict[str, T
             covered[name] = float(counts.head(treatment.width - 1).sum() / max(counts.sum(), 1))
     allowed = max(1, _GRAM_ROWS // max(len(frame), 1))
     chosen = {name for name in sorted(covered, key=covered.__getitem__)[:allowed] if covered[name] < _COVERED}
-    dropped = {name: replace(plan[name], grams=0) for name in covered.keys() - chosen}
-    return {name: dropped.get(name, treatment) for name, treatment in plan.items()}
+    return plan | {name: replace(plan[name], grams=0) for name in covered.keys() - chosen}

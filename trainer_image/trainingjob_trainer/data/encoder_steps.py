@@ -19,11 +19,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from skrub import DatetimeEncoder
 
-from trainingjob_trainer.data.column_format import NOT_A_NUMBER, ColumnFormat, DateFormat, Rule
-from trainingjob_trainer.data.date_format import parse_dates
+from trainingjob_trainer.data.column_format import NOT_A_NUMBER, ColumnFormat, DateFormat, Rule, parse_dates
 
 __all__ = [
-    "Step",
     "call",
     "code_steps",
     "date_steps",
@@ -33,12 +31,11 @@ __all__ = [
     "many_categories_steps",
     "mean_steps",
     "number_steps",
-    "replacements",
     "text_steps",
     "truth_steps",
 ]
 
-Step = tuple[str, Any]
+_Step = tuple[str, Any]
 
 _MISSING = "(missing)"
 _LARGEST = 1e38  # just inside float32, which scikit-learn's trees and boosters compute in
@@ -74,7 +71,7 @@ def _apply(function: Callable[..., object], **arguments: object) -> FunctionTran
     return FunctionTransformer(function, kw_args=arguments)
 
 
-def replacements(rules: Sequence[Rule]) -> list[Step]:
+def _replacements(rules: Sequence[Rule]) -> list[_Step]:
     """Return a step for each rule; what is not text stays as it is."""
     return [
         (f"rule_{number}", call(pd.DataFrame.replace, to_replace=pattern, value=value, regex=True))
@@ -82,15 +79,15 @@ def replacements(rules: Sequence[Rule]) -> list[Step]:
     ]
 
 
-def _median(*, indicator: bool = True) -> Step:
+def _median(*, indicator: bool = True) -> _Step:
     imputer = SimpleImputer(strategy="median", add_indicator=indicator, keep_empty_features=True)
     return "impute", imputer
 
 
-def number_steps(rules: Sequence[Rule] = (), *, whole: bool = False) -> list[Step]:
+def number_steps(rules: Sequence[Rule] = (), *, whole: bool = False) -> list[_Step]:
     """Return the steps from numbers, also as text, to finite numbers; *whole* rejects fractions."""
     return [
-        *replacements(rules),
+        *_replacements(rules),
         ("infinite", call(pd.DataFrame.replace, to_replace=[np.inf, -np.inf], value=np.nan)),
         ("unreadable", call(pd.DataFrame.replace, to_replace=NOT_A_NUMBER, value="inf", regex=True)),
         ("number", call(pd.DataFrame.apply, func=pd.to_numeric, errors="coerce")),
@@ -102,7 +99,7 @@ def number_steps(rules: Sequence[Rule] = (), *, whole: bool = False) -> list[Ste
     ]
 
 
-def truth_steps() -> list[Step]:
+def truth_steps() -> list[_Step]:
     """Return the steps from booleans, also as text, to 0 and 1."""
     return [
         ("text", call(pd.DataFrame.astype, dtype="str")),
@@ -111,12 +108,12 @@ def truth_steps() -> list[Step]:
     ]
 
 
-def duration_steps(rules: Sequence[Rule] = ()) -> list[Step]:
+def duration_steps(rules: Sequence[Rule] = ()) -> list[_Step]:
     """Return the steps from durations, or times of the day by *rules*, to seconds."""
-    texts: list[Step] = [("text", call(pd.DataFrame.astype, dtype="str"))] if rules else []
+    texts: list[_Step] = [("text", call(pd.DataFrame.astype, dtype="str"))] if rules else []
     read = [
         *texts,
-        *replacements(rules),
+        *_replacements(rules),
         ("duration", call(pd.DataFrame.apply, func=pd.to_timedelta, errors="coerce")),
     ]
     return [
@@ -129,7 +126,7 @@ def duration_steps(rules: Sequence[Rule] = ()) -> list[Step]:
     ]
 
 
-def _ticks() -> list[Step]:
+def _ticks() -> list[_Step]:
     """Return the steps from dates or durations to numbers in their unit."""
     return [
         ("count", call(pd.DataFrame.apply, func=pd.to_numeric)),
@@ -138,10 +135,10 @@ def _ticks() -> list[Step]:
     ]
 
 
-def date_steps(how: DateFormat, column: pd.Series) -> list[Step]:
+def date_steps(how: DateFormat, column: pd.Series) -> list[_Step]:
     """Return the steps from dates to parts of the calendar and to days since the first one in *column*."""
     apply = pd.DataFrame.apply
-    read: list[Step]
+    read: list[_Step]
     if how.unit is not None:
         read = [
             ("number", call(apply, func=pd.to_numeric, errors="coerce")),
@@ -151,7 +148,7 @@ def date_steps(how: DateFormat, column: pd.Series) -> list[Step]:
         # As objects, since pandas warns about numbers, which a column without any value is made of.
         read = [
             ("object", call(pd.DataFrame.astype, dtype="str" if how.digits else "object")),
-            *replacements([(r"^(-?\d+)\.0$", r"\1")] if how.digits else [(r"^\s+|\s+$", "")]),
+            *_replacements([(r"^(-?\d+)\.0$", r"\1")] if how.digits else [(r"^\s+|\s+$", "")]),
             ("date", call(apply, func=pd.to_datetime, format=how.format, errors="coerce", utc=True)),
         ]
     parsed = parse_dates(column, how)
@@ -191,14 +188,14 @@ def _resolution(dates: pd.Series) -> str:
     return "minute" if times.minute.any() else "hour"
 
 
-def label_steps(how: ColumnFormat) -> list[Step]:
+def label_steps(how: ColumnFormat) -> list[_Step]:
     """Return the steps from raw values to labels as text."""
     text = ("text", call(pd.DataFrame.astype, dtype="str"))
     rounded = ("rounded", call(pd.DataFrame.replace, to_replace=_POWER, value=np.nan, regex=True))
     return [
         *([_check_column([text, rounded], _ROUNDED)] if how.long else []),
         text,
-        *replacements(how.labels),
+        *_replacements(how.labels),
         ("missing", call(pd.DataFrame.fillna, value=_MISSING)),
     ]
 
@@ -213,25 +210,19 @@ def frequent_categories(width: int, rows: int) -> OneHotEncoder:
     )
 
 
-def code_steps(how: ColumnFormat) -> list[Step]:
+def code_steps(how: ColumnFormat) -> list[_Step]:
     """Return the steps to one code for each category, in the order of their texts; -1 for unseen ones."""
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     return [*label_steps(how), ("code", codes)]
 
 
-def mean_steps(how: ColumnFormat, classes: int, *, coded: bool = False) -> list[Step]:
+def mean_steps(how: ColumnFormat, classes: int, *, coded: bool = False) -> list[_Step]:
     """Return the steps to the mean of the target in each category; that of all rows for unseen ones.
 
     A training row gets the mean of the other folds, so that it never sees its own target: a `Pipeline` calls
     ``fit_transform`` of its steps, which is cross-fitted. Micci-Barreca (2001), as in scikit-learn's
-    `TargetEncoder`.
-
-    Parameters
-    ----------
-    classes
-        How many the target has, which is the number of columns if there are more than two; 0 for numbers.
-    coded
-        Put one column of codes before the means.
+    `TargetEncoder`. There is a column for each class if there are more than two, and with *coded* one column
+    of codes before the means.
     """
     # Not stratified: that refuses classes with fewer rows than folds.
     folds = KFold(_MEAN_FOLDS, shuffle=True, random_state=_SEED)
@@ -241,7 +232,7 @@ def mean_steps(how: ColumnFormat, classes: int, *, coded: bool = False) -> list[
     return [*labels, ("both", FeatureUnion([code, ("mean", means)])) if coded else ("mean", means)]
 
 
-def many_categories_steps(how: ColumnFormat, *, width: int, grams: int, rows: int) -> list[Step]:
+def many_categories_steps(how: ColumnFormat, *, width: int, grams: int, rows: int) -> list[_Step]:
     """Return the steps to the most frequent categories and, beside them, hashed n-grams of all."""
     frequent = ("frequent", frequent_categories(width, rows))
     if grams == 0:
@@ -251,7 +242,7 @@ def many_categories_steps(how: ColumnFormat, *, width: int, grams: int, rows: in
     return [*label_steps(how), ("both", FeatureUnion([frequent, ("grams", pieces)]))]
 
 
-def text_steps(column: pd.Series, how: ColumnFormat, width: int) -> list[Step]:
+def text_steps(column: pd.Series, how: ColumnFormat, width: int) -> list[_Step]:
     """Return the steps from free text to a few components of its hashed words."""
     spaces = column.dropna().astype("str").head(_TEXT_SAMPLE).str.count(r"\s")
     # Scripts without spaces have no words to split at.
@@ -263,7 +254,7 @@ def text_steps(column: pd.Series, how: ColumnFormat, width: int) -> list[Step]:
     ]
 
 
-def _projected(analyzer: str, size: int, width: int, rows: int) -> list[Step]:
+def _projected(analyzer: str, size: int, width: int, rows: int) -> list[_Step]:
     """Return the steps from strings to a few components of their hashed n-grams."""
     vectorizer = HashingVectorizer(
         analyzer=analyzer,
@@ -283,12 +274,12 @@ def _projected(analyzer: str, size: int, width: int, rows: int) -> list[Step]:
     ]
 
 
-def _check_numbers(*, whole: bool) -> Step:
+def _check_numbers(*, whole: bool) -> _Step:
     """Return a step that rejects a column of infinite and missing values alone, if not only missing.
 
     With *whole*, also one with a fraction.
     """
-    steps: list[Step] = []
+    steps: list[_Step] = []
     if whole:
         # Minus infinity in the place of each fraction is the least value of its column.
         fraction = Pipeline(
@@ -302,9 +293,9 @@ def _check_numbers(*, whole: bool) -> Step:
     return _check(steps, _UNREADABLE.format("a number as the table had it"))
 
 
-def _check_column(read: list[Step], message: str) -> Step:
+def _check_column(read: list[_Step], message: str) -> _Step:
     """Return a step that rejects a column with values of which *read* leaves none."""
-    steps: list[Step] = [
+    steps: list[_Step] = [
         ("present", _apply(pd.DataFrame.dropna)),
         *((name, _apply(step.func, **step.kw_args)) for name, step in read),
         ("readable", _apply(pd.DataFrame.notna)),
@@ -315,7 +306,7 @@ def _check_column(read: list[Step], message: str) -> Step:
     return _check(steps, message)
 
 
-def _check(steps: list[Step], message: str) -> Step:
+def _check(steps: list[_Step], message: str) -> _Step:
     fail = [
         ("unreadable", _apply(pd.Series.mask, cond=np.isposinf, other=_messages(message))),
         ("fail", _apply(pd.to_numeric)),

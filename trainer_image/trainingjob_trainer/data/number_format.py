@@ -8,22 +8,30 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from trainingjob_api.storage import Csv
+from trainingjob_api.vocabulary import FeatureType, Severity
+from trainingjob_trainer.data import Finding, FindingKind, quoted
 from trainingjob_trainer.data.column_format import (
     APOSTROPHES,
     NOT_A_NUMBER,
     PLACEHOLDERS,
+    PLAIN,
     SPACES,
+    ColumnFormat,
     NumberFormat,
-    missing_rule,
 )
 
 __all__ = [
+    "EXACT",
     "TextProfile",
     "choose_number_format",
-    "parse_numbers",
+    "is_whole",
+    "placeholder_finding",
     "plain_numbers",
     "profile_plain",
     "profile_texts",
+    "read_numbers",
+    "unreadable_finding",
 ]
 
 _CODES = (
@@ -45,6 +53,9 @@ _PERCENT = frozenset("%‰")
 _LONG = 4  # digits of a whole number that would have a mark between thousands
 _LEAST_VALUES = 20  # different numbers from which a column is not a list of categories
 _GROUP_SIZES = frozenset({2, 3})  # two in the Indian system
+_LEAST_ROWS = 2  # of a word that means a missing number
+EXACT = 2**53
+"""From which floats skip integers."""
 
 
 class _Marks(NamedTuple):
@@ -58,32 +69,24 @@ class _Marks(NamedTuple):
 
 @dataclass(slots=True)
 class TextProfile:
-    """Forms of the texts of a column, counted in rows of a sample.
-
-    Parameters
-    ----------
-    written
-        Rows by the marks of their number.
-    tokens
-        Rows by text, for texts that are not numbers.
-    distinct
-        Different texts of numbers.
-    signs, scales
-        Whether there are minus signs in unusual places, and K, M or B.
-    long, short
-        Whether there are whole numbers without a mark of at least four digits, and of fewer.
-    ends_in_zero
-        Whether a number whose mark may be either ends in zero.
-    """
+    """Forms of the texts of a column, counted in rows of a sample."""
 
     written: Counter[_Marks] = field(default_factory=Counter)
+    """Rows by the marks of their number."""
     tokens: Counter[str] = field(default_factory=Counter)
+    """Rows by text, for texts that are not numbers."""
     distinct: int = 0
+    """Different texts of numbers."""
     signs: bool = False
+    """Whether there are minus signs in unusual places."""
     scales: bool = False
+    """Whether there are K, M or B."""
     long: bool = False
+    """Whether there are whole numbers without a mark of at least four digits."""
     short: bool = False
+    """Whether there are such numbers of fewer digits."""
     ends_in_zero: bool = False
+    """Whether a number whose mark may be either ends in zero."""
 
     def rows(self, place: str, mark: str) -> int:
         """Return the rows with *mark* at a *place*: thousands, decimal or either."""
@@ -233,26 +236,14 @@ def _are_groups(parts: list[str]) -> bool:
 
 
 def choose_number_format(
-    profile: TextProfile,
-    *,
-    decimal: str | None,
-    thousands: str | None,
-    of_file: str | None,
-    comma_separated: bool,
+    profile: TextProfile, csv: Csv, *, of_file: str | None, comma_separated: bool
 ) -> NumberFormat:
-    """Choose how a column is read.
-
-    Parameters
-    ----------
-    decimal, thousands
-        As the job has them (``none``: there is no mark between thousands), or None.
-    of_file
-        The decimal mark of the other columns, or None.
-    comma_separated
-        Whether the comma separates the fields of the file.
-    """
-    chosen = decimal or profile.decimal or _by_either(profile, of_file, comma_separated=comma_separated)
-    if thousands is None:
+    """Choose how a column is read; *of_file* is the decimal mark of the other columns, or None."""
+    if csv.decimal is not None:
+        chosen: str = csv.decimal.value
+    else:
+        chosen = profile.decimal or _by_either(profile, of_file, comma_separated=comma_separated)
+    if csv.thousands is None:
         counts = {
             mark: profile.rows("thousands", mark) + profile.rows("either", mark)
             for mark in ",. '"
@@ -260,7 +251,7 @@ def choose_number_format(
         }
         thousands = max((mark for mark in counts if counts[mark]), key=counts.__getitem__, default="")
     else:
-        thousands = {"none": "", "space": " "}.get(thousands, thousands)
+        thousands = {"none": "", "space": " "}.get(csv.thousands.value, csv.thousands.value)
     symbols: Counter[str] = Counter()
     for marks, count in profile.written.items():
         symbols[marks.symbol] += count
@@ -295,8 +286,97 @@ def _by_either(profile: TextProfile, of_file: str | None, *, comma_separated: bo
     return "." if comma_separated else mark
 
 
-def parse_numbers(column: pd.Series, how: NumberFormat, missing: tuple[str, ...]) -> pd.Series:
-    """Return *column* as ``float64``, missing where a text is not a number in the format."""
-    for pattern, value in (missing_rule(missing), *how.rules(), (NOT_A_NUMBER, np.nan)):
-        column = column.replace(pattern, value, regex=True)  # type: ignore[arg-type]  # pandas takes NaN, too
-    return pd.to_numeric(column, errors="coerce").astype("float64")
+def is_whole(numbers: pd.Series) -> bool:
+    """Return whether all *numbers* (floats) are whole, and small enough to be exact."""
+    return bool((numbers == numbers.round()).all()) and bool((numbers.abs() < EXACT).all())
+
+
+def read_numbers(
+    column: pd.Series,
+    present: pd.Series,
+    number: NumberFormat,
+    profile: TextProfile,
+    *,
+    csv: Csv,
+    missing: tuple[str, ...],
+    any_words: bool = True,
+) -> tuple[pd.Series, ColumnFormat, list[Finding]]:
+    """Return a column of text as ``float64`` or ``int64``, how it is read, and what was assumed.
+
+    Parameters
+    ----------
+    column
+        As it is in the table.
+    present
+        The same with what is *missing* everywhere missing.
+    any_words
+        Whether repeated words count as missing, too, and not only known placeholders.
+    """
+    findings: list[Finding] = []
+    guess_missing = csv.missing_values is None
+    numbers = present
+    for pattern, value in (
+        ColumnFormat(missing=missing).missing_rule,
+        *number.rules(),
+        (NOT_A_NUMBER, np.nan),
+    ):
+        numbers = numbers.replace(pattern, value, regex=True)  # type: ignore[arg-type]  # pandas takes NaN, too
+    numbers = pd.to_numeric(numbers, errors="coerce").astype("float64")
+    words = present[present.notna() & numbers.isna()].str.strip()
+    if guess_missing:
+        known = words.str.casefold().isin(PLACEHOLDERS)
+        digits = words.str.contains(r"\d")
+        frequent = words.map(words.value_counts()) >= _LEAST_ROWS
+        placeholders = words[known | (~digits & frequent & any_words)]
+        missing = (*missing, *sorted(set(placeholders[~known[placeholders.index]])))
+        words = words.drop(placeholders.index)
+        if len(placeholders):
+            findings.append(placeholder_finding(column, placeholders))
+    if len(words):
+        findings.append(unreadable_finding(words, FeatureType.NUMERIC.value))
+    if number != PLAIN or (profile.open and csv.thousands is None):
+        findings.append(_format_finding(present, numbers, number, profile))
+    values = numbers.dropna()
+    whole = bool(len(values)) and bool((values == values.round()).all())
+    how = ColumnFormat(
+        missing=missing, placeholders=guess_missing, number=number, whole=whole and number.thousands == "."
+    )
+    if number == PLAIN and len(values) and is_whole(numbers) and not present.str.contains("[.eE]").any():
+        numbers = pd.to_numeric(present).astype("int64")
+    return numbers, how, findings
+
+
+def _format_finding(
+    present: pd.Series, numbers: pd.Series, how: NumberFormat, profile: TextProfile
+) -> Finding:
+    """Report how numbers are read, with a warning if the values alone could mean something else."""
+    marked = present[numbers.notna() & ~present.str.fullmatch(r"\s*\d+\s*").fillna(value=True)]
+    example = marked if len(marked) else present[numbers.notna()]
+    text, number = str(example.iloc[0]).strip(), numbers[example.index[0]]
+    signs = "not all values have the same sign, and nothing is converted; " if profile.uneven else ""
+    message = (
+        f"Numbers are read with {how.describe() or 'a point before the fraction'}: {text!r} is "
+        f"{number:.10g}; {signs}if this is wrong, set "
+        "spec.dataset.csv.decimal and thousands, or the type in spec.featureTypes"
+    )
+    severity = Severity.WARNING if profile.open or profile.uneven else Severity.INFO
+    return Finding(FindingKind.NUMBER_NOTATION, severity, str(present.name), message)
+
+
+def placeholder_finding(column: pd.Series, placeholders: pd.Series) -> Finding:
+    """Report words among the numbers of a column that count as missing."""
+    message = (
+        f"{len(placeholders):,} of {len(column):,} values ({len(placeholders) / len(column):.1%}) are words "
+        f"among numbers and count as missing: {quoted(placeholders)}; if they mean more, list the missing "
+        "texts in spec.dataset.csv.missingValues, or set the type to categorical in spec.featureTypes"
+    )
+    return Finding.warning(FindingKind.PLACEHOLDERS, column.name, message)
+
+
+def unreadable_finding(values: pd.Series, kind: str) -> Finding:
+    """Report values that are not of the column's type *kind*."""
+    message = (
+        f"{len(values):,} value(s) cannot be read as {kind} and count as missing: {quoted(values)}; set "
+        "another type in spec.featureTypes if this is wrong"
+    )
+    return Finding.warning(FindingKind.UNREADABLE, values.name, message)

@@ -1,6 +1,5 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,38 +9,33 @@ import pandas as pd
 from trainingjob_api import Reason
 from trainingjob_api.resolved import ResolvedRun
 from trainingjob_api.vocabulary import FeatureType, Task, ValidationStrategy
-from trainingjob_trainer.data.column_format import ColumnFormat
-from trainingjob_trainer.data.columns import Columns, read_columns, read_texts, with_columns
-from trainingjob_trainer.data.date_format import parse_dates
-from trainingjob_trainer.data.feature_types import infer_feature_types
-from trainingjob_trainer.data.findings import Finding, FindingKind, describe_layout
+from trainingjob_trainer.data import Finding, FindingKind
+from trainingjob_trainer.data.column_format import ColumnFormat, parse_dates
+from trainingjob_trainer.data.columns import Columns, layout_findings, read_columns, read_texts, with_columns
+from trainingjob_trainer.data.features import find_leaks, infer_feature_types, without_infinities
 from trainingjob_trainer.data.load import Table, TableFile
-from trainingjob_trainer.data.metric import Metric, metric_task, resolve_metric
-from trainingjob_trainer.data.metric_checks import check_metric
+from trainingjob_trainer.data.metric import Metric, check_metric, metric_task, resolve_metric
 from trainingjob_trainer.data.split import (
     Classes,
     Split,
+    duplicate_rows,
+    find_duplicates,
+    sets_of_copies,
     split_by_group,
     split_by_time,
     split_copies,
     split_rows,
 )
-from trainingjob_trainer.data.table_checks import (
-    duplicate_rows,
-    find_duplicates,
-    find_imbalance,
-    find_leaks,
-    sets_of_copies,
-    without_infinities,
-)
 from trainingjob_trainer.data.target import (
     check_column,
-    read_labels,
-    read_numbers,
+    choose_positive,
+    find_imbalance,
+    infer_task,
+    label_target,
+    number_target,
     read_target,
     usable_rows,
 )
-from trainingjob_trainer.data.task import choose_positive, infer_task
 from trainingjob_trainer.errors import DataError
 
 __all__ = ["Prepared", "describe_input", "prepare"]
@@ -52,61 +46,36 @@ _TIME_FIELD = "spec.validation.timeColumn"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A table ready to be searched on. All positions are ``intp`` and count the rows of ``frame``.
-
-    Parameters
-    ----------
-    frame
-        Feature columns alone, as they were read, of the rows with a target; infinities are missing.
-    target
-        Original labels (booleans, ``int64``, ``float64`` or objects), or ``float64`` for regression.
-    classes
-        All labels in sorted order, or None for regression.
-    positive_label
-        The positive one of two classes, or None.
-    feature_types
-        Type of each column of ``frame``.
-    schema
-        What a model takes and answers, as plain data for people and other programs.
-    file
-        How new rows are read from such a file.
-    row_numbers
-        Position in the file of each row of ``frame``.
-    train_index, holdout_index
-        Rows for search and rows set aside.
-    folds
-        Rows to fit on and rows to score, all among ``train_index``.
-    groups
-        Group of each row, or None.
-    dropped_rows
-        Rows left out, since they have no target (or no time).
-    cv_folds
-        Number of folds, after they were reduced if they had to be.
-    dataset_sha256
-        Digest of the file.
-    formats, target_format
-        How the raw values of each column and of the target are read.
-    """
+    """A table ready to be searched on. All positions are ``intp`` and count the rows of ``frame``."""
 
     frame: pd.DataFrame
+    """Feature columns alone, as they were read, of the rows with a target; infinities are missing."""
     target: np.ndarray
+    """Original labels (booleans, ``int64``, ``float64`` or objects), or ``float64`` for regression."""
     task: Task
     metric: Metric
     classes: tuple[Any, ...] | None
+    """All labels in sorted order, or None for regression."""
     positive_label: Any
+    """The positive one of two classes, or None."""
     feature_types: dict[str, FeatureType]
-    schema: dict[str, Any]
     file: TableFile
     row_numbers: np.ndarray
+    """Position in the file of each row of ``frame``."""
     train_index: np.ndarray
     holdout_index: np.ndarray
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """Rows to fit on and rows to score, all among ``train_index``."""
     groups: np.ndarray | None
+    """Group of each row, or None."""
     findings: tuple[Finding, ...]
     dropped_rows: int
+    """Rows left out, since they have no target (or no time)."""
     cv_folds: int
+    """Number of folds, after they were reduced if they had to be."""
     dataset_sha256: str
     formats: dict[str, ColumnFormat] = field(default_factory=dict)
+    """How the raw values of each column are read."""
     target_format: ColumnFormat = field(default_factory=ColumnFormat)
 
 
@@ -114,8 +83,7 @@ class Prepared:
 class _Target:
     values: np.ndarray
     metric: Metric
-    classified: Classes | None = None
-    classes: tuple[Any, ...] | None = None
+    classes: Classes | None = None
     positive_label: Any = None
     findings: tuple[Finding, ...] = ()
 
@@ -155,13 +123,13 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     used: dict[str, FeatureType] = {
         name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
     }
-    split, groups = _split(frame, goal.classified, run, compared=[*used, target])
+    split, groups = _split(frame, goal.classes, run, compared=[*used, target])
     features = frame[list(used)].reset_index(drop=True)
     classify = task is Task.CLASSIFICATION
     leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
     positive = None if goal.positive_label is None else str(goal.positive_label)
     unsuited = check_metric(
-        goal.metric.name, goal.values, split, classes=goal.classified, positive=positive, column=target
+        goal.metric.name, goal.values, split, classes=goal.classes, positive=positive, column=target
     )
     read = [finding for finding in columns.findings if finding.column in {None, target, *used, *roles}]
     csv = run.dataset.csv
@@ -173,21 +141,11 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         target=goal.values,
         task=task,
         metric=goal.metric,
-        classes=goal.classes,
+        classes=None if goal.classes is None else goal.classes.labels,
         positive_label=goal.positive_label,
         feature_types=used,
         formats={name: columns.formats[name] for name in used},
         target_format=target_format,
-        schema=describe_input(
-            features,
-            used,
-            columns.formats,
-            target=target,
-            task=task,
-            classes=None if goal.classified is None else goal.classified.names,
-            positive_label=positive,
-            file=file,
-        ),
         file=file,
         row_numbers=frame.index.to_numpy(dtype=np.intp),
         train_index=split.train,
@@ -201,18 +159,9 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     )
 
 
-def describe_input(
-    frame: pd.DataFrame,
-    types: Mapping[str, FeatureType],
-    formats: Mapping[str, ColumnFormat],
-    *,
-    target: str,
-    task: Task,
-    classes: Sequence[str] | None,
-    positive_label: str | None,
-    file: TableFile,
-) -> dict[str, Any]:
-    """Return plain data about the columns of *frame*, without their values, and a model's answer."""
+def describe_input(prepared: Prepared, target: str) -> dict[str, Any]:
+    """Return plain data about what a model takes, without values of the table, and what it answers."""
+    frame, positive = prepared.frame, prepared.positive_label
     columns = [
         {
             "name": name,
@@ -220,17 +169,17 @@ def describe_input(
             "type": kind.value,
             "missing": int(frame[name].isna().sum()),
             "categories": int(frame[name].nunique()) if kind is FeatureType.CATEGORICAL else None,
-            "reading": formats.get(name, ColumnFormat()).to_dict(),
+            "reading": prepared.formats[name].to_dict(),
         }
-        for name, kind in types.items()
+        for name, kind in prepared.feature_types.items()
     ]
     return {
         "columns": columns,
         "target": target,
-        "task": task.value,
-        "classes": None if classes is None else list(classes),
-        "file": file.to_dict(),
-        "positiveLabel": positive_label,
+        "task": prepared.task.value,
+        "classes": None if prepared.classes is None else [str(label) for label in prepared.classes],
+        "file": prepared.file.to_dict(),
+        "positiveLabel": None if positive is None else str(positive),
     }
 
 
@@ -241,9 +190,9 @@ def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     wanted = run.task if run.metric is None else metric_task(run.metric)
     target, target_format, found = read_target(table.frame[name], texts, wanted=wanted)
     columns = read_columns(table.frame, texts, run.feature_types, skip=name)
-    unusual = describe_layout(layout, texts.csv, texts.decimal)
     frame = with_columns(columns.frame, {name: target})
-    return replace(columns, frame=frame, findings=(*unusual, *found, *columns.findings)), target_format
+    findings = (*layout_findings(texts), *found, *columns.findings)
+    return replace(columns, frame=frame, findings=findings), target_format
 
 
 def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
@@ -278,19 +227,18 @@ def _times(column: pd.Series) -> pd.Series:
 
 def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
     if task is Task.REGRESSION:
-        numbers = read_numbers(column)
+        numbers = number_target(column)
         return _Target(values=numbers, metric=resolve_metric(run.metric, task, target=numbers))
-    labels = read_labels(column)
-    positive, chosen = choose_positive(labels, run.positive_label, run.target_column)
-    metric = resolve_metric(run.metric, task, labels.classes, positive)
-    uneven = find_imbalance(labels.classes, labels.counts, metric.name, run.target_column)
+    values, classes, found = label_target(column)
+    positive, chosen = choose_positive(classes, run.positive_label, run.target_column)
+    metric = resolve_metric(run.metric, task, classes.labels, positive)
+    uneven = find_imbalance(classes, metric.name, run.target_column)
     return _Target(
-        values=labels.values,
+        values=values,
         metric=metric,
-        classified=Classes(labels.codes, tuple(str(label) for label in labels.classes)),
-        classes=labels.classes,
+        classes=classes,
         positive_label=positive,
-        findings=(*labels.findings, *chosen, *uneven),
+        findings=(*found, *chosen, *uneven),
     )
 
 

@@ -1,10 +1,12 @@
-"""Hold-out and folds, cut once and the same for every candidate."""
+"""Hold-out and folds, cut once and the same for every candidate, and rows that are copies of others."""
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
@@ -15,10 +17,21 @@ from sklearn.model_selection import (
 )
 
 from trainingjob_api import Reason
-from trainingjob_trainer.data.findings import Finding, FindingKind, listed
+from trainingjob_trainer.data import Finding, FindingKind, listed
 from trainingjob_trainer.errors import DataError
 
-__all__ = ["Classes", "Fold", "Split", "split_by_group", "split_by_time", "split_copies", "split_rows"]
+__all__ = [
+    "Classes",
+    "Fold",
+    "Split",
+    "duplicate_rows",
+    "find_duplicates",
+    "sets_of_copies",
+    "split_by_group",
+    "split_by_time",
+    "split_copies",
+    "split_rows",
+]
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Positions (``intp``) of the rows to fit on and of those to score."""
@@ -26,14 +39,27 @@ Fold = tuple[np.ndarray, np.ndarray]
 _SHOWN = 5
 _LARGEST_SET = 20  # the reciprocal of its share of the rows
 _LEAST = 2  # rows of a class or parts of a table that a split needs
+_COPY_COLUMNS = 3
+_COPY_ROWS = 20_000
+_CHANCE = 0.1  # of the equal rows that are there
 
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Class of each row, as a position in ``names``, which are those that messages show."""
+    """Class of each row, as a position (``intp``) in ``labels``: sorted, distinct, plain Python values."""
 
     codes: np.ndarray
-    names: tuple[str, ...]
+    labels: tuple[Any, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels as messages show them."""
+        return tuple(map(str, self.labels))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each class."""
+        return np.bincount(self.codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +77,16 @@ def split_copies(
 ) -> Split | None:
     """Cut like `split_rows`, with the rows of equal *sets* on the same side; None if that costs too much.
 
-    One row of each set is cut and the others follow it, which keeps the strata as long as sets are small. It
-    costs too much if a set has more than a twentieth of all rows, or if a class has too few different rows
-    for the folds.
-
-    Parameters
-    ----------
-    sets
-        Number of each row's set, from 0 on; the rows of a set are of the same class.
+    One row of each set is cut and the others follow it, which keeps the strata as long as sets are small. The
+    rows of a set are of the same class. It costs too much if a set has more than a twentieth of all rows, or
+    if a class has too few different rows for the folds.
     """
     number, first, inverse, counts = np.unique(
         sets, return_index=True, return_inverse=True, return_counts=True
     )
     if counts.max() * _LARGEST_SET > len(sets):
         return None
-    those = None if classes is None else Classes(classes.codes[first], classes.names)
+    those = None if classes is None else replace(classes, codes=classes.codes[first])
     try:
         split = split_rows(len(number), those, fraction=fraction, folds=folds, seed=seed)
     except DataError:
@@ -133,11 +154,8 @@ def split_by_group(
 def split_by_time(times: np.ndarray, classes: Classes | None, *, fraction: float, folds: int) -> Split:
     """Set aside the last *fraction* in time; each fold is fitted on what lies before the rows that it scores.
 
-    Parameters
-    ----------
-    times
-        Sortable, without missing values. Equal times are on the same side, unless more than half of the rows
-        would be held out.
+    Equal *times*, none of them missing, are on the same side, unless more than half of the rows would be held
+    out.
     """
     order = np.argsort(times, kind="stable").astype(np.intp)
     cut = len(order) - max(1, round(fraction * len(order)))
@@ -164,7 +182,7 @@ def _stratified(classes: Classes, fraction: float, rng: np.random.Generator) -> 
     # Not train_test_split: it rejects classes of one row, whose absence is reported later, by name.
     shuffled = rng.permutation(len(classes.codes))
     by_class = shuffled[np.argsort(classes.codes[shuffled], kind="stable")]
-    members = np.split(by_class, np.cumsum(np.bincount(classes.codes))[:-1])
+    members = np.split(by_class, np.cumsum(classes.counts)[:-1])
     chosen = [rows[: min(round(fraction * len(rows)), max(0, len(rows) - _LEAST))] for rows in members]
     return np.sort(np.concatenate(chosen)).astype(np.intp)
 
@@ -186,10 +204,10 @@ def _positions(train: np.ndarray, parts: Iterable[Fold]) -> tuple[Fold, ...]:
 
 def _check_sizes(train: np.ndarray, holdout: np.ndarray, classes: Classes | None) -> None:
     if classes is not None:
-        total = np.bincount(classes.codes)
+        total, names = classes.counts, classes.names
         small = np.flatnonzero(np.bincount(classes.codes[train], minlength=len(total)) < _LEAST)
         if len(small):
-            few = [f"{classes.names[i]} ({total[i]} in all)" for i in small]
+            few = [f"{names[i]} ({total[i]} in all)" for i in small]
             raise DataError(
                 Reason.CLASS_TOO_SMALL,
                 f"spec.targetColumn: {len(small)} of {len(total)} classes have fewer than two rows outside "
@@ -248,3 +266,64 @@ def _whole_folds(
         "spec.validation: every way to cut the folds leaves one of them with a single class to learn from; "
         "choose another groupColumn or timeColumn, or strategy kfold",
     )
+
+
+def duplicate_rows(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows repeat an earlier one in every column; none, where values cannot be compared."""
+    try:
+        return frame.duplicated().to_numpy(dtype=bool)
+    except TypeError:  # nested values
+        return np.zeros(len(frame), dtype=bool)
+
+
+def sets_of_copies(frame: pd.DataFrame, duplicates: np.ndarray) -> np.ndarray | None:
+    """Return a number for each row, the same for equal rows, if equal rows are copies of each other.
+
+    In a table of a few categories, different things have equal rows all the time, and a model that has seen
+    one may well be asked about another. Rows are copies if they are far too many for that: the chance that
+    two different rows agree in the columns that distinguish rows best (three, but at most half of all) is a
+    bound on the chance that they agree in all.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (n,), ``intp``; None if no rows are equal or their equality may be chance.
+    """
+    different = frame[~duplicates]
+    different = different.iloc[:: 1 + len(different) // _COPY_ROWS]
+    columns = min(_COPY_COLUMNS, frame.shape[1] // 2)
+    if not duplicates.any() or len(different) < _LEAST or columns == 0:
+        return None
+    alike = [_agreement(_numbered(different[[name]])) for name in frame.columns]
+    best = [frame.columns[position] for position in np.argsort(alike, kind="stable")[:columns]]
+    by_chance = len(frame) * _agreement(_numbered(different[best]))
+    return _numbered(frame) if by_chance <= _CHANCE * duplicates.mean() else None
+
+
+def find_duplicates(duplicates: np.ndarray, *, together: bool) -> tuple[Finding, ...]:
+    """Report rows that repeat an earlier one, which stay, and whether splits keep them *together*."""
+    count = int(duplicates.sum())
+    if count == 0:
+        return ()
+    then = (
+        "equal rows are kept on the same side of each split:"
+        if together
+        else "where equal rows are on both sides of a split, scores are too high:"
+    )
+    message = (
+        f"{count:,} of {len(duplicates):,} rows repeat an earlier row; {then} remove them from the table if "
+        "they are one thing counted twice"
+    )
+    return (Finding.warning(FindingKind.DUPLICATES, None, message),)
+
+
+def _numbered(frame: pd.DataFrame) -> np.ndarray:
+    hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    return np.unique(hashes, return_inverse=True)[1].astype(np.intp)
+
+
+def _agreement(numbers: np.ndarray) -> float:
+    """Return the share of the pairs of rows whose numbers are equal."""
+    counts = np.bincount(numbers).astype("float64")
+    rows = float(len(numbers))
+    return float((counts * (counts - 1.0)).sum() / (rows * (rows - 1.0)))

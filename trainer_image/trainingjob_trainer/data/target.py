@@ -1,6 +1,5 @@
-"""The target: how it is read, which rows have one, and its labels or numbers."""
+"""The target: how it is read, which rows have one, its task, and its labels or numbers."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,33 +7,30 @@ import pandas as pd
 
 from trainingjob_api import Reason, nearest_names
 from trainingjob_api.vocabulary import Task
+from trainingjob_trainer.data import Finding, FindingKind, quoted
 from trainingjob_trainer.data.column_format import PLAIN, ColumnFormat
 from trainingjob_trainer.data.columns import (
     NUMBERS,
     Texts,
     as_truths,
-    is_whole,
-    leading_zeros,
-    long_codes,
+    code_findings,
     missing_words,
-    read_numbers_of,
     without_missing,
 )
-from trainingjob_trainer.data.findings import (
-    Finding,
-    FindingKind,
-    long_codes_finding,
-    quoted,
-    zeros_finding,
-)
-from trainingjob_trainer.errors import DataError
+from trainingjob_trainer.data.metric import metric_task
+from trainingjob_trainer.data.number_format import is_whole, read_numbers
+from trainingjob_trainer.data.split import Classes
+from trainingjob_trainer.errors import DataError, SpecInvalid
 
 __all__ = [
-    "Labels",
+    "NUMBER_KINDS",
     "check_column",
+    "choose_positive",
+    "find_imbalance",
+    "infer_task",
+    "label_target",
     "nearest_columns",
-    "read_labels",
-    "read_numbers",
+    "number_target",
     "read_target",
     "usable_rows",
 ]
@@ -44,30 +40,21 @@ _LONGEST_SHOWN = 64
 _FEW_VALUES = 20  # different numbers that may be labels
 _MANY_LABELS = 1_000
 _LABEL_SHARE = 0.05
-_NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Labels of a classification target.
-
-    Parameters
-    ----------
-    values
-        One label a row: booleans, ``int64`` or objects (strings).
-    codes
-        Position in ``classes`` of each row's label (``intp``).
-    classes
-        The distinct labels, sorted, as plain Python values.
-    counts
-        Rows of each class.
-    """
-
-    values: np.ndarray
-    codes: np.ndarray
-    classes: tuple[Any, ...]
-    counts: tuple[int, ...]
-    findings: tuple[Finding, ...]
+_SMALL_SHARE = 0.2  # of an even share, for many classes; of all rows, for two
+_ACCURACIES = frozenset({"accuracy", "f1_micro", "precision_micro", "recall_micro"})
+_ROWS_PER_VALUE = 10
+_NO_TARGET_KINDS = frozenset(
+    {
+        *("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period"),
+        *("complex", "bytes"),
+    }
+)
+_USUAL_POSITIVE = {
+    frozenset({"0", "1"}): "1",
+    frozenset({"0.0", "1.0"}): "1.0",
+    frozenset({"false", "true"}): "true",
+}
+NUMBER_KINDS = frozenset({"integer", "floating", "mixed-integer-float", "decimal"})
 
 
 def check_column(frame: pd.DataFrame, name: str, field: str, reason: Reason) -> None:
@@ -106,9 +93,7 @@ def read_target(
     truths = as_truths(present)
     if truths is not None:
         return truths, how, []
-    words = missing_words(column, present)
-    zeros, long = leading_zeros(present), long_codes(present)
-    codes = bool(zeros.any() or long.any())
+    words, codes = missing_words(column, present), code_findings(present)
     profile, number = texts.profiles[name], texts.number_format_of(name)
     plain = pd.to_numeric(present, errors="coerce")
     if plain.notna().eq(present.notna()).all() and number == PLAIN and not codes:
@@ -118,7 +103,9 @@ def read_target(
         readable >= NUMBERS * profile.present and profile.distinct > _FEW_VALUES and not codes
     )
     if wanted is not Task.CLASSIFICATION and readable and numbers:
-        values, how, findings = read_numbers_of(column, present, texts, number, any_words=False)
+        values, how, findings = read_numbers(
+            column, present, number, profile, csv=texts.csv, missing=texts.missing, any_words=False
+        )
         _check_unreadable(column, present[present.notna() & values.isna()].str.strip(), how)
         return values, how, findings
     return _as_labels(column, words, texts)
@@ -151,12 +138,11 @@ def _as_labels(
             if len(some):
                 findings.append(_word_finding(column, some, labels=kept))
     present = without_missing(column, missing)
-    zeros, long = leading_zeros(present), long_codes(present)
-    if zeros.any():
-        findings.append(zeros_finding(present[zeros]))
-    if long.any():
-        findings.append(long_codes_finding(present[long]))
-    return present, ColumnFormat(missing=missing), findings + _similar_labels(present)
+    return (
+        present,
+        ColumnFormat(missing=missing),
+        findings + code_findings(present) + _similar_labels(present),
+    )
 
 
 def _word_finding(column: pd.Series, words: pd.Series, *, labels: bool) -> Finding:
@@ -211,7 +197,7 @@ def _without_categories(column: pd.Series) -> pd.Series:
     return column
 
 
-def read_numbers(column: pd.Series) -> np.ndarray:
+def number_target(column: pd.Series) -> np.ndarray:
     """Return a regression target as ``float64``."""
     numbers = pd.to_numeric(_without_categories(column), errors="coerce").astype("float64")
     numbers = numbers.replace([np.inf, -np.inf], np.nan)
@@ -235,32 +221,142 @@ def read_numbers(column: pd.Series) -> np.ndarray:
     return values
 
 
-def read_labels(column: pd.Series) -> Labels:
-    """Return the labels of a classification target, as they are.
+def label_target(column: pd.Series) -> tuple[np.ndarray, Classes, tuple[Finding, ...]]:
+    """Return a classification target: a label for each row (booleans, ``int64`` or strings), and its classes.
 
     Whole numbers that pandas made floats of because a value was missing become integers again. Numbers with
     fractions become text, since no classifier takes them.
     """
     values, findings = _label_values(_without_categories(column))
-    classes, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if len(classes) == 1:
+    labels, codes = np.unique(values, return_inverse=True)
+    if len(labels) == 1:
         raise DataError(
             Reason.TARGET_SINGLE_CLASS,
-            f"spec.targetColumn: every row with a target has the label {classes[0]!s} in {column.name!r}; a "
+            f"spec.targetColumn: every row with a target has the label {labels[0]!s} in {column.name!r}; a "
             "classifier needs at least two labels",
         )
-    return Labels(values, codes.astype(np.intp), tuple(classes.tolist()), tuple(counts.tolist()), findings)
+    return values, Classes(codes.astype(np.intp), tuple(labels.tolist())), findings
 
 
 def _label_values(column: pd.Series) -> tuple[np.ndarray, tuple[Finding, ...]]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "boolean":
         return column.to_numpy(dtype=bool, copy=True), ()
-    if kind in _NUMBER_KINDS and is_whole(column.astype("float64")):
+    if kind in NUMBER_KINDS and is_whole(column.astype("float64")):
         return column.astype("float64").to_numpy(dtype="int64", copy=True), ()
     values = column.astype("str").to_numpy(dtype=object, copy=True)
     if kind in {"string", "empty"}:
         return values, ()
-    what = "numbers with fractions" if kind in _NUMBER_KINDS else f"of several types ({kind})"
+    what = "numbers with fractions" if kind in NUMBER_KINDS else f"of several types ({kind})"
     message = f"The labels are {what}; they are read, and predicted, as text"
     return values, (Finding.warning(FindingKind.LABELS_AS_TEXT, column.name, message),)
+
+
+def infer_task(column: pd.Series, asked: Task, metric: str | None) -> tuple[Task, Finding | None]:
+    """Decide the task: the metric decides, else the spec, else the values of the usable rows.
+
+    Text, booleans and categories are classified. So are whole numbers with at most two distinct values, or
+    with at most 20 of which each has ten rows on average; all other numbers are regressed.
+    """
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    nested = column.dtype == object and column.map(lambda value: not np.isscalar(value)).all()
+    if kind in _NO_TARGET_KINDS or nested:
+        what = f"values of type {kind}" if kind in _NO_TARGET_KINDS else "nested values"
+        raise DataError(
+            Reason.TARGET_TYPE_UNSUPPORTED,
+            f"spec.targetColumn: the column {column.name!r} holds {what}; name a target of numbers, text or "
+            "booleans",
+        )
+    if asked is not Task.AUTO or metric is not None:
+        of_metric = None if metric is None else metric_task(metric)
+        return (of_metric if of_metric is not None and asked is Task.AUTO else asked), None
+    task, why = _by_values(column)
+    message = f"The task is {task.value}, since {why}; set spec.task if this is wrong"
+    return task, Finding.info(FindingKind.TASK_INFERRED, column.name, message)
+
+
+def _by_values(column: pd.Series) -> tuple[Task, str]:
+    text = isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(column)
+    numbers = None if text else pd.to_numeric(column, errors="coerce")
+    if numbers is None or numbers.isna().any():
+        return Task.CLASSIFICATION, "the target holds text, booleans or categories"
+    numbers = numbers.astype("float64")
+    distinct = int(numbers.nunique())
+    if distinct <= 2:  # noqa: PLR2004
+        return Task.CLASSIFICATION, f"the target has {distinct} distinct value(s)"
+    if not is_whole(numbers):
+        return Task.REGRESSION, "the target holds numbers with fractions"
+    if distinct <= _FEW_VALUES and len(numbers) >= _ROWS_PER_VALUE * distinct:
+        return Task.CLASSIFICATION, f"the target holds whole numbers with {distinct} distinct values"
+    return (
+        Task.REGRESSION,
+        f"the target holds whole numbers with {distinct:,} distinct values in {len(numbers):,} rows",
+    )
+
+
+def choose_positive(classes: Classes, asked: str | None, target: str) -> tuple[Any, tuple[Finding, ...]]:
+    """Return the positive label of a binary target: the *asked* one, else 1 or True, else the rarer one.
+
+    With more than two classes, there is none.
+    """
+    if len(classes.labels) != 2:  # noqa: PLR2004
+        if asked is None:
+            return None, ()
+        message = f"spec.positiveLabel is not used, since the target has {len(classes.labels)} classes"
+        return None, (Finding.warning(FindingKind.POSITIVE_LABEL_UNUSED, target, message),)
+    if asked is not None:
+        return _match_label(classes, asked), ()
+    first, second = classes.labels
+    by_text = {str(label).casefold(): label for label in classes.labels}
+    usual = _USUAL_POSITIVE.get(frozenset(by_text))
+    if usual is not None:
+        label, why = by_text[usual], f"as usual where the labels are {first!r} and {second!r}"
+    elif classes.counts[0] == classes.counts[1]:
+        label, why = second, "the later one of two that are equally frequent"
+    else:
+        label, why = first if classes.counts[0] < classes.counts[1] else second, "the rarer one"
+    message = f"The positive label is {label!r}, {why}; set spec.positiveLabel if this is wrong"
+    return label, (Finding.info(FindingKind.POSITIVE_LABEL, target, message),)
+
+
+def _match_label(classes: Classes, asked: str) -> Any:
+    same = [label for label in classes.labels if str(label) == asked]
+    same += [label for label in classes.labels if _same(label, asked.strip())]
+    if same:
+        return same[0]
+    nearest = nearest_names(asked, classes.names, most=1, cutoff=0.0)
+    ordered = [*nearest, *(label for label in classes.names if label not in nearest)]
+    raise SpecInvalid(
+        Reason.POSITIVE_LABEL_UNKNOWN,
+        f"spec.positiveLabel {asked!r} is not a label of the target; its labels are "
+        f"{', '.join(repr(label) for label in ordered)}",
+    )
+
+
+def _same(label: Any, asked: str) -> bool:
+    """Return whether *asked* is another way to write *label*: 1 and 1.0, True and true."""
+    if isinstance(label, bool):
+        return asked.casefold() == str(label).casefold() or asked == str(int(label))
+    if isinstance(label, int | float):
+        try:
+            return float(asked) == float(label)
+        except ValueError:
+            return False
+    return False
+
+
+def find_imbalance(classes: Classes, metric: str, target: str) -> tuple[Finding, ...]:
+    """Report a class with less than a fifth of the rows (of two) or of its even share (of more)."""
+    counts = classes.counts
+    total, least = int(counts.sum()), int(counts.min())
+    if least >= _SMALL_SHARE * total / (1 if len(counts) == 2 else len(counts)):  # noqa: PLR2004
+        return ()
+    advice = (
+        f"{metric} is {counts.max() / total:.3g} for a model that always predicts one label: read "
+        "balanced_accuracy beside it, or set spec.metric to balanced_accuracy or f1_macro"
+        if metric in _ACCURACIES
+        else "also read balanced_accuracy"
+    )
+    rare = classes.labels[int(counts.argmin())]
+    message = f"The label {rare!r} occurs in {least:,} of {total:,} rows ({least / total:.2%}); {advice}"
+    return (Finding.warning(FindingKind.IMBALANCED, target, message),)

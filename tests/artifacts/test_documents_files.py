@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainingjob_trainer.artifacts.files import plain, read_json, write_json
+from trainingjob_trainer.artifacts.documents import plain, read_json, write_json
 
 scalars = st.one_of(
     st.none(),

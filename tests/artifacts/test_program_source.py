@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 
 from support.finished_runs import table
 from trainingjob_api import FeatureType
-from trainingjob_trainer.artifacts.source import Unrenderable, source_of
+from trainingjob_trainer.artifacts.program import Unrenderable, source_of
 from trainingjob_trainer.data.encoder import build_encoder
 from trainingjob_trainer.encodings import Encoding
 from trainingjob_trainer.errors import RunFailed

@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainingjob_trainer.data.date_format import infer_date_format, parse_dates
+from trainingjob_trainer.data.column_format import infer_date_format, parse_dates
 
 DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
 

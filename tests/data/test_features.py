@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from trainingjob_api.vocabulary import FeatureType
+from trainingjob_trainer.data import FindingKind
 from trainingjob_trainer.data.column_format import ColumnFormat
 from trainingjob_trainer.data.columns import read_columns, read_texts
-from trainingjob_trainer.data.feature_types import infer_feature_types
-from trainingjob_trainer.data.findings import FindingKind
+from trainingjob_trainer.data.features import infer_feature_types
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
 NUMERIC, CATEGORICAL, TEXT, DATETIME, IGNORE = FeatureType

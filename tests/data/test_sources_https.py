@@ -9,7 +9,7 @@ import pytest
 
 from support.data_runs import SETTINGS
 from support.loopback import Answer, certificate, serving, tunnelling
-from trainingjob_trainer.data.https_guard import CheckedTransport, https_chunks
+from trainingjob_trainer.data.sources import CheckedTransport, https_chunks
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.access import is_private, is_public, resolve

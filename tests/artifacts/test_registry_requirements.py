@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from trainingjob_trainer.artifacts.requirements import modules_of, requirements_for, requirements_text
+from trainingjob_trainer.artifacts.registry import modules_of, requirements_for, requirements_text
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.search.fits import dump_model
 
