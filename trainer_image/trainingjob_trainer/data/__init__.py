@@ -10,8 +10,8 @@ from typing import Self
 
 import pandas as pd
 
-from trainingjob_api.report import FindingNote
 from trainingjob_api import shorten
+from trainingjob_api.report import FindingNote
 from trainingjob_api.vocabulary import Severity
 
 __all__ = ["Finding", "FindingKind", "listed", "quoted"]
