@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,26 @@ def test_stratified_parts_hold_every_class(counts: list[int], seed: int) -> None
     again = split_rows(len(codes), classes_of(codes), seed=seed, **USUAL)
     assert np.array_equal(split.holdout, again.holdout)
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(split.folds, again.folds, strict=True))
+
+
+@pytest.mark.parametrize("classify", [True, False], ids=["classes", "numbers"])
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_a_small_table_is_cut_twice_again_for_the_finalists(classify: bool, seed: int) -> None:
+    codes = np.resize([0, 0, 1], 900)
+    split = split_rows(900, classes_of(codes) if classify else None, seed=seed, **USUAL)
+    assert len(split.repeats) == 2 * len(split.folds) == 10
+    for repeat in (split.repeats[:5], split.repeats[5:]):
+        check(replace(split, folds=repeat), 900)
+        assert not any(np.array_equal(a, b) for (_, a), (_, b) in zip(repeat, split.folds, strict=True))
+        assert not classify or all(np.bincount(codes[score]).min() == 48 for _, score in repeat)
+    assert not np.array_equal(split.repeats[0][1], split.repeats[5][1])
+
+
+def test_rows_that_are_many_or_belong_together_are_not_cut_again() -> None:
+    assert split_rows(2_500, None, seed=0, **USUAL).repeats
+    assert not split_rows(2_502, None, seed=0, **USUAL).repeats
+    assert not split_by_group(np.arange(300) // 3, None, seed=0, **USUAL).repeats
+    assert not split_by_time(np.arange(300), None, **USUAL).repeats
 
 
 def test_the_holdout_takes_its_share_of_each_class() -> None:
@@ -214,7 +235,8 @@ def test_copies_stay_together_in_their_strata(classify: bool, sets: list[int], s
     assert split is not None
     check(split, len(of_row))
     assert not set(of_row[split.train]) & set(of_row[split.holdout])
-    for fit, score in split.folds:
+    assert len(split.repeats) == 2 * len(split.folds)
+    for fit, score in (*split.folds, *split.repeats):
         assert not set(of_row[fit]) & set(of_row[score])
     if classify:
         assert len(set(of_row[split.holdout][of_row[split.holdout] % 2 == 0])) == 10

@@ -29,9 +29,12 @@ def small_store(
     others: Mapping[Encoding, Any] | None = None,
     named: bool = False,
     cap: int | None = None,
+    repeats: int = 0,
     **changes: Any,
 ) -> StoreRef:
     """Write a numeric two-class table of five columns, its folds, cut to *cap* rows, encoded already.
+
+    Finalists find all rows in the whole folds, or the rows cut again as often as *repeats* says.
 
     *others* are encoders beside *encoder*; *changes* are those of its `WorkData`. The encoder learns from the
     rows that it is fitted on, so that it shows which rows these were.
@@ -43,6 +46,11 @@ def small_store(
     train = np.arange(holdout, rows)
     target = np.where(y == 1, "yes", "no").astype(object)
     whole = tuple((train[a], train[b]) for a, b in split.split(train, y[train]))
+    again = tuple(
+        (train[a], train[b])
+        for seed in range(1, repeats + 1)
+        for a, b in StratifiedKFold(folds, shuffle=True, random_state=seed).split(train, y[train])
+    )
     work = WorkData(
         target=target,
         folds=whole
@@ -54,7 +62,7 @@ def small_store(
         encoders={Encoding.DENSE: encoder or StandardScaler()} | (others or {}),
     )
     ref = write_store(
-        folder, frame, replace(work, **changes), named=named, whole=None if cap is None else whole
+        folder, frame, replace(work, **changes), named=named, whole=again or (None if cap is None else whole)
     )
     for encoding, fold in product(work.encoders, range(folds)):
         encode_fold(ref, fold, encoding)

@@ -17,6 +17,7 @@ from trainingjob_trainer.data.load import Table, TableFile
 from trainingjob_trainer.data.metric import Metric, check_metric, metric_task, resolve_metric
 from trainingjob_trainer.data.split import (
     Classes,
+    Fold,
     Split,
     duplicate_rows,
     find_duplicates,
@@ -64,8 +65,10 @@ class Prepared:
     """Position in the file of each row of ``frame``."""
     train_index: np.ndarray
     holdout_index: np.ndarray
-    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
+    folds: tuple[Fold, ...]
     """Rows to fit on and rows to score, all among ``train_index``."""
+    repeats: tuple[Fold, ...]
+    """The same for the finalists of a small table, whose rows are cut twice again; empty if there are many."""
     groups: np.ndarray | None
     """Group of each row, or None."""
     findings: tuple[Finding, ...]
@@ -151,6 +154,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
         train_index=split.train,
         holdout_index=split.holdout,
         folds=split.folds,
+        repeats=split.repeats,
         groups=groups,
         findings=(*read, *lost, *about_target, *infinite, *typed, *leaks, *split.findings),
         dropped_rows=len(table.frame) - len(frame),

@@ -42,6 +42,10 @@ _LEAST = 2  # rows of a class or parts of a table that a split needs
 _COPY_COLUMNS = 3
 _COPY_ROWS = 20_000
 _CHANCE = 0.1  # of the equal rows that are there
+_FEW_ROWS = 2_000
+"""Rows outside the hold-out up to which the best of many pipelines owes much to luck with its folds."""
+_REPEATS = 2
+_SEEDS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,16 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where each row goes; all are positions (``intp``), in time's order within folds, else ascending."""
+    """Where each row goes; all are positions (``intp``), in time's order within folds, else ascending.
+
+    `repeats` are the same rows cut twice again, where they are few and in no order and no groups.
+    """
 
     train: np.ndarray
     holdout: np.ndarray
     folds: tuple[Fold, ...]
     findings: tuple[Finding, ...]
+    repeats: tuple[Fold, ...] = ()
 
 
 def split_copies(
@@ -97,8 +105,12 @@ def split_copies(
     def rows_of(chosen: np.ndarray) -> np.ndarray:
         return np.flatnonzero(np.isin(inverse, chosen)).astype(np.intp)
 
-    parts = tuple((rows_of(fit), rows_of(score)) for fit, score in split.folds)
-    return Split(rows_of(split.train), rows_of(split.holdout), parts, ())
+    def parts_of(folds: Iterable[Fold]) -> tuple[Fold, ...]:
+        return tuple((rows_of(fit), rows_of(score)) for fit, score in folds)
+
+    return Split(
+        rows_of(split.train), rows_of(split.holdout), parts_of(split.folds), (), parts_of(split.repeats)
+    )
 
 
 def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: int, seed: int) -> Split:
@@ -111,14 +123,20 @@ def split_rows(rows: int, classes: Classes | None, *, fraction: float, folds: in
     train = np.setdiff1d(np.arange(rows), holdout)
     _check_sizes(train, holdout, classes)
     if classes is None:
+        inside = None
         count, findings = _reduce(folds, len(train), "rows are outside the hold-out")
-        parts = KFold(n_splits=count, shuffle=True, random_state=seed).split(train)
     else:
         inside = classes.codes[train]
         smallest = int(np.bincount(inside).min())
         count, findings = _reduce(folds, smallest, "rows of the smallest class are outside the hold-out")
-        parts = StratifiedKFold(n_splits=count, shuffle=True, random_state=seed).split(train, inside)
-    return Split(train, holdout, _positions(train, parts), findings)
+
+    def cut(seed: int) -> tuple[Fold, ...]:
+        kind = KFold if inside is None else StratifiedKFold
+        return _positions(train, kind(n_splits=count, shuffle=True, random_state=seed).split(train, inside))
+
+    seeds = [(seed + 1 + repeat) % _SEEDS for repeat in range(_REPEATS if len(train) <= _FEW_ROWS else 0)]
+    repeats = tuple(fold for other in seeds for fold in cut(other))
+    return Split(train, holdout, cut(seed), findings, repeats)
 
 
 def split_by_group(

@@ -12,7 +12,15 @@ from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.events import BoardChanged
 from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
-from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
+from trainingjob_trainer.search.costs import (
+    FEWEST_WHOLE_FOLDS,
+    MOST_FINALISTS,
+    MOST_REPEATED,
+    FinalFits,
+    FinalistPlan,
+    FitEstimate,
+    growth_of,
+)
 from trainingjob_trainer.search.ensemble import Ensembles
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
@@ -25,7 +33,7 @@ from trainingjob_trainer.search.final_fit import (
 from trainingjob_trainer.search.limits import RunClock, describe_error, overrun_allowance
 from trainingjob_trainer.search.pool import Pool
 from trainingjob_trainer.search.predictions import Interval, bootstrap_interval, replay
-from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds, load_work
+from trainingjob_trainer.search.store import StoreRef, fold_rows, has_repeats, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
 __all__ = [
@@ -105,18 +113,21 @@ class FinalStage:
 
     @property
     def plan(self) -> FinalistPlan | None:
-        """Time of scoring on all rows; None if the search uses all rows."""
+        """What scoring the finalists on whole folds takes; None where there are none but the search's."""
         baseline = self.baseline.candidate
         if self.ref.whole_digest is None or baseline.score is None:
             return None
-        whole, seen = fold_rows(load_whole_folds(self.ref))[0], fold_rows(load_work(self.ref).folds)[0]
+        whole, seen = load_whole_folds(self.ref), load_work(self.ref).folds
+        repeated = has_repeats(self.ref)
         return FinalistPlan(
             baseline=baseline,
             encode_seconds=self.estimate.encode_seconds,
-            ratio=whole / seen,
-            folds=self.ref.folds,
+            ratio=fold_rows(whole)[0] / fold_rows(seen)[0],
+            folds=len(whole),
+            fewest_folds=self.ref.folds if repeated else FEWEST_WHOLE_FOLDS,
             workers=self.pool.workers,
             budget_seconds=self._clock.budget_seconds,
+            most=MOST_REPEATED if repeated else MOST_FINALISTS,
         )
 
     def reserve(self, searched: SearchResult) -> float:
@@ -127,7 +138,7 @@ class FinalStage:
         return self._fits.reserve(best.fold_seconds, growth_of(best.pipeline))
 
     def finalists(self, searched: SearchResult) -> tuple[Candidate, ...]:
-        """Return the baseline and the best with their scores on all rows; none if there is no time."""
+        """Return the baseline and the best with their scores on whole folds; none if there is no time."""
         plan = self.plan
         if plan is None or self.context.stop.is_set() or not searched.ranked:
             return ()
@@ -145,8 +156,8 @@ class FinalStage:
         )
         if not found:
             self.context.warn(
-                "The finalists could not be scored on all rows of the folds; their scores are those of the "
-                "rows that the search looked at."
+                "The finalists could not be scored on further rows or folds; their scores are those of the "
+                "search."
             )
         return tuple(found)
 

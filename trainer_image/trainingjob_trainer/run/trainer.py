@@ -266,7 +266,7 @@ def _write(context: ChildContext, prepared: Prepared, *, named: bool) -> StoreRe
         latest=run.validation.time_column is not None,
         random_state=run.random_state,
     )
-    whole = None
+    whole = prepared.repeats or None
     if fold_rows(folds) != fold_rows(prepared.folds):
         # The last ones: where time orders the folds they learn from the most.
         folds, whole = folds[-_FOLDS_OF_MANY_ROWS:], prepared.folds[-_FOLDS_OF_MANY_ROWS:]

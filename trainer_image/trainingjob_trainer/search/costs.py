@@ -9,10 +9,21 @@ from typing import Any, Final
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
-__all__ = ["GROWTH", "MOST_FINALISTS", "FinalFits", "FinalistPlan", "FitEstimate", "growth_of"]
+__all__ = [
+    "FEWEST_WHOLE_FOLDS",
+    "GROWTH",
+    "MOST_FINALISTS",
+    "MOST_REPEATED",
+    "FinalFits",
+    "FinalistPlan",
+    "FitEstimate",
+    "growth_of",
+]
 
 MOST_FINALISTS = 6
 """Pipelines that are scored on all rows, beside the baseline."""
+MOST_REPEATED = 12
+"""Those of a small table that are scored on folds that are cut again: their fits are quick."""
 _LEAST_GROWTH = 0.4
 _SAFETY = 1.5
 _MEASURED_SAFETY = 1.2
@@ -20,7 +31,7 @@ _OVERHEAD_SECONDS = 1.5
 _MAX_SHARE = 0.4
 _ENSEMBLE_SHARE = 0.15
 _SELECTION_SHARE = 0.05
-_FEWEST_FINALIST_FOLDS = 2
+FEWEST_WHOLE_FOLDS = 2
 _FINALISTS_SHARE = 0.35
 _FINALISTS_SAFETY = 1.3
 _MOST_OF_AN_ESTIMATOR = 3
@@ -192,8 +203,10 @@ class FinalistPlan:
         Of one encoder on all rows of the table.
     ratio
         How many times more training rows a whole fold has.
-    folds, workers
-        Folds, and how many of them are scored at the same time.
+    folds, fewest_folds, workers
+        Folds at most and at least, and how many of them are scored at the same time.
+    most
+        Finalists at most.
     budget_seconds
         The whole budget; at most 35 % of it go into this.
     """
@@ -202,8 +215,10 @@ class FinalistPlan:
     encode_seconds: float
     ratio: float
     folds: int
+    fewest_folds: int
     workers: int
     budget_seconds: float
+    most: int = MOST_FINALISTS
 
     def seconds(self, finalists: Sequence[Candidate], folds: int) -> float:
         """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
@@ -227,9 +242,9 @@ class FinalistPlan:
                 if candidate.key != self.baseline.key
             }.values()
         )
-        best = _varied(best[::-1])[:MOST_FINALISTS]
+        best = _varied(best[::-1])[: self.most]
         limit = min(seconds, _FINALISTS_SHARE * self.budget_seconds)
-        folds = range(self.folds, min(_FEWEST_FINALIST_FOLDS, self.folds) - 1, -1)
+        folds = range(self.folds, min(self.fewest_folds, self.folds) - 1, -1)
         for size, k in ((size, k) for size in range(len(best), 0, -1) for k in folds):
             if best and self.seconds(best[:size], k) <= limit:
                 return best[:size], k

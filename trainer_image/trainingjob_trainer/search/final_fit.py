@@ -107,9 +107,9 @@ def score_finalists(
         one, since scores on different rows cannot be compared.
     """
     pipelines = [finalist.pipeline for finalist in finalists]
+    total = len(load_whole_folds(ref))
     calls: dict[str, Any] = {
-        f"fold {fold}": (score_whole_fold, (pipelines, ref, fold))
-        for fold in range(ref.folds - folds, ref.folds)
+        f"fold {fold}": (score_whole_fold, (pipelines, ref, fold)) for fold in range(total - folds, total)
     }
     done = run_tasks(pool, calls, seconds=seconds, tick=tick)
     values = [done[name].value for name in calls]

@@ -43,6 +43,7 @@ __all__ = [
     "fold_paths",
     "fold_row_cap",
     "fold_rows",
+    "has_repeats",
     "installed_versions",
     "load_frame",
     "load_whole_folds",
@@ -166,8 +167,8 @@ class StoreRef:
     Parameters
     ----------
     work_digest, frame_digest, whole_digest
-        sha256 of the pickles, in hex; the last one, of the folds before they were cut, is None where they are
-        whole.
+        sha256 of the pickles, in hex; the last one, of the folds for finalists, is None where those are the
+        others.
     named
         Whether pipelines want the encoded matrix as a DataFrame with column names.
     encodings
@@ -202,7 +203,8 @@ def write_store(
 ) -> StoreRef:
     """Write the table and all that belongs to it into `folder`, and return what tasks carry.
 
-    `whole` are the folds before they were cut to fewer rows; None where they were not.
+    `whole` are those that finalists are scored on: the folds before they were cut to fewer rows, or those of
+    a small table that is cut again. None if there are no others.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in folder.glob("fold-*"):
@@ -215,6 +217,11 @@ def write_store(
         named=named,
         whole_digest=None if whole is None else _dump(folder / "whole.pkl", whole),
     )
+
+
+def has_repeats(ref: StoreRef) -> bool:
+    """Return whether the whole folds are of the same rows, cut again, and not of more rows."""
+    return len(load_whole_folds(ref)) > ref.folds
 
 
 def load_whole_folds(ref: StoreRef) -> Folds:

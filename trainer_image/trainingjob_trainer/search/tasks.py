@@ -43,6 +43,7 @@ from trainingjob_trainer.search.store import (
     WorkData,
     fold_paths,
     fold_rows,
+    has_repeats,
     load_frame,
     load_whole_folds,
     load_work,
@@ -375,7 +376,7 @@ def score_whole_fold(
     if seconds < MIN_USEFUL_SECONDS:
         return out
     with contextlib.suppress(LimitExceeded), time_limit(seconds), quiet():
-        rows = load_whole_folds(ref)[fold]
+        rows, more_rounds = load_whole_folds(ref)[fold], 1 if has_repeats(ref) else _MORE_ROUNDS
         encoded: dict[Encoding, tuple[Any, ...]] = {}
         for pipeline in pipelines:
             try:
@@ -383,7 +384,7 @@ def score_whole_fold(
                 if encoding not in encoded:
                     encoded[encoding] = tuple(_matrix(part, ref) for part in _encode(ref, encoding, *rows))
                 fitted, result = _score(
-                    pipeline, ref, encoded[encoding], rows, build, more_rounds=_MORE_ROUNDS
+                    pipeline, ref, encoded[encoding], rows, build, more_rounds=more_rounds
                 )
                 predicted = out_of_fold(fitted, encoded[encoding][1])
             except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
