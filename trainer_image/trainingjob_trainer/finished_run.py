@@ -69,8 +69,8 @@ class FinishedRun:
     fallbacks: tuple[Fallback, ...] = ()
     """The steps down the ladder, in order."""
     finalists: tuple[Candidate, ...] = ()
-    """The best candidates and the baseline with their scores on all rows of the folds, where the search
-    looked at some of them; `best` and `baseline` are then among them."""
+    """The best candidates and the baseline with their scores on all rows of the folds where the search looked
+    at some of them, or on other folds of a small table; `best` and `baseline` are then among them."""
     not_fitted: tuple[NotFitted, ...] = ()
     """Candidates better than `best` that could not be fitted, best first."""
     holdout_interval: Interval | None = None
