@@ -58,7 +58,6 @@ def plan(**changes: Any) -> FinalistPlan:
         "encode_seconds": 1.0,
         "ratio": 1.0,
         "folds": 5,
-        "fewest_folds": 2,
         "workers": 1,
         "budget_seconds": 1000.0,
     }
@@ -76,7 +75,7 @@ def test_at_most_three_finalists_have_the_same_estimator_while_there_are_others(
 
 def test_repeated_folds_take_more_finalists_and_not_less_than_one_repeat() -> None:
     ranked = [candidate(number, 1 - number / 100, seconds=1.0) for number in range(1, 20)]
-    repeated = plan(folds=10, fewest_folds=5, most=12, budget_seconds=2_000.0)
+    repeated = plan(folds=10, repeated=True, budget_seconds=2_000.0)
     best, folds = repeated.choose(ranked)
     assert (len(best), folds) == (12, 10)
     best, folds = repeated.choose(ranked, seconds=1.3 * 5 * (1 + 1 + 12))
@@ -84,6 +83,7 @@ def test_repeated_folds_take_more_finalists_and_not_less_than_one_repeat() -> No
     best, folds = repeated.choose(ranked, seconds=1.3 * 5 * (1 + 1 + 6))
     assert (len(best), folds) == (6, 5)
     assert repeated.choose(ranked, seconds=1.3 * 4 * (1 + 1 + 1)) == ([], 0)
+    assert repeated.choose(ranked[:11]) == ([], 0), "too few for luck to choose among them"
 
 
 def test_finalists_are_the_best_beside_the_baseline() -> None:

@@ -12,15 +12,7 @@ from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.events import BoardChanged
 from trainingjob_trainer.run.fallback import ChildContext, Mode
 from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
-from trainingjob_trainer.search.costs import (
-    FEWEST_WHOLE_FOLDS,
-    MOST_FINALISTS,
-    MOST_REPEATED,
-    FinalFits,
-    FinalistPlan,
-    FitEstimate,
-    growth_of,
-)
+from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.ensemble import Ensembles
 from trainingjob_trainer.search.final_fit import (
     FittedModel,
@@ -118,16 +110,14 @@ class FinalStage:
         if self.ref.whole_digest is None or baseline.score is None:
             return None
         whole, seen = load_whole_folds(self.ref), load_work(self.ref).folds
-        repeated = has_repeats(self.ref)
         return FinalistPlan(
             baseline=baseline,
             encode_seconds=self.estimate.encode_seconds,
             ratio=fold_rows(whole)[0] / fold_rows(seen)[0],
             folds=len(whole),
-            fewest_folds=self.ref.folds if repeated else FEWEST_WHOLE_FOLDS,
             workers=self.pool.workers,
             budget_seconds=self._clock.budget_seconds,
-            most=MOST_REPEATED if repeated else MOST_FINALISTS,
+            repeated=has_repeats(self.ref),
         )
 
     def reserve(self, searched: SearchResult) -> float:

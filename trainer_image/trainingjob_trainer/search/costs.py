@@ -9,21 +9,12 @@ from typing import Any, Final
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
-__all__ = [
-    "FEWEST_WHOLE_FOLDS",
-    "GROWTH",
-    "MOST_FINALISTS",
-    "MOST_REPEATED",
-    "FinalFits",
-    "FinalistPlan",
-    "FitEstimate",
-    "growth_of",
-]
+__all__ = ["GROWTH", "MOST_FINALISTS", "FinalFits", "FinalistPlan", "FitEstimate", "growth_of"]
 
 MOST_FINALISTS = 6
 """Pipelines that are scored on all rows, beside the baseline."""
-MOST_REPEATED = 12
-"""Those of a small table that are scored on folds that are cut again: their fits are quick."""
+_MOST_REPEATED = 12
+_REPEATS = 2
 _LEAST_GROWTH = 0.4
 _SAFETY = 1.5
 _MEASURED_SAFETY = 1.2
@@ -31,7 +22,7 @@ _OVERHEAD_SECONDS = 1.5
 _MAX_SHARE = 0.4
 _ENSEMBLE_SHARE = 0.15
 _SELECTION_SHARE = 0.05
-FEWEST_WHOLE_FOLDS = 2
+_FEWEST_WHOLE_FOLDS = 2
 _FINALISTS_SHARE = 0.35
 _FINALISTS_SAFETY = 1.3
 _MOST_OF_AN_ESTIMATOR = 3
@@ -203,22 +194,31 @@ class FinalistPlan:
         Of one encoder on all rows of the table.
     ratio
         How many times more training rows a whole fold has.
-    folds, fewest_folds, workers
-        Folds at most and at least, and how many of them are scored at the same time.
-    most
-        Finalists at most.
+    folds, workers
+        Folds, and how many of them are scored at the same time.
     budget_seconds
         The whole budget; at most 35 % of it go into this.
+    repeated
+        Whether the folds are those of a small table, which is cut twice again: there are more finalists, and
+        none before so many candidates have been compared that luck with the folds decides among them.
     """
 
     baseline: Candidate
     encode_seconds: float
     ratio: float
     folds: int
-    fewest_folds: int
     workers: int
     budget_seconds: float
-    most: int = MOST_FINALISTS
+    repeated: bool = False
+
+    @property
+    def most(self) -> int:
+        """How many finalists there are at most."""
+        return _MOST_REPEATED if self.repeated else MOST_FINALISTS
+
+    @property
+    def _fewest_folds(self) -> int:
+        return self.folds // _REPEATS if self.repeated else min(_FEWEST_WHOLE_FOLDS, self.folds)
 
     def seconds(self, finalists: Sequence[Candidate], folds: int) -> float:
         """Return the seconds to keep for these finalists and the baseline; 0 if there are none."""
@@ -242,9 +242,11 @@ class FinalistPlan:
                 if candidate.key != self.baseline.key
             }.values()
         )
+        if self.repeated and len(best) < self.most:
+            return [], 0
         best = _varied(best[::-1])[: self.most]
         limit = min(seconds, _FINALISTS_SHARE * self.budget_seconds)
-        folds = range(self.folds, min(self.fewest_folds, self.folds) - 1, -1)
+        folds = range(self.folds, self._fewest_folds - 1, -1)
         for size, k in ((size, k) for size in range(len(best), 0, -1) for k in folds):
             if best and self.seconds(best[:size], k) <= limit:
                 return best[:size], k

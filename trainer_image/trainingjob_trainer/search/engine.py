@@ -305,7 +305,7 @@ class SearchEngine:
         left = self.clock.budget_seconds - candidate.elapsed_seconds
         if _better(candidate, self._ships) and self._final.least(candidate.fold_seconds) <= left:
             self._ships = candidate
-        most = MOST_FINALISTS if self._plan is None else self._plan.most
+        most = MOST_FINALISTS if self.plan is None else self.plan.most
         self._finalists = rank([*self._finalists, candidate])[: most + 1]
 
     def _record(self, candidate: Candidate, *, known: bool, predictions: Predictions | None = None) -> None:
