@@ -68,7 +68,7 @@ class Prepared:
     folds: tuple[Fold, ...]
     """Rows to fit on and rows to score, all among ``train_index``."""
     repeats: tuple[Fold, ...]
-    """The same for the finalists of a small table, whose rows are cut twice again; empty if there are many."""
+    """The same for the finalists of a small table, which is cut twice again; else empty."""
     groups: np.ndarray | None
     """Group of each row, or None."""
     findings: tuple[Finding, ...]
