@@ -24,7 +24,7 @@ def binary() -> FinishedRun:
     return make_outcome("binary")
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)  # before the finished runs, which are summarized
 def _summaries_of_made_up_pipelines() -> Iterator[None]:
     def of_any(spec: dict[str, Any]) -> str:
         return pipeline.summarize(spec) if "class" in spec and "name" not in spec else summarize(spec)
