@@ -3,8 +3,6 @@
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["Encoding"]
-
 
 class Encoding(StrEnum):
     """Which encoder makes the matrix of a pipeline; the more important ones first."""

@@ -19,17 +19,6 @@ from typing import ClassVar, Final
 
 from trainingjob_api import EXIT_INVALID, Reason
 
-__all__ = [
-    "MAY_COME",
-    "DataError",
-    "RunFailed",
-    "SpecInvalid",
-    "TrainingError",
-    "folder_unusable",
-    "naming_full_disk",
-    "once_begun",
-]
-
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Error codes of a full or read-only disk."""
 

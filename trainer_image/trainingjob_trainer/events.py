@@ -23,30 +23,6 @@ from trainingjob_api import (
     Stage,
 )
 
-__all__ = [
-    "EVENT_FD_VARIABLE",
-    "BackendReady",
-    "BaselineReady",
-    "BoardChanged",
-    "Channel",
-    "DataReady",
-    "Evaluated",
-    "Event",
-    "Failed",
-    "FellBack",
-    "Heartbeat",
-    "ModelReady",
-    "Opened",
-    "Progressed",
-    "Resumed",
-    "Saved",
-    "StageChanged",
-    "WaitingForCluster",
-    "Warned",
-    "decode_event",
-    "encode_event",
-]
-
 EVENT_FD_VARIABLE = "TRAININGJOB_EVENT_FD"
 _BEAT_SECONDS = 1.0
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from trainingjob_trainer.search.final_fit import NotFitted
     from trainingjob_trainer.search.predictions import Interval
 
-__all__ = ["FinishedRun", "HoldoutPrediction"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutPrediction:

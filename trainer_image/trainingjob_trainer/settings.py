@@ -10,8 +10,6 @@ from pydantic.dataclasses import dataclass
 from trainingjob_api import Reason, SpecError, Variable, Words, read_settings
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["TrainerSettings"]
-
 _GIB = 1024**3
 _Positive = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -9,17 +9,6 @@ from trainingjob_api import LeaderboardEntry, ParetoPoint, format_score
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search_space.pipeline import estimator_of, summarize
 
-__all__ = [
-    "fold_similar",
-    "front_of",
-    "leaderboard",
-    "pareto_front",
-    "ranked",
-    "score_std",
-    "top_lines",
-    "with_finalists",
-]
-
 _MAX_RANK = 1_000
 
 

@@ -13,15 +13,6 @@ from sklearn.metrics import auc, confusion_matrix, roc_curve
 
 from trainingjob_trainer.finished_run import HoldoutPrediction
 
-__all__ = [
-    "calibration",
-    "confusion",
-    "permutation_importance",
-    "prediction_seconds",
-    "regression_points",
-    "roc",
-]
-
 _MAX_CLASSES = 20
 _MAX_ROC_CLASSES = 6
 _MAX_CURVE = 200

@@ -29,19 +29,6 @@ from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.predictions import CONFIDENCE
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "evaluation_summary",
-    "front_document",
-    "input_schema",
-    "leaderboard_document",
-    "plain",
-    "read_json",
-    "report_data",
-    "write_json",
-    "write_text",
-]
-
 SCHEMA_VERSION = "1.0"
 _MAX_BYTES = 64 * 1024 * 1024
 _VALID = (Outcome.OK, Outcome.STOPPED)

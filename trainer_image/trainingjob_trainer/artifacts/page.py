@@ -10,8 +10,6 @@ from markupsafe import Markup
 
 from trainingjob_trainer.artifacts import plots
 
-__all__ = ["duration", "number", "render_html", "size_text", "verdict"]
-
 Document = Mapping[str, Any]
 _NOTE_CHARS = 300
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

@@ -21,17 +21,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from trainingjob_api import shorten
 
-__all__ = [
-    "plot_calibration",
-    "plot_confusion",
-    "plot_folds",
-    "plot_front",
-    "plot_importance",
-    "plot_progress",
-    "plot_regression",
-    "plot_roc",
-]
-
 Document = Mapping[str, Any]
 
 # Colours that are replaced by variables of the page, so that one plot serves light and dark.

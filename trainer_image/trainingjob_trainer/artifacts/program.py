@@ -21,8 +21,6 @@ from sklearn.model_selection import BaseCrossValidator
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.finished_run import FinishedRun
 
-__all__ = ["Source", "Unrenderable", "packed_rows", "program_of", "source_of"]
-
 _MODULES = ("base64", "hashlib", "sys", "zlib", "numpy as np", "pandas as pd")
 _MODEL_FILE = 'clone(joblib.load(pathlib.Path(__file__).with_name("model.joblib")))'
 _WIDTH = 100

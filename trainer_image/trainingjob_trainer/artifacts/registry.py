@@ -34,16 +34,6 @@ from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import FinishedRun
 from trainingjob_trainer.storage import MANIFEST
 
-__all__ = [
-    "ARTIFACTS",
-    "MODEL",
-    "modules_of",
-    "render_from_folder",
-    "requirements_for",
-    "requirements_text",
-    "write_artifacts",
-]
-
 MODEL = "model.joblib"
 LEADERBOARD = "leaderboard.json"
 FRONT = "tp_pareto_front.json"

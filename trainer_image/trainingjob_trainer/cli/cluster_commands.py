@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from trainingjob_api import TrainingJobStatus
     from trainingjob_client import TrainingJobClient
 
-__all__ = ["logs", "submit", "watch"]
-
 KubeContext = Annotated[
     str | None, typer.Option("--context", help="Context of the kubeconfig; default: the current one.")
 ]

@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
     Supervise = Callable[[ResolvedRun, RunOptions, TrainerSettings, Listener], RunResult]
 
-__all__ = [
-    "CommandContext",
-    "CommandFailure",
-    "Dependencies",
-    "File",
-    "Set",
-    "app",
-    "command",
-    "explain",
-    "plain",
-    "redact",
-    "secrets_of",
-]
-
 SCHEMA_VERSION = 1
 """Of the document that ``--json`` prints; docs/cli.md describes it."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trainingjob_trainer.dask_cluster.connection import Role
 
-__all__ = ["certs", "scheduler", "worker"]
-
 _ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - replaced, not listened on
 _TLS_VARIABLE = "DASK_DISTRIBUTED__COMM__TLS__"

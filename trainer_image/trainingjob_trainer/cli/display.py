@@ -29,8 +29,6 @@ from trainingjob_trainer.events import (
 )
 from trainingjob_trainer.run.state import Listener, RunState
 
-__all__ = ["Lines", "Picture", "show_progress"]
-
 _REFRESH_PER_SECOND = 4
 _WIDE = 76
 _MARKS = {

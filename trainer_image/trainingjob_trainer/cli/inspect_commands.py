@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from trainingjob_api import FindingNote, LeaderboardEntry, ResolvedRun, TrainingJob
     from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["Inspection", "report", "validate"]
-
 T = TypeVar("T")
 _MAX_COLUMNS = 60
 _MAX_CLASSES = 8

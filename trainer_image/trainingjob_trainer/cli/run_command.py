@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from trainingjob_trainer.events import Event
     from trainingjob_trainer.run.state import RunResult, RunState
 
-__all__ = ["local_uri", "pod", "resolved", "run"]
-
 _DOCUMENT_FIELDS = (
     *("location", "home", "model_source", "metric", "best", "leaderboard", "pareto_front", "artifacts"),
     *("fallbacks", "findings", "warnings", "progress", "stopped_by", "resumed", "accepted"),

@@ -20,8 +20,6 @@ from trainingjob_trainer.cli.command import explain, plain, redact, secrets_of
 from trainingjob_trainer.events import Evaluated, Event, FellBack, Opened, Progressed
 from trainingjob_trainer.run.state import RunState
 
-__all__ = ["FollowedFile", "RunLog", "open_log", "pod_secrets", "run_in_pod", "run_logger", "write_cause"]
-
 _PROGRESS_SECONDS = 15.0
 _MAX_FRONT_POINTS = 20
 _MAX_LAST = 5

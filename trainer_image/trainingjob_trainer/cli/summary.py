@@ -16,19 +16,6 @@ from trainingjob_api import Best, Fallback, LeaderboardEntry, ModelSource, Paret
 from trainingjob_trainer.cli.command import plain
 from trainingjob_trainer.run.state import RunResult
 
-__all__ = [
-    "OUTCOME_WORDS",
-    "about_column",
-    "change",
-    "counts_text",
-    "duration",
-    "label_text",
-    "leaderboard_table",
-    "measured",
-    "print_summary",
-    "verdict",
-]
-
 OUTCOME_WORDS = {
     "ok": "ok",
     "stopped": "stopped",

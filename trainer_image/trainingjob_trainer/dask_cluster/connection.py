@@ -19,18 +19,6 @@ from trainingjob_trainer.errors import RunFailed, SpecInvalid
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = [
-    "Role",
-    "client_security",
-    "own_host",
-    "read_scheduler_file",
-    "replace_file",
-    "resolve_address",
-    "role_security",
-    "valid_address",
-    "write_certificates",
-]
-
 _DEFAULT_PORT = 8786
 _MAX_BYTES = 1024 * 1024
 _SCHEMES = ("tcp", "tls")

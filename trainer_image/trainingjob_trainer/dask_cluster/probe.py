@@ -21,8 +21,6 @@ from trainingjob_trainer.dask_cluster.connection import Role
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.pool import PoolLost
 
-__all__ = ["Probe", "ProbeSnapshot", "check_scheduler", "check_worker", "identity", "loss"]
-
 LOST_MISSES = 3
 """Consecutive questions without an answer after which a scheduler is lost."""
 NO_WORKERS_SECONDS = 15.0

@@ -27,8 +27,6 @@ from trainingjob_trainer.search.store import (
     pack_store,
 )
 
-__all__ = ["ADDRESS_VARIABLE", "ClusterLookup", "RemoteWorkers"]
-
 ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 """Holds the scheduler's address; without it the scheduler file does."""
 _CONNECT_SECONDS = 15.0

@@ -26,8 +26,6 @@ from trainingjob_trainer.dask_cluster.probe import identity
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.search.pool import scheduler_settings
 
-__all__ = ["StopSignal", "log_to_stderr", "read_settings", "read_versions", "serve_scheduler", "stop_signals"]
-
 _log = logging.getLogger(__name__)
 _SETTINGS = {
     # Even without a dashboard the scheduler serves HTTP: without routes, and on this host only (_NOWHERE).

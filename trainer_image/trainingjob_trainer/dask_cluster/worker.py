@@ -27,8 +27,6 @@ from trainingjob_trainer.dask_cluster.scheduler import StopSignal, log_to_stderr
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.search.pool import MODULES, scheduler_settings
 
-__all__ = ["WorkerOptions", "default_name", "serve_worker"]
-
 _log = logging.getLogger(__name__)
 _SETTINGS = {
     # Tasks may have processes of their own.

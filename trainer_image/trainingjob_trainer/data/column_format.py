@@ -10,24 +10,6 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric_dtype, is_string_dtype
 
-__all__ = [
-    "APOSTROPHES",
-    "DEFAULT_MISSING",
-    "NOT_A_NUMBER",
-    "PLACEHOLDERS",
-    "PLAIN",
-    "SPACES",
-    "TIME_OF_DAY",
-    "ColumnFormat",
-    "DateFormat",
-    "NumberFormat",
-    "Rule",
-    "infer_date_format",
-    "label_rules",
-    "parse_dates",
-    "usual_format",
-]
-
 DEFAULT_MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),

@@ -31,20 +31,6 @@ from trainingjob_trainer.data.number_format import (
     read_numbers,
 )
 
-__all__ = [
-    "NUMBERS",
-    "Columns",
-    "Texts",
-    "as_truths",
-    "code_findings",
-    "layout_findings",
-    "missing_words",
-    "read_columns",
-    "read_texts",
-    "with_columns",
-    "without_missing",
-]
-
 NUMBERS = 0.95
 """Share of the values that must be numbers for a column of text to hold numbers."""
 _TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}

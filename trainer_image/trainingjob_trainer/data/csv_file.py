@@ -24,8 +24,6 @@ from trainingjob_trainer.data.scratch import CHUNK, limited, over_limit, too_lar
 from trainingjob_trainer.errors import DataError
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["CsvLayout", "check_names", "check_row_count", "read_csv"]
-
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 20
 _HEAD = 1 << 22  # characters that are read to find separator and header

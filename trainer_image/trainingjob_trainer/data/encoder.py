@@ -38,8 +38,6 @@ from trainingjob_trainer.data.encoder_steps import (
 )
 from trainingjob_trainer.encodings import Encoding
 
-__all__ = ["Treatment", "build_encoder", "build_encoders", "plan_widths"]
-
 _FEW = 30  # most categories of a column that is encoded one-hot alone
 _CELLS = 50_000_000  # of the encoded matrix, numbers not counted: 400 MB
 _WIDEST, _NARROWEST = 800, 100

@@ -21,20 +21,6 @@ from skrub import DatetimeEncoder
 
 from trainingjob_trainer.data.column_format import NOT_A_NUMBER, ColumnFormat, DateFormat, Rule, parse_dates
 
-__all__ = [
-    "call",
-    "code_steps",
-    "date_steps",
-    "duration_steps",
-    "frequent_categories",
-    "label_steps",
-    "many_categories_steps",
-    "mean_steps",
-    "number_steps",
-    "text_steps",
-    "truth_steps",
-]
-
 _Step = tuple[str, Any]
 
 _MISSING = "(missing)"

@@ -27,8 +27,6 @@ from trainingjob_trainer.data.number_format import unreadable_finding
 from trainingjob_trainer.data.target import NUMBER_KINDS, nearest_columns
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = ["find_leaks", "infer_feature_types", "without_infinities"]
-
 _UNIQUE = 0.98
 _ID_ROWS = 20  # in fewer rows, all values being different means nothing
 _WORDS = 4

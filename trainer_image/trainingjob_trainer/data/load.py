@@ -26,8 +26,6 @@ from trainingjob_trainer.data.sources import open_source
 from trainingjob_trainer.errors import DataError, SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = ["SAMPLES", "Table", "TableFile", "load_table", "make_sample", "read_parquet"]
-
 _SAMPLE = "sample://"
 _BATCH_ROWS = 4096
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")

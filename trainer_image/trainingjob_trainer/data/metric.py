@@ -16,8 +16,6 @@ from trainingjob_trainer.data import Finding, FindingKind, listed
 from trainingjob_trainer.data.split import Classes, Split
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = ["Metric", "check_metric", "fitting_metrics", "metric_task", "resolve_metric"]
-
 # Scorers for two classes without a parameter for the positive label: they use the second label.
 _NO_POSITIVE_LABEL = frozenset({"neg_negative_likelihood_ratio", "positive_likelihood_ratio"})
 _BINARY = _NO_POSITIVE_LABEL | {"average_precision", "f1", "jaccard", "precision", "recall", "roc_auc"}

@@ -21,19 +21,6 @@ from trainingjob_trainer.data.column_format import (
     NumberFormat,
 )
 
-__all__ = [
-    "EXACT",
-    "TextProfile",
-    "choose_number_format",
-    "is_whole",
-    "placeholder_finding",
-    "plain_numbers",
-    "profile_plain",
-    "profile_texts",
-    "read_numbers",
-    "unreadable_finding",
-]
-
 _CODES = (
     "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|NZD|SGD|HKD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|BRL|MXN|"
     "ARS|CLP|COP|ZAR|KRW|THB|IDR|MYR|PHP|VND|ILS|AED|SAR|EGP|NGN|KES|kr|zł|Kč|Ft|Rs[.]?|Fr[.]?|TL"

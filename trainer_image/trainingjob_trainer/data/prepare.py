@@ -39,8 +39,6 @@ from trainingjob_trainer.data.target import (
 )
 from trainingjob_trainer.errors import DataError
 
-__all__ = ["Prepared", "describe_input", "prepare"]
-
 _GROUP_FIELD = "spec.validation.groupColumn"
 _TIME_FIELD = "spec.validation.timeColumn"
 

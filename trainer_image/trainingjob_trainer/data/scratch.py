@@ -11,18 +11,6 @@ from trainingjob_api import Reason
 from trainingjob_api.vocabulary import DatasetFormat
 from trainingjob_trainer.errors import DataError, RunFailed
 
-__all__ = [
-    "CHUNK",
-    "fetch",
-    "human",
-    "inflate",
-    "limited",
-    "over_limit",
-    "sniff",
-    "too_large",
-    "write_new",
-]
-
 CHUNK = 1 << 20
 """Bytes that are held at once."""
 

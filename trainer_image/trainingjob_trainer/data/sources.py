@@ -22,8 +22,6 @@ from trainingjob_trainer.storage import OBJECT_STORES, RetryPolicy, Store
 from trainingjob_trainer.storage.access import AddressRefused, Resolve, look_up, resolve
 from trainingjob_trainer.storage.store import Again, Hidden, Missing, Readable, StoreError
 
-__all__ = ["CheckedTransport", "https_chunks", "object_chunks", "open_source"]
-
 _RETRY = RetryPolicy(attempts=3, deadline_seconds=60.0)
 _REDIRECTS = 5
 

@@ -20,19 +20,6 @@ from trainingjob_api import Reason
 from trainingjob_trainer.data import Finding, FindingKind, listed
 from trainingjob_trainer.errors import DataError
 
-__all__ = [
-    "Classes",
-    "Fold",
-    "Split",
-    "duplicate_rows",
-    "find_duplicates",
-    "sets_of_copies",
-    "split_by_group",
-    "split_by_time",
-    "split_copies",
-    "split_rows",
-]
-
 Fold = tuple[np.ndarray, np.ndarray]
 """Positions (``intp``) of the rows to fit on and of those to score."""
 

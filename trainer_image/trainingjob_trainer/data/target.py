@@ -22,19 +22,6 @@ from trainingjob_trainer.data.number_format import is_whole, read_numbers
 from trainingjob_trainer.data.split import Classes
 from trainingjob_trainer.errors import DataError, SpecInvalid
 
-__all__ = [
-    "NUMBER_KINDS",
-    "check_column",
-    "choose_positive",
-    "find_imbalance",
-    "infer_task",
-    "label_target",
-    "nearest_columns",
-    "number_target",
-    "read_target",
-    "usable_rows",
-]
-
 _SHOWN = 5
 _LONGEST_SHOWN = 64
 _FEW_VALUES = 20  # different numbers that may be labels

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainingjob_trainer.run.fallback import ChildContext
 
-__all__ = ["main"]
-
 
 def main(arguments: list[str]) -> int:
     """Run one child: load, prepare, train, save; return 0, or the exit code of a failure that is reported.

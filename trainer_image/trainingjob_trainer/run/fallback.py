@@ -20,17 +20,6 @@ from trainingjob_trainer.run.workspace import Workspace
 from trainingjob_trainer.search.limits import RunClock, overrun_allowance
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = [
-    "INLINE",
-    "ChildContext",
-    "Mode",
-    "clock_limit",
-    "fallback_event",
-    "first_ladder",
-    "rungs_left",
-    "step_down",
-]
-
 
 class Mode(StrEnum):
     """The rung of the ladder on which a child begins; the parent goes down a rung after each crash."""

@@ -28,19 +28,6 @@ from trainingjob_trainer.search.predictions import Interval, bootstrap_interval,
 from trainingjob_trainer.search.store import StoreRef, fold_rows, has_repeats, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
 
-__all__ = [
-    "FinalStage",
-    "Trained",
-    "best_of",
-    "describe_not_fitted",
-    "final_board",
-    "holdout_interval",
-    "lost_with_their_process",
-    "on_the_same_rows",
-    "score_text",
-    "shipped_best",
-]
-
 _SIGNAL_SECONDS = 30.0
 _ALLOWED_OVERRUN_SHARE = 0.5
 _LINE_CHARS = 120

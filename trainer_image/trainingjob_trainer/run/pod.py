@@ -35,8 +35,6 @@ from trainingjob_trainer.run.supervisor import supervise
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import RetryPolicy
 
-__all__ = ["EXIT_STOPPED", "REPORT_KEY", "RUN_FILE", "SIGNATURE_KEY", "ReportMap", "run_pod"]
-
 EXIT_STOPPED = 143
 RUN_FILE = Path("/etc/trainingjob/run.json")
 _UID = "TRAININGJOB_JOB_UID"

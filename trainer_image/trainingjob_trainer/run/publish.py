@@ -38,19 +38,6 @@ from trainingjob_trainer.run.state import MESSAGE_CHARS, Interrupted, RunResult,
 from trainingjob_trainer.run.workspace import Workspace, write_text
 from trainingjob_trainer.storage import MANIFEST, Manifest, Output
 
-__all__ = [
-    "REFUSAL_SECONDS",
-    "Published",
-    "Reporter",
-    "file_sink",
-    "find_published",
-    "insist",
-    "is_better",
-    "keep_report",
-    "result_of",
-    "upload",
-]
-
 REPORT = "report.json"
 """The report among the artifacts; a later attempt ends with it."""
 

@@ -30,8 +30,6 @@ from trainingjob_trainer.search_space.pipeline import summarize
 from trainingjob_trainer.search_space.portfolio import seeds
 from trainingjob_trainer.search_space.space import compile_space
 
-__all__ = ["Board", "Instead", "cluster_workers", "search_engine", "space_context", "wants_names"]
-
 _PROGRESS_SECONDS = 1.0
 _BOARD_SECONDS = 3.0
 

@@ -46,8 +46,6 @@ from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import InlinePool, Pool, local_workers
 from trainingjob_trainer.search.predictions import gap_warning
 
-__all__ = ["PACKAGES", "Session", "default_jobs", "package_versions"]
-
 _MIB = 1024 * 1024
 _MOST_JOBS = 8
 _LABEL_CHARS = 256

@@ -41,8 +41,6 @@ from trainingjob_trainer.events import (
     Warned,
 )
 
-__all__ = ["MESSAGE_CHARS", "OUTCOMES", "Interrupted", "Listener", "RunOptions", "RunResult", "RunState"]
-
 OUTCOMES = ("ok", "stopped", "invalid", "killed", "timeout")
 """How an evaluation can end, in the order of display."""
 

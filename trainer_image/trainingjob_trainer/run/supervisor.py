@@ -42,8 +42,6 @@ from trainingjob_trainer.run.workspace import Mirror, Workspace, open_workspace,
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
 
-__all__ = ["run_root", "supervise"]
-
 _FILE = "file://"
 _LOGGED = frozenset({Reason.NO_MODEL, Reason.OUT_OF_MEMORY})
 """Failures whose message names the run's log, which is kept then."""

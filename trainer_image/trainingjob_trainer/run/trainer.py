@@ -43,16 +43,6 @@ from trainingjob_trainer.search.store import (
 from trainingjob_trainer.search.tasks import encode_within, evaluate
 from trainingjob_trainer.search_space.pipeline import describe, fingerprint, summarize
 
-__all__ = [
-    "BASELINE_NUMBER",
-    "MAX_ITER",
-    "Trainer",
-    "baseline_pipeline",
-    "dummy_pipeline",
-    "encode_table",
-    "fit_baseline",
-]
-
 BASELINE_NUMBER = -1
 MAX_ITER = 1000
 """Iterations of the logistic regression at most."""

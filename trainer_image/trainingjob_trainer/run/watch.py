@@ -31,8 +31,6 @@ from trainingjob_trainer.events import (
     decode_event,
 )
 
-__all__ = ["CONTAINER", "ChildEnd", "ClusterGuard", "Ended", "MemoryGroup", "Patience", "watch_child"]
-
 _CHILD = "trainingjob_trainer.run.child"
 _POLL_SECONDS = 0.5
 _END_SECONDS = 10.0

@@ -21,8 +21,6 @@ from trainingjob_api import Reason, ResolvedRun
 from trainingjob_trainer.errors import RunFailed, TrainingError
 from trainingjob_trainer.storage import StateStore, folder_name
 
-__all__ = ["Mirror", "Workspace", "open_workspace", "write_json", "write_text"]
-
 _UID_CHARS = 8
 _INTERVAL_SECONDS = 15.0
 _FLUSH_SECONDS = 15.0

@@ -24,20 +24,6 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.parameters import MOST_ROUNDS
 from trainingjob_trainer.search_space.pipeline import fingerprint, rebuilt, with_rounds
 
-__all__ = [
-    "ENSEMBLE",
-    "Candidate",
-    "Evaluation",
-    "Journal",
-    "JournalHeader",
-    "JournalMismatch",
-    "Outcome",
-    "SearchResult",
-    "check_bred",
-    "rank",
-    "read_journal",
-]
-
 ENSEMBLE = "ensemble"
 """Origin of what averages other candidates; it is not evaluated itself."""
 SCHEMA_VERSION = 1

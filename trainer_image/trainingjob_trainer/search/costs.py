@@ -9,8 +9,6 @@ from typing import Any, Final
 from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
-__all__ = ["GROWTH", "MOST_FINALISTS", "FinalFits", "FinalistPlan", "FitEstimate", "growth_of"]
-
 MOST_FINALISTS = 6
 """Pipelines that are scored on all rows, beside the baseline."""
 _MOST_REPEATED = 12

@@ -26,8 +26,6 @@ from trainingjob_api import Reason
 from trainingjob_trainer.search.limits import describe_error
 from trainingjob_trainer.search.pool import Completion, PoolLost, Task, call_packed, pack_call
 
-__all__ = ["DaskPool", "WorkerSource"]
-
 DEPTH = 2
 """Most tasks per worker: one runs, one waits."""
 _SHORT_SECONDS = 0.25

@@ -21,8 +21,6 @@ from trainingjob_trainer.search.predictions import Predictions, PredictionStore
 from trainingjob_trainer.search.store import StoreRef
 from trainingjob_trainer.search.tasks import Race, evaluate
 
-__all__ = ["SearchEngine"]
-
 _POLL_SECONDS = 0.25
 _MEMBERS = 4
 """Pipelines for whose fits time is kept, as members of an ensemble."""

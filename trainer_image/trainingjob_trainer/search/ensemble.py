@@ -22,8 +22,6 @@ from trainingjob_trainer.search.predictions import Predictions, PredictionStore,
 from trainingjob_trainer.search.store import StoreRef, draw_rows, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import encoding_of, ensemble_of, estimator_of, fingerprint
 
-__all__ = ["MOST_MEMBERS", "Blend", "Ensembles", "blend", "score_of_average", "wins"]
-
 MOST_MEMBERS = 8
 _MOST_CANDIDATES = 20
 _MOST_OF_A_FAMILY = 5

@@ -26,8 +26,6 @@ from trainingjob_trainer.search_space.context import Untranslatable
 from trainingjob_trainer.search_space.individual import Operator
 from trainingjob_trainer.search_space.pipeline import estimator_of, fingerprint
 
-__all__ = ["Evolution", "Proposal", "SpaceLike", "diverse", "lag_for", "race_lag", "shares"]
-
 _ATTEMPTS = 60
 _TOURNAMENT = 3
 _LAG = 8

@@ -15,17 +15,6 @@ from trainingjob_trainer.search.predictions import complete_predictions
 from trainingjob_trainer.search.store import StoreRef, fold_rows, load_whole_folds
 from trainingjob_trainer.search.tasks import mean_rounds, score_whole_fold
 
-__all__ = [
-    "FittedModel",
-    "FittingFailed",
-    "NotFitted",
-    "contenders",
-    "fit_best",
-    "fit_model",
-    "score_finalists",
-    "to_fitted",
-]
-
 _MOST_ATTEMPTS = 5
 _MOST_REASONS = 10
 _NEXT_SHARE = 0.5

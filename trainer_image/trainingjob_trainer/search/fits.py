@@ -37,19 +37,6 @@ from trainingjob_trainer.search.predictions import Recorder
 from trainingjob_trainer.search.store import StoreRef, draw_rows, load_frame, load_whole_folds, load_work
 from trainingjob_trainer.search_space.pipeline import ROUNDS, full_pipeline
 
-__all__ = [
-    "PICKLE_PROTOCOL",
-    "FitResult",
-    "HoldoutResult",
-    "dump_model",
-    "fit_all",
-    "fit_early",
-    "fit_full",
-    "fit_holdout",
-    "stops_early",
-    "validation_rows",
-]
-
 PICKLE_PROTOCOL = 5
 """Is read by every Python that the project supports."""
 # Forests shrink to a third at the first level; higher ones cost seconds for little.

@@ -16,21 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = [
-    "KILL_GRACE_SECONDS",
-    "MIN_USEFUL_SECONDS",
-    "LimitExceeded",
-    "RunClock",
-    "SearchBudget",
-    "SearchProgress",
-    "TaskLimit",
-    "describe_error",
-    "overrun_allowance",
-    "quiet",
-    "time_limit",
-    "wait_for_last_answer",
-]
-
 KILL_GRACE_SECONDS = 1.5
 """Seconds between the soft time-out and the end of the process."""
 MIN_USEFUL_SECONDS = 0.2

@@ -23,22 +23,6 @@ from distributed.utils import get_mp_context
 from trainingjob_api import Reason
 from trainingjob_trainer.search.limits import TaskLimit, describe_error
 
-__all__ = [
-    "MODULES",
-    "Completion",
-    "InlinePool",
-    "Pool",
-    "PoolLost",
-    "Task",
-    "Workers",
-    "call_packed",
-    "dask_setup",
-    "local_workers",
-    "pack_call",
-    "run_tasks",
-    "scheduler_settings",
-]
-
 MODULES = (
     "catboost",
     "lightgbm",

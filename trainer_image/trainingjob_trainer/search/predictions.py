@@ -23,20 +23,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_clas
 from trainingjob_trainer.search.candidate import Candidate, rank
 from trainingjob_trainer.search.limits import quiet
 
-__all__ = [
-    "CONFIDENCE",
-    "MOST_KEPT",
-    "Interval",
-    "PredictionStore",
-    "Predictions",
-    "Recorder",
-    "bootstrap_interval",
-    "complete_predictions",
-    "gap_warning",
-    "out_of_fold",
-    "replay",
-]
-
 CONFIDENCE = 0.95
 """Of every interval."""
 MOST_KEPT: Final = 40

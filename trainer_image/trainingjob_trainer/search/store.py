@@ -29,32 +29,6 @@ from sklearn.base import clone
 
 from trainingjob_trainer.encodings import Encoding
 
-__all__ = [
-    "MAX_FOLD_ROWS",
-    "MIN_FOLD_ROWS",
-    "PACKAGES",
-    "Folds",
-    "StoreRef",
-    "TablePlugin",
-    "TableTooLarge",
-    "WorkData",
-    "draw_rows",
-    "encoded_width",
-    "fold_paths",
-    "fold_row_cap",
-    "fold_rows",
-    "has_repeats",
-    "installed_versions",
-    "load_frame",
-    "load_whole_folds",
-    "load_work",
-    "pack_store",
-    "relocate",
-    "sample_folds",
-    "that_can_be_sent",
-    "write_store",
-]
-
 Folds = tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
 MAX_FOLD_ROWS = 8_000

@@ -51,18 +51,6 @@ from trainingjob_trainer.search.store import (
 from trainingjob_trainer.search_space.parameters import MOST_ROUNDS
 from trainingjob_trainer.search_space.pipeline import build, encoding_of, rounds_of, with_rounds
 
-__all__ = [
-    "FoldScore",
-    "Race",
-    "Rival",
-    "encode_fold",
-    "encode_within",
-    "evaluate",
-    "mean_rounds",
-    "pickled_kib",
-    "score_whole_fold",
-]
-
 _MAX_BYTES = 1 << 32
 _MORE_ROUNDS = 4
 """Factor on the rounds of a pipeline for early stopping on all rows, which need more rounds."""

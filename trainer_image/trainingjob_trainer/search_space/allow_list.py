@@ -36,8 +36,6 @@ from xgboost import XGBClassifier, XGBRegressor
 from trainingjob_api import Reason, nearest_names
 from trainingjob_trainer.errors import SpecInvalid
 
-__all__ = ["CATALOGUE", "Entry", "Kind", "defaults", "entry", "suggest"]
-
 
 class Kind(StrEnum):
     """What an estimator is for."""

@@ -7,8 +7,6 @@ from typing import Final, Self
 
 from trainingjob_trainer.encodings import Encoding
 
-__all__ = ["SpaceContext", "Untranslatable", "Width"]
-
 
 class Untranslatable(Exception):  # noqa: N818 - it is about the individual, not a fault
     """An individual has no plain scikit-learn equivalent within the limits."""

@@ -30,8 +30,6 @@ from trainingjob_trainer.search_space.tpot_fixes.repairs import finish, repair
 from trainingjob_trainer.search_space.tpot_fixes.spaces import FixedEstimatorIndividual
 from trainingjob_trainer.search_space.tpot_fixes.transformers import REPLACED, Steps, replaced
 
-__all__ = ["MAX_STEPS", "Individual", "Operator", "breed", "clone", "random_encoding", "translate"]
-
 _ATTEMPTS: Final = 8
 _MUTATE_AFTER_CROSSOVER: Final = 0.3
 _REFINE_ANOTHER_STEP: Final = 0.2

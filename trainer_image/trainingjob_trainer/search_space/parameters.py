@@ -21,16 +21,6 @@ from trainingjob_api import Reason
 from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import CATALOGUE, Entry, Kind, suggest
 
-__all__ = [
-    "FUNCTIONS",
-    "MOST_ROUNDS",
-    "check_described",
-    "check_value",
-    "decode_value",
-    "encode_value",
-    "hyperparameter",
-]
-
 _OF_NUMPY: Final = (
     "clip", "count_nonzero", "full_like", "interp", "logical_not", "max", "mean", "median", "min",
     "nan_to_num", "negative", "prod", "reciprocal", "sum",

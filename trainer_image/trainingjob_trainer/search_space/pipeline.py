@@ -29,28 +29,6 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.search_space.allow_list import defaults, entry
 from trainingjob_trainer.search_space.parameters import check_described, decode_value, encode_value
 
-__all__ = [
-    "PASSTHROUGH",
-    "ROUNDS",
-    "PipelineSpec",
-    "build",
-    "changed",
-    "describe",
-    "encoding_of",
-    "ensemble_of",
-    "estimator_of",
-    "fingerprint",
-    "full_pipeline",
-    "leaf",
-    "members_of",
-    "rebuilt",
-    "rounds_of",
-    "shares_of",
-    "summarize",
-    "with_encoding",
-    "with_rounds",
-]
-
 PipelineSpec: TypeAlias = dict[str, Any]
 
 PASSTHROUGH: Final[PipelineSpec] = {"class": "passthrough"}

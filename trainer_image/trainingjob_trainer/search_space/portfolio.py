@@ -21,8 +21,6 @@ from trainingjob_trainer.search_space.tpot_fixes.spaces import (
     FixedSequential,
 )
 
-__all__ = ["PortfolioEntry", "Seed", "Step", "portfolio", "seeds"]
-
 AUTOGLUON: Final = "AutoGluon zeroshot_portfolio_cpu_2025_12_18 (Apache-2.0)"
 FLAML: Final = "FLAML default/all (MIT)"
 

@@ -54,8 +54,6 @@ from trainingjob_trainer.search_space.tpot_fixes.spaces import (
 )
 from trainingjob_trainer.search_space.tpot_fixes.transformers import EXCLUDED, REPLACED
 
-__all__ = ["Space", "compile_space", "kind_of", "named_space", "preset_space"]
-
 _TEMPLATES: Final = tuple(preset.value for preset in Preset)
 """TPOT's whole search spaces."""
 _SELECTORS: Final = ("RFE", "SelectFromModel")

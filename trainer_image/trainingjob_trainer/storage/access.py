@@ -26,19 +26,6 @@ from trainingjob_api import Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 from trainingjob_trainer.settings import TrainerSettings
 
-__all__ = [
-    "AddressRefused",
-    "Resolve",
-    "endpoint_of",
-    "is_private",
-    "is_public",
-    "look_up",
-    "read_keys",
-    "resolve",
-    "s3_client",
-    "trusted",
-]
-
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str], Sequence[str]]
 """From a host name or a written address to its addresses, in order of preference; raises `OSError`."""

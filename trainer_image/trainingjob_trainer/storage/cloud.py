@@ -35,8 +35,6 @@ from trainingjob_trainer.storage.store import (
     status_may_pass,
 )
 
-__all__ = ["CloudStore", "open_cloud"]
-
 _PART = 5 * 1024 * 1024
 """A part must be sent and answered within the read time-out."""
 _PARTS_AT_ONCE = 2

@@ -27,8 +27,6 @@ from trainingjob_trainer.storage.store import (
     StoreError,
 )
 
-__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "Output", "folder_name"]
-
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"

@@ -27,8 +27,6 @@ from trainingjob_trainer.storage.store import (
     status_may_pass,
 )
 
-__all__ = ["S3Store", "brief", "may_pass", "open_s3"]
-
 _PART = 16 * 1024 * 1024
 _FAILURES = (S3Error, ServerError, InvalidResponseError, HTTPError, OSError, ET.ParseError)
 """Everything that the client raises when a request fails."""

@@ -19,24 +19,6 @@ from typing import Protocol, TypeVar
 from trainingjob_api import OBJECT_STORAGE, Reason
 from trainingjob_trainer.errors import RunFailed, SpecInvalid, TrainingError
 
-__all__ = [
-    "CHUNK",
-    "PLAIN_NAME",
-    "PROBE",
-    "Again",
-    "BucketStore",
-    "FolderStore",
-    "Hidden",
-    "Missing",
-    "Readable",
-    "RetryPolicy",
-    "StateStore",
-    "Store",
-    "StoreError",
-    "content_type",
-    "status_may_pass",
-]
-
 T = TypeVar("T")
 
 PROBE = ".trainingjob-probe"

@@ -25,18 +25,6 @@ from trainingjob_trainer.search_space.allow_list import Entry, suggest
 from trainingjob_trainer.search_space.context import SpaceContext
 from trainingjob_trainer.search_space.parameters import check_value, hyperparameter
 
-__all__ = [
-    "Parser",
-    "Shared",
-    "booster_ranges",
-    "hyperparameter_space",
-    "limits",
-    "narrowed",
-    "refined",
-    "rounds_at_most",
-    "space_of",
-]
-
 Limit: TypeAlias = tuple[float, float] | list[Any] | str | float | None
 Parser: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Returns the hyperparameters of an estimator from those that were drawn."""

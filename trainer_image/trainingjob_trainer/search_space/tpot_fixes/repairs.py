@@ -12,8 +12,6 @@ from trainingjob_trainer.search_space.context import SpaceContext, Width
 from trainingjob_trainer.search_space.pipeline import PipelineSpec, changed, leaf
 from trainingjob_trainer.search_space.tpot_fixes.transformers import TRANSFORMERS, Params, Steps, bounded
 
-__all__ = ["NUMBERED", "finish", "repair"]
-
 Replacement: TypeAlias = list[PipelineSpec] | None
 """The steps in place of a predictor; None for the predictor with its changed parameters."""
 

@@ -31,20 +31,6 @@ from trainingjob_trainer.search_space.tpot_fixes.ranges import (
     space_of,
 )
 
-__all__ = [
-    "FixedChoice",
-    "FixedDynamicLinear",
-    "FixedDynamicUnion",
-    "FixedEstimator",
-    "FixedFeatureSets",
-    "FixedGraph",
-    "FixedGraphIndividual",
-    "FixedSequential",
-    "FixedUnion",
-    "FixedWrapper",
-    "fix",
-]
-
 _HALF: Final = 0.5
 _MAX_NEW_GRAPH: Final = 5  # TPOT's own limit of the nodes of a new graph
 

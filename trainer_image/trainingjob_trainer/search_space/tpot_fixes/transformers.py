@@ -12,8 +12,6 @@ from typing import Any, Final
 from trainingjob_trainer.search_space.context import SpaceContext, Width
 from trainingjob_trainer.search_space.pipeline import PASSTHROUGH, PipelineSpec, leaf
 
-__all__ = ["EXCLUDED", "REPLACED", "TRANSFORMERS", "Params", "Steps", "bounded", "replaced"]
-
 Params = dict[str, Any]
 Steps = tuple[list[PipelineSpec], Width]
 """The steps that replace one, and the width of what they give."""
