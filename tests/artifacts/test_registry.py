@@ -44,4 +44,4 @@ def test_all_of_them_are_written_and_in_the_manifest(tmp_path: Path, binary: Fin
     output = Output(FolderStore(tmp_path / "out"))
     output.publish(folder, "churn", "8d1f0a52")
     manifest = json.loads((tmp_path / "out" / "churn-8d1f0a52" / "manifest.json").read_text())
-    assert sorted(one["name"] for one in manifest["artifacts"]) == sorted(NAMES)
+    assert sorted(artifact["name"] for artifact in manifest["artifacts"]) == sorted(NAMES)

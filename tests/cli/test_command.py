@@ -103,7 +103,7 @@ def test_every_problem_of_a_spec_is_listed_with_its_way_out(front: Front) -> Non
 def test_a_spec_with_problems_as_json(front: Front) -> None:
     result = front.run("--set", "spec.targetColum=x", "--set", "spec.budget.cvFolds=many", "--json")
     problems = json.loads(result.stdout)["error"]["problems"]
-    assert {one["field"] for one in problems} == {"spec.targetColum", "spec.budget.cvFolds"}
+    assert {problem["field"] for problem in problems} == {"spec.targetColum", "spec.budget.cvFolds"}
 
 
 def test_one_problem_needs_no_list(front: Front) -> None:

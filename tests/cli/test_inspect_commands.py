@@ -76,7 +76,7 @@ def test_a_narrow_terminal_cuts_nothing(front: Front, columns: str) -> None:
 def test_the_values_as_json(front: Front) -> None:
     document = json.loads(front("validate", "job.yaml", "--json").stdout)
     assert (document["command"], document["ok"], document["data"]) == ("validate", True, None)
-    values = {one["field"]: (one["value"], one["source"]) for one in document["values"]}
+    values = {value["field"]: (value["value"], value["source"]) for value in document["values"]}
     assert values["budget.populationSize"] == (8, "spec")
     assert values["nJobs"] == (None, "default")
     assert len(document["searchDigest"]) == 64

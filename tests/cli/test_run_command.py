@@ -109,7 +109,7 @@ def test_the_log_in_the_runs_folder_holds_every_evaluation_and_what_came_of_them
     snippet, board, points = entries[-3:]
     assert snippet["counts"] == {"ok": 8, "stopped": 0, "invalid": 1, "killed": 0, "timeout": 0}
     assert isinstance(snippet["last"], list)
-    assert [one["number"] for one in snippet["last"]] == [12, 13, 14, 15, 2]
+    assert [evaluation["number"] for evaluation in snippet["last"]] == [12, 13, 14, 15, 2]
     assert [entry["rank"] for entry in board["entries"]] == [1, 2]  # type: ignore[attr-defined]
     assert points["event"] == "Pareto_Front"
 

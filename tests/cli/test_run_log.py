@@ -28,8 +28,8 @@ KEYS = {"time", "level", "event", "job", "uid"}
 
 def entries_of(text: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-    assert all(set(one) >= KEYS and TIME.fullmatch(one["time"]) for one in entries)
-    assert {(one["job"], one["uid"]) for one in entries} == {("team/churn", POD["TRAININGJOB_JOB_UID"])}
+    assert all(set(entry) >= KEYS and TIME.fullmatch(entry["time"]) for entry in entries)
+    assert {(entry["job"], entry["uid"]) for entry in entries} == {("team/churn", POD["TRAININGJOB_JOB_UID"])}
     return entries
 
 
@@ -121,7 +121,7 @@ def test_what_a_child_prints_is_logged_up_to_a_limit(
         with path.open("a") as file:
             file.write("a line\n\nabcdefghijklmnopqrstuvwxyz\n")
         followed.stop()
-    events = [one["event"] for one in entries_of(capsys.readouterr().out)]
+    events = [entry["event"] for entry in entries_of(capsys.readouterr().out)]
     assert events[:2] == ["a line", "abcdefghijkl"]
     assert "the rest is not logged" in events[2]
 
@@ -178,7 +178,7 @@ def test_every_line_of_a_whole_run_has_the_schema(tmp_path: Path, target: str) -
     )
     assert done.stderr == ""
     entries = entries_of(done.stdout)
-    events = " | ".join(one["event"] for one in entries)
+    events = " | ".join(entry["event"] for entry in entries)
     for said in ("retrying 1", "a library warns", "plain text", "ZeroDivisionError", "lost a worker"):
         assert said in events
     assert entries[-1]["attempt"] == 1

@@ -123,10 +123,10 @@ def test_fields_of_a_newer_contract_do_no_harm() -> None:
 
 def test_jobs_are_listed_by_name_and_logs_and_deletions_reach_the_backend() -> None:
     backend = FakeBackend({})
-    one = TrainingJobClient(backend)
-    assert [job.name for job in one.list()] == ["a", "b"]
-    assert (one.logs("a", follow=True).source, list(one.logs("a", follow=True))) == ("a-pod", ["a line"])
-    one.delete("a")
+    jobs = TrainingJobClient(backend)
+    assert [job.name for job in jobs.list()] == ["a", "b"]
+    assert (jobs.logs("a", follow=True).source, list(jobs.logs("a", follow=True))) == ("a-pod", ["a line"])
+    jobs.delete("a")
     assert backend.calls == [("delete", "a")]
 
 

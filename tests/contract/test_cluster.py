@@ -55,7 +55,7 @@ def crd(client):
 def established(api):
     """Return the definition once it is established; reads of one object never come from a stale cache."""
     found = api.read_custom_resource_definition(NAME)
-    conditions = {each.type: each.status for each in found.status.conditions or ()}
+    conditions = {condition.type: condition.status for condition in found.status.conditions or ()}
     return found if conditions.get("Established") == "True" else None
 
 
@@ -146,7 +146,7 @@ def kubectl(*arguments):
 def test_the_server_is_recent_and_has_no_complaint(client, crd):
     version = kubernetes.client.VersionApi(client).get_code()
     assert (int(version.major), int(version.minor.rstrip("+"))) >= (1, 30)
-    conditions = {each.type: each for each in crd.status.conditions}
+    conditions = {condition.type: condition for condition in crd.status.conditions}
     assert conditions["NamesAccepted"].status == "True"
     assert "NonStructuralSchema" not in conditions
     assert crd.spec.preserve_unknown_fields in {None, False}

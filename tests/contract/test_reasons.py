@@ -35,9 +35,9 @@ ALL = list(entries())
 
 def words(node):
     """Yield the reasons that an expression may stand for."""
-    for one in ast.walk(node):
-        if isinstance(one, ast.Constant) and isinstance(one.value, str) and WORD.fullmatch(one.value):
-            yield one.value
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and WORD.fullmatch(part.value):
+            yield part.value
 
 
 def name_of(node):
@@ -49,18 +49,20 @@ def said(tree):
     for node in ast.walk(tree):
         found = []
         if isinstance(node, ast.Call) and name_of(node.func) in SAYS:
-            found = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "reason")]
+            found = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "reason")]
         elif isinstance(node, ast.Call) and name_of(node.func).endswith("step_down"):
             found = node.args
         elif isinstance(node, ast.Call):
-            found = [one.value for one in node.keywords if one.arg == "reason"]
-        elif isinstance(node, ast.Assign) and any("reason" in name_of(one).lower() for one in node.targets):
+            found = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
+        elif isinstance(node, ast.Assign) and any(
+            "reason" in name_of(target).lower() for target in node.targets
+        ):
             found = [node.value]
         elif isinstance(node, ast.FunctionDef):
             pairs = zip(node.args.args[::-1], node.args.defaults[::-1], strict=False)
             found = [default for argument, default in pairs if argument.arg == "reason"]
-        for one in found:
-            yield from ((word, node.lineno) for word in words(one))
+        for value in found:
+            yield from ((word, node.lineno) for word in words(value))
 
 
 def sources(folder):
@@ -82,7 +84,9 @@ def sources(folder):
     ],
 )
 def test_the_search_finds(source, expected):
-    assert [word for word, _ in said(ast.parse(source))] == [one for one in expected if WORD.fullmatch(one)]
+    assert [word for word, _ in said(ast.parse(source))] == [
+        word for word in expected if WORD.fullmatch(word)
+    ]
 
 
 def test_each_reason_is_given_by_operator_or_trainer():

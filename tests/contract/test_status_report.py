@@ -177,7 +177,7 @@ def test_a_status_is_trimmed_and_keeps_its_conditions():
 
 def test_of_the_attempts_the_last_ones_stay():
     trimmed = trim_status(full_status(), 9_000)
-    numbers = [one.number for one in trimmed.attempt_history]
+    numbers = [attempt.number for attempt in trimmed.attempt_history]
     assert numbers[-1] == 10
     assert numbers == list(range(numbers[0], 11))
     assert 1 < len(numbers) < 10

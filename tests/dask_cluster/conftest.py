@@ -21,7 +21,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def loggers_as_before() -> Iterator[None]:
     """Undo what a command sets up that runs in the process of the tests."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     logging.captureWarnings(capture=False)
     yield
     logging.captureWarnings(capture=False)

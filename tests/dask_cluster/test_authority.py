@@ -46,7 +46,7 @@ def test_there_are_the_files_of_the_three_roles_and_no_authoritys_key(made: Cert
     authority = load(made, "ca").public_key()
     keys = {role: load_pem_private_key(made.files[f"{role}.key"], None).public_key() for role in ROLES}
     assert authority not in keys.values(), "who had its key could sign for anybody"
-    assert all(one != other for one, other in combinations(keys.values(), 2))
+    assert all(key != other for key, other in combinations(keys.values(), 2))
     assert set(make(valid=VALID, keep_ca_key=True).files) - set(made.files) == {"ca.key"}
 
 
@@ -75,7 +75,7 @@ def test_hosts_are_those_of_who_listens(made: CertificateSet) -> None:
         role: load(made, role).extensions.get_extension_for_class(x509.SubjectAlternativeName)
         for role in ROLES
     }
-    found = {role: [one.value for one in extension.value] for role, extension in names.items()}
+    found = {role: [name.value for name in extension.value] for role, extension in names.items()}
     assert found["client"] == ["trainingjob-dask-client"]
     assert "scheduler.example" in found["scheduler"]
     assert "scheduler.example" in found["worker"]

@@ -30,7 +30,7 @@ def test_each_role_has_a_key_and_a_certificate_of_one_authority(tmp_path: Path) 
     done = certs(str(folder), "--days", "30", *hosts, "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert {Path(name).name for name in document["files"]} == {one.name for one in folder.iterdir()}
+    assert {Path(name).name for name in document["files"]} == {path.name for path in folder.iterdir()}
     assert folder.stat().st_mode & 0o777 == 0o700
     authority = load(folder / "ca.crt")
     authority.verify_directly_issued_by(authority)
@@ -56,12 +56,12 @@ def test_each_role_has_a_key_and_a_certificate_of_one_authority(tmp_path: Path) 
 def test_nothing_is_overwritten_unless_it_is_asked_for(tmp_path: Path) -> None:
     assert certs(str(tmp_path), "--keep-ca-key").exit_code == 0
     assert (tmp_path / "ca.key").stat().st_mode & 0o777 == 0o600
-    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     refused = certs(str(tmp_path))
     assert refused.exit_code == 2
     assert "reason: CertificatesExist" in refused.stderr
     assert "--force overwrites" in refused.stderr
-    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     again = certs(str(tmp_path), "--force", "--quiet")
     assert again.exit_code == 0
     assert len(again.stdout.splitlines()) == 1

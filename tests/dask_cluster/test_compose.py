@@ -38,9 +38,9 @@ def interpolate(value: Any, variables: dict[str, str]) -> Any:
     """Put variables in as Compose does: `${NAME:-default}` and `${NAME:?message}`."""
     match value:
         case dict():
-            return {name: interpolate(one, variables) for name, one in value.items()}
+            return {name: interpolate(part, variables) for name, part in value.items()}
         case list():
-            return [interpolate(one, variables) for one in value]
+            return [interpolate(part, variables) for part in value]
         case str():
             return re.sub(r"\$\{(\w+):([-?])([^}]*)\}", lambda found: _variable(found, variables), value)
         case _:
@@ -180,15 +180,15 @@ class Composed:
         service = self.services[name]
         program = service.get("entrypoint", ["trainingjob"])
         beside = Path(sys.executable).with_name(program[0])
-        return [str(beside), *program[1:], *(self.here(one) for one in service["command"]), *more]
+        return [str(beside), *program[1:], *(self.here(argument) for argument in service["command"]), *more]
 
     def environment(self, name: str) -> dict[str, str]:
         named = self.services[name].get("environment", {})
         foreign = {"AWS_ENDPOINT_URL", "S3_ENDPOINT"}
-        clean = {one: value for one, value in clean_environment().items() if one not in foreign}
+        clean = {name: value for name, value in clean_environment().items() if name not in foreign}
         scratch = self.stage.folder / f"tmp-{name}"
         scratch.mkdir(exist_ok=True)
-        return clean | {one: self.here(value) for one, value in named.items()} | {"TMPDIR": str(scratch)}
+        return clean | {name: self.here(value) for name, value in named.items()} | {"TMPDIR": str(scratch)}
 
     def start(self, name: str, *more: str) -> Process:
         log = self.stage.folder / f"{name}-{len(self.stage.processes)}.log"
@@ -199,7 +199,7 @@ class Composed:
     def healthy(self, name: str) -> bool:
         _, program, *arguments = self.services[name]["healthcheck"]["test"]
         done = subprocess.run(
-            [str(Path(sys.executable).with_name(program)), *(self.here(one) for one in arguments)],
+            [str(Path(sys.executable).with_name(program)), *(self.here(argument) for argument in arguments)],
             env=self.environment(name),
             capture_output=True,
             timeout=PATIENCE,
@@ -256,7 +256,7 @@ def test_the_same_commands_as_processes_train_a_model_on_the_cluster(composed: C
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["fallbacks"] == []
-    names = {one.object_name.rpartition("/")[2] for one in client.list_objects("models", recursive=True)}
+    names = {item.object_name.rpartition("/")[2] for item in client.list_objects("models", recursive=True)}
     assert {"model.joblib", "manifest.json"} <= names
 
 
@@ -270,7 +270,7 @@ def test_the_playbooks_override_gives_each_role_its_own_certificates(
     for name, service in override["services"].items():
         assert name in services
         # Whoever has its variables, and the files that they name, has what the role needs.
-        named = {one.removeprefix("/run/secrets/") for one in service["environment"].values()}
+        named = {path.removeprefix("/run/secrets/") for path in service["environment"].values()}
         assert named == set(service["secrets"])
-        files = {override["secrets"][one]["file"] for one in named}
+        files = {override["secrets"][secret]["file"] for secret in named}
         assert files == {"tls/ca.crt", f"tls/{roles[name]}.crt", f"tls/{roles[name]}.key"}

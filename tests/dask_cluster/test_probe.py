@@ -51,11 +51,11 @@ def until(probe: Probe, true: str, what: str) -> ProbeSnapshot:
 def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler: Process) -> None:
     seen = ask(resolve_address(stage.scheduler_file))
     assert seen.id.startswith("Scheduler-")
-    assert sorted(one.name for one in seen.workers) == ["one"]
-    for one in seen.workers:
-        assert one.status == "running"
-        assert "/worker-" in one.directory
-    assert seen.running == {one.address: one.directory for one in seen.workers}
+    assert sorted(worker.name for worker in seen.workers) == ["one"]
+    for worker in seen.workers:
+        assert worker.status == "running"
+        assert "/worker-" in worker.directory
+    assert seen.running == {worker.address: worker.directory for worker in seen.workers}
 
 
 def test_what_is_no_scheduler_is_told_from_one(stage: Stage, scheduler: Process, mute: str) -> None:
@@ -138,7 +138,7 @@ def test_a_closed_probe_asks_no_more(mute: str) -> None:
     probe = Probe(mute, interval=0.01, timeout=0.05).start()
     until(probe, "seen.misses >= 2", "two questions")
     probe.close()
-    wait_until(lambda: "scheduler-probe" not in {one.name for one in threading.enumerate()}, "the end")
+    wait_until(lambda: "scheduler-probe" not in {thread.name for thread in threading.enumerate()}, "the end")
     assert not probe.snapshot().reachable
 
 

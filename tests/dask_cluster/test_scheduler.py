@@ -19,7 +19,11 @@ from trainingjob_trainer.search.pool import scheduler_settings
 
 
 def listening(process: psutil.Process) -> set[str]:
-    return {one.laddr.ip for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    return {
+        connection.laddr.ip
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def test_its_file_is_whole_and_readable_and_nothing_else_is_left(stage: Stage, s
     assert document["type"] == "Scheduler"
     assert f"the scheduler listens on {document['address']} ({document['id']})" in scheduler.text
     assert stage.scheduler_file.stat().st_mode & 0o777 == 0o644
-    assert {one.name for one in stage.folder.iterdir()} == {"scheduler.json", "scheduler-0.log"}
+    assert {path.name for path in stage.folder.iterdir()} == {"scheduler.json", "scheduler-0.log"}
 
 
 def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(
@@ -113,7 +117,9 @@ def test_an_open_port_is_warned_of_a_stale_file_replaced_and_anothers_left_alone
         connections = psutil.Process(opened.popen.pid).net_connections("tcp")
         port = int(resolve_address(stage.scheduler_file).rpartition(":")[2])
         public = {
-            one.laddr.port for one in connections if one.status == "LISTEN" and one.laddr.ip != "127.0.0.1"
+            connection.laddr.port
+            for connection in connections
+            if connection.status == "LISTEN" and connection.laddr.ip != "127.0.0.1"
         }
         assert public == {port}
         assert "WARNING without TLS, anyone who can reach" in opened.text
@@ -168,7 +174,7 @@ def test_it_ends_when_it_is_idle(tmp_path: Path) -> None:
 def test_it_says_what_is_wrong_with_its_options(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    failed = call("scheduler", "--port", "0", *(one.format(tmp=tmp_path) for one in options))
+    failed = call("scheduler", "--port", "0", *(option.format(tmp=tmp_path) for option in options))
     assert failed.returncode == 2
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr

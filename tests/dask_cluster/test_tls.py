@@ -75,8 +75,8 @@ def test_all_three_roles_talk_by_file_and_by_address(stage: Stage, scheduler: Pr
     for where in ({"address": address}, {"scheduler_file": str(stage.scheduler_file)}):
         with Client(**where, security=security, timeout=10, set_as_default=False) as client:
             workers = client.scheduler_info(n_workers=-1)["workers"]
-            assert sorted(one["name"] for one in workers.values()) == ["by-address", "by-file"]
-            assert all(one["nanny"].startswith("tls://") for one in workers.values())
+            assert sorted(worker["name"] for worker in workers.values()) == ["by-address", "by-file"]
+            assert all(worker["nanny"].startswith("tls://") for worker in workers.values())
             for worker in workers:
                 assert client.submit(lambda: 6 * 7, workers=[worker], pure=False).result(timeout=30) == 42
 

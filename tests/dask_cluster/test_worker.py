@@ -40,12 +40,12 @@ def client(stage: Stage, workers: dict[str, Process]) -> Iterator[Client]:
 
 def address_of(client: Client, name: str) -> str | None:
     known = client.scheduler_info(n_workers=-1)["workers"].items()
-    return next((address for address, one in known if one["name"] == name), None)
+    return next((address for address, worker in known if worker["name"] == name), None)
 
 
 def status_of(client: Client, name: str) -> str | None:
     known = client.scheduler_info(n_workers=-1)["workers"].values()
-    return next((one["status"] for one in known if one["name"] == name), None)
+    return next((worker["status"] for worker in known if worker["name"] == name), None)
 
 
 def here(client: Client, name: str) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def test_nothing_but_its_own_ports_are_open(client: Client, workers: dict[str, P
     process = psutil.Process(
         client.submit(lambda: __import__("os").getpid(), **here(client, "steady")).result()
     )
-    for one in (nanny, process):
-        listening = [c.laddr for c in one.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    for member in (nanny, process):
+        listening = [c.laddr for c in member.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
         assert {address.ip for address in listening} == {"127.0.0.1"}
 
 

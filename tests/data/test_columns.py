@@ -167,7 +167,7 @@ def test_spaces_around_a_category_do_not_matter() -> None:
     rows = [pd.DataFrame({"x": [f"{space}yes", f"no{space}"]}) for space in (" ", "", "  ")]
     expected = encoder.transform(rows[0])
     assert len(np.unique(expected, axis=0)) == 2
-    assert all(np.array_equal(encoder.transform(one), expected) for one in rows)
+    assert all(np.array_equal(encoder.transform(row), expected) for row in rows)
     apart = fitted(read([" yes", "yes", "no"] * 40), FeatureType.CATEGORICAL)
     assert len(np.unique(apart.transform(pd.DataFrame({"x": [" yes", "yes", "no"]})), axis=0)) == 3
 

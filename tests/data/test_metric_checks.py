@@ -39,9 +39,9 @@ def ready(target: Any, metric: str, **spec: Any) -> Prepared:
 
 
 def told(prepared: Prepared) -> list[str]:
-    found = [one for one in prepared.findings if one.kind is FindingKind.METRIC]
-    assert all((one.severity, one.column) == (Severity.WARNING, "y") for one in found)
-    return [one.message for one in found]
+    found = [finding for finding in prepared.findings if finding.kind is FindingKind.METRIC]
+    assert all((finding.severity, finding.column) == (Severity.WARNING, "y") for finding in found)
+    return [finding.message for finding in found]
 
 
 def amounts(*special: float, rows: int = 100) -> np.ndarray:
@@ -227,7 +227,7 @@ def test_scores_of_clusters_do_not_know_the_labels(metric: str) -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "f1_micro", "precision_micro", "recall_micro"])
 def test_accuracy_under_all_its_names_says_little_of_rare_labels(metric: str) -> None:
     prepared = ready(np.array(["yes"] * 20 + ["no"] * 180, dtype=object), metric)
-    (message,) = [one.message for one in prepared.findings if one.kind is FindingKind.IMBALANCED]
+    (message,) = [finding.message for finding in prepared.findings if finding.kind is FindingKind.IMBALANCED]
     assert f"{metric} is 0.9 for a model that always predicts one label" in message
 
 

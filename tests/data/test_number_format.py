@@ -57,8 +57,8 @@ def test_notations_are_read(texts: list[str], numbers: np.ndarray, separator: st
     number = columns.formats["x"].number
     told = found(columns, FindingKind.NUMBER_NOTATION)
     assert bool(told) is (number != PLAIN)
-    for one in told:
-        assert "spec.dataset.csv" in one.message
+    for finding in told:
+        assert "spec.dataset.csv" in finding.message
     # What the model reads itself is the same, with or without the trainer's help.
     encoder = build_encoder({"x": FeatureType.NUMERIC}, frame=columns.frame, formats=columns.formats).fit(
         columns.frame

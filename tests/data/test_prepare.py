@@ -302,7 +302,7 @@ def test_copies_are_told_by_the_columns_in_use(beside: str) -> None:
     if beside == "list":
         table["tags"] = [["a"]] * len(table)
     prepared = ready(table)
-    (told,) = [one for one in prepared.findings if one.kind is FindingKind.DUPLICATES]
+    (told,) = [finding for finding in prepared.findings if finding.kind is FindingKind.DUPLICATES]
     assert "equal rows are kept on the same side of each split" in told.message
     rows = [tuple(row) for row in prepared.frame.itertuples(index=False)]
     sides = [(prepared.train_index, prepared.holdout_index), *prepared.folds]

@@ -33,7 +33,7 @@ def counted(rows: int = 1500) -> pd.DataFrame:
 
 
 def duplicates_of(prepared: Prepared) -> list[str]:
-    return [one.message for one in prepared.findings if one.kind is FindingKind.DUPLICATES]
+    return [finding.message for finding in prepared.findings if finding.kind is FindingKind.DUPLICATES]
 
 
 def test_duplicates_are_counted() -> None:

@@ -32,7 +32,9 @@ def ready(target: Any, separator: str = ",", **spec: Any) -> Prepared:
 
 
 def told(prepared: Prepared, kind: FindingKind) -> list[str]:
-    return [one.message for one in prepared.findings if one.kind is kind and one.column == "y"]
+    return [
+        finding.message for finding in prepared.findings if finding.kind is kind and finding.column == "y"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,5 +158,5 @@ def test_plain_labels_have_the_types_that_pandas_gives_them(
 
 def test_what_was_assumed_of_the_target_is_a_finding_with_the_right_severity() -> None:
     prepared = ready([f"${v:,}" for v in PRICES])
-    severities = {one.kind: one.severity for one in prepared.findings if one.column == "y"}
+    severities = {finding.kind: finding.severity for finding in prepared.findings if finding.column == "y"}
     assert severities[FindingKind.NUMBER_NOTATION] is Severity.INFO

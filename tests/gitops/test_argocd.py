@@ -94,9 +94,9 @@ def test_the_four_environments_use_every_file_of_values():
 
 @pytest.mark.parametrize("name", sorted(set(ENVIRONMENTS) - {"dev"}))
 def test_a_released_environment_pins_revision_and_images(name):
-    each = ENVIRONMENTS[name]
-    assert re.fullmatch(TAG, each["revision"])
-    for image in (each["values"]["image"], each["values"]["trainer"]["image"]):
+    environment = ENVIRONMENTS[name]
+    assert re.fullmatch(TAG, environment["revision"])
+    for image in (environment["values"]["image"], environment["values"]["trainer"]["image"]):
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", image["digest"])
         assert "tag" not in image
 

@@ -79,11 +79,11 @@ class Distributed:
 
 
 def fallbacks(document: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [(one["from"], one["to"], one["reason"]) for one in document["fallbacks"]]
+    return [(fallback["from"], fallback["to"], fallback["reason"]) for fallback in document["fallbacks"]]
 
 
 def board(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(one["pipeline"], one["score"]) for one in document["leaderboard"]]
+    return [(row["pipeline"], row["score"]) for row in document["leaderboard"]]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_blamed(
     assert fallbacks(document) == []
     assert document["modelSource"] == "tpot"
     assert document["progress"]["evaluated"] == 16
-    assert all(one["outcome"] != "killed" for one in run.runs.journal("bereft"))
+    assert all(line["outcome"] != "killed" for line in run.runs.journal("bereft"))
     report = run.report()
     assert (report["backend"], report["daskReady"]) == ("dask", True)
 
@@ -144,8 +144,8 @@ def test_a_lost_cluster_costs_nothing_that_was_finished(
     assert fallbacks(document) == [("dask", "local", reason)]
     after = runs.journal("lost")
     assert after[: len(before)] == before
-    assert len({one["key"] for one in after}) == len(after), "nothing is evaluated twice"
-    assert all(one["outcome"] != "killed" for one in after), "nobody is blamed for it"
+    assert len({line["key"] for line in after}) == len(after), "nothing is evaluated twice"
+    assert all(line["outcome"] != "killed" for line in after), "nobody is blamed for it"
     assert document["elapsedSeconds"] <= BUDGET["timeLeftSeconds"] + 5
     assert run.report()["daskReady"] is False
     assert took < FIRST_LOCAL_SECONDS, f"the first local evaluation came after {took:.0f} s"

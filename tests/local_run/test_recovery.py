@@ -46,7 +46,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(runs: Runs) -> None:
     assert document["resumed"]
     after = runs.journal("killed")
     assert after[: len(before)] == before, "nothing is lost"
-    keys = [one["key"] for one in after]
+    keys = [line["key"] for line in after]
     assert len(keys) == len(set(keys)), "nothing is repeated"
     assert document["progress"]["evaluated"] == 20
     assert document["elapsedSeconds"] <= 120

@@ -54,11 +54,11 @@ def mixed_table(rows: int, *, seed: int = 0) -> pd.DataFrame:
 
 def manifest_holds(folder: Path) -> bool:
     manifest = json.loads((folder / "manifest.json").read_text())
-    listed = {one["name"]: one for one in manifest["artifacts"]}
+    listed = {artifact["name"]: artifact for artifact in manifest["artifacts"]}
     files = {path.name for path in folder.iterdir() if path.is_file()} - {"manifest.json"}
     return files == set(listed) and all(
-        hashlib.sha256((folder / name).read_bytes()).hexdigest() == one["sha256"]
-        for name, one in listed.items()
+        hashlib.sha256((folder / name).read_bytes()).hexdigest() == artifact["sha256"]
+        for name, artifact in listed.items()
     )
 
 
@@ -81,7 +81,7 @@ def test_a_table_becomes_a_verified_model(runs: Runs) -> None:
     assert float(document["best"]["score"]) >= float(document["best"]["baselineScore"])
     summary = json.loads((home / "evaluation_summary.json").read_text())
     journal = runs.journal("people")
-    valid = [one for one in journal if one["outcome"] == "ok"]
+    valid = [line for line in journal if line["outcome"] == "ok"]
     assert len(valid) >= 0.9 * len(journal) >= 14
     assert summary["budget"]["used"]["total"] <= 63
     unseen = frame.drop(columns="left").head(5).assign(city="Atlantis", age=np.nan)

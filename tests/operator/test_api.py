@@ -23,15 +23,15 @@ def gate(store, *faults):
     return Api(DirectClient(store, *faults), timeout_seconds=5)
 
 
-def listed_raw(one):
+def listed_raw(server):
     async def all_of_them():
-        return [raw async for raw in one.list_jobs(None)]
+        return [raw async for raw in server.list_jobs(None)]
 
     return asyncio.run(all_of_them())
 
 
-def listed(one):
-    return [raw["metadata"]["name"] for raw in listed_raw(one)]
+def listed(server):
+    return [raw["metadata"]["name"] for raw in listed_raw(server)]
 
 
 @pytest.fixture
@@ -53,19 +53,19 @@ def test_a_list_that_grew_too_old_begins_anew(store, jobs):
 
 
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(store, jobs, monkeypatch):
-    one = gate(store)
-    page = one.call
+    server = gate(store)
+    page = server.call
     sizes = []
 
     async def measured(method, path, **options):
         sizes.append(int(options["query"]["limit"]))
         return await page(method, path, **options)
 
-    one.call = measured
-    largest = max(len(json.dumps(raw)) for raw in listed_raw(one))
+    server.call = measured
+    largest = max(len(json.dumps(raw)) for raw in listed_raw(server))
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", largest + 500)
     sizes.clear()
-    assert listed(one) == jobs
+    assert listed(server) == jobs
     assert sizes[0] > 1
     assert set(sizes[1:]) == {1}
 
@@ -85,10 +85,10 @@ def test_a_list_that_is_refused_is_a_fault(store, jobs, status):
 
 
 def test_what_is_gone_is_done(store):
-    one = gate(store)
-    asyncio.run(one.delete(Child.JOB, OWNER))
-    asyncio.run(one.suspend(OWNER, Suspension(suspend=True)))
-    assert asyncio.run(one.write_status(OWNER, {"phase": "Failed"}, "1")) is None
+    server = gate(store)
+    asyncio.run(server.delete(Child.JOB, OWNER))
+    asyncio.run(server.suspend(OWNER, Suspension(suspend=True)))
+    assert asyncio.run(server.write_status(OWNER, {"phase": "Failed"}, "1")) is None
 
 
 def test_another_owners_job_is_not_deleted(store, cluster, operation):
@@ -109,19 +109,19 @@ def test_a_status_is_not_written_to_a_namesake(store, cluster):
 @pytest.mark.parametrize(("ahead", "counted"), [(600, 600), (-600, -600), (2, 0)])
 def test_the_servers_clock_is_the_one_in_force(store, caplog, ahead, counted):
     client = DirectClient(store)
-    one = Api(client, timeout_seconds=5)
+    server = Api(client, timeout_seconds=5)
     for _ in range(3):
         client.headers["Date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
-        asyncio.run(one.read_job("a", "b"))
-    assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
+        asyncio.run(server.read_job("a", "b"))
+    assert (server.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
     assert len(caplog.records) == bool(counted), "said once"
     for seconds in (ahead + 2, ahead - 2, ahead):
         client.headers["Date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-        asyncio.run(one.read_job("a", "b"))
+        asyncio.run(server.read_job("a", "b"))
     assert len(caplog.records) == bool(counted), "nor again for what a slow answer differs"
     client.headers["Date"] = "yesterday"
-    asyncio.run(one.read_job("a", "b"))
-    assert (one.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
+    asyncio.run(server.read_job("a", "b"))
+    assert (server.now() - datetime.now(UTC)).total_seconds() == pytest.approx(counted, abs=2)
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), TimeoutError()], ids=repr)
@@ -145,14 +145,14 @@ def test_a_status_is_not_written_over_a_version_that_was_not_seen(store, cluster
 
 def test_only_the_jobs_own_pods_and_events_are_read(store):
     ours, theirs = Cluster(store, "churn"), Cluster(store, "other")
-    for one in (ours, theirs):
-        one.submit()
-        Operation(store, name=one.name).settle()
+    for job in (ours, theirs):
+        job.submit()
+        Operation(store, name=job.name).settle()
     theirs.run_pod()
-    for one, message in ((ours, "no room for ours"), (theirs, "no room for theirs")):
-        involved = {"uid": one.child(Child.JOB)["metadata"]["uid"]}
+    for job, message in ((ours, "no room for ours"), (theirs, "no room for theirs")):
+        involved = {"uid": job.child(Child.JOB)["metadata"]["uid"]}
         event = {"metadata": {"name": message.replace(" ", "-")}, "involvedObject": involved}
-        one._make("events", event | {"reason": "FailedCreate", "message": message})
+        job._make("events", event | {"reason": "FailedCreate", "message": message})
     owner = Owner("churn", NAMESPACE, ours.job["metadata"]["uid"])
     found = asyncio.run(gate(store).snapshot(owner, children=[Child.JOB], now=store.now))
     assert found.pods == ()

@@ -136,17 +136,18 @@ def test_attempts_are_counted_on():
     second = replace(RUNNING, uid="p2", created=NOW)
     first, then = told(pods=(CRASHED, second))
     assert (first.number, then.number, then.outcome) == (1, 2, None)
-    assert [one.number for one in told(pods=(second,), old=(first,))] == [1, 2]
+    assert [attempt.number for attempt in told(pods=(second,), old=(first,))] == [1, 2]
 
 
 def test_attempts_that_nobody_saw_are_counted_too():
     report = Report(job_uid="u", pod_uid="p1", attempt=4)
-    assert [one.number for one in told(pods=(RUNNING,), report=report)] == [4]
-    assert [one.number for one in told(pods=(RUNNING,), report=report, old=(FIRST,))] == [4]
+    assert [attempt.number for attempt in told(pods=(RUNNING,), report=report)] == [4]
+    assert [attempt.number for attempt in told(pods=(RUNNING,), report=report, old=(FIRST,))] == [4]
     status = TrainingJobStatus(attempt_history=None)
     seen = Observed(pods=(RUNNING,))
     assert [
-        one.number for one in record_attempts(replace(SUBJECT, status=status), seen, SEARCHING, 3, NOW)
+        attempt.number
+        for attempt in record_attempts(replace(SUBJECT, status=status), seen, SEARCHING, 3, NOW)
     ] == [3]
 
 
@@ -155,10 +156,10 @@ def test_the_last_ones_are_kept_and_older_pods_never_come_back():
         replace(CRASHED, uid=f"p{number}", created=MADE + timedelta(seconds=number)) for number in range(25)
     )
     first = told(pods=pods)
-    assert [one.number for one in first] == list(range(16, 26))
+    assert [attempt.number for attempt in first] == list(range(16, 26))
     assert told(pods=pods, old=first) == first
     more = replace(RUNNING, uid="new", created=NOW)
-    assert [one.number for one in told(pods=(*pods, more), old=first)] == list(range(17, 27))
+    assert [attempt.number for attempt in told(pods=(*pods, more), old=first)] == list(range(17, 27))
 
 
 def test_a_long_message_is_cut_and_says_so():
@@ -184,9 +185,9 @@ def test_whatever_is_seen_the_history_is_bounded_in_order_and_settles(passes):
         )
         new = told(step, pods=pods, old=old)
         assert len(new) <= MAX_ATTEMPTS
-        numbers = [one.number for one in new]
+        numbers = [attempt.number for attempt in new]
         assert numbers == sorted(set(numbers))
         assert told(step, pods=pods, old=new) == new
-        closed = {one.pod_uid: one for one in old if one.outcome is not None}
-        assert all(closed.get(one.pod_uid, one) == one for one in new)
+        closed = {attempt.pod_uid: attempt for attempt in old if attempt.outcome is not None}
+        assert all(closed.get(attempt.pod_uid, attempt) == attempt for attempt in new)
         old = new

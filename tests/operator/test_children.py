@@ -41,7 +41,7 @@ def test_different_jobs_have_different_children(jobs):
 @given(NAMES)
 def test_labels_are_valid(job):
     assert all(
-        len(one) <= 63 and LABEL_VALUE.fullmatch(one) for one in labels(Owner(job, "n", "uid")).values()
+        len(label) <= 63 and LABEL_VALUE.fullmatch(label) for label in labels(Owner(job, "n", "uid")).values()
     )
 
 
@@ -72,7 +72,7 @@ def test_what_pods_mount_and_write_has_another_name_for_a_job_that_is_created_ag
         Child.RUN,
         Child.REPORT,
     }
-    assert all(LABEL.fullmatch(one) and len(one) <= 63 for one in names[0].values())
+    assert all(LABEL.fullmatch(name) and len(name) <= 63 for name in names[0].values())
 
 
 def test_a_child_knows_its_job_by_its_full_name():

@@ -16,7 +16,7 @@ def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_
     operation.settle()
     made = [plural for kind, plural, _ in store.writes if kind == "POST" and plural != "events"]
     assert made[-4:] == ["secrets", "networkpolicies", "jobs", "daskclusters"]
-    assert {one["metadata"]["name"] for one in dask.parts()} == {dask.cluster["metadata"]["name"]}
+    assert {part["metadata"]["name"] for part in dask.parts()} == {dask.cluster["metadata"]["name"]}
     assert said(cluster) == ("Unknown", "WaitingForDask")
     assert cluster.status["phase"] == "Pending"
 
@@ -24,7 +24,7 @@ def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_
 def test_the_authoritys_key_is_nowhere(begun, dask):
     [secret] = dask.parts(Child.DASK_CERTIFICATES)
     roles = ("scheduler", "worker", "client")
-    assert set(secret["data"]) == {"ca.crt", *(f"{one}.{end}" for one in roles for end in ("crt", "key"))}
+    assert set(secret["data"]) == {"ca.crt", *(f"{role}.{end}" for role in roles for end in ("crt", "key"))}
     certificate = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["scheduler.crt"]))
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     service = f"{dask.cluster['metadata']['name']}-scheduler.{NAMESPACE}.svc"

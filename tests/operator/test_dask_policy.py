@@ -301,5 +301,5 @@ def test_a_job_that_is_being_deleted_is_left_to_its_owner_references():
 def test_the_cluster_never_holds_the_job_up(dask):
     observed = seen(dask, PENDING)
     found, alone = decide(SUBJECT, observed, NOW), without_dask(SUBJECT, observed)
-    assert [one for one in found.create if not one.dask] == list(alone.create)
+    assert [child for child in found.create if not child.dask] == list(alone.create)
     assert replace(found, create=alone.create, dask=None, requeue_after=alone.requeue_after) == alone

@@ -36,8 +36,8 @@ def test_without_the_kind_the_job_runs_and_says_why(store, cluster, dask):
 
 
 def test_a_local_job_asks_for_nothing_of_dask(store, cluster):
-    others = [one for one in DASK_CHILDREN if one is not Child.DASK_CERTIFICATES]
-    operation = Operation(store, *(Fault(403, plural=one.plural, times=99) for one in others))
+    others = [child for child in DASK_CHILDREN if child is not Child.DASK_CERTIFICATES]
+    operation = Operation(store, *(Fault(403, plural=child.plural, times=99) for child in others))
     operation.run_to_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
     asked = {path.split("/")[-1] for _, path in operation.client.requests}
@@ -308,7 +308,7 @@ def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, 
     operation.look()
     assert operation.faults_met == []
     assert cluster.status["phase"] == "Succeeded"
-    assert {one["kind"] for one in dask.parts()} == {part.kind}
+    assert {part["kind"] for part in dask.parts()} == {part.kind}
 
 
 def test_a_part_that_the_server_fails_to_delete_is_deleted_before_the_end_is_told(store, cluster, dask):

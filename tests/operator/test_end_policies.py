@@ -51,8 +51,8 @@ ONCE_MORE = decided(
 
 def tried(*outcomes):
     attempts = tuple(
-        Attempt(number=number, pod_uid=f"p{number}", start_time=BEGUN, outcome=one)
-        for number, one in enumerate(outcomes, 1)
+        Attempt(number=number, pod_uid=f"p{number}", start_time=BEGUN, outcome=outcome)
+        for number, outcome in enumerate(outcomes, 1)
     )
     return replace(SUBJECT, status=TrainingJobStatus(attempt_history=attempts))
 

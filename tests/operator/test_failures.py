@@ -35,7 +35,7 @@ def test_a_trainer_whose_last_report_is_lost_reports_again(cluster, operation):
     cluster.run_pod()
     operation.end_in_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
-    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Succeeded", "Succeeded"]
+    assert [attempt["outcome"] for attempt in cluster.status["attemptHistory"]] == ["Succeeded", "Succeeded"]
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -64,7 +64,7 @@ def test_an_operator_that_was_away_at_the_end_remembers_the_pod_before_it_runs_a
     operation.settle()
     operation.settle()
     assert not cluster.child(Child.JOB).get("status")
-    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Succeeded"]
+    assert [attempt["outcome"] for attempt in cluster.status["attemptHistory"]] == ["Succeeded"]
 
 
 def test_wrong_data_fails_once_with_the_trainers_reason(cluster, operation):
@@ -121,7 +121,10 @@ def test_attempts_run_out(cluster, operation):
     assert failed["reason"] == "BackoffLimitExceeded"
     assert "UploadFailed: storage does not answer" in failed["message"]
     assert cluster.condition("ArtifactsUploaded")["reason"] == "UploadFailed"
-    tries = [(one["outcome"], one["reason"], one["exitCode"]) for one in cluster.status["attemptHistory"]]
+    tries = [
+        (attempt["outcome"], attempt["reason"], attempt["exitCode"])
+        for attempt in cluster.status["attemptHistory"]
+    ]
     assert tries == [("Failed", "UploadFailed", 1)] * 2
     assert cluster.status["attempts"] == 2
 
@@ -191,7 +194,7 @@ def test_only_an_eviction_for_its_own_storage_is_a_failure(cluster, operation, m
     assert (cluster.status["attempts"], failed["reason"]) == (2, "OutOfStorage")
     assert "spec.trainer.resources.limits" in failed["message"]
     assert message.split('"')[0].rstrip(".") in failed["message"]
-    assert [one["outcome"] for one in cluster.status["attemptHistory"]] == ["Failed", "Failed"]
+    assert [attempt["outcome"] for attempt in cluster.status["attemptHistory"]] == ["Failed", "Failed"]
 
 
 def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):

@@ -29,7 +29,7 @@ def counted_calls():
     calls = [0]
 
     def count(frame, event, _):
-        if event == "call" and any(f"/{one}/" in frame.f_code.co_filename for one in READERS):
+        if event == "call" and any(f"/{reader}/" in frame.f_code.co_filename for reader in READERS):
             calls[0] += 1
 
     sys.setprofile(count)

@@ -36,7 +36,7 @@ def test_a_greater_share_includes_a_smaller_one():
     inside = [
         {name for name in names if in_rollout(percent, "team", name, {})} for percent in (0, 5, 50, 100)
     ]
-    assert [len(one) for one in inside] == pytest.approx([0, 100, 1000, 2000], abs=60)
+    assert [len(members) for members in inside] == pytest.approx([0, 100, 1000, 2000], abs=60)
     assert all(small <= large for small, large in pairwise(inside))
 
 

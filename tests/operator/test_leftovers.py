@@ -104,7 +104,7 @@ def test_of_two_trainers_the_orphan_goes(orphaned, operation):
     orphaned.run_pod()
     orphaned.pod_status(1, phase="Running", containerStatuses=[container(running={})])
     operation.settle()
-    assert [one["metadata"]["name"] for one in orphaned.pods()] == ["churn-trainer-2"]
+    assert [pod["metadata"]["name"] for pod in orphaned.pods()] == ["churn-trainer-2"]
 
 
 def test_a_suspension_deletes_an_orphan(orphaned, operation):

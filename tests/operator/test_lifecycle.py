@@ -57,7 +57,7 @@ def test_a_run_ends_in_a_model(cluster, operation):
 
 def writes_aside_from_progress(cluster, operation):
     """Count the operator's API writes, without those of a status in which only progress is new."""
-    own = [one for one in operation.client.requests if one[0] != "GET"]
+    own = [request for request in operation.client.requests if request[0] != "GET"]
     versions = [raw for _, plural, _, raw in cluster.store.history if plural == "trainingjobs"]
     progress = 0
     for old, new in pairwise(raw.get("status") or {} for raw in versions):
@@ -246,7 +246,7 @@ def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operat
     cluster.run_pod()
     cluster.report_progress(1)
     operation.settle()
-    before = len([one for one in cluster.store.writes if one[1] == "trainingjobs/status"])
+    before = len([write for write in cluster.store.writes if write[1] == "trainingjobs/status"])
     for number in range(20):
         progress = {"generation": 2 + number, "updatedAt": cluster.store.stamp()}
         cluster.report(progress=progress, backend="local")
@@ -254,7 +254,7 @@ def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operat
         behind = cluster.status["progress"]["generation"] != progress["generation"]
         assert due <= 10 or not behind
         cluster.later(1)
-    writes = [one for one in cluster.store.writes if one[1] == "trainingjobs/status"]
+    writes = [write for write in cluster.store.writes if write[1] == "trainingjobs/status"]
     assert len(writes) - before <= 2
     cluster.later(10)
     operation.settle()

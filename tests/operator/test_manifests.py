@@ -89,12 +89,12 @@ def test_manifest_of_the_dask_cluster(part):
 
 def test_the_dask_operators_definition_takes_the_cluster():
     # It demands strings where Kubernetes takes numbers, too.
-    found = [one for one in files("dask-kubernetes") if one.match("**/helm/**/crds/daskcluster.yaml")]
+    found = [path for path in files("dask-kubernetes") if path.match("**/helm/**/crds/daskcluster.yaml")]
     [version] = yaml.safe_load(Path(found[0].locate()).read_text())["spec"]["versions"]
     validator = Draft7Validator(version["schema"]["openAPIV3Schema"])
     for spec in (DISTRIBUTED, {**SMALL, "parallelMode": "distributed"}):
         cluster = build(Child.DASK_CLUSTER, OWNER, planned(spec), SETTINGS)
-        assert [one.message for one in validator.iter_errors(cluster)] == []
+        assert [error.message for error in validator.iter_errors(cluster)] == []
 
 
 def containers(spec):
@@ -103,18 +103,18 @@ def containers(spec):
     cluster = build(Child.DASK_CLUSTER, OWNER, found, SETTINGS)["spec"]
     pods = {role: cluster[role]["spec"] for role in ("scheduler", "worker")}
     pods["client"] = build(Child.JOB, OWNER, found, SETTINGS)["spec"]["template"]["spec"]
-    return {role: (one, one["containers"][0]) for role, one in pods.items()}
+    return {role: (pod, pod["containers"][0]) for role, pod in pods.items()}
 
 
 @pytest.mark.parametrize("role", ["scheduler", "worker", "client"])
 def test_each_role_has_its_own_key_only(role):
     pod, container = containers(DISTRIBUTED)[role]
-    [volume] = [one for one in pod["volumes"] if one["name"] == "dask-tls"]
-    assert [one["key"] for one in volume["secret"]["items"]] == ["ca.crt", f"{role}.crt", f"{role}.key"]
+    [volume] = [mount for mount in pod["volumes"] if mount["name"] == "dask-tls"]
+    assert [item["key"] for item in volume["secret"]["items"]] == ["ca.crt", f"{role}.crt", f"{role}.key"]
     # Without them the trainer goes on alone; nobody else has anything to do.
     assert volume["secret"]["optional"] is (role == "client")
-    [mount] = [one for one in container["volumeMounts"] if one["name"] == "dask-tls"]
-    named = {one["name"]: one.get("value", "") for one in container["env"]}
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "dask-tls"]
+    named = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     tls = {name: value for name, value in named.items() if name.startswith("DASK_DISTRIBUTED__")}
     assert set(tls) == {
         "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
@@ -136,8 +136,8 @@ def test_the_pods_of_the_dask_cluster_are_restricted(role):
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,
     }
-    assert all(one.get("emptyDir", {}).get("sizeLimit") or "secret" in one for one in pod["volumes"])
-    assert [one["containerPort"] for one in container.get("ports", [])] in ([8786], [])
+    assert all(mount.get("emptyDir", {}).get("sizeLimit") or "secret" in mount for mount in pod["volumes"])
+    assert [port["containerPort"] for port in container.get("ports", [])] in ([8786], [])
 
 
 def test_no_local_job_mounts_certificates():
@@ -190,17 +190,19 @@ def test_the_pod_is_restricted(spec):
 
 def test_one_claim_for_both_is_mounted_once_and_writable():
     spec = pod(LARGE | {"output": {"uri": "pvc://tables/models"}})
-    mounts = [one for one in spec["containers"][0]["volumeMounts"] if one["mountPath"].startswith(CLAIMS_DIR)]
+    mounts = [
+        mount for mount in spec["containers"][0]["volumeMounts"] if mount["mountPath"].startswith(CLAIMS_DIR)
+    ]
     assert mounts == [{"name": "claim-0", "mountPath": f"{CLAIMS_DIR}/tables"}]
 
 
 def test_the_kubelet_waits_for_two_keys_of_a_secret_and_not_for_a_session_token():
-    volumes = [one["projected"] for one in pod(LARGE)["volumes"] if "projected" in one]
+    volumes = [mount["projected"] for mount in pod(LARGE)["volumes"] if "projected" in mount]
     assert len(volumes) == 2
     for volume in volumes:
         asked = {
-            one["secret"].get("optional", False): [item["key"] for item in one["secret"]["items"]]
-            for one in volume["sources"]
+            source["secret"].get("optional", False): [item["key"] for item in source["secret"]["items"]]
+            for source in volume["sources"]
         }
         assert asked == {
             False: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
@@ -222,10 +224,16 @@ def test_the_kubelet_waits_for_two_keys_of_a_secret_and_not_for_a_session_token(
 @pytest.mark.parametrize("part", ["dataset", "output"])
 def test_the_keys_of_a_secret_are_those_of_the_address(part, uri, required, optional):
     spec = pod(SMALL | {part: {"uri": uri, "credentialsSecretRef": {"name": "keys"}}})
-    [sources] = [one["projected"]["sources"] for one in spec["volumes"] if "projected" in one]
-    assert [[item["key"] for item in one["secret"]["items"]] for one in sources] == [required, *optional]
+    [sources] = [mount["projected"]["sources"] for mount in spec["volumes"] if "projected" in mount]
+    assert [[item["key"] for item in source["secret"]["items"]] for source in sources] == [
+        required,
+        *optional,
+    ]
     # "optional" applies to a whole source: a key that may be missing has its own.
-    assert [one["secret"].get("optional", False) for one in sources] == [False, *(True for _ in optional)]
+    assert [source["secret"].get("optional", False) for source in sources] == [
+        False,
+        *(True for _ in optional),
+    ]
 
 
 def test_a_pod_with_an_identity_of_azure_has_the_label_that_its_webhook_looks_for():
@@ -313,9 +321,9 @@ def test_an_authority_of_the_company_is_mounted_from_the_jobs_namespace():
     settings = replace(SETTINGS, ca_config_map="company-ca")
     spec = build(Child.JOB, OWNER, planned(SMALL), settings)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "ca"]
-    (source,) = [one["configMap"] for one in spec["volumes"] if one["name"] == "ca"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "ca"]
+    (source,) = [mount["configMap"] for mount in spec["volumes"] if mount["name"] == "ca"]
     assert source == {"name": "company-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}, "not optional"
     assert mount["readOnly"]
-    named = next(one["value"] for one in container["env"] if one["name"] == "SSL_CERT_FILE")
+    named = next(variable["value"] for variable in container["env"] if variable["name"] == "SSL_CERT_FILE")
     assert named == f"{mount['mountPath']}/ca.crt"

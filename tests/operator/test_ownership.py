@@ -65,7 +65,9 @@ def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, chi
     assert cluster.ready == ("False", "NameConflict")
     assert f"{child.kind} {before['metadata']['name']}" in cluster.condition("Ready")["message"]
     assert cluster.child(child) == before
-    assert [one for one in TRAINER_CHILDREN if cluster.child(one)] == [child], "nothing is made beside it"
+    assert [other for other in TRAINER_CHILDREN if cluster.child(other)] == [child], (
+        "nothing is made beside it"
+    )
 
 
 @each_child
@@ -92,7 +94,9 @@ def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster
     assert applied.refused.reason == Reason.NAME_CONFLICT
     assert cluster.child(child) == before
     later = list(TRAINER_CHILDREN)[list(TRAINER_CHILDREN).index(child) + 1 :]
-    assert [one for one in later if cluster.child(one)] == [], "nothing is built beside what is another's"
+    assert [child for child in later if cluster.child(child)] == [], (
+        "nothing is built beside what is another's"
+    )
 
 
 @pytest.mark.parametrize("faster", ["another operator", "this one"])
@@ -209,7 +213,7 @@ def step_down(cluster, store):
     cluster.report_progress(1, daskReady=False, fallbacks=[fell_back(store)])
 
 
-@pytest.mark.parametrize("happening", [suspend, succeed, step_down], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("happening", [suspend, succeed, step_down], ids=lambda happening: happening.__name__)
 def test_a_dask_cluster_that_another_owns_is_neither_adopted_nor_deleted(
     store, begun, operation, dask, happening
 ):
@@ -293,7 +297,7 @@ def test_every_delete_of_what_the_operator_may_read_names_the_uid(store, begun, 
     for plural, uid in uids.items():
         assert (plural, {"propagationPolicy": wanted[plural], "preconditions": {"uid": uid}}) in told
     foreground = {"propagationPolicy": "Foreground"}
-    assert [one for one in told if one[0] not in uids] == [
+    assert [deletion for deletion in told if deletion[0] not in uids] == [
         ("networkpolicies", foreground),
         ("secrets", foreground),
     ]

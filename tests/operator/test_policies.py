@@ -209,11 +209,11 @@ def test_step(subject, seen, step):
 
 def test_every_policy_is_in_the_list_once():
     found = [
-        one
+        function
         for module in (policies, end_policies)
-        for name, one in inspect.getmembers(module, inspect.isfunction)
-        if one.__module__ == module.__name__
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
         and not name.startswith("_")
-        and list(inspect.signature(one).parameters) == ["given"]
+        and list(inspect.signature(function).parameters) == ["given"]
     ]
-    assert sorted(one.__name__ for one in found) == sorted(one.__name__ for one in POLICIES)
+    assert sorted(policy.__name__ for policy in found) == sorted(policy.__name__ for policy in POLICIES)

@@ -23,10 +23,10 @@ SPEC = {
     "trainer": {"serviceAccountAnnotations": {"automl.trainingjob.dev/job-name": "stolen", "role": "arn"}},
 }
 EVERYTHING = [*TRAINER_CHILDREN, *DASK_CHILDREN]
-each = pytest.mark.parametrize("one", EVERYTHING, ids=lambda one: one.name.lower())
+each_child = pytest.mark.parametrize("child", EVERYTHING, ids=lambda child: child.name.lower())
 
 
-def made(one, owner=OWNER, **spec):
+def made(child, owner=OWNER, **spec):
     raw = {
         "apiVersion": "automl.trainingjob.dev/v1alpha1",
         "kind": "TrainingJob",
@@ -34,7 +34,7 @@ def made(one, owner=OWNER, **spec):
         "spec": SPEC | spec,
     }
     found = make_plan(parse_job(raw), SETTINGS)
-    return build(one, owner, found, SETTINGS)
+    return build(child, owner, found, SETTINGS)
 
 
 def pods(**spec):
@@ -51,19 +51,19 @@ def pods(**spec):
     return found
 
 
-@each
-def test_everything_goes_with_its_job_and_waits_for_nothing(one):
-    [reference] = made(one)["metadata"]["ownerReferences"]
+@each_child
+def test_everything_goes_with_its_job_and_waits_for_nothing(child):
+    [reference] = made(child)["metadata"]["ownerReferences"]
     assert (reference["kind"], reference["name"], reference["uid"]) == ("TrainingJob", "churn", "uid-1")
     assert reference["controller"] is True
     assert reference["blockOwnerDeletion"] is False
-    assert made(one)["metadata"]["namespace"] == NAMESPACE
+    assert made(child)["metadata"]["namespace"] == NAMESPACE
 
 
-@each
+@each_child
 @pytest.mark.parametrize("name", ["a", "x" * 63, "x" * 253, "a.b-c", "1." + "y" * 200 + ".z"])
-def test_labels_and_names_are_within_bounds_and_the_jobs_name_is_whole_in_an_annotation(one, name):
-    meta = made(one, Owner(name, NAMESPACE, OWNER.uid))["metadata"]
+def test_labels_and_names_are_within_bounds_and_the_jobs_name_is_whole_in_an_annotation(child, name):
+    meta = made(child, Owner(name, NAMESPACE, OWNER.uid))["metadata"]
     assert len(meta["name"]) <= 63
     assert all(len(value) <= 63 for value in meta["labels"].values())
     assert meta["annotations"]["automl.trainingjob.dev/job-name"] == name
@@ -110,28 +110,29 @@ def test_the_plan_and_the_certificates_do_not_change():
 def test_secrets_are_read_only_and_two_keys_and_a_token_of_each():
     _, spec = pods()["trainer"]
     secrets = {
-        one["name"]: one.get("projected") or one["secret"]
-        for one in spec["volumes"]
-        if one.keys() & {"projected", "secret"}
+        volume["name"]: volume.get("projected") or volume["secret"]
+        for volume in spec["volumes"]
+        if volume.keys() & {"projected", "secret"}
     }
-    mounts = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
     assert set(secrets) == {"dataset-credentials", "output-credentials", "dask-tls"}
     assert secrets["dask-tls"]["optional"] is True, "a job does without a cluster"
     for name, secret in secrets.items():
         assert mounts[name]["readOnly"] is True
         assert secret["defaultMode"] & 0o007 == 0, "no other user of the node's may read them"
-        sources = [one["secret"] for one in secret.get("sources", [])] or [secret]
-        assert sum(len(one["items"]) for one in sources) == 3
+        sources = [source["secret"] for source in secret.get("sources", [])] or [secret]
+        assert sum(len(source["items"]) for source in sources) == 3
     assert not any(
-        "valueFrom" in one and "secretKeyRef" in one["valueFrom"] for one in spec["containers"][0]["env"]
+        "valueFrom" in variable and "secretKeyRef" in variable["valueFrom"]
+        for variable in spec["containers"][0]["env"]
     )
 
 
 def test_each_pod_of_the_cluster_has_its_own_key_and_no_other():
     keys = {}
     for role, (_, spec) in pods().items():
-        [secret] = [one["secret"] for one in spec["volumes"] if one["name"] == "dask-tls"]
-        keys[role] = {one["key"] for one in secret["items"] if one["key"].endswith(".key")}
+        [secret] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "dask-tls"]
+        keys[role] = {item["key"] for item in secret["items"] if item["key"].endswith(".key")}
     assert keys == {"trainer": {"client.key"}, "scheduler": {"scheduler.key"}, "worker": {"worker.key"}}
     assert "ca.key" not in made(Child.DASK_CERTIFICATES)["data"]
 
@@ -139,7 +140,7 @@ def test_each_pod_of_the_cluster_has_its_own_key_and_no_other():
 def test_no_other_object_holds_a_certificate():
     key = base64.b64decode(made(Child.DASK_CERTIFICATES)["data"]["client.key"]).decode()
     assert "PRIVATE KEY" in key
-    others = [json.dumps(made(one)) for one in EVERYTHING if one is not Child.DASK_CERTIFICATES]
+    others = [json.dumps(made(child)) for child in EVERYTHING if child is not Child.DASK_CERTIFICATES]
     assert not any("PRIVATE KEY" in text or "BEGIN CERTIFICATE" in text for text in others)
 
 
@@ -154,12 +155,12 @@ def test_no_other_object_holds_a_certificate():
 def test_a_claim_is_writable_only_where_the_model_goes(dataset, output, writable):
     _, spec = pods(dataset={"uri": dataset}, output={"uri": output})["trainer"]
     claims = {
-        one["name"]: one["persistentVolumeClaim"]["claimName"]
-        for one in spec["volumes"]
-        if "persistentVolumeClaim" in one
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in spec["volumes"]
+        if "persistentVolumeClaim" in volume
     }
-    mounts = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] in claims]
-    assert {claims[one["name"]] for one in mounts if not one.get("readOnly")} == writable
+    mounts = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] in claims]
+    assert {claims[mount["name"]] for mount in mounts if not mount.get("readOnly")} == writable
     assert len(mounts) == len(claims)
 
 
@@ -167,9 +168,9 @@ def selects(selector, labels):
     """Whether a label selector of Kubernetes takes *labels*."""
     if any(labels.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
         return False
-    for one in selector.get("matchExpressions") or ():
-        assert one["operator"] == "In"
-        if labels.get(one["key"]) not in one["values"]:
+    for expression in selector.get("matchExpressions") or ():
+        assert expression["operator"] == "In"
+        if labels.get(expression["key"]) not in expression["values"]:
             return False
     return True
 
@@ -183,9 +184,9 @@ def lets(policy, kind, own, peer, port):
         peers = rule.get("from" if kind == "ingress" else "to")
         ports = rule.get("ports")
         found = peers is None or any(
-            set(one) == {"podSelector"} and selects(one["podSelector"], peer) for one in peers
+            set(entry) == {"podSelector"} and selects(entry["podSelector"], peer) for entry in peers
         )
-        if found and (ports is None or port in {one["port"] for one in ports}):
+        if found and (ports is None or port in {port["port"] for port in ports}):
             return True
     return False
 
@@ -228,7 +229,8 @@ def counts(job, *, exit_code, disrupted=False, container="trainer"):
                 return rule["action"]
         conditions = rule.get("onPodConditions") or ()
         if disrupted and any(
-            one["type"] == "DisruptionTarget" and one["status"] == "True" for one in conditions
+            condition["type"] == "DisruptionTarget" and condition["status"] == "True"
+            for condition in conditions
         ):
             return rule["action"]
     return "Count"

@@ -113,8 +113,8 @@ def scrub(value):
             "automl.trainingjob.dev/job-uid",
             "name" if "involvedObject" in value else "",
         )
-        return {name: scrub(one) for name, one in value.items() if name not in skip and name != "data"}
-    return [scrub(one) for one in value] if isinstance(value, list) else value
+        return {name: scrub(part) for name, part in value.items() if name not in skip and name != "data"}
+    return [scrub(part) for part in value] if isinstance(value, list) else value
 
 
 def to_its_end(life):
@@ -148,7 +148,7 @@ def test_the_life_is_a_whole_one(undisturbed):
     end, writes = undisturbed
     job = end["trainingjobs", NAMESPACE, "churn"]
     assert job["status"]["phase"] == "Succeeded"
-    assert [one["outcome"] for one in job["status"]["attemptHistory"]] == ["Evicted", "Succeeded"]
+    assert [attempt["outcome"] for attempt in job["status"]["attemptHistory"]] == ["Evicted", "Succeeded"]
     assert ("jobs", NAMESPACE, "churn-trainer") not in end
     assert writes <= 30
 
@@ -268,8 +268,8 @@ def test_two_operators_on_one_job_make_everything_once(undisturbed):
     class Both:
         def settle(self):
             for _ in range(6):
-                for one in pair:
-                    one.look()
+                for operation in pair:
+                    operation.look()
 
     live(Both(), Cluster(store))
     assert picture(store) == end

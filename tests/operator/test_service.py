@@ -219,9 +219,9 @@ def test_metrics_and_health_are_on_one_port(kubeconfig, unused_port):
 def unused_port():
     import socket
 
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def test_many_jobs_each_get_their_condition(kubeconfig):

@@ -82,7 +82,7 @@ def test_ten_thousand_evaluations_fit():
     step = replace(STEP, cause=Cause("Searching", "é" * 5000))
     status = build_status(SUBJECT, Observed(report=report, pods=pods), step, NOW)
     assert size(status) < MAX_STATUS_BYTES
-    assert [one.number for one in status.attempt_history] == list(range(21, 31))
+    assert [attempt.number for attempt in status.attempt_history] == list(range(21, 31))
     assert status.attempts == 30
     assert status.progress.evaluated == 10_000
     assert len(status.leaderboard) >= 5
@@ -103,15 +103,15 @@ def test_a_condition_keeps_its_time_while_its_status_stays():
     later = NOW + timedelta(hours=1)
     new = replace(STEP, phase=Phase.SAVING, cause=Cause("Saving"))
     second = {
-        one.type: one
-        for one in build_status(replace(SUBJECT, status=first), Observed(), new, later).conditions
+        condition.type: condition
+        for condition in build_status(replace(SUBJECT, status=first), Observed(), new, later).conditions
     }
     assert second["Ready"].last_transition_time == NOW
     assert second["Ready"].reason == "Saving"
     ended = replace(STEP, phase=Phase.FAILED, cause=Cause("Why"), ended=later)
     third = {
-        one.type: one
-        for one in build_status(replace(SUBJECT, status=first), Observed(), ended, later).conditions
+        condition.type: condition
+        for condition in build_status(replace(SUBJECT, status=first), Observed(), ended, later).conditions
     }
     assert third["Failed"].last_transition_time == later
 
@@ -165,7 +165,7 @@ def test_merge_patch(old, new, patch):
 def kstatus(raw):
     """Return what kstatus (Flux, Helm) makes of an object with generic conditions."""
     status = raw.get("status") or {}
-    found = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    found = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
     if status.get("observedGeneration") != raw["metadata"]["generation"]:
         return "InProgress"
     if found.get("Reconciling") == "True":
@@ -178,7 +178,7 @@ def kstatus(raw):
 def argo(raw):
     """Return what the health script for Argo CD says."""
     status = raw.get("status") or {}
-    found = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    found = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
     if status.get("observedGeneration") != raw["metadata"]["generation"]:
         return "Progressing"
     if found.get("Stalled") == "True":
@@ -244,7 +244,7 @@ def table():
     head = ["Situation", "Phase", *COLUMNS, "Reason of Ready", "kstatus", "Argo CD"]
     lines = [head, ["---"] * len(head)]
     for name, raw in situations():
-        found = {one["type"]: one for one in raw["status"]["conditions"]}
+        found = {condition["type"]: condition for condition in raw["status"]["conditions"]}
         marks = [SHORT[found[kind]["status"]] for kind in COLUMNS]
         phase, reason = raw["status"]["phase"], found["Ready"]["reason"]
         lines.append([name, phase, *marks, f"`{reason}`", kstatus(raw), argo(raw)])
@@ -293,7 +293,7 @@ def test_lists_of_a_report_are_cut_to_what_the_definition_takes():
     )
     found = build_status(replace(SUBJECT, status=old), Observed(report=report), STEP, NOW)
     lists = (found.artifacts, found.fallbacks, found.leaderboard, found.pareto_front)
-    assert [len(one) for one in lists] == [16, 8, 10, 20]
+    assert [len(entries) for entries in lists] == [16, 8, 10, 20]
     assert build_status(replace(SUBJECT, status=found), Observed(report=report), STEP, NOW) == found
 
 
@@ -302,7 +302,10 @@ def test_artifacts_are_uploaded_only_once_the_job_has_succeeded():
     seen = Observed(report=Report(job_uid="u", artifacts=(artifact,)))
     for phase, expected in ((Phase.SAVING, "False"), (Phase.FAILED, "False"), (Phase.SUCCEEDED, "True")):
         step = replace(STEP, phase=phase, ended=NOW if phase.terminal else None)
-        conditions = {one.type: one.status for one in build_status(SUBJECT, seen, step, NOW).conditions}
+        conditions = {
+            condition.type: condition.status
+            for condition in build_status(SUBJECT, seen, step, NOW).conditions
+        }
         assert conditions["ArtifactsUploaded"] == expected
 
 
@@ -311,7 +314,7 @@ def test_what_has_ended_stays_as_it_was_whatever_is_seen_later():
     report = Report(job_uid="u", model_source="tpot", fallbacks=(step_down,), progress=Progress(generation=7))
     end = replace(STEP, phase=Phase.SUCCEEDED, ended=NOW)
     old = build_status(SUBJECT, Observed(report=report, begun=NOW), end, NOW)
-    told = {one.type: one for one in old.conditions}
+    told = {condition.type: condition for condition in old.conditions}
     assert (told["Degraded"].status, told["ArtifactsUploaded"].status) == ("True", "True")
     other = Report(
         job_uid="u", model_source="baseline", fallbacks=(step_down,), progress=Progress(generation=9)
@@ -329,7 +332,7 @@ def test_what_the_conditions_of_an_ended_job_say_of_cluster_and_artifacts_stays(
     begun = replace(SUBJECT, status=TrainingJobStatus(resolved=resolved))
     end = replace(STEP, phase=phase, ended=NOW)
     old = build_status(begun, Observed(report=report, begun=NOW), end, NOW)
-    told = {one.type: (one.status, one.reason) for one in old.conditions}
+    told = {condition.type: (condition.status, condition.reason) for condition in old.conditions}
     assert told["DaskReady"] == ("True", "DaskReady")
     uploaded = ("True", "Uploaded") if phase is Phase.SUCCEEDED else ("False", "UploadFailed")
     assert told["ArtifactsUploaded"] == uploaded
@@ -348,5 +351,5 @@ def test_a_step_down_is_kept_once_in_the_order_in_which_it_became_known():
     first = build_status(SUBJECT, Observed(report=Report(job_uid="u", fallbacks=(steps[1],))), STEP, NOW)
     both = Observed(report=Report(job_uid="u", fallbacks=tuple(steps)))
     second = build_status(replace(SUBJECT, status=first), both, STEP, NOW)
-    assert [one.reason for one in second.fallbacks] == ["B", "A"]
+    assert [fallback.reason for fallback in second.fallbacks] == ["B", "A"]
     assert build_status(replace(SUBJECT, status=second), both, STEP, NOW) == second

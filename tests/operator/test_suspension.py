@@ -25,7 +25,7 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
     cluster.change(suspend=False)
     operation.settle()
     assert cluster.child(Child.JOB)["spec"]["suspend"] is False
-    told = [one["reason"] for one in cluster.events()]
+    told = [event["reason"] for event in cluster.events()]
     assert (told.count("Resumed"), told.count("WaitingForTrainer")) == (1, 1)
     assert cluster.child(Child.JOB)["spec"]["activeDeadlineSeconds"] == 700
     cluster.run_pod()
@@ -34,7 +34,7 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
     assert cluster.status["phase"] == "Searching"
     assert cluster.condition("Suspended")["status"] == "False"
     assert cluster.status["attempts"] == 2
-    assert [one.get("outcome") for one in cluster.status["attemptHistory"]] == ["Suspended", None]
+    assert [attempt.get("outcome") for attempt in cluster.status["attemptHistory"]] == ["Suspended", None]
 
 
 def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, operation):
@@ -43,7 +43,7 @@ def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, op
     assert not any(cluster.child(child) for child in TRAINER_CHILDREN)
     assert cluster.status["phase"] == "Suspended"
     assert "startTime" not in cluster.status
-    assert len([one for one in operation.client.requests if one[0] != "GET"]) == 2
+    assert len([request for request in operation.client.requests if request[0] != "GET"]) == 2
     cluster.change(suspend=False)
     operation.settle()
     assert cluster.child(Child.JOB)

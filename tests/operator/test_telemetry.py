@@ -44,9 +44,11 @@ def test_every_line_has_time_level_and_event(lines):
         warnings.warn("a warning", stacklevel=1)
     logging.getLogger("asyncio").error("it failed", exc_info=ValueError("why"))
     told = ("a line", "a warning", "it failed")
-    found = [one for one in lines() if any(words in one["event"] for words in told)]
-    assert [one["level"] for one in found] == ["warning", "warning", "error"]
-    assert all(list(one)[:3] == ["time", "level", "event"] and TIME.fullmatch(one["time"]) for one in found)
+    found = [line for line in lines() if any(words in line["event"] for words in told)]
+    assert [line["level"] for line in found] == ["warning", "warning", "error"]
+    assert all(
+        list(line)[:3] == ["time", "level", "event"] and TIME.fullmatch(line["time"]) for line in found
+    )
     assert found[0]["event"] == "a line\nof Kopf's"
     assert "a warning" in found[1]["event"]
     assert "ValueError: why" in found[2]["traceback"]
@@ -71,7 +73,7 @@ def test_a_call_that_fails_is_named_with_method_path_and_code(lines, cluster, op
     operation.client.faults = [Fault(403, "POST", "events", times=9, message="not allowed")]
     cluster.submit()
     operation.settle()
-    [refused, *_] = [one for one in lines() if one["event"] == "event refused"]
+    [refused, *_] = [line for line in lines() if line["event"] == "event refused"]
     assert (refused["method"], refused["code"]) == ("POST", 403)
     assert refused["path"] == "/api/v1/namespaces/team/events"
     assert refused["detail"] == "not allowed"
@@ -89,7 +91,7 @@ def test_a_child_that_is_refused_while_a_trainer_runs_is_named(lines, cluster, o
     operation.client.faults = [Fault(403, "POST", "roles", times=9, message="not allowed")]
     operation.settle()
     assert cluster.ready == ("False", "Searching"), "the run continues"
-    [refused, *_] = [one for one in lines() if one["event"] == "child not created"]
+    [refused, *_] = [line for line in lines() if line["event"] == "child not created"]
     assert (refused["level"], refused["reason"]) == ("warning", "Forbidden")
     assert "the Role of this job: not allowed" in refused["detail"]
 
@@ -118,7 +120,7 @@ def test_a_line_of_kopfs_about_a_job_has_the_jobs_keys(lines):
 def test_every_write_has_our_field_manager(cluster, operation):
     operation.run_to_success(cluster)
     managers = {
-        method: {query.get("fieldManager") for one, query in operation.client.queries if one == method}
+        method: {query.get("fieldManager") for verb, query in operation.client.queries if verb == method}
         for method in ("GET", "POST", "PATCH", "DELETE")
     }
     assert managers["POST"] == managers["PATCH"] == {"trainingjob-operator"}

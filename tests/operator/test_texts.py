@@ -15,11 +15,11 @@ PIPELINE = "🙂" * 299 + "…"
 
 def all_texts(value):
     if isinstance(value, dict):
-        for one in value.values():
-            yield from all_texts(one)
+        for part in value.values():
+            yield from all_texts(part)
     elif isinstance(value, list):
-        for one in value:
-            yield from all_texts(one)
+        for part in value:
+            yield from all_texts(part)
     elif isinstance(value, str):
         yield value
 
@@ -42,7 +42,7 @@ def test_any_name_and_any_script_go_through_a_whole_life(store, name):
     operation.end_in_success(cluster)
     assert cluster.status["phase"] == "Succeeded"
     assert cluster.status["resolved"]["targetColumn"] == "Gewünscht ✓ 目標"
-    assert all(one["involvedObject"]["name"] == name for one in cluster.events())
+    assert all(event["involvedObject"]["name"] == name for event in cluster.events())
     free = {"trainingjobs", "events", "pods"}
     assert all(len(made) <= 63 for plural, _, made in store.objects if plural not in free)
 
@@ -58,8 +58,8 @@ def test_huge_pipelines_fill_the_status_and_are_never_cut_in_it(cluster, operati
     status = cluster.status
     assert not cluster.events("ReportRefused")
     assert status["best"]["pipeline"] == PIPELINE
-    assert [one["rank"] for one in status["leaderboard"]] == list(range(1, 11))
-    assert {one["pipeline"] for one in (*status["leaderboard"], *status["paretoFront"])} == {PIPELINE}
+    assert [row["rank"] for row in status["leaderboard"]] == list(range(1, 11))
+    assert {row["pipeline"] for row in (*status["leaderboard"], *status["paretoFront"])} == {PIPELINE}
     text = TrainingJobStatus.model_validate(status).model_dump_json(by_alias=True, exclude_none=True)
     assert len(text.encode()) < MAX_STATUS_BYTES
 
@@ -87,12 +87,12 @@ def test_whatever_is_cut_says_so(cluster, operation):
     cluster.end_job("Failed", "BackoffLimitExceeded", "q" * 3000)
     operation.settle()
     assert cluster.status["phase"] == "Failed"
-    texts = {*all_texts(cluster.status), *(one["message"] for one in cluster.events())}
-    for one in texts:
+    texts = {*all_texts(cluster.status), *(event["message"] for event in cluster.events())}
+    for text in texts:
         for letter in "ézq":
-            run = one[len(one.rstrip(letter)) :]
-            assert len(run) < 50, f"{one[:60]!r} ends in the middle of a longer text"
-    assert any("é…" in one for one in texts)
+            run = text[len(text.rstrip(letter)) :]
+            assert len(run) < 50, f"{text[:60]!r} ends in the middle of a longer text"
+    assert any("é…" in text for text in texts)
 
 
 def test_an_answer_of_the_api_server_is_cut_aloud(store, cluster):

@@ -94,10 +94,10 @@ def unfittable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[FittedModel, Any]:
         failed = []
-        for one in ranked:
-            if one.key not in keys:
-                return fitted(one), tuple(failed)
-            failed.append(NotFitted(candidate=one, reason="the fit took longer than 9.0 s"))
+        for candidate in ranked:
+            if candidate.key not in keys:
+                return fitted(candidate), tuple(failed)
+            failed.append(NotFitted(candidate=candidate, reason="the fit took longer than 9.0 s"))
         raise FittingFailed("number 1: the fit took longer than 9.0 s", tuple(failed))
 
     monkeypatch.setattr(module, "fit_best", fit)
@@ -116,7 +116,7 @@ def test_the_next_best_ships_and_the_best_is_named(unfittable: set[str]) -> None
     unfittable.add(FIRST.key)
     made = stage(told).fit(searched(FIRST, SECOND, AS_SEED), ())
     assert made.best.candidate is SECOND
-    assert [one.candidate for one in made.not_fitted] == [FIRST]
+    assert [pipeline.candidate for pipeline in made.not_fitted] == [FIRST]
     (line,) = told
     assert line.endswith(
         "(0.9), could not be fitted: the fit took longer than 9.0 s. The next best one ships."
@@ -128,7 +128,7 @@ def test_the_baseline_never_passes_for_the_best_of_the_search(unfittable: set[st
     unfittable.update({FIRST.key, SECOND.key})
     with pytest.raises(FittingFailed) as failure:
         stage(Told()).fit(searched(FIRST, SECOND, AS_SEED, WORSE), ())
-    assert [one.candidate for one in failure.value.not_fitted] == [FIRST, SECOND]
+    assert [pipeline.candidate for pipeline in failure.value.not_fitted] == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def fallback(source: str) -> Fallback:
 
 def test_what_was_lost_with_its_process_is_told() -> None:
     found = lost_with_their_process(trained(ModelSource.BASELINE), [fallback("dask"), fallback("tpot")])
-    assert [one.candidate for one in found] == [FIRST, SECOND]
-    assert {one.reason for one in found} == {"the search process was ended by signal 9"}
+    assert [pipeline.candidate for pipeline in found] == [FIRST, SECOND]
+    assert {pipeline.reason for pipeline in found} == {"the search process was ended by signal 9"}
 
 
 def test_nothing_was_lost_where_the_search_ships_or_took_no_step_down() -> None:
@@ -213,7 +213,7 @@ def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> 
     assert (best.train_rows, best.test_rows, best.holdout_rows) == (64, 16, 20)
     assert (best.holdout_score, best.holdout_interval) == ("0.65", ("0.6", "0.7"))
     assert best.not_fitted is not None
-    assert [len(one.reason) for one in best.not_fitted] == [300] * 3
+    assert [len(pipeline.reason) for pipeline in best.not_fitted] == [300] * 3
 
 
 def test_a_score_that_is_no_number_is_left_out() -> None:
@@ -253,11 +253,11 @@ def test_an_ensemble_that_wins_ships_and_is_on_the_board(unfittable: set[str]) -
     assert (made.best.candidate, made.source) == (ENSEMBLE_OF_TWO, ModelSource.TPOT)
     assert made.ensemble is ENSEMBLE_OF_TWO
     assert ENSEMBLE_OF_TWO in made.searched.candidates
-    assert [one.score for one in built.asked[0]] == [0.9, 0.8, 0.5]
+    assert [candidate.score for candidate in built.asked[0]] == [0.9, 0.8, 0.5]
     best = shipped_best(made, holdout_rows=20)
     assert best.pipeline == "ensemble of 2: LogisticRegression x 2"
     assert best.members is not None
-    assert [(one.key, one.pipeline, one.weight) for one in best.members] == [
+    assert [(member.key, member.pipeline, member.weight) for member in best.members] == [
         ("first", "LogisticRegression(C=2)", "0.75"),
         ("second", "LogisticRegression(C=3)", "0.25"),
     ]
@@ -268,7 +268,7 @@ def test_the_best_ships_if_the_ensemble_cannot_be_fitted(unfittable: set[str]) -
     unfittable.add("both")
     made = replace(stage(told), ensembles=Built(ENSEMBLE_OF_TWO)).fit(searched(FIRST, SECOND), ())
     assert made.best.candidate is FIRST
-    assert [one.candidate for one in made.not_fitted] == [ENSEMBLE_OF_TWO]
+    assert [pipeline.candidate for pipeline in made.not_fitted] == [ENSEMBLE_OF_TWO]
     assert "ensemble of 2" in told[0]
 
 
@@ -277,7 +277,7 @@ def test_the_baseline_ships_if_only_an_ensemble_beat_it_and_cannot_be_fitted(unf
     unfittable.add("both")
     made = replace(stage(told), ensembles=Built(ENSEMBLE_OF_TWO)).fit(searched(WORSE, AS_SEED), ())
     assert (made.best, made.source) == (BASELINE, ModelSource.TPOT)
-    assert [one.candidate for one in made.not_fitted] == [ENSEMBLE_OF_TWO]
+    assert [pipeline.candidate for pipeline in made.not_fitted] == [ENSEMBLE_OF_TWO]
     assert told[0].endswith("The baseline ships.")
 
 
@@ -285,7 +285,7 @@ def test_the_finalists_are_its_members_where_there_are_some(unfittable: set[str]
     whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65), candidate(2, 0.7))
     built = Built(ENSEMBLE_OF_TWO)
     made = replace(stage(Told()), ensembles=built).fit(searched(FIRST, SECOND), whole)
-    assert [one.score for one in built.asked[0]] == [0.7, 0.65, 0.6]
+    assert [candidate.score for candidate in built.asked[0]] == [0.7, 0.65, 0.6]
     assert made.finalists == (*whole, ENSEMBLE_OF_TWO)
     assert ENSEMBLE_OF_TWO not in made.searched.candidates
 

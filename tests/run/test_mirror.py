@@ -12,9 +12,9 @@ from trainingjob_trainer.storage import FolderStore, StateStore
 
 
 def workspace(folder: Path) -> Workspace:
-    one = Workspace(home=folder, uid="0123456789abcdef", resumed=False)
-    one.work.mkdir(parents=True)
-    return one
+    run_folder = Workspace(home=folder, uid="0123456789abcdef", resumed=False)
+    run_folder.work.mkdir(parents=True)
+    return run_folder
 
 
 def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> 
 
 def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
     store = StateStore(FolderStore(tmp_path / ".state"))
-    one = workspace(tmp_path / "one")
-    one.journal.write_text("old\n")
-    Mirror(store, one, print).flush()
-    one.journal.write_text("old\nnew\n")
-    assert not Mirror(store, one, print).fetch()
-    assert one.journal.read_text() == "old\nnew\n"
+    run_folder = workspace(tmp_path / "one")
+    run_folder.journal.write_text("old\n")
+    Mirror(store, run_folder, print).flush()
+    run_folder.journal.write_text("old\nnew\n")
+    assert not Mirror(store, run_folder, print).fetch()
+    assert run_folder.journal.read_text() == "old\nnew\n"
 
 
 def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -
             raise RunFailed("StateNotSaved", "no space is left")
 
     said: list[str] = []
-    one = workspace(tmp_path / "one")
-    one.journal.write_text("x\n")
-    mirror = Mirror(Down(FolderStore(tmp_path / ".state")), one, said.append)
+    run_folder = workspace(tmp_path / "one")
+    run_folder.journal.write_text("x\n")
+    mirror = Mirror(Down(FolderStore(tmp_path / ".state")), run_folder, said.append)
     mirror.flush()
     mirror.flush()
     assert len(said) == 1
@@ -75,9 +75,9 @@ def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
     monkeypatch.setattr(mirror_module, "_INTERVAL_SECONDS", 0.0)
     store = Stalling(FolderStore(tmp_path / ".state"))
     said: list[str] = []
-    one = workspace(tmp_path / "one")
-    one.journal.write_text("header\n")
-    mirror = Mirror(store, one, said.append, flush_seconds=0.05)
+    run_folder = workspace(tmp_path / "one")
+    run_folder.journal.write_text("header\n")
+    mirror = Mirror(store, run_folder, said.append, flush_seconds=0.05)
     for _ in range(3):
         mirror.push()
     assert store.begun.acquire(timeout=60)
@@ -86,8 +86,8 @@ def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
     mirror.drop()
     assert not store.begun.acquire(blocking=False), "a second upload began beside the first one"
     store.released.set()
-    one.journal.write_text("header\nline\n")
-    last = Mirror(store, one, said.append)
+    run_folder.journal.write_text("header\nline\n")
+    last = Mirror(store, run_folder, said.append)
     last.push()
     last.flush()
     assert (tmp_path / ".state" / "journal.jsonl").read_text() == "header\nline\n"

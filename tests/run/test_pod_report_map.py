@@ -50,13 +50,16 @@ def test_the_server_of_the_accounts_authority_is_given_the_token(account: Accoun
         assert reports.read() is None
         (account.folder / "token").write_text("rotated\n")
         reports.write(REPORT)
-    assert [one.method for one in server.asked] == ["GET", "PATCH"]
+    assert [request.method for request in server.asked] == ["GET", "PATCH"]
     path = "/api/v1/namespaces/team/configmaps/churn-report"
-    assert [one.path for one in server.asked] == [path, f"{path}?fieldManager=trainingjob-trainer"]
-    assert {one.headers["user-agent"] for one in server.asked} == {
+    assert [request.path for request in server.asked] == [path, f"{path}?fieldManager=trainingjob-trainer"]
+    assert {request.headers["user-agent"] for request in server.asked} == {
         f"trainingjob-trainer/{version('trainingjob')}"
     }
-    assert [one.headers["authorization"] for one in server.asked] == ["Bearer very-secret", "Bearer rotated"]
+    assert [request.headers["authorization"] for request in server.asked] == [
+        "Bearer very-secret",
+        "Bearer rotated",
+    ]
 
 
 def no_pause(reports: ReportMap) -> ReportMap:

@@ -76,10 +76,10 @@ def test_a_result_whose_report_nobody_took_is_accepted_by_the_next_attempt(house
     final = writer.reports[-1]
     assert (final.final, final.stage, final.pod_uid, final.attempt) == (True, Stage.FINISHED, "two", 2)
     assert (final.best, final.model_source, result.best) == (SCORED, ModelSource.TPOT, SCORED)
-    assert [one.name for one in final.artifacts] == ["model.joblib", "report.json", "manifest.json"]
+    assert [artifact.name for artifact in final.artifacts] == ["model.joblib", "report.json", "manifest.json"]
     assert final.digests is not None
     assert final.digests.data == "d" * 64
-    assert any("Attempt 1 has already published" in one for one in final.warnings)
+    assert any("Attempt 1 has already published" in warning for warning in final.warnings)
 
 
 def test_where_the_report_was_lost_attempts_are_counted_from_the_published_one(house: House) -> None:
@@ -149,7 +149,7 @@ def test_the_result_of_another_job_or_spec_is_not_accepted(
 ) -> None:
     with monkeypatch.context() as patch:
         dump = publish_module.dump_report
-        patch.setattr(publish_module, "dump_report", lambda one: dump(one.model_copy(update=change)))
+        patch.setattr(publish_module, "dump_report", lambda report: dump(report.model_copy(update=change)))
         house(trained(ModelSource.TPOT), sink=Writer())
     on_another_machine(house)
     house(trained(ModelSource.BASELINE), sink=Writer(), attempt=2)
@@ -207,8 +207,8 @@ def test_of_two_attempts_the_better_result_stays(house: House, first: Any, secon
     assert (result.best == ends[0]) is (kept == "first")
     assert writer.reports[-1].best == result.best
     Output(FolderStore(house.output)).verify("churn", UID[:8])
-    assert [one.sha256 for one in writer.reports[-1].artifacts] == [
-        one.sha256 for one in Output(FolderStore(house.output)).verify("churn", UID[:8])
+    assert [artifact.sha256 for artifact in writer.reports[-1].artifacts] == [
+        artifact.sha256 for artifact in Output(FolderStore(house.output)).verify("churn", UID[:8])
     ]
 
 
@@ -234,7 +234,7 @@ def test_refused_keys_end_a_job_only_before_it_has_begun(
     writer = Writer()
     with pytest.raises(error):
         house(refused if child == "refused" else child, sink=writer, attempt=attempt)
-    codes = [one.failure.exit_code for one in writer.reports if one.failure]
+    codes = [report.failure.exit_code for report in writer.reports if report.failure]
     assert codes == [2 if error is SpecInvalid else 1]
 
 
@@ -255,7 +255,7 @@ def test_keys_that_are_rotated_while_a_model_is_published_are_waited_for(
     writer = Writer()
     house(save, sink=writer, upload_patience_seconds=60.0)
     assert len(calls) == 3
-    assert [one.failure.reason for one in writer.reports if one.failure] == [reason] * 2
+    assert [report.failure.reason for report in writer.reports if report.failure] == [reason] * 2
     assert writer.reports[-1].failure is None
 
 

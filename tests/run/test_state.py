@@ -18,12 +18,12 @@ def test_a_state_holds_what_was_told_last() -> None:
 def test_an_evaluation_that_is_told_again_counts_once() -> None:
     state = folded(evaluated(7), evaluated(7), evaluated(8, known=True))
     assert state.evaluations == 2
-    assert [one.number for one in state.recent] == [7]
+    assert [evaluation.number for evaluation in state.recent] == [7]
 
 
 def test_only_the_last_evaluations_are_kept_for_the_picture() -> None:
     state = folded(*(evaluated(number) for number in range(12)))
-    assert [one.number for one in state.recent] == [7, 8, 9, 10, 11]
+    assert [evaluation.number for evaluation in state.recent] == [7, 8, 9, 10, 11]
 
 
 def test_a_worse_score_or_none_is_no_new_best() -> None:

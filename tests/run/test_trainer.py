@@ -80,7 +80,7 @@ def test_the_baseline_is_evaluated_once(child: Child, trained: Trained) -> None:
     first, *others = child.of(Evaluated)
     assert (first.number, first.known) == (0, True), "the first seed is the baseline"
     assert first.score == trained.baseline.candidate.score
-    assert not any(one.known for one in others)
+    assert not any(event.known for event in others)
     lines = (child.folder / "journal.jsonl").read_text().splitlines()[1:]
     keys = [json.loads(line)["key"] for line in lines]
     evaluated = [candidate for candidate in trained.searched.candidates if candidate.origin != ENSEMBLE]

@@ -91,7 +91,8 @@ def test_an_encoding_that_takes_too_long_is_left_out(child: Child, monkeypatch: 
     ref, _ = encode(child)
     assert ref.encodings == (DENSE,)
     assert [
-        name in one.message for name, one in zip(("'target'", "'ordinal'"), child.of(Warned), strict=True)
+        name in warning.message
+        for name, warning in zip(("'target'", "'ordinal'"), child.of(Warned), strict=True)
     ]
 
 

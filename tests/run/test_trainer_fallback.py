@@ -26,7 +26,7 @@ def test_another_attempt_evaluates_nothing_again_and_ends_the_same(child: Child,
     again = Child(child.folder)
     end = again.train()
     assert (child.folder / "journal.jsonl").read_text() == before
-    assert all(one.known for one in again.of(Evaluated))
+    assert all(event.known for event in again.of(Evaluated))
     assert [c.key for c in end.searched.candidates] == [c.key for c in trained.searched.candidates]
     assert end.best.candidate.key == trained.best.candidate.key
 
@@ -51,7 +51,9 @@ def test_with_nothing_in_the_journal_and_no_time_the_baseline_ships_and_it_is_sa
     late.clock = RunClock(3000.0, used_before=3000.0)
     end = late.train()
     assert (end.source, end.best is end.baseline) == (ModelSource.BASELINE, True)
-    assert [(one.to, one.reason) for one in late.fallbacks] == [("baseline", "NoPipelineFitted")]
+    assert [(fallback.to, fallback.reason) for fallback in late.fallbacks] == [
+        ("baseline", "NoPipelineFitted")
+    ]
     assert "no pipeline of the search was scored" in late.fallbacks[0].message
 
 
@@ -98,11 +100,11 @@ def test_where_no_pipeline_can_be_fitted_the_baseline_ships_and_it_is_said(
     fallen = Child(child.folder, mode=Mode.FINISH)
     end = fallen.train()
     assert end.best is end.baseline
-    assert [(one.from_, one.to, one.reason) for one in fallen.fallbacks] == [
+    assert [(fallback.from_, fallback.to, fallback.reason) for fallback in fallen.fallbacks] == [
         ("tpot", "baseline", "NoPipelineFitted")
     ]
     assert "number 3" in fallen.fallbacks[0].message
-    assert [one.fallback for one in fallen.of(FellBack)] == list(fallen.fallbacks)
+    assert [event.fallback for event in fallen.of(FellBack)] == list(fallen.fallbacks)
     strict = Child(child.folder, mode=Mode.FINISH, spec={**SPEC, "automl": {"fallback": False}})
     with pytest.raises(RunFailed, match=r"automl\.fallback is false, so there is no baseline model"):
         strict.train()
@@ -121,7 +123,7 @@ def test_a_baseline_that_cannot_be_fitted_is_replaced_by_a_dummy(
     replaced = Child(tmp_path, spec=spec)
     end = replaced.train()
     assert end.best.candidate.origin == "dummy"
-    assert [(one.from_, one.to, one.reason) for one in replaced.fallbacks] == [
+    assert [(fallback.from_, fallback.to, fallback.reason) for fallback in replaced.fallbacks] == [
         ("baseline", "dummy", "BaselineFailed")
     ]
     with pytest.raises(RunFailed, match="no dummy model"):

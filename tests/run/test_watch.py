@@ -147,7 +147,7 @@ def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
     assert end.ended is Ended.SAVED
     # Of those that were killed, only the child itself is waited for: the others are nobody's here.
     wait_until(
-        lambda: not [one for one in psutil.process_iter(["status"]) if lives_in(one, pids[0])],
+        lambda: not [process for process in psutil.process_iter(["status"]) if lives_in(process, pids[0])],
         "the child's group is gone",
         10,
     )

@@ -100,8 +100,8 @@ def test_a_stuck_child_is_ended_and_the_next_one_goes_on_here(tmp_path: Path, fr
     assert (fallback.from_, fallback.to, fallback.reason) == ("dask", "local", "SchedulerLost")
     assert frozen_scheduler in fallback.message
     assert "no answer within 0.2 s" in fallback.message
-    told = [one.fallback for one in children.events if isinstance(one, FellBack)]
-    assert [fallback] == [one.model_copy(update={"attempt": 1}) for one in told]
+    told = [event.fallback for event in children.events if isinstance(event, FellBack)]
+    assert [fallback] == [fallback.model_copy(update={"attempt": 1}) for fallback in told]
     assert children.report().dask_ready is False
     assert result.model_source is ModelSource.TPOT
 

@@ -131,8 +131,12 @@ def test_every_field_of_an_evaluation_comes_back(tmp_path: Path) -> None:
         elapsed_seconds=17.125,
     )
     plain = Candidate(number=0, key="", origin="", generation=0, pipeline={}, outcome=Outcome.OK)
-    unset = [one.name for one in fields(Candidate) if getattr(whole, one.name) == getattr(plain, one.name)]
-    assert unset == [one.name for one in fields(Candidate) if not one.repr], "these are never in the journal"
+    unset = [
+        field.name for field in fields(Candidate) if getattr(whole, field.name) == getattr(plain, field.name)
+    ]
+    assert unset == [field.name for field in fields(Candidate) if not field.repr], (
+        "these are never in the journal"
+    )
     path = tmp_path / "journal.jsonl"
     with Journal(path, HEADER) as journal:
         journal.append(whole)

@@ -13,7 +13,8 @@ from trainingjob_trainer.search_space.pipeline import describe
 
 def test_boosting_grows_slower_than_what_is_not_known() -> None:
     light, ridge, kernel = (
-        growth_of(describe(make_pipeline(StandardScaler(), one))) for one in (LGBMRegressor(), Ridge(), SVR())
+        growth_of(describe(make_pipeline(StandardScaler(), estimator)))
+        for estimator in (LGBMRegressor(), Ridge(), SVR())
     )
     assert light < ridge < kernel == GROWTH
 

@@ -25,7 +25,7 @@ def test_a_worker_that_does_not_answer_long_after_the_limit_is_restarted(clock: 
     clock.now += LIMIT + 9
     assert pool.poll(0) == []
     clock.now += 2
-    assert {(one.tag, one.killed, one.timed_out) for one in pool.poll(0)} == {
+    assert {(end.tag, end.killed, end.timed_out) for end in pool.poll(0)} == {
         (1, True, True),
         (2, True, True),
     }
@@ -95,7 +95,7 @@ def test_a_task_is_not_sent_to_dying_workers_for_ever(clock: Clock) -> None:
         cluster.processes = {"a": f"after {deaths}"}
         clock.now += 10
         pool.poll(0)
-    assert [(one.tag, one.killed, one.error) for one in ends] == [
+    assert [(end.tag, end.killed, end.error) for end in ends] == [
         (1, True, "its workers died again and again")
     ]
     assert deaths > 1

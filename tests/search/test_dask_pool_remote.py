@@ -158,9 +158,9 @@ def test_futures_that_the_client_cancels_are_the_loss_of_the_scheduler_and_nobod
 def test_what_came_before_a_loss_is_kept() -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2)
-    one, two = cluster.sent["a"]
-    one.finish()
-    two.fail(FutureCancelledError(two.key, "scheduler-connection-lost"), status="cancelled")
+    first, second = cluster.sent["a"]
+    first.finish()
+    second.fail(FutureCancelledError(second.key, "scheduler-connection-lost"), status="cancelled")
     assert results(pool.poll(0)).keys() == {1}
     with pytest.raises(PoolLost):
         pool.poll(0)
@@ -190,9 +190,9 @@ def test_a_value_that_is_being_fetched_is_no_reason_for_blame(clock: Clock, how:
         pool.poll(0)
         clock.now += 6
     ended = pool.poll(0)
-    assert [(one.tag, one.killed) for one in ended] == [(3, True)]
+    assert [(end.tag, end.killed) for end in ended] == [(3, True)]
     fetched.finish()
-    assert [(one.tag, one.killed) for one in pool.poll(0)] == [(1, False)]
+    assert [(end.tag, end.killed) for end in pool.poll(0)] == [(1, False)]
 
 
 def test_a_client_that_has_closed_is_a_loss() -> None:

@@ -65,7 +65,7 @@ def test_finalists_of_two_encodings_are_scored_on_the_same_whole_fold(ref: Store
         cross_val_score(by_hand(encoder), frame, work.target, scoring="neg_log_loss", cv=[fold])[0]
         for encoder in (StandardScaler(), BINS, StandardScaler())
     ]
-    assert [one.score for one in found if one is not None] == pytest.approx(expected)
+    assert [evaluation.score for evaluation in found if evaluation is not None] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("holdout", [True, False])

@@ -109,7 +109,10 @@ def search(
 
 
 def board(result: SearchResult) -> list[tuple[int, str, tuple[float, ...], int | None]]:
-    return [(one.number, one.outcome, one.fold_scores, one.rounds) for one in result.candidates]
+    return [
+        (candidate.number, candidate.outcome, candidate.fold_scores, candidate.rounds)
+        for candidate in result.candidates
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +121,18 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
 
 
 def test_the_race_stops_pipelines_and_not_the_best(tmp_path: Path, reference: SearchResult) -> None:
-    outcomes = [one.outcome for one in reference.candidates]
+    outcomes = [candidate.outcome for candidate in reference.candidates]
     assert outcomes[: FIRST_LAG + 3] == [Outcome.OK] * (FIRST_LAG + 3), "these have no three rivals"
     assert outcomes.count(Outcome.STOPPED) > EVALUATIONS / 4
     assert {*outcomes} == {Outcome.OK, Outcome.STOPPED}
-    stopped = [one for one in reference.candidates if one.outcome is Outcome.STOPPED]
-    assert all(one.score is None and 0 < len(one.fold_scores) < FOLDS for one in stopped)
-    assert not {one.number for one in stopped} & {one.number for one in reference.ranked}
+    stopped = [candidate for candidate in reference.candidates if candidate.outcome is Outcome.STOPPED]
+    assert all(candidate.score is None and 0 < len(candidate.fold_scores) < FOLDS for candidate in stopped)
+    assert not {candidate.number for candidate in stopped} & {
+        candidate.number for candidate in reference.ranked
+    }
     assert all(
-        one.outcome is Outcome.OK for one in search(tmp_path, Shuffled(1, 0), race_lag=None).candidates
+        candidate.outcome is Outcome.OK
+        for candidate in search(tmp_path, Shuffled(1, 0), race_lag=None).candidates
     )
 
 

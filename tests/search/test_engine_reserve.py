@@ -182,7 +182,7 @@ def test_what_was_evaluated_behind_an_unfinished_one_counts_too(tmp_path: Path) 
         header + first + best.replace("key-1", "key-x").replace('"number":1', '"number":7') + third
     )
     again = Search(tmp_path, *JOURNALLED, used=100.0)
-    assert [one.key for one in again.result.candidates] == ["key-0", "key-x", "key-2"]
+    assert [candidate.key for candidate in again.result.candidates] == ["key-0", "key-x", "key-2"]
     assert again.engine.progress().evaluated == 3
     assert again.engine.reserve() == pytest.approx(1.2 * 4 + 1.5 + 1.5 * 2 * 4.0)
 

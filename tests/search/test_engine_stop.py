@@ -131,8 +131,8 @@ def test_an_evaluation_that_the_clock_cuts_off_does_not_stop_the_search(
     search = Searching(tmp_path, workers=workers, cuts=cuts, budget=4000.0)
     result = search(generations=3)
     assert result.stopped_by == "generations"
-    assert [one.number for one in result.candidates] == list(range(12))
-    assert [one.outcome for one in result.candidates] == [outcome, *[Outcome.OK] * 11]
+    assert [candidate.number for candidate in result.candidates] == list(range(12))
+    assert [candidate.outcome for candidate in result.candidates] == [outcome, *[Outcome.OK] * 11]
 
 
 def both_fits(fit_seconds: float, *, rows: float, encode_seconds: float = 1.0, workers: int = 1) -> float:

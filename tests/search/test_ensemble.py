@@ -61,7 +61,7 @@ def test_errors_that_differ_are_averaged_away() -> None:
     found = blend(predicted, truth, rmse(), most_members=8)
     assert found is not None
     assert len(found.members) == 4
-    single = [rmse()(one, y) for one, y in zip(predicted[0], truth, strict=True)]
+    single = [rmse()(prediction, y) for prediction, y in zip(predicted[0], truth, strict=True)]
     # The metric is negative: greater is better.
     assert np.mean(found.fold_scores) > np.mean(single) + 0.3
 
@@ -70,20 +70,20 @@ def test_errors_that_differ_are_averaged_away() -> None:
 def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it(fold: int) -> None:
     predicted, truth = numbers(5)
     # Were a fold's truth used for its weights, the candidate that has copied it would get nearly all.
-    copied = [list(one) for one in predicted]
-    for position, one in enumerate(copied):
-        one[fold] = truth[fold] if position == 4 else one[fold] + 2 * one[fold - 1]
+    copied = [list(folds) for folds in predicted]
+    for position, folds in enumerate(copied):
+        folds[fold] = truth[fold] if position == 4 else folds[fold] + 2 * folds[fold - 1]
     found = blend(copied, truth, rmse(), most_members=8)
     assert found is not None
     weights = weights_without(fold, copied, truth)
     assert weights == weights_without(fold, predicted, truth)
     assert found.weights[-1] / sum(found.weights) > 2 * weights[-1]
-    average = np.sum([w * one[fold] for w, one in zip(weights, copied, strict=True)], axis=0)
+    average = np.sum([w * folds[fold] for w, folds in zip(weights, copied, strict=True)], axis=0)
     assert found.fold_scores[fold] == pytest.approx(rmse()(average, truth[fold]), abs=1e-6)
 
 
 def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> list[float]:
-    rest = [[*one[:fold], *one[fold + 1 :]] for one in predicted]
+    rest = [[*folds[:fold], *folds[fold + 1 :]] for folds in predicted]
     found = blend(rest, [*truth[:fold], *truth[fold + 1 :]], rmse(), most_members=8)
     assert found is not None
     return [weight / sum(found.weights) for weight in found.weights]
@@ -93,22 +93,22 @@ def test_labels_are_text_and_in_the_order_of_the_classes() -> None:
     classes = ("high", "low", "mid")
     rng = np.random.default_rng(1)
     codes = [rng.integers(0, 3, ROWS) for _ in range(FOLDS)]
-    truth = [np.array(classes, dtype=object)[one] for one in codes]
+    truth = [np.array(classes, dtype=object)[fold] for fold in codes]
 
     def unsure(seed: int) -> list[Array]:
         noise = np.random.default_rng(seed)
         # Right where the second term is small; every row has a probability for each class.
-        raw = [np.eye(3)[one] + noise.exponential(0.9, (ROWS, 3)) for one in codes]
-        return [(one / one.sum(axis=1, keepdims=True)).astype(np.float32) for one in raw]
+        raw = [np.eye(3)[fold] + noise.exponential(0.9, (ROWS, 3)) for fold in codes]
+        return [(fold / fold.sum(axis=1, keepdims=True)).astype(np.float32) for fold in raw]
 
     predicted = [unsure(seed) for seed in range(2, 8)]
     found = blend(predicted, truth, accuracy(classes), most_members=6)
     assert found is not None
     alone = max(
-        np.mean([accuracy(classes)(p, y) for p, y in zip(one, truth, strict=True)]) for one in predicted
+        np.mean([accuracy(classes)(p, y) for p, y in zip(folds, truth, strict=True)]) for folds in predicted
     )
     assert np.mean(found.fold_scores) > alone
-    reversed_columns = [[fold[:, ::-1] for fold in one] for one in predicted]
+    reversed_columns = [[fold[:, ::-1] for fold in folds] for folds in predicted]
     wrong = blend(reversed_columns, truth, accuracy(classes), most_members=6)
     assert wrong is None or np.mean(wrong.fold_scores) < alone - 0.2
 
@@ -119,7 +119,7 @@ def test_a_single_member_is_no_ensemble() -> None:
     assert blend(predicted, truth, rmse(), most_members=8) is None
     assert blend([predicted[0], *worse], truth, rmse(), most_members=8) is None
     assert blend(numbers(4)[0], truth, rmse(), most_members=1) is None
-    assert blend([one[:1] for one in numbers(4)[0]], truth[:1], rmse(), most_members=8) is None
+    assert blend([folds[:1] for folds in numbers(4)[0]], truth[:1], rmse(), most_members=8) is None
 
 
 @pytest.mark.parametrize("most", [2, 3, 8])
@@ -183,7 +183,7 @@ def test_a_rare_class_is_among_the_rows_that_weights_are_chosen_on(metric: str) 
 
     def unsure() -> list[Array]:
         positive = [0.4 * (y == "yes") + rng.uniform(0, 0.5, size) for y in truth]
-        return [np.column_stack([1 - one, one]).astype(np.float32) for one in positive]
+        return [np.column_stack([1 - share, share]).astype(np.float32) for share in positive]
 
     score = score_of_average(resolve_metric(metric, Task.CLASSIFICATION, classes, "yes").scorer, classes)
     seen = []
@@ -252,7 +252,7 @@ def known(ref: StoreRef) -> list[tuple[Candidate, Any]]:
         about = {"number": number, "key": fingerprint(pipeline), "origin": "space", "generation": 1}
         one = Candidate.of(end, outcome=Outcome.OK, elapsed_seconds=1, pipeline=pipeline, **about)
         found.append((one, end.predictions))
-    order = rank(one for one, _ in found)
+    order = rank(candidate for candidate, _ in found)
     return sorted(found, key=lambda item: order.index(item[0]))
 
 
@@ -266,8 +266,8 @@ def build(
     **changes: Any,
 ) -> Candidate | None:
     store = PredictionStore(folder)
-    for one, predictions in kept:
-        store.keep(one, predictions)
+    for candidate, predictions in kept:
+        store.keep(candidate, predictions)
     estimate = FitEstimate(encode_seconds=0.1, all_rows=300, fold_rows=180)
     how: dict[str, Any] = {
         "whole": False,
@@ -278,20 +278,20 @@ def build(
         "tick": lambda: None,
     }
     ensembles = Ensembles(store=store, ref=ref, classes=("no", "yes"))
-    return ensembles.build(ranked or [one for one, _ in kept], **{**how, **changes})
+    return ensembles.build(ranked or [candidate for candidate, _ in kept], **{**how, **changes})
 
 
 def test_it_is_a_candidate_of_its_own(ref: StoreRef, known: list[Any], tmp_path: Path) -> None:
     found = build(ref, tmp_path, known)
     assert found is not None
     members = members_of(found.pipeline)
-    by_key = {one.key: one for one, _ in known}
+    by_key = {candidate.key: candidate for candidate, _ in known}
     parts = [by_key[fingerprint(member)] for member, _ in members]
     assert (found.origin, found.number, found.key) == (ENSEMBLE, 40, fingerprint(found.pipeline))
     assert found.score == pytest.approx(np.mean(found.fold_scores))
     assert found.score > (known[0][0].score or 0)
-    assert found.complexity == pytest.approx(sum(one.complexity or 0 for one in parts))
-    assert found.fit_seconds == pytest.approx(sum(one.fit_seconds for one in parts), abs=1e-3)
+    assert found.complexity == pytest.approx(sum(candidate.complexity or 0 for candidate in parts))
+    assert found.fit_seconds == pytest.approx(sum(candidate.fit_seconds for candidate in parts), abs=1e-3)
     assert [weight for _, weight in members] == sorted((weight for _, weight in members), reverse=True)
     work = load_work(ref)
     model = full_pipeline(found.pipeline, work.encoders).fit(load_frame(ref), work.target)
@@ -303,10 +303,12 @@ def test_its_members_have_the_keys_that_they_have_on_the_leaderboard(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
     # The description that ships holds the rounds that early stopping found, and has another fingerprint.
-    kept = [(replace(one, key=f"{one.number:016x}"), predictions) for one, predictions in known]
+    kept = [
+        (replace(candidate, key=f"{candidate.number:016x}"), predictions) for candidate, predictions in known
+    ]
     found = build(ref, tmp_path, kept)
     assert found is not None
-    pipelines = {one.key: one.pipeline for one, _ in kept}
+    pipelines = {candidate.key: candidate.pipeline for candidate, _ in kept}
     assert [pipelines[key] for key in found.members] == [spec for spec, _ in members_of(found.pipeline)]
     assert "members" not in found.to_json()
 
@@ -314,7 +316,7 @@ def test_its_members_have_the_keys_that_they_have_on_the_leaderboard(
 def test_any_order_of_arrival_gives_the_same_ensemble(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
-    ranked = [one for one, _ in known]
+    ranked = [candidate for candidate, _ in known]
     there = [build(ref, tmp_path / str(n), known[n:] + known[:n], ranked=ranked) for n in range(3)]
     assert there[0] is not None
     assert there[1:] == there[:1] * 2
@@ -323,15 +325,15 @@ def test_any_order_of_arrival_gives_the_same_ensemble(
 def test_a_candidate_without_predictions_is_no_member(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
-    ranked = [one for one, _ in known]
+    ranked = [candidate for candidate, _ in known]
     found = build(ref, tmp_path, known[2:], ranked=ranked)
     keys = set() if found is None else {fingerprint(member) for member, _ in members_of(found.pipeline)}
-    assert keys.isdisjoint(one.key for one in ranked[:2])
+    assert keys.isdisjoint(candidate.key for candidate in ranked[:2])
     assert build(ref, tmp_path / "none", [], ranked=ranked) is None
 
 
 def test_predictions_of_other_rows_are_not_used(ref: StoreRef, known: list[Any], tmp_path: Path) -> None:
-    shorter = [(one, [fold[:-1] for fold in predictions]) for one, predictions in known]
+    shorter = [(candidate, [fold[:-1] for fold in predictions]) for candidate, predictions in known]
     assert build(ref, tmp_path, shorter) is None
 
 

@@ -253,7 +253,7 @@ def test_finalists_find_their_rounds_again_on_all_rows(large: StoreRef) -> None:
     plain = candidate(number=-1, key="base", pipeline=with_rounds(spec, 5), rounds=None)
     found = score_finalists(InlinePool(), [plain, searched], large, folds=2, seconds=600, tick=lambda: None)
     rounds = [score_whole_fold([spec], large, fold, no_limit())[0] for fold in range(2)]
-    assert found[1].rounds == mean_rounds([one for one in rounds if one is not None])
+    assert found[1].rounds == mean_rounds([number for number in rounds if number is not None])
     assert found[1].rounds != 1
     assert found[0].rounds is None
 

@@ -76,7 +76,7 @@ def await_new(workers: Workers, known: set[str]) -> set[str]:
 def test_certificates_of_a_remote_cluster_are_none_of_a_local_workers_business(tmp_path: Path) -> None:
     # They are named in the environment, and may be missing: then the run has to go on here.
     named = ["ca-file", *(f"{role}.{part}" for role in ("client", "scheduler") for part in ("cert", "key"))]
-    tls = {f"distributed.comm.tls.{one}": "/nowhere" for one in named}
+    tls = {f"distributed.comm.tls.{setting}": "/nowhere" for setting in named}
     with (
         dask.config.set({**tls, "distributed.comm.require-encryption": True}),
         local_workers(1, memory_limit_mb=700, scratch=tmp_path) as workers,

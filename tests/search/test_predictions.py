@@ -56,7 +56,7 @@ def test_predictions_come_back_by_fold(tmp_path: Path) -> None:
     store.keep(candidate(3, 0.5), arrays(3))
     found = store.load(candidate(3, 0.5).key)
     assert found is not None
-    assert [one.tolist() for one in found] == [one.tolist() for one in arrays(3)]
+    assert [array.tolist() for array in found] == [array.tolist() for array in arrays(3)]
     assert found[0].dtype == np.float32
     assert store.load("unknown") is None
 
@@ -152,8 +152,8 @@ def test_an_evaluation_predicts_rows_that_it_has_not_learned_from(tmp_path: Path
     end = evaluate({}, ref, no_limit(), builder=lambda _: Memory())
     assert end.predictions is not None
     folds = load_work(ref).folds
-    assert [one.shape for one in end.predictions] == [(len(test), 2) for _, test in folds]
-    assert all((one[:, 0] == 1).all() for one in end.predictions)
+    assert [prediction.shape for prediction in end.predictions] == [(len(test), 2) for _, test in folds]
+    assert all((prediction[:, 0] == 1).all() for prediction in end.predictions)
 
 
 def test_only_a_complete_evaluation_has_predictions(tmp_path: Path) -> None:

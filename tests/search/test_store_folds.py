@@ -77,9 +77,9 @@ def test_small_folds_stay_as_they_are() -> None:
     folds = ((np.arange(50), np.arange(50, 70)), (np.arange(20, 70), np.arange(20)))
     same = sample_folds(folds, np.arange(70) % 3, cap=50, stratify=True, latest=False, random_state=0)
     assert all(
-        np.array_equal(one, other)
+        np.array_equal(part, other)
         for a, b in zip(same, folds, strict=True)
-        for one, other in zip(a, b, strict=True)
+        for part, other in zip(a, b, strict=True)
     )
 
 

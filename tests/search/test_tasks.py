@@ -244,9 +244,9 @@ def test_a_pipeline_that_predicts_what_the_metric_is_not_defined_for_is_invalid(
 
 
 def test_a_score_that_is_no_number_is_none_on_the_holdout_rows(tmp_path: Path) -> None:
-    one = np.full(150, "no", dtype=object)
-    one[100:] = "yes"
-    ref = small_store(tmp_path, target=one, scorer=get_scorer("roc_auc"), folds=2)
+    target = np.full(150, "no", dtype=object)
+    target[100:] = "yes"
+    ref = small_store(tmp_path, target=target, scorer=get_scorer("roc_auc"), folds=2)
     end = fit_full(LINEAR, ref, no_limit(), holdout=True)
     assert (end.outcome, end.holdout is not None and end.holdout.score) == (Outcome.OK, None)
 

@@ -39,8 +39,8 @@ def test_members_with_one_encoding_share_one_encoder() -> None:
     assert [name for name, _ in model.steps] == ["encode", "model"]
     assert isinstance(model["model"], VotingClassifier)
     model.fit(FRAME, TARGET)
-    parts = [full_pipeline(one, ENCODERS).fit(FRAME, TARGET) for one in (LINEAR, SMALL)]
-    expected = np.average([one.predict_proba(FRAME) for one in parts], axis=0, weights=[3, 1])
+    parts = [full_pipeline(member, ENCODERS).fit(FRAME, TARGET) for member in (LINEAR, SMALL)]
+    expected = np.average([part.predict_proba(FRAME) for part in parts], axis=0, weights=[3, 1])
     assert model.predict_proba(FRAME) == pytest.approx(expected)
     assert model.classes_.tolist() == ["no", "yes"]
     assert set(model.predict(FRAME)) == {"no", "yes"}
@@ -49,11 +49,11 @@ def test_members_with_one_encoding_share_one_encoder() -> None:
 def test_encodings_are_averaged_by_the_weights_of_their_members() -> None:
     members, weights = [LINEAR, ordinal(SMALL), ordinal(LARGE), SMALL], [2, 1, 3, 1]
     model = full_pipeline(ensemble_of(members, weights, classification=True), ENCODERS)
-    encoders = [one["encode"] for _, one in model.estimators]
-    assert [type(one) for one in encoders] == [StandardScaler, FunctionTransformer]
+    encoders = [member["encode"] for _, member in model.estimators]
+    assert [type(encoder) for encoder in encoders] == [StandardScaler, FunctionTransformer]
     model.fit(FRAME, TARGET)
-    parts = [full_pipeline(one, ENCODERS).fit(FRAME, TARGET) for one in members]
-    expected = np.average([one.predict_proba(FRAME) for one in parts], axis=0, weights=weights)
+    parts = [full_pipeline(member, ENCODERS).fit(FRAME, TARGET) for member in members]
+    expected = np.average([part.predict_proba(FRAME) for part in parts], axis=0, weights=weights)
     assert model.predict_proba(FRAME) == pytest.approx(expected)
 
 
@@ -62,7 +62,7 @@ def test_numbers_are_averaged() -> None:
     model = full_pipeline(ensemble_of(members, [1, 4], classification=False), ENCODERS)
     assert isinstance(model["model"], VotingRegressor)
     target = FRAME["a"].to_numpy() * 10
-    parts = [full_pipeline(one, ENCODERS).fit(FRAME, target).predict(FRAME) for one in members]
+    parts = [full_pipeline(member, ENCODERS).fit(FRAME, target).predict(FRAME) for member in members]
     expected = np.average(parts, axis=0, weights=[1, 4])
     assert model.fit(FRAME, target).predict(FRAME) == pytest.approx(expected)
 
@@ -80,7 +80,7 @@ def test_weights_and_encodings_are_part_of_the_fingerprint() -> None:
         ensemble_of([SMALL, LARGE], [1, 2], classification=True),
         ensemble_of([SMALL, ordinal(LARGE)], [1, 2], classification=True),
     ]
-    assert len({fingerprint(one) for one in specs}) == 3
+    assert len({fingerprint(spec) for spec in specs}) == 3
 
 
 def test_no_search_breeds_an_ensemble() -> None:

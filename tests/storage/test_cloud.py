@@ -97,7 +97,7 @@ def test_a_refusal_is_not_repeated(tmp_path: Path, made: Path, scheme: str, stat
             server.asked.clear()
             found, error = reason_of(action)
             assert (found, str(status) in error.message) == (reason, True)
-            assert [one.method for one in server.asked].count("PUT") == 1
+            assert [request.method for request in server.asked].count("PUT") == 1
             if reason == "CredentialsRefused":
                 assert error.message.startswith("spec.output: ")
                 assert all(name in error.message for name in KEYS[scheme])
@@ -222,7 +222,10 @@ def test_the_metadata_server_is_asked_only_where_that_is_allowed(monkeypatch: py
     with metadata(monkeypatch) as node, FakeCloud("gs", "bucket").running() as server:
         Output(store("gs", server, None)).check()
         assert node.asked == []
-        assert {one.headers.get("authorization", "").strip() for one in server.asked} <= {"", "Bearer"}
+        assert {request.headers.get("authorization", "").strip() for request in server.asked} <= {
+            "",
+            "Bearer",
+        }
         Output(store("gs", server, None, allow_google_metadata=True)).check()
         assert node.asked
         assert server.asked[-1].headers["authorization"] == "Bearer of-the-pod"
@@ -261,7 +264,7 @@ def test_a_pod_has_the_identity_of_its_service_account(
 def test_without_any_identity_requests_are_anonymous() -> None:
     with FakeCloud("az", "bucket").running() as server:
         Output(store("az", server, None, {"AZURE_STORAGE_ACCOUNT_NAME": "models"})).check()
-        assert all("authorization" not in one.headers for one in server.asked)
+        assert all("authorization" not in request.headers for request in server.asked)
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, made, monkeypatch):
     output = Output(FolderStore(tmp_path / "out"))
     with pytest.raises(RunFailed):
         output.publish(made, "churn", UID)
-    assert all(one.name.startswith(".") for one in run_folder(output).iterdir())
+    assert all(path.name.startswith(".") for path in run_folder(output).iterdir())
 
 
 def test_publishing_again_replaces_what_was_exchanged(tmp_path, made):

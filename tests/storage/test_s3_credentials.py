@@ -139,15 +139,15 @@ def test_a_role_signs_with_temporary_keys_and_renews_them(tmp_path: Path) -> Non
         place = output(storage.uri, None, identity(tmp_path, sts.uri))
         (tmp_path / "token").write_text(JWT + "-rotated")
         place.check()
-    asked = [parse_qs(urlsplit(one.path).query) for one in sts.asked]
-    assert [one["Action"] for one in asked] == [["AssumeRoleWithWebIdentity"]] * 2
-    assert [one["RoleArn"] for one in asked] == [["arn:aws:iam::1:role/models"]] * 2
+    asked = [parse_qs(urlsplit(request.path).query) for request in sts.asked]
+    assert [query["Action"] for query in asked] == [["AssumeRoleWithWebIdentity"]] * 2
+    assert [query["RoleArn"] for query in asked] == [["arn:aws:iam::1:role/models"]] * 2
     assert asked[0]["WebIdentityToken"] == [JWT + "-rotated"], "the token file is read for each renewal"
-    tokens = [one.headers["x-amz-security-token"] for one in storage.asked]
+    tokens = [request.headers["x-amz-security-token"] for request in storage.asked]
     assert tokens == ["session-0", "session-1", "session-1"]
-    for number, one in zip((0, 1, 1), storage.asked, strict=True):
-        assert f"Credential=temporary-{number}/" in one.headers["authorization"]
-        assert JWT not in str(one)
+    for number, request in zip((0, 1, 1), storage.asked, strict=True):
+        assert f"Credential=temporary-{number}/" in request.headers["authorization"]
+        assert JWT not in str(request)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_container_credentials_are_not_asked_of_the_sts_endpoint(tmp_path: Path)
             "AWS_REGION": "eu-west-1",
         }
         output(storage.uri, None, environment).check()
-    assert [one.path for one in agent.asked] == ["/v1/credentials"]
-    assert {one.headers["x-amz-security-token"] for one in storage.asked} == {"session"}
+    assert [request.path for request in agent.asked] == ["/v1/credentials"]
+    assert {request.headers["x-amz-security-token"] for request in storage.asked} == {"session"}
 
 
 @pytest.mark.parametrize("keys", ["folder", "environment"])
@@ -209,7 +209,7 @@ def test_keys_that_are_given_go_before_a_role(tmp_path: Path, keys: str) -> None
             environment |= {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "secret"}
         output(storage.uri, folder, environment).check()
     assert sts.asked == []
-    assert all("Credential=test-key/" in one.headers["authorization"] for one in storage.asked)
+    assert all("Credential=test-key/" in request.headers["authorization"] for request in storage.asked)
 
 
 @pytest.mark.parametrize("name", ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"])

@@ -17,7 +17,7 @@ from trainingjob_trainer.search_space.tpot_fixes.ranges import limits, narrowed
 def drawn(name: str, context, count: int = 40) -> list[dict]:
     space, rng = named_space([name], context, predicts=True), np.random.default_rng(0)
     made = [build(translate(Individual(space.generate(rng)), context)) for _ in range(count)]
-    return [one.get_params() for one in made]
+    return [estimator.get_params() for estimator in made]
 
 
 def test_forests_have_fewer_trees_on_large_tables(contexts):

@@ -54,10 +54,10 @@ def crossed_twice(space) -> list[str]:
     """Cross the same two individuals twice with equal seeds, by the crossover of nodes alone."""
     texts = []
     for _ in range(2):
-        one, other = copy.deepcopy(grown(space, 1)), copy.deepcopy(grown(space, 2))
+        first, other = copy.deepcopy(grown(space, 1)), copy.deepcopy(grown(space, 2))
         for seed in range(6):
-            one._crossover_nodes(other, rng=seed)
-        texts.append(str(sorted(str(node.unique_id()) for node in one.graph.nodes)))
+            first._crossover_nodes(other, rng=seed)
+        texts.append(str(sorted(str(node.unique_id()) for node in first.graph.nodes)))
     return texts
 
 
@@ -91,14 +91,14 @@ def test_a_removed_node_leaves_all_its_children_connected():
 
     fixed = without_defects(graph).generate(0)
     fixed.graph.remove_nodes_from([node for node in list(fixed.graph) if node is not fixed.root])
-    gone, one, two = (pca.generate(seed) for seed in (1, 2, 3))
-    fixed.graph.add_edges_from([(fixed.root, gone), (gone, one), (gone, two)])
+    gone, first, second = (pca.generate(seed) for seed in (1, 2, 3))
+    fixed.graph.add_edges_from([(fixed.root, gone), (gone, first), (gone, second)])
     for seed in range(20):
         trial = copy.copy(fixed)
         trial.graph = fixed.graph.copy()
         trial._mutate_remove_node(rng=seed)
         if gone not in trial.graph:
-            assert set(trial.graph.successors(trial.root)) == {one, two}
+            assert set(trial.graph.successors(trial.root)) == {first, second}
             return
     pytest.fail("the inner node was never removed")
 
@@ -108,10 +108,10 @@ def test_a_wrapper_crosses_its_inner_estimators():
     for wrapped, changes in ((space, False), (without_defects(space), True)):
         changed = False
         for seed in range(20):
-            one, other = wrapped.generate(seed), wrapped.generate(seed + 100)
-            before = one.node.unique_id()
-            one.crossover(other, rng=seed)
-            changed |= one.node.unique_id() != before
+            first, other = wrapped.generate(seed), wrapped.generate(seed + 100)
+            before = first.node.unique_id()
+            first.crossover(other, rng=seed)
+            changed |= first.node.unique_id() != before
         assert changed is changes
     assert isinstance(without_defects(space).generate(0).export_pipeline().estimator, DecisionTreeRegressor)
 
@@ -142,9 +142,9 @@ def test_a_dynamic_union_reaches_its_limit():
 
 def test_a_union_of_one_member_can_be_crossed():
     space = UnionPipeline([scale])
-    one, other = space.generate(0), space.generate(1)
+    first, other = space.generate(0), space.generate(1)
     with pytest.raises(ValueError, match="low >= high"):
-        one.crossover(other, rng=0)
+        first.crossover(other, rng=0)
     for seed in range(10):
         assert without_defects(space).generate(0).crossover(without_defects(space).generate(1), rng=seed)
 
