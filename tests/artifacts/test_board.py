@@ -53,7 +53,7 @@ def known(candidate: Candidate) -> bool:
     return candidate.complexity is not None and math.isfinite(candidate.complexity)
 
 
-def test_finalists_stand_before_the_others_with_their_rows():
+def test_finalists_come_before_the_others_with_their_rows():
     searched = [make(n, 1 - n / 10, train_rows=8000, test_rows=8000) for n in range(4)]
     whole = [make(n, score, train_rows=64000, test_rows=16000) for n, score in ((1, 0.5), (0, 0.4))]
     rows = leaderboard(searched, 10, finalists=whole)
@@ -86,7 +86,7 @@ def test_board_does_not_depend_on_the_order(found, random):
 
 
 @given(candidates())
-def test_front_holds_the_best_and_nothing_that_is_beaten(found):
+def test_the_front_has_the_best_pipelines_and_no_dominated_point(found):
     front, pool = front_of(found), [c for c in ranked(found) if known(c)]
     assert bool(front) == bool(pool)
     if pool:
@@ -240,7 +240,7 @@ def test_what_ships_is_on_a_short_board_with_its_own_rank():
     assert only.key == "k7"
 
 
-def test_voting_of_one_is_its_member_and_ensembles_are_told_apart_by_theirs():
+def test_a_vote_of_one_counts_as_its_member_and_ensembles_differ_by_members():
     def voting(*names: str) -> dict[str, Any]:
         members = [{"class": name} for name in names]
         return {"class": "VotingClassifier", "members": members, "name": "-".join(names)}

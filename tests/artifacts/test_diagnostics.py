@@ -67,7 +67,7 @@ def test_roc_curves_are_short():
         prediction(list("abcdefg"), list("abcdefg"), np.eye(7), tuple("abcdefg")),
     ],
 )
-def test_where_there_is_no_roc_the_reason_is_said(case):
+def test_a_missing_roc_curve_has_a_reason(case):
     with pytest.raises(ValueError):
         roc(case, "b")
 
@@ -141,14 +141,14 @@ class Slow(Model):
         return permutation_importance(self, frame, truth, self.score, **options)
 
 
-def test_there_is_time_for_all():
+def test_all_columns_are_measured_in_time():
     slow = Slow(0.01)
     found = slow.importance(50, seconds_limit=10.0)
     assert (found["columnsMeasured"], found["cut"]) == (2, None)
     assert slow.rows == [50] * 7
 
 
-def test_time_is_looked_at_between_columns():
+def test_time_is_checked_between_columns():
     slow = Slow(0.04)
     found = slow.importance(50, seconds_limit=9.0)
     assert (found["columnsMeasured"], found["columnsTotal"]) == (1, 2)
@@ -156,7 +156,7 @@ def test_time_is_looked_at_between_columns():
     assert slow.now <= 9.0
 
 
-def test_time_is_looked_at_inside_a_column():
+def test_time_is_checked_within_a_column():
     slow = Slow(0.032)
     found = slow.importance(50, seconds_limit=10.0)
     assert slow.rows == [50] * 6

@@ -64,7 +64,7 @@ class Colour(StrEnum):
         (np.str_("x"), "x"),
     ],
 )
-def test_plain(value, expected):
+def test_values_become_plain_json(value, expected):
     assert plain(value) == expected
 
 
@@ -75,7 +75,7 @@ def test_a_file_is_written_whole_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
-def test_other_files_are_refused(tmp_path, text):
+def test_other_files_are_rejected(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(ValueError):

@@ -28,11 +28,11 @@ def test_the_baseline_in_a_picture_is_scored_on_the_rows_of_the_others(key, rows
         (1234567.0, "1,234,567"),
     ],
 )
-def test_numbers(value, text):
+def test_numbers_are_shown_with_six_digits(value, text):
     assert number(value) == text
 
 
-def test_durations_and_sizes():
+def test_durations_and_sizes_have_suitable_units():
     texts = [duration(seconds) for seconds in (0.034, 2.5, 75.4, 150, 7300)]
     assert texts == ["0.034 s", "2.5 s", "75 s", "2 min 30 s", "2 h 01 min"]
     sizes = [size_text(kib) for kib in (2.5, 999.6, 2048, 3 * 1024**2)]
@@ -53,7 +53,7 @@ def told(*, key="a", score=0.9, base=0.8, source="tpot", **changes):
     return verdict({**summary, **changes})
 
 
-def test_a_better_pipeline_that_could_not_be_fitted_is_not_kept_quiet():
+def test_the_page_names_a_better_pipeline_that_could_not_be_fitted():
     found = told(source="baseline", notFitted=[{}, {}], fallbacks=[{}])
     assert found["text"].startswith("2 pipelines scored better in cross-validation but could not be fitted")
     assert "One pipeline scored better" in told(notFitted=[{}])["text"]
@@ -73,6 +73,6 @@ def test_a_better_pipeline_that_could_not_be_fitted_is_not_kept_quiet():
         (told(source="baseline", search={"automlEnabled": False}), "The model is the baseline"),
     ],
 )
-def test_the_verdict_claims_no_more_than_was_seen(found, title):
+def test_the_verdict_claims_no_more_than_the_interval_shows(found, title):
     assert found["title"] == title
     assert (found["tone"] == "good") == (title == "The search beat the baseline")

@@ -133,7 +133,7 @@ def test_whole_groups_are_set_aside(tmp_path, capsys):
     assert 0.4 < run_program(outcome, path, capsys) <= 1
 
 
-def test_whole_numbers_as_labels(tmp_path, capsys):
+def test_the_program_predicts_whole_numbers_as_labels(tmp_path, capsys):
     path, run, _ = written(tmp_path, "binary")
     frame = pd.read_csv(path)
     frame["the target"] = frame["the target"].map({"yes": 1, "no": 0})
@@ -181,7 +181,7 @@ def test_names_cannot_break_out_of_the_program(tmp_path):
     assert space["FEATURES"] == [evil]
 
 
-def test_without_a_table_it_says_what_it_wants(tmp_path, binary):
+def test_without_a_table_the_program_prints_its_usage(tmp_path, binary):
     (tmp_path / "pipeline.py").write_text(program_of(binary))
     done = started(tmp_path)
     assert done.returncode == 1

@@ -79,7 +79,7 @@ def test_the_encoder_has_a_source_that_encodes_the_same(encoding, per_column):
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-def test_numbers_that_are_none():
+def test_nan_and_infinity_have_a_source():
     assert math.isnan(rebuilt(float("nan")))
     assert rebuilt([float("-inf"), {1, 2}, frozenset("a"), (1,), (), None, b"x"]) == [
         -math.inf,
@@ -106,14 +106,14 @@ class Mine(BaseEstimator):
         FunctionTransformer(kw_args={"a": object()}),
     ],
 )
-def test_what_has_no_source_is_refused(value):
+def test_a_value_without_a_source_is_rejected(value):
     if isinstance(value, Pipeline):
         Mine.__module__ = "__main__"
     with pytest.raises(Unrenderable):
         source_of(value)
 
 
-def test_bottomless_values_are_refused():
+def test_endlessly_nested_values_are_rejected():
     value: list[object] = []
     value.append(value)
     with pytest.raises(Unrenderable):

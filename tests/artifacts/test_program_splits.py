@@ -1,4 +1,4 @@
-"""``pipeline.py`` against the run that wrote it: a real run, and its program in a process of its own."""
+"""``pipeline.py`` gives the score of its run: a real run, and its program in another process."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     return Run(folder, path, targetColumn="label"), path
 
 
-def test_a_table_with_other_rows_is_refused(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
+def test_a_table_with_other_rows_is_rejected(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
     run, path = plain_run
     other = write(pd.read_csv(path).iloc[1:], tmp_path / "other.csv")
     done = run.program(other)
@@ -178,7 +178,7 @@ def test_a_table_with_other_rows_is_refused(plain_run: tuple[Run, Path], tmp_pat
     assert "other.csv has 299 rows, the table of the run 300" in done.stderr
 
 
-def test_a_table_that_was_written_anew_is_told_apart(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
+def test_a_rewritten_table_is_recognised(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
     run, path = plain_run
     same = write(pd.read_csv(path), tmp_path / "same.parquet")
     lines = run.program(same).stdout.splitlines()
@@ -187,7 +187,7 @@ def test_a_table_that_was_written_anew_is_told_apart(plain_run: tuple[Run, Path]
     assert lines[-1] == f"hold-out score: {score:.6g} (in the run: {score:.6g})"
 
 
-def test_a_table_whose_targets_went_is_refused(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
+def test_a_table_with_missing_targets_is_rejected(plain_run: tuple[Run, Path], tmp_path: Path) -> None:
     run, path = plain_run
     frame = pd.read_csv(path)
     frame.loc[frame["label"].first_valid_index(), "label"] = None

@@ -1,4 +1,4 @@
-"""Every artifact that is registered is documented, described by a schema and published."""
+"""Each registered artifact is documented, has a schema and is published."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_each_document_has_a_schema_that_the_table_links(name: str) -> None:
     Draft202012Validator.check_schema(json.loads((DOCS / "schemas" / f"{stem}.schema.json").read_text()))
 
 
-def test_all_of_them_are_written_and_in_the_manifest(tmp_path: Path, binary: FinishedRun) -> None:
+def test_all_artifacts_are_written_and_in_the_manifest(tmp_path: Path, binary: FinishedRun) -> None:
     folder = tmp_path / "artifacts"
     folder.mkdir()
     (folder / MODEL).write_bytes(dump_model(binary.model))

@@ -63,7 +63,7 @@ def test_skrub_is_found(tmp_path):
     assert names(saved(tmp_path, model)) >= ALWAYS | {"skrub"}
 
 
-def test_functions_count_too(tmp_path):
+def test_packages_of_functions_are_found(tmp_path):
     path = saved(tmp_path, make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()))
     assert "numpy" in {m.split(".")[0] for m in modules_of(path)}
 
@@ -103,7 +103,7 @@ class Evil:
 @pytest.mark.parametrize(
     "module", ["tpot", "trainingjob_trainer.errors", "__main__", "no_such_package_anywhere"]
 )
-def test_what_users_do_not_have_is_refused(tmp_path, module):
+def test_a_model_that_needs_this_project_is_rejected(tmp_path, module):
     path = tmp_path / "model.joblib"
     path.write_bytes(f"c{module}\nThing\n.".encode())
     with pytest.raises(RunFailed) as caught:
@@ -119,7 +119,7 @@ def test_nothing_is_executed(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x1f\x8bbroken", b"\x80\x05\x93.", b"\x80\x05K"])
-def test_other_files_are_refused(tmp_path, content):
+def test_other_files_are_rejected(tmp_path, content):
     path = tmp_path / "model.joblib"
     path.write_bytes(content)
     with pytest.raises(RunFailed) as caught:
@@ -127,7 +127,7 @@ def test_other_files_are_refused(tmp_path, content):
     assert caught.value.reason == "ModelUnreadable"
 
 
-def test_a_dump_of_joblib_itself_is_refused(tmp_path):
+def test_a_dump_of_joblib_itself_is_rejected(tmp_path):
     path = tmp_path / "model.joblib"
     joblib.dump(LogisticRegression().fit(X, Y), path)
     with pytest.raises(RunFailed) as caught:
@@ -140,13 +140,13 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
     assert saved(tmp_path, model).read_bytes() == saved(tmp_path, model).read_bytes()
 
 
-def test_what_cannot_be_pickled_leaves_nothing(tmp_path):
+def test_a_model_that_cannot_be_pickled_leaves_no_file(tmp_path):
     with pytest.raises((pickle.PicklingError, AttributeError)):
         saved(tmp_path, FunctionTransformer(lambda x: x))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_is_what_pip_reads():
+def test_pip_accepts_the_requirements():
     text = requirements_text(["a==1", "b==2"])
     assert text.splitlines()[1:] == ["a==1", "b==2"]
     assert text.startswith("# ")

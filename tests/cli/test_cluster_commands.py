@@ -72,7 +72,7 @@ def cluster(front: Front) -> FakeCluster:
     return one
 
 
-def test_submit_creates_what_the_file_says(front: Front, cluster: FakeCluster) -> None:
+def test_submit_creates_the_job_of_the_file(front: Front, cluster: FakeCluster) -> None:
     result = front("submit", "job.yaml", "--set", "spec.budget.timeLeftSeconds=30")
     assert result.exit_code == 0, result.stderr
     (manifest,) = cluster.created
@@ -81,7 +81,7 @@ def test_submit_creates_what_the_file_says(front: Front, cluster: FakeCluster) -
     assert "churn created in namespace ml" in result.stdout
 
 
-def test_watch_tells_each_change_once_and_ends_with_the_job(front: Front, cluster: FakeCluster) -> None:
+def test_watch_prints_each_change_once_and_ends_with_the_job(front: Front, cluster: FakeCluster) -> None:
     result = front("watch", "churn")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [
@@ -102,7 +102,7 @@ def test_the_documents_name_job_and_namespace(front: Front, cluster: FakeCluster
     assert (logged["name"], logged["pod"]) == ("churn", "churn-b")
 
 
-def test_a_failed_job_says_why_and_has_its_exit_status(front: Front, cluster: FakeCluster) -> None:
+def test_a_failed_job_prints_its_cause_and_sets_the_exit_status(front: Front, cluster: FakeCluster) -> None:
     cluster.statuses = [FAILED]
     result = front("submit", "job.yaml", "--watch")
     assert result.exit_code == 1
@@ -122,7 +122,7 @@ def test_a_job_without_a_pod_has_no_log(front: Front, cluster: FakeCluster) -> N
     assert "has no pod" in result.stderr
 
 
-def test_a_cluster_that_refuses_is_quoted(front: Front) -> None:
+def test_the_rejection_of_a_cluster_is_quoted(front: Front) -> None:
     def connect(_context: str | None, _namespace: str | None) -> Any:
         raise InvalidRequest(Reason.KUBECONFIG_INVALID, "no cluster: no configuration found; set KUBECONFIG")
 

@@ -88,7 +88,7 @@ def test_with_json_the_error_is_a_document_too(
     assert document["error"]["log"].endswith("trainer.log")
 
 
-def test_every_problem_of_a_spec_is_listed_with_its_way_out(front: Front) -> None:
+def test_each_problem_of_a_spec_is_listed_with_a_remedy(front: Front) -> None:
     result = front.run("--set", "spec.targetColum=x", "--set", "spec.budget.cvFolds=many")
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
@@ -141,7 +141,7 @@ def test_no_credential_is_ever_shown(front: Front, options: tuple[str, ...]) -> 
     assert SECRET not in log.read_text()
 
 
-def test_a_traceback_is_shown_to_those_who_ask(front: Front) -> None:
+def test_a_traceback_is_shown_on_request(front: Front) -> None:
     front.fake.error = RuntimeError("boom")
     assert "Traceback" not in front.run().stderr
     shown = front.run("--debug")
@@ -164,7 +164,7 @@ def test_a_message_cannot_steer_the_terminal(front: Front) -> None:
         ("run", "job.yaml", "--log-format", "x"),
     ],
 )
-def test_a_wrong_command_line_is_the_users_to_mend(front: Front, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_an_error_of_the_user(front: Front, arguments: tuple[str, ...]) -> None:
     result: Any = front(*arguments)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr

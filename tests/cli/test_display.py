@@ -54,7 +54,7 @@ def test_no_line_is_wider_than_the_terminal_and_the_height_stays(job: ResolvedRu
     assert len(lines) == 16
 
 
-def test_the_picture_of_a_run_that_has_told_nothing(job: ResolvedRun) -> None:
+def test_the_picture_of_a_run_without_events_is_empty(job: ResolvedRun) -> None:
     text = drawn(job, RunState(resolved=job.summary()), 80)
     assert "best - · baseline - " not in text
     assert "best - · baseline -" in text
@@ -112,7 +112,7 @@ def lines(job: ResolvedRun, *events: Event) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_plain_lines_tell_stages_baseline_and_each_new_best(job: ResolvedRun) -> None:
+def test_plain_lines_show_stages_baseline_and_each_new_best(job: ResolvedRun) -> None:
     assert lines(job, *course()) == [
         "[      4 s] stage: Loading",
         "[      8 s] stage: Preparing",
@@ -132,7 +132,7 @@ def test_plain_lines_tell_stages_baseline_and_each_new_best(job: ResolvedRun) ->
     ]
 
 
-def test_progress_is_told_every_fifteen_seconds_only(job: ResolvedRun) -> None:
+def test_progress_is_printed_every_fifteen_seconds(job: ResolvedRun) -> None:
     told = lines(job, *(Progressed(progress=progress(generation=n)) for n in range(9)))
     assert [line.split(",")[0] for line in told] == [
         "[     16 s] progress: generation 3/5",
@@ -140,7 +140,7 @@ def test_progress_is_told_every_fifteen_seconds_only(job: ResolvedRun) -> None:
     ]
 
 
-def test_what_an_earlier_attempt_evaluated_is_no_new_best(job: ResolvedRun) -> None:
+def test_evaluations_of_an_earlier_attempt_are_not_a_new_best(job: ResolvedRun) -> None:
     told = lines(
         job, Resumed(evaluations=2, elapsed_seconds=31), evaluated(0, known=True), evaluated(1, score=0.1)
     )

@@ -60,7 +60,7 @@ def test_the_kill_switch_of_the_environment_shows(front: Front) -> None:
     assert row(result.stdout, "automl.enabled")[1].split() == ["false", "environment"]
 
 
-def test_what_is_left_to_the_trainer_is_said(front: Front) -> None:
+def test_values_that_the_trainer_decides_are_marked(front: Front) -> None:
     text = front("validate", "job.yaml").stdout
     assert row(text, "nJobs")[1].startswith("cores - 1 (2 of two cores), at most 8")
     assert row(text, "metric")[1].startswith("accuracy, or r2 for regression")
@@ -82,7 +82,7 @@ def test_the_values_as_json(front: Front) -> None:
     assert len(document["searchDigest"]) == 64
 
 
-def test_a_spec_that_is_wrong(front: Front) -> None:
+def test_a_wrong_spec_is_reported(front: Front) -> None:
     result = front("validate", "job.yaml", "--set", "spec.budget.timeLeftSeconds=-1", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"]["problems"][0]["field"] == "spec.budget.timeLeftSeconds"
@@ -119,7 +119,7 @@ def test_the_table_as_json(front: Front) -> None:
     ]
 
 
-def test_a_note_about_the_table_is_no_warning(front: Front) -> None:
+def test_a_note_about_the_table_is_not_a_warning(front: Front) -> None:
     note = FINDING.model_copy(update={"severity": Severity.INFO, "message": "[b]is[/b] 'a  b' <i>"})
     front.dependencies["inspect"] = lambda *_anything: replace(SEEN, findings=(note,), positive_label=" a, b")
     text = front("validate", "job.yaml", "--data").stdout
@@ -127,7 +127,7 @@ def test_a_note_about_the_table_is_no_warning(front: Front) -> None:
     assert ", positive ' a, b'" in text
 
 
-def test_a_table_that_is_wrong(front: Front) -> None:
+def test_a_wrong_table_is_reported(front: Front) -> None:
     def refuse(*_anything: Any) -> Inspection:
         raise DataError("DatasetEmpty", "the file holds a header only")
 
@@ -138,7 +138,7 @@ def test_a_table_that_is_wrong(front: Front) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_table_and_a_real_search_space(front: Front) -> None:
+def test_a_real_table_and_search_space_are_validated(front: Front) -> None:
     spec = ("--set", "spec.dataset.uri=sample://iris", "--set", "spec.targetColumn=target")
     inline = 'spec.searchSpace.inline="{type: estimator, name: LogisticRegression}"'
     result = front("validate", "job.yaml", *spec, "--data", "--json", "--set", inline)
@@ -241,7 +241,7 @@ def test_a_score_without_an_interval_is_shown(front: Front, finished: Path, hold
     assert "Hold-out: 20 rows\n" in result.stdout
 
 
-def test_a_summary_of_something_else_is_refused(front: Front, finished: Path) -> None:
+def test_a_summary_of_another_kind_is_rejected(front: Front, finished: Path) -> None:
     (finished / "evaluation_summary.json").write_text("{}")
     result = front("report", "runs/churn")
     assert result.exit_code == 2
@@ -254,13 +254,13 @@ def test_the_leaderboard_as_json(front: Front, finished: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", ".", "job.yaml"])
-def test_a_folder_without_a_run(front: Front, name: str) -> None:
+def test_a_folder_without_a_run_is_named(front: Front, name: str) -> None:
     result = front("report", name)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[1] == "reason: RunFolderNotFound"
 
 
-def test_a_pointer_leads_to_a_neighbour_and_nowhere_else(front: Front, finished: Path) -> None:
+def test_a_pointer_leads_only_to_a_folder_beside_it(front: Front, finished: Path) -> None:
     pointer = front.folder / "runs" / "churn" / "latest.json"
     for folder in ("../runs/churn-0123abcd", str(finished), "..", 7, None):
         pointer.write_text(json.dumps({"folder": folder}))
@@ -279,7 +279,7 @@ def test_a_pointer_leads_to_a_neighbour_and_nowhere_else(front: Front, finished:
         pytest.param("\x00\xff", id="binary"),
     ],
 )
-def test_a_leaderboard_that_no_run_wrote(front: Front, finished: Path, content: str) -> None:
+def test_a_leaderboard_of_another_kind_is_rejected(front: Front, finished: Path, content: str) -> None:
     (finished / "leaderboard.json").write_text(content, encoding="latin-1")
     result = front("report", str(finished))
     assert result.exit_code == 2

@@ -36,7 +36,7 @@ def test_options_reach_the_supervisor(front: Front) -> None:
     assert options.environment == front.environment
 
 
-def test_an_output_of_the_spec_is_taken_from_where_the_command_is_given(front: Front) -> None:
+def test_an_output_of_the_spec_is_relative_to_the_current_folder(front: Front) -> None:
     front("run", "job.yaml", "--set", "spec.output.uri=file://./here")
     assert front.fake.asked[0][0].output.uri == (front.folder / "here").as_uri()
 
@@ -50,11 +50,11 @@ def test_an_output_of_the_spec_is_taken_from_where_the_command_is_given(front: F
         ("/absolute/a b", "file:///absolute/a%20b"),
     ],
 )
-def test_places_for_artifacts(place: str, uri: str) -> None:
+def test_artifacts_are_written_to_the_given_place(place: str, uri: str) -> None:
     assert local_uri(place) == uri
 
 
-def test_an_acceptance_that_is_not_met_is_said_and_is_no_failure(front: Front) -> None:
+def test_an_acceptance_that_is_not_met_is_printed_and_not_a_failure(front: Front) -> None:
     front.fake.changes = {"accepted": False, "acceptance_message": "the hold-out score 0.8 is below 0.9"}
     for options in ((), ("--quiet",)):
         result = front.run(*options)
@@ -89,7 +89,7 @@ def test_json_and_quiet_leave_standard_error_empty(front: Front) -> None:
     assert result.stderr == ""
 
 
-def test_the_log_as_json_takes_the_place_of_progress(front: Front) -> None:
+def test_a_json_log_replaces_progress(front: Front) -> None:
     result = front.run("--log-format", "json")
     entries = [json.loads(line) for line in result.stderr.splitlines()]
     names = [entry["event"] for entry in entries]
@@ -101,7 +101,7 @@ def test_the_log_as_json_takes_the_place_of_progress(front: Front) -> None:
     assert "\nLeaderboard" in result.stdout
 
 
-def test_the_log_in_the_runs_folder_holds_every_evaluation_and_what_came_of_them(front: Front) -> None:
+def test_the_log_in_the_run_folder_has_every_evaluation_and_the_result(front: Front) -> None:
     front.fake.events[9:9] = [evaluated(number) for number in range(10, 16)]
     front.run("--quiet")
     entries = log_of(front)
@@ -114,7 +114,7 @@ def test_the_log_in_the_runs_folder_holds_every_evaluation_and_what_came_of_them
     assert points["event"] == "Pareto_Front"
 
 
-def test_the_log_of_a_run_that_failed_tells_what_it_had_found(front: Front) -> None:
+def test_the_log_of_a_failed_run_has_its_results(front: Front) -> None:
     front.fake.error = RunFailed("NoModel", "it crashed")
     front.run()
     assert [entry["event"] for entry in log_of(front)][-3:] == [
@@ -130,13 +130,13 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_run(front: Front) -> Non
     assert front.run().exit_code == 0
 
 
-def test_a_log_that_went_with_its_folder_is_not_pointed_to(front: Front) -> None:
+def test_a_log_in_a_removed_folder_is_not_named(front: Front) -> None:
     front.fake.error, front.fake.removes_folder = DataError("DatasetEmpty", "a header only"), True
     assert front.run("--quiet").stderr.splitlines() == ["error: a header only", "reason: DatasetEmpty"]
     assert list((front.folder / "runs").iterdir()) == []
 
 
-def test_a_run_that_never_got_a_folder_points_to_no_log(front: Front) -> None:
+def test_a_run_without_a_folder_names_no_log(front: Front) -> None:
     front.fake.events = []
     front.fake.error = RunFailed("X", "y")
     result = front("run", "job.yaml", "--output", "s3://bucket", "--work-dir", "nowhere")

@@ -1,4 +1,4 @@
-"""A trainer's container: each line of its log has one schema, and the cause of its end is the last one."""
+"""The log of a trainer's container: all lines have the same schema, and the last has the cause of the end."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_a_cause_is_one_line_of_bounded_length(cause: Path, text: str) -> None:
     assert text[:1] == written.decode()[:1]
 
 
-def test_a_kubelet_that_reads_no_cause_is_no_trouble(tmp_path: Path) -> None:
+def test_a_missing_termination_file_is_not_an_error(tmp_path: Path) -> None:
     write_cause("x", tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
     write_cause("x", tmp_path)

@@ -44,7 +44,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(front: Front, arguments: 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_every_command_explains_itself(front: Front, command: tuple[str, ...], option: str) -> None:
+def test_every_command_has_a_help_page(front: Front, command: tuple[str, ...], option: str) -> None:
     result = front(*command, option)
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")

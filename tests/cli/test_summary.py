@@ -77,7 +77,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs" / "churn-0123abcd"
 
 
-def test_the_last_page(home: Path) -> None:
+def test_the_last_page_equals_the_golden_file(home: Path) -> None:
     text = summary(
         home,
         accepted=False,
@@ -132,7 +132,7 @@ def test_a_score_without_an_interval_has_its_rows(home: Path) -> None:
     assert "Hold-out: 12 rows\n" in summary(home, best=best)
 
 
-def test_elsewhere_nothing_is_cut(home: Path) -> None:
+def test_outside_a_terminal_nothing_is_cut(home: Path) -> None:
     row = LeaderboardEntry(rank=1, pipeline="y" * 300, score="0.1")
     text = summary(home, leaderboard=(row,))
     assert "…" not in text
@@ -152,7 +152,7 @@ def test_a_model_in_a_bucket_is_downloaded_first(home: Path) -> None:
     assert "joblib.load('model.joblib')" in text
 
 
-def test_findings_say_how_much_they_matter_and_which_column_they_are_about(home: Path) -> None:
+def test_findings_have_severity_and_column(home: Path) -> None:
     message = "the label '<b>[bold]a  b[/bold]' is rare"
     findings = (
         FindingNote(finding="TaskInferred", severity=Severity.INFO, column="a", message="a task was chosen"),
@@ -257,7 +257,7 @@ DUMMY = step("baseline", "dummy", "BaselineFailed")
         ),
     ],
 )
-def test_the_last_line_says_what_the_model_is(home: Path, changes: dict[str, Any], line: str) -> None:
+def test_the_last_line_names_the_source_of_the_model(home: Path, changes: dict[str, Any], line: str) -> None:
     assert verdict(result_of(home, **changes)) == line
     assert summary(home, width=60, **changes).splitlines()[-1] == line
 
@@ -266,11 +266,11 @@ def test_the_last_line_says_what_the_model_is(home: Path, changes: dict[str, Any
     ("seconds", "shown"),
     [(-1, "0 s"), (0.9, "0 s"), (59.9, "59 s"), (65, "1:05 min"), (3600, "1:00:00 h"), (7384, "2:03:04 h")],
 )
-def test_durations(seconds: float, shown: str) -> None:
+def test_durations_have_a_suitable_unit(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
-def test_shortened_text_says_that_something_is_missing() -> None:
+def test_shortened_text_ends_with_an_ellipsis() -> None:
     assert shorten("abcdef", 6) == "abcdef"
     assert shorten("abcdefg", 6) == "abcde…"
 

@@ -115,7 +115,7 @@ def test_a_wait_ends_after_its_time() -> None:
         client({"phase": "Searching"}).wait("churn", timeout_seconds=5)
 
 
-def test_fields_of_a_newer_contract_do_no_harm() -> None:
+def test_fields_of_a_newer_contract_are_ignored() -> None:
     job = Job({"metadata": {"name": "a"}, "spec": {"new": 1}, "status": {"phase": "Pending", "new": 1}})
     assert job.status.phase is Phase.PENDING
     assert not job.is_finished

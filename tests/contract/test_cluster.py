@@ -153,18 +153,18 @@ def test_the_server_is_recent_and_has_no_complaint(client, crd):
 
 
 @pytest.mark.parametrize("spec", GOOD)
-def test_what_the_models_take_the_server_takes_whole(jobs, spec):
+def test_the_server_accepts_all_that_the_models_accept(jobs, spec):
     sent = document("good", **spec)
     assert jobs.create(sent, dry_run="All")["spec"] == sent["spec"]
 
 
 @pytest.mark.parametrize(("spec", "field"), BAD)
-def test_what_the_models_refuse_the_server_refuses(jobs, spec, field):
+def test_the_server_rejects_all_that_the_models_reject(jobs, spec, field):
     body = refused(jobs.create, document("bad", **spec), dry_run="All")
     assert field.split(".")[1].split("[")[0] in body if "." in field else body
 
 
-def test_a_local_file_is_refused_with_the_way_out(jobs):
+def test_a_local_file_is_rejected_with_a_remedy(jobs):
     body = refused(jobs.create, document("local", dataset={"uri": "file://./a.csv"}), dry_run="All")
     assert "file:// is for local runs" in body
     body = refused(jobs.create, document("local", output={"uri": "file://./runs"}), dry_run="All")
@@ -292,7 +292,7 @@ def test_kubectl_prints_the_columns(reported, namespace):
         ("tj.status.progress.timedOut", "Pipelines stopped at the time limit."),
     ],
 )
-def test_kubectl_explains(crd, path, text):
+def test_kubectl_explain_describes_the_fields(crd, path, text):
     result = kubectl("explain", path)
     assert result.returncode == 0, result.stderr
     assert text in " ".join(result.stdout.split())
@@ -307,7 +307,7 @@ def test_examples_are_applied_or_are_for_local_runs(crd, namespace, path):
     assert not local or "file:// is for local runs" in result.stderr
 
 
-def test_kubectl_refuses_a_misspelt_field(crd, namespace, tmp_path):
+def test_kubectl_rejects_a_misspelt_field(crd, namespace, tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(document("typo", budgets={"cvFolds": 3})))
     result = kubectl("apply", "-n", namespace, "--dry-run=server", "-f", str(path))

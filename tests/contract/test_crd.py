@@ -57,7 +57,7 @@ def test_models_and_files_have_not_drifted_apart(capsys):
     assert main(["--check", "--root", str(ROOT)]) == 0, capsys.readouterr().err
 
 
-def test_check_finds_drift_and_writing_mends_it(tmp_path, capsys):
+def test_check_finds_outdated_files_and_writing_updates_them(tmp_path, capsys):
     assert main(["--check", "--root", str(tmp_path)]) == 1
     assert "run make crd" in capsys.readouterr().err
     assert main(["--root", str(tmp_path)]) == 0
@@ -67,7 +67,7 @@ def test_check_finds_drift_and_writing_mends_it(tmp_path, capsys):
     assert (tmp_path / CRD_PATH).read_text() == "kind: Other\n"
 
 
-def test_the_file_says_what_the_models_say():
+def test_the_file_equals_the_models():
     assert yaml.safe_load((ROOT / CRD_PATH).read_text(encoding="utf-8")) == build_crd()
 
 
@@ -121,7 +121,7 @@ def test_there_is_a_rule_for_each_immutable_field_and_none_for_the_others():
             assert f"has(self.{name}) == has(oldSelf.{name})" in rule["rule"]
 
 
-def test_no_defaults_stand_between_spec_and_environment():
+def test_the_definition_has_no_defaults():
     assert all("default" not in schema for _, schema in NODES)
 
 
@@ -135,7 +135,7 @@ def test_examples_are_valid_for_schema_and_models(path):
     assert run.name == data["metadata"]["name"]
 
 
-def test_the_examples_are_there():
+def test_all_examples_exist():
     wanted = {
         "breast-cancer",
         "messy-churn",
@@ -152,7 +152,7 @@ def test_the_long_example_shows_every_part():
     assert set(data["spec"]) == {info.alias for info in TrainingJobSpec.model_fields.values()}
 
 
-def test_the_schema_takes_every_field_at_once():
+def test_the_schema_accepts_all_fields_at_once():
     jsonschema.validate(document(**FULL), SCHEMA)
 
 

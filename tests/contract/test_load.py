@@ -127,21 +127,21 @@ def test_a_long_list_of_problems_is_cut():
         pytest.param("a: \x00", "characters that YAML does not allow", id="control character"),
     ],
 )
-def test_what_is_no_job_is_refused_clearly(load, text, message):
+def test_a_document_that_is_not_a_job_is_rejected_clearly(load, text, message):
     assert message in refused(load, text)
 
 
-def test_a_bomb_of_aliases_is_refused_in_no_time(load):
+def test_a_bomb_of_aliases_is_rejected_quickly(load):
     levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     assert "once its aliases are expanded" in refused(load, f"a0: &a0 [x]\n{levels}")
 
 
-def test_a_bomb_of_merge_keys_is_refused(load):
+def test_a_bomb_of_merge_keys_is_rejected(load):
     levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
     assert "once its aliases are expanded" in refused(load, f"a0: &a0 {{x: 1}}\n{levels}")
 
 
-def test_anchors_within_reason_are_taken(load):
+def test_a_reasonable_number_of_anchors_is_accepted(load):
     text = (
         HEAD + f"spec: {{{LEAST}, trainer: {{resources: &r {{limits: {{cpu: 1}}}}}},"
         " dask: {workerResources: *r}}"
@@ -164,7 +164,7 @@ def test_a_boolean_for_a_mode_is_explained(load, word):
     assert "YAML reads an unquoted off" in message
 
 
-def test_off_in_quotes_has_its_hint(load):
+def test_a_quoted_off_has_a_hint(load):
     assert "did you mean none?" in refused(load, HEAD + f"spec: {{{LEAST}, parallelMode: 'off'}}")
 
 
@@ -172,7 +172,7 @@ def test_a_bare_yes_for_a_label_is_explained(load):
     assert 'put it in quotes: "true"' in refused(load, HEAD + f"spec: {{{LEAST}, positiveLabel: yes}}")
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(SpecError, match="does not exist"):
         load_job(tmp_path / "absent.yaml")
     with pytest.raises(SpecError, match="is not a regular file"):
@@ -187,7 +187,7 @@ def test_an_address_with_a_password_is_not_repeated(load):
     assert "hunter2" not in message
 
 
-def test_overrides(load):
+def test_overrides_change_the_spec(load):
     text = HEAD + f"spec: {{{LEAST}, budget: {{cvFolds: 3, generations: 2}}, suspend: true}}"
     spec = load(
         text,
@@ -226,11 +226,11 @@ def test_overrides(load):
         ("spec." + "a." * 20 + "b=1", "is not of the form path=value"),
     ],
 )
-def test_bad_overrides(load, override, message):
+def test_wrong_overrides_are_rejected(load, override, message):
     assert message in refused(load, HEAD + f"spec: {{{LEAST}}}", override)
 
 
-def test_parse_yaml_says_what_and_where():
+def test_parse_yaml_names_problem_and_position():
     with pytest.raises(SpecError) as error:
         parse_yaml("a: [", what="the search space", field="spec.searchSpace.inline")
     assert error.value.field == "spec.searchSpace.inline"

@@ -1,4 +1,4 @@
-"""Field lists are derived from marks in the models; a field without a mark is noticed here."""
+"""Field lists are derived from marks in the models; a field without a mark fails here."""
 
 import typing
 

@@ -1,4 +1,4 @@
-"""A field of the spec is declared in one place: a copy of the contract gets one and is asked for it."""
+"""A field of the spec is declared in a single place: a copy of the contract gets a new field."""
 
 import shutil
 import subprocess

@@ -28,7 +28,7 @@ def test_every_public_name_of_a_module_is_one_of_the_package() -> None:
             )
 
 
-def test_another_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = trainingjob_api.nothing
 

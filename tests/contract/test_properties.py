@@ -81,7 +81,7 @@ trees = st.recursive(leaves, inner_nodes, max_leaves=12)
 
 
 @given(st.dictionaries(field_names, json_values, max_size=6))
-def test_any_spec_is_taken_or_refused_with_a_field(spec):
+def test_any_spec_is_accepted_or_rejected_by_field(spec):
     parsed, error = attempt(parse_job, {**document(), "spec": spec})
     if error is None:
         assert isinstance(parsed, TrainingJob)
@@ -106,7 +106,7 @@ Yaml12.add_implicit_resolver(
 
 @example("0E0")
 @given(json_values)
-def test_what_yaml_writes_is_read_back(value):
+def test_written_yaml_is_read_back(value):
     assert parse_yaml(yaml.dump(value, Dumper=Yaml12), what="the text") == value
 
 
@@ -117,7 +117,7 @@ def test_any_value_is_a_tree_or_a_spec_error(value):
 
 
 @given(trees)
-def test_trees_come_back_and_stay_in_bounds(tree):
+def test_trees_survive_a_round_trip_within_bounds(tree):
     node, error = attempt(parse_tree, tree)
     if node is None:
         assert "deeper than" in str(error)
@@ -142,7 +142,7 @@ budget_numbers = st.none() | st.integers(1, 86_400)
 
 
 @given(budget_numbers, budget_numbers, budget_numbers, budget_numbers, st.none() | st.integers(1, 2_592_000))
-def test_limits_hold_whatever_is_asked(time_left, per_run, env_time_left, env_per_run, deadline):
+def test_limits_hold_for_any_job(time_left, per_run, env_time_left, env_per_run, deadline):
     budget = {"timeLeftSeconds": time_left, "perRunLimitSeconds": per_run}
     spec = {"budget": {key: value for key, value in budget.items() if value is not None}}
     if deadline is not None:

@@ -1,4 +1,4 @@
-"""One registry of reasons: what operator and trainer say is in it, and what is in it somebody says."""
+"""The registry holds all reasons that operator and trainer use, and no others."""
 
 import ast
 import re
@@ -83,13 +83,13 @@ def sources(folder):
         ('print("NoThing")', []),
     ],
 )
-def test_the_search_finds(source, expected):
+def test_the_search_for_reasons_finds_some(source, expected):
     assert [word for word, _ in said(ast.parse(source))] == [
         word for word in expected if WORD.fullmatch(word)
     ]
 
 
-def test_each_reason_is_given_by_operator_or_trainer():
+def test_operator_or_trainer_use_each_reason():
     text = "".join(text for folder in (TRAINER, OPERATOR, CLIENT, CONTRACT) for _, text in sources(folder))
     given = set(re.findall(r"\bReason\.([A-Z_]+)", text))
     retired = {"MODEL_NOT_SAVED"}  # a reason is never removed: alerts may select it
@@ -112,7 +112,7 @@ def test_every_reason_is_one_pascal_case_word_once_and_documented():
         assert meaning.endswith(".")
 
 
-def test_the_documents_have_no_others():
+def test_the_documents_name_only_known_reasons():
     """The tables of causes in other documents name reasons of the registry only."""
     known = {reason for _, _, reason, _ in ALL}
     for name in ("runbook.md", "artifacts.md", "tpot.md", "data.md"):

@@ -138,7 +138,7 @@ def test_all_bad_variables_are_named_at_once():
 @pytest.mark.parametrize("text", ["false", "False", "0", "no", "off"])
 @pytest.mark.parametrize("spec", [{}, {"automl": {"enabled": True}}])
 @pytest.mark.parametrize("rollout", [None, True, False])
-def test_the_kill_switch_wins_over_everything(text, spec, rollout):
+def test_the_kill_switch_takes_precedence_over_everything(text, spec, rollout):
     run = resolve(job(**spec), {"ENABLE_AUTOML": text}, rollout=rollout)
     assert not run.automl_enabled
     assert run.sources["automl.enabled"] == "environment"
@@ -154,13 +154,15 @@ def test_the_kill_switch_wins_over_everything(text, spec, rollout):
         ({"automl": {"enabled": False}}, {"ENABLE_AUTOML": "true"}, True, False, "spec"),
     ],
 )
-def test_a_canary_share_stands_between_spec_and_environment(spec, environment, rollout, enabled, source):
+def test_a_canary_share_is_below_the_spec_and_above_the_environment(
+    spec, environment, rollout, enabled, source
+):
     run = resolve(job(**spec), environment, rollout=rollout)
     assert (run.automl_enabled, run.sources["automl.enabled"]) == (enabled, source)
 
 
 @pytest.mark.parametrize("text", ["off", "OFF", "none", "None"])
-def test_off_is_none_in_the_environment_and_means_one_worker(text):
+def test_off_in_the_environment_means_a_single_local_worker(text):
     run = resolve(job(), {"TPOT_PARALLEL_MODE": text, "TPOT__N_JOBS": "4"})
     assert (run.parallel_mode, run.n_jobs, run.sources["nJobs"]) == (ParallelMode.NONE, 1, "environment")
 
@@ -175,7 +177,7 @@ def test_off_is_none_in_the_environment_and_means_one_worker(text):
         ({}, {"TPOT__TIME_LEFT": "100", "TPOT__PER_RUN_LIMIT": "99"}, 99),
     ],
 )
-def test_one_evaluation_never_has_more_than_the_whole(spec, environment, limit):
+def test_an_evaluation_never_has_more_time_than_the_run(spec, environment, limit):
     assert resolve(job(**spec), environment).budget.per_run_limit_seconds == limit
 
 
@@ -198,7 +200,7 @@ def test_defaults():
     assert run.active_deadline_seconds > 1.05 * run.budget.time_left_seconds
 
 
-def test_every_field_of_the_spec_arrives():
+def test_a_resolved_run_has_every_field_of_the_spec():
     run = resolve(job("churn", **FULL), {})
     assert run.name == "churn"
     assert run.feature_types == {"zip": FeatureType.CATEGORICAL, "id": FeatureType.IGNORE}
@@ -212,7 +214,7 @@ def test_every_field_of_the_spec_arrives():
     assert run.sources["daskSchedulerFile"] == "default"
 
 
-def test_a_run_comes_back_from_json_as_it_was():
+def test_a_run_survives_a_round_trip_through_json():
     for spec in (
         {},
         FULL,
@@ -224,7 +226,7 @@ def test_a_run_comes_back_from_json_as_it_was():
         assert again.search_digest() == run.search_digest()
 
 
-def test_the_scheduler_file():
+def test_the_scheduler_file_comes_from_the_environment():
     assert resolve(job(), {"TPOT__DASK_SCHEDULER_FILE": "/tmp/s.json"}).dask_scheduler_file == "/tmp/s.json"  # noqa: S108
 
 
@@ -240,7 +242,7 @@ def test_auto_validation_follows_the_columns(validation, strategy):
     assert resolve(job(validation=validation), {}).validation.strategy is strategy
 
 
-def test_a_deadline_below_a_budget_of_the_environment():
+def test_a_deadline_below_the_budget_of_the_environment_is_rejected():
     error = refused({"activeDeadlineSeconds": 599}, {})
     assert error.field == "spec.activeDeadlineSeconds"
     refused({"activeDeadlineSeconds": 600}, {"TPOT__TIME_LEFT": "601"})
@@ -256,7 +258,7 @@ def test_the_default_deadline_waits_for_the_cluster():
 
 
 @pytest.mark.parametrize("acceptance", [None, {}])
-def test_nothing_asked_is_no_acceptance(acceptance):
+def test_an_empty_acceptance_counts_as_unset(acceptance):
     spec = {} if acceptance is None else {"acceptance": acceptance}
     assert resolve(job(**spec), {}).acceptance is None
 
@@ -293,7 +295,7 @@ def test_config_dict_as_a_path_is_bounded(tmp_path):
     assert "is not a regular file" in str(refused({}, {CONFIG_DICT: str(tmp_path)}))
 
 
-def test_the_spec_hides_config_dict():
+def test_a_search_space_of_the_spec_replaces_config_dict():
     run = resolve(job(searchSpace={"preset": "graph"}), {CONFIG_DICT: "linear-light"})
     assert (run.search_space.preset, run.sources["searchSpace"]) == ("graph", "spec")
 
@@ -310,7 +312,7 @@ def test_a_config_map_needs_its_content():
     assert "spec.searchSpace.configMapRef" in str(refused(spec, {}, search_space_text="type: x"))
 
 
-def test_a_bad_inline_tree_is_found_by_its_path():
+def test_an_invalid_inline_tree_is_named_by_its_path():
     error = refused({"searchSpace": {"inline": "{type: sequential, steps: [{type: grup}]}"}}, {})
     assert error.field == "spec.searchSpace.inline.steps[0].type"
 
@@ -348,11 +350,11 @@ DIGEST_CHANGES = [
 
 
 @pytest.mark.parametrize("spec", DIGEST_KEEPS)
-def test_the_search_digest_lets_budget_and_machines_change(spec):
+def test_the_search_digest_ignores_budget_and_machines(spec):
     assert resolve(job(**spec), {}).search_digest() == resolve(job("other"), {}).search_digest()
 
 
-def test_the_search_digest_tells_searches_apart():
+def test_different_searches_have_different_digests():
     digests = {resolve(job(**spec), {}).search_digest() for spec in DIGEST_CHANGES}
     assert len(digests | {resolve(job(), {}).search_digest()}) == len(DIGEST_CHANGES) + 1
 
@@ -383,7 +385,7 @@ def test_the_digest_does_not_depend_on_where_a_value_is_from():
     assert of_spec.search_digest() == of_environment.search_digest()
 
 
-def test_the_summary_mirrors_what_is_in_force():
+def test_the_summary_has_the_values_in_force():
     run = resolve(job(**FULL), {})
     summary = run.summary(image="registry.example/trainer:1")
     assert summary.population_size == 32

@@ -1,4 +1,4 @@
-"""Each rule across fields holds as CEL exactly where it holds in Python."""
+"""Each rule across fields gives the same result as CEL and in Python."""
 
 import re
 from typing import Any
@@ -131,7 +131,7 @@ def test_cel_and_python_agree(spec: dict[str, Any]) -> None:
 
 
 @given(specs)
-def test_a_local_run_is_refused_for_the_rules_that_it_breaks(spec: dict[str, Any]) -> None:
+def test_a_local_run_is_rejected_for_the_rules_that_it_breaks(spec: dict[str, Any]) -> None:
     problems = [*check_spec(TrainingJob.model_validate(document(**spec)).spec)]
     if not problems:
         parse_job(document(**spec))
@@ -141,7 +141,7 @@ def test_a_local_run_is_refused_for_the_rules_that_it_breaks(spec: dict[str, Any
     assert error.value.problems == tuple(problems)
 
 
-def test_a_problem_names_the_field_and_the_way_out() -> None:
+def test_a_problem_names_the_field_and_a_remedy() -> None:
     spec = {"activeDeadlineSeconds": 59, "budget": {"timeLeftSeconds": 60}}
     found = [*check_spec(TrainingJob.model_validate(document(**spec)).spec)]
     expected = (

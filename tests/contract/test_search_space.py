@@ -129,7 +129,7 @@ def test_defaults():
         ("x" * 70_000, "larger than 64 KiB"),
     ],
 )
-def test_bad_trees(text, message):
+def test_invalid_trees_are_rejected(text, message):
     assert message in refused(text)
 
 
@@ -156,7 +156,7 @@ def test_size_is_bounded():
     assert "too large" in refused({"type": "x", "y": [0] * 30_000})
 
 
-def test_a_tree_that_holds_itself_is_refused():
+def test_a_tree_that_holds_itself_is_rejected():
     tree = {"type": "dynamicUnion"}
     tree["member"] = tree
     assert "nested deeper than" in refused(tree)
@@ -200,7 +200,7 @@ def test_the_work_is_linear_in_the_text_and_problems_are_few(before, item, after
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("text", ["1" * 65_000 + "x", "1." + "1" * 65_000 + "x", "1_" * 32_000 + "x"])
-def test_no_pattern_of_a_number_goes_back_and_forth(text):
+def test_no_pattern_of_a_number_backtracks(text):
     # One call of a regular expression holds the interpreter's lock: these took minutes, not milliseconds.
     with pytest.raises(SpecError):
         parse_tree(text)
@@ -215,7 +215,7 @@ def test_whole_numbers_are_bounded(place, number):
         parse_tree(ESTIMATOR + place % number + "}}")
 
 
-def test_a_number_where_text_belongs_may_have_any_size():
+def test_a_number_in_place_of_text_may_have_any_size():
     raw = job().model_dump(mode="json", by_alias=True, exclude_none=True)
     raw["spec"]["targetColumn"] = 16**60_000
     with pytest.raises(SpecError, match="must be text"):

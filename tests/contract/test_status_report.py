@@ -94,7 +94,7 @@ def size(status):
     return len(status.model_dump_json(by_alias=True, exclude_none=True).encode())
 
 
-def test_a_report_comes_back_as_it_was():
+def test_a_report_survives_a_round_trip():
     report = full_report()
     text = dump_report(report)
     assert parse_report(text) == report
@@ -126,12 +126,12 @@ def test_a_newer_report_is_read_and_an_unknown_version_is_not():
         ('{"jobUid": "a", "progress": ' + '{"x":' * 3000 + "1" + "}" * 3001, "does not match"),
     ],
 )
-def test_malformed_reports_are_refused(text, message):
+def test_malformed_reports_are_rejected(text, message):
     with pytest.raises(ReportError, match=message):
         parse_report(text)
 
 
-def test_the_message_of_a_refusal_holds_no_values():
+def test_the_message_of_a_rejection_contains_no_values():
     with pytest.raises(ReportError) as error:
         parse_report('{"jobUid": "a", "stage": "hunter2"}')
     assert "hunter2" not in str(error.value)
@@ -175,7 +175,7 @@ def test_a_status_is_trimmed_and_keeps_its_conditions():
     assert trim_status(trimmed) == trimmed
 
 
-def test_of_the_attempts_the_last_ones_stay():
+def test_the_last_attempts_stay():
     trimmed = trim_status(full_status(), 9_000)
     numbers = [attempt.number for attempt in trimmed.attempt_history]
     assert numbers[-1] == 10
@@ -184,7 +184,7 @@ def test_of_the_attempts_the_last_ones_stay():
 
 
 @given(st.integers(min_value=9_000, max_value=60_000))
-def test_trimming_holds_any_limit_that_can_be_held(limit):
+def test_a_status_is_trimmed_to_any_possible_limit(limit):
     trimmed = trim_status(full_status(), limit)
     assert size(trimmed) < limit
 
@@ -208,7 +208,7 @@ def test_a_score_is_written_with_six_digits(value, text):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_no_score_is_not_a_number(value):
+def test_a_missing_score_is_not_nan(value):
     with pytest.raises(ValueError, match="finite"):
         format_score(value)
 

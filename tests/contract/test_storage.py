@@ -1,4 +1,4 @@
-"""One parser for addresses, and the one way to show them."""
+"""Addresses are parsed and shown in a single way."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -76,7 +76,7 @@ def test_forms_of_the_addresses_of_clouds(uri, is_dataset, is_output):
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
 @pytest.mark.parametrize("part", ["dataset", "output"])
-def test_an_endpoint_of_a_cloud_is_a_problem_of_the_spec(scheme, part):
+def test_an_endpoint_for_cloud_storage_is_rejected(scheme, part):
     spec = {"dataset": {"uri": "sample://iris"}, "targetColumn": "y", "output": {"uri": "s3://models"}}
     spec[part] = {"uri": f"{scheme}://bucket/key", "endpoint": "https://minio.example"}
     with pytest.raises(SpecError) as caught:

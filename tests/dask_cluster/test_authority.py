@@ -1,4 +1,4 @@
-"""What the certificates of one cluster can be used for, and what nobody can do with them."""
+"""The uses of the certificates of a cluster, and the uses that they do not allow."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -41,7 +41,7 @@ def as_server(made: CertificateSet, host: str = "scheduler.example") -> ServerVe
     return policy(made).build_server_verifier(x509.DNSName(host))
 
 
-def test_there_are_the_files_of_the_three_roles_and_no_authoritys_key(made: CertificateSet) -> None:
+def test_the_three_roles_have_files_and_the_authoritys_key_is_not_written(made: CertificateSet) -> None:
     assert set(made.files) == {"ca.crt", *(f"{role}.{end}" for role in ROLES for end in ("crt", "key"))}
     authority = load(made, "ca").public_key()
     keys = {role: load_pem_private_key(made.files[f"{role}.key"], None).public_key() for role in ROLES}
@@ -70,7 +70,7 @@ def test_all_roles_may_connect_and_all_but_the_client_may_listen(made: Certifica
         as_server(made, "trainingjob-dask-client").verify(load(made, role), [])
 
 
-def test_hosts_are_those_of_who_listens(made: CertificateSet) -> None:
+def test_certificates_name_the_hosts_of_listening_roles(made: CertificateSet) -> None:
     names = {
         role: load(made, role).extensions.get_extension_for_class(x509.SubjectAlternativeName)
         for role in ROLES
@@ -81,7 +81,7 @@ def test_hosts_are_those_of_who_listens(made: CertificateSet) -> None:
     assert "scheduler.example" in found["worker"]
 
 
-def test_nobody_can_sign_for_another(made: CertificateSet) -> None:
+def test_no_role_can_sign_certificates(made: CertificateSet) -> None:
     authority = load(made, "ca").extensions
     assert authority.get_extension_for_class(x509.BasicConstraints).critical
     assert authority.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(
@@ -99,7 +99,7 @@ def test_nobody_can_sign_for_another(made: CertificateSet) -> None:
 
 
 @pytest.mark.parametrize("role", ["ca", *ROLES])
-def test_certificates_end_with_what_they_are_for(made: CertificateSet, role: str) -> None:
+def test_certificates_expire_with_their_job(made: CertificateSet, role: str) -> None:
     certificate = load(made, role)
     assert certificate.not_valid_after_utc == made.expires.replace(microsecond=0)
     lasts = certificate.not_valid_after_utc - certificate.not_valid_before_utc
@@ -110,7 +110,7 @@ def test_certificates_end_with_what_they_are_for(made: CertificateSet, role: str
             as_client(made, made.expires + timedelta(minutes=1)).verify(certificate, [])
 
 
-def test_purposes_are_those_of_the_sides(made: CertificateSet) -> None:
+def test_certificates_allow_only_the_purpose_of_their_role(made: CertificateSet) -> None:
     client, server = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
     found = {
         role: set(load(made, role).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)

@@ -1,4 +1,4 @@
-"""`trainingjob certs`: what is signed, who can read it, and what is never overwritten."""
+"""`trainingjob certs` signs certificates, limits who can read them and overwrites no file."""
 
 import ipaddress
 import json
@@ -53,7 +53,7 @@ def test_each_role_has_a_key_and_a_certificate_of_one_authority(tmp_path: Path) 
         assert listed == addressed == (role != "client")
 
 
-def test_nothing_is_overwritten_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     assert certs(str(tmp_path), "--keep-ca-key").exit_code == 0
     assert (tmp_path / "ca.key").stat().st_mode & 0o777 == 0o600
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -81,7 +81,7 @@ def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert not (folder / "worker.key").is_symlink()
 
 
-def test_it_says_how_each_role_is_told(tmp_path: Path) -> None:
+def test_the_output_names_the_options_of_each_role(tmp_path: Path) -> None:
     text = certs(str(tmp_path)).stdout
     assert f"trainingjob worker --tls-ca-file {tmp_path}/ca.crt --tls-cert {tmp_path}/worker.crt" in text
     assert f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY={tmp_path}/client.key" in text
@@ -89,14 +89,14 @@ def test_it_says_how_each_role_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "a b", "tcp://host", "-x-", "höst", "x" * 300])
-def test_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
+def test_an_invalid_host_is_rejected(tmp_path: Path, host: str) -> None:
     refused = certs(str(tmp_path), f"--host={host}")
     assert refused.exit_code == 2
     assert "reason: HostInvalid" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused = certs(str(tmp_path / "file" / "tls"))
     assert refused.exit_code == 1

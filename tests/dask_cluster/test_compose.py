@@ -1,4 +1,4 @@
-"""`compose.yaml`: what it promises, and its very commands as processes of this machine."""
+"""`compose.yaml`: its security, and its commands as processes of this machine."""
 
 import io
 import json
@@ -67,7 +67,7 @@ def services(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return services
 
 
-def test_each_container_is_as_closed_as_it_can_be(services: dict[str, dict[str, Any]]) -> None:
+def test_each_container_has_the_least_rights(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         assert service["user"] == "65532:65532", name
         assert service["read_only"] is True, name
@@ -79,9 +79,7 @@ def test_each_container_is_as_closed_as_it_can_be(services: dict[str, dict[str, 
         assert services[name]["build"] == {"context": ".", "dockerfile": "Dockerfile.trainer"}
 
 
-def test_candidates_are_computed_where_nothing_else_can_be_reached(
-    raw: dict[str, Any], services: dict[str, dict[str, Any]]
-) -> None:
+def test_workers_reach_only_the_cluster(raw: dict[str, Any], services: dict[str, dict[str, Any]]) -> None:
     assert raw["networks"]["dask"]["internal"] is True
     for name in ("tpot-scheduler", "tpot-worker"):
         assert services[name]["networks"] == ["dask"]
@@ -89,7 +87,7 @@ def test_candidates_are_computed_where_nothing_else_can_be_reached(
     assert services["s3"]["networks"] == ["storage"]
 
 
-def test_no_secret_stands_in_the_file_and_none_has_a_default(raw: dict[str, Any]) -> None:
+def test_the_file_holds_no_secret_and_no_default_of_one(raw: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match=r"put S3_ACCESS_KEY in \.env"):
         interpolate(raw, {})
     for service in raw["services"].values():
@@ -98,7 +96,7 @@ def test_no_secret_stands_in_the_file_and_none_has_a_default(raw: dict[str, Any]
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value)
 
 
-def test_who_runs_for_long_is_watched_and_started_again(services: dict[str, dict[str, Any]]) -> None:
+def test_long_running_services_have_checks_and_restart(services: dict[str, dict[str, Any]]) -> None:
     for name in ("tpot-scheduler", "tpot-worker", "s3"):
         service = services[name]
         assert service["restart"] == "unless-stopped"
@@ -134,7 +132,7 @@ def test_the_s3_server_is_the_one_that_the_tests_run_with(services: dict[str, di
     assert services["s3"]["image"] == f"chrislusf/seaweedfs:{locked[1]}"
 
 
-def test_compose_itself_reads_it(tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     docker = shutil.which("docker")
     compose = [str(docker), "compose"]
     if docker is None or subprocess.run([*compose, "version"], capture_output=True, check=False).returncode:

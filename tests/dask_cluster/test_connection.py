@@ -1,4 +1,4 @@
-"""Where the scheduler is, which certificates are used, and that half of them is an error."""
+"""The address of the scheduler and the certificates; incomplete certificates are an error."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_an_address_is_taken_with_its_port(given: str, address: str, tmp_path: P
         "tcp://a@b",
     ],
 )
-def test_what_is_no_address_is_refused(given: str) -> None:
+def test_an_invalid_address_is_rejected(given: str) -> None:
     with pytest.raises(SpecInvalid, match=r"must look like tcp://host:8786") as caught:
         resolve_address(given)
     assert caught.value.reason == "SchedulerAddressInvalid"
@@ -59,7 +59,7 @@ def test_what_is_no_address_is_refused(given: str) -> None:
         (b" " * (1024 * 1024 + 1), "is larger than"),
     ],
 )
-def test_a_file_without_an_address_says_so(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_file_without_an_address_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "scheduler.json"
     if content is not None:
         file.write_bytes(content)
@@ -69,7 +69,7 @@ def test_a_file_without_an_address_says_so(tmp_path: Path, content: bytes | None
     assert str(file) in caught.value.message
 
 
-def test_a_folder_is_no_scheduler_file(tmp_path: Path) -> None:
+def test_a_folder_is_rejected_as_scheduler_file(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="cannot be read: Is a directory"):
         resolve_address(tmp_path)
 
@@ -82,12 +82,12 @@ def named(tmp_path: Path) -> dict[str, str]:
     return {TLS + name: str(tmp_path / file) for name, file in names.items()}
 
 
-def test_without_certificates_there_is_none() -> None:
+def test_an_environment_without_certificates_means_no_encryption() -> None:
     assert client_security({}) is None
     assert client_security({"PATH": "/bin", "DASK_SCHEDULER_ADDRESS": "tcp://x"}) is None
 
 
-def test_certificates_of_the_environment_are_used_and_encryption_is_demanded(named: dict[str, str]) -> None:
+def test_certificates_of_the_environment_are_used_and_encryption_is_required(named: dict[str, str]) -> None:
     security = client_security(named)
     assert security is not None
     assert security.require_encryption
@@ -96,7 +96,7 @@ def test_certificates_of_the_environment_are_used_and_encryption_is_demanded(nam
     assert security.tls_client_key == named[TLS + "CLIENT__KEY"]
 
 
-def test_options_come_before_the_environment(named: dict[str, str], tmp_path: Path) -> None:
+def test_options_take_precedence_over_the_environment(named: dict[str, str], tmp_path: Path) -> None:
     other = tmp_path / "other.crt"
     other.touch()
     security = role_security("client", named, cert=other)
@@ -106,7 +106,7 @@ def test_options_come_before_the_environment(named: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("missing", ["CA_FILE", "CLIENT__CERT", "CLIENT__KEY"])
-def test_half_of_them_is_refused(named: dict[str, str], missing: str) -> None:
+def test_incomplete_certificates_are_rejected(named: dict[str, str], missing: str) -> None:
     del named[TLS + missing]
     with pytest.raises(SpecInvalid, match=f"missing: .*{TLS}{missing}") as caught:
         client_security(named)
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_named(named: dict[str, str]) -> None:
         client_security(named)
 
 
-def test_certificates_none_of_which_is_there_mean_that_no_cluster_is(named: dict[str, str]) -> None:
+def test_missing_certificates_mean_that_there_is_no_cluster(named: dict[str, str]) -> None:
     for path in named.values():
         Path(path).unlink()
     with pytest.raises(RunFailed, match=r"no Dask cluster for this run: .*client\.key") as caught:
@@ -134,6 +134,6 @@ def test_a_key_in_place_of_a_path_is_not_shown(named: dict[str, str]) -> None:
     assert "c2VjcmV0" not in caught.value.message
 
 
-def test_encryption_without_certificates_is_refused() -> None:
+def test_encryption_without_certificates_is_rejected() -> None:
     with pytest.raises(SpecInvalid, match="DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION is set"):
         client_security({"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"})

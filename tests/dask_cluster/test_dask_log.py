@@ -1,4 +1,4 @@
-"""What schedulers and workers log: plain lines, and JSON lines as the trainer's in a pod of a job."""
+"""Schedulers and workers log plain lines, or in a pod of a job the JSON lines of the trainer."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def test_in_a_pod_each_line_has_the_keys_of_operator_and_trainer(capsys: pytest.
     assert all(line["time"].endswith("Z") for line in lines)
 
 
-def test_elsewhere_lines_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_pod_log_lines_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     assert not log_to_stderr({})
     say()
     lines = capsys.readouterr().err.splitlines()
@@ -91,7 +91,7 @@ def events_of(process: Process) -> list[str]:
     return [line["event"] for line in lines]
 
 
-def test_in_a_pod_scheduler_and_worker_write_json_lines_alone(stage: Stage) -> None:
+def test_in_a_pod_scheduler_and_worker_write_only_json_lines(stage: Stage) -> None:
     def complain(dask_scheduler: Any = None) -> None:
         import logging
         import warnings

@@ -1,4 +1,4 @@
-"""Asking a scheduler from outside: what answers, what does not, and that nobody waits for it."""
+"""The probe of a scheduler: answers, missing answers, and no waiting for them."""
 
 import asyncio
 import re
@@ -48,7 +48,7 @@ def until(probe: Probe, true: str, what: str) -> ProbeSnapshot:
     return probe.snapshot()
 
 
-def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler: Process) -> None:
+def test_a_scheduler_answers_with_its_identity_and_workers(stage: Stage, scheduler: Process) -> None:
     seen = ask(resolve_address(stage.scheduler_file))
     assert seen.id.startswith("Scheduler-")
     assert sorted(worker.name for worker in seen.workers) == ["one"]
@@ -58,7 +58,7 @@ def test_a_scheduler_tells_who_it_is_and_all_its_workers(stage: Stage, scheduler
     assert seen.running == {worker.address: worker.directory for worker in seen.workers}
 
 
-def test_what_is_no_scheduler_is_told_from_one(stage: Stage, scheduler: Process, mute: str) -> None:
+def test_a_server_that_is_not_a_scheduler_is_named(stage: Stage, scheduler: Process, mute: str) -> None:
     (worker,) = ask(resolve_address(stage.scheduler_file)).running
     assert "another Dask process, such as a worker, answers there" in refusal(worker)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -70,7 +70,7 @@ def test_what_is_no_scheduler_is_told_from_one(stage: Stage, scheduler: Process,
     assert time.monotonic() - began < 5
 
 
-def test_an_answer_in_another_language_is_no_answer() -> None:
+def test_an_answer_in_another_protocol_is_ignored() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def speak() -> None:
@@ -84,7 +84,7 @@ def test_an_answer_in_another_language_is_no_answer() -> None:
         speaker.join()
 
 
-def test_a_probe_sees_a_scheduler_stop_and_go_on(stage: Stage, scheduler: Process) -> None:
+def test_a_probe_sees_a_scheduler_stop_and_continue(stage: Stage, scheduler: Process) -> None:
     address = resolve_address(stage.scheduler_file)
     with Probe(address, interval=0.1, timeout=0.5) as probe:
         before = until(probe, "seen.workers", "a worker")
@@ -134,7 +134,7 @@ def test_a_probe_waits_for_an_address_and_notes_when_the_last_worker_went(tmp_pa
             stage.close()
 
 
-def test_a_closed_probe_asks_no_more(mute: str) -> None:
+def test_a_closed_probe_sends_no_further_request(mute: str) -> None:
     probe = Probe(mute, interval=0.01, timeout=0.05).start()
     until(probe, "seen.misses >= 2", "two questions")
     probe.close()
@@ -142,7 +142,7 @@ def test_a_closed_probe_asks_no_more(mute: str) -> None:
     assert not probe.snapshot().reachable
 
 
-def test_a_probe_outlives_what_nobody_thought_of() -> None:
+def test_a_probe_survives_unexpected_errors() -> None:
     def locate() -> str:
         raise ZeroDivisionError
 

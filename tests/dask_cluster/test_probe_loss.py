@@ -1,4 +1,4 @@
-"""When a cluster is lost, as a table of what a probe knows."""
+"""The loss of a cluster as a table of the states of a probe."""
 
 import time
 from typing import Any
@@ -24,7 +24,7 @@ EMPTY: dict[str, Any] = {"workers": ()}
         ({**EMPTY, "misses": 1}, NO_WORKERS_SECONDS + 1, None),
     ],
 )
-def test_a_cluster_is_lost_by_what_is_known_of_it(
+def test_the_state_of_a_cluster_decides_whether_it_is_lost(
     seen: dict[str, Any], empty_for: float | None, reason: str | None
 ) -> None:
     since = None if empty_for is None else time.monotonic() - empty_for
@@ -32,5 +32,5 @@ def test_a_cluster_is_lost_by_what_is_known_of_it(
     assert (None if lost is None else lost.reason) == reason
 
 
-def test_any_scheduler_will_do_for_one_who_has_not_begun() -> None:
+def test_before_the_search_any_scheduler_is_accepted() -> None:
     assert loss(ProbeSnapshot(**{**HERE, "scheduler_id": "two"}), None) is None

@@ -1,4 +1,4 @@
-"""What is asked of a cluster before a search, on a client that answers as it is told."""
+"""The checks of a cluster before a search, with a client that gives the answers of a test."""
 
 import threading
 import time
@@ -85,7 +85,7 @@ def nothing() -> None:
     pass
 
 
-def test_a_cluster_that_fits_is_taken(workers: RemoteWorkers, client: Client) -> None:
+def test_a_suitable_cluster_is_used(workers: RemoteWorkers, client: Client) -> None:
     workers.settings(nothing)
     workers.ship(REF, nothing)
     workers.check()
@@ -105,7 +105,7 @@ def test_a_scheduler_of_another_version_is_named(
     assert f"{package} 0.1 instead of {read_versions()[package]}" in message
 
 
-def test_a_scheduler_that_tries_killers_again_is_refused(workers: RemoteWorkers, client: Client) -> None:
+def test_a_scheduler_that_repeats_killing_tasks_is_rejected(workers: RemoteWorkers, client: Client) -> None:
     client.scheduler.allowed_failures = 3
     reason, message = reason_of(lambda: workers.settings(nothing))
     assert reason == "SettingsMismatch"
@@ -125,7 +125,7 @@ def test_a_scheduler_that_tries_killers_again_is_refused(workers: RemoteWorkers,
         (RuntimeError("the table did not arrive as it was sent"), "SchedulerLost", "did not arrive"),
     ],
 )
-def test_a_worker_that_does_not_take_the_table_is_told_of(
+def test_a_worker_that_does_not_accept_the_table_is_named(
     workers: RemoteWorkers, client: Client, error: Exception, reason: str, words: str
 ) -> None:
     client.plugin = error
@@ -134,7 +134,7 @@ def test_a_worker_that_does_not_take_the_table_is_told_of(
     assert words in message
 
 
-def test_a_table_that_is_too_large_leaves_the_cluster_alone(
+def test_a_large_table_is_not_sent_to_the_cluster(
     workers: RemoteWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_large(_ref: StoreRef) -> bytes:
@@ -144,7 +144,7 @@ def test_a_table_that_is_too_large_leaves_the_cluster_alone(
     assert reason_of(lambda: workers.ship(REF, nothing)) == ("TableTooLarge", "2 GiB")
 
 
-def test_a_call_that_is_stuck_ends_when_the_probe_sees_the_loss(
+def test_a_hanging_call_ends_when_the_probe_sees_the_loss(
     workers: RemoteWorkers, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "register_plugin", lambda _plugin: client.stuck.wait(60))
@@ -181,7 +181,7 @@ def test_a_client_that_has_closed_is_a_loss(workers: RemoteWorkers, client: Clie
     assert reason_of(workers.check)[0] == "SchedulerLost"
 
 
-def test_nobody_waits_for_a_lost_cluster_at_the_end(workers: RemoteWorkers, client: Client) -> None:
+def test_the_run_does_not_wait_for_a_lost_cluster_at_its_end(workers: RemoteWorkers, client: Client) -> None:
     workers.probe.seen = ProbeSnapshot(misses=3)  # type: ignore[attr-defined]
     client.close = lambda timeout: client.stuck.wait(60)  # type: ignore[method-assign,assignment]  # noqa: ARG005
     started = time.monotonic()

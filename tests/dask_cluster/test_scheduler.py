@@ -36,7 +36,7 @@ def scheduler(stage: Stage) -> Process:
     return stage.scheduler(environment=contrary)
 
 
-def test_its_file_is_whole_and_readable_and_nothing_else_is_left(stage: Stage, scheduler: Process) -> None:
+def test_the_scheduler_file_is_complete_and_readable(stage: Stage, scheduler: Process) -> None:
     document = json.loads(stage.scheduler_file.read_text())
     assert document["type"] == "Scheduler"
     assert f"the scheduler listens on {document['address']} ({document['id']})" in scheduler.text
@@ -44,7 +44,7 @@ def test_its_file_is_whole_and_readable_and_nothing_else_is_left(stage: Stage, s
     assert {path.name for path in stage.folder.iterdir()} == {"scheduler.json", "scheduler-0.log"}
 
 
-def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(
+def test_the_scheduler_has_the_settings_of_the_search_in_any_environment(
     stage: Stage, scheduler: Process
 ) -> None:
     wanted = scheduler_settings()
@@ -63,12 +63,12 @@ def test_it_is_set_as_the_search_needs_it_whatever_the_environment_says(
     assert not steals
 
 
-def test_only_this_machine_reaches_it(scheduler: Process) -> None:
+def test_only_this_machine_reaches_the_scheduler_by_default(scheduler: Process) -> None:
     assert listening(psutil.Process(scheduler.popen.pid)) == {"127.0.0.1"}
     assert "WARNING" not in scheduler.text
 
 
-def test_a_living_schedulers_file_is_left_alone(stage: Stage, scheduler: Process) -> None:
+def test_the_file_of_a_running_scheduler_is_not_changed(stage: Stage, scheduler: Process) -> None:
     before = stage.scheduler_file.read_text()
     second = call("scheduler", "--scheduler-file", str(stage.scheduler_file), "--port", "0")
     assert second.returncode == 2
@@ -77,7 +77,9 @@ def test_a_living_schedulers_file_is_left_alone(stage: Stage, scheduler: Process
     assert stage.scheduler_file.read_text() == before
 
 
-def test_a_check_is_one_line_and_a_status(stage: Stage, scheduler: Process, tmp_path: Path) -> None:
+def test_a_check_prints_a_line_and_sets_the_exit_status(
+    stage: Stage, scheduler: Process, tmp_path: Path
+) -> None:
     absent = check("scheduler", "--scheduler-file", str(tmp_path / "none.json"))
     assert absent.returncode == 1
     assert absent.stderr.count("\n") == 1
@@ -99,7 +101,7 @@ def test_a_check_is_one_line_and_a_status(stage: Stage, scheduler: Process, tmp_
     assert stopped.stderr == f"the scheduler at {address} does not answer: no answer within 3 s\n"
 
 
-def test_it_ends_soon_and_takes_its_file_with_it(stage: Stage, scheduler: Process) -> None:
+def test_the_scheduler_ends_soon_and_removes_its_file(stage: Stage, scheduler: Process) -> None:
     """Runs last of those that need the module's scheduler."""
     began = time.monotonic()
     scheduler.send(signal.SIGTERM)
@@ -110,7 +112,7 @@ def test_it_ends_soon_and_takes_its_file_with_it(stage: Stage, scheduler: Proces
     assert "Traceback" not in scheduler.text
 
 
-def test_an_open_port_is_warned_of_a_stale_file_replaced_and_anothers_left_alone(tmp_path: Path) -> None:
+def test_the_scheduler_warns_of_an_open_port_and_replaces_only_its_own_stale_file(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
         opened = stage.scheduler("--host", "0.0.0.0")  # noqa: S104 - what is tested
@@ -140,7 +142,7 @@ def test_an_open_port_is_warned_of_a_stale_file_replaced_and_anothers_left_alone
         stage.close()
 
 
-def test_it_ends_when_it_is_idle(tmp_path: Path) -> None:
+def test_an_idle_scheduler_ends(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
         scheduler = stage.scheduler("--idle-timeout", "1")
@@ -180,7 +182,7 @@ def test_it_says_what_is_wrong_with_its_options(
     assert "Traceback" not in failed.stderr
 
 
-def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
+def test_the_scheduler_names_a_port_that_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = str(server.getsockname()[1])
         failed = Stage(tmp_path).start("scheduler", "--no-scheduler-file", "--port", taken)
@@ -189,7 +191,7 @@ def test_it_says_that_its_port_is_taken(tmp_path: Path) -> None:
         assert "Traceback" not in failed.text
 
 
-def test_scheduler_nanny_and_check_carry_nothing_of_the_search() -> None:
+def test_scheduler_nanny_and_check_import_no_module_of_the_search() -> None:
     rooms = "trainingjob_trainer.dask_cluster"
     heavy = "{'sklearn', 'tpot', 'pandas', 'xgboost', 'lightgbm', 'catboost', 'scipy', 'pydantic'}"
     check = f"trainingjob_trainer.cli.dask_commands, {rooms}.connection, {rooms}.probe"

@@ -1,4 +1,4 @@
-"""A cluster with certificates: who is let in, by scheduler file and by address, and who is not."""
+"""A cluster with certificates accepts only clients with certificates, by scheduler file or address."""
 
 import asyncio
 import socket
@@ -68,7 +68,7 @@ def refusal(address: str, folder: Path | None) -> str:
     return caught.value.message
 
 
-def test_all_three_roles_talk_by_file_and_by_address(stage: Stage, scheduler: Process, ours: Path) -> None:
+def test_all_three_roles_connect_by_file_and_by_address(stage: Stage, scheduler: Process, ours: Path) -> None:
     address = resolve_address(stage.scheduler_file)
     assert address.startswith("tls://")
     security = client_security(environment(ours, "client"))
@@ -81,7 +81,7 @@ def test_all_three_roles_talk_by_file_and_by_address(stage: Stage, scheduler: Pr
                 assert client.submit(lambda: 6 * 7, workers=[worker], pure=False).result(timeout=30) == 42
 
 
-def test_who_has_no_certificate_is_refused(stage: Stage, scheduler: Process, ours: Path) -> None:
+def test_a_client_without_a_certificate_is_rejected(stage: Stage, scheduler: Process, ours: Path) -> None:
     address = resolve_address(stage.scheduler_file)
     assert "no certificates are configured here" in refusal(address, None)
     refusal(address.replace("tls://", "tcp://"), None)
@@ -97,12 +97,12 @@ def test_who_has_no_certificate_is_refused(stage: Stage, scheduler: Process, our
         assert wrapped.recv(1) == b"never"
 
 
-def test_who_has_another_authoritys_certificate_is_refused(
+def test_a_client_with_a_certificate_of_another_authority_is_rejected(
     stage: Stage, scheduler: Process, ours: Path, theirs: Path
 ) -> None:
     address = resolve_address(stage.scheduler_file)
     assert "certificate verify failed" in refusal(address, theirs)
-    # It believes in our scheduler, but shows a certificate of its own.
+    # It trusts our scheduler, but shows a certificate of its own.
     mixed = stage.folder / "mixed"
     mixed.mkdir()
     for name, source in (("ca.crt", ours), ("client.crt", theirs), ("client.key", theirs)):
@@ -110,7 +110,7 @@ def test_who_has_another_authoritys_certificate_is_refused(
     refusal(address, mixed)
 
 
-def test_a_worker_of_another_authority_is_refused(stage: Stage, scheduler: Process, theirs: Path) -> None:
+def test_a_worker_of_another_authority_is_rejected(stage: Stage, scheduler: Process, theirs: Path) -> None:
     stranger = stage.worker("--name", "stranger", "--wait-seconds", "0", *options(theirs, "worker"))
     bare = stage.worker("--name", "bare", "--wait-seconds", "0")
     assert stranger.ended() == 1
@@ -121,7 +121,7 @@ def test_a_worker_of_another_authority_is_refused(stage: Stage, scheduler: Proce
     assert "bare joined" not in scheduler.text
 
 
-def test_a_clients_certificate_is_no_schedulers(stage: Stage, ours: Path) -> None:
+def test_a_scheduler_cannot_use_the_certificate_of_a_client(stage: Stage, ours: Path) -> None:
     port = ("--no-scheduler-file", "--port", "0")
     impostor = stage.start("scheduler", *port, *options(ours, "client"))
     impostor.wait_for("the scheduler listens on tls://")
@@ -129,7 +129,7 @@ def test_a_clients_certificate_is_no_schedulers(stage: Stage, ours: Path) -> Non
     assert "certificate verify failed" in refusal(address, ours)
 
 
-def test_checks_use_the_certificates_too(stage: Stage, scheduler: Process, ours: Path) -> None:
+def test_checks_use_the_certificates(stage: Stage, scheduler: Process, ours: Path) -> None:
     file = ("--scheduler-file", str(stage.scheduler_file))
     well = check("scheduler", *file, environment=environment(ours, "scheduler"))
     assert well.returncode == 0, well.stderr

@@ -1,4 +1,4 @@
-"""`trainingjob worker`: how it works, and each of the ways in which it ends."""
+"""`trainingjob worker`: its tasks, and all ways in which it ends."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def test_an_idle_worker_ends_with_success(workers: dict[str, Process]) -> None:
     assert "Traceback" not in idle.text
 
 
-def test_it_is_set_as_the_search_needs_it(client: Client) -> None:
+def test_the_worker_has_the_settings_of_the_search(client: Client) -> None:
     def look() -> dict[str, Any]:
         import os
         import sys
@@ -100,7 +100,7 @@ def test_it_is_set_as_the_search_needs_it(client: Client) -> None:
     }
 
 
-def test_nothing_but_its_own_ports_are_open(client: Client, workers: dict[str, Process]) -> None:
+def test_the_worker_opens_only_its_own_ports(client: Client, workers: dict[str, Process]) -> None:
     nanny = psutil.Process(workers["steady"].popen.pid)
     process = psutil.Process(
         client.submit(lambda: __import__("os").getpid(), **here(client, "steady")).result()
@@ -110,7 +110,7 @@ def test_nothing_but_its_own_ports_are_open(client: Client, workers: dict[str, P
         assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
-def test_a_killed_worker_is_back_within_seconds(client: Client) -> None:
+def test_a_killed_worker_restarts_within_seconds(client: Client) -> None:
     before = address_of(client, "steady")
     with pytest.raises(KilledWorker):
         client.submit(
@@ -122,7 +122,7 @@ def test_a_killed_worker_is_back_within_seconds(client: Client) -> None:
     assert client.submit(lambda: 7, **here(client, "steady")).result(timeout=30) == 7
 
 
-def test_a_worker_that_takes_too_much_memory_is_ended(client: Client) -> None:
+def test_a_worker_that_exceeds_its_memory_is_killed(client: Client) -> None:
     def devour() -> int:
         import time
 
@@ -137,7 +137,7 @@ def test_a_worker_that_takes_too_much_memory_is_ended(client: Client) -> None:
     wait_until(lambda: address_of(client, "steady"), "the worker is back")
 
 
-def test_a_worker_that_is_told_to_end_finishes_its_task_and_takes_no_other(
+def test_a_stopped_worker_finishes_its_task_and_takes_no_other(
     client: Client, workers: dict[str, Process], stage: Stage
 ) -> None:
     drained = workers["drained"]
@@ -179,7 +179,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_task_and_takes_no_other(
     second.cancel()
 
 
-def test_a_second_signal_ends_it_at_once_and_blames_nobody(
+def test_a_second_signal_ends_the_worker_at_once_without_blame(
     client: Client, workers: dict[str, Process]
 ) -> None:
     place = here(client, "hasty")
@@ -194,7 +194,7 @@ def test_a_second_signal_ends_it_at_once_and_blames_nobody(
     running.cancel()
 
 
-def test_a_retired_worker_stays_away(client: Client, workers: dict[str, Process]) -> None:
+def test_a_retired_worker_does_not_come_back(client: Client, workers: dict[str, Process]) -> None:
     address = address_of(client, "retired")
     client.retire_workers([address], close_workers=True, remove=True)
     assert workers["retired"].ended() == 0
@@ -213,15 +213,13 @@ def test_a_check_asks_the_scheduler_for_the_worker(stage: Stage, client: Client)
     assert gone.stderr == f"worker retired takes no tasks of the scheduler at {address}: not connected\n"
 
 
-def test_a_name_that_is_taken_is_told(stage: Stage, client: Client) -> None:
+def test_a_name_that_is_in_use_is_reported(stage: Stage, client: Client) -> None:
     second = stage.worker("--name", "steady", "--wait-seconds", "0")
     assert second.ended() == 1
     assert "the scheduler already has a worker steady: give this one another --name" in second.text
 
 
-def test_it_joins_the_next_scheduler_and_waits_for_another_one(
-    stage: Stage, workers: dict[str, Process]
-) -> None:
+def test_a_worker_joins_the_next_scheduler_after_a_loss(stage: Stage, workers: dict[str, Process]) -> None:
     """Runs last: it ends the module's scheduler."""
     roaming = workers["steady"]
     first = stage.processes[0]
@@ -236,12 +234,12 @@ def test_it_joins_the_next_scheduler_and_waits_for_another_one(
     roaming.wait_for("has lost its scheduler", times=2)
     roaming.send(signal.SIGTERM)
     assert roaming.ended() == 0
-    # A heartbeat that is under way when its scheduler is killed is told by Dask with all its frames.
+    # Dask logs a heartbeat during the kill of its scheduler with a traceback.
     cut_off = r"Failed to communicate with scheduler during heartbeat\.\n.*?(?=^\d{4}-)"
     assert "Traceback" not in re.sub(cut_off, "", roaming.text, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_it_gives_up_when_there_is_no_scheduler(tmp_path: Path) -> None:
+def test_a_worker_gives_up_without_a_scheduler(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     alone = stage.worker("--wait-seconds", "1")
     assert alone.ended() == 1
@@ -249,7 +247,7 @@ def test_it_gives_up_when_there_is_no_scheduler(tmp_path: Path) -> None:
     assert "Traceback" not in alone.text
 
 
-def test_it_waits_for_a_scheduler_and_ends_at_once_when_told(tmp_path: Path) -> None:
+def test_a_waiting_worker_ends_at_once_on_a_signal(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
         waiting = stage.worker()
@@ -271,13 +269,13 @@ def test_it_says_what_is_wrong_with_its_options() -> None:
     assert "(--scheduler, DASK_SCHEDULER_ADDRESS) must look like tcp://host:8786" in no_address.stderr
 
 
-def test_its_default_name_is_the_hosts_and_a_number(stage: Stage) -> None:
+def test_the_default_name_of_a_worker_is_host_and_number(stage: Stage) -> None:
     from trainingjob_trainer.dask_cluster.worker import default_name
 
     assert default_name() == f"{os.uname().nodename}-{os.getpid()}"
 
 
-def test_a_worker_that_is_told_to_end_while_it_starts_does_not_wait_for_that(tmp_path: Path) -> None:
+def test_a_worker_that_is_stopped_while_it_starts_ends_at_once(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     try:
         stage.scheduler()

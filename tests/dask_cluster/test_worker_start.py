@@ -1,4 +1,4 @@
-"""A worker whose process does not come up in time."""
+"""A worker whose process does not start in time."""
 
 import asyncio
 import logging
@@ -53,9 +53,7 @@ def test_a_process_that_starts_too_slowly_is_ended(tmp_path: Path, monkeypatch: 
         (Status.closing, "Worker process 7 was killed by signal 9", True),
     ],
 )
-def test_the_end_of_a_worker_that_closes_is_not_unexpected(
-    status: Status, message: str, logged: bool
-) -> None:
+def test_the_end_of_a_closing_worker_is_not_unexpected(status: Status, message: str, logged: bool) -> None:
     departure = Departure(None)
     departure._worker = SimpleNamespace(status=status)
     record = logging.LogRecord("distributed.nanny", logging.ERROR, "", 0, message, (), None)

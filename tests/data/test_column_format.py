@@ -22,7 +22,7 @@ DAYS = pd.Series(pd.date_range("2020-01-28", periods=60, freq="25h"))
         ("%Y/%m/%d %I:%M:%S %p", "%Y/%m/%d %I:%M:%S %p"),
     ],
 )
-def test_formats_are_told_and_read(form: str, found: str) -> None:
+def test_date_formats_are_recognised_and_read(form: str, found: str) -> None:
     written = DAYS.dt.strftime(form)
     how = infer_date_format(written)
     assert (how.guessed, how.format) == (True, found)
@@ -30,7 +30,7 @@ def test_formats_are_told_and_read(form: str, found: str) -> None:
     assert (parse_dates(written) == expected).all()
 
 
-def test_the_month_is_first_where_nothing_tells() -> None:
+def test_the_month_comes_first_in_ambiguous_dates() -> None:
     how = infer_date_format(pd.Series(["03/04/2020", "05/06/2021"]))
     assert (how.guessed, how.format) == (True, "%m/%d/%Y")
 
@@ -38,7 +38,7 @@ def test_the_month_is_first_where_nothing_tells() -> None:
 @pytest.mark.parametrize(
     "values", [["a", "b"], ["1.2.3", "10.20.30"], ["12", "13"], [None, None], ["99/99/2020"]]
 )
-def test_what_is_no_date(values: list[Any]) -> None:
+def test_other_texts_are_not_dates(values: list[Any]) -> None:
     assert not infer_date_format(pd.Series(values)).guessed
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_date(values: list[Any]) -> None:
         ([1577836800000000000, 1577923200000000000], ["2020-01-01", "2020-01-02"]),
     ],
 )
-def test_numbers_that_are_dates(values: list[Any], expected: list[str | None]) -> None:
+def test_numbers_are_read_as_dates_on_request(values: list[Any], expected: list[str | None]) -> None:
     read = parse_dates(pd.Series(values))
     assert [None if day is pd.NaT else str(day.date()) for day in read] == expected
 

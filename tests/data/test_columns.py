@@ -27,7 +27,7 @@ def test_placeholders_among_numbers_are_missing(word: str) -> None:
     assert "spec.dataset.csv.missingValues" in told.message
 
 
-def test_the_job_lists_what_is_missing() -> None:
+def test_the_job_lists_the_words_for_missing_values() -> None:
     texts = np.where(HOLES, "NA", RNG.choice(["a", "b"], ROWS))
     assert np.array_equal(read(texts).frame["x"].isna(), HOLES)
     kept = read(texts, csv=Csv.model_validate({"missingValues": []}))
@@ -37,7 +37,7 @@ def test_the_job_lists_what_is_missing() -> None:
     assert np.array_equal(other.frame["x"].isna(), texts == "a")
 
 
-def test_what_is_no_number_and_no_placeholder_is_told_and_missing() -> None:
+def test_other_words_among_numbers_are_reported_and_missing() -> None:
     texts = [*AMOUNTS.astype(str)[:-2], "<5", "12 or 13"]
     (told,) = found(read(texts), FindingKind.UNREADABLE)
     assert "2 value(s)" in told.message
@@ -115,7 +115,9 @@ def test_times_of_the_day_are_seconds(values: list[Any], seconds: list[float]) -
         (["2025-03-04", "2025-05-06"], {}, "2025-03-04", False),
     ],
 )
-def test_day_and_month(dates: list[str], csv: dict[str, Any], first: str, told: bool) -> None:
+def test_the_order_of_day_and_month_follows_the_values(
+    dates: list[str], csv: dict[str, Any], first: str, told: bool
+) -> None:
     columns = read(dates * 30, csv=Csv.model_validate(csv))
     assert columns.formats["x"].date is not None
     encoder = build_encoder({"x": FeatureType.DATETIME}, frame=columns.frame, formats=columns.formats)
@@ -124,14 +126,14 @@ def test_day_and_month(dates: list[str], csv: dict[str, Any], first: str, told: 
     assert bool(found(columns, FindingKind.DATE_ORDER)) is told
 
 
-def test_dates_that_leave_it_open_follow_the_others() -> None:
+def test_ambiguous_dates_follow_the_other_columns() -> None:
     columns = read(["03/04/2025", "05/06/2025"] * 30, z=["25/12/2024", "31/01/2025"] * 30)
     assert columns.formats["x"].date is not None
     assert columns.formats["x"].date.format == "%d/%m/%Y"
     assert "the day is read first" in found(columns, FindingKind.DATE_ORDER)[0].message
 
 
-def test_the_layout_is_told_where_it_is_not_the_usual_one() -> None:
+def test_an_unusual_layout_of_the_file_is_reported() -> None:
     frame = pd.DataFrame({"x": ["1,5", "2,25"] * 20}, dtype="str")
     (told,) = layout_findings(read_texts(frame, None, ";"))
     assert "';' between the fields (spec.dataset.csv.separator)" in told.message
@@ -145,7 +147,7 @@ def test_the_layout_is_told_where_it_is_not_the_usual_one() -> None:
 LONG = ["90071992547409930", "90071992547409931", "90071992547409932"]
 
 
-def test_codes_of_many_digits_lose_none() -> None:
+def test_long_codes_lose_no_digit() -> None:
     columns = read(LONG * 40)
     assert columns.frame["x"].tolist() == LONG * 40
     (told,) = found(columns, FindingKind.LONG_CODES)
@@ -210,7 +212,7 @@ def test_placeholders_among_times_and_dates_are_missing_when_predicting(text: st
 
 
 @pytest.mark.parametrize("far", ["0001-01-01", "1015-03-04", "9999-12-31"])
-def test_dates_far_away_are_dates(far: str) -> None:
+def test_dates_in_the_far_past_and_future_are_read(far: str) -> None:
     columns = read([far, "2024-05-06", "2025-03-04"] * 30)
     encoded = fitted(columns, FeatureType.DATETIME).transform(pd.DataFrame({"x": [far, "2024-05-06"]}))
     assert np.isfinite(encoded).all()
@@ -235,7 +237,7 @@ def test_placeholders_are_missing_when_predicting(text: str) -> None:
 
 
 @pytest.mark.parametrize("texts", [["08:30", "17:45"], ["24.12.2025", "01.02.2025"]])
-def test_a_column_of_which_no_time_or_date_can_be_read_is_refused(texts: list[str]) -> None:
+def test_a_column_of_which_no_time_or_date_can_be_read_is_rejected(texts: list[str]) -> None:
     columns = read(texts * 60)
     kind = FeatureType.NUMERIC if columns.formats["x"].time_of_day else FeatureType.DATETIME
     encoder = fitted(columns, kind)
@@ -244,12 +246,12 @@ def test_a_column_of_which_no_time_or_date_can_be_read_is_refused(texts: list[st
     encoder.transform(pd.DataFrame({"x": ["soon", texts[0]]}))
 
 
-def test_words_that_stand_once_stand_for_no_missing_number() -> None:
+def test_words_that_occur_once_are_not_placeholders() -> None:
     texts = [*AMOUNTS[:60].astype(str), "red", "green", "blue", "grey"]
     assert read(texts).frame["x"].tolist() == texts
 
 
-def test_each_column_of_rounded_codes_is_refused_beside_others() -> None:
+def test_each_column_of_rounded_codes_is_rejected_beside_others() -> None:
     columns = read(LONG * 40, z=LONG * 40)
     types = dict.fromkeys(["x", "z"], FeatureType.CATEGORICAL)
     encoder = build_encoder(types, frame=columns.frame, formats=columns.formats).fit(columns.frame)

@@ -43,7 +43,7 @@ SMALL = replace(SETTINGS, max_rows=5, max_columns=3)
         pytest.param("größe,名\n1,é\n2,ü\n", {"größe": [1, 2], "名": ["é", "ü"]}, id="umlauts"),
     ],
 )
-def test_tables_that_can_be_read(tmp_path: Path, text: str, expected: dict[str, list[object]]) -> None:
+def test_valid_csv_files_are_read(tmp_path: Path, text: str, expected: dict[str, list[object]]) -> None:
     frame, layout = read_csv(write(tmp_path / "t.csv", text), SETTINGS)
     texts = read_texts(frame, None, layout.separator)
     assert_frame_equal(read_columns(frame, texts, {}, skip="").frame, pd.DataFrame(expected))
@@ -73,7 +73,9 @@ def test_tables_that_can_be_read(tmp_path: Path, text: str, expected: dict[str, 
         pytest.param("a\n" + "1\n" * 6, "TooManyRows", ["5"], id="rows"),
     ],
 )
-def test_tables_that_are_refused(tmp_path: Path, content: str | bytes, reason: str, words: list[str]) -> None:
+def test_invalid_csv_files_are_rejected(
+    tmp_path: Path, content: str | bytes, reason: str, words: list[str]
+) -> None:
     with pytest.raises(DataError) as caught:
         read_csv(write(tmp_path / "t.csv", content), SMALL)
     assert caught.value.reason == reason
@@ -94,14 +96,14 @@ def test_columns_are_counted_before_anything_is_parsed(
     assert caught.value.reason == "TooManyColumns"
 
 
-def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_end_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_file, "_LINE_LIMIT", 1000)
     with pytest.raises(DataError, match="line 2") as caught:
         read_csv(write(tmp_path / "t.csv", "a,b\n" + "x" * 2000 + ",1\n"), SETTINGS)
     assert caught.value.reason == "DatasetFormatInvalid"
 
 
-def test_a_header_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_without_end_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_file, "_HEAD", 1000)
     with pytest.raises(DataError) as caught:
         read_csv(write(tmp_path / "t.csv", "x" * 2000), SETTINGS)
@@ -158,7 +160,7 @@ def test_any_bytes_are_a_table_within_the_limits_or_a_data_error(tmp_path: Path,
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_row_of_which_pandas_would_drop_values_is_refused(tmp_path: Path) -> None:
+def test_a_row_of_which_pandas_would_drop_values_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", '\r;\x01";\r;;\x01')
     with pytest.raises(DataError, match="cannot be parsed"):
         read_csv(path, SMALL)
@@ -172,7 +174,7 @@ def test_a_row_of_which_pandas_would_drop_values_is_refused(tmp_path: Path) -> N
         pytest.param("x,y\n1,a\n\r,\n2,b\n", id="row lost"),
     ],
 )
-def test_a_file_in_which_pandas_finds_other_values_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_in_which_pandas_finds_other_values_is_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError, match="carriage return") as caught:
         read_csv(write(tmp_path / "t.csv", text), SETTINGS)
     assert caught.value.reason == "DatasetFormatInvalid"
@@ -212,7 +214,7 @@ def test_the_job_names_separator_and_encoding(tmp_path: Path) -> None:
     "text",
     ['{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', '[{"a": 1}, {"a": 2}]', '\n  {"a": 1}', "[[1, 2], [3, 4]]"],
 )
-def test_json_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_json_is_rejected_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError, match="holds JSON, not CSV; convert it") as caught:
         read_csv(write(tmp_path / "t.csv", text), SETTINGS)
     assert caught.value.reason == "DatasetFormatInvalid"

@@ -108,7 +108,7 @@ def test_a_pickle_names_no_class_of_this_project() -> None:
     )
 
 
-def test_it_can_be_cloned_and_stand_in_a_pipeline() -> None:
+def test_the_encoder_can_be_cloned_and_used_in_a_pipeline() -> None:
     frame, types = mixed()
     model = make_pipeline(clone(build_encoder(types, frame=frame)), LogisticRegression(max_iter=50, tol=1e9))
     assert len(model.fit(frame, frame["flag"]).predict(frame.head(3))) == 3
@@ -145,7 +145,7 @@ def test_one_row_of_anything_can_be_encoded(value: object) -> None:
             check(encoder.transform(later), 1)
 
 
-def test_values_in_other_clothes_are_the_same() -> None:
+def test_values_in_another_notation_are_encoded_the_same() -> None:
     frame, types = mixed()
     frame = frame.assign(mixed="x")
     encoder = build_encoder(types, frame=frame).fit(frame)
@@ -170,7 +170,7 @@ def test_a_missing_column_is_named() -> None:
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # a text that never varies, in the SVD
 @pytest.mark.filterwarnings("ignore:divide by zero encountered")
-def test_a_column_without_any_value_in_a_fold() -> None:
+def test_a_column_can_be_empty_in_a_fold() -> None:
     frame, types = mixed()
     for name, kind in types.items():
         encoder = build_encoder({name: kind, "extra": NUMERIC}, frame=frame)
@@ -180,7 +180,7 @@ def test_a_column_without_any_value_in_a_fold() -> None:
         check(encoder.transform(frame), ROWS)
 
 
-def test_an_indicator_only_where_something_was_missing() -> None:
+def test_only_columns_with_missing_values_have_an_indicator() -> None:
     frame = pd.DataFrame({"whole": [1.0, 2.0, 3.0], "holes": [1.0, np.nan, 5.0]})
     encoder = build_encoder({"whole": NUMERIC, "holes": NUMERIC}, frame=frame)
     assert encoder.fit_transform(frame).tolist() == [[1, 1, 0], [2, 3, 1], [3, 5, 0]]
@@ -254,7 +254,7 @@ def test_large_tables_get_fewer_columns() -> None:
     assert large["many"].grams <= small["many"].grams
 
 
-def test_texts_in_a_script_without_spaces() -> None:
+def test_texts_in_a_script_without_spaces_are_encoded_by_letters() -> None:
     frame = pd.DataFrame({"t": ["".join(RNG.choice(list("東京都大阪府北海道"), 12)) for _ in range(100)]})
     assert check(build_encoder({"t": TEXT}, frame=frame).fit_transform(frame), 100).std() > 0
 
@@ -288,7 +288,7 @@ def test_fifty_thousand_rows_take_seconds() -> None:
 
 
 @pytest.mark.parametrize("name", ["messy_churn", "messy_prices"])
-def test_folds_of_the_messy_tables(name: str) -> None:
+def test_the_folds_of_messy_tables_can_be_encoded(name: str) -> None:
     table = make_sample(name).frame
     prepared = prepare(table_of(table), run_for(str(table.columns[-1])))
     encoder = build_encoder(prepared.feature_types, frame=prepared.frame)
@@ -363,7 +363,7 @@ def test_a_named_index_is_taken_from_the_index_or_a_column() -> None:
     assert np.array_equal(encoder.transform(frame.assign(index=0)), expected)
 
 
-def test_whole_numbers_as_names_of_columns() -> None:
+def test_whole_numbers_can_be_names_of_columns() -> None:
     frame = pd.DataFrame(RNG.normal(size=(ROWS, 3)))
     texts = frame.rename(columns=str)
     encoder = build_encoder(dict.fromkeys("012", NUMERIC), frame=texts).fit(texts)

@@ -57,7 +57,7 @@ def test_dates_keep_their_seconds_in_single_precision() -> None:
     assert (np.diff(days[:, 0]) > 0).all()
 
 
-def test_one_unreadable_value_of_many_is_missing_and_no_error() -> None:
+def test_a_single_unreadable_value_counts_as_missing() -> None:
     frame = pd.DataFrame({"x": ["1.5", "2.5", "3.5", "4.5"] * 20}, dtype="str")
     encoder = build_encoder({"x": NUMERIC}, frame=frame).fit(frame)
     assert encoder.transform(pd.DataFrame({"x": ["about 3", "4.5"]}))[:, 0].tolist() == [3.0, 4.5]
@@ -74,7 +74,7 @@ def test_each_unreadable_column_of_many_can_be_named() -> None:
             encoder.transform(frame.assign(**{name: "1,5"}))
 
 
-def test_fractions_where_the_table_had_points_between_thousands_are_refused() -> None:
+def test_fractions_are_rejected_if_the_table_had_points_between_thousands() -> None:
     notation = NumberFormat(decimal=",", thousands=".")
     frame = pd.DataFrame({"x": ["1.252", "847", "12.500"] * 20}, dtype="str")
     whole = {"x": ColumnFormat(number=notation, whole=True)}

@@ -80,12 +80,12 @@ def test_feature_sets_have_the_dense_encoding_alone() -> None:
     assert list(build_encoders(TYPES, frame=COLUMNS, per_column=True)) == [DENSE]
 
 
-def test_codes_are_no_encoding_of_their_own_where_the_dense_one_has_become_codes() -> None:
+def test_codes_are_not_a_further_encoding_if_the_dense_one_consists_of_codes() -> None:
     frame = pd.DataFrame({f"c{i}": RNG.integers(0, 50, 60).astype(str) for i in range(300)})
     assert list(build_encoders(dict.fromkeys(frame, CATEGORICAL), frame=frame)) == [DENSE, TARGET]
 
 
-def test_more_means_than_the_table_may_have_columns_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_means_are_left_out_if_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder_module, "_WIDEST", 8)
     monkeypatch.setattr(encoder_module, "_NARROWEST", 8)
     for classes, made in ((0, True), (2, True), (3, True), (4, False)):
@@ -112,7 +112,7 @@ def test_means_of_many_categories_have_codes_beside_them(classes: int, columns: 
 
 
 @pytest.mark.parametrize("encoding", OTHERS)
-def test_other_columns_are_encoded_as_in_the_dense_one(encoding: Encoding) -> None:
+def test_other_columns_are_encoded_as_in_the_dense_encoding(encoding: Encoding) -> None:
     others = only("number", "gaps", "flag", "text", "day")
     y = TARGETS["numbers"][0]
     dense = build_encoder(others, frame=COLUMNS).fit_transform(COLUMNS, y)
@@ -121,7 +121,7 @@ def test_other_columns_are_encoded_as_in_the_dense_one(encoding: Encoding) -> No
 
 
 @pytest.mark.parametrize("encoding", OTHERS)
-def test_raw_values_are_read_by_the_rules_of_the_dense_one(encoding: Encoding) -> None:
+def test_all_encodings_read_raw_values_by_the_same_rules(encoding: Encoding) -> None:
     codes = [f"{i % 7:03d}" for i in range(ROWS)]
     money = [f"{1000 + i:,}.50 €".translate(str.maketrans(",.", ".,")) for i in range(ROWS)]
     columns = read(codes, separator=";", asked=CATEGORICAL, money=money, day=DATES.strftime("%d.%m.%Y"))
@@ -148,7 +148,7 @@ def test_raw_values_are_read_by_the_rules_of_the_dense_one(encoding: Encoding) -
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_means_are_those_of_the_target(target: str) -> None:
+def test_categories_become_means_of_the_target(target: str) -> None:
     y, classes = TARGETS[target]
     encoder = build_encoder(only("three"), frame=COLUMNS, encoding=TARGET, classes=classes)
     matrix = encoder.fit(COLUMNS, y).transform(COLUMNS)
@@ -205,7 +205,7 @@ def test_the_mean_of_a_training_row_does_not_hold_its_own_target(row: int) -> No
 
 
 @pytest.mark.parametrize("encoding", OTHERS)
-def test_rows_that_are_not_fitted_on_change_nothing(encoding: Encoding) -> None:
+def test_rows_outside_the_fit_do_not_change_the_encoder(encoding: Encoding) -> None:
     y = TARGETS["numbers"][0]
     fit, score = np.arange(80), np.arange(80, ROWS)
     encoder = build_encoder(TYPES, frame=COLUMNS, encoding=encoding)
@@ -221,7 +221,7 @@ def test_rows_that_are_not_fitted_on_change_nothing(encoding: Encoding) -> None:
     assert pickle.dumps(theirs) == pickle.dumps(ours)
 
 
-def test_codes_do_not_know_the_target() -> None:
+def test_codes_do_not_depend_on_the_target() -> None:
     y = TARGETS["numbers"][0]
     encoder = build_encoder(TYPES, frame=COLUMNS, encoding=ORDINAL)
     one, other = (clone(encoder).fit(COLUMNS, values) for values in (y, y[::-1]))

@@ -115,7 +115,7 @@ def test_types_follow_from_the_values(values: Any, kind: FeatureType, found: lis
 @pytest.mark.parametrize(
     "name", ["id", "customer_id", "customerId", "row", "user-key", "uuid", "Unnamed: 0", "INDEX"]
 )
-def test_numbers_under_the_name_of_an_identifier(name: str) -> None:
+def test_numbers_with_the_name_of_an_identifier_are_left_out(name: str) -> None:
     values = RNG.permutation(ROWS) * 7
     assert infer(values, name)[0] is IGNORE
     assert infer(values, "valid")[0] is NUMERIC
@@ -138,7 +138,7 @@ def test_numbers_under_the_name_of_an_identifier(name: str) -> None:
         ([[1], [2]] * 100, IGNORE),
     ],
 )
-def test_the_spec_wins(values: Any, asked: FeatureType) -> None:
+def test_the_spec_overrides_inferred_types(values: Any, asked: FeatureType) -> None:
     assert infer(values, asked={"x": asked}) == (asked, [])
 
 
@@ -151,30 +151,30 @@ def test_the_spec_wins(values: Any, asked: FeatureType) -> None:
         ([b"a", b"b"] * 100, TEXT),
     ],
 )
-def test_types_that_no_value_has(values: Any, asked: FeatureType) -> None:
+def test_a_type_that_no_value_has_is_rejected(values: Any, asked: FeatureType) -> None:
     with pytest.raises(DataError, match="'x'") as caught:
         infer(values, asked={"x": asked})
     assert caught.value.reason == "FeatureTypeImpossible"
 
 
-def test_values_that_are_lost_are_told() -> None:
+def test_unreadable_values_are_reported() -> None:
     assert infer([1, "two"] * 100, asked={"x": NUMERIC}) == (NUMERIC, [FindingKind.UNREADABLE])
 
 
 @pytest.mark.parametrize(("name", "words"), [("othr", "'other'"), ("y", "target"), ("zz", "none of its")])
-def test_columns_that_are_not_there(name: str, words: str) -> None:
+def test_unknown_columns_are_rejected(name: str, words: str) -> None:
     with pytest.raises(SpecInvalid, match=words) as caught:
         infer(NUMBERS, asked={name: NUMERIC})
     assert caught.value.reason == "UnknownColumn"
 
 
-def test_columns_of_the_validation_are_no_features_unless_asked() -> None:
+def test_columns_of_the_validation_are_left_out_unless_requested() -> None:
     role = {"x": "spec.validation.groupColumn"}
     assert infer(CODES, **role) == (IGNORE, [FindingKind.ROLE])
     assert infer(CODES, asked={"x": CATEGORICAL}, **role) == (CATEGORICAL, [])
 
 
-def test_nothing_to_learn_from() -> None:
+def test_a_table_without_features_is_rejected() -> None:
     frame = pd.DataFrame({"x": [1] * ROWS, "y": CODES})
     with pytest.raises(DataError) as caught:
         infer_feature_types(frame, {}, target="y", roles={}, formats={"x": ColumnFormat()})

@@ -4,7 +4,7 @@ from trainingjob_api import FindingNote, Severity
 from trainingjob_trainer.data import Finding, FindingKind
 
 
-def test_a_note_holds_what_the_finding_holds() -> None:
+def test_a_note_has_the_fields_of_its_finding() -> None:
     finding = Finding(FindingKind.CONSTANT, Severity.INFO, "id", "left out, since it has one value")
     note = finding.to_note()
     assert (note.finding, note.severity, note.column) == ("ConstantColumn", Severity.INFO, "id")
@@ -18,6 +18,6 @@ def test_a_note_is_bounded_whatever_the_table_holds() -> None:
     assert Finding(FindingKind.CONSTANT, Severity.INFO, "", "an empty name").to_note().column == ""
 
 
-def test_every_kind_can_be_told() -> None:
+def test_each_kind_of_finding_can_be_reported() -> None:
     for kind in FindingKind:
         assert Finding(kind, Severity.WARNING, None, "x").to_note().finding == kind.value

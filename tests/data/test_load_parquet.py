@@ -20,7 +20,7 @@ def refused(path: Path, **limits: int) -> DataError:
     return caught.value
 
 
-def test_types_come_through(tmp_path: Path) -> None:
+def test_types_of_parquet_are_kept(tmp_path: Path) -> None:
     table = pa.table(
         {
             "i": [1, None, 3],
@@ -40,7 +40,7 @@ def test_types_come_through(tmp_path: Path) -> None:
     assert frame["b"].isna().tolist() == [False, False, True]
 
 
-def test_the_index_that_pandas_adds_is_no_column(tmp_path: Path) -> None:
+def test_the_default_index_of_pandas_is_not_a_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])
     frame.to_parquet(tmp_path / "t.parquet")
     assert list(read_parquet(tmp_path / "t.parquet", SETTINGS)[0].columns) == ["a"]
@@ -65,26 +65,26 @@ def test_a_dictionary_bomb_is_found_while_it_is_decoded(tmp_path: Path) -> None:
     assert refused(path, max_decompressed_bytes=limit).reason == "DecompressedTooLarge"
 
 
-def test_a_table_without_rows_or_columns(tmp_path: Path) -> None:
+def test_a_table_without_rows_or_columns_is_rejected(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": pa.array([], pa.int64())}), tmp_path / "rows.parquet")
     assert refused(tmp_path / "rows.parquet").reason == "DatasetEmpty"
     pq.write_table(pa.table({}), tmp_path / "columns.parquet")
     assert refused(tmp_path / "columns.parquet").reason == "DatasetEmpty"
 
 
-def test_names_that_stand_twice(tmp_path: Path) -> None:
+def test_duplicate_column_names_are_rejected(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "t.parquet")
     assert refused(tmp_path / "t.parquet").reason == "DuplicateColumns"
 
 
 @pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + b"\0" * 50 + b"PAR1", b"PAR1 nothing of the kind"])
-def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_rejected(tmp_path: Path, content: bytes) -> None:
     error = refused(write(tmp_path / "t.parquet", content))
     assert error.reason == "DatasetCorrupt"
     assert "\n" not in error.message
 
 
-def test_a_damaged_page(tmp_path: Path) -> None:
+def test_a_damaged_page_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pd.DataFrame({"a": np.random.default_rng(0).normal(size=5000)}).to_parquet(path, compression="zstd")
     data = bytearray(path.read_bytes())
@@ -102,7 +102,7 @@ def test_a_named_index_is_a_column_like_any_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"no JSON", b"[1]", b'{"index_columns": 1}', b"\xff"])
-def test_a_note_of_pandas_that_is_none_names_no_index(tmp_path: Path, text: bytes) -> None:
+def test_invalid_metadata_of_pandas_are_ignored(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "t.parquet"
     table = pa.table({"a": [1, 2]})
     pq.write_table(table.replace_schema_metadata({b"pandas": text}), path)

@@ -82,7 +82,7 @@ def test_every_classification_scorer_is_scikit_learns_own(labels: list[Any], pla
     model, y = guesses(labels)
     positive = labels[place] if len(labels) == 2 else None
     twin, of_twin = model, y
-    if positive is not None:  # scikit-learn takes 1 for the positive label, unless it is told another
+    if positive is not None:  # scikit-learn takes 1 as the positive label by default
         order = [1, 0] if place == 0 else [0, 1]
         twin, of_twin = Guesses([0, 1], model.chances[:, order]), (y == positive).astype(int)
     for name in fitting_metrics(Task.CLASSIFICATION, labels):
@@ -93,7 +93,7 @@ def test_every_classification_scorer_is_scikit_learns_own(labels: list[Any], pla
 
 
 @pytest.mark.parametrize("name", sorted(RATIOS))
-def test_a_scorer_that_cannot_be_told_the_positive_label_is_refused_for_the_other_one(name: str) -> None:
+def test_a_scorer_without_a_positive_label_is_rejected_for_the_other_label(name: str) -> None:
     with pytest.raises(SpecInvalid, match="always uses 'yes' as positive label, which is 'no'") as caught:
         resolve_metric(name, Task.CLASSIFICATION, ("no", "yes"), "no")
     assert caught.value.reason == "MetricDoesNotFit"
@@ -205,7 +205,7 @@ def test_a_score_is_greater_for_a_better_classifier(labels: list[Any]) -> None:
         ("f1", Task.REGRESSION, None, "MetricDoesNotFit", None),
     ],
 )
-def test_a_wrong_metric_is_refused_with_those_that_fit(
+def test_a_wrong_metric_is_rejected_with_those_that_fit(
     name: str, task: Task, classes: tuple[str, ...] | None, reason: str, first: str | None
 ) -> None:
     with pytest.raises(SpecInvalid) as caught:
@@ -228,7 +228,7 @@ def test_a_wrong_metric_is_refused_with_those_that_fit(
         ("neg_mean_gamma_deviance", [1.0, 0.0]),
     ],
 )
-def test_a_metric_that_is_not_defined_for_some_target(name: str, values: list[float]) -> None:
+def test_a_metric_that_is_not_defined_for_a_target_is_rejected(name: str, values: list[float]) -> None:
     with pytest.raises(DataError) as caught:
         resolve_metric(name, Task.REGRESSION, target=np.array(values))
     assert caught.value.reason == "TargetOutOfRange"
@@ -245,7 +245,7 @@ def test_a_metric_that_is_not_defined_for_some_target(name: str, values: list[fl
         ("neg_mean_gamma_deviance", 0.1),
     ],
 )
-def test_a_metric_takes_the_least_target_that_it_is_defined_for(name: str, least: float) -> None:
+def test_a_metric_accepts_the_least_target_that_it_is_defined_for(name: str, least: float) -> None:
     y = np.array([least, 1.0, 2.0] * 20)
     model = DecisionTreeRegressor().fit(np.abs(X[: len(y)]), np.ones(len(y)))
     assert np.isfinite(resolve_metric(name, Task.REGRESSION, target=y).scorer(model, X[: len(y)], y))

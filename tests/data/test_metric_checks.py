@@ -62,7 +62,7 @@ def amounts(*special: float, rows: int = 100) -> np.ndarray:
         ("neg_mean_gamma_deviance", 0.0, "targets greater than 0"),
     ],
 )
-def test_targets_that_a_metric_is_not_defined_for(metric: str, bad: float, words: str) -> None:
+def test_targets_outside_the_range_of_a_metric_are_rejected(metric: str, bad: float, words: str) -> None:
     with pytest.raises(TrainingError) as caught:
         ready(amounts(bad), metric)
     assert caught.value.reason == "TargetOutOfRange"
@@ -70,7 +70,7 @@ def test_targets_that_a_metric_is_not_defined_for(metric: str, bad: float, words
     assert ready(amounts(5.0), metric).metric.name == metric
 
 
-def test_every_regression_scorer_is_defined_for_the_targets_that_are_let_through() -> None:
+def test_each_regression_scorer_is_defined_for_the_accepted_targets() -> None:
     values = {"low": amounts(-3.0), "minus one": amounts(-1.0), "zero": amounts(0.0), "usual": amounts()}
     for name in fitting_metrics(Task.REGRESSION, None):
         for what, target in values.items():
@@ -81,7 +81,7 @@ def test_every_regression_scorer_is_defined_for_the_targets_that_are_let_through
             assert abs(metric.scorer(Says(90.0, 110.0), target[:, None], target)) < 1e6, (name, what)
 
 
-def test_rows_near_zero_decide_a_mean_of_percentages() -> None:
+def test_targets_near_zero_are_a_finding_for_percentage_errors() -> None:
     assert told(ready(amounts(), MAPE)) == []
     assert told(ready(amounts(-5.0, 0.5), MAPE)) == []
     (message,) = told(ready(amounts(0.05, -0.001), MAPE))
@@ -188,7 +188,7 @@ def test_a_fold_needs_every_class_where_each_has_a_probability(metric: str) -> N
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "roc_auc_ovr", "average_precision"])
-def test_a_ranking_by_few_rows_of_a_class(metric: str) -> None:
+def test_a_ranking_by_few_rows_of_a_class_is_a_finding(metric: str) -> None:
     many = np.resize(np.array(["no", "no", "yes"], dtype=object), 300)
     few = np.array(["yes"] * 20 + ["no"] * 280, dtype=object)
     assert told(ready(many, metric)) == []
@@ -214,7 +214,7 @@ def test_a_likelihood_ratio_without_false_positives_counts_as_the_worst() -> Non
 @pytest.mark.parametrize(
     "metric", ["adjusted_rand_score", "v_measure_score", "mutual_info_score", "rand_score"]
 )
-def test_scores_of_clusters_do_not_know_the_labels(metric: str) -> None:
+def test_scores_of_clusters_are_always_a_finding(metric: str) -> None:
     many = np.resize(np.array(["no", "yes"], dtype=object), 200)
     (message,) = told(ready(many, metric))
     assert message.startswith(f"{metric} compares groups, not labels")
@@ -225,13 +225,13 @@ def test_scores_of_clusters_do_not_know_the_labels(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_micro", "precision_micro", "recall_micro"])
-def test_accuracy_under_all_its_names_says_little_of_rare_labels(metric: str) -> None:
+def test_all_kinds_of_accuracy_are_a_finding_for_rare_labels(metric: str) -> None:
     prepared = ready(np.array(["yes"] * 20 + ["no"] * 180, dtype=object), metric)
     (message,) = [finding.message for finding in prepared.findings if finding.kind is FindingKind.IMBALANCED]
     assert f"{metric} is 0.9 for a model that always predicts one label" in message
 
 
-def test_every_scorer_that_is_let_through_gives_a_number() -> None:
+def test_each_accepted_scorer_gives_a_number() -> None:
     """For two and more classes, on the parts of an ordinary split."""
     for names in (("no", "yes"), ("a", "b", "c")):
         codes = np.resize(np.arange(len(names)), 120).astype(np.intp)

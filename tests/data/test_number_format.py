@@ -51,7 +51,7 @@ def signed(value: float, template: str) -> str:
         pytest.param([f" {v} " for v in AMOUNTS], AMOUNTS, ",", id="spaces around"),
     ],
 )
-def test_notations_are_read(texts: list[str], numbers: np.ndarray, separator: str) -> None:
+def test_all_notations_of_numbers_are_read(texts: list[str], numbers: np.ndarray, separator: str) -> None:
     columns = read(texts, separator)
     assert columns.frame["x"].to_numpy(dtype="float64") == pytest.approx(numbers.astype("float64"))
     number = columns.formats["x"].number
@@ -84,7 +84,7 @@ def test_notations_are_read(texts: list[str], numbers: np.ndarray, separator: st
         pytest.param(["1.234.567", "1.250"], ";", ["a", "b"], [1234567, 1250], id="two points"),
     ],
 )
-def test_marks_that_could_be_either(
+def test_ambiguous_marks_follow_the_rules(
     texts: list[str], separator: str, beside: list[str], expected: list[float]
 ) -> None:
     columns = read(texts * 20, separator, z=beside * 20)
@@ -133,7 +133,7 @@ def test_a_guess_between_two_meanings_is_a_warning() -> None:
         ["1,2", "1;3"] * 60,
     ],
 )
-def test_what_only_looks_like_numbers_stays_text(texts: list[str]) -> None:
+def test_texts_that_only_resemble_numbers_stay_text(texts: list[str]) -> None:
     columns = read(texts)
     assert columns.frame["x"].tolist() == texts
     assert not found(columns, FindingKind.NUMBER_NOTATION)
@@ -146,7 +146,7 @@ def test_what_only_looks_like_numbers_stays_text(texts: list[str]) -> None:
     marks=st.sampled_from([(".", ","), (",", "."), (",", " "), (".", "'"), (".", "")]),
     symbol=st.sampled_from(["", "$", "€", " EUR", "%"]),
 )
-def test_what_is_written_is_read_back(numbers: list[float], marks: tuple[str, str], symbol: str) -> None:
+def test_written_numbers_are_read_back(numbers: list[float], marks: tuple[str, str], symbol: str) -> None:
     decimal, thousands = marks
 
     def write(value: float) -> str:
@@ -175,7 +175,7 @@ def test_varied_numbers_with_uneven_signs_are_read_with_a_warning(texts: list[st
     assert np.array_equal(encoder.transform(rows), encoder.transform(columns.frame[["x"]]))
 
 
-def test_numbers_in_two_notations_are_not_read_in_one() -> None:
+def test_numbers_in_two_notations_are_not_read_in_a_single_one() -> None:
     texts = [f"{v:,.2f}" if i % 3 else swapped(f"{v:,.2f}") for i, v in enumerate(AMOUNTS + 1000)]
     assert read(texts, ";").frame["x"].tolist() == texts
 
@@ -190,7 +190,7 @@ def test_thousands_of_money_with_a_point_are_a_warning() -> None:
     assert told.severity is Severity.WARNING
 
 
-def test_whole_numbers_with_points_refuse_fractions() -> None:
+def test_whole_numbers_with_points_reject_fractions() -> None:
     texts = [f"{value:,}".replace(",", ".") for value in WHOLE]
     columns = read(texts, ";", z=[f"{value:.2f}".replace(".", ",") for value in AMOUNTS])
     encoder = fitted(columns, FeatureType.NUMERIC)
@@ -200,7 +200,7 @@ def test_whole_numbers_with_points_refuse_fractions() -> None:
     fractions.transform(pd.DataFrame({"x": [1.252, 12.5]}))
 
 
-def test_marks_that_stand_before_no_group_of_three_make_no_number() -> None:
+def test_marks_without_groups_of_three_digits_are_not_numbers() -> None:
     columns = read([*(f"{v:,.2f}" for v in AMOUNTS), "12,34", "1,2,3"])
     assert columns.frame["x"].isna().tolist() == [False] * ROWS + [True, True]
     (told,) = found(columns, FindingKind.UNREADABLE)
@@ -221,7 +221,7 @@ def test_marks_that_stand_before_no_group_of_three_make_no_number() -> None:
         max_size=40,
     )
 )
-def test_plain_numbers_are_those_that_a_closer_look_finds(texts: list[str]) -> None:
+def test_the_quick_profile_equals_the_full_profile(texts: list[str]) -> None:
     values = [text or None for text in texts]
     quick = read(values)
     # Where the job lists what is missing, each column is looked at closely.

@@ -36,13 +36,13 @@ def test_a_stream_without_end_stops_at_the_limit(tmp_path: Path) -> None:
     assert (tmp_path / "f").stat().st_size <= 1024
 
 
-def test_an_empty_stream_is_no_table(tmp_path: Path) -> None:
+def test_an_empty_stream_is_not_a_table(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         fetch([], tmp_path / "f", limit=10, uri="file://f")
     assert caught.value.reason == "DatasetEmpty"
 
 
-def test_a_scratch_disk_that_fails_is_no_fault_of_the_data(tmp_path: Path) -> None:
+def test_a_failing_scratch_disk_is_not_an_error_of_the_data(tmp_path: Path) -> None:
     with pytest.raises(RunFailed) as caught:
         fetch([b"x"], tmp_path / "missing" / "f", limit=10, uri="file://f")
     assert caught.value.reason == "ScratchUnusable"
@@ -58,7 +58,7 @@ def test_plain_files_are_left_as_they_are(tmp_path: Path) -> None:
 
 @given(parts=st.lists(st.binary(max_size=2000), min_size=1, max_size=3), padding=st.integers(0, 30))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_gzip_of_any_number_of_members(
+def test_a_gzip_file_may_have_any_number_of_members(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], padding: int
 ) -> None:
     folder = tmp_path_factory.mktemp("gz")
@@ -83,14 +83,14 @@ def test_a_bomb_is_found_by_what_comes_out(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("cut", [5, 12, -3])
-def test_a_gzip_file_that_ends_too_early(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_gzip_file_is_rejected(tmp_path: Path, cut: int) -> None:
     stored = write(tmp_path / "s", gzip.compress(bytes(range(256)) * 40)[:cut])
     with pytest.raises(DataError) as caught:
         inflate(stored, tmp_path / "p", limit=1 << 20)
     assert caught.value.reason == "DatasetCorrupt"
 
 
-def test_a_gzip_file_with_a_wrong_checksum(tmp_path: Path) -> None:
+def test_a_gzip_file_with_a_wrong_checksum_is_rejected(tmp_path: Path) -> None:
     damaged = bytearray(gzip.compress(b"hello hello hello"))
     damaged[-6] ^= 0xFF
     with pytest.raises(DataError) as caught:
@@ -98,7 +98,7 @@ def test_a_gzip_file_with_a_wrong_checksum(tmp_path: Path) -> None:
     assert caught.value.reason == "DatasetCorrupt"
 
 
-def test_formats_are_told_by_their_bytes(tmp_path: Path) -> None:
+def test_formats_are_recognised_by_their_first_bytes(tmp_path: Path) -> None:
     csv, parquet = write(tmp_path / "c", "a,b\n"), write(tmp_path / "p", b"PAR1....")
     assert sniff(csv, DatasetFormat.AUTO) is DatasetFormat.CSV
     assert sniff(csv, DatasetFormat.CSV) is DatasetFormat.CSV

@@ -39,7 +39,9 @@ def failure(call: Callable[[], object]) -> TrainingError:
     return caught.value
 
 
-def test_files_absolute_relative_and_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_addresses_may_be_absolute_relative_or_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "a b.csv", "x")
     monkeypatch.chdir(tmp_path)
     assert read(f"file://{tmp_path}/a b.csv") == b"x"
@@ -47,7 +49,7 @@ def test_files_absolute_relative_and_escaped(tmp_path: Path, monkeypatch: pytest
     assert read("file://a b.csv") == b"x"
 
 
-def test_a_file_that_is_not_there_or_is_none(tmp_path: Path) -> None:
+def test_a_missing_or_irregular_file_is_rejected(tmp_path: Path) -> None:
     assert failure(lambda: read(f"file://{tmp_path}/none.csv")).reason == "DatasetNotFound"
     error = failure(lambda: read(f"file://{tmp_path}"))
     assert error.reason == "DatasetNotFound"
@@ -75,7 +77,7 @@ def test_no_path_leaves_its_claim(tmp_path: Path, rest: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["http://host/t.csv", "ftp://host/t.csv", "/t.csv", "t.csv", "s3://bucket", "s3://"]
 )
-def test_addresses_that_no_source_has(uri: str) -> None:
+def test_unknown_addresses_are_rejected(uri: str) -> None:
     error = failure(lambda: read(uri))
     assert error.reason == "DatasetUriInvalid"
     assert error.exit_code == 2
@@ -125,7 +127,7 @@ def test_https_redirects_are_followed_and_checked() -> None:
         ("https://[::", "DatasetUnreachable"),
     ],
 )
-def test_redirects_that_are_refused(location: str, reason: str) -> None:
+def test_forbidden_redirects_are_rejected(location: str, reason: str) -> None:
     settings = replace(ALLOWED, allowed_endpoints=("data.example",))
     error = failure(
         lambda: fetch_https(lambda _: httpx.Response(302, headers={"Location": location}), settings)
@@ -145,7 +147,7 @@ def test_redirects_that_are_refused(location: str, reason: str) -> None:
         (206, "DatasetUnreachable"),
     ],
 )
-def test_https_answers_that_are_no_table(status: int, reason: str) -> None:
+def test_https_answers_without_a_table_are_errors(status: int, reason: str) -> None:
     asked = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -169,7 +171,7 @@ def test_https_answers_that_are_no_table(status: int, reason: str) -> None:
         httpx.ReadTimeout("slow"),
     ],
 )
-def test_https_outage_is_no_mistake_of_the_user(answer: httpx.Response | Exception) -> None:
+def test_an_https_outage_is_not_an_error_of_the_user(answer: httpx.Response | Exception) -> None:
     asked = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -186,7 +188,7 @@ def test_https_outage_is_no_mistake_of_the_user(answer: httpx.Response | Excepti
     assert len(asked) == 3
 
 
-def test_https_connection_that_fails_once_is_tried_again() -> None:
+def test_an_https_connection_that_fails_once_is_retried() -> None:
     asked = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -198,7 +200,7 @@ def test_https_connection_that_fails_once_is_tried_again() -> None:
     assert fetch_https(handler) == b"x"
 
 
-def test_https_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None:
+def test_a_broken_https_connection_allows_another_attempt_of_the_run() -> None:
     class Broken(httpx.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
             yield b"x" * 10
@@ -300,7 +302,7 @@ def test_s3_objects_are_streamed_and_closed() -> None:
     assert client.closed == 1
 
 
-def test_s3_that_fails_for_a_moment_is_asked_again() -> None:
+def test_a_temporary_fault_of_s3_is_retried() -> None:
     client = FakeClient(s3_error("SlowDown"), urllib3.exceptions.ProtocolError("reset"), lambda: iter([b"x"]))
     assert read_s3(client) == b"x"
 
@@ -318,7 +320,7 @@ def test_s3_that_fails_for_a_moment_is_asked_again() -> None:
         (ValueError("invalid bucket name"), "DatasetUriInvalid"),
     ],
 )
-def test_s3_failures_that_the_user_can_correct(error: Exception, reason: str) -> None:
+def test_some_s3_failures_are_errors_of_the_user(error: Exception, reason: str) -> None:
     caught = failure(lambda: read_s3(FakeClient(error)))
     assert caught.reason == reason
     assert caught.exit_code == 2
@@ -339,7 +341,7 @@ def test_s3_failures_that_the_user_can_correct(error: Exception, reason: str) ->
         ServerError("server failed", 502),
     ],
 )
-def test_s3_outage_is_no_mistake_of_the_user(outage: Exception) -> None:
+def test_an_s3_outage_is_not_an_error_of_the_user(outage: Exception) -> None:
     client = FakeClient(*[outage] * 3)
     caught = failure(lambda: read_s3(client))
     assert isinstance(caught, RunFailed)
@@ -349,7 +351,7 @@ def test_s3_outage_is_no_mistake_of_the_user(outage: Exception) -> None:
     assert "secret" not in caught.message
 
 
-def test_s3_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None:
+def test_a_broken_s3_connection_allows_another_attempt_of_the_run() -> None:
     def broken() -> Iterator[bytes]:
         yield b"x"
         raise urllib3.exceptions.ProtocolError("gone")
@@ -360,7 +362,7 @@ def test_s3_connection_that_breaks_is_worth_another_attempt_of_the_run() -> None
     assert client.closed == 1
 
 
-def test_what_the_reader_raises_is_not_taken_for_a_failure_of_s3() -> None:
+def test_an_error_of_the_reader_is_not_a_failure_of_s3() -> None:
     client = FakeClient(lambda: iter([b"x"]))
     with pytest.raises(SpecInvalid, match="mine"), s3(client):
         raise SpecInvalid("Mine", "mine")

@@ -30,19 +30,19 @@ NEVER += ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::a9fe:a9fe", "2001:db8::1
 
 
 @pytest.mark.parametrize("address", [V4, V6, "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_addresses_of_the_internet(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
     assert not is_private(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_addresses_that_an_administrator_may_allow(address: str) -> None:
+def test_private_addresses_need_a_permission(address: str) -> None:
     assert not is_public(address)
     assert is_private(address)
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_addresses_that_nobody_may_allow(address: str) -> None:
+def test_some_addresses_are_never_allowed(address: str) -> None:
     assert not is_public(address)
     assert not is_private(address)
 
@@ -75,13 +75,13 @@ def refusal(call: Callable[[], object]) -> TrainingError:
     return caught.value
 
 
-def test_a_host_inside_is_refused_before_anything_is_sent() -> None:
+def test_a_private_host_is_rejected_before_a_request() -> None:
     error = refusal(lambda: get(lambda _: ["10.0.0.7"], never))
     assert "data.example" in error.message
     assert "10.0.0.7" not in error.message, "what the name server inside says is nobody's business"
 
 
-def test_one_address_inside_among_others_is_one_too_many() -> None:
+def test_a_single_private_address_among_others_is_rejected() -> None:
     refusal(lambda: get(lambda _: [V4, V6, "10.0.0.7"], never))
 
 
@@ -126,7 +126,7 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     assert len(answers) == 1, "a second look-up could have another answer"
 
 
-def test_addresses_that_do_not_answer_are_passed_over() -> None:
+def test_addresses_that_do_not_answer_are_skipped() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.host == V6:
             raise httpx.ConnectError("no route")
@@ -169,7 +169,7 @@ def download(port: int, host: str, settings: TrainerSettings = INSIDE) -> bytes:
         return b"".join(chunks)
 
 
-def test_a_real_server_is_asked_by_address_and_known_by_its_name(port: int) -> None:
+def test_a_server_is_reached_by_address_and_verified_by_name(port: int) -> None:
     assert download(port, "data.example") == f"data.example:{port}".encode()
     refusal(lambda: download(port, "data.example", ALLOWED))
 
@@ -180,7 +180,7 @@ def test_a_real_server_needs_the_certificate_of_its_name(port: int) -> None:
     assert caught.value.reason == "DatasetUnreachable"
 
 
-def test_a_proxy_gets_only_hosts_that_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_gets_only_allowed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.settimeout(10)
         monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.getsockname()[1]}")
@@ -210,9 +210,7 @@ def test_a_proxy_gets_only_hosts_that_may_be_asked(monkeypatch: pytest.MonkeyPat
     assert lines == [b"CONNECT data.example:443 HTTP/1.1"]
 
 
-def test_a_proxy_does_not_stand_in_for_the_certificate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_certificates_are_verified_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem = certificate("data.example", tmp_path / "server.pem")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -233,9 +231,7 @@ def test_a_proxy_does_not_stand_in_for_the_certificate(
     assert len(server.asked) == 1
 
 
-def test_a_host_that_the_environment_exempts_is_asked_without_the_proxy(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_in_no_proxy_is_reached_without_the_proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as proxy:
         monkeypatch.setenv("https_proxy", proxy.uri)
         monkeypatch.setenv("no_proxy", "data.example")
@@ -272,7 +268,7 @@ def test_a_name_with_many_addresses_is_tried_at_the_first_few() -> None:
     assert asked == many[:8] * 3
 
 
-def test_the_setting_is_off_and_read_from_the_environment() -> None:
+def test_private_addresses_are_off_by_default() -> None:
     assert not TrainerSettings.from_environment({}).allow_private_https
     on = TrainerSettings.from_environment({"TRAININGJOB_ALLOW_PRIVATE_HTTPS": "true"})
     assert on.allow_private_https

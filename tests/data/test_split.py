@@ -90,14 +90,14 @@ def test_two_rows_of_a_class_stay_out_of_the_holdout() -> None:
     assert len(split.folds) == 2
 
 
-def test_a_class_of_one_row_is_refused() -> None:
+def test_a_class_of_one_row_is_rejected() -> None:
     codes = np.repeat([0, 1, 2], [100, 50, 1])
     with pytest.raises(DataError, match=r"class 2 \(1 in all\)") as caught:
         split_rows(151, classes_of(codes), seed=0, **USUAL)
     assert caught.value.reason == "ClassTooSmall"
 
 
-def test_many_small_classes_are_refused_at_once_and_in_few_words() -> None:
+def test_many_small_classes_are_rejected_in_a_short_message() -> None:
     with pytest.raises(DataError, match="regression") as caught:
         split_rows(50_000, classes_of(np.arange(50_000)), seed=0, **USUAL)
     assert len(caught.value.message) < 500
@@ -111,7 +111,7 @@ def test_numbers_are_cut_at_random() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
-def test_too_few_rows(rows: int) -> None:
+def test_too_few_rows_are_rejected(rows: int) -> None:
     with pytest.raises(DataError) as caught:
         split_rows(rows, None, seed=0, **USUAL)
     assert caught.value.reason == "TooFewRows"
@@ -166,7 +166,7 @@ def test_few_groups_reduce_the_folds_and_two_are_too_few() -> None:
     assert caught.value.reason == "TooFewGroups"
 
 
-def test_groups_that_each_hold_one_class() -> None:
+def test_groups_with_a_single_class_each_are_split_or_rejected() -> None:
     groups = np.repeat(np.arange(20), 10)
     split = split_by_group(groups, classes_of(groups % 2), seed=0, **USUAL)
     check(split, 200)
@@ -180,7 +180,7 @@ def test_a_fold_that_cannot_hold_a_class_is_left_out() -> None:
     assert len(split.folds) == 4
 
 
-def test_a_class_that_no_fold_can_learn_is_told() -> None:
+def test_a_class_that_no_fold_can_learn_is_a_finding() -> None:
     codes = np.array([*[0, 1] * 37, *[2] * 6, *[0, 1, 2, 0] * 5])
     split = split_by_time(np.arange(100), classes_of(codes), **USUAL)
     assert {finding.kind for finding in split.findings} == {FindingKind.FOLD_CLASSES}
@@ -201,7 +201,7 @@ def test_later_rows_are_scored(classify: bool) -> None:
         assert times[fit].max() < times[score].min()
 
 
-def test_equal_times_are_not_torn() -> None:
+def test_equal_times_stay_together() -> None:
     times = np.repeat(np.arange(10), 10)
     split = split_by_time(times, None, fraction=0.25, folds=3)
     assert not set(times[split.train]) & set(times[split.holdout])
@@ -215,7 +215,7 @@ def test_a_class_that_comes_late_reduces_the_folds() -> None:
     assert [finding.kind for finding in split.findings] == [FindingKind.FOLDS_REDUCED]
 
 
-def test_a_class_that_comes_last_is_refused() -> None:
+def test_a_class_that_comes_last_is_rejected() -> None:
     codes = np.array([0] * 70 + [1] * 30)
     with pytest.raises(DataError) as caught:
         split_by_time(np.arange(100), classes_of(codes), **USUAL)

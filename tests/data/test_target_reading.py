@@ -47,7 +47,7 @@ def told(prepared: Prepared, kind: FindingKind) -> list[str]:
         ([f"{v}%" for v in PRICES], ","),
     ],
 )
-def test_targets_in_other_notations_are_regressed(texts: list[str], separator: str) -> None:
+def test_numeric_targets_in_other_notations_are_a_regression(texts: list[str], separator: str) -> None:
     prepared = ready(texts, separator)
     assert prepared.task is Task.REGRESSION
     assert np.array_equal(prepared.target, PRICES)
@@ -64,7 +64,7 @@ def test_a_known_placeholder_leaves_its_rows_out() -> None:
 
 
 @pytest.mark.parametrize("spec", [{}, {"task": "regression"}, {"metric": "r2"}])
-def test_unreadable_values_are_named_with_a_way_out_that_works(spec: dict[str, Any]) -> None:
+def test_unreadable_values_are_named_with_a_working_remedy(spec: dict[str, Any]) -> None:
     texts = ["sold", "12 or 13", *PRICES[2:].astype(str)]
     with pytest.raises(DataError) as caught:
         ready(texts, **spec)
@@ -76,19 +76,19 @@ def test_unreadable_values_are_named_with_a_way_out_that_works(spec: dict[str, A
     assert np.array_equal(prepared.target, PRICES[2:])
 
 
-def test_a_word_that_is_repeated_is_no_placeholder_in_a_target() -> None:
+def test_a_repeated_word_is_not_a_placeholder_in_a_target() -> None:
     with pytest.raises(DataError, match=r"spec\.dataset\.csv\.missingValues: \['sold'\]"):
         ready(["sold", "sold", "sold", *PRICES[3:].astype(str)])
 
 
-def test_few_numbers_beside_a_word_are_labels() -> None:
+def test_a_few_numbers_with_a_word_are_labels() -> None:
     labels = np.resize(["1", "2", "3", "other"], ROWS)
     prepared = ready(labels)
     assert prepared.task is Task.CLASSIFICATION
     assert prepared.classes == ("1", "2", "3", "other")
 
 
-def test_marks_stay_where_labels_are_wanted() -> None:
+def test_marks_stay_in_labels() -> None:
     labels = np.resize(["1,5", "2,5"], ROWS)
     assert ready(labels, ";", task="classification").classes == ("1,5", "2,5")
 
@@ -119,7 +119,7 @@ def test_empty_targets_are_left_out_whatever_the_job_lists() -> None:
     assert prepared.dropped_rows == 100
 
 
-def test_labels_that_differ_in_spaces_or_case_are_told_and_kept() -> None:
+def test_labels_that_differ_in_spaces_or_case_are_reported_and_kept() -> None:
     prepared = ready(np.resize(["yes", "Yes ", "no", "no"], ROWS))
     assert prepared.classes == ("Yes ", "no", "yes")
     (message,) = told(prepared, FindingKind.SIMILAR_LABELS)
@@ -132,7 +132,7 @@ def test_labels_with_leading_zeros_stay_text() -> None:
     assert told(prepared, FindingKind.LEADING_ZEROS)
 
 
-def test_labels_of_many_digits_lose_none() -> None:
+def test_long_labels_lose_no_digit() -> None:
     labels = ["90071992547409930", "90071992547409931"]
     prepared = ready(["", *np.resize(labels, ROWS - 1)])
     assert prepared.classes == tuple(labels)

@@ -1,4 +1,4 @@
-"""Runs whose searching child is killed or frozen: another child continues, and there is a model."""
+"""Runs whose child is killed or frozen continue with another child and end with a model."""
 
 import contextlib
 import math

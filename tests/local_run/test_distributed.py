@@ -1,4 +1,4 @@
-"""Runs on a Dask cluster of real processes that are killed, frozen and late: there is always a model.
+"""Runs on a Dask cluster whose processes are killed, frozen or late always end with a model.
 
 One cluster serves the whole module: it is mended before each test that needs it.
 """
@@ -43,7 +43,7 @@ def dask(mendable: Cluster) -> Cluster:
 
 
 class Distributed:
-    """A distributed run, and what it has told so far."""
+    """A distributed run, and its output so far."""
 
     def __init__(self, runs: Runs, name: str, found: Cluster, **spec: Any) -> None:
         self.runs, self.name = runs, name
@@ -97,7 +97,7 @@ def bereft(mendable: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return run, run.end()
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nobody_blamed(
+def test_a_killed_worker_is_replaced_and_no_pipeline_is_blamed(
     bereft: tuple[Distributed, dict[str, Any]],
 ) -> None:
     run, document = bereft
@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_blamed(
     assert (report["backend"], report["daskReady"]) == ("dask", True)
 
 
-def test_a_cluster_that_never_comes_costs_nothing_but_time(
+def test_a_cluster_that_never_starts_costs_only_time(
     runs: Runs, bereft: tuple[Distributed, dict[str, Any]]
 ) -> None:
     nowhere = Cluster(runs.folder)
@@ -128,7 +128,7 @@ def test_a_cluster_that_never_comes_costs_nothing_but_time(
         ("kill_workers", "WorkersLost", 4),
     ],
 )
-def test_a_lost_cluster_costs_nothing_that_was_finished(
+def test_a_lost_cluster_costs_no_finished_evaluation(
     runs: Runs, dask: Cluster, deed: str, reason: str, count: int
 ) -> None:
     run = Distributed(runs, "lost", dask)
@@ -145,13 +145,13 @@ def test_a_lost_cluster_costs_nothing_that_was_finished(
     after = runs.journal("lost")
     assert after[: len(before)] == before
     assert len({line["key"] for line in after}) == len(after), "nothing is evaluated twice"
-    assert all(line["outcome"] != "killed" for line in after), "nobody is blamed for it"
+    assert all(line["outcome"] != "killed" for line in after), "no pipeline is blamed for it"
     assert document["elapsedSeconds"] <= BUDGET["timeLeftSeconds"] + 5
     assert run.report()["daskReady"] is False
     assert took < FIRST_LOCAL_SECONDS, f"the first local evaluation came after {took:.0f} s"
 
 
-def test_a_job_that_may_not_fall_back_fails_for_want_of_workers_and_says_so(runs: Runs) -> None:
+def test_a_job_without_fallback_fails_without_workers_and_names_the_reason(runs: Runs) -> None:
     with cluster(0) as empty:
         until(empty.scheduler_file.exists, seconds=60, what="the scheduler")
         run = Distributed(runs, "strict", empty, automl={"fallback": False}, dask={"readyTimeoutSeconds": 10})

@@ -1,4 +1,4 @@
-"""Runs that are killed as a whole or interrupted: nothing is lost."""
+"""Runs that are killed or interrupted lose nothing."""
 
 import signal
 import subprocess
@@ -32,7 +32,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_a_run_that_is_killed_goes_on_where_it_was(runs: Runs) -> None:
+def test_a_killed_run_is_resumed(runs: Runs) -> None:
     job = runs.job("killed", **SPEC)
     process = runs.start("run", str(job), "--json")
     try:
@@ -53,7 +53,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(runs: Runs) -> None:
     assert document["elapsedSeconds"] > after[len(before) - 1]["elapsedSeconds"]
 
 
-def test_ctrl_c_saves_the_best_so_far(runs: Runs) -> None:
+def test_ctrl_c_saves_the_best_model(runs: Runs) -> None:
     budget = {**SPEC["budget"], "generations": 1000}  # type: ignore[dict-item]
     job = runs.job("stopped", **{**SPEC, "budget": budget})
     process = runs.start("run", str(job), "--json")

@@ -1,4 +1,4 @@
-"""Whole runs, as a user makes them: what is asked for, what is left behind, what a mistake leads to."""
+"""Whole runs, as a user starts them: options, results, and errors of the user."""
 
 import hashlib
 import io
@@ -132,7 +132,7 @@ def test_automl_can_be_switched_off(runs: Runs) -> None:
     assert manifest_holds(runs.home("off"))
 
 
-def test_a_cluster_that_is_not_there_leads_to_a_local_search(runs: Runs) -> None:
+def test_a_missing_cluster_leads_to_a_local_search(runs: Runs) -> None:
     job = runs.job(
         "alone",
         dataset={"uri": "sample://iris"},
@@ -160,7 +160,7 @@ def test_a_cluster_that_is_not_there_leads_to_a_local_search(runs: Runs) -> None
     ],
     ids=["target", "metric", "estimator"],
 )
-def test_a_mistake_is_named_and_leaves_nothing_behind(
+def test_an_error_of_the_user_is_named_and_leaves_nothing_behind(
     runs: Runs, spec: dict[str, Any], reason: str, words: str
 ) -> None:
     fields = {"dataset": {"uri": "sample://breast_cancer"}, "output": OUTPUT, **spec}
@@ -172,7 +172,9 @@ def test_a_mistake_is_named_and_leaves_nothing_behind(
     assert not list(runs.output.glob("wrong-*"))
 
 
-def test_a_bucket_gives_the_table_and_takes_the_model(runs: Runs, s3_server: S3Server) -> None:
+def test_a_run_reads_its_table_from_a_bucket_and_writes_the_model_to_it(
+    runs: Runs, s3_server: S3Server
+) -> None:
     bucket = s3_server.bucket("whole-run")
     frame = mixed_table(300)
     raw = frame.to_csv(index=False).encode()

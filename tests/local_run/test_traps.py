@@ -1,4 +1,4 @@
-"""Modules beside the job are the user's files: a run imports none of them."""
+"""A run imports no modules that lie beside the job."""
 
 import os
 import subprocess

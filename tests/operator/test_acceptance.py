@@ -1,4 +1,4 @@
-"""Whether a model is good enough, and what the conditions say of it."""
+"""Acceptance of a model, and its conditions."""
 
 from support.acceptance import each_row
 

@@ -1,4 +1,4 @@
-"""The trainer's access to its report, lost in mid-run, with no event that tells the operator."""
+"""The trainer's access to its report is lost in mid-run, without an event for the operator."""
 
 from datetime import datetime
 
@@ -27,20 +27,20 @@ def wait(cluster, operation, due):
 
 
 @pytest.mark.parametrize("child", [*ACCESS, Child.REPORT])
-def test_what_is_missing_is_made_when_reports_fall_silent(cluster, operation, due, child):
+def test_missing_access_is_recreated_when_reports_stop(cluster, operation, due, child):
     assert due == 45
     cluster.store.delete(child.plural, NAMESPACE, cluster.name_of(child))
     wait(cluster, operation, due)
     assert cluster.child(child)
 
 
-def test_a_trainer_that_reports_costs_no_pass_of_its_own(cluster, operation, due):
+def test_a_trainer_that_reports_causes_no_additional_pass(cluster, operation, due):
     for generation in range(2, 8):
         cluster.report_progress(generation)
         assert operation.settle() == 45
 
 
-def test_the_longer_the_silence_the_more_seldom_a_look(cluster, operation, due):
+def test_a_longer_silence_makes_checks_less_frequent(cluster, operation, due):
     dues = []
     for _ in range(6):
         due = wait(cluster, operation, due)
@@ -48,7 +48,7 @@ def test_the_longer_the_silence_the_more_seldom_a_look(cluster, operation, due):
     assert dues == [45, 90, 180, 300, 300, 300]
 
 
-def test_a_pod_that_has_just_begun_is_given_its_time(cluster, operation, due):
+def test_a_new_pod_has_time_for_its_first_report(cluster, operation, due):
     cluster.later(1000)
     cluster.end_pod(143)
     operation.settle()
@@ -56,7 +56,7 @@ def test_a_pod_that_has_just_begun_is_given_its_time(cluster, operation, due):
     assert operation.settle() == 45
 
 
-def test_a_pod_whose_account_was_deleted_makes_way_for_one_with_a_valid_token(cluster, operation, due):
+def test_a_pod_with_a_deleted_account_is_replaced(cluster, operation, due):
     [pod] = cluster.pods()
     cluster.store.delete("serviceaccounts", NAMESPACE, cluster.name_of(Child.SERVICE_ACCOUNT))
     due = wait(cluster, operation, due)
@@ -67,7 +67,7 @@ def test_a_pod_whose_account_was_deleted_makes_way_for_one_with_a_valid_token(cl
     assert cluster.child(Child.JOB), "which makes the next pod"
 
 
-def test_a_pod_that_reports_all_the_same_stays(cluster, operation, due):
+def test_a_pod_that_still_reports_is_kept(cluster, operation, due):
     cluster.store.delete("serviceaccounts", NAMESPACE, cluster.name_of(Child.SERVICE_ACCOUNT))
     for generation in range(2, 8):
         cluster.report_progress(generation)
@@ -101,9 +101,7 @@ RULE = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch"
         ),
     ],
 )
-def test_access_that_was_changed_is_named_when_reports_fall_silent(
-    cluster, operation, due, *, child, change, said
-):
+def test_changed_access_is_named_when_reports_stop(cluster, operation, due, *, child, change, said):
     cluster.store.patch(child.plural, NAMESPACE, cluster.name_of(child), change)
     operation.settle()
     assert cluster.ready == ("False", "Searching"), "reports may come by other means"

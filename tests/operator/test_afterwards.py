@@ -1,11 +1,11 @@
-"""What still happens to a job that has ended."""
+"""Changes of a job that has ended."""
 
 import pytest
 
 from trainingjob_operator.children import Child
 
 
-def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):
+def test_the_time_to_live_deletes_only_the_batch_job(cluster, operation):
     operation.run_to_success(cluster)
     cluster.change(ttlSecondsAfterFinished=100)
     cluster.later(50)
@@ -27,7 +27,7 @@ def test_time_to_live_removes_the_job_and_nothing_else(cluster, operation):
     assert cluster.status["observedGeneration"] == 2
 
 
-def test_the_time_to_live_begins_with_the_end_and_not_with_the_next_event(cluster, operation):
+def test_the_time_to_live_starts_at_the_end_of_the_job(cluster, operation):
     cluster.submit(ttlSecondsAfterFinished=100)
     operation.settle()
     cluster.run_pod()

@@ -1,4 +1,4 @@
-"""The client's edges: pages, preconditions, what counts as done."""
+"""Calls to the API server: pages, preconditions, missing objects."""
 
 import asyncio
 import copy
@@ -43,16 +43,16 @@ def jobs(store, monkeypatch):
     return names
 
 
-def test_a_long_list_comes_in_pages(store, jobs):
+def test_a_long_list_is_read_in_pages(store, jobs):
     assert listed(gate(store)) == jobs
 
 
-def test_a_list_that_grew_too_old_begins_anew(store, jobs):
+def test_an_expired_list_starts_again(store, jobs):
     found = listed(gate(store, Fault(410, method="GET", plural="trainingjobs", at=2)))
     assert set(found) == set(jobs)
 
 
-def test_a_page_that_is_too_large_is_read_in_smaller_ones(store, jobs, monkeypatch):
+def test_a_large_page_is_read_again_in_smaller_pages(store, jobs, monkeypatch):
     server = gate(store)
     page = server.call
     sizes = []
@@ -79,12 +79,12 @@ def test_an_object_that_is_too_large_is_a_fault(store, jobs, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [410, 403])
-def test_a_list_that_is_refused_is_a_fault(store, jobs, status):
+def test_a_list_that_is_rejected_is_a_fault(store, jobs, status):
     with pytest.raises(ApiFault):
         listed(gate(store, Fault(status, method="GET", plural="trainingjobs", times=9)))
 
 
-def test_what_is_gone_is_done(store):
+def test_deleting_a_missing_object_succeeds(store):
     server = gate(store)
     asyncio.run(server.delete(Child.JOB, OWNER))
     asyncio.run(server.suspend(OWNER, Suspension(suspend=True)))
@@ -107,7 +107,7 @@ def test_a_status_is_not_written_to_a_namesake(store, cluster):
 
 
 @pytest.mark.parametrize(("ahead", "counted"), [(600, 600), (-600, -600), (2, 0)])
-def test_the_servers_clock_is_the_one_in_force(store, caplog, ahead, counted):
+def test_the_clock_of_the_api_server_decides(store, caplog, ahead, counted):
     client = DirectClient(store)
     server = Api(client, timeout_seconds=5)
     for _ in range(3):
@@ -125,7 +125,7 @@ def test_the_servers_clock_is_the_one_in_force(store, caplog, ahead, counted):
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), TimeoutError()], ids=repr)
-def test_no_answer_is_a_fault_with_its_kind(store, error):
+def test_a_missing_answer_is_a_fault_with_its_kind(store, error):
     with pytest.raises(ApiFault, match=type(error).__name__) as caught:
         asyncio.run(gate(store, Fault(error)).read_job("a", "b"))
     assert caught.value.status == 0
@@ -159,7 +159,7 @@ def test_only_the_jobs_own_pods_and_events_are_read(store):
     assert found.failed_creates == ("no room for ours",)
 
 
-def test_the_servers_words_are_bounded(store):
+def test_messages_of_the_api_server_are_bounded(store):
     with pytest.raises(ApiFault) as caught:
         asyncio.run(gate(store, Fault(422, message="x" * 100_000)).read_job("a", "b"))
     assert len(caught.value.message) <= 500
@@ -179,7 +179,7 @@ def test_a_stale_look_writes_no_status(store, cluster):
     assert cluster.status["phase"] == "Searching"
 
 
-def test_what_is_told_of_a_job_that_is_gone_is_not_counted(store, cluster):
+def test_changes_of_a_deleted_job_are_not_counted(store, cluster):
     cluster.submit()
     operation = Operation(store)
     operation.settle()
@@ -198,7 +198,7 @@ def test_what_is_told_of_a_job_that_is_gone_is_not_counted(store, cluster):
     assert operation.value("training_jobs_finished_total", phase="Succeeded") == 0, "nor after a restart"
 
 
-def test_the_event_of_an_own_write_is_no_news(store, cluster):
+def test_the_event_of_an_own_write_starts_no_pass(store, cluster):
     cluster.submit()
     operation = Operation(store)
     operation.settle()
@@ -209,7 +209,7 @@ def test_the_event_of_an_own_write_is_no_news(store, cluster):
     assert not operation.reconciler.is_echo(operation.key, None)
 
 
-def test_the_servers_wish_to_wait_is_read_from_body_and_header(store):
+def test_the_retry_delay_is_read_from_body_and_header(store):
     with pytest.raises(ApiFault) as caught:
         asyncio.run(gate(store, Fault(429, retry_after=7.0)).read_job("a", "b"))
     assert caught.value.retry_after == 7.0

@@ -1,4 +1,4 @@
-"""One entry for each attempt: what it was, how it ended, kept when its pod is gone."""
+"""The history has an entry for each attempt, with its outcome, after its pod is gone, too."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -105,13 +105,13 @@ GONE = [
 
 
 @pytest.mark.parametrize(("step", "pod", "report", "entry"), AT_ONCE)
-def test_a_pod_that_is_there(step, pod, report, entry):
+def test_an_existing_pod_is_an_open_or_ended_attempt(step, pod, report, entry):
     assert told(step, pods=(pod,), report=report) == (entry,)
     assert told(step, pods=(pod,), report=report, old=(FIRST,)) == (entry,)
 
 
 @pytest.mark.parametrize(("step", "report", "fields", "entry"), GONE)
-def test_a_pod_that_is_gone(step, report, fields, entry):
+def test_a_missing_pod_ends_its_attempt(step, report, fields, entry):
     assert told(step, report=report, old=(FIRST,), **fields) == (entry,)
 
 
@@ -126,20 +126,20 @@ def test_how_an_attempt_ended_never_changes(entry, step, pods):
     assert told(step, pods=pods, old=(entry,)) == (entry,)
 
 
-def test_the_trainers_own_words_are_taken_even_if_they_are_read_late():
+def test_the_message_of_the_trainer_is_added_even_if_it_comes_late():
     first = ended("Failed", exit_code=1, reason="TrainerCrashed", message="it ended with 1")
     [entry] = told(pods=(CRASHED,), report=BROKEN, old=(first,))
     assert (entry.reason, entry.message, entry.end_time) == ("UploadFailed", "storage", ENDED)
 
 
-def test_attempts_are_counted_on():
+def test_attempts_continue_the_count_of_the_status():
     second = replace(RUNNING, uid="p2", created=NOW)
     first, then = told(pods=(CRASHED, second))
     assert (first.number, then.number, then.outcome) == (1, 2, None)
     assert [attempt.number for attempt in told(pods=(second,), old=(first,))] == [1, 2]
 
 
-def test_attempts_that_nobody_saw_are_counted_too():
+def test_attempts_that_were_not_observed_are_counted():
     report = Report(job_uid="u", pod_uid="p1", attempt=4)
     assert [attempt.number for attempt in told(pods=(RUNNING,), report=report)] == [4]
     assert [attempt.number for attempt in told(pods=(RUNNING,), report=report, old=(FIRST,))] == [4]
@@ -151,7 +151,7 @@ def test_attempts_that_nobody_saw_are_counted_too():
     ] == [3]
 
 
-def test_the_last_ones_are_kept_and_older_pods_never_come_back():
+def test_the_last_attempts_are_kept_and_older_pods_never_return():
     pods = tuple(
         replace(CRASHED, uid=f"p{number}", created=MADE + timedelta(seconds=number)) for number in range(25)
     )
@@ -176,7 +176,7 @@ STEPS = st.sampled_from([WAITING, SEARCHING, SUSPENDED])
 
 
 @given(st.lists(st.tuples(PODS, STEPS), max_size=6))
-def test_whatever_is_seen_the_history_is_bounded_in_order_and_settles(passes):
+def test_the_history_is_always_bounded_ordered_and_stable(passes):
     old = ()
     for kinds, step in passes:
         pods = tuple(

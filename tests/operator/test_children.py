@@ -1,4 +1,4 @@
-"""Names: valid, stable, different, whatever the job is called."""
+"""Names of children are valid, stable and different for any name of a job."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Distributed jobs from end to end, with a Dask operator and a kubelet that a test moves."""
+"""Distributed jobs from start to end, with a simulated Dask operator and kubelet."""
 
 import base64
 
@@ -9,9 +9,7 @@ from support.fake_kubernetes.cluster import NAMESPACE
 from trainingjob_operator.children import Child
 
 
-def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_them(
-    cluster, operation, dask, store
-):
+def test_all_parts_are_created_at_once_and_certificates_before_the_pod(cluster, operation, dask, store):
     cluster.submit(parallelMode="distributed")
     operation.settle()
     made = [plural for kind, plural, _ in store.writes if kind == "POST" and plural != "events"]
@@ -21,7 +19,7 @@ def test_everything_is_made_at_once_and_certificates_before_the_pod_that_mounts_
     assert cluster.status["phase"] == "Pending"
 
 
-def test_the_authoritys_key_is_nowhere(begun, dask):
+def test_the_key_of_the_authority_is_stored_nowhere(begun, dask):
     [secret] = dask.parts(Child.DASK_CERTIFICATES)
     roles = ("scheduler", "worker", "client")
     assert set(secret["data"]) == {"ca.crt", *(f"{role}.{end}" for role in roles for end in ("crt", "key"))}
@@ -34,7 +32,7 @@ def test_the_authoritys_key_is_nowhere(begun, dask):
     assert deadline < lasts.total_seconds() < deadline + 3 * 3600
 
 
-def test_a_search_on_the_cluster_ends_and_takes_it_along(begun, operation, dask):
+def test_the_cluster_is_deleted_at_the_end_of_the_search(begun, operation, dask):
     dask.come_up()
     begun.report_progress(1, daskReady=True)
     begun.report(daskReady=True, backend="dask")
@@ -52,7 +50,7 @@ def test_a_search_on_the_cluster_ends_and_takes_it_along(begun, operation, dask)
     assert dask.cluster is None
 
 
-def test_on_a_step_down_the_cluster_goes_at_once_and_is_not_made_again(begun, operation, dask, store):
+def test_a_fallback_deletes_the_cluster_at_once_and_for_good(begun, operation, dask, store):
     dask.come_up()
     begun.report(daskReady=True, backend="dask")
     operation.settle()
@@ -68,7 +66,7 @@ def test_on_a_step_down_the_cluster_goes_at_once_and_is_not_made_again(begun, op
     assert operation.value("tpot_parallel_fallbacks_total", reason="SchedulerLost") == 1
 
 
-def test_scheduler_and_workers_go_even_while_the_dask_operator_is_down(begun, operation, dask, store):
+def test_scheduler_and_workers_are_deleted_while_the_dask_operator_is_down(begun, operation, dask, store):
     dask.come_up()
     begun.report_progress(1, daskReady=False, fallbacks=[fell_back(store)])
     operation.settle()
@@ -77,7 +75,7 @@ def test_scheduler_and_workers_go_even_while_the_dask_operator_is_down(begun, op
     assert left == []
 
 
-def test_a_deleted_job_takes_its_cluster_along_although_no_operator_runs(begun, dask, store):
+def test_the_cluster_of_a_deleted_job_is_deleted_without_an_operator(begun, dask, store):
     dask.come_up()
     begun.remove()
     assert dask.parts(Child.DASK_CERTIFICATES) == []
@@ -87,7 +85,7 @@ def test_a_deleted_job_takes_its_cluster_along_although_no_operator_runs(begun, 
     assert kept <= {"events"}
 
 
-def test_suspension_takes_the_cluster_away_and_a_resume_brings_a_new_one(begun, operation, dask, store):
+def test_a_suspension_deletes_the_cluster_and_a_resume_creates_another(begun, operation, dask, store):
     dask.come_up()
     begun.report(daskReady=True, backend="dask")
     operation.settle()
@@ -113,7 +111,7 @@ def test_suspension_takes_the_cluster_away_and_a_resume_brings_a_new_one(begun, 
     assert said(begun) == ("True", "DaskReady")
 
 
-def test_a_resume_does_not_wait_for_the_cluster_before(begun, operation, dask):
+def test_a_resume_does_not_wait_for_the_previous_cluster(begun, operation, dask):
     dask.come_up()
     begun.report(daskReady=True)
     operation.settle()
@@ -132,7 +130,7 @@ def test_a_resume_does_not_wait_for_the_cluster_before(begun, operation, dask):
     assert dask.parts(Child.DASK_CLUSTER)
 
 
-def test_the_next_attempt_uses_the_cluster_that_is_there(begun, operation, dask, store):
+def test_the_next_attempt_uses_the_existing_cluster(begun, operation, dask, store):
     dask.come_up()
     begun.report(daskReady=True)
     operation.settle()
@@ -145,7 +143,7 @@ def test_the_next_attempt_uses_the_cluster_that_is_there(begun, operation, dask,
     assert [kind for kind, _ in writes(store, "daskclusters")] == ["POST"]
 
 
-def test_the_next_attempt_begins_at_the_top_of_the_ladder(begun, operation, dask, store):
+def test_the_next_attempt_starts_with_the_cluster_again(begun, operation, dask, store):
     dask.come_up()
     step = fell_back(store)
     begun.report_progress(1, daskReady=False, fallbacks=[step])

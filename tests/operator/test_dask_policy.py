@@ -1,4 +1,4 @@
-"""The Dask cluster's part of the state machine as a table: what is seen, and the step that follows."""
+"""Decisions about the Dask cluster as a table of observations and steps."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -114,7 +114,7 @@ TABLE = [
     ("the Job has no pod yet", SUBJECT, seen(NONE), MAKE),
     ("the pod has not started", SUBJECT, seen(NONE, PENDING), MAKE),
     ("the pod looks for it", SUBJECT, seen(NONE, POD), MAKE),
-    ("nobody has looked for it: made all the same", SUBJECT, seen(None, POD), MAKE),
+    ("it was not looked for: created nevertheless", SUBJECT, seen(None, POD), MAKE),
     ("a local job", SUBJECT, seen(NONE, POD, in_force=LOCAL), NOTHING),
     ("the baseline alone", SUBJECT, seen(NONE, POD, in_force=BASELINE), NOTHING),
     ("no plan", SUBJECT, seen(NONE, job=None, in_force=None), NOTHING),
@@ -265,7 +265,7 @@ TABLE = [
     ),
     ("long ended", ENDED, seen(NONE, job=None, report=FINAL), NOTHING),
     ("long ended, and something is left", ENDED, seen(UP, job=None, report=FINAL), CLEAR),
-    ("a local job with a cluster, whoever made it", ENDED, seen(UP, in_force=LOCAL, job=None), CLEAR),
+    ("a local job with a cluster of any origin", ENDED, seen(UP, in_force=LOCAL, job=None), CLEAR),
 ]
 
 
@@ -281,7 +281,7 @@ def without_dask(subject, observed):
 @pytest.mark.parametrize(
     ("subject", "observed", "added"), [pytest.param(*case[1:], id=case[0]) for case in TABLE]
 )
-def test_the_step_for_the_cluster(subject, observed, added):
+def test_the_policy_decides_about_the_cluster(subject, observed, added):
     alone = without_dask(subject, observed)
     assert decide(subject, observed, NOW) == replace(
         alone,
@@ -292,13 +292,13 @@ def test_the_step_for_the_cluster(subject, observed, added):
     )
 
 
-def test_a_job_that_is_being_deleted_is_left_to_its_owner_references():
+def test_a_deleted_job_is_left_to_its_owner_references():
     deleting, observed = replace(SUBJECT, deleting=True), seen(UP, POD)
     assert decide(deleting, observed, NOW) == without_dask(deleting, observed)
 
 
 @pytest.mark.parametrize("dask", [NO_KIND, NO_IMAGE, SILENT, GOING, NONE, None])
-def test_the_cluster_never_holds_the_job_up(dask):
+def test_the_cluster_never_delays_the_job(dask):
     observed = seen(dask, PENDING)
     found, alone = decide(SUBJECT, observed, NOW), without_dask(SUBJECT, observed)
     assert [child for child in found.create if not child.dask] == list(alone.create)

@@ -1,4 +1,4 @@
-"""Why a Dask cluster does not come up, and what becomes of the job."""
+"""Dask clusters that do not start: the causes, and the effect on the job."""
 
 import json
 
@@ -11,7 +11,7 @@ from support.fake_kubernetes.operation import SETTINGS
 from trainingjob_operator.children import DASK_CHILDREN, Child
 
 
-def test_without_the_kind_the_job_runs_and_says_why(store, cluster, dask):
+def test_without_the_kind_the_job_runs_and_names_the_reason(store, cluster, dask):
     store.unknown.add("daskclusters")
     operation = Operation(store)
     cluster.submit(parallelMode="distributed")
@@ -35,7 +35,7 @@ def test_without_the_kind_the_job_runs_and_says_why(store, cluster, dask):
     assert len(cluster.events("DaskUnavailable")) == 1
 
 
-def test_a_local_job_asks_for_nothing_of_dask(store, cluster):
+def test_a_local_job_makes_no_request_about_dask(store, cluster):
     others = [child for child in DASK_CHILDREN if child is not Child.DASK_CERTIFICATES]
     operation = Operation(store, *(Fault(403, plural=child.plural, times=99) for child in others))
     operation.run_to_success(cluster)
@@ -75,7 +75,7 @@ def test_a_refused_part_is_a_condition_and_the_job_runs(store, cluster, dask, pa
     assert said(cluster) == ("Unknown", "WaitingForDask")
 
 
-def test_what_may_not_be_read_is_said_and_local(store, cluster, dask):
+def test_forbidden_reads_of_dask_are_named_and_the_run_is_local(store, cluster, dask):
     operation = Operation(
         store, Fault(403, method="GET", plural="daskclusters", times=99, message="no right")
     )
@@ -87,7 +87,7 @@ def test_what_may_not_be_read_is_said_and_local(store, cluster, dask):
     assert dask.parts() == []
 
 
-def test_deployments_that_may_not_be_read_accuse_nobody(store, cluster, dask):
+def test_deployments_that_may_not_be_read_give_no_cause(store, cluster, dask):
     operation = Operation(store, Fault(403, method="GET", plural="deployments", times=99))
     cluster.submit(parallelMode="distributed")
     operation.settle()
@@ -110,7 +110,7 @@ def test_a_silent_dask_operator_is_named(begun, operation, dask, store):
 
 
 @pytest.mark.parametrize("roles", [(), ("scheduler",)], ids=["nothing", "no workers"])
-def test_a_cluster_that_the_dask_operator_has_lost_is_made_anew(begun, operation, dask, store, roles):
+def test_a_cluster_that_the_dask_operator_has_lost_is_recreated(begun, operation, dask, store, roles):
     dask.notice()
     dask.make(*roles)
     begun.later(31)
@@ -127,7 +127,7 @@ def test_a_cluster_that_the_dask_operator_has_lost_is_made_anew(begun, operation
     assert said(begun) == ("True", "DaskReady")
 
 
-def test_a_dask_operator_that_is_slow_is_given_its_time(begun, operation, dask):
+def test_a_slow_dask_operator_is_given_more_time(begun, operation, dask):
     begun.later(40)
     operation.settle()
     assert said(begun) == ("False", "DaskUnavailable")
@@ -148,7 +148,7 @@ def test_a_dask_operator_that_is_slow_is_given_its_time(begun, operation, dask):
     assert dask.parts(Child.DASK_CLUSTER)
 
 
-def test_there_is_no_other_one_when_the_trainer_would_not_wait_for_it(begun, operation, dask, store):
+def test_no_cluster_is_created_that_the_trainer_would_not_wait_for(begun, operation, dask, store):
     dask.notice()
     begun.later(110)
     operation.settle()
@@ -194,7 +194,7 @@ FULL = {
         ("scheduler", BARE, "SecretNotFound", "Secret x does not exist"),
     ],
 )
-def test_pods_that_do_not_start_are_explained(begun, operation, dask, case):
+def test_the_cause_of_pods_that_do_not_start_is_named(begun, operation, dask, case):
     role, pod, reason, words = case
     dask.notice()
     dask.make("scheduler", "worker")
@@ -210,7 +210,7 @@ def test_pods_that_do_not_start_are_explained(begun, operation, dask, case):
     assert dask.parts(Child.DASK_CLUSTER) == []
 
 
-def test_a_worker_that_is_up_again_is_no_trouble(begun, operation, dask):
+def test_a_restarted_worker_is_not_a_problem(begun, operation, dask):
     dask.notice()
     dask.make("scheduler", "worker")
     dask.make_pod("worker", **AGAIN | {"started": True})
@@ -225,7 +225,7 @@ def test_a_worker_that_is_up_again_is_no_trouble(begun, operation, dask):
         ('pods "x" is forbidden: violates PodSecurity "restricted:latest"', "Forbidden"),
     ],
 )
-def test_pods_that_are_not_admitted_are_explained(begun, operation, dask, message, reason):
+def test_the_cause_of_rejected_pods_is_named(begun, operation, dask, message, reason):
     dask.notice()
     dask.make("scheduler", "worker")
     dask.fail_replicas(message)
@@ -234,7 +234,7 @@ def test_pods_that_are_not_admitted_are_explained(begun, operation, dask, messag
     assert message in begun.condition("DaskReady")["message"]
 
 
-def test_a_cluster_of_somebody_elses_is_left_alone(store, cluster, operation, dask):
+def test_a_cluster_of_another_owner_is_not_changed(store, cluster, operation, dask):
     cluster.submit(parallelMode="distributed")
     operation.settle()
     dask.cluster["metadata"]["ownerReferences"][0]["uid"] = "another"
@@ -246,9 +246,7 @@ def test_a_cluster_of_somebody_elses_is_left_alone(store, cluster, operation, da
     assert dask.parts(Child.DASK_CLUSTER)
 
 
-def test_a_job_whose_cluster_was_deleted_by_hand_while_it_searched_gets_no_other_one(
-    begun, operation, dask, store
-):
+def test_a_cluster_that_is_deleted_by_hand_in_mid_search_is_not_replaced(begun, operation, dask, store):
     dask.come_up()
     begun.report(daskReady=True)
     operation.settle()
@@ -258,14 +256,14 @@ def test_a_job_whose_cluster_was_deleted_by_hand_while_it_searched_gets_no_other
     assert dask.cluster is None
 
 
-def test_pods_of_the_cluster_are_no_attempts(begun, operation, dask):
+def test_pods_of_the_cluster_do_not_count_as_attempts(begun, operation, dask):
     dask.come_up()
     operation.settle()
     assert begun.status["attempts"] == 1
     assert len(begun.status["attemptHistory"]) == 1
 
 
-def test_the_mode_of_the_environment_counts(store, cluster, dask):
+def test_the_environment_decides_the_parallel_mode(store, cluster, dask):
     settings = SETTINGS.__class__(trainer_image="x", defaults={"TPOT_PARALLEL_MODE": "Distributed"})
     operation = Operation(store, settings=settings)
     cluster.submit()
@@ -273,7 +271,7 @@ def test_the_mode_of_the_environment_counts(store, cluster, dask):
     assert dask.parts(Child.DASK_CLUSTER)
 
 
-def test_many_jobs_one_after_the_other_leave_nothing_behind(store):
+def test_many_jobs_in_a_row_leave_nothing_behind(store):
     for number in range(10):
         cluster, operation, dask = (
             Cluster(store, f"job-{number}"),
@@ -297,7 +295,7 @@ def test_many_jobs_one_after_the_other_leave_nothing_behind(store):
 
 @pytest.mark.parametrize("part", DASK_CHILDREN, ids=lambda part: part.kind)
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, dask, part, status):
+def test_a_part_that_cannot_be_deleted_does_not_delay_the_end(store, cluster, dask, part, status):
     operation = Operation(store, Fault(status, method="DELETE", plural=part.plural, times=99))
     cluster.submit(parallelMode="distributed")
     operation.settle()
@@ -311,7 +309,7 @@ def test_a_part_that_cannot_be_deleted_does_not_hold_up_the_end(store, cluster, 
     assert {part["kind"] for part in dask.parts()} == {part.kind}
 
 
-def test_a_part_that_the_server_fails_to_delete_is_deleted_before_the_end_is_told(store, cluster, dask):
+def test_a_part_is_deleted_before_the_end_is_reported_despite_faults(store, cluster, dask):
     operation = Operation(store, *(Fault(503, method="DELETE", plural=part.plural) for part in DASK_CHILDREN))
     cluster.submit(parallelMode="distributed")
     operation.settle()

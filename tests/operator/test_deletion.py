@@ -1,4 +1,4 @@
-"""Jobs and children that are deleted, and names that somebody else has."""
+"""Deletion of jobs and children, and names that another object has."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 
 @pytest.mark.parametrize("phase", ["submitted", "made", "running", "suspended", "ended"])
-def test_deleting_takes_everything_away(cluster, operation, phase):
+def test_a_deletion_removes_all_children(cluster, operation, phase):
     cluster.submit(suspend=phase == "suspended")
     if phase != "submitted":
         operation.settle()
@@ -44,7 +44,7 @@ def test_children_of_an_earlier_job_are_waited_for(cluster, operation):
     assert cluster.child(Child.JOB)
 
 
-def test_somebody_elses_object_is_never_touched(cluster, operation):
+def test_an_object_of_another_owner_is_never_changed(cluster, operation):
     cluster.submit()
     name = cluster.name_of(Child.REPORT)
     cluster._make("configmaps", {"metadata": {"name": name}, "data": {"mine": "1"}})
@@ -54,7 +54,7 @@ def test_somebody_elses_object_is_never_touched(cluster, operation):
     assert cluster.child(Child.REPORT)["data"] == {"mine": "1"}
 
 
-def test_a_job_deleted_by_hand_is_made_again_and_a_finished_one_is_not(cluster, operation):
+def test_a_deleted_batch_job_is_recreated_unless_it_has_finished(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.store.delete("jobs", NAMESPACE, "churn-trainer")
@@ -68,7 +68,7 @@ def test_a_job_deleted_by_hand_is_made_again_and_a_finished_one_is_not(cluster, 
     assert cluster.status["phase"] == "Succeeded"
 
 
-def test_a_role_removed_by_hand_is_made_again(cluster, operation):
+def test_a_deleted_role_is_recreated(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()

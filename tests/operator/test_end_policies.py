@@ -1,4 +1,4 @@
-"""The state machine as a table: how a job ends, and what follows its end."""
+"""Decisions about the end of a job, and afterwards, as a table."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -218,7 +218,7 @@ def test_step(subject, seen, step):
     assert decide(subject, seen, NOW) == step
 
 
-def test_the_cause_of_a_deadline_is_remembered_from_the_status():
+def test_the_cause_of_a_deadline_is_read_from_the_status():
     ready = Condition(
         type="Ready",
         status="False",

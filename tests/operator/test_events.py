@@ -1,4 +1,4 @@
-"""Events: each told once, with names that a restart cannot double."""
+"""Events are posted once, with names that a restart repeats."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +15,11 @@ def name(note=NOTE, owner=OWNER, now=NOW):
     return build_event(owner, note, now)["metadata"]["name"]
 
 
-def test_the_same_thing_has_the_same_name_at_any_time():
+def test_an_event_has_the_same_name_at_any_time():
     assert name() == name(now=NOW + timedelta(hours=1))
 
 
-def test_other_things_have_other_names():
+def test_different_events_have_different_names():
     others = [
         name(Event("Normal", Cause("Why", "what happened"), "1/1")),
         name(Event("Warning", Cause("Else", "what happened"), "1/1")),
@@ -30,7 +30,7 @@ def test_other_things_have_other_names():
     assert len({name(), *others}) == 6
 
 
-def test_any_name_of_a_job_makes_a_name_of_an_event():
+def test_any_job_name_gives_a_valid_event_name():
     assert len(name(owner=Owner("x" * 253, "team", "uid"))) <= 253
 
 
@@ -41,7 +41,7 @@ def test_a_huge_message_is_bounded():
     assert event["involvedObject"]["uid"] == "uid"
 
 
-def test_a_life_is_told_in_order(cluster, operation):
+def test_the_events_of_a_job_are_in_order(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()

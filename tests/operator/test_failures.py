@@ -1,4 +1,4 @@
-"""What goes wrong with spec, data and pods, and how it is named."""
+"""Failures of spec, data and pods have a reason and a message."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_a_trainer_whose_last_report_is_lost_reports_again(cluster, operation):
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_trainer_that_ends_twice_without_a_report_is_no_success(cluster, operation, restarts):
+def test_a_trainer_that_ends_twice_without_a_report_fails(cluster, operation, restarts):
     cluster.submit()
     end_without_a_report(cluster, operation)
     if restarts:
@@ -52,7 +52,7 @@ def test_a_trainer_that_ends_twice_without_a_report_is_no_success(cluster, opera
     assert cluster.status["attempts"] == 2
 
 
-def test_an_operator_that_was_away_at_the_end_remembers_the_pod_before_it_runs_again(cluster, operation):
+def test_an_operator_that_missed_the_end_records_the_pod_before_a_new_run(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -95,7 +95,7 @@ def test_wrong_data_fails_once_with_the_trainers_reason(cluster, operation):
         pytest.param({"searchSpace": {"inline": "{type: nonsense}"}}, "SpecInvalid", "inline", id="space"),
     ],
 )
-def test_an_invalid_spec_is_one_condition_and_no_job(cluster, operation, spec, reason, word):
+def test_an_invalid_spec_is_a_condition_and_creates_no_job(cluster, operation, spec, reason, word):
     cluster.submit(**spec)
     operation.settle()
     assert cluster.status["phase"] == "Failed"
@@ -105,7 +105,7 @@ def test_an_invalid_spec_is_one_condition_and_no_job(cluster, operation, spec, r
     assert len(cluster.events()) == 1
 
 
-def test_attempts_run_out(cluster, operation):
+def test_the_job_fails_after_its_last_attempt(cluster, operation):
     cluster.submit(backoffLimit=1)
     operation.settle()
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_attempts_run_out(cluster, operation):
 
 
 def killed(cluster, operation, reason, code=137, told=None):
-    """Let the trainer be killed with no attempt left, as the kubelet tells it; return the attempt."""
+    """Kill the trainer in its last attempt, as the kubelet reports it; return the attempt."""
     cluster.submit(backoffLimit=0)
     operation.settle()
     cluster.run_pod()
@@ -151,7 +151,7 @@ def killed(cluster, operation, reason, code=137, told=None):
         pytest.param(1, "NoModel", id="child"),
     ],
 )
-def test_memory_is_named_with_the_limit_and_the_fields(cluster, operation, code, told):
+def test_a_kill_for_memory_names_the_limit_and_the_fields(cluster, operation, code, told):
     attempt = killed(cluster, operation, "OOMKilled", code, told)
     message = cluster.condition("Failed")["message"]
     limit = cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
@@ -161,7 +161,7 @@ def test_memory_is_named_with_the_limit_and_the_fields(cluster, operation, code,
     assert (attempt["outcome"], attempt["exitCode"]) == ("OOMKilled", code)
 
 
-def test_a_kill_that_the_kubelet_does_not_explain_is_explained(cluster, operation):
+def test_a_kill_without_a_reason_of_the_kubelet_is_explained(cluster, operation):
     attempt = killed(cluster, operation, "Error")
     assert "137 (killed, most often for exceeding its memory limit)" in attempt["message"]
 
@@ -197,7 +197,7 @@ def test_only_an_eviction_for_its_own_storage_is_a_failure(cluster, operation, m
     assert [attempt["outcome"] for attempt in cluster.status["attemptHistory"]] == ["Failed", "Failed"]
 
 
-def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
+def test_the_next_attempt_resumes_after_a_named_eviction(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -221,7 +221,7 @@ def test_an_eviction_is_named_and_the_next_attempt_goes_on(cluster, operation):
     assert "outcome" not in second
 
 
-def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
+def test_a_failed_pod_on_an_unreachable_node_does_not_run():
     raw = {
         "metadata": {"uid": "p", "creationTimestamp": "2026-11-01T12:00:00Z"},
         "status": {
@@ -254,7 +254,7 @@ def test_a_pod_that_has_failed_does_not_run_although_its_node_was_cut_off():
         ("", ""),
     ],
 )
-def test_the_words_of_a_crash_are_the_last_ones(message, says):
+def test_the_message_of_a_crash_is_its_last_line(message, says):
     found = pods._ended({"exitCode": 1, "message": message}, "")
     assert found.reason == "TrainerCrashed"
     assert found.message.startswith(f"The trainer ended with exit code 1{says}")

@@ -1,4 +1,4 @@
-"""The plan of a run that has begun: whatever is deleted by hand, it never becomes another one."""
+"""The plan of a running job never changes, whatever is deleted by hand."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ FENCE, JOB = Child.RUN, Child.JOB
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, *OTHERS.values()], ids=["same", *OTHERS])
-def test_a_fence_deleted_in_mid_run_is_made_again_as_it_was(store, cluster, settings):
+def test_a_deleted_fence_is_recreated_unchanged(store, cluster, settings):
     begin(store, cluster)
     before, resolved = cluster.child(Child.RUN)["data"], cluster.status["resolved"]
     cluster.lose(FENCE)
@@ -44,7 +44,7 @@ def test_a_fence_deleted_in_mid_run_is_made_again_as_it_was(store, cluster, sett
     assert cluster.status["phase"] == "Searching"
 
 
-def test_a_search_space_that_changed_meanwhile_changes_nothing(store, cluster):
+def test_a_changed_search_space_does_not_change_a_running_job(store, cluster):
     tree = "{type: estimator, name: LogisticRegression}"
     cluster._make("configmaps", {"metadata": {"name": "space"}, "data": {"tree": tree}})
     begin(store, cluster, searchSpace={"configMapRef": {"name": "space", "key": "tree"}})
@@ -56,7 +56,7 @@ def test_a_search_space_that_changed_meanwhile_changes_nothing(store, cluster):
 
 
 @pytest.mark.parametrize("copy", [None, "{}", "no json"])
-def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
+def test_a_run_without_a_readable_copy_continues(store, cluster, copy):
     begin(store, cluster)
     annotations = store.get("jobs", NAMESPACE, "churn-trainer")["metadata"]["annotations"]
     annotations.pop(PLAN_ANNOTATION)
@@ -71,7 +71,7 @@ def test_without_a_readable_copy_the_run_is_left_alone(store, cluster, copy):
     assert cluster.status["phase"] == "Succeeded"
 
 
-def test_without_a_copy_the_next_attempt_says_what_is_missing(store, cluster):
+def test_the_next_attempt_without_a_copy_names_what_is_missing(store, cluster):
     begin(store, cluster)
     store.get("jobs", NAMESPACE, "churn-trainer")["metadata"]["annotations"].pop(PLAN_ANNOTATION)
     cluster.lose(FENCE)
@@ -82,7 +82,7 @@ def test_without_a_copy_the_next_attempt_says_what_is_missing(store, cluster):
     assert cluster.name_of(FENCE) in cluster.condition("Ready")["message"]
 
 
-def test_with_fence_and_job_gone_equal_settings_go_on(store, cluster):
+def test_a_job_without_fence_and_batch_job_continues_with_equal_settings(store, cluster):
     begin(store, cluster)
     before = cluster.child(Child.RUN)["data"]
     cluster.lose(FENCE, JOB)
@@ -92,7 +92,7 @@ def test_with_fence_and_job_gone_equal_settings_go_on(store, cluster):
 
 
 @pytest.mark.parametrize("field", OTHERS)
-def test_with_fence_and_job_gone_other_settings_end_the_job(store, cluster, field):
+def test_a_job_without_fence_and_batch_job_ends_with_other_settings(store, cluster, field):
     begin(store, cluster)
     cluster.lose(FENCE, JOB)
     Operation(store, settings=OTHERS[field]).settle()
@@ -103,7 +103,7 @@ def test_with_fence_and_job_gone_other_settings_end_the_job(store, cluster, fiel
     assert field in failed["message"]
 
 
-def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cluster):
+def test_a_job_without_fence_and_batch_job_ends_if_its_output_was_a_default(store, cluster):
     settings = replace(SETTINGS, output_uri="s3://all")
     cluster.submit(output=None)
     Operation(store, settings=settings).settle()
@@ -115,7 +115,7 @@ def test_with_fence_and_job_gone_the_default_output_may_be_another_one(store, cl
     assert "status.plan.digest" in cluster.condition("Failed")["message"]
 
 
-def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
+def test_a_job_that_has_not_begun_uses_the_current_settings(store, cluster):
     cluster.submit()
     Operation(store).settle()
     key = cluster.status["plan"]["reportKey"]
@@ -126,7 +126,7 @@ def test_a_job_that_has_not_begun_takes_todays_settings(store, cluster):
     assert cluster.status["resolved"]["image"] == "registry.example/trainer:2"
 
 
-def test_a_model_that_is_there_is_no_loss(store, cluster):
+def test_a_job_with_a_published_model_succeeds_without_its_plan(store, cluster):
     begin(store, cluster)
     cluster.report_success()
     cluster.lose(FENCE, JOB)
@@ -134,7 +134,7 @@ def test_a_model_that_is_there_is_no_loss(store, cluster):
     assert cluster.status["phase"] == "Succeeded"
 
 
-def test_a_plan_that_no_annotation_holds_is_not_copied(cluster, operation, monkeypatch):
+def test_a_plan_that_is_too_large_for_an_annotation_is_not_copied(cluster, operation, monkeypatch):
     monkeypatch.setattr("trainingjob_operator.manifests.MAX_COPY_BYTES", 100)
     cluster.submit()
     operation.settle()

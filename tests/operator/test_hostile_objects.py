@@ -1,4 +1,4 @@
-"""Objects that the API server accepts and that cost time to read: the event loop must not pay for them."""
+"""Valid objects that take long to parse do not block the event loop."""
 
 import json
 import sys
@@ -78,7 +78,7 @@ REPORTS = st.tuples(
 
 @settings(max_examples=15)
 @given(SPACES, SPACES, REPORTS, st.sampled_from(["a", " ", 'secret "']), st.booleans())
-def test_no_object_is_read_in_the_event_loop(inline, referenced, told, word, whole):
+def test_objects_are_never_parsed_in_the_event_loop(inline, referenced, told, word, whole):
     long = word * 20_000
     store = Store()
     cluster, operation = Cluster(store), Operation(store)
@@ -106,7 +106,7 @@ def test_no_object_is_read_in_the_event_loop(inline, referenced, told, word, who
     assert calls[0] < MOST_CALLS
 
 
-def test_reading_and_the_status_are_no_work_of_the_loops_thread(cluster, operation, monkeypatch):
+def test_parsing_and_status_run_outside_the_event_loop(cluster, operation, monkeypatch):
     seen = {}
     for name in ("read_job_view", "observe", "build_status", "merge_patch"):
         real = getattr(reconciler, name)
@@ -149,7 +149,7 @@ def test_a_spec_is_parsed_once_for_a_generation(cluster, operation, parses):
     assert parses.count("parse_job") == 2
 
 
-def test_labels_are_those_of_now_though_the_spec_is_remembered(cluster):
+def test_labels_are_read_again_although_the_spec_is_cached(cluster):
     cluster.submit()
     remembered = reconciler.lru_cache(2)(subjects.parse_spec)
     subjects.read_job_view(cluster.job, remembered)

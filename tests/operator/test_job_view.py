@@ -40,7 +40,7 @@ def test_a_greater_share_includes_a_smaller_one():
     assert all(small <= large for small, large in pairwise(inside))
 
 
-def test_a_user_is_on_one_side():
+def test_all_jobs_of_a_user_are_on_the_same_side():
     label = {"automl.trainingjob.dev/user": "ada"}
     assert len({in_rollout(50, "team", f"job-{number}", label) for number in range(50)}) == 1
 
@@ -55,14 +55,14 @@ def test_a_user_is_on_one_side():
         pytest.param(100, True, {"ENABLE_AUTOML": "false"}, (False, "environment"), id="switch"),
     ],
 )
-def test_the_share_stands_between_spec_and_environment(percent, automl, variables, expected):
+def test_the_share_is_below_the_spec_and_above_the_environment(percent, automl, variables, expected):
     settings = Settings(trainer_image="t", rollout_percent=percent, defaults=variables)
     spec = {} if automl is None else {"automl": {"enabled": automl}}
     run = make_plan(job(**spec), settings).run
     assert (run.automl_enabled, run.sources["automl.enabled"]) == expected
 
 
-def test_a_default_output_is_used_where_there_is_none():
+def test_a_job_without_output_uses_the_default():
     settings = Settings(
         trainer_image="t", output_uri="s3://all", output_endpoint="https://m", output_secret="k"
     )
@@ -90,7 +90,7 @@ def test_a_default_output_is_used_where_there_is_none():
         ({"output": {"uri": "az://models"}}, "NotAllowed", "spec.output.uri"),
     ],
 )
-def test_endpoints_are_held_to_the_list(spec, reason, word):
+def test_endpoints_must_be_on_the_allow_list(spec, reason, word):
     settings = Settings(trainer_image="t", allow_https=True, allowed_endpoints=("minio.example",))
     cause = make_plan(job(**spec), settings)
     assert cause.reason == reason
@@ -129,7 +129,7 @@ def test_a_bad_default_is_named():
         ("canary", "canary", True),
     ],
 )
-def test_classes(label, operator_class, expected):
+def test_an_operator_handles_the_jobs_of_its_class(label, operator_class, expected):
     labels = {} if label is None else {"automl.trainingjob.dev/operator-class": label}
     assert Settings(trainer_image="t", operator_class=operator_class).handles(labels) is expected
 
@@ -143,7 +143,7 @@ def test_https_is_off_unless_the_installation_allows_it():
 
 
 @pytest.mark.parametrize("field", ["dataset", "output"])
-def test_files_of_a_machine_are_for_local_runs(field):
+def test_local_files_are_rejected_in_a_cluster(field):
     cause = make_plan(job(**{field: {"uri": "file://x"}}), SETTINGS)
     assert cause.reason == "SpecInvalid"
     assert f"spec.{field}.uri: file://" in cause.message
@@ -169,14 +169,14 @@ LABELS = st.one_of(st.just({}), NAMES.map(lambda name: {USER: name}))
 
 
 @given(namespace=NAMES, name=NAMES, labels=LABELS, one=PERCENTS, other=PERCENTS)
-def test_who_is_in_stays_in_when_the_share_grows(namespace, name, labels, one, other):
+def test_a_job_in_the_share_stays_in_a_greater_share(namespace, name, labels, one, other):
     small, large = sorted((one, other))
     if in_rollout(small, namespace, name, labels):
         assert in_rollout(large, namespace, name, labels)
 
 
 @given(namespace=NAMES, name=NAMES, labels=LABELS)
-def test_nobody_is_in_at_nought_and_everybody_at_a_hundred(namespace, name, labels):
+def test_a_share_of_zero_has_no_job_and_of_a_hundred_all(namespace, name, labels):
     assert in_rollout(0, namespace, name, labels) is False
     assert in_rollout(100, namespace, name, labels) is True
     assert in_rollout(None, namespace, name, labels) is None

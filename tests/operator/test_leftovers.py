@@ -1,4 +1,4 @@
-"""Pods that no Job ends or takes away: orphans, and those in which another container goes on."""
+"""Pods that no Job deletes: orphans, and pods in which a sidecar continues."""
 
 import pytest
 
@@ -33,12 +33,12 @@ def ready_message(cluster):
 
 
 def end_trainer(cluster, code, beside=MESH):
-    """End the trainer's container while the pod goes on."""
+    """End the trainer's container while the pod continues."""
     state = {"exitCode": code, "finishedAt": cluster.store.stamp()}
     cluster.pod_status(phase="Running", containerStatuses=[beside, container(terminated=state)])
 
 
-def test_no_second_job_is_made_while_an_orphan_is_at_work(orphaned, operation):
+def test_no_second_batch_job_is_created_while_an_orphan_runs(orphaned, operation):
     assert orphaned.child(Child.JOB) is None
     assert orphaned.status["phase"] == "Searching"
     assert "churn-trainer-1" in ready_message(orphaned)
@@ -47,14 +47,14 @@ def test_no_second_job_is_made_while_an_orphan_is_at_work(orphaned, operation):
     assert orphaned.status["progress"]["generation"] == 3
 
 
-def test_what_an_orphan_lacks_is_made_again(orphaned, operation):
+def test_missing_children_of_an_orphan_are_recreated(orphaned, operation):
     orphaned.store.delete("roles", NAMESPACE, "churn-trainer")
     operation.settle()
     assert orphaned.child(Child.ROLE)
     assert orphaned.child(Child.JOB) is None
 
 
-def test_the_model_of_an_orphan_counts_and_its_pod_goes_with_the_time_to_live(orphaned, operation):
+def test_the_model_of_an_orphan_counts_and_the_time_to_live_deletes_its_pod(orphaned, operation):
     orphaned.report_success()
     orphaned.end_pod(0)
     operation.settle()
@@ -66,7 +66,7 @@ def test_the_model_of_an_orphan_counts_and_its_pod_goes_with_the_time_to_live(or
     assert orphaned.pods() == []
 
 
-def test_an_orphan_that_reports_and_lingers_is_ended(orphaned, operation):
+def test_an_orphan_that_runs_on_after_its_last_report_is_deleted(orphaned, operation):
     orphaned.report_success()
     operation.settle()
     assert orphaned.status["phase"] == "Succeeded"
@@ -81,7 +81,7 @@ def test_the_next_attempt_follows_when_an_orphan_has_failed(orphaned, operation)
     assert orphaned.status["attemptHistory"][0]["outcome"] == "Failed"
 
 
-def test_an_orphan_that_never_started_goes_before_the_next_job_is_made(cluster, operation):
+def test_an_orphan_that_never_started_is_deleted_before_the_next_batch_job(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.make_pod(phase="Pending")
@@ -98,7 +98,7 @@ def test_an_orphan_that_never_started_goes_before_the_next_job_is_made(cluster, 
     assert cluster.child(Child.JOB)
 
 
-def test_of_two_trainers_the_orphan_goes(orphaned, operation):
+def test_the_orphan_is_deleted_if_two_trainers_run(orphaned, operation):
     orphaned.end_pod(1)
     operation.settle()
     orphaned.run_pod()
@@ -128,7 +128,7 @@ def test_a_deleted_job_takes_its_orphan_along(orphaned, operation):
     assert orphaned.pods() == []
 
 
-def test_the_orphan_of_a_namesake_goes(orphaned, operation):
+def test_the_orphan_of_an_earlier_job_of_the_name_is_deleted(orphaned, operation):
     orphaned.remove()
     orphaned.submit()
     operation.settle()
@@ -136,7 +136,7 @@ def test_the_orphan_of_a_namesake_goes(orphaned, operation):
     assert orphaned.child(Child.JOB)
 
 
-def test_a_pod_that_its_job_controls_is_left_to_it(running, operation):
+def test_a_pod_with_a_batch_job_is_not_deleted_by_the_operator(running, operation):
     running.store.objects["pods", NAMESPACE, "churn-trainer-1"]["metadata"]["labels"][
         "automl.trainingjob.dev/job-uid"
     ] = "another"
@@ -144,7 +144,7 @@ def test_a_pod_that_its_job_controls_is_left_to_it(running, operation):
     assert len(running.pods()) == 1
 
 
-def test_an_operator_that_may_not_delete_pods_holds_nothing_up(orphaned, operation):
+def test_an_operator_that_may_not_delete_pods_continues(orphaned, operation):
     operation.client.faults = [Fault(403, "DELETE", "pods", times=100)]
     orphaned.change(suspend=True)
     operation.settle()
@@ -164,7 +164,7 @@ def test_a_model_ends_the_job_whatever_runs_beside_the_trainer(running, operatio
     assert running.pods() == []
 
 
-def test_a_container_that_ends_a_little_later_leaves_the_log(running, operation):
+def test_a_sidecar_that_ends_soon_is_not_deleted(running, operation):
     running.report_success()
     end_trainer(running, 0)
     due = operation.settle()
@@ -176,13 +176,13 @@ def test_a_container_that_ends_a_little_later_leaves_the_log(running, operation)
     assert running.pods()
 
 
-def test_a_sidecar_without_a_report_is_no_success(running, operation):
+def test_a_sidecar_without_a_report_is_not_a_success(running, operation):
     end_trainer(running, 0)
     operation.settle()
     assert running.status["phase"] == "Saving"
 
 
-def test_the_trainer_is_told_from_what_stands_before_it(running, operation):
+def test_the_trainer_is_found_behind_other_containers(running, operation):
     end_trainer(running, 1, beside={"name": "a-mesh", "state": {"terminated": {"exitCode": 0}}})
     operation.settle()
     assert running.status["attemptHistory"][-1]["exitCode"] == 1

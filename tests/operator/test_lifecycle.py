@@ -1,4 +1,4 @@
-"""A job from its first touch to its model, against an API server in memory."""
+"""A job from its first pass to its model, against an API server in memory."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ MOST_WRITES = 32
 PROGRESS = {"progress", "best", "leaderboard", "paretoFront", "lastReport"}
 
 
-def test_first_touch_makes_every_child_and_says_so(cluster, operation):
+def test_the_first_pass_creates_every_child_and_posts_an_event(cluster, operation):
     cluster.submit()
     operation.settle()
     assert all(cluster.child(child) for child in TRAINER_CHILDREN)
@@ -72,14 +72,14 @@ def writes_aside_from_progress(cluster, operation):
     return len(own) - progress, progress
 
 
-def test_a_life_has_few_writes(cluster, operation):
+def test_a_plain_job_needs_few_writes(cluster, operation):
     operation.run_to_success(cluster)
     cluster.later(86_400)
     operation.settle()
     assert writes_aside_from_progress(cluster, operation)[0] <= 18
 
 
-def test_a_long_and_eventful_life_has_few_writes(cluster, operation):
+def test_an_interrupted_job_needs_few_writes(cluster, operation):
     cluster.submit(backoffLimit=3, ttlSecondsAfterFinished=60)
     operation.settle()
     cluster.run_pod()
@@ -116,7 +116,7 @@ def test_a_long_and_eventful_life_has_few_writes(cluster, operation):
     assert writes <= MOST_WRITES
 
 
-def test_a_pass_that_changes_something_is_followed_at_once(cluster, operation):
+def test_a_pass_with_changes_is_followed_by_another_at_once(cluster, operation):
     cluster.submit()
     operation.look()  # records the plan
     assert operation.look() == 0.0
@@ -160,7 +160,7 @@ def test_a_child_that_is_deleted_again_each_time_is_not_created_without_a_pause(
     assert min(waits[1:]) >= 10.0
 
 
-def test_what_says_nothing_new_is_not_written(cluster, operation):
+def test_an_unchanged_status_is_not_written(cluster, operation):
     operation.run_to_success(cluster)
     before = len(cluster.store.writes)
     operation.start()
@@ -207,7 +207,7 @@ def test_a_plan_outlives_the_settings_it_was_made_with(store, cluster):
     assert cluster.status["resolved"]["generations"] == 40
 
 
-def test_each_class_minds_its_own(store):
+def test_each_operator_class_handles_its_own_jobs(store):
     stable, canary = (
         Operation(store),
         Operation(store, settings=SETTINGS.__class__(trainer_image="canary:1", operator_class="canary")),
@@ -223,7 +223,7 @@ def test_each_class_minds_its_own(store):
     assert cluster.status["phase"] == "Pending"
 
 
-def test_a_fallback_is_told_and_counted_once(cluster, operation):
+def test_a_fallback_is_reported_and_counted_once(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -240,7 +240,7 @@ def test_a_fallback_is_told_and_counted_once(cluster, operation):
     assert len(cluster.events("SchedulerLost")) == 1
 
 
-def test_progress_is_written_seldom_however_often_it_is_reported(cluster, operation):
+def test_frequent_progress_is_written_rarely(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()

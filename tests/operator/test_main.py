@@ -1,4 +1,4 @@
-"""Start-up: what is wrong with the surroundings is said in one line, with exit status 2."""
+"""Errors at start-up are reported in a line, with exit status 2."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def test_a_missing_image_is_named(capsys):
     assert "TRAININGJOB_TRAINER_IMAGE" in line["detail"]
 
 
-def test_no_cluster_is_said(capsys, monkeypatch, tmp_path):
+def test_a_missing_cluster_is_reported(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert main({"TRAININGJOB_TRAINER_IMAGE": "x", "TRAININGJOB_NAMESPACES": "a"}) == 2
@@ -42,7 +42,7 @@ def test_no_cluster_is_said(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_process_works_and_ends_when_it_is_asked_to(tmp_path):
+def test_the_process_runs_until_it_is_stopped(tmp_path):
     import time
 
     import yaml

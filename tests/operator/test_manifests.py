@@ -1,4 +1,4 @@
-"""Each builder against a golden file, and the rules that hold for all of them."""
+"""Each manifest equals its golden file, and all follow common rules."""
 
 import json
 from dataclasses import replace
@@ -87,7 +87,7 @@ def test_manifest_of_the_dask_cluster(part):
     check_golden(GOLDEN / f"{part.name.lower()}.yaml", build(part, OWNER, planned(DISTRIBUTED), SETTINGS))
 
 
-def test_the_dask_operators_definition_takes_the_cluster():
+def test_the_definition_of_the_dask_operator_accepts_the_cluster():
     # It demands strings where Kubernetes takes numbers, too.
     found = [path for path in files("dask-kubernetes") if path.match("**/helm/**/crds/daskcluster.yaml")]
     [version] = yaml.safe_load(Path(found[0].locate()).read_text())["spec"]["versions"]
@@ -107,11 +107,11 @@ def containers(spec):
 
 
 @pytest.mark.parametrize("role", ["scheduler", "worker", "client"])
-def test_each_role_has_its_own_key_only(role):
+def test_each_role_mounts_only_its_own_key(role):
     pod, container = containers(DISTRIBUTED)[role]
     [volume] = [mount for mount in pod["volumes"] if mount["name"] == "dask-tls"]
     assert [item["key"] for item in volume["secret"]["items"]] == ["ca.crt", f"{role}.crt", f"{role}.key"]
-    # Without them the trainer goes on alone; nobody else has anything to do.
+    # Without them the trainer continues alone.
     assert volume["secret"]["optional"] is (role == "client")
     [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "dask-tls"]
     named = {variable["name"]: variable.get("value", "") for variable in container["env"]}
@@ -147,7 +147,7 @@ def test_no_local_job_mounts_certificates():
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 253, "a.b-c", "1.2"])
-def test_the_dask_operator_takes_the_name(name):
+def test_the_dask_operator_accepts_the_name_of_the_cluster(name):
     owner = Owner(name, "team", OWNER.uid)
     found = build(Child.DASK_CLUSTER, owner, planned(DISTRIBUTED, name), SETTINGS)["metadata"]["name"]
     validate_cluster_name(found)
@@ -164,7 +164,7 @@ def test_the_fence_holds_the_whole_plan():
 @pytest.mark.parametrize(
     "data", [{}, {"run.json": "{}", "image": "x"}, {"run.json": "no json", "image": "x"}]
 )
-def test_a_fence_that_cannot_be_read_is_none(data):
+def test_an_unreadable_fence_is_ignored(data):
     assert read_run({"data": data}) is None
 
 
@@ -188,7 +188,7 @@ def test_the_pod_is_restricted(spec):
     )
 
 
-def test_one_claim_for_both_is_mounted_once_and_writable():
+def test_a_claim_for_dataset_and_output_is_mounted_once_and_writable():
     spec = pod(LARGE | {"output": {"uri": "pvc://tables/models"}})
     mounts = [
         mount for mount in spec["containers"][0]["volumeMounts"] if mount["mountPath"].startswith(CLAIMS_DIR)
@@ -317,7 +317,7 @@ def test_quantities_are_compared_by_what_they_mean(small, large):
     assert amount(small) < amount(large)
 
 
-def test_an_authority_of_the_company_is_mounted_from_the_jobs_namespace():
+def test_a_private_authority_is_mounted_from_the_namespace_of_the_job():
     settings = replace(SETTINGS, ca_config_map="company-ca")
     spec = build(Child.JOB, OWNER, planned(SMALL), settings)["spec"]["template"]["spec"]
     (container,) = spec["containers"]

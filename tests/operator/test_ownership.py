@@ -1,4 +1,4 @@
-"""Whose an object is: what another owns is neither taken for a child, nor changed, nor deleted."""
+"""Objects of other owners are not adopted, changed or deleted."""
 
 import asyncio
 import copy
@@ -33,7 +33,7 @@ def owner_of(cluster):
 
 
 def put(store, manifest, child, owners=None):
-    """Put *manifest* into the store as somebody else would; return it as it is there."""
+    """Put *manifest* into the store as another client would; return the stored object."""
     if owners is not None:
         manifest["metadata"]["ownerReferences"] = owners
     root = ("/api/" if "/" not in child.api_version else "/apis/") + child.api_version
@@ -47,7 +47,7 @@ def reference(uid, *, kind="Deployment", name="other", controller=True):
     return {"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller}
 
 
-# Each is nearly ours: nobody's, a Deployment's, one that our job owns and another controls.
+# Each is nearly ours: without an owner, of a Deployment, owned by our job but controlled by another.
 STRANGERS = {
     "nobody": lambda _uid: [],
     "somebody": lambda _uid: [reference("another-uid")],
@@ -57,7 +57,7 @@ STRANGERS = {
 
 @each_child
 @pytest.mark.parametrize("owners", STRANGERS.values(), ids=list(STRANGERS))
-def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, child, owners):
+def test_a_child_with_another_owner_is_not_adopted(store, cluster, operation, child, owners):
     cluster.submit()
     manifest = build(child, owner_of(cluster), planned(cluster), SETTINGS)
     before = copy.deepcopy(put(store, manifest, child, owners(owner_of(cluster).uid)))
@@ -71,7 +71,7 @@ def test_a_child_that_another_owns_is_not_adopted(store, cluster, operation, chi
 
 
 @each_child
-def test_a_child_of_an_earlier_job_of_the_name_is_waited_for(store, cluster, operation, child):
+def test_the_operator_waits_for_children_of_an_earlier_job_of_the_name(store, cluster, operation, child):
     cluster.submit()
     earlier = metadata(OTHER, child)["ownerReferences"]
     put(store, build(child, owner_of(cluster), planned(cluster), SETTINGS), child, earlier)
@@ -82,8 +82,8 @@ def test_a_child_of_an_earlier_job_of_the_name_is_waited_for(store, cluster, ope
 
 @each_child
 @pytest.mark.parametrize("owners", STRANGERS.values(), ids=list(STRANGERS))
-def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster, child, owners):
-    # The decision saw nothing under the name: only the 409 of the creation tells.
+def test_a_child_that_appears_after_the_read_is_not_adopted(store, cluster, child, owners):
+    # The decision saw nothing under the name: only the 409 of the creation shows the other object.
     cluster.submit()
     owner, ours = owner_of(cluster), planned(cluster)
     manifest = build(child, owner, planned(cluster, default_workers=7), SETTINGS)
@@ -100,7 +100,7 @@ def test_a_child_that_another_makes_after_the_look_is_not_adopted(store, cluster
 
 
 @pytest.mark.parametrize("faster", ["another operator", "this one"])
-def test_the_plan_of_whoever_was_faster_is_in_force(store, cluster, faster):
+def test_the_plan_of_the_faster_operator_is_in_force(store, cluster, faster):
     cluster.submit()
     owner, theirs = owner_of(cluster), planned(cluster)
     put(store, build(Child.RUN, owner, theirs, SETTINGS), Child.RUN)
@@ -124,7 +124,7 @@ def gateway(store):
 
 
 @each_child
-def test_only_an_own_child_is_deleted(store, cluster, operation, child):
+def test_only_children_of_the_job_are_deleted(store, cluster, operation, child):
     cluster.submit()
     operation.settle()
     _, gate = gateway(store)
@@ -144,7 +144,7 @@ def replace_behind(client, store, path, raw, answer):
 
 
 @each_child
-def test_a_child_that_was_replaced_after_the_look_is_not_deleted(store, cluster, operation, child):
+def test_a_child_that_was_replaced_after_the_read_is_not_deleted(store, cluster, operation, child):
     cluster.submit()
     operation.settle()
     raw = copy.deepcopy(cluster.child(child))
@@ -153,12 +153,12 @@ def test_a_child_that_was_replaced_after_the_look_is_not_deleted(store, cluster,
     path = f"{root}/namespaces/{NAMESPACE}/{child.plural}/{raw['metadata']['name']}"
     new = replace_behind(client, store, path, raw, raw)
     asyncio.run(gate.delete(child, owner_of(cluster)))
-    assert ("DELETE", path) in client.requests, "it was looked for, and the server was told which"
+    assert ("DELETE", path) in client.requests, "the operator deletes it by its uid"
     assert cluster.child(child) == new
 
 
 @pytest.mark.parametrize("change", [Suspension(suspend=True, deadline_seconds=7), Suspension(suspend=False)])
-def test_only_an_own_job_is_suspended(store, cluster, operation, change):
+def test_only_the_batch_job_of_the_job_is_suspended(store, cluster, operation, change):
     cluster.submit()
     operation.settle()
     before = copy.deepcopy(cluster.child(Child.JOB)["spec"])
@@ -169,7 +169,7 @@ def test_only_an_own_job_is_suspended(store, cluster, operation, change):
     assert cluster.child(Child.JOB)["spec"]["suspend"] is change.suspend
 
 
-def test_a_job_that_was_replaced_after_the_look_is_not_suspended(store, cluster, operation):
+def test_a_batch_job_that_was_replaced_after_the_read_is_not_suspended(store, cluster, operation):
     cluster.submit()
     operation.settle()
     raw = copy.deepcopy(cluster.child(Child.JOB))
@@ -183,7 +183,7 @@ def test_a_job_that_was_replaced_after_the_look_is_not_suspended(store, cluster,
 
 
 @each_part
-def test_no_part_of_a_dask_cluster_has_the_name_of_a_namesakes(cluster, part):
+def test_jobs_of_the_same_name_have_different_dask_names(cluster, part):
     cluster.submit(parallelMode="distributed")
     found = planned(cluster)
     names = {
@@ -214,7 +214,7 @@ def step_down(cluster, store):
 
 
 @pytest.mark.parametrize("happening", [suspend, succeed, step_down], ids=lambda happening: happening.__name__)
-def test_a_dask_cluster_that_another_owns_is_neither_adopted_nor_deleted(
+def test_a_dask_cluster_with_another_owner_is_neither_adopted_nor_deleted(
     store, begun, operation, dask, happening
 ):
     dask.come_up()
@@ -227,7 +227,7 @@ def test_a_dask_cluster_that_another_owns_is_neither_adopted_nor_deleted(
     assert "deletionTimestamp" not in dask.cluster["metadata"]
 
 
-def test_a_dask_cluster_that_another_makes_after_the_look_is_not_adopted(store, cluster, operation, dask):
+def test_a_dask_cluster_that_appears_after_the_read_is_not_adopted(store, cluster, operation, dask):
     cluster.submit(parallelMode="distributed")
     owner, ours = owner_of(cluster), planned(cluster)
     put(
@@ -250,7 +250,7 @@ def test_a_dask_cluster_that_another_makes_after_the_look_is_not_adopted(store, 
     assert cluster.child(Child.JOB), "the job runs without"
 
 
-def test_a_dask_cluster_of_another_owner_is_known_by_its_name(store, begun, operation, dask):
+def test_a_dask_cluster_of_another_owner_is_found_by_its_name(store, begun, operation, dask):
     dask.come_up()
     take_over(begun, dask)
     dask.cluster["metadata"]["labels"] = {}
@@ -258,7 +258,7 @@ def test_a_dask_cluster_of_another_owner_is_known_by_its_name(store, begun, oper
     assert said(begun) == ("False", "NameConflict")
 
 
-def test_a_dask_cluster_that_was_replaced_after_the_look_is_not_deleted(store, begun, dask):
+def test_a_dask_cluster_that_was_replaced_after_the_read_is_not_deleted(store, begun, dask):
     dask.come_up()
     raw = copy.deepcopy(dask.cluster)
     client, gate = gateway(store)
@@ -271,7 +271,7 @@ def test_a_dask_cluster_that_was_replaced_after_the_look_is_not_deleted(store, b
     assert "deletionTimestamp" not in dask.cluster["metadata"]
 
 
-def test_every_delete_of_what_the_operator_may_read_names_the_uid(store, begun, operation, dask):
+def test_each_deletion_of_a_readable_object_names_the_uid(store, begun, operation, dask):
     """Secret and policy may not be read; their name has the job's uid in it, which no other job ever has."""
     dask.come_up()
     told = []

@@ -1,4 +1,4 @@
-"""The state machine as a table: what is seen of a job under way, and the step that follows."""
+"""Decisions about a running job as a table of observations and steps."""
 
 import inspect
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the security model promises of the objects that the operator makes, apart from their golden files."""
+"""Promises of the security model about the objects that the operator creates."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def pods(**spec):
 
 
 @each_child
-def test_everything_goes_with_its_job_and_waits_for_nothing(child):
+def test_children_are_deleted_with_their_job_without_waiting(child):
     [reference] = made(child)["metadata"]["ownerReferences"]
     assert (reference["kind"], reference["name"], reference["uid"]) == ("TrainingJob", "churn", "uid-1")
     assert reference["controller"] is True
@@ -70,7 +70,7 @@ def test_labels_and_names_are_within_bounds_and_the_jobs_name_is_whole_in_an_ann
     assert meta["labels"]["automl.trainingjob.dev/job-uid"] == OWNER.uid
 
 
-def test_the_trainers_role_reaches_the_jobs_own_report_and_nothing_else():
+def test_the_role_of_the_trainer_covers_only_its_report():
     [rule] = made(Child.ROLE)["rules"]
     assert rule["resourceNames"] == [made(Child.REPORT)["metadata"]["name"]]
     assert rule["resourceNames"] != [made(Child.REPORT, OTHER)["metadata"]["name"]]
@@ -78,7 +78,7 @@ def test_the_trainers_role_reaches_the_jobs_own_report_and_nothing_else():
     assert set(rule["verbs"]) == {"get", "patch"}
 
 
-def test_the_role_is_bound_to_the_jobs_own_account_alone():
+def test_the_role_is_bound_only_to_the_account_of_the_job():
     binding = made(Child.ROLE_BINDING)
     account = made(Child.SERVICE_ACCOUNT)["metadata"]["name"]
     assert binding["roleRef"]["kind"] == "Role"
@@ -88,7 +88,7 @@ def test_the_role_is_bound_to_the_jobs_own_account_alone():
     assert account != made(Child.SERVICE_ACCOUNT, OTHER)["metadata"]["name"]
 
 
-def test_a_token_is_mounted_in_the_trainer_alone():
+def test_only_the_trainer_mounts_a_token():
     assert made(Child.SERVICE_ACCOUNT)["automountServiceAccountToken"] is False
     mounted = {role: spec["automountServiceAccountToken"] for role, (_, spec) in pods().items()}
     assert mounted == {"trainer": True, "scheduler": False, "worker": False}
@@ -107,7 +107,7 @@ def test_the_plan_and_the_certificates_do_not_change():
     assert "data" not in made(Child.REPORT), "the report is the trainer's to write"
 
 
-def test_secrets_are_read_only_and_two_keys_and_a_token_of_each():
+def test_secrets_are_mounted_read_only_with_two_keys_and_a_token():
     _, spec = pods()["trainer"]
     secrets = {
         volume["name"]: volume.get("projected") or volume["secret"]
@@ -128,7 +128,7 @@ def test_secrets_are_read_only_and_two_keys_and_a_token_of_each():
     )
 
 
-def test_each_pod_of_the_cluster_has_its_own_key_and_no_other():
+def test_each_pod_of_the_cluster_mounts_only_its_own_key():
     keys = {}
     for role, (_, spec) in pods().items():
         [secret] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "dask-tls"]
@@ -186,7 +186,7 @@ def lets(policy, kind, own, peer, port):
         found = peers is None or any(
             set(entry) == {"podSelector"} and selects(entry["podSelector"], peer) for entry in peers
         )
-        if found and (ports is None or port in {port["port"] for port in ports}):
+        if found and (ports is None or port in {entry["port"] for entry in ports}):
             return True
     return False
 
@@ -205,7 +205,7 @@ OURS = {"trainer", "scheduler", "worker"}
 
 @pytest.mark.parametrize("own", ["scheduler", "worker"])
 @pytest.mark.parametrize("peer", PEERS)
-def test_the_policy_admits_the_jobs_pods_and_lets_the_cluster_talk_to_itself_alone(own, peer):
+def test_the_policy_admits_pods_of_the_job_and_isolates_the_cluster(own, peer):
     policy = made(Child.DASK_POLICY)
     assert lets(policy, "ingress", PEERS[own], PEERS[peer], 40_000) is (peer in OURS)
     assert lets(policy, "egress", PEERS[own], PEERS[peer], 40_000) is (peer in {"scheduler", "worker"})
@@ -247,7 +247,7 @@ def counts(job, *, exit_code, disrupted=False, container="trainer"):
         ({"exit_code": 2, "disrupted": True}, "Ignore"),
     ],
 )
-def test_evictions_do_not_use_up_the_back_off_and_a_wrong_spec_is_not_tried_again(ended, action):
+def test_evictions_do_not_count_and_a_wrong_spec_is_not_retried(ended, action):
     assert counts(made(Child.JOB), **ended) == action
 
 

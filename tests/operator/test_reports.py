@@ -1,4 +1,4 @@
-"""Which reports are believed."""
+"""Reports that are accepted or rejected."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -123,14 +123,14 @@ def test_refused(told, last, word, kind):
     ],
 )
 @pytest.mark.parametrize("told", [report(), report(final=True, sequence=99), "{", "[" * 100_000])
-def test_what_the_run_did_not_sign_is_refused_before_it_is_read(told, fields, monkeypatch):
+def test_a_report_without_a_valid_signature_is_rejected_before_parsing(told, fields, monkeypatch):
     monkeypatch.setattr("trainingjob_operator.observe.parse_report", None)
     verdict = check(told, **fields)
     assert verdict.report is None
     assert verdict.refused.reason == "BadSignature"
 
 
-def test_there_may_be_none():
+def test_a_missing_report_is_not_an_error():
     verdict = check(None)
     assert verdict.report is None
     assert verdict.refused is None
@@ -142,25 +142,25 @@ def test_there_may_be_none():
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_whatever_a_trainer_writes_is_believed_or_refused(value):
+def test_any_report_of_a_trainer_is_accepted_or_rejected(value):
     verdict = check(json.dumps(value))
     assert (verdict.report is None) != (verdict.refused is None)
 
 
 @given(st.text())
-def test_any_text_is_believed_or_refused(text):
+def test_any_text_is_accepted_or_rejected(text):
     assert check(text).refused
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9)), max_size=20))
-def test_what_is_believed_never_goes_back(order):
+def test_accepted_reports_never_go_back(order):
     mark = None
     for attempt, sequence in order:
         verdict = check(
             report(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}"), pods=(), last=mark
         )
         new = mark is None or (attempt, sequence) >= (mark.attempt, mark.sequence)
-        assert (verdict.report is not None) is new, "what is newer is believed, and nothing else"
+        assert (verdict.report is not None) is new, "only newer reports are accepted"
         if verdict.report is not None:
             mark = LastReport(attempt=attempt, sequence=sequence, pod_uid=f"pod-{attempt}")
 
@@ -182,7 +182,7 @@ def running(cluster, operation):
         operation.settle()
 
 
-def test_a_refused_report_is_an_event_and_a_count_once(cluster, operation, running):
+def test_a_rejected_report_is_posted_and_counted_once(cluster, operation, running):
     cluster.report(raw='{"jobUid": 1}')
     for _ in range(3):
         operation.look()
@@ -194,7 +194,7 @@ def test_a_refused_report_is_an_event_and_a_count_once(cluster, operation, runni
     assert cluster.status["phase"] == "Searching"
 
 
-def test_reports_that_differ_are_counted_and_told_by_kind(cluster, operation, running):
+def test_different_rejected_reports_are_counted_and_posted_by_kind(cluster, operation, running):
     for number in range(5):
         cluster.report(raw=json.dumps({"jobUid": number}))
         operation.look()
@@ -205,7 +205,7 @@ def test_reports_that_differ_are_counted_and_told_by_kind(cluster, operation, ru
     assert told_of(cluster, operation) == (2, {"Malformed": 5, "Stale": 2})
 
 
-def test_a_restart_tells_nothing_twice(cluster, operation, running):
+def test_a_restart_repeats_no_event(cluster, operation, running):
     cluster.report(raw="nonsense")
     operation.look()
     operation.start()
@@ -213,7 +213,7 @@ def test_a_restart_tells_nothing_twice(cluster, operation, running):
     assert told_of(cluster, operation) == (1, {"Malformed": 1, "Stale": 0})
 
 
-def test_another_attempt_is_told_again(cluster, operation, running):
+def test_a_rejection_in_another_attempt_is_posted_again(cluster, operation, running):
     cluster.report(raw="nonsense")
     operation.settle()
     cluster.end_pod(143)
@@ -225,7 +225,7 @@ def test_another_attempt_is_told_again(cluster, operation, running):
     assert told_of(cluster, operation) == (2, {"Malformed": 2, "Stale": 0})
 
 
-def test_a_refused_event_of_a_refused_report_stops_nothing(store, cluster):
+def test_a_rejected_event_does_not_stop_a_pass(store, cluster):
     operation = Operation(store, Fault(403, method="POST", plural="events", times=99))
     cluster.submit()
     operation.settle()
@@ -236,7 +236,7 @@ def test_a_refused_event_of_a_refused_report_stops_nothing(store, cluster):
     assert operation.value("trainingjob_reports_refused_total", reason="Malformed") == 1
 
 
-def test_an_event_that_was_not_taken_is_posted_again(store, cluster):
+def test_an_event_that_failed_is_posted_again(store, cluster):
     operation = Operation(store)
     cluster.submit()
     operation.settle()
@@ -248,26 +248,26 @@ def test_an_event_that_was_not_taken_is_posted_again(store, cluster):
     assert told_of(cluster, operation) == (1, {"Malformed": 1, "Stale": 0})
 
 
-def test_every_kind_is_a_label_from_the_start(operation):
+def test_all_kinds_of_rejections_have_a_counter_from_the_start(operation):
     text = generate_latest(operation.metrics.registry).decode()
     assert all(f'trainingjob_reports_refused_total{{reason="{kind}"}} 0.0' in text for kind in Rejection)
 
 
-def test_what_is_said_of_a_refused_report_is_bounded():
+def test_the_message_about_a_rejected_report_is_bounded():
     rows = [{f"field-{number}": 1} for number in range(500)]
     message = check(json.dumps({"jobUid": UID, "leaderboard": rows})).refused.message
     assert "leaderboard" in message
     assert len(message) <= 500
 
 
-def test_after_the_end_a_report_tells_nothing(cluster, operation):
+def test_a_report_after_the_end_posts_nothing(cluster, operation):
     operation.run_to_success(cluster)
     cluster.report(raw="nonsense")
     operation.settle()
     assert told_of(cluster, operation) == (0, {"Malformed": 0, "Stale": 0})
 
 
-def test_a_report_does_not_say_which_image_runs(cluster, operation, running):
+def test_a_report_does_not_change_the_image_in_the_status(cluster, operation, running):
     cluster.report(resolved={"image": "evil:1", "sources": {"metric": "spec"}, "metric": "f1", "cvFolds": 3})
     operation.settle()
     resolved = cluster.status["resolved"]
@@ -275,7 +275,7 @@ def test_a_report_does_not_say_which_image_runs(cluster, operation, running):
     assert "budget.timeLeftSeconds" in resolved["sources"]
 
 
-def test_a_namesake_is_not_held_to_the_numbers_of_the_job_before(cluster, operation, running):
+def test_a_job_does_not_inherit_the_numbers_of_an_earlier_job_of_its_name(cluster, operation, running):
     cluster.report(attempt=7, sequence=70)
     operation.settle()
     cluster.remove()

@@ -1,4 +1,4 @@
-"""The operator stopped at any write, its API server failing, two of them at once: the same end."""
+"""Restarts at any write, a failing API server and two operators lead to the same result."""
 
 import copy
 
@@ -137,14 +137,14 @@ def any_life(request):
     return (life, *to_its_end(life))
 
 
-def test_a_distributed_life_leaves_nothing_of_its_clusters():
+def test_a_distributed_job_leaves_nothing_of_its_clusters():
     end, writes = to_its_end(live_distributed)
     assert end["trainingjobs", NAMESPACE, "churn"]["status"]["phase"] == "Succeeded"
     assert not {plural for plural, *_ in end} & {"secrets", "networkpolicies", "daskclusters", "deployments"}
     assert writes <= 60
 
 
-def test_the_life_is_a_whole_one(undisturbed):
+def test_the_played_job_covers_every_stage(undisturbed):
     end, writes = undisturbed
     job = end["trainingjobs", NAMESPACE, "churn"]
     assert job["status"]["phase"] == "Succeeded"
@@ -155,7 +155,7 @@ def test_the_life_is_a_whole_one(undisturbed):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("start", range(4))
-def test_stopped_at_any_write_and_started_again_ends_the_same(any_life, start, after):
+def test_a_restart_at_any_write_gives_the_same_result(any_life, start, after):
     life, end, writes = any_life
     for number in range(start, writes, 4):
         store = Store()
@@ -168,13 +168,13 @@ def test_stopped_at_any_write_and_started_again_ends_the_same(any_life, start, a
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("start", range(3))
 @pytest.mark.parametrize("status", [429, 500, 503, ConnectionResetError(), TimeoutError()], ids=repr)
-def test_a_failing_api_server_is_asked_again(undisturbed, status, start, after):
+def test_requests_to_a_failing_api_server_are_retried(undisturbed, status, start, after):
     failing_writes(live, undisturbed, status, start=start, after=after)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("start", range(3))
-def test_a_failing_api_server_is_asked_again_for_a_cluster(start, after):
+def test_requests_for_a_cluster_to_a_failing_api_server_are_retried(start, after):
     failing_writes(live_distributed, to_its_end(live_distributed), 503, start=start, after=after)
 
 
@@ -190,7 +190,7 @@ def failing_writes(life, undisturbed, status, *, start, after):
 
 
 @pytest.mark.parametrize("plural", ["trainingjobs/status", "jobs"])
-def test_a_conflict_is_looked_at_again(undisturbed, plural):
+def test_the_operator_reads_again_after_a_conflict(undisturbed, plural):
     end, _ = undisturbed
     for number in range(8):
         store = Store()
@@ -201,12 +201,12 @@ def test_a_conflict_is_looked_at_again(undisturbed, plural):
 
 @pytest.mark.parametrize("status", [429, 500, 503, TimeoutError()], ids=repr)
 @pytest.mark.parametrize("plural", ["trainingjobs", "configmaps", "jobs", "pods"])
-def test_a_failing_read_decides_nothing(undisturbed, status, plural):
+def test_a_failed_read_leads_to_no_decision(undisturbed, status, plural):
     failing_reads(live, undisturbed[0], status, plural)
 
 
 @pytest.mark.parametrize("plural", ["daskclusters", "deployments", "pods"])
-def test_a_failing_read_decides_nothing_about_a_cluster(plural):
+def test_a_failed_read_leads_to_no_decision_about_a_cluster(plural):
     failing_reads(live_distributed, to_its_end(live_distributed)[0], 503, plural)
 
 
@@ -219,7 +219,7 @@ def failing_reads(life, end, status, plural):
 
 
 @pytest.mark.parametrize("child", list(TRAINER_CHILDREN), ids=lambda child: child.name)
-def test_a_refused_child_is_a_condition_and_is_made_when_it_is_allowed(store, cluster, child):
+def test_a_rejected_child_is_a_condition_and_is_created_later(store, cluster, child):
     message = f"{child.plural} is forbidden: User cannot create resource"
     operation = Operation(store, Fault(403, method="POST", plural=child.plural, times=4, message=message))
     cluster.submit()
@@ -246,14 +246,14 @@ def test_a_quota_on_objects_fails_the_job_at_the_deadline(store, cluster):
     assert "QuotaExceeded" in cluster.condition("Failed")["message"]
 
 
-def test_events_that_are_refused_stop_nothing(store, cluster):
+def test_events_that_are_rejected_stop_nothing(store, cluster):
     operation = Operation(store, Fault(403, method="POST", plural="events", times=99))
     cluster.submit()
     operation.settle()
     assert cluster.status["phase"] == "Pending"
 
 
-def test_the_delay_that_the_server_asks_for_is_passed_on(store, cluster):
+def test_the_retry_delay_of_the_server_is_respected(store, cluster):
     operation = Operation(store, Fault(429, retry_after=7.0))
     cluster.submit()
     fault = operation.look()
@@ -279,7 +279,7 @@ def test_two_operators_on_one_job_make_everything_once(undisturbed):
     assert len(keys) == 1
 
 
-def test_a_stale_read_never_takes_the_end_back(store, cluster, operation):
+def test_a_stale_read_never_reverts_the_end(store, cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()

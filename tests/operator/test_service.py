@@ -1,4 +1,4 @@
-"""The whole operator, Kopf's watches and all, against an API server on a port."""
+"""The whole operator, with Kopf's watches, against an API server on a port."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def live(cluster):
     await until(lambda: cluster.child(Child.JOB) is None, "the Job's end")
 
 
-def test_a_whole_life_by_watches_alone(kubeconfig):
+def test_a_job_runs_to_its_end_with_watches_only(kubeconfig):
     async def scenario(server, store, cluster, service):
         await live(cluster)
         assert not cluster.job["metadata"].get("finalizers")
@@ -126,7 +126,7 @@ def test_a_whole_life_by_watches_alone(kubeconfig):
     ],
     ids="-".join,
 )
-def test_a_lost_event_is_made_good_by_the_list(kubeconfig, lost):
+def test_a_list_replaces_a_lost_event(kubeconfig, lost):
     async def scenario(server, store, cluster, service):
         server.drop.add(lost)
         await live(cluster)
@@ -135,7 +135,7 @@ def test_a_lost_event_is_made_good_by_the_list(kubeconfig, lost):
     on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=1))
 
 
-def test_a_user_without_a_name_is_none_of_its_business(kubeconfig, monkeypatch):
+def test_the_operator_needs_no_user_name(kubeconfig, monkeypatch):
     """A container's numeric user is in no passwd file, and nothing sets USER."""
 
     def nobody():
@@ -161,14 +161,14 @@ def test_a_deleted_job_is_forgotten(kubeconfig):
     on_a_server(kubeconfig, scenario)
 
 
-def test_a_whole_life_in_a_cluster_that_is_watched_as_a_whole(kubeconfig):
+def test_a_job_runs_to_its_end_in_a_cluster_wide_watch(kubeconfig):
     async def scenario(server, store, cluster, service):
         await live(cluster)
 
     on_a_server(kubeconfig, scenario, replace(FAST, namespaces=()))
 
 
-def test_behind_a_dead_watch_the_list_still_moves_jobs(kubeconfig):
+def test_jobs_progress_by_lists_while_a_watch_is_dead(kubeconfig):
     async def scenario(server, store, cluster, service):
         server.deaf = True
         await live(cluster)
@@ -176,7 +176,7 @@ def test_behind_a_dead_watch_the_list_still_moves_jobs(kubeconfig):
     on_a_server(kubeconfig, scenario, replace(FAST, resync_seconds=1.0))
 
 
-def test_expired_watches_are_opened_anew(kubeconfig):
+def test_expired_watches_are_reopened(kubeconfig):
     async def scenario(server, store, cluster, service):
         await live(cluster)
         assert server.expire == 0
@@ -187,7 +187,7 @@ def test_expired_watches_are_opened_anew(kubeconfig):
     on_a_server(kubeconfig, scenario, prepare=prepare)
 
 
-def test_jobs_that_were_there_before_are_taken_up(kubeconfig):
+def test_existing_jobs_are_handled_after_a_start(kubeconfig):
     async def scenario(server, store, cluster, service):
         await until(lambda: cluster.status.get("phase") == "Suspended", "Suspended")
         assert cluster.events("Suspended")
@@ -236,7 +236,7 @@ def test_many_jobs_each_get_their_condition(kubeconfig):
     on_a_server(kubeconfig, scenario)
 
 
-def test_an_answer_that_is_no_object_is_a_fault(kubeconfig):
+def test_an_answer_that_is_not_an_object_is_a_fault(kubeconfig):
     from trainingjob_operator.api import Api
     from trainingjob_operator.transport import ApiFault
 

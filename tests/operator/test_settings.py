@@ -12,7 +12,7 @@ def test_the_image_alone_is_enough():
     assert Settings.from_environment(IMAGE) == Settings(trainer_image="registry.example/trainer:1")
 
 
-def test_everything_is_read():
+def test_all_variables_are_read():
     settings = Settings.from_environment(
         IMAGE
         | {

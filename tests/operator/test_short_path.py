@@ -1,4 +1,4 @@
-"""One pass goes through each layer once: read, observe, decide, apply, write."""
+"""A pass calls each layer once: read, observe, decide, apply, write."""
 
 import sys
 from collections import Counter

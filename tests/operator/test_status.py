@@ -1,4 +1,4 @@
-"""From step and report to the status: its size, its times, its conditions, the table in the docs."""
+"""The status made from decision and report: its size, times and conditions, and the table in the docs."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def size(status):
     return len(status.model_dump_json(by_alias=True, exclude_none=True).encode())
 
 
-def test_ten_thousand_evaluations_fit():
+def test_a_status_with_ten_thousand_evaluations_is_below_the_limit():
     text = "é" * 300
     rows = [
         LeaderboardEntry(rank=number, pipeline=text, score="0.123456", complexity="1234.5", key="k" * 64)
@@ -116,7 +116,7 @@ def test_a_condition_keeps_its_time_while_its_status_stays():
     assert third["Failed"].last_transition_time == later
 
 
-def test_the_status_has_all_that_is_known_of_the_best():
+def test_the_status_has_all_facts_about_the_best_pipeline():
     missed = NotFitted(pipeline="SVC", score="0.95", reason="the fit took longer than 9.0 s")
     best = Best(
         pipeline="PCA",
@@ -132,7 +132,7 @@ def test_the_status_has_all_that_is_known_of_the_best():
     assert status.best == best
 
 
-def test_what_a_report_is_silent_about_stays():
+def test_fields_that_a_report_lacks_stay():
     old = TrainingJobStatus(progress=Progress(generation=7), attempts=2, backend="dask")
     status = build_status(replace(SUBJECT, status=old), Observed(report=Report(job_uid="u")), STEP, NOW)
     assert (status.progress.generation, status.attempts, status.backend) == (7, 2, "dask")
@@ -251,14 +251,14 @@ def table():
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def test_the_table_in_the_docs_is_what_the_code_does():
+def test_the_table_in_the_docs_is_that_of_the_code():
     text = DOCS.read_text()
     begin, end = "<!-- table -->\n", "<!-- end -->"
     replaced = re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{table()}\n{end}", text, flags=re.DOTALL)
     check_text(DOCS, replaced)
 
 
-def test_every_turn_reads_as_it_should():
+def test_the_conditions_of_each_stage_have_readable_messages():
     health = {name: (kstatus(raw), argo(raw)) for name, raw in situations()}
     assert health["a model, accepted"] == ("Current", "Healthy")
     assert health["a model, below acceptance"] == ("Failed", "Degraded")
@@ -267,12 +267,12 @@ def test_every_turn_reads_as_it_should():
     assert health["searching"] == ("InProgress", "Progressing")
 
 
-def test_before_the_first_touch_is_never_current():
+def test_a_job_without_a_status_is_never_current():
     raw = {"metadata": {"generation": 1}}
     assert kstatus(raw) == "InProgress"
 
 
-def test_lists_of_a_report_are_cut_to_what_the_definition_takes():
+def test_lists_of_a_report_are_cut_to_the_limits_of_the_definition():
     artifacts = [
         {"name": f"{number}", "uri": "s3://b/x", "sha256": "a" * 64, "sizeBytes": 9} for number in range(32)
     ]
@@ -309,7 +309,7 @@ def test_artifacts_are_uploaded_only_once_the_job_has_succeeded():
         assert conditions["ArtifactsUploaded"] == expected
 
 
-def test_what_has_ended_stays_as_it_was_whatever_is_seen_later():
+def test_the_status_of_an_ended_job_never_changes():
     step_down = {"from": "dask", "to": "local", "reason": "SchedulerLost", "time": NOW}
     report = Report(job_uid="u", model_source="tpot", fallbacks=(step_down,), progress=Progress(generation=7))
     end = replace(STEP, phase=Phase.SUCCEEDED, ended=NOW)
@@ -325,7 +325,7 @@ def test_what_has_ended_stays_as_it_was_whatever_is_seen_later():
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
-def test_what_the_conditions_of_an_ended_job_say_of_cluster_and_artifacts_stays(phase):
+def test_conditions_of_an_ended_job_about_cluster_and_artifacts_stay(phase):
     resolved = Resolved(parallel_mode="distributed", automl_enabled=True)
     failure = Failure(reason="UploadFailed", message="the bucket is away", exit_code=1)
     report = Report(job_uid="u", final=True, dask_ready=True, failure=failure)
@@ -336,17 +336,17 @@ def test_what_the_conditions_of_an_ended_job_say_of_cluster_and_artifacts_stays(
     assert told["DaskReady"] == ("True", "DaskReady")
     uploaded = ("True", "Uploaded") if phase is Phase.SUCCEEDED else ("False", "UploadFailed")
     assert told["ArtifactsUploaded"] == uploaded
-    # The report is gone, as it is once somebody has deleted its ConfigMap.
+    # The report is gone, as after a deletion of its ConfigMap.
     assert build_status(replace(SUBJECT, status=old), Observed(), end, NOW) == old
 
 
-def test_a_start_stays_although_the_fence_is_made_again():
+def test_the_start_time_stays_although_the_fence_is_recreated():
     old = build_status(SUBJECT, Observed(begun=NOW), STEP, NOW)
     later = NOW + timedelta(hours=1)
     assert build_status(replace(SUBJECT, status=old), Observed(begun=later), STEP, later).start_time == NOW
 
 
-def test_a_step_down_is_kept_once_in_the_order_in_which_it_became_known():
+def test_fallbacks_are_kept_once_and_in_order():
     steps = [{"from": "dask", "to": "local", "reason": reason, "time": NOW} for reason in ("A", "B")]
     first = build_status(SUBJECT, Observed(report=Report(job_uid="u", fallbacks=(steps[1],))), STEP, NOW)
     both = Observed(report=Report(job_uid="u", fallbacks=tuple(steps)))

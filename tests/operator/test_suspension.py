@@ -1,9 +1,9 @@
-"""Suspended, resumed, suspended from the first."""
+"""Jobs that are suspended, resumed, or created suspended."""
 
 from trainingjob_operator.children import TRAINER_CHILDREN, Child
 
 
-def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(cluster, operation):
+def test_a_resumed_job_has_its_work_and_the_rest_of_its_deadline(cluster, operation):
     cluster.submit(activeDeadlineSeconds=1000)
     operation.settle()
     cluster.run_pod()
@@ -37,7 +37,7 @@ def test_suspending_keeps_the_work_and_resuming_has_the_rest_of_the_deadline(clu
     assert [attempt.get("outcome") for attempt in cluster.status["attemptHistory"]] == ["Suspended", None]
 
 
-def test_a_job_suspended_from_the_first_makes_nothing_and_two_writes(cluster, operation):
+def test_a_job_that_is_created_suspended_creates_nothing_and_needs_two_writes(cluster, operation):
     cluster.submit(suspend=True)
     operation.settle()
     assert not any(cluster.child(child) for child in TRAINER_CHILDREN)

@@ -80,7 +80,7 @@ def test_a_call_that_fails_is_named_with_method_path_and_code(lines, cluster, op
 
 
 @pytest.mark.parametrize("orphan", [False, True], ids=["with its Job", "orphan"])
-def test_a_child_that_is_refused_while_a_trainer_runs_is_named(lines, cluster, operation, orphan):
+def test_a_child_that_is_rejected_while_a_trainer_runs_is_named(lines, cluster, operation, orphan):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -106,7 +106,7 @@ def test_a_pass_that_fails_is_named_with_its_call(lines, operation):
     assert line["path"].endswith("/trainingjobs/churn")
 
 
-def test_a_line_of_kopfs_about_a_job_has_the_jobs_keys(lines):
+def test_a_log_line_of_kopf_about_a_job_has_the_keys_of_the_job(lines):
     reference = {"kind": "TrainingJob", "namespace": "team", "name": "churn", "uid": "u"}
     logger = logging.getLogger("kopf.objects")
     logger.warning("x", extra={"k8s_ref": reference, "settings": kopf.OperatorSettings()})
@@ -166,7 +166,7 @@ def test_jobs_are_counted_by_phase_and_absent_phases_are_zero(metrics):
     assert value(metrics, "trainingjobs", phase="Succeeded") == 0
 
 
-def test_unlabelled_gauges_speak_of_the_newest_job(metrics):
+def test_unlabelled_gauges_show_the_newest_job(metrics):
     metrics.seen("a", "n", "a", status(minutes=2, generation=7))
     metrics.seen("b", "n", "b", status(minutes=1, generation=3))
     assert value(metrics, "tp_generation") == 7
@@ -176,7 +176,7 @@ def test_unlabelled_gauges_speak_of_the_newest_job(metrics):
     assert value(metrics, "training_best_score", metric="f1") == 0.6
 
 
-def test_with_job_labels_each_job_has_its_own():
+def test_with_job_labels_each_job_has_its_own_gauges():
     metrics = Metrics(CollectorRegistry(), job_label=True)
     metrics.seen("a", "n", "a", status(generation=7))
     metrics.seen("b", "n", "b", status(generation=3))
@@ -225,7 +225,7 @@ def test_evaluations_are_counted_as_they_come_and_never_back(metrics):
     [(("dask", "local"), 1), (("local", "none"), 1), (("tpot", "baseline"), None)],
     ids=str,
 )
-def test_steps_down_from_parallel_evaluation(metrics, step, counted):
+def test_fallbacks_from_parallel_evaluation_are_counted(metrics, step, counted):
     fallback = Fallback(from_=step[0], to=step[1], reason="Why", time=NOW)
     metrics.changed(TrainingJobStatus(), TrainingJobStatus(fallbacks=(fallback,)))
     assert value(metrics, "tpot_parallel_fallbacks_total", reason="Why") == counted
@@ -239,7 +239,7 @@ def test_the_grace_grows_with_the_budget(metrics, elapsed, overruns):
     assert value(metrics, "training_budget_overruns_total") == overruns
 
 
-def test_a_step_down_is_counted_once_however_often_it_is_told(metrics):
+def test_a_repeated_fallback_is_counted_once(metrics):
     first = Fallback(from_="dask", to="local", reason="SchedulerLost", time=NOW)
     second = Fallback(from_="local", to="none", reason="OutOfMemory", time=NOW)
     one, both = TrainingJobStatus(fallbacks=(first,)), TrainingJobStatus(fallbacks=(first, second))
@@ -278,20 +278,20 @@ def health(clock):
     return Health(clock)
 
 
-def test_not_ready_before_the_first_list(health):
+def test_the_operator_is_not_ready_before_the_first_list(health):
     assert not health.ready
     health.listed({})
     assert health.ready
 
 
-def test_a_watch_that_brings_what_the_list_shows_is_alive(health, clock):
+def test_a_watch_that_delivers_the_objects_of_the_list_is_alive(health, clock):
     health.delivered(A, "5")
     health.listed({A: "5"})
     clock.now = 1000
     assert health.ready
 
 
-def test_a_watch_that_brings_nothing_is_stalled_until_it_does(health, clock):
+def test_a_watch_that_delivers_nothing_is_stalled(health, clock):
     health.delivered(A, "5")
     clock.now = 10
     health.listed({A: "6", B: "7"})
@@ -305,7 +305,7 @@ def test_a_watch_that_brings_nothing_is_stalled_until_it_does(health, clock):
     assert health.ready
 
 
-def test_one_lost_event_is_no_stall(health, clock):
+def test_a_single_lost_event_is_not_a_stall(health, clock):
     health.listed({A: "6"})
     clock.now = 50
     health.delivered(B, "9")
@@ -329,7 +329,7 @@ def test_a_job_that_is_gone_is_not_waited_for(health, clock):
     assert health.ready
 
 
-def test_a_list_again_does_not_start_the_wait_anew(health, clock):
+def test_another_list_does_not_restart_the_wait(health, clock):
     health.listed({A: "6"})
     clock.now = WATCH_LAG_SECONDS
     health.listed({A: "6"})

@@ -1,4 +1,4 @@
-"""Texts of any length and script, through the whole operator: whole, or cut with a word about it."""
+"""Texts of any length and script pass through the operator complete, or shortened with a mark."""
 
 import json
 
@@ -27,7 +27,7 @@ def all_texts(value):
 @pytest.mark.parametrize(
     "name", ["x" * 253, ".".join(["a" * 60] * 4), "churn.v1"], ids=["long", "dots", "dot"]
 )
-def test_any_name_and_any_script_go_through_a_whole_life(store, name):
+def test_names_in_any_script_work_for_a_whole_job(store, name):
     cluster, operation = Cluster(store, name), Operation(store, name=name)
     cluster.submit(
         targetColumn="Gewünscht ✓ 目標", dataset={"uri": URI}, featureTypes={"Größe 🙂": "numeric"}
@@ -47,7 +47,7 @@ def test_any_name_and_any_script_go_through_a_whole_life(store, name):
     assert all(len(made) <= 63 for plural, _, made in store.objects if plural not in free)
 
 
-def test_huge_pipelines_fill_the_status_and_are_never_cut_in_it(cluster, operation):
+def test_huge_pipelines_are_not_cut_in_the_status(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -64,7 +64,7 @@ def test_huge_pipelines_fill_the_status_and_are_never_cut_in_it(cluster, operati
     assert len(text.encode()) < MAX_STATUS_BYTES
 
 
-def test_a_pipeline_longer_than_the_contract_is_refused_aloud(cluster, operation):
+def test_a_pipeline_beyond_the_limit_is_rejected_with_a_message(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -74,7 +74,7 @@ def test_a_pipeline_longer_than_the_contract_is_refused_aloud(cluster, operation
     assert "best.pipeline" in cluster.events("ReportRefused")[0]["message"]
 
 
-def test_whatever_is_cut_says_so(cluster, operation):
+def test_shortened_texts_end_with_an_ellipsis(cluster, operation):
     """Nothing in status and events is the beginning of a longer text without saying so."""
     cluster.submit(backoffLimit=0)
     operation.settle()
@@ -95,7 +95,7 @@ def test_whatever_is_cut_says_so(cluster, operation):
     assert any("é…" in text for text in texts)
 
 
-def test_an_answer_of_the_api_server_is_cut_aloud(store, cluster):
+def test_a_shortened_answer_of_the_api_server_is_marked(store, cluster):
     from support.fake_kubernetes import Fault
 
     operation = Operation(store, Fault(403, method="POST", plural="jobs", times=99, message="w" * 2000))

@@ -1,4 +1,4 @@
-"""Whoever may write ConfigMaps, and nothing else, changes neither what runs nor what the status says."""
+"""A user who may write ConfigMaps can change neither a run nor its status."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ def image_of(cluster):
     return cluster.child(Child.JOB)["spec"]["template"]["spec"]["containers"][0]["image"]
 
 
-def test_the_digest_is_in_the_status_before_anything_but_the_key_is_made(cluster, operation, store):
+def test_the_digest_is_in_the_status_before_any_child_but_the_key(cluster, operation, store):
     cluster.submit()
     operation.look()
     assert cluster.status["plan"].keys() == {"digest", "reportKey"}
@@ -45,7 +45,7 @@ def test_the_digest_is_in_the_status_before_anything_but_the_key_is_made(cluster
     assert all(cluster.child(child) for child in TRAINER_CHILDREN)
 
 
-def test_no_key_is_in_status_events_or_config_maps(cluster, operation, store):
+def test_status_events_and_config_maps_hold_no_private_key(cluster, operation, store):
     operation.run_to_success(cluster)
     pem = cluster.key.pem.decode().splitlines()[1]
     assert [plural for (plural, *_), raw in store.objects.items() if pem in json.dumps(raw)] == []
@@ -53,7 +53,7 @@ def test_no_key_is_in_status_events_or_config_maps(cluster, operation, store):
 
 @pytest.mark.parametrize("when", ["before the digest", "after the digest", "without Job", "with Job"])
 @pytest.mark.parametrize("what", ["image", "run.json", "nonsense"])
-def test_a_forged_fence_is_named_and_never_run(cluster, operation, when, what):
+def test_a_forged_fence_is_named_and_never_used(cluster, operation, when, what):
     cluster.submit()
     if when == "after the digest":
         operation.look()
@@ -80,7 +80,7 @@ def test_a_forged_fence_is_named_and_never_run(cluster, operation, when, what):
     assert cluster.child(Child.RUN)["data"]["image"] == image_of(cluster) == SETTINGS.trainer_image
 
 
-def test_a_forged_fence_does_not_stop_what_runs(cluster, operation):
+def test_a_forged_fence_does_not_stop_a_running_job(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -92,7 +92,7 @@ def test_a_forged_fence_does_not_stop_what_runs(cluster, operation):
     assert cluster.status["phase"] == "Succeeded"
 
 
-def test_narrower_lists_hold_for_a_plan_that_is_recorded(store, cluster):
+def test_narrower_allow_lists_apply_to_a_recorded_plan(store, cluster):
     cluster.submit(output={"uri": "s3://models", "endpoint": "https://far.example"})
     Operation(store).settle()
     cluster.lose(Child.JOB)
@@ -168,7 +168,7 @@ def test_a_report_forged_after_the_end_changes_nothing(cluster, operation):
     assert cluster.status == before
 
 
-def test_an_older_report_does_not_come_back_after_a_restart(cluster, operation):
+def test_an_older_report_is_rejected_after_a_restart(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -185,7 +185,7 @@ def test_an_older_report_does_not_come_back_after_a_restart(cluster, operation):
     assert operation.value("trainingjob_reports_refused_total", reason="Stale") == 1
 
 
-def test_a_report_of_another_job_is_refused(cluster, operation, store):
+def test_a_report_of_another_job_is_rejected(cluster, operation, store):
     cluster.submit()
     operation.settle()
     cluster.run_pod()
@@ -200,7 +200,7 @@ def test_a_report_of_another_job_is_refused(cluster, operation, store):
     assert operation.value("trainingjob_reports_refused_total", reason="BadSignature") == 1
 
 
-def test_a_signature_without_a_report_is_no_report(cluster, operation):
+def test_a_signature_without_a_report_is_ignored(cluster, operation):
     cluster.submit()
     operation.settle()
     patch = {"data": {"report.sig": "x"}}
@@ -234,7 +234,7 @@ def test_a_lost_key_is_named(cluster, operation, store):
     assert "recreate the job" in cluster.condition("Ready")["message"]
 
 
-def test_an_old_definition_costs_one_key(cluster, operation, store):
+def test_an_old_definition_leaves_a_single_unused_key(cluster, operation, store):
     cluster.submit()
     for _ in range(5):
         operation.look()

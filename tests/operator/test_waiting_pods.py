@@ -1,4 +1,4 @@
-"""Pods that cannot start: each cause has a reason, a message with the way out, and an end."""
+"""Pods that cannot start: each cause has a reason, a message with a remedy, and an end."""
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_a_pod_that_cannot_start_is_named_and_fails_at_the_deadline(cluster, ope
         ("registry", "spec.trainer.imagePullSecrets"),
     ],
 )
-def test_a_missing_secret_is_named_with_the_field_that_asks_for_it(cluster, operation, secret, field):
+def test_a_missing_secret_is_named_with_its_field(cluster, operation, secret, field):
     both = secret == "both"
     cluster.submit(
         dataset={"uri": "s3://data/x.csv", "credentialsSecretRef": {"name": "both" if both else "reader"}},
@@ -119,7 +119,7 @@ SECRETS = {
 
 
 def mounting(cluster, operation, *messages, **status):
-    """Let a pod wait for its volumes, as the kubelet tells it; return the reason and the message."""
+    """Let a pod wait for its volumes, as the kubelet reports it; return the reason and the message."""
     cluster.submit(activeDeadlineSeconds=100, **SECRETS)
     operation.settle()
     uid = cluster.make_pod(**MOUNTING | status)
@@ -173,7 +173,7 @@ def mounting(cluster, operation, *messages, **status):
         ),
     ],
 )
-def test_what_a_pod_waits_for_is_named_from_its_events(cluster, operation, messages, reason, words):
+def test_events_show_what_a_pod_waits_for(cluster, operation, messages, reason, words):
     ready, message = mounting(cluster, operation, *messages)
     assert ready == ("False", reason)
     assert [word for word in (*words, "until its deadline (100 s)") if word not in message] == []
@@ -191,12 +191,12 @@ def test_what_a_pod_waits_for_is_named_from_its_events(cluster, operation, messa
         pytest.param({"containerStatuses": [container(waiting={"reason": "PodInitializing"})]}, id="begins"),
     ],
 )
-def test_a_pod_that_has_its_volumes_is_not_held_against_old_events(cluster, operation, status):
+def test_old_events_do_not_count_for_a_pod_with_its_volumes(cluster, operation, status):
     ready, _ = mounting(cluster, operation, f'{SETUP}"x" : secret "x" not found', **status)
     assert ready == ("Unknown", "WaitingForTrainer")
 
 
-def test_a_pod_that_starts_costs_no_look_at_its_events(cluster, operation):
+def test_the_events_of_a_starting_pod_are_not_read(cluster, operation):
     cluster.submit()
     operation.settle()
     cluster.make_pod(**MOUNTING)

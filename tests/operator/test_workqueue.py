@@ -1,4 +1,4 @@
-"""The queue: each key once, one worker at a time, back-off after faults."""
+"""The queue holds each key once, processes it in one worker at a time and backs off after faults."""
 
 import asyncio
 from contextlib import suppress
@@ -42,7 +42,7 @@ async def until(condition):
         await asyncio.sleep(0.005)
 
 
-def test_a_burst_is_one_pass():
+def test_a_burst_of_events_causes_a_single_pass():
     seen = []
 
     async def work(key):
@@ -57,7 +57,7 @@ def test_a_burst_is_one_pass():
     assert seen == ["a"]
 
 
-def test_what_comes_during_a_pass_is_looked_at_after_it_and_never_beside_it():
+def test_an_event_during_a_pass_causes_another_pass_afterwards():
     running, most, passes = 0, 0, 0
     gate = asyncio.Event()
 
@@ -80,7 +80,7 @@ def test_what_comes_during_a_pass_is_looked_at_after_it_and_never_beside_it():
     assert (passes, most) == (2, 1)
 
 
-def test_a_fault_is_tried_again_and_counted(monkeypatch):
+def test_a_fault_is_retried_and_counted(monkeypatch):
     monkeypatch.setattr(workqueue, "FIRST_DELAY", 0.001)
     passes = []
 
@@ -97,7 +97,7 @@ def test_a_fault_is_tried_again_and_counted(monkeypatch):
     assert registry.get_sample_value("trainingjob_reconcile_errors_total", {"status": "503"}) == 3
 
 
-def test_delays_grow_and_the_servers_word_counts():
+def test_delays_grow_unless_the_server_names_one():
     queue = WorkQueue(None, workers=1, metrics=None)
     delays = [queue._back_off("a", 0.0) for _ in range(20)]
     assert delays[0] <= workqueue.FIRST_DELAY
@@ -124,7 +124,7 @@ def test_a_defect_in_one_pass_stops_no_other(caplog, monkeypatch):
     assert registry.get_sample_value("trainingjob_reconcile_errors_total", {"status": "defect"}) >= 1
 
 
-def test_a_pass_that_asks_for_it_comes_back():
+def test_a_pass_can_request_another_pass():
     seen = []
 
     async def work(key):
@@ -138,7 +138,7 @@ def test_a_pass_that_asks_for_it_comes_back():
     run(work, scenario)
 
 
-def test_an_earlier_time_wins():
+def test_the_earlier_of_two_times_counts():
     seen = []
 
     async def work(key):
@@ -155,7 +155,7 @@ def test_an_earlier_time_wins():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_many_keys_are_all_worked_on(workers):
+def test_all_of_many_keys_are_processed(workers):
     seen = set()
 
     async def work(key):
@@ -186,7 +186,7 @@ def delays(*faults):
     return asyncio.run(passes())
 
 
-def test_the_servers_wish_to_wait_is_respected():
+def test_the_retry_delay_of_the_server_is_kept():
     asked, longer, without = delays(
         ApiFault(429, "busy", 30.0), ApiFault(503, "busy", 600.0), ApiFault(503, "busy")
     )
@@ -195,7 +195,7 @@ def test_the_servers_wish_to_wait_is_respected():
     assert without <= 0.8
 
 
-def test_the_back_off_doubles_to_a_minute_and_ends_with_the_faults():
+def test_the_back_off_doubles_up_to_a_minute_and_is_reset_after_a_success():
     found = delays(*[ApiFault(500, "no")] * 20, None, ApiFault(500, "no"))
     for number, delay in enumerate(found[:20]):
         whole = min(60.0, 0.2 * 2**number)

@@ -1,4 +1,4 @@
-"""A child that has trained, for all tests that look at what it left."""
+"""A trained child that all tests of this folder share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The child's own end: what it tells its parent before it leaves."""
+"""The end of a child: its last messages to the parent."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Where a distributed run searches: on the cluster that is there, or here with the reason said."""
+"""A distributed run searches on its cluster, or locally with a reason."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ REF = StoreRef(folder="nowhere", work_digest="a" * 64, frame_digest="b" * 64, fo
 
 
 class Remote:
-    """A cluster that does as it is told."""
+    """A cluster whose answers a test sets."""
 
     remote = True
     address = "tcp://scheduler:8786"
@@ -75,7 +75,7 @@ class Joining:
 
 
 class Run:
-    """Keeps what the search tells."""
+    """Keeps the messages of the search."""
 
     def __init__(self) -> None:
         self._reader, writer = os.pipe()
@@ -114,7 +114,7 @@ def run() -> Run:
     return Run()
 
 
-def test_a_cluster_that_is_there_is_searched_on(run: Run) -> None:
+def test_the_search_runs_on_an_available_cluster(run: Run) -> None:
     remote, joining, home = Remote(), Joining(None), InlinePool()
     joining._found = remote
     with run.search(joining, home) as (pool, _):
@@ -128,7 +128,7 @@ def test_a_cluster_that_is_there_is_searched_on(run: Run) -> None:
     assert run.steps == []
 
 
-def test_a_cluster_that_is_waited_for_is_said(run: Run) -> None:
+def test_the_wait_for_a_cluster_is_reported(run: Run) -> None:
     with run.search(Joining(Remote(), done=False), InlinePool()):
         pass
     first, _ = run.events()
@@ -147,7 +147,7 @@ def test_a_cluster_that_is_waited_for_is_said(run: Run) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_without_a_cluster_the_search_goes_on_here_and_says_why(run: Run, found: Any, reason: str) -> None:
+def test_without_a_cluster_the_search_runs_locally_with_a_reason(run: Run, found: Any, reason: str) -> None:
     home = InlinePool()
     with run.search(Joining(found), home) as (pool, _):
         assert pool is home
@@ -159,7 +159,7 @@ def test_without_a_cluster_the_search_goes_on_here_and_says_why(run: Run, found:
         assert found.steps[-1] == "close"
 
 
-def test_a_cluster_that_is_lost_later_is_left_for_the_workers_here(run: Run) -> None:
+def test_a_search_on_a_lost_cluster_continues_on_local_workers(run: Run) -> None:
     home = InlinePool()
     with run.search(Joining(Remote()), home) as (_, instead):
         assert instead(PoolLost("SchedulerLost", "gone")) is home

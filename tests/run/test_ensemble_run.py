@@ -1,4 +1,4 @@
-"""A training that ships an ensemble, and what is left of it where this project is not installed."""
+"""A training that ships an ensemble, which loads where this project is not installed."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_an_ensemble_ships(trained: Trained) -> None:
     assert trained.not_fitted == ()
 
 
-def test_its_hold_out_score_is_that_of_members_that_have_not_seen_the_rows(
+def test_the_hold_out_score_of_an_ensemble_is_from_members_without_these_rows(
     child: Child, trained: Trained
 ) -> None:
     prepared = child.prepared
@@ -63,7 +63,7 @@ def test_its_hold_out_score_is_that_of_members_that_have_not_seen_the_rows(
     assert trained.best.holdout.probabilities == pytest.approx(twin.predict_proba(raw))
 
 
-def test_it_loads_without_this_project(child: Child, trained: Trained, tmp_path: Path) -> None:
+def test_an_ensemble_loads_without_this_project(child: Child, trained: Trained, tmp_path: Path) -> None:
     path, rows = tmp_path / "model.joblib", tmp_path / "rows.pkl"
     path.write_bytes(trained.best.model)
     child.prepared.frame.head(20).to_pickle(rows)
@@ -80,7 +80,7 @@ def test_it_loads_without_this_project(child: Child, trained: Trained, tmp_path:
     assert any(pin.startswith("lightgbm==") for pin in requirements_for(path))
 
 
-def test_off_ships_a_single_pipeline_and_keeps_no_predictions(tmp_path: Path) -> None:
+def test_without_ensembles_a_single_pipeline_ships_and_no_predictions_are_kept(tmp_path: Path) -> None:
     child = Child(tmp_path, spec={**SMALL, "ensemble": "off"})
     trained = child.train()
     assert trained.best.candidate.origin != ENSEMBLE

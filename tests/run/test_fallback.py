@@ -39,7 +39,7 @@ def test_the_number_of_children_is_bounded() -> None:
         (Ended.OVERRAN, 50, [BASELINE, DUMMY]),
     ],
 )
-def test_without_time_nothing_is_searched_and_what_took_too_long_is_not_tried_again(
+def test_without_time_there_is_no_search_and_slow_fits_are_not_repeated(
     ended: Ended, used: float, left: list[Mode]
 ) -> None:
     assert rungs_left(run(), [FULL, FINISH, BASELINE, DUMMY], end(ended), used_seconds=used) == left
@@ -48,7 +48,7 @@ def test_without_time_nothing_is_searched_and_what_took_too_long_is_not_tried_ag
 @pytest.mark.parametrize(
     ("mode", "used", "limit"), [(FULL, 0, 105), (FINISH, 90, 105), (BASELINE, 0, 135), (DUMMY, 120, 155)]
 )
-def test_light_models_have_time_even_when_the_budget_is_gone(mode: Mode, used: float, limit: float) -> None:
+def test_light_models_have_time_after_the_end_of_the_budget(mode: Mode, used: float, limit: float) -> None:
     assert clock_limit(run(), mode, used) == limit
 
 
@@ -64,7 +64,7 @@ def test_light_models_have_time_even_when_the_budget_is_gone(mode: Mode, used: f
     ],
 )
 @pytest.mark.parametrize("fallback", [True, False])
-def test_a_step_is_told_and_refused_where_the_job_does_not_allow_it(
+def test_a_fallback_is_reported_and_rejected_if_the_job_forbids_it(
     enabled: bool, mode: Mode, kind: str | tuple[str, str], fallback: bool
 ) -> None:
     one = run(enabled=enabled, fallback=fallback)
@@ -90,7 +90,7 @@ def test_a_step_is_told_and_refused_where_the_job_does_not_allow_it(
         (True, False, [BASELINE, BASELINE, DUMMY]),
     ],
 )
-def test_a_distributed_run_goes_on_locally_where_it_may(
+def test_a_distributed_run_continues_locally_if_allowed(
     fallback: bool, enabled: bool, rungs: list[Mode]
 ) -> None:
     assert first_ladder(run(fallback=fallback, enabled=enabled, mode="distributed")) == rungs
@@ -105,7 +105,7 @@ def test_a_distributed_run_goes_on_locally_where_it_may(
         (Ended.OUT_OF_MEMORY, "OutOfMemory"),
     ],
 )
-def test_leaving_the_cluster_is_a_step_down(ended: Ended, reason: str) -> None:
+def test_leaving_the_cluster_is_a_fallback(ended: Ended, reason: str) -> None:
     event = step_down(run(mode="distributed"), LOCAL, end(ended), log=LOG)
     assert isinstance(event, FellBack)
     assert (event.fallback.from_, event.fallback.to, event.fallback.reason) == ("dask", "local", reason)
@@ -116,6 +116,6 @@ def test_a_cluster_is_left_once() -> None:
     assert isinstance(event, Warned)
 
 
-def test_a_stranded_search_ends_a_run_that_may_not_go_on_locally() -> None:
+def test_a_lost_cluster_ends_a_run_that_may_not_continue_locally() -> None:
     with pytest.raises(RunFailed, match=r"automl\.fallback is false, so there is no local search"):
         step_down(run(mode="distributed", fallback=False), FULL, end(Ended.STRANDED), log=LOG)

@@ -1,4 +1,4 @@
-"""What ships at the end of the clock: the best, the next best, or the baseline, and what is said of it."""
+"""The model that ships: the best pipeline, the next best or the baseline, with the reason."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -124,7 +124,7 @@ def test_the_next_best_ships_and_the_best_is_named(unfittable: set[str]) -> None
     assert "LogisticRegression(C=2)" in line
 
 
-def test_the_baseline_never_passes_for_the_best_of_the_search(unfittable: set[str]) -> None:
+def test_the_baseline_is_never_presented_as_a_result_of_the_search(unfittable: set[str]) -> None:
     unfittable.update({FIRST.key, SECOND.key})
     with pytest.raises(FittingFailed) as failure:
         stage(Told()).fit(searched(FIRST, SECOND, AS_SEED, WORSE), ())
@@ -134,7 +134,7 @@ def test_the_baseline_never_passes_for_the_best_of_the_search(unfittable: set[st
 @pytest.mark.parametrize(
     ("found", "source"), [((AS_SEED, WORSE), ModelSource.TPOT), ((WORSE,), ModelSource.BASELINE)]
 )
-def test_what_is_no_better_than_the_baseline_is_not_fitted(
+def test_only_pipelines_that_beat_the_baseline_are_fitted(
     unfittable: set[str], found: tuple[Candidate, ...], source: ModelSource
 ) -> None:
     unfittable.add("base")
@@ -191,13 +191,13 @@ def fallback(source: str) -> Fallback:
     )
 
 
-def test_what_was_lost_with_its_process_is_told() -> None:
+def test_pipelines_that_were_lost_with_their_process_are_reported() -> None:
     found = lost_with_their_process(trained(ModelSource.BASELINE), [fallback("dask"), fallback("tpot")])
     assert [pipeline.candidate for pipeline in found] == [FIRST, SECOND]
     assert {pipeline.reason for pipeline in found} == {"the search process was ended by signal 9"}
 
 
-def test_nothing_was_lost_where_the_search_ships_or_took_no_step_down() -> None:
+def test_no_pipeline_is_reported_as_lost_without_a_fallback() -> None:
     assert lost_with_their_process(trained(ModelSource.TPOT), [fallback("tpot")]) == ()
     assert lost_with_their_process(trained(ModelSource.BASELINE), [fallback("dask")]) == ()
 
@@ -216,7 +216,7 @@ def test_the_status_has_the_rows_the_interval_and_what_could_not_be_fitted() -> 
     assert [len(pipeline.reason) for pipeline in best.not_fitted] == [300] * 3
 
 
-def test_a_score_that_is_no_number_is_left_out() -> None:
+def test_a_score_that_is_not_a_number_is_left_out() -> None:
     known = fitted(candidate(7, 0.7), float("nan"))
     best = shipped_best(trained(ModelSource.TPOT, best=known), holdout_rows=20)
     assert best.holdout_score is None
@@ -281,7 +281,7 @@ def test_the_baseline_ships_if_only_an_ensemble_beat_it_and_cannot_be_fitted(unf
     assert told[0].endswith("The baseline ships.")
 
 
-def test_the_finalists_are_its_members_where_there_are_some(unfittable: set[str]) -> None:
+def test_finalists_are_the_members_of_an_ensemble(unfittable: set[str]) -> None:
     whole = (candidate(-1, 0.6, key="base"), candidate(1, 0.65), candidate(2, 0.7))
     built = Built(ENSEMBLE_OF_TWO)
     made = replace(stage(Told()), ensembles=built).fit(searched(FIRST, SECOND), whole)
@@ -303,7 +303,7 @@ def test_a_child_that_follows_a_crash_in_the_final_fits_builds_none(unfittable: 
     assert (made.best.candidate, built.asked) == (FIRST, [])
 
 
-def test_a_model_of_fewer_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_fewer_rows_has_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(_pool: Any, ranked: Any, _ref: Any, **_how: Any) -> tuple[FittedModel, Any]:
         return replace(fitted(ranked[0]), rows=40), (NotFitted(candidate=SECOND, reason="too slow"),)
 

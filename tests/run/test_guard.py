@@ -1,4 +1,4 @@
-"""The parent ends a child that does not leave a lost cluster, and no other one."""
+"""The parent ends a child that does not leave a lost cluster, and no other child."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,14 +48,14 @@ def fallback() -> FellBack:
     return FellBack(fallback=step)
 
 
-def test_a_run_without_a_cluster_is_never_complained_of(probe: FakeProbe) -> None:
+def test_a_run_without_a_cluster_is_never_ended_by_the_guard(probe: FakeProbe) -> None:
     guard = ClusterGuard({})
     guard.hear(BackendReady(backend=Backend.LOCAL, workers=2))
     assert guard.complaint() is None
     assert probe.addresses == []
 
 
-def test_a_child_that_stays_on_a_lost_cluster_is_ended_after_its_grace(probe: FakeProbe) -> None:
+def test_a_child_on_a_lost_cluster_is_ended_after_its_grace(probe: FakeProbe) -> None:
     guard = ClusterGuard({}, grace_seconds=0.0)
     guard.hear(DASK)
     assert guard.complaint() is None
@@ -74,7 +74,7 @@ def test_a_child_has_its_grace_to_leave_by_itself(probe: FakeProbe) -> None:
     assert guard.complaint() is None
 
 
-def test_a_cluster_that_answers_again_is_no_loss(probe: FakeProbe) -> None:
+def test_a_cluster_that_answers_again_is_not_lost(probe: FakeProbe) -> None:
     guard = ClusterGuard({}, grace_seconds=0.0)
     guard.hear(DASK)
     probe.seen = LOST
@@ -82,7 +82,7 @@ def test_a_cluster_that_answers_again_is_no_loss(probe: FakeProbe) -> None:
     probe.seen = GOOD
     assert guard.complaint() is None
     probe.seen = LOST
-    assert guard.complaint() is None, "the grace begins anew"
+    assert guard.complaint() is None, "the grace starts again"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_cluster_that_answers_again_is_no_loss(probe: FakeProbe) -> None:
     ],
     ids=["fell-back", "local", "fitting", "saving"],
 )
-def test_a_child_that_needs_no_cluster_any_more_is_left_alone(probe: FakeProbe, event: Event) -> None:
+def test_a_child_that_needs_no_cluster_any_more_is_not_ended(probe: FakeProbe, event: Event) -> None:
     guard = ClusterGuard({}, grace_seconds=0.0)
     guard.hear(DASK)
     probe.seen = LOST

@@ -1,4 +1,4 @@
-"""What is said of a hold-out score: its interval, and whether it is far from the cross-validated one."""
+"""The interval of a hold-out score, and the warning if it is far from the cross-validated score."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,7 @@ FOLDS = candidate(0.79, 0.80, 0.81, 0.80, 0.80, train_rows=8000)
 
 
 @pytest.mark.parametrize(("score", "word"), [(0.60, "below"), (0.95, "above")])
-def test_a_score_far_from_the_folds_is_told(score: float, word: str) -> None:
+def test_a_score_far_from_the_folds_is_a_warning(score: float, word: str) -> None:
     told = gap_warning(FOLDS, score, Interval(score - 0.02, score + 0.02))
     assert told is not None
     assert f"far {word} the cross-validated score 0.8" in told
@@ -53,7 +53,9 @@ def test_a_score_far_from_the_folds_is_told(score: float, word: str) -> None:
         (candidate(0.8, 0.8, score=None), 0.6, Interval(0.58, 0.62)),
     ],
 )
-def test_chance_is_no_reason_to_warn(best: Candidate, score: float, interval: Interval | None) -> None:
+def test_a_difference_by_chance_is_not_a_warning(
+    best: Candidate, score: float, interval: Interval | None
+) -> None:
     assert gap_warning(best, score, interval) is None
 
 
@@ -82,7 +84,7 @@ def prepared(groups: Any = None) -> Any:
     )
 
 
-def test_the_interval_is_that_of_the_holdout_rows() -> None:
+def test_the_interval_is_computed_from_the_holdout_rows() -> None:
     found = holdout_interval(prepared(), fitted(), random_state=0)
     assert found is not None
     assert 0.55 < found.low < 0.75 < found.high < 0.95

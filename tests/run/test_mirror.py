@@ -17,7 +17,7 @@ def workspace(folder: Path) -> Workspace:
     return run_folder
 
 
-def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> None:
+def test_the_next_pod_gets_journal_and_clock_from_the_mirror(tmp_path: Path) -> None:
     store = StateStore(FolderStore(tmp_path / ".state"))
     first = workspace(tmp_path / "first")
     first.journal.write_text("header\n")
@@ -31,7 +31,7 @@ def test_the_mirror_brings_journal_and_clock_to_the_next_pod(tmp_path: Path) -> 
     assert not Mirror(store, workspace(tmp_path / "third"), print).fetch()
 
 
-def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_local_journal_is_not_overwritten(tmp_path: Path) -> None:
     store = StateStore(FolderStore(tmp_path / ".state"))
     run_folder = workspace(tmp_path / "one")
     run_folder.journal.write_text("old\n")
@@ -41,7 +41,7 @@ def test_a_journal_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
     assert run_folder.journal.read_text() == "old\nnew\n"
 
 
-def test_a_mirror_that_fails_says_so_once_and_holds_nothing_up(tmp_path: Path) -> None:
+def test_a_failing_mirror_warns_once_and_delays_nothing(tmp_path: Path) -> None:
     class Down(StateStore):
         def put(self, key: str, path: Path) -> None:
             raise RunFailed("StateNotSaved", "no space is left")
@@ -69,7 +69,7 @@ class Stalling(StateStore):
         super().put(key, path)
 
 
-def test_an_upload_that_hangs_holds_up_nothing_and_is_not_overtaken(
+def test_a_hanging_upload_delays_nothing_and_keeps_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_module, "_INTERVAL_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""A run in a pod: its report, its exit status, and what it keeps for the next pod."""
+"""A run in a pod: its report, its exit status, and the files for the next pod."""
 
 import json
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def test_the_report_is_patched_with_the_accounts_token(server: ApiServer, report
 
 
 @pytest.mark.parametrize("failures", [[503], [0], [429, 500, 0]])
-def test_a_passing_fault_of_the_api_is_waited_out(
+def test_a_temporary_fault_of_the_api_is_retried(
     server: ApiServer, reports: ReportMap, failures: list[int]
 ) -> None:
     server.failures = failures
@@ -88,7 +88,7 @@ def test_a_passing_fault_of_the_api_is_waited_out(
 
 
 @pytest.mark.parametrize("failures", [[403], [503] * 4])
-def test_other_faults_are_told_without_the_token(
+def test_other_faults_are_reported_without_the_token(
     server: ApiServer, reports: ReportMap, failures: list[int]
 ) -> None:
     server.failures = failures
@@ -98,15 +98,13 @@ def test_other_faults_are_told_without_the_token(
 
 
 @pytest.mark.parametrize("text", [None, "", "not json", "{}"])
-def test_a_report_that_is_no_report_counts_as_none(
-    server: ApiServer, reports: ReportMap, text: str | None
-) -> None:
+def test_an_invalid_report_counts_as_missing(server: ApiServer, reports: ReportMap, text: str | None) -> None:
     if text is not None:
         server.data["report.json"] = text
     assert reports.read() is None
 
 
-def test_reports_are_signed_and_only_signed_ones_are_gone_on_from(
+def test_reports_are_signed_and_only_signed_reports_are_continued(
     server: ApiServer, reports: ReportMap, tmp_path: Path
 ) -> None:
     key = ReportKey.generate()
@@ -120,7 +118,7 @@ def test_reports_are_signed_and_only_signed_ones_are_gone_on_from(
     assert signed.read() is None
 
 
-def test_the_last_number_of_an_attempt_is_not_passed() -> None:
+def test_sequence_numbers_stay_below_their_limit() -> None:
     assert pod_module._attempt(report(attempt=1_000_000, pod_uid="pod-1"), "pod-2") == 1_000_000
 
 
@@ -155,7 +153,7 @@ def fail(error: Exception) -> Callable[..., Any]:
         (fail(Interrupted("Interrupted", "told to stop")), 143),
     ],
 )
-def test_the_exit_status_tells_the_job_what_to_do(  # noqa: PLR0917 - fixtures and a case
+def test_the_exit_status_decides_whether_the_job_retries(  # noqa: PLR0917 - fixtures and a case
     monkeypatch: pytest.MonkeyPatch,
     server: ApiServer,
     reports: ReportMap,
@@ -181,7 +179,7 @@ def test_the_exit_status_tells_the_job_what_to_do(  # noqa: PLR0917 - fixtures a
         (report(attempt=2, pod_uid="pod-2", sequence=40), 2),
     ],
 )
-def test_attempts_and_sequence_go_on_from_the_last_pod(  # noqa: PLR0917 - fixtures and a case
+def test_attempts_and_sequence_continue_from_the_last_pod(  # noqa: PLR0917 - fixtures and a case
     monkeypatch: pytest.MonkeyPatch,
     server: ApiServer,
     reports: ReportMap,
@@ -220,7 +218,7 @@ def of_another_job(folder: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("digest", [True, False])
-def test_a_run_that_the_pod_was_not_made_for_is_refused(  # noqa: PLR0917 - fixtures and a case
+def test_a_run_that_the_pod_was_not_made_for_is_rejected(  # noqa: PLR0917 - fixtures and a case
     monkeypatch: pytest.MonkeyPatch,
     server: ApiServer,
     reports: ReportMap,
@@ -246,7 +244,7 @@ def test_a_run_that_the_pod_was_not_made_for_is_refused(  # noqa: PLR0917 - fixt
     assert says in told.failure.message
 
 
-def test_a_run_that_cannot_be_read_is_refused(server: ApiServer, reports: ReportMap, run_file: Path) -> None:
+def test_a_run_that_cannot_be_read_is_rejected(server: ApiServer, reports: ReportMap, run_file: Path) -> None:
     run_file.write_text("{")
     assert run_pod({"TRAININGJOB_JOB_UID": UID}, run_file=run_file, reports=reports) == 1
     assert "cannot be read" in str(server.report().failure)
@@ -263,7 +261,7 @@ def test_the_run_that_the_pod_was_made_for_runs(
     assert run_pod(environment, run_file=run_file, reports=reports) == 0
 
 
-def test_an_api_server_that_is_down_does_not_end_a_run(
+def test_a_run_survives_an_outage_of_the_api_server(
     monkeypatch: pytest.MonkeyPatch, server: ApiServer, reports: ReportMap, run_file: Path
 ) -> None:
     def act(_run: ResolvedRun, _options: RunOptions, sink: Callable[[Report], None]) -> None:
@@ -276,7 +274,7 @@ def test_an_api_server_that_is_down_does_not_end_a_run(
     assert server.report().final
 
 
-def test_a_model_that_nobody_hears_of_is_no_success(
+def test_a_model_without_an_accepted_report_is_not_a_success(
     monkeypatch: pytest.MonkeyPatch, server: ApiServer, reports: ReportMap, run_file: Path
 ) -> None:
     monkeypatch.setattr(pod_module, "_LAST_WORD_SECONDS", 0.0)
@@ -297,7 +295,7 @@ def test_a_pod_waits_for_the_right_to_read_its_report(
     monkeypatch: pytest.MonkeyPatch,
     failures: list[int],
 ) -> None:
-    """Role and ConfigMap may be made anew just then."""
+    """Role and ConfigMap may be recreated just then."""
     monkeypatch.setattr(pod_module, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(pod_module, "supervise", lambda *_, sink, **__: sink(report(final=True)))
     server.failures = failures

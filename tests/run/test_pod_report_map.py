@@ -1,4 +1,4 @@
-"""The trainer's way to the API server: which server it believes, and who is ever shown its token."""
+"""The trainer's connection to the API server: the server that it trusts and that gets its token."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     return Account(tmp_path, pem)
 
 
-def test_the_server_of_the_accounts_authority_is_given_the_token(account: Account) -> None:
+def test_the_server_with_the_accounts_authority_gets_the_token(account: Account) -> None:
     with serving(lambda _: EMPTY, account.pem) as server:
         reports = account.reports(server)
         assert reports.read() is None
@@ -114,22 +114,20 @@ def test_the_token_follows_no_redirect(account: Account, status: int) -> None:
     ("host", "port", "address"),
     [("10.0.0.1", "443", "https://10.0.0.1"), ("fd00::1", "6443", "https://[fd00::1]:6443")],
 )
-def test_addresses_of_either_family_are_understood(
-    account: Account, host: str, port: str, address: str
-) -> None:
+def test_ipv4_and_ipv6_addresses_work(account: Account, host: str, port: str, address: str) -> None:
     environment = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
     with serving(pem=account.pem) as server:
         reports = account.reports(server, **environment)
     assert reports._client.base_url == httpx.URL(address)
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for_without_end(account: Account) -> None:
+def test_requests_to_a_silent_server_time_out(account: Account) -> None:
     with serving(pem=account.pem) as server:
         timeout = account.reports(server)._client.timeout
     assert None not in {timeout.connect, timeout.read, timeout.write, timeout.pool}
 
 
-def test_the_pauses_between_attempts_grow_and_end(account: Account) -> None:
+def test_pauses_between_attempts_grow_up_to_a_limit(account: Account) -> None:
     pauses: list[float] = []
     with serving(lambda _: Answer(503), account.pem) as server:
         reports = account.reports(server)

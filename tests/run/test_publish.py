@@ -1,4 +1,4 @@
-"""A job's published result: accepted by a later attempt, and never replaced by a worse one."""
+"""The published result of a job is accepted by a later attempt and never replaced by a worse result."""
 
 import shutil
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def house(tmp_path: Path) -> House:
 
 
 class Writer:
-    """Takes reports, as the API server does; refuses the last one if it is told to."""
+    """Takes reports, as the API server does; rejects the last report on request."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self.reports: list[Report] = []
@@ -67,7 +67,7 @@ def model(house: House) -> str:
     return (home / "model.joblib").read_text()
 
 
-def test_a_result_whose_report_nobody_took_is_accepted_by_the_next_attempt(house: House) -> None:
+def test_a_result_without_a_delivered_report_is_accepted_by_the_next_attempt(house: House) -> None:
     with pytest.raises(RunFailed, match="took no report"):
         house(trained(ModelSource.TPOT), sink=Writer(refuses=True), pod_uid="one")
     on_another_machine(house)
@@ -82,7 +82,7 @@ def test_a_result_whose_report_nobody_took_is_accepted_by_the_next_attempt(house
     assert any("Attempt 1 has already published" in warning for warning in final.warnings)
 
 
-def test_where_the_report_was_lost_attempts_are_counted_from_the_published_one(house: House) -> None:
+def test_after_a_lost_report_attempts_continue_from_the_published_report(house: House) -> None:
     house(trained(ModelSource.TPOT), sink=Writer(), attempt=3, pod_uid="one")
     on_another_machine(house)
     writer = Writer()
@@ -100,7 +100,7 @@ def test_where_the_report_was_lost_attempts_are_counted_from_the_published_one(h
     ],
     ids=["no manifest", "another model", "no report", "another report"],
 )
-def test_what_is_not_whole_is_not_accepted(house: House, spoil: Callable[[Path], Any]) -> None:
+def test_an_incomplete_result_is_not_accepted(house: House, spoil: Callable[[Path], Any]) -> None:
     house(trained(ModelSource.TPOT), sink=Writer())
     on_another_machine(house)
     spoil(house.homes[0])
@@ -118,7 +118,7 @@ def test_what_is_not_whole_is_not_accepted(house: House, spoil: Callable[[Path],
     ],
     ids=["another model", "another report", "another signature", "one more file"],
 )
-def test_what_the_run_has_not_signed_is_not_accepted(house: House, name: str, content: bytes | None) -> None:
+def test_an_unsigned_result_is_not_accepted(house: House, name: str, content: bytes | None) -> None:
     """Whoever may write to the output makes a folder that fits its manifest."""
     key = ReportKey.generate()
     house(trained(ModelSource.TPOT), sink=Writer(), report_key=key)
@@ -136,7 +136,7 @@ def test_what_the_run_has_not_signed_is_not_accepted(house: House, name: str, co
     assert "0.95" in model(house)
 
 
-def test_what_the_run_has_signed_is_accepted(house: House) -> None:
+def test_a_signed_result_is_accepted(house: House) -> None:
     key = ReportKey.generate()
     house(trained(ModelSource.TPOT), sink=Writer(), report_key=key)
     on_another_machine(house)
@@ -221,7 +221,7 @@ def test_of_two_attempts_the_better_result_stays(house: House, first: Any, secon
         (2, "refused", RunFailed),
     ],
 )
-def test_refused_keys_end_a_job_only_before_it_has_begun(
+def test_rejected_keys_end_a_job_only_before_its_start(
     house: House, attempt: int, child: Any, error: type[Exception]
 ) -> None:
     from trainingjob_trainer.events import Failed
@@ -239,7 +239,7 @@ def test_refused_keys_end_a_job_only_before_it_has_begun(
 
 
 @pytest.mark.parametrize("reason", ["CredentialsRefused", "BucketNotFound", "CredentialsMissing"])
-def test_keys_that_are_rotated_while_a_model_is_published_are_waited_for(
+def test_publishing_waits_for_rotated_keys(
     house: House, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     publish, calls = Output.publish, []
@@ -259,7 +259,7 @@ def test_keys_that_are_rotated_while_a_model_is_published_are_waited_for(
     assert writer.reports[-1].failure is None
 
 
-def test_keys_that_stay_refused_after_the_work_leave_the_job_to_another_pod(
+def test_keys_that_stay_rejected_after_the_search_end_the_attempt_only(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_arguments: object) -> None:
@@ -278,7 +278,7 @@ def test_keys_that_stay_refused_after_the_work_leave_the_job_to_another_pod(
         house(sink=Writer(), attempt=1)
 
 
-def test_a_job_that_is_stopped_while_it_uploads_begins_again_from_its_journal(
+def test_a_job_that_is_stopped_during_its_upload_resumes_from_its_journal(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The artifacts go with the pod; what was evaluated is in the output."""

@@ -1,4 +1,4 @@
-"""A child's journal: continued where it is the run's own, set aside where it is another one's."""
+"""A child continues the journal of its run, and sets the journal of another run aside."""
 
 import threading
 from datetime import UTC, datetime
@@ -63,7 +63,7 @@ class Attempt:
             journal.append(ONE)
 
 
-def test_an_attempt_goes_on_with_its_journal_and_what_is_left_of_the_budget(tmp_path: Path) -> None:
+def test_an_attempt_continues_with_journal_and_remaining_budget(tmp_path: Path) -> None:
     Attempt(tmp_path, run_for(), used=0.0)
     again = Attempt(tmp_path, run_for())
     assert again.found == {ONE.key: ONE}
@@ -71,7 +71,7 @@ def test_an_attempt_goes_on_with_its_journal_and_what_is_left_of_the_budget(tmp_
     assert again.clock.remaining == 60.0
 
 
-def test_lines_that_are_left_out_are_told(tmp_path: Path) -> None:
+def test_rejected_lines_of_a_journal_are_reported(tmp_path: Path) -> None:
     first = Attempt(tmp_path, run_for(), used=0.0)
     with first.workspace.journal.open("a") as file:
         file.write("[" * 100_000 + "\n")

@@ -4,7 +4,7 @@ from trainingjob_trainer.events import Progressed, Resumed, StageChanged, Warned
 from trainingjob_trainer.run.state import RunState
 
 
-def test_a_state_holds_what_was_told_last() -> None:
+def test_a_state_has_the_values_of_the_last_events() -> None:
     state = folded(*course())
     assert (state.stage, state.backend, state.workers) == (Stage.UPLOADING, Backend.LOCAL, 2)
     assert (state.best_score, state.best_pipeline) == (0.912, BEST)
@@ -15,24 +15,24 @@ def test_a_state_holds_what_was_told_last() -> None:
     assert state.model_source is not None
 
 
-def test_an_evaluation_that_is_told_again_counts_once() -> None:
+def test_a_repeated_evaluation_counts_once() -> None:
     state = folded(evaluated(7), evaluated(7), evaluated(8, known=True))
     assert state.evaluations == 2
     assert [evaluation.number for evaluation in state.recent] == [7]
 
 
-def test_only_the_last_evaluations_are_kept_for_the_picture() -> None:
+def test_only_the_last_evaluations_are_kept_for_the_display() -> None:
     state = folded(*(evaluated(number) for number in range(12)))
     assert [evaluation.number for evaluation in state.recent] == [7, 8, 9, 10, 11]
 
 
-def test_a_worse_score_or_none_is_no_new_best() -> None:
+def test_a_worse_or_missing_score_is_not_a_new_best() -> None:
     scores = enumerate((0.5, None, 0.4, 0.5))
     state = folded(*(evaluated(n, score=score, pipeline=f"pipeline {n}") for n, score in scores))
     assert (state.best_score, state.best_pipeline) == (0.5, "pipeline 0")
 
 
-def test_the_clock_runs_from_the_baseline_to_the_fit_and_takes_up_what_progress_says() -> None:
+def test_the_clock_runs_from_baseline_to_final_fit_and_follows_progress() -> None:
     state = RunState().after(Resumed(evaluations=3, elapsed_seconds=20), 100)
     assert state.elapsed(150) == 20
     state = state.after(StageChanged(stage=Stage.BASELINE), 150)

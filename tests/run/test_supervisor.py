@@ -1,4 +1,4 @@
-"""The parent with children that are no processes: what it tells, publishes and leaves behind."""
+"""The parent with simulated children: its events, its reports and its files."""
 
 import errno
 import os
@@ -56,7 +56,7 @@ def test_a_saved_model_is_published_and_reported(house: House) -> None:
     assert not (home / ".work" / "artifacts").exists()
 
 
-def test_a_crash_is_followed_by_another_child_and_said(house: House) -> None:
+def test_a_crash_is_reported_and_followed_by_another_child(house: House) -> None:
     result = house(evaluate_and_crash, save)
     assert house.modes == [Mode.FULL, Mode.FULL]
     assert "signal 9" in result.warnings[0]
@@ -64,7 +64,7 @@ def test_a_crash_is_followed_by_another_child_and_said(house: House) -> None:
     assert result.fallbacks == ()
 
 
-def test_what_was_said_of_the_first_child_outlives_the_second_ones_findings(house: House) -> None:
+def test_warnings_about_the_first_child_outlive_findings_of_the_second(house: House) -> None:
     def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
         tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64))
         return save(workspace, run, tell)
@@ -72,7 +72,7 @@ def test_what_was_said_of_the_first_child_outlives_the_second_ones_findings(hous
     assert "signal 9" in house(evaluate_and_crash, find).warnings[0]
 
 
-def test_children_that_go_on_crashing_lead_down_to_the_baseline(house: House) -> None:
+def test_repeated_crashes_lead_to_the_baseline(house: House) -> None:
     result = house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash, save)
     assert house.modes == [Mode.FULL, Mode.FULL, Mode.FINISH, Mode.BASELINE]
     assert [(step.from_, step.to, step.reason) for step in result.fallbacks] == [
@@ -81,7 +81,7 @@ def test_children_that_go_on_crashing_lead_down_to_the_baseline(house: House) ->
     assert any(isinstance(event, FellBack) for event in house.events)
 
 
-def test_without_a_fallback_the_run_fails_and_says_why(tmp_path: Path) -> None:
+def test_without_a_fallback_the_run_fails_with_a_reason(tmp_path: Path) -> None:
     house = House(tmp_path, automl={"fallback": False})
     with pytest.raises(RunFailed, match=r"automl\.fallback is false"):
         house(evaluate_and_crash, evaluate_and_crash, evaluate_and_crash)
@@ -90,7 +90,7 @@ def test_without_a_fallback_the_run_fails_and_says_why(tmp_path: Path) -> None:
     assert (report.final, report.failure.exit_code) == (True, 1)
 
 
-def test_what_the_user_must_mend_is_not_tried_again_and_leaves_nothing(house: House) -> None:
+def test_an_error_of_the_user_is_not_retried_and_leaves_nothing(house: House) -> None:
     with pytest.raises(SpecInvalid) as caught:
         house(refuse)
     assert (caught.value.reason, caught.value.exit_code) == ("TargetColumnMissing", 2)
@@ -120,13 +120,13 @@ def test_an_unfinished_run_is_continued_in_its_folder(house: House) -> None:
     assert len(house.homes) == 1
 
 
-def test_a_finished_run_is_not_touched_by_the_next_one(house: House) -> None:
+def test_the_next_run_does_not_change_a_finished_run(house: House) -> None:
     house(save)
     house(save)
     assert len(house.homes) == 2
 
 
-def test_fresh_leaves_an_unfinished_run_alone(house: House) -> None:
+def test_a_fresh_run_does_not_change_an_unfinished_run(house: House) -> None:
     with pytest.raises(TrainingError):
         house(*[evaluate_and_crash] * 5)
     result = house(save, fresh=True)
@@ -200,7 +200,7 @@ def test_findings_keep_their_column_and_their_severity(house: House) -> None:
     assert (house.report().findings, house.report().warnings) == ((constant,), ("something else",))
 
 
-def test_of_many_findings_the_warnings_stay(house: House) -> None:
+def test_warnings_stay_among_many_findings(house: House) -> None:
     def find(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
         tell(DataReady(resolved=run.summary(), holdout_rows=3, data_digest="0" * 64, findings=(*notes, last)))
         return save(workspace, run, tell)
@@ -220,7 +220,7 @@ def test_of_many_findings_the_warnings_stay(house: House) -> None:
         ({"mustBeatBaseline": True}, True, "meets"),
     ],
 )
-def test_acceptance_is_read_against_the_holdout_score(
+def test_acceptance_uses_the_holdout_score(
     tmp_path: Path, acceptance: dict[str, Any], met: bool | None, words: str
 ) -> None:
     result = House(tmp_path, **({"acceptance": acceptance} if acceptance else {}))(save)
@@ -243,7 +243,7 @@ def test_two_runs_never_share_a_folder(house: House) -> None:
     house(run_again)
 
 
-def test_each_child_has_what_is_left_of_the_clock_and_light_models_always_some(house: House) -> None:
+def test_each_child_has_the_remaining_time_and_light_models_always_some(house: House) -> None:
     budget = float(house.run.budget.time_left_seconds)
 
     def overrun(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
@@ -306,7 +306,7 @@ def test_a_signal_before_the_first_child_starts_none(tmp_path: Path, monkeypatch
     assert house.modes == []
 
 
-def test_a_signal_while_a_child_starts_reaches_it(house: House) -> None:
+def test_a_signal_reaches_a_starting_child(house: House) -> None:
     words: list[str] = []
 
     def starting(workspace: Workspace, run: ResolvedRun, tell: Callable[[Event], None]) -> ChildEnd:
@@ -326,7 +326,7 @@ def test_a_signal_while_a_child_starts_reaches_it(house: House) -> None:
     assert words == ["asked to save\n"]
 
 
-def test_a_report_has_the_last_steps_and_warnings_and_nothing_else_loses_any(house: House) -> None:
+def test_only_a_report_limits_fallbacks_and_warnings(house: House) -> None:
     steps = [
         Fallback(
             from_="tpot", to="baseline", reason=Reason.TRAINER_CRASHED, time=datetime.now(UTC), message=str(n)
@@ -357,9 +357,7 @@ def test_a_report_has_the_last_steps_and_warnings_and_nothing_else_loses_any(hou
 @pytest.mark.parametrize(
     ("ended", "reason"), [(Ended.OUT_OF_MEMORY, "OutOfMemory"), (Ended.CRASHED, "NoModel")]
 )
-def test_a_run_whose_children_are_killed_for_their_memory_says_so(
-    house: House, ended: Ended, reason: str
-) -> None:
+def test_a_run_names_memory_as_the_cause_of_killed_children(house: House, ended: Ended, reason: str) -> None:
     def starve(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
         return ChildEnd(ended=ended, message="the search process was killed")
 
@@ -372,14 +370,14 @@ def no_space(*_arguments: Any, **_options: Any) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_told_with_its_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_its_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainingjob_trainer.run.supervisor.write_json", no_space)
     with pytest.raises(RunFailed, match=r"churn-.* \(No space left on device\)") as caught:
         house()
     assert caught.value.reason == "WorkFolderUnusable"
 
 
-def test_a_report_that_finds_no_room_is_written_later_unless_it_is_the_last(
+def test_a_report_that_does_not_fit_on_the_disk_is_retried_unless_it_is_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = file_sink(tmp_path / "report.json")

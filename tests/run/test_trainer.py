@@ -1,4 +1,4 @@
-"""A child's work on a small table, without workers: what is scored, on which rows, and what ships."""
+"""A child on a small table, without workers: scores, their rows, and the model that ships."""
 
 import io
 import json
@@ -88,7 +88,7 @@ def test_the_baseline_is_evaluated_once(child: Child, trained: Trained) -> None:
     assert keys[0] == fingerprint(baseline_pipeline(child.prepared.task, 4))
 
 
-def test_the_baseline_is_told_with_its_scores(child: Child, trained: Trained) -> None:
+def test_the_baseline_is_reported_with_its_scores(child: Child, trained: Trained) -> None:
     (ready,) = child.of(BaselineReady)
     assert ready.score == trained.baseline.candidate.score
     assert ready.holdout_score == trained.baseline.holdout.score

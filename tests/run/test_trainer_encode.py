@@ -1,4 +1,4 @@
-"""Which encodings of its table a run has."""
+"""The encodings of the table of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +51,7 @@ def failing(encoding: Encoding) -> Callable[..., int]:
 tasks_encode_fold = tasks.encode_fold
 
 
-def test_every_fold_is_there_in_every_encoding(child: Child) -> None:
+def test_each_fold_exists_in_each_encoding(child: Child) -> None:
     ref, columns = encode(child)
     assert ref.encodings == tuple(columns) == (DENSE, TARGET, ORDINAL)
     for encoding in columns:
@@ -64,7 +64,9 @@ def test_every_fold_is_there_in_every_encoding(child: Child) -> None:
 
 
 @pytest.mark.parametrize("options", [{"named": True}, {"others": False}])
-def test_a_run_that_needs_the_dense_one_alone_has_no_other(child: Child, options: dict[str, bool]) -> None:
+def test_a_run_that_needs_only_the_dense_encoding_has_no_other(
+    child: Child, options: dict[str, bool]
+) -> None:
     ref, columns = encode(child, **options)
     assert ref.encodings == tuple(columns) == (DENSE,)
     assert not fold_paths(ref, 0, ORDINAL)[0].exists()
@@ -107,7 +109,7 @@ def test_encodings_that_are_too_large_together_are_left_out(
     assert not [*encoded(ref, TARGET), *encoded(ref, ORDINAL)]
 
 
-def test_without_the_dense_encoding_there_is_no_run(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_needs_the_dense_encoding(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "encode_fold", failing(DENSE))
     with pytest.raises(RunFailed, match="fold 2: ValueError") as failure:
         encode(child)
@@ -124,7 +126,7 @@ def test_without_the_dense_encoding_there_is_no_run(child: Child, monkeypatch: p
         (Mode.FULL, False, False),
     ],
 )
-def test_only_a_search_needs_the_others(
+def test_only_a_search_needs_the_other_encodings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, enabled: bool, others: bool
 ) -> None:
     asked: list[bool] = []

@@ -1,4 +1,4 @@
-"""What a child ships on each rung of the ladder, after a signal and where something fails."""
+"""The model that a child ships on each rung of the ladder, after a signal and after failures."""
 
 import io
 from collections.abc import Callable
@@ -44,9 +44,7 @@ def test_an_attempt_that_has_no_time_left_ships_the_best_of_the_journal(
 
 
 @pytest.mark.parametrize("mode", [Mode.FULL, Mode.FINISH])
-def test_with_nothing_in_the_journal_and_no_time_the_baseline_ships_and_it_is_said(
-    tmp_path: Path, mode: Mode
-) -> None:
+def test_the_baseline_ships_with_a_warning_without_time_and_journal(tmp_path: Path, mode: Mode) -> None:
     late = Child(tmp_path, mode=mode)
     late.clock = RunClock(3000.0, used_before=3000.0)
     end = late.train()
@@ -65,14 +63,14 @@ def test_a_child_that_only_finishes_fits_the_best_of_the_journal(child: Child, t
     assert end.best.candidate.key == trained.best.candidate.key
 
 
-def test_the_rung_of_the_baseline_ships_it_beside_what_was_found(child: Child, trained: Trained) -> None:
+def test_the_baseline_rung_ships_the_baseline_with_known_results(child: Child, trained: Trained) -> None:
     end = Child(child.folder, mode=Mode.BASELINE).train()
     assert end.source is ModelSource.BASELINE
     assert end.best is end.baseline
     assert {c.key for c in end.searched.candidates} == {c.key for c in trained.searched.candidates}
 
 
-def test_the_last_rung_knows_nothing_but_the_shares_of_the_classes(tmp_path: Path) -> None:
+def test_the_last_rung_predicts_the_shares_of_the_classes(tmp_path: Path) -> None:
     child = Child(tmp_path, mode=Mode.DUMMY)
     end = child.train()
     assert end.best.candidate.pipeline == dummy_pipeline(child.prepared.task, 4)
@@ -93,7 +91,7 @@ def nothing_fits(*_arguments: object, **_options: object) -> None:
     raise FittingFailed("number 3: the fit took longer than 2 s")
 
 
-def test_where_no_pipeline_can_be_fitted_the_baseline_ships_and_it_is_said(
+def test_the_baseline_ships_with_a_warning_if_no_pipeline_can_be_fitted(
     child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(final_stage, "fit_best", nothing_fits)
@@ -163,7 +161,7 @@ def test_a_signal_leaves_the_final_fit_half_a_minute(
     assert hasty == 30.0
 
 
-def test_a_search_that_breaks_off_ships_what_it_has_found(
+def test_a_search_that_fails_ships_its_best_pipeline(
     child: Child, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainingjob_trainer.run import search_stage

@@ -55,7 +55,9 @@ def watch(
         ("garbage", Ended.CRASHED, "data that is not an event"),
     ],
 )
-def test_each_end_is_told_from_the_others(tmp_path: Path, behaviour: str, ended: Ended, words: str) -> None:
+def test_each_end_of_a_child_is_distinguished(
+    tmp_path: Path, behaviour: str, ended: Ended, words: str
+) -> None:
     end = watch(behaviour, tmp_path / "log")
     assert end.ended is ended
     assert words in end.message
@@ -71,7 +73,7 @@ def test_each_end_is_told_from_the_others(tmp_path: Path, behaviour: str, ended:
         ("save", 1, Ended.SAVED),
     ],
 )
-def test_a_kill_for_memory_is_told_from_another(
+def test_a_kill_for_memory_is_distinguished_from_others(
     tmp_path: Path, behaviour: str, kills: int, ended: Ended, version: int
 ) -> None:
     (tmp_path / "memory").mkdir()
@@ -96,7 +98,7 @@ def test_a_kill_for_memory_is_told_from_another(
     assert group.limit_text() == ""
 
 
-def test_a_busy_main_thread_is_no_hang_where_there_are_no_workers(tmp_path: Path) -> None:
+def test_a_busy_main_thread_is_not_a_hang_without_workers(tmp_path: Path) -> None:
     started = time.monotonic()
     events: list[Event] = []
 
@@ -114,14 +116,14 @@ def test_a_busy_main_thread_is_no_hang_where_there_are_no_workers(tmp_path: Path
     assert any(isinstance(event, Heartbeat) for event in events)
 
 
-def test_events_and_the_clock_come_through(tmp_path: Path) -> None:
+def test_events_and_clock_reach_the_parent(tmp_path: Path) -> None:
     events: list[Event] = []
     end = watch("save", tmp_path / "log", events=events)
     assert isinstance(events[0], StageChanged)
     assert end.elapsed_seconds == 3.5
 
 
-def test_a_listener_that_is_slow_is_no_hang_of_the_child(tmp_path: Path) -> None:
+def test_a_slow_listener_does_not_count_as_a_hang_of_the_child(tmp_path: Path) -> None:
     class Slow(list[Event]):
         def append(self, event: Event) -> None:
             if not self:
@@ -131,7 +133,7 @@ def test_a_listener_that_is_slow_is_no_hang_of_the_child(tmp_path: Path) -> None
     assert watch("save", tmp_path / "log", events=Slow()).ended is Ended.SAVED
 
 
-def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
+def test_no_process_of_a_child_outlives_it(tmp_path: Path) -> None:
     pids: list[int] = []
     end = watch_child(
         ["linger"],
@@ -145,7 +147,7 @@ def test_nothing_of_a_child_outlives_it(tmp_path: Path) -> None:
         module="support.children",
     )
     assert end.ended is Ended.SAVED
-    # Of those that were killed, only the child itself is waited for: the others are nobody's here.
+    # Of the killed processes, only the child itself has this process as its parent, which reaps it.
     wait_until(
         lambda: not [process for process in psutil.process_iter(["status"]) if lives_in(process, pids[0])],
         "the child's group is gone",

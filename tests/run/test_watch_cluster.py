@@ -1,4 +1,4 @@
-"""A child that is stuck in the loss of its Dask cluster is ended, and the next one goes on here."""
+"""A child that hangs after the loss of its Dask cluster is ended, and the next child continues locally."""
 
 import json
 import os
@@ -90,7 +90,9 @@ class Children:
         return ChildEnd(ended=Ended.SAVED, message="")
 
 
-def test_a_stuck_child_is_ended_and_the_next_one_goes_on_here(tmp_path: Path, frozen_scheduler: str) -> None:
+def test_a_hanging_child_is_ended_and_the_next_continues_locally(
+    tmp_path: Path, frozen_scheduler: str
+) -> None:
     children = Children(tmp_path, frozen_scheduler)
     result = children.supervise()
     assert children.modes == [Mode.FULL, Mode.LOCAL]
@@ -115,8 +117,8 @@ def test_without_a_fallback_the_run_fails_with_the_reason(tmp_path: Path, frozen
     assert [psutil.pid_exists(pid) for pid in children.pids] == [False]
 
 
-def test_the_parent_watches_a_cluster_without_what_only_the_search_needs() -> None:
-    """While it imported pandas and scikit-learn, nobody would read the child's events."""
+def test_the_parent_watches_a_cluster_without_modules_of_the_search() -> None:
+    """While it imported pandas and scikit-learn, the parent could not read the child's events."""
     program = """if True:
         import sys
         from trainingjob_api import Backend

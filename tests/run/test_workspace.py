@@ -19,7 +19,7 @@ def test_an_unfinished_run_is_found_again(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["churn", "n" * 253])
-def test_the_folder_is_the_one_that_the_output_knows(tmp_path, name):
+def test_a_run_uses_the_folder_that_the_output_names(tmp_path, name):
     run = resolve(job(name), {}).model_copy(update={"uid": UID})
     workspace = open_workspace(tmp_path, run, fresh=False)
     assert workspace.home == tmp_path / folder_name(name, workspace.uid8)

@@ -48,7 +48,7 @@ def candidate(number: int, **changes: object) -> Candidate:
 FAILED = candidate(1, outcome=Outcome.INVALID, score=None, fold_scores=(), error="ValueError: x")
 
 
-def test_what_was_appended_is_found_again(tmp_path: Path) -> None:
+def test_appended_evaluations_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path, HEADER) as journal:
         journal.append(candidate(0))
@@ -89,7 +89,7 @@ def test_a_line_cut_off_by_a_crash_is_dropped_and_the_rest_kept(
         ({"versions": {"tpot": "1.2.0"}}, "versions"),
     ],
 )
-def test_a_journal_of_another_run_is_refused(tmp_path: Path, change: dict[str, object], named: str) -> None:
+def test_a_journal_of_another_run_is_rejected(tmp_path: Path, change: dict[str, object], named: str) -> None:
     path = tmp_path / "journal.jsonl"
     Journal(path, HEADER).close()
     other = JournalHeader(
@@ -99,19 +99,19 @@ def test_a_journal_of_another_run_is_refused(tmp_path: Path, change: dict[str, o
         Journal(path, other)
 
 
-def test_something_else_is_no_journal(tmp_path: Path) -> None:
+def test_another_file_is_not_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text("hello\n")
     with pytest.raises(JournalMismatch):
         Journal(path, HEADER)
 
 
-def test_a_score_that_is_no_number_never_gets_in(tmp_path: Path) -> None:
+def test_a_score_that_is_not_a_number_is_never_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl", HEADER) as journal, pytest.raises(ValueError):
         journal.append(candidate(0, score=float("nan")))
 
 
-def test_every_field_of_an_evaluation_comes_back(tmp_path: Path) -> None:
+def test_all_fields_of_an_evaluation_are_read_back(tmp_path: Path) -> None:
     whole = Candidate(
         number=7,
         key=key(0),
@@ -164,7 +164,7 @@ def test_an_evaluation_is_on_disk_and_known_when_it_has_been_added(
         assert len(synced) == 4
 
 
-def test_what_stands_behind_a_broken_line_is_dropped(tmp_path: Path) -> None:
+def test_lines_after_a_broken_line_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path, HEADER) as journal:
         for number in range(3):
@@ -224,7 +224,7 @@ def test_a_line_that_no_search_of_this_run_wrote_is_left_out(tmp_path: Path, for
 
 
 @pytest.mark.parametrize("line", ["[" * DEEP, '{"a":' * DEEP, "1" * DEEP, "[" * DEEP + "]" * DEEP])
-def test_text_without_end_is_no_line_and_no_header(tmp_path: Path, line: str) -> None:
+def test_text_without_a_line_end_is_neither_line_nor_header(tmp_path: Path, line: str) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path, HEADER) as journal:
         journal.append(candidate(0))
@@ -237,7 +237,7 @@ def test_text_without_end_is_no_line_and_no_header(tmp_path: Path, line: str) ->
         Journal(path, HEADER)
 
 
-def test_a_journal_of_another_schema_is_refused(tmp_path: Path) -> None:
+def test_a_journal_of_another_schema_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal(path, HEADER).close()
     path.write_text(path.read_text().replace('"schemaVersion":1', '"schemaVersion":2'))

@@ -1,4 +1,4 @@
-"""How the time of a fit grows with the rows."""
+"""The time of a fit grows with the rows."""
 
 import pytest
 from lightgbm import LGBMRegressor
@@ -11,7 +11,7 @@ from trainingjob_trainer.search.costs import GROWTH, FinalFits, FitEstimate, gro
 from trainingjob_trainer.search_space.pipeline import describe
 
 
-def test_boosting_grows_slower_than_what_is_not_known() -> None:
+def test_boosting_grows_slower_than_unknown_estimators() -> None:
     light, ridge, kernel = (
         growth_of(describe(make_pipeline(StandardScaler(), estimator)))
         for estimator in (LGBMRegressor(), Ridge(), SVR())
@@ -19,7 +19,7 @@ def test_boosting_grows_slower_than_what_is_not_known() -> None:
     assert light < ridge < kernel == GROWTH
 
 
-def test_less_time_is_kept_for_what_grows_slower() -> None:
+def test_less_time_is_reserved_for_estimators_that_grow_slower() -> None:
     final = FinalFits(
         estimate=FitEstimate(encode_seconds=1.0, all_rows=16_000, fold_rows=1_000),
         workers=2,

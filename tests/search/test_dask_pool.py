@@ -52,7 +52,7 @@ def until(condition: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - started
 
 
-def test_results_come_back(workers: Workers) -> None:
+def test_a_pool_returns_results(workers: Workers) -> None:
     pool = DaskPool(workers)
     for number in range(12):
         pool.submit(good(number))
@@ -100,7 +100,7 @@ def test_the_death_of_every_worker_costs_no_healthy_task(workers: Workers) -> No
     assert len(survived) >= 8, "only the two that were running may be blamed"
 
 
-def test_what_was_dropped_is_never_heard_of_again(workers: Workers) -> None:
+def test_dropped_tasks_return_nothing(workers: Workers) -> None:
     pool = DaskPool(workers)
     until(lambda: pool.workers == 2, 90)
     for number in range(8):

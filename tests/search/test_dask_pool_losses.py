@@ -1,4 +1,4 @@
-"""What a pool makes of workers that die, do not answer or are gone."""
+"""A pool with workers that die, do not answer or disappear."""
 
 import time
 
@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("remote", [True, False])
-def test_a_worker_that_does_not_answer_long_after_the_limit_is_restarted(clock: Clock, remote: bool) -> None:
+def test_a_worker_that_does_not_answer_after_the_limit_is_restarted(clock: Clock, remote: bool) -> None:
     cluster = Cluster("a", "b")
     cluster.remote = remote
     pool = started(cluster, 1, 2)
@@ -68,7 +68,7 @@ def test_a_minute_without_any_worker_is_a_loss(clock: Clock) -> None:
     assert caught.value.reason == "WorkersLost"
 
 
-def test_workers_that_come_back_within_the_minute_are_no_loss(clock: Clock) -> None:
+def test_workers_that_come_back_within_the_minute_are_not_a_loss(clock: Clock) -> None:
     cluster = Cluster("a")
     pool = DaskPool(cluster)
     for _ in range(4):
@@ -79,7 +79,7 @@ def test_workers_that_come_back_within_the_minute_are_no_loss(clock: Clock) -> N
         assert pool.poll(0) == []
 
 
-def test_a_task_is_not_sent_to_dying_workers_for_ever(clock: Clock) -> None:
+def test_a_task_is_not_sent_to_dying_workers_forever(clock: Clock) -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1)
     ends: list[Completion] = []
@@ -101,7 +101,7 @@ def test_a_task_is_not_sent_to_dying_workers_for_ever(clock: Clock) -> None:
     assert deaths > 1
 
 
-def test_what_is_dropped_is_not_told_when_it_ends(clock: Clock) -> None:
+def test_a_dropped_task_is_not_reported_when_it_ends(clock: Clock) -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2, 3)
     pool.drop()

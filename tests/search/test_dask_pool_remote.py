@@ -1,4 +1,4 @@
-"""The pool on workers that come, go and are lost, played by futures that the test settles."""
+"""The pool with simulated workers that join, leave and are lost."""
 
 import math
 import threading
@@ -28,7 +28,7 @@ def test_a_task_is_sent_as_bytes_and_without_a_time_of_this_clock() -> None:
     assert results(pool.poll(0)) == {7: (14, math.inf)}
 
 
-def test_a_worker_that_joins_gets_what_waits() -> None:
+def test_a_joining_worker_gets_waiting_tasks() -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2, 3, 4)
     assert len(cluster.sent["a"]) == 2
@@ -47,7 +47,7 @@ def test_a_second_task_waits_behind_short_ones_only(clock: Clock, seconds: float
     assert pool.free() == 2 * (1 + waiting)
 
 
-def test_nobody_is_blamed_when_all_workers_die_at_once(clock: Clock) -> None:
+def test_no_task_is_blamed_when_all_workers_die_at_once(clock: Clock) -> None:
     cluster = Cluster("a", "b", "c")
     pool = started(cluster, 1, 2, 3, 4)
     stale = list(cluster.workers)
@@ -77,10 +77,10 @@ def test_a_worker_that_takes_the_address_of_a_dead_one_is_used(clock: Clock) -> 
     assert set(results(pool.poll(0))) == {1, 2}
 
 
-def test_tasks_of_a_worker_whose_address_has_another_one_now_are_submitted_again(clock: Clock) -> None:
+def test_tasks_of_a_replaced_worker_are_submitted_again(clock: Clock) -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2)
-    lost = cluster.sent.pop("a")  # and nobody says so
+    lost = cluster.sent.pop("a")  # without an event
     cluster.processes = {"a": "second"}
     assert pool.free() == 0
     assert pool.poll(0) == []
@@ -92,7 +92,7 @@ def test_tasks_of_a_worker_whose_address_has_another_one_now_are_submitted_again
     assert set(results(pool.poll(0))) == {1, 2}
 
 
-def test_who_was_drained_is_forgotten_with_its_process(clock: Clock) -> None:
+def test_a_drained_worker_is_forgotten_with_its_process(clock: Clock) -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1)
     cluster.workers, cluster.drained = [], ["a"]
@@ -122,7 +122,7 @@ def test_a_task_is_not_blamed_for_the_first_death_of_its_worker(clock: Clock) ->
     assert set(first) | set(results(pool.poll(0))) == {1, 2, 3}
 
 
-def test_a_task_whose_worker_dies_twice_is_what_killed_it(clock: Clock) -> None:
+def test_a_task_whose_worker_dies_twice_is_blamed(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1)
     cluster.kill("a")
@@ -136,7 +136,7 @@ def test_a_task_whose_worker_dies_twice_is_what_killed_it(clock: Clock) -> None:
     assert "the worker died" in end.error
 
 
-def test_a_task_that_is_killed_at_its_limit_is_not_tried_again(clock: Clock) -> None:
+def test_a_task_that_is_killed_at_its_limit_is_not_retried(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1)
     clock.now += LIMIT + 2
@@ -145,7 +145,7 @@ def test_a_task_that_is_killed_at_its_limit_is_not_tried_again(clock: Clock) -> 
     assert (end.tag, end.timed_out) == (1, True)
 
 
-def test_futures_that_the_client_cancels_are_the_loss_of_the_scheduler_and_nobodys_fault() -> None:
+def test_cancelled_futures_mean_the_loss_of_the_scheduler_without_blame() -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2)
     for future in cluster.sent["a"]:
@@ -155,7 +155,7 @@ def test_futures_that_the_client_cancels_are_the_loss_of_the_scheduler_and_nobod
     assert caught.value.reason == "SchedulerLost"
 
 
-def test_what_came_before_a_loss_is_kept() -> None:
+def test_results_before_a_loss_are_kept() -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2)
     first, second = cluster.sent["a"]
@@ -175,7 +175,7 @@ def test_a_cluster_that_is_lost_by_its_probe_is_lost_at_once() -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "vanished"])
-def test_a_value_that_is_being_fetched_is_no_reason_for_blame(clock: Clock, how: str) -> None:
+def test_a_task_is_not_blamed_while_its_value_is_fetched(clock: Clock, how: str) -> None:
     cluster = Cluster("a", "b")
     cluster.remote = False
     pool = DaskPool(cluster)
@@ -202,7 +202,7 @@ def test_a_client_that_has_closed_is_a_loss() -> None:
         started(cluster, 1)
 
 
-def test_a_second_task_waits_in_a_line_only_where_tasks_are_short(clock: Clock) -> None:
+def test_only_short_tasks_have_a_second_task_waiting(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = DaskPool(cluster)
     assert pool.free() == 4
@@ -212,10 +212,10 @@ def test_a_second_task_waits_in_a_line_only_where_tasks_are_short(clock: Clock) 
     for worker in ("a", "b"):
         cluster.sent[worker][0].finish()
     assert len(pool.poll(0)) == 2
-    assert pool.free() == 2, "the next ones go to whoever has nothing to do"
+    assert pool.free() == 2, "the next tasks go to idle workers"
 
 
-def test_a_worker_that_is_drained_may_take_its_time_for_its_task(clock: Clock) -> None:
+def test_a_drained_worker_may_finish_a_long_task(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1, 2, 3)
     drained = cluster.sent["a"][0]
@@ -227,7 +227,7 @@ def test_a_worker_that_is_drained_may_take_its_time_for_its_task(clock: Clock) -
     assert 1 in results(pool.poll(0)), "what it finished is kept"
 
 
-def test_a_worker_that_was_drained_is_nobodys_victim(clock: Clock) -> None:
+def test_a_drained_worker_blames_no_task(clock: Clock) -> None:
     cluster = Cluster("a", "b")
     pool = started(cluster, 1)
     for worker in ("a", "b"):
@@ -247,7 +247,7 @@ def test_a_worker_that_was_drained_is_nobodys_victim(clock: Clock) -> None:
     assert results(pool.poll(0)).keys() == {1}, "two drained workers prove nothing against a task"
 
 
-def test_a_result_that_does_not_come_holds_nothing_up() -> None:
+def test_a_missing_result_does_not_delay_the_search() -> None:
     cluster = Cluster("a")
     pool = started(cluster, 1, 2)
     stuck = threading.Event()

@@ -48,7 +48,7 @@ def by_hand(encoder: object) -> Pipeline:
     return Pipeline([("encode", encoder), ("model", build(PLAIN))])
 
 
-def test_each_pipeline_is_scored_as_with_the_encoder_that_it_names(ref: StoreRef) -> None:
+def test_each_pipeline_is_scored_with_the_encoder_that_it_names(ref: StoreRef) -> None:
     work, frame = load_work(ref), load_frame(ref)
     for pipeline, encoder in ((PLAIN, StandardScaler()), (CODED, BINS)):
         expected = cross_val_score(
@@ -100,7 +100,7 @@ def test_a_worker_elsewhere_gets_the_folds_in_every_encoding(ref: StoreRef, tmp_
         plugin.teardown(None)
 
 
-def test_the_less_important_encodings_stay_behind_where_all_are_too_large(
+def test_less_important_encodings_are_left_out_if_all_are_too_large(
     ref: StoreRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = store._size(replace(ref, encodings=(Encoding.DENSE,)))

@@ -170,7 +170,7 @@ def test_generations_end_the_search(reference: SearchResult) -> None:
     assert sum(c.outcome is Outcome.OK for c in reference.candidates) >= 17
 
 
-def test_two_workers_give_the_board_that_one_gives(
+def test_two_workers_give_the_same_leaderboard_as_one(
     reference: SearchResult, workers: Workers, ref: StoreRef, tmp_path: Path
 ) -> None:
     result, _ = search(DaskPool(workers), ref, tmp_path / "journal.jsonl")
@@ -178,7 +178,7 @@ def test_two_workers_give_the_board_that_one_gives(
 
 
 @pytest.mark.parametrize("kept", [1, 7, 17])
-def test_a_resumed_search_repeats_nothing_and_ends_in_the_same_board(
+def test_a_resumed_search_repeats_nothing_and_has_the_same_leaderboard(
     reference: SearchResult, ref: StoreRef, tmp_path: Path, kept: int
 ) -> None:
     path = tmp_path / "journal.jsonl"
@@ -235,10 +235,12 @@ def test_bad_pipelines_cost_their_limit_and_nothing_else(
     healthy = [c for c in result.candidates if "naughty" not in c.pipeline]
     assert len(healthy) == 14
     assert sum(c.outcome is Outcome.OK for c in healthy) >= 13
-    assert all(c.outcome in (Outcome.OK, Outcome.INVALID) for c in healthy), "nobody else is blamed"
+    assert all(c.outcome in (Outcome.OK, Outcome.INVALID) for c in healthy), "no other pipeline is blamed"
 
 
-def test_time_ends_the_search_with_what_there_is(workers: Workers, ref: StoreRef, tmp_path: Path) -> None:
+def test_the_end_of_the_time_ends_the_search_with_its_results(
+    workers: Workers, ref: StoreRef, tmp_path: Path
+) -> None:
     result, clock = search(
         DaskPool(workers), ref, tmp_path / "journal.jsonl", generations=10_000, population=8, seconds=8
     )

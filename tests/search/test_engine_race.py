@@ -144,6 +144,6 @@ def test_the_race_is_the_same_for_any_number_and_speed_of_workers(
 
 
 @pytest.mark.parametrize("most", [1, 9, 30])
-def test_a_resumed_race_ends_in_the_same_board(tmp_path: Path, reference: SearchResult, most: int) -> None:
+def test_a_resumed_race_has_the_same_leaderboard(tmp_path: Path, reference: SearchResult, most: int) -> None:
     search(tmp_path, Shuffled(3, 0), most=most)
     assert board(search(tmp_path, Shuffled(2, 5))) == board(reference)

@@ -1,4 +1,4 @@
-"""How much of the clock the engine keeps for the end, and how long it lets an evaluation take."""
+"""The time that the engine reserves for the end, and the limit of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Sequence:
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -51,7 +51,7 @@ class Clock:
 
 
 class Search:
-    """A search whose evaluations end as they are told to, on a clock that stands meanwhile."""
+    """A search whose evaluations end when a test says so, on a simulated clock."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ def scored(score: float, seconds: float) -> Evaluation:
     return Evaluation(outcome=Outcome.OK, fold_scores=(score,) * 5, fit_seconds=seconds)
 
 
-def test_the_time_of_the_best_pipeline_is_kept(tmp_path: Path) -> None:
+def test_the_time_of_the_best_pipeline_is_reserved(tmp_path: Path) -> None:
     search = Search(tmp_path, scored(0.5, 1.0), scored(0.9, 4.0), scored(0.8, 9.0), scored(0.7, 0.1))
     nothing, first, best, still_best = search.reserves
     assert nothing == pytest.approx(1.2 * 4 + 1.5)
@@ -151,7 +151,7 @@ def test_time_is_kept_for_an_ensemble_or_for_the_best_alone(tmp_path: Path) -> N
     assert kept == pytest.approx([nothing, *(nothing + min(15.0, seconds) for seconds in members)])
 
 
-def test_finalists_that_would_take_too_long_are_not_waited_for(tmp_path: Path) -> None:
+def test_finalists_that_would_take_too_long_are_skipped(tmp_path: Path) -> None:
     evaluations = [scored(0.5, 1.0), scored(0.6, 1.0)]
     kept = Search(tmp_path, *evaluations, plan=plan(encode_seconds=30.0)).reserves
     (tmp_path / "journal.jsonl").unlink()
@@ -174,7 +174,7 @@ def test_an_attempt_whose_time_is_up_has_the_evaluations_of_the_last_one_and_tim
         assert again.engine.reserve() == pytest.approx(1.2 * 4 + 1.5 + 1.5 * 2 * 4.0)
 
 
-def test_what_was_evaluated_behind_an_unfinished_one_counts_too(tmp_path: Path) -> None:
+def test_evaluations_after_an_unfinished_one_count(tmp_path: Path) -> None:
     Search(tmp_path, *JOURNALLED)
     path = tmp_path / "journal.jsonl"
     header, first, best, third = path.read_text().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""When a search stops: on a clock of its own, beside what the model that ships is expected to take."""
+"""The end of a search, on a simulated clock, with the expected time of the final fit."""
 
 import time
 from collections.abc import Callable
@@ -142,7 +142,7 @@ def both_fits(fit_seconds: float, *, rows: float, encode_seconds: float = 1.0, w
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("rows", [500, 1000, 2000])
-def test_a_search_stops_while_there_is_time_to_fit_the_best_one_on_all_rows(
+def test_a_search_stops_in_time_to_fit_the_best_pipeline_on_all_rows(
     tmp_path: Path, workers: int, rows: int
 ) -> None:
     search = Searching(tmp_path, workers=workers, all_rows=rows)
@@ -152,7 +152,7 @@ def test_a_search_stops_while_there_is_time_to_fit_the_best_one_on_all_rows(
     assert search.run_clock.remaining <= 3 * needed + EVALUATION_SECONDS, "the rest is for the search"
 
 
-def test_the_best_one_decides_how_much_time_is_kept_and_not_another(tmp_path: Path) -> None:
+def test_the_best_pipeline_decides_the_reserved_time(tmp_path: Path) -> None:
     (tmp_path / "slow").mkdir()
     fast = Searching(tmp_path, fits=lambda number: 60.0 if number else 0.1)
     slow = Searching(tmp_path / "slow", fits=lambda number: 0.1 if number else 20.0)
@@ -162,7 +162,7 @@ def test_the_best_one_decides_how_much_time_is_kept_and_not_another(tmp_path: Pa
     assert slow.run_clock.remaining >= both_fits(20.0, rows=2)
 
 
-def test_what_the_encoder_takes_on_all_rows_is_kept_too(tmp_path: Path) -> None:
+def test_the_time_of_the_encoder_on_all_rows_is_reserved(tmp_path: Path) -> None:
     search = Searching(tmp_path, encode_seconds=25.0)
     search()
     assert search.run_clock.remaining >= both_fits(4.0, rows=2, encode_seconds=25.0)
@@ -174,7 +174,7 @@ def test_one_worker_that_fits_needs_twice_the_time_however_many_search(tmp_path:
     assert search.run_clock.remaining >= both_fits(4.0, rows=2, workers=1)
 
 
-def test_a_slow_best_one_leaves_the_search_most_of_the_budget(tmp_path: Path) -> None:
+def test_a_slow_best_pipeline_leaves_most_of_the_budget_to_the_search(tmp_path: Path) -> None:
     search = Searching(tmp_path, fits=lambda _number: 3000.0)
     search()
     assert search.run_clock.remaining <= search.budget / 2
@@ -190,7 +190,7 @@ def test_an_evaluation_may_not_run_into_the_time_of_the_final_fit(tmp_path: Path
         assert at - started + limit.deadline - begin <= allowed + 5.0
 
 
-def test_what_runs_when_the_search_stops_is_dropped_and_counts_for_nothing(tmp_path: Path) -> None:
+def test_evaluations_that_run_at_the_end_of_the_search_are_dropped(tmp_path: Path) -> None:
     search = Searching(tmp_path, workers=3)
     result = search()
     assert search.pool.dropped
@@ -205,7 +205,7 @@ def test_generations_that_are_done_stop_a_search_with_time_to_spare(tmp_path: Pa
     assert search.run_clock.elapsed == pytest.approx(8 * EVALUATION_SECONDS)
 
 
-def test_progress_tells_the_best_score_of_all(tmp_path: Path) -> None:
+def test_progress_has_the_best_score(tmp_path: Path) -> None:
     search = Searching(tmp_path)
     search(generations=2)
     assert {progress.best_score for progress in search.told} == {None, 0.0}

@@ -1,4 +1,4 @@
-"""Weights of an ensemble: honest fold scores, the order of classes, and that there may be none."""
+"""Weights of an ensemble: honest fold scores, the order of classes, and searches without an ensemble."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,7 +56,7 @@ def numbers(candidates: int, *, noise: float = 1.0) -> tuple[list[list[Array]], 
     return predicted, truth
 
 
-def test_errors_that_differ_are_averaged_away() -> None:
+def test_an_ensemble_averages_different_errors() -> None:
     predicted, truth = numbers(4)
     found = blend(predicted, truth, rmse(), most_members=8)
     assert found is not None
@@ -113,7 +113,7 @@ def test_labels_are_text_and_in_the_order_of_the_classes() -> None:
     assert wrong is None or np.mean(wrong.fold_scores) < alone - 0.2
 
 
-def test_a_single_member_is_no_ensemble() -> None:
+def test_a_single_member_is_not_an_ensemble() -> None:
     predicted, truth = numbers(1)
     worse = [[fold + 5 for fold in predicted[0]], [fold + 9 for fold in predicted[0]]]
     assert blend(predicted, truth, rmse(), most_members=8) is None
@@ -145,7 +145,7 @@ def test_members_come_with_the_largest_weight_first() -> None:
     assert found.members == (2, 0, 3)
 
 
-def test_what_the_tick_raises_ends_the_selection() -> None:
+def test_an_error_of_the_tick_ends_the_selection() -> None:
     predicted, truth = numbers(6)
     asked = 0
 
@@ -281,7 +281,7 @@ def build(
     return ensembles.build(ranked or [candidate for candidate, _ in kept], **{**how, **changes})
 
 
-def test_it_is_a_candidate_of_its_own(ref: StoreRef, known: list[Any], tmp_path: Path) -> None:
+def test_an_ensemble_is_a_candidate_of_its_own(ref: StoreRef, known: list[Any], tmp_path: Path) -> None:
     found = build(ref, tmp_path, known)
     assert found is not None
     members = members_of(found.pipeline)
@@ -299,7 +299,7 @@ def test_it_is_a_candidate_of_its_own(ref: StoreRef, known: list[Any], tmp_path:
     assert model.classes_.tolist() == ["no", "yes"]
 
 
-def test_its_members_have_the_keys_that_they_have_on_the_leaderboard(
+def test_members_of_an_ensemble_have_their_keys_of_the_leaderboard(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
     # The description that ships holds the rounds that early stopping found, and has another fingerprint.
@@ -322,7 +322,7 @@ def test_any_order_of_arrival_gives_the_same_ensemble(
     assert there[1:] == there[:1] * 2
 
 
-def test_a_candidate_without_predictions_is_no_member(
+def test_a_candidate_without_predictions_is_not_a_member(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
     ranked = [candidate for candidate, _ in known]
@@ -344,7 +344,7 @@ def test_members_that_predict_the_same_count_once(ref: StoreRef, known: list[Any
     assert build(ref, tmp_path, [(best, predictions), (twin, predictions)]) is None
 
 
-def test_there_is_none_if_there_is_no_time_for_its_fits(
+def test_there_is_no_ensemble_without_time_for_its_fits(
     ref: StoreRef, known: list[Any], tmp_path: Path
 ) -> None:
     assert build(ref, tmp_path, known, seconds=1.0) is None

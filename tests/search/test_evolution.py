@@ -101,7 +101,7 @@ def test_no_pipeline_is_proposed_twice() -> None:
     assert len(set(sequence)) == len(sequence)
 
 
-def test_it_gets_better() -> None:
+def test_evolution_improves_the_best_score() -> None:
     sequence = play(evolution(population=16), 160, lambda _: True)
     early = np.median([abs(value - 50_000) for value in sequence[2:16]])
     late = np.median([abs(value - 50_000) for value in sequence[-40:]])
@@ -127,7 +127,7 @@ def test_results_are_committed_in_their_order() -> None:
         sequence.commit(result(second.number, second.pipeline, second.key))
 
 
-def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
+def test_breeding_uses_only_known_results() -> None:
     sequence = evolution(population=4)
     for _ in range(4):
         sequence.propose()
@@ -140,7 +140,7 @@ def test_it_does_not_run_ahead_of_what_it_may_know() -> None:
     ("population", "workers", "lag"),
     [(1, 0, 1), (6, 0, 3), (64, 0, 8), (64, 2, 8), (16, 4, 24), (64, 16, 168)],
 )
-def test_the_lag_follows_what_the_job_asks_for(population: int, workers: int, lag: int) -> None:
+def test_the_lag_follows_the_workers_of_the_job(population: int, workers: int, lag: int) -> None:
     assert lag_for(population, workers=workers) == lag
 
 
@@ -209,7 +209,7 @@ class Family:
         pytest.param(lambda number, _value: None if number % 3 else float(number % 17), id="many fail"),
     ],
 )
-def test_parents_are_the_best_of_what_was_known_and_never_those_that_failed(
+def test_parents_are_the_best_known_pipelines_and_never_failed_ones(
     score: Callable[[int, int], float | None],
 ) -> None:
     family = Family(160, score=score)
@@ -218,7 +218,7 @@ def test_parents_are_the_best_of_what_was_known_and_never_those_that_failed(
         assert set(parents) <= set(family.ranked(proposal)[: family.population])
 
 
-def test_better_ones_have_more_children() -> None:
+def test_better_parents_have_more_children() -> None:
     family = Family(400, score=lambda number, _value: float(number % 97))
     places = [
         family.ranked(child).index(parent) for child, parents in family.children() for parent in parents

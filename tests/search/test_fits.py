@@ -91,7 +91,7 @@ def test_steps_before_the_booster_learn_from_the_rows_that_it_learns_from() -> N
     ],
     ids=["no booster", "few rounds", "dart", "few rows"],
 )
-def test_what_cannot_or_need_not_stop_early_is_fitted_on_all_rows(
+def test_pipelines_without_early_stopping_are_fitted_on_all_rows(
     estimator: Any, rows: int, tmp_path: Path
 ) -> None:
     ref = small_store(tmp_path, rows=5 * rows // 2)  # of which each of two folds learns from `rows`
@@ -161,7 +161,7 @@ def test_the_rounds_do_not_depend_on_the_rows_that_a_fold_is_scored_on(tmp_path:
     assert first.complexity == second.complexity, "the same model"
 
 
-def test_what_is_scored_has_the_rounds_found_and_learned_from_the_whole_fold(
+def test_the_scored_pipeline_has_the_found_rounds_and_all_rows_of_the_fold(
     tmp_path: Path,
 ) -> None:
     pipeline = describe(make_pipeline(StandardScaler(), LIGHT))
@@ -196,7 +196,7 @@ def test_folds_of_few_rows_take_the_rounds_of_the_first(
     assert end.rounds == round(float(np.mean(found)))
 
 
-def test_what_ships_has_the_rounds_that_were_found() -> None:
+def test_the_model_that_ships_has_the_found_rounds() -> None:
     for pair in BOOSTERS.values():
         for booster in pair:
             spec = describe(make_pipeline(StandardScaler(), booster))
@@ -215,7 +215,7 @@ def candidate(**changes: Any) -> Candidate:
     return replace(made, **changes)
 
 
-def test_the_journal_keeps_the_rounds_and_refuses_impossible_ones() -> None:
+def test_the_journal_keeps_the_rounds_and_rejects_impossible_ones() -> None:
     told = candidate().to_json()
     assert Candidate.from_json(told) == candidate()
     assert candidate().final_pipeline["params"]["n_estimators"] == 123
@@ -258,7 +258,7 @@ def test_finalists_find_their_rounds_again_on_all_rows(large: StoreRef) -> None:
     assert found[0].rounds is None
 
 
-def test_all_rows_may_take_more_rounds_than_the_search_gave_them(large: StoreRef) -> None:
+def test_a_fit_on_all_rows_may_have_more_rounds_than_in_the_search(large: StoreRef) -> None:
     slow = LGBMClassifier(n_estimators=201, learning_rate=0.002, max_depth=2, n_jobs=1, verbose=-1)
     spec = describe(make_pipeline(StandardScaler(), slow))
     assert rounds_of(spec) == 201
@@ -295,7 +295,7 @@ def test_fewer_rows_keep_the_share_of_each_class(tmp_path: Path, fit: Any) -> No
 
 
 @pytest.mark.parametrize(("fit", "latest"), [(fit_all, 0), (fit_holdout, 30)])
-def test_fewer_rows_are_the_latest_where_time_orders_them(tmp_path: Path, fit: Any, latest: int) -> None:
+def test_fewer_rows_are_the_latest_if_time_orders_them(tmp_path: Path, fit: Any, latest: int) -> None:
     """The table begins with its latest row; its first 30 are held out, and each has a class of its own."""
     split = split_by_time(np.arange(150)[::-1], None, fraction=0.2, folds=3)
     ref = small_store(tmp_path)

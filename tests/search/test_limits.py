@@ -29,19 +29,19 @@ def spin() -> None:
         pass
 
 
-def test_what_ends_in_time_is_left_alone() -> None:
+def test_code_that_ends_in_time_is_not_interrupted() -> None:
     with time_limit(5):
         value = sum(range(1000))
     assert value == 499500
 
 
-def test_python_code_is_stopped_softly() -> None:
+def test_python_code_is_stopped_by_an_exception() -> None:
     # Were it not stopped softly, this process would end.
     with pytest.raises(LimitExceeded), time_limit(0.2):
         spin()
 
 
-def test_an_except_clause_of_an_estimator_cannot_swallow_it() -> None:
+def test_an_except_clause_of_an_estimator_cannot_catch_the_limit() -> None:
     def stubborn() -> None:
         while True:
             with contextlib.suppress(Exception):
@@ -88,7 +88,7 @@ def instructions() -> None:
         time.sleep(0)
 
 
-def test_a_limit_that_passes_inside_ends_what_is_inside(timers: list[Timer]) -> None:
+def test_a_limit_ends_the_code_inside_it(timers: list[Timer]) -> None:
     reached = []
 
     def run() -> None:
@@ -118,7 +118,7 @@ def test_a_limit_that_passes_at_the_very_end_does_not_reach_the_code_behind_it(t
         instructions()
 
 
-def test_a_timer_that_was_cancelled_too_late_interrupts_nobody(timers: list[Timer]) -> None:
+def test_a_timer_that_is_cancelled_too_late_interrupts_nothing(timers: list[Timer]) -> None:
     with time_limit(60):
         pass
     assert timers[0].cancelled
@@ -147,7 +147,7 @@ def test_the_code_behind_a_limit_has_all_the_time_that_it_wants(monkeypatch: pyt
     ["time.sleep(3600)", "ctypes.PyDLL(None).sleep(3600)"],
     ids=["sleeps in C", "holds the interpreter's lock"],
 )
-def test_native_code_takes_its_process_with_it(body: str) -> None:
+def test_native_code_is_ended_with_its_process(body: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HARD.format(body=body)],
         capture_output=True,
@@ -167,7 +167,7 @@ class Time:
         return self.now
 
 
-def test_stands_until_it_is_started() -> None:
+def test_the_clock_is_at_zero_until_its_start() -> None:
     time = Time()
     clock = RunClock(60, now=time)
     time.now += 30
@@ -178,7 +178,7 @@ def test_stands_until_it_is_started() -> None:
     assert (clock.elapsed, clock.remaining) == (10, 50)
 
 
-def test_starting_twice_changes_nothing() -> None:
+def test_starting_the_clock_twice_changes_nothing() -> None:
     time = Time()
     clock = RunClock(60, now=time)
     clock.start()
@@ -187,7 +187,7 @@ def test_starting_twice_changes_nothing() -> None:
     assert clock.elapsed == 5
 
 
-def test_carries_over_what_earlier_attempts_used() -> None:
+def test_the_clock_includes_the_time_of_earlier_attempts() -> None:
     time = Time()
     clock = RunClock(60, used_before=55, now=time)
     assert clock.remaining == 5
@@ -201,7 +201,7 @@ def test_a_run_may_take_five_percent_more_and_at_least_five_seconds() -> None:
     assert overrun_allowance(1000) == 50
 
 
-def test_stands_still_again_when_it_is_stopped() -> None:
+def test_the_clock_does_not_run_after_its_stop() -> None:
     time = Time()
     clock = RunClock(60, now=time)
     clock.start()
@@ -211,7 +211,7 @@ def test_stands_still_again_when_it_is_stopped() -> None:
     assert (clock.elapsed, clock.running) == (10, False)
 
 
-def test_stands_while_the_run_waits_for_others() -> None:
+def test_the_clock_does_not_run_while_the_run_waits() -> None:
     time = Time()
     clock = RunClock(60, now=time)
     clock.start()
@@ -223,7 +223,7 @@ def test_stands_while_the_run_waits_for_others() -> None:
     assert clock.elapsed == 7
 
 
-def test_goes_on_when_the_waiting_ends_in_an_error() -> None:
+def test_the_clock_continues_if_the_wait_ends_in_an_error() -> None:
     time = Time()
     clock = RunClock(60, now=time)
     clock.start()

@@ -43,16 +43,14 @@ def test_workers_and_scheduler_listen_on_the_loopback_interface_alone() -> None:
         ("distributed.admin.system-monitor.gil.enabled", False),
     ],
 )
-def test_dask_does_not_watch_workers_for_a_dashboard_that_nobody_opens(
-    workers: Workers, setting: str, value: object
-) -> None:
+def test_dask_does_not_monitor_workers_for_a_dashboard(workers: Workers, setting: str, value: object) -> None:
     assert list(workers.client.run(dask.config.get, setting).values()) == [value]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_workers_that_are_killed_again_and_again_still_come_back(tmp_path: Path) -> None:
+def test_workers_restart_after_repeated_kills(tmp_path: Path) -> None:
     # Dask gives a worker up if it is away 15 s after it was lost, even if that is another time.
     with local_workers(2, memory_limit_mb=700, scratch=tmp_path) as workers:
         started, known = time.monotonic(), set[str]()  # by process: a port is soon given out again
@@ -73,8 +71,8 @@ def await_new(workers: Workers, known: set[str]) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_certificates_of_a_remote_cluster_are_none_of_a_local_workers_business(tmp_path: Path) -> None:
-    # They are named in the environment, and may be missing: then the run has to go on here.
+def test_local_workers_use_no_certificates_of_a_remote_cluster(tmp_path: Path) -> None:
+    # They are named in the environment, and may be missing: then the run has to continue locally.
     named = ["ca-file", *(f"{role}.{part}" for role in ("client", "scheduler") for part in ("cert", "key"))]
     tls = {f"distributed.comm.tls.{setting}": "/nowhere" for setting in named}
     with (

@@ -1,4 +1,4 @@
-"""What is kept of candidates' predictions: of the best alone, in files that a resumed run reads again."""
+"""Predictions of the best candidates are kept in files that a resumed run reads again."""
 
 import errno
 import itertools
@@ -51,7 +51,7 @@ def arrays(number: int) -> list[np.ndarray]:
     return [np.full((4, 2), number, dtype=np.float32), np.full((3, 2), -number, dtype=np.float32)]
 
 
-def test_predictions_come_back_by_fold(tmp_path: Path) -> None:
+def test_predictions_are_read_back_by_fold(tmp_path: Path) -> None:
     store = PredictionStore(tmp_path)
     store.keep(candidate(3, 0.5), arrays(3))
     found = store.load(candidate(3, 0.5).key)
@@ -74,7 +74,7 @@ def test_the_best_are_kept_in_any_order_of_arrival(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_room_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_kept_predictions_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "_MOST_BYTES", 2_000)
     store = PredictionStore(tmp_path)
     for number in range(20):
@@ -83,7 +83,7 @@ def test_the_room_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert store.load(candidate(19, 0).key) is not None
 
 
-def test_a_resumed_run_finds_them_by_the_journal(tmp_path: Path) -> None:
+def test_a_resumed_run_finds_predictions_by_the_journal(tmp_path: Path) -> None:
     PredictionStore(tmp_path).keep(candidate(3, 0.5), arrays(3))
     store = PredictionStore(tmp_path)
     store.keep(candidate(3, 0.5))
@@ -92,7 +92,7 @@ def test_a_resumed_run_finds_them_by_the_journal(tmp_path: Path) -> None:
     assert store.load(candidate(4, 0.6).key) is None
 
 
-def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+def test_a_damaged_file_counts_as_missing(tmp_path: Path) -> None:
     store = PredictionStore(tmp_path)
     store.keep(candidate(3, 0.5), arrays(3))
     (path,) = tmp_path.iterdir()
@@ -301,7 +301,7 @@ def test_draws_of_one_class_are_left_out() -> None:
         (100, None, 0.5, lambda _rows, _some: 1 / 0),
     ],
 )
-def test_there_is_not_always_an_interval(rows: int, groups: Any, point: float, score: Any) -> None:
+def test_some_scores_have_no_interval(rows: int, groups: Any, point: float, score: Any) -> None:
     truth = np.arange(rows) % 2
     assert bootstrap_interval(score, truth, point, groups=groups) is None
 

@@ -90,7 +90,7 @@ def test_wide_tables_have_fewer_rows(columns: int, cap: int) -> None:
     assert fold_row_cap(columns) == cap
 
 
-def test_the_width_is_told_from_a_thousand_of_the_training_rows() -> None:
+def test_the_width_is_estimated_from_a_thousand_training_rows() -> None:
     seen: list[pd.Index] = []
 
     class Spy(BaseEstimator):

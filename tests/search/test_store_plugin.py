@@ -1,4 +1,4 @@
-"""The table on another machine: it arrives whole, once, and only where the packages are the same."""
+"""The table on another machine arrives complete, once, and only with the same packages."""
 
 import pickle
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_worker_elsewhere_evaluates_what_was_sent(ref: StoreRef, tmp_path: Pat
     assert fold_paths(ref, 0)[0] == train
 
 
-def test_the_raw_table_stays_where_it_is(ref: StoreRef, tmp_path: Path) -> None:
+def test_the_raw_table_is_not_sent(ref: StoreRef, tmp_path: Path) -> None:
     plugin = arrive(TablePlugin(ref, pack_store(ref), installed_versions()))
     plugin.setup(worker(tmp_path / "worker"))
     plugin_folder = tmp_path / "worker" / plugin.name
@@ -71,7 +71,7 @@ def test_the_raw_table_stays_where_it_is(ref: StoreRef, tmp_path: Path) -> None:
     ]
 
 
-def test_a_worker_with_other_packages_says_which(ref: StoreRef, tmp_path: Path) -> None:
+def test_a_worker_with_other_packages_names_them(ref: StoreRef, tmp_path: Path) -> None:
     versions = installed_versions() | {"scikit-learn": "0.1"}
     plugin = TablePlugin(ref, pack_store(ref), versions)
     with pytest.raises(RuntimeError, match=r"VersionMismatch: .*scikit-learn .* instead of 0\.1"):
@@ -79,7 +79,7 @@ def test_a_worker_with_other_packages_says_which(ref: StoreRef, tmp_path: Path) 
     assert list((tmp_path / "worker").iterdir()) == []
 
 
-def test_a_table_that_arrives_otherwise_than_it_was_sent_is_refused(ref: StoreRef, tmp_path: Path) -> None:
+def test_a_table_that_changes_on_its_way_is_rejected(ref: StoreRef, tmp_path: Path) -> None:
     plugin = TablePlugin(ref, pack_store(ref), installed_versions())
     plugin._payload = plugin._payload[:-1]
     with pytest.raises(RuntimeError, match="digest"):

@@ -53,12 +53,12 @@ def test_a_good_pipeline_has_a_score_for_each_fold(ref: StoreRef) -> None:
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> StoreRef:
-    """Return a store whose scores tell the smallest difference in what was fitted or scored."""
+    """Return a store whose scores show the smallest difference in fitted or scored rows."""
     return small_store(tmp_path_factory.mktemp("exact"), folds=3, metric="neg_log_loss")
 
 
 @pytest.mark.parametrize("pipeline", [LINEAR, BARE, TREE], ids=["linear", "bare", "tree"])
-def test_a_score_is_what_the_whole_pipeline_gets_that_is_fitted_on_each_folds_training_rows(
+def test_a_score_equals_that_of_the_whole_pipeline_fitted_on_each_fold(
     exact: StoreRef, pipeline: dict[str, object]
 ) -> None:
     work, frame = load_work(exact), load_frame(exact)
@@ -76,7 +76,7 @@ def test_the_complexity_is_the_size_of_the_fitted_pipeline_without_the_encoder(e
     assert evaluate(TREE, exact, no_limit()).complexity == round(len(pickle.dumps(fitted, 5)) / 1024, 3)
 
 
-def test_a_pipeline_that_overwrites_its_table_changes_no_other_ones(tmp_path: Path) -> None:
+def test_a_pipeline_that_overwrites_its_table_changes_no_other_pipeline(tmp_path: Path) -> None:
     class Eraser(LogisticRegression):
         def fit(self, X: np.ndarray, y: object, sample_weight: object = None) -> "Eraser":
             X[:] = 0.0
@@ -90,7 +90,7 @@ def test_a_pipeline_that_overwrites_its_table_changes_no_other_ones(tmp_path: Pa
     assert evaluate(LINEAR, store, no_limit()).fold_scores == before
 
 
-def test_what_a_pipeline_knows_by_heart_is_not_what_it_is_scored_on(ref: StoreRef) -> None:
+def test_a_pipeline_is_not_scored_on_rows_that_it_memorised(ref: StoreRef) -> None:
     work, frame = load_work(ref), load_frame(ref)
     by_heart = full_pipeline(TREE, work.encoders).fit(frame, work.target).score(frame, work.target)
     assert by_heart == 1
@@ -143,7 +143,7 @@ def test_encoded_columns_keep_their_names_where_pipelines_ask_for_them(tmp_path:
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
-def test_a_score_that_is_no_finite_number_makes_a_pipeline_invalid(
+def test_a_pipeline_without_a_finite_score_is_invalid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
     folds = small_store(tmp_path, folds=3)
@@ -243,7 +243,7 @@ def test_a_pipeline_that_predicts_what_the_metric_is_not_defined_for_is_invalid(
         )
 
 
-def test_a_score_that_is_no_number_is_none_on_the_holdout_rows(tmp_path: Path) -> None:
+def test_a_holdout_score_that_is_not_a_number_counts_as_missing(tmp_path: Path) -> None:
     target = np.full(150, "no", dtype=object)
     target[100:] = "yes"
     ref = small_store(tmp_path, target=target, scorer=get_scorer("roc_auc"), folds=2)
@@ -278,5 +278,5 @@ def test_an_encoder_that_hangs_is_stopped(ref: StoreRef, monkeypatch: pytest.Mon
         encode_within(ref, 0, Encoding.DENSE, TaskLimit(0.3, 4e9))
 
 
-def test_what_cannot_be_pickled_has_no_complexity() -> None:
+def test_a_pipeline_that_cannot_be_pickled_has_no_complexity() -> None:
     assert pickled_kib(lambda: None) is None

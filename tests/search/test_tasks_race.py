@@ -1,4 +1,4 @@
-"""Which pipelines are stopped between folds."""
+"""The race stops pipelines between folds."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -96,18 +96,18 @@ def test_a_pipeline_that_is_smaller_than_those_ahead_of_it_is_not_stopped() -> N
     assert known.lost([0.5], None)
 
 
-def test_small_pipelines_race_against_small_ones() -> None:
+def test_small_pipelines_race_against_small_pipelines() -> None:
     small = [complete(10 + i, [0.7 + n for n in NOISE], complexity=5.0) for i in range(3)]
     known = race([*field(0.9, 0.89, 0.88, complexity=500.0), *small])
     assert known.lost([0.5], 20.0)
     assert not known.lost([0.75], 20.0)
 
 
-def test_what_is_sent_with_a_task_does_not_grow_with_the_search() -> None:
+def test_the_size_of_a_task_does_not_grow_with_the_search() -> None:
     assert len(race(field(*np.linspace(0.9, 0.5, 400), differ=0.01)).rivals) == 3
 
 
-def test_the_race_looks_further_back_the_more_workers_a_job_asks_for() -> None:
+def test_more_workers_increase_the_lag_of_the_race() -> None:
     first, later = (partial(race_lag, number, population_size=20) for number in (19, 20))
     assert first(workers=0) == first(workers=2) == 4
     assert later(workers=0) == later(workers=2) == 8
@@ -117,7 +117,7 @@ def test_the_race_looks_further_back_the_more_workers_a_job_asks_for() -> None:
 PRIOR = describe(DummyClassifier())
 
 
-def test_an_evaluation_ends_where_its_race_is_lost(tmp_path: Path) -> None:
+def test_an_evaluation_ends_when_its_race_is_lost(tmp_path: Path) -> None:
     ref = small_store(tmp_path, folds=FOLDS)
     hard = Race(rivals=(Rival(0.0, (0.9,) * FOLDS),) * 3, slack=(0.1, 0.0, 0.0, 0.0))
     end = evaluate(PRIOR, ref, no_limit(), race=hard)

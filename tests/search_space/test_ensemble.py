@@ -1,4 +1,4 @@
-"""Ensembles as data: what they build, and that members with the same encoding share its encoder."""
+"""Ensembles as data: their estimators; members with the same encoding share an encoder."""
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def test_numbers_are_averaged() -> None:
     assert model.fit(FRAME, target).predict(FRAME) == pytest.approx(expected)
 
 
-def test_an_ensemble_is_told_in_one_line() -> None:
+def test_the_summary_of_an_ensemble_is_a_single_line() -> None:
     spec = ensemble_of([SMALL, ordinal(LARGE), LINEAR], [1, 1, 1], classification=True)
     assert summarize(spec) == "ensemble of 3: DecisionTree x 2, LogisticRegression"
     assert members_of(spec) == [(SMALL, 1), (ordinal(LARGE), 1), (LINEAR, 1)]

@@ -57,7 +57,7 @@ def name(estimator: object) -> str:
 
 
 @pytest.mark.parametrize("estimator", NESTED, ids=name)
-def test_an_estimator_survives_the_way_to_json_and_back(estimator):
+def test_an_estimator_survives_a_round_trip_through_json(estimator):
     spec = describe(estimator)
     again = build(json.loads(json.dumps(spec, allow_nan=False)))
     assert describe(again) == spec
@@ -166,7 +166,7 @@ def test_a_tampered_description_builds_nothing(spec, reason):
     assert caught.value.reason == reason
 
 
-def test_a_description_without_end_is_refused():
+def test_a_description_without_end_is_rejected():
     spec = {"class": "StandardScaler"}
     for _ in range(100):
         spec = {"class": "Pipeline", "steps": [spec]}
@@ -174,7 +174,7 @@ def test_a_description_without_end_is_refused():
         build(spec)
 
 
-def test_a_class_of_a_listed_name_from_elsewhere_is_refused():
+def test_a_class_of_a_listed_name_from_elsewhere_is_rejected():
     impostor = type("Ridge", (Ridge,), {})
     with pytest.raises(SpecInvalid, match="not the class"):
         describe(impostor())

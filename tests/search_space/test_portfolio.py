@@ -1,4 +1,4 @@
-"""The portfolio: what comes first on which table, and that every entry fits."""
+"""The portfolio: its order on each kind of table; every entry can be fitted."""
 
 import warnings
 from dataclasses import replace
@@ -17,7 +17,7 @@ ROWS = (300, 8_000)
 
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("task", TASKS)
-def test_it_is_long_enough_and_its_first_six_are_of_different_kinds(task, rows, contexts):
+def test_the_portfolio_is_long_enough_and_its_first_six_entries_differ(task, rows, contexts):
     context = replace(contexts[task], n_rows=rows, min_class_rows=rows // 3)
     entries = portfolio(context)
     assert 12 <= len(entries) <= 20
@@ -64,7 +64,7 @@ def test_a_rare_class_brings_entries_that_weigh_it(contexts):
     assert weighted(20) == {"lightgbm_balanced", "linear_balanced"}
 
 
-def test_kernel_machines_are_left_to_few_rows(contexts):
+def test_kernel_machines_are_for_few_rows_only(contexts):
     origins = {
         rows: {e.origin for e in portfolio(replace(contexts["regression"], n_rows=rows))} for rows in ROWS
     }

@@ -1,4 +1,4 @@
-"""What is translated gives the same numbers as TPOT's own classes, without them."""
+"""Translated pipelines give the same numbers as TPOT's own classes, without them."""
 
 import json
 import pickle
@@ -97,7 +97,7 @@ def test_genetic_encoders_have_equal_plain_ones_on_genotypes(transformer, contex
     assert np.array_equal(columns_of(transformer, GENOTYPES, contexts["regression"]), expected)
 
 
-def test_nothing_of_tpots_transformers_is_forgotten():
+def test_every_transformer_of_tpot_has_a_replacement():
     tested = {type(item).__name__ for item in [*SAME_NUMBERS, *SAME_ON_GENOTYPES]}
     special = {"SkipTransformer", "FeatureSetSelector", "ColumnOneHotEncoder", "ColumnOrdinalEncoder"}
     assert tested | special | {"PassKBinsDiscretizer"} == REPLACED
@@ -191,7 +191,7 @@ def test_columns_are_not_taken_twice(contexts):
     assert [member["class"] for member in members].count("passthrough") == 1
 
 
-def test_what_cannot_be_said_plainly_is_untranslatable(contexts):
+def test_pipelines_without_a_plain_form_are_untranslatable(contexts):
     for pipeline in (
         make_pipeline(StandardScaler()),
         make_pipeline(own.ArithmeticTransformer("add"), LinearRegression()),
@@ -208,7 +208,7 @@ def test_xgboost_predicts_the_labels_it_was_given(tables, contexts):
     assert list(fitted.classes_) == sorted(set(target))
 
 
-def test_seeds_threads_and_chatter_are_set_everywhere(compiled, contexts):
+def test_seeds_threads_and_verbosity_are_set_everywhere(compiled, contexts):
     rng = np.random.default_rng(3)
     for task, context in contexts.items():
         space = compiled("linear", task)

@@ -1,4 +1,4 @@
-"""Google's and Azure's storage: whose keys are used, where requests go, and what a failure says."""
+"""Google's and Azure's storage: keys, hosts of the requests, and messages of failures."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_refusal_is_not_repeated(tmp_path: Path, made: Path, scheme: str, stat
 
 @each_cloud
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_fault_of_the_service_is_waited_for(tmp_path: Path, made: Path, scheme: str, status: int) -> None:
+def test_a_fault_of_the_service_is_retried(tmp_path: Path, made: Path, scheme: str, status: int) -> None:
     cloud, faults = FakeCloud(scheme, "bucket"), iter([status, status])
     cloud.trouble = lambda asked: (
         Answer(fault) if asked.method == "PUT" and (fault := next(faults, None)) else None
@@ -150,7 +150,7 @@ def test_keys_that_may_not_list_see_a_missing_object_as_a_forbidden_one(
 
 
 @each_cloud
-def test_a_server_that_does_not_answer_is_left(tmp_path: Path, scheme: str) -> None:
+def test_a_silent_server_times_out(tmp_path: Path, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         class Silent:
@@ -163,7 +163,7 @@ def test_a_server_that_does_not_answer_is_left(tmp_path: Path, scheme: str) -> N
 
 
 @each_cloud
-def test_a_body_that_breaks_off_is_no_object(tmp_path: Path, scheme: str) -> None:
+def test_a_truncated_body_is_not_an_object(tmp_path: Path, scheme: str) -> None:
     stamps = {"ETag": '"x"', "Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT", "Content-Length": "100"}
     with serving(lambda _asked: Answer(200, {**stamps, "Connection": "close"}, b"half")) as server:
         found = store(scheme, server, mounted(tmp_path / "keys", KEYS[scheme]))
@@ -171,7 +171,7 @@ def test_a_body_that_breaks_off_is_no_object(tmp_path: Path, scheme: str) -> Non
 
 
 @each_cloud
-def test_the_authority_of_the_environment_is_trusted_and_no_other(tmp_path: Path, scheme: str) -> None:
+def test_only_the_authority_of_the_environment_is_trusted(tmp_path: Path, scheme: str) -> None:
     pem = certificate("127.0.0.1", tmp_path / "server.pem", ca=False)
     keys = mounted(tmp_path / "keys", KEYS[scheme])
     cloud = FakeCloud(scheme, "bucket")
@@ -282,7 +282,7 @@ def test_without_any_identity_requests_are_anonymous() -> None:
     ],
 )
 @pytest.mark.parametrize("is_mounted", [True, False])
-def test_unusable_keys_name_themselves(
+def test_unusable_keys_are_named(
     tmp_path: Path, scheme: str, values: dict[str, str], *, is_mounted: bool
 ) -> None:
     if not values and not is_mounted:
@@ -308,7 +308,7 @@ def test_unusable_keys_name_themselves(
         ("az", (), True),
     ],
 )
-def test_the_allow_list_of_hosts_holds_for_the_hosts_of_a_cloud(
+def test_the_allow_list_applies_to_the_hosts_of_a_cloud(
     tmp_path: Path, scheme: str, allowed: tuple[str, ...], *, passes: bool
 ) -> None:
     keys = mounted(tmp_path / "keys", KEYS[scheme])
@@ -324,7 +324,7 @@ def test_the_allow_list_of_hosts_holds_for_the_hosts_of_a_cloud(
 
 
 @each_cloud
-def test_other_addresses_are_refused(tmp_path: Path, scheme: str) -> None:
+def test_other_addresses_are_rejected(tmp_path: Path, scheme: str) -> None:
     keys, settings = mounted(tmp_path / "keys", KEYS[scheme]), TrainerSettings()
     for uri, endpoint, reason in (
         (f"{scheme}://bucket/x", "https://minio.example", "InvalidEndpoint"),
@@ -367,7 +367,7 @@ def test_a_dataset_is_read_and_a_missing_one_named(tmp_path: Path, scheme: str) 
 
 
 @each_cloud
-def test_without_the_extra_the_message_says_what_to_install(
+def test_without_the_extra_the_message_names_the_package(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     monkeypatch.delitem(sys.modules, "trainingjob_trainer.storage.cloud")

@@ -46,7 +46,7 @@ def validate(name: str, document: object) -> None:
     Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text())).validate(document)
 
 
-def test_published_files_are_listed_and_true(tmp_path, made):
+def test_published_files_are_listed_with_their_digests(tmp_path, made):
     output = Output(FolderStore(tmp_path / "out"))
     output.check()
     artifacts = output.publish(made, "churn", UID)
@@ -81,7 +81,7 @@ def test_long_names_that_differ_at_their_end_have_folders_of_their_own(tmp_path)
     assert run_folder(output, "n" * 246).name == f"{'n' * 246}-{UID}"
 
 
-def test_publishing_in_place_and_again(tmp_path, made):
+def test_publishing_in_place_can_be_repeated(tmp_path, made):
     output = Output(FolderStore(tmp_path))
     target = run_folder(output)
     made.rename(target)
@@ -120,7 +120,7 @@ def test_artifacts_may_be_made_below_the_folder_itself(tmp_path, made):
         (lambda f: swap_for_link(f / "model.joblib"), "ArtifactMismatch"),
     ],
 )
-def test_tampering_is_noticed(tmp_path, made, tamper, reason):
+def test_tampering_is_detected(tmp_path, made, tamper, reason):
     output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
     tamper(run_folder(output))
@@ -155,7 +155,7 @@ def test_a_manifest_is_well_formed(change):
         Manifest.from_bytes(raw)
 
 
-def test_while_files_change_no_manifest_vouches_for_them(tmp_path, made, monkeypatch):
+def test_no_manifest_exists_while_files_change(tmp_path, made, monkeypatch):
     output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
     (made / "model.joblib").write_bytes(b"new model")
@@ -204,14 +204,14 @@ def test_claims_must_be_mounted(tmp_path):
         "s3://x",
     ],
 )
-def test_other_places_are_refused(uri):
+def test_other_places_are_rejected(uri):
     with pytest.raises(SpecInvalid) as caught:
         open_output(uri, endpoint="http://host", credentials_dir=None, settings=TrainerSettings())
     assert caught.value.reason == "InvalidOutput"
     assert "secret" not in caught.value.message
 
 
-def test_kinds_of_output(tmp_path, monkeypatch):
+def test_each_kind_of_output_is_recognised(tmp_path, monkeypatch):
     def opened(uri: str) -> object:
         return open_output(uri, endpoint="http://host", credentials_dir=None, settings=TrainerSettings())
 
@@ -232,7 +232,7 @@ def test_names_cannot_leave_the_output(tmp_path, made, name, uid8):
         Output(FolderStore(tmp_path)).publish(made, name, uid8)
 
 
-def test_a_copy_that_differs_from_its_digest_is_published_to_nobody(tmp_path, made, monkeypatch):
+def test_a_copy_that_differs_from_its_digest_is_not_published(tmp_path, made, monkeypatch):
     def flip(source, target):
         target.write_bytes(bytes(byte ^ 1 for byte in source.read_bytes()))
 
@@ -256,7 +256,7 @@ def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, made, monkeypatch):
     assert all(path.name.startswith(".") for path in run_folder(output).iterdir())
 
 
-def test_publishing_again_replaces_what_was_exchanged(tmp_path, made):
+def test_publishing_again_replaces_changed_files(tmp_path, made):
     output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
     (run_folder(output) / "model.joblib").write_bytes(b"MODEL")
@@ -278,7 +278,7 @@ def test_publishing_again_replaces_what_was_exchanged(tmp_path, made):
     ],
     ids=["kind", "no-list", "too-many", "twice"],
 )
-def test_a_document_that_is_no_manifest_is_not_trusted(change):
+def test_a_document_that_is_not_a_manifest_is_rejected(change):
     good = {"kind": "Manifest", "job": {"name": "x", "uid8": "y"}, "artifacts": []}
     assert Manifest.from_bytes(json.dumps(good).encode()).entries == ()
     with pytest.raises(RunFailed, match="cannot be trusted"):
@@ -297,7 +297,7 @@ def test_a_file_of_another_size_is_not_read_to_find_that_it_differs(tmp_path, ma
     assert read == [f"churn-{UID}/manifest.json"]
 
 
-def test_a_manifest_in_a_folder_is_read_to_a_bound_only(tmp_path):
+def test_only_a_bounded_part_of_a_manifest_in_a_folder_is_read(tmp_path):
     output = Output(FolderStore(tmp_path))
     run_folder(output).mkdir()
     with (run_folder(output) / "manifest.json").open("wb") as stream:

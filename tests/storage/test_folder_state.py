@@ -1,4 +1,4 @@
-"""A folder's files that cannot be read, and the state objects beside its artifacts."""
+"""Unreadable files of a folder, and the state objects beside its artifacts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_published_file_that_cannot_be_read_is_not_taken_for_missing(tmp_path,
     assert caught.value.reason == "StorageUnreachable"
 
 
-def test_no_file_changes_below_a_manifest_that_cannot_be_read(tmp_path, made, unreadable):
+def test_no_file_changes_under_an_unreadable_manifest(tmp_path, made, unreadable):
     output = Output(FolderStore(tmp_path / "out"))
     output.publish(made, "churn", UID)
     (made / "leaderboard.json").write_text('{"changed": true}')
@@ -95,7 +95,7 @@ def test_state_objects_are_small(tmp_path, monkeypatch):
     assert caught.value.reason == "StateNotSaved"
 
 
-def test_a_state_object_in_a_folder_is_read_to_a_bound_only(tmp_path, monkeypatch):
+def test_only_a_bounded_part_of_a_state_object_is_read(tmp_path, monkeypatch):
     state = Output(FolderStore(tmp_path / "out")).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
     state.put("journal", tmp_path / "journal")

@@ -1,4 +1,4 @@
-"""What is tried again, how often, how long and with which pauses."""
+"""The failures that are retried, how often, how long and with which pauses."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,7 @@ class Time:
         return RetryPolicy(sleep=self.sleep, clock=lambda: self.now, **fields)  # type: ignore[arg-type]
 
 
-def test_pauses_double_to_a_bound_and_the_last_failure_is_told() -> None:
+def test_pauses_double_up_to_a_bound_and_the_last_failure_is_raised() -> None:
     time = Time()
     with pytest.raises(Again, match="attempt 7"):
         time.policy(attempts=7, deadline_seconds=1000.0).call(time.fail)
@@ -46,7 +46,7 @@ def test_no_attempt_begins_after_the_deadline() -> None:
     assert time.now <= 100.0 + 60.0 + 20.0
 
 
-def test_other_failures_and_results_end_it_at_once() -> None:
+def test_other_failures_and_results_end_the_retries() -> None:
     time = Time()
     assert time.policy().call(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
@@ -75,6 +75,6 @@ def s3_error(code: str, status: int) -> S3Error:
         (TimeoutError("secret"), True, "TimeoutError"),
     ],
 )
-def test_what_may_pass_and_what_is_said_of_it(error: Exception, passes: bool, words: str) -> None:
+def test_temporary_failures_are_recognised_and_described(error: Exception, passes: bool, words: str) -> None:
     assert may_pass(error) is passes
     assert brief(error) == words

@@ -50,9 +50,7 @@ def mounted(folder: Path, version: str, secret: str) -> None:
     (folder / "..new").rename(folder / "..data")
 
 
-def test_keys_that_are_rotated_are_read_again_while_a_publication_insists(
-    s3_server: S3Server, tmp_path: Path
-) -> None:
+def test_rotated_keys_are_read_again_during_a_publication(s3_server: S3Server, tmp_path: Path) -> None:
     s3_server.bucket("bucket")
     made, folder = tmp_path / "made", tmp_path / "keys"
     made.mkdir()
@@ -76,7 +74,7 @@ def test_keys_that_are_rotated_are_read_again_while_a_publication_insists(
     assert place.verify("churn", UID) == artifacts
 
 
-def test_keys_of_a_mount_that_is_emptied_stay_the_last_good_ones(tmp_path: Path) -> None:
+def test_the_last_valid_keys_stay_if_a_mount_is_emptied(tmp_path: Path) -> None:
     mounted(tmp_path, "..1", "first")
     client = s3_client("http://minio.example", tmp_path, TrainerSettings(), {}, field="spec.output")
     assert client._provider is not None
@@ -160,7 +158,9 @@ def test_a_role_signs_with_temporary_keys_and_renews_them(tmp_path: Path) -> Non
         (Answer(503), "StorageUnreachable", "cannot be reached"),
     ],
 )
-def test_a_token_service_that_gives_no_keys(tmp_path: Path, answer: Answer, reason: str, words: str) -> None:
+def test_a_token_service_without_keys_is_an_error(
+    tmp_path: Path, answer: Answer, reason: str, words: str
+) -> None:
     with serving(lambda _: answer) as sts, serving() as storage, pytest.raises(TrainingError) as caught:
         output(storage.uri, None, identity(tmp_path, sts.uri)).check()
     assert caught.value.reason == reason
@@ -171,14 +171,14 @@ def test_a_token_service_that_gives_no_keys(tmp_path: Path, answer: Answer, reas
     assert storage.asked == []
 
 
-def test_a_token_file_that_is_missing_names_the_way_out(tmp_path: Path) -> None:
+def test_a_missing_token_file_is_named_with_a_remedy(tmp_path: Path) -> None:
     environment = identity(tmp_path, "http://127.0.0.1:1")
     (tmp_path / "token").unlink()
     with pytest.raises(SpecInvalid, match="serviceAccountAnnotations"):
         output("http://127.0.0.1:1", None, environment).check()
 
 
-def test_container_credentials_are_not_asked_of_the_sts_endpoint(tmp_path: Path) -> None:
+def test_container_credentials_do_not_come_from_the_sts_endpoint(tmp_path: Path) -> None:
     body = (
         b'{"AccessKeyId": "temporary", "SecretAccessKey": "s", "Token": "session", '
         b'"Expiration": "2999-01-01T00:00:00Z"}'
@@ -195,7 +195,7 @@ def test_container_credentials_are_not_asked_of_the_sts_endpoint(tmp_path: Path)
 
 
 @pytest.mark.parametrize("keys", ["folder", "environment"])
-def test_keys_that_are_given_go_before_a_role(tmp_path: Path, keys: str) -> None:
+def test_given_keys_take_precedence_over_a_role(tmp_path: Path, keys: str) -> None:
     def never(_: Asked) -> Answer:
         raise AssertionError("the token service was asked")
 
@@ -213,7 +213,7 @@ def test_keys_that_are_given_go_before_a_role(tmp_path: Path, keys: str) -> None
 
 
 @pytest.mark.parametrize("name", ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"])
-def test_without_a_whole_role_nothing_is_signed_and_no_metadata_service_asked(
+def test_without_a_complete_role_requests_are_unsigned_and_no_metadata_is_read(
     tmp_path: Path, name: str
 ) -> None:
     environment = identity(tmp_path, "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""What the S3 client never does: trust a stranger's certificate, follow a redirect, wait without end."""
+"""The S3 client never trusts an unknown certificate, follows a redirect or waits without a limit."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def refusal(call: Callable[[str, TrainerSettings], object], endpoint: str, setti
 
 
 @each_call
-def test_a_certificate_that_nobody_vouches_for_ends_the_connection(
+def test_an_untrusted_certificate_ends_the_connection(
     call: Callable[..., object], settings: TrainerSettings, tmp_path: Path
 ) -> None:
     with serving(pem=certificate(HOST, tmp_path / "server.pem")) as server:
@@ -148,13 +148,15 @@ def test_no_redirect_is_followed(call: Callable[..., object], status: int, setti
 
 
 @each_call
-def test_a_server_that_never_answers_is_left(call: Callable[..., object], settings: TrainerSettings) -> None:
+def test_a_request_to_a_silent_server_times_out(
+    call: Callable[..., object], settings: TrainerSettings
+) -> None:
     with socket.create_server((HOST, 0)) as silent:
         endpoint = f"http://{HOST}:{silent.getsockname()[1]}"
         assert "ReadTimeoutError" in refusal(call, endpoint, replace(settings, s3_timeout_seconds=0.2))
 
 
-def test_a_credential_is_read_to_a_bound_only(settings: TrainerSettings) -> None:
+def test_only_a_bounded_part_of_a_credential_is_read(settings: TrainerSettings) -> None:
     assert settings.credentials_dir is not None
     (settings.credentials_dir / "AWS_ACCESS_KEY_ID").write_text("a" * 1_000_000)
     client = s3_client(f"http://{HOST}", settings.credentials_dir, settings, field="spec.output")
@@ -189,7 +191,7 @@ def test_no_connection_goes_to_a_metadata_service_whatever_name_it_has(
 @pytest.mark.parametrize(
     "host", ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "[fe80::1]"]
 )
-def test_no_spelling_of_an_address_hides_it(
+def test_a_metadata_address_is_recognised_in_any_notation(
     host: str, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(urllib3.util.connection, "create_connection", never(host))
@@ -204,7 +206,7 @@ def client_of(endpoint: str, settings: TrainerSettings, answers: list[str]) -> M
     )
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(settings: TrainerSettings) -> None:
+def test_the_connection_uses_the_checked_address(settings: TrainerSettings) -> None:
     answers = [HOST, "169.254.169.254"]
     with serving(lambda _: Answer(body=b"x")) as server:
         client = client_of(f"http://minio.example:{server.port}", settings, answers)
@@ -252,7 +254,7 @@ BODIES = [
 @pytest.mark.parametrize("kind", ["application/xml", "text/html", ""])
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 418, 500])
 @pytest.mark.parametrize("body", BODIES, ids=["code", "message", "broken", "json", "region"])
-def test_no_message_holds_what_an_endpoint_answers(
+def test_no_message_contains_the_answer_of_an_endpoint(
     call: Callable[..., object], body: str, status: int, kind: str, settings: TrainerSettings
 ) -> None:
     headers = {"Content-Type": kind, "X-Amz-Bucket-Region": "inner-secret"}

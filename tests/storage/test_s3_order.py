@@ -1,4 +1,4 @@
-"""In which order a bucket is written, and how much of it is ever read."""
+"""The order in which a bucket is written, and the bounds of reading."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_every_object_is_read_back_before_the_next_one_is_written(made: Path) ->
     assert bucket.writes == [("put", f"{BASE}leaderboard.json")]
 
 
-def test_while_objects_are_replaced_there_is_no_manifest(made: Path) -> None:
+def test_no_manifest_exists_while_objects_are_replaced(made: Path) -> None:
     bucket = Bucket()
     output(bucket).publish(made, "churn", UID)
     bucket.writes.clear()
@@ -148,7 +148,7 @@ def test_an_object_of_another_size_is_not_read_to_find_that_it_differs(made: Pat
     assert f"{BASE}model.joblib" not in bucket.read
 
 
-def test_a_manifest_is_read_to_a_bound_only(made: Path) -> None:
+def test_only_a_bounded_part_of_a_manifest_is_read(made: Path) -> None:
     bucket = Bucket()
     output(bucket).publish(made, "churn", UID)
     bucket.objects[f"{BASE}manifest.json"] += b" " * 10_000_000
@@ -168,7 +168,7 @@ def test_keys_that_may_not_list_see_a_missing_object_as_a_forbidden_one(made: Pa
     assert caught.value.reason == "CredentialsRefused", "nor is it one once it was published"
 
 
-def test_a_state_object_that_keys_may_not_see_is_none(tmp_path: Path) -> None:
+def test_a_forbidden_state_object_counts_as_missing(tmp_path: Path) -> None:
     state = output(Bucket(missing="AccessDenied")).state("churn", UID)
     assert not state.get("journal", tmp_path / "journal")
     assert list(tmp_path.iterdir()) == []

@@ -60,7 +60,7 @@ def keys(server, bucket):
     return {o.object_name for o in server.client().list_objects(bucket, recursive=True)}
 
 
-def test_published_verified_and_found_again(s3_server, bucket, made):
+def test_a_published_run_is_verified_and_found(s3_server, bucket, made):
     output = opened(s3_server, f"s3://{bucket}/team/a")
     output.check()
     artifacts = output.publish(made, "churn", UID)
@@ -74,7 +74,7 @@ def test_published_verified_and_found_again(s3_server, bucket, made):
     pointer.close()
 
 
-def test_publishing_again_sends_nothing_that_is_there(s3_server, bucket, made, monkeypatch):
+def test_publishing_again_sends_no_existing_object(s3_server, bucket, made, monkeypatch):
     output = opened(s3_server, f"s3://{bucket}")
     first = output.publish(made, "churn", UID)
     before = s3_server.client().stat_object(bucket, f"churn-{UID}/model.joblib").last_modified
@@ -95,7 +95,7 @@ def test_a_large_file_goes_in_parts(s3_server, bucket, made, monkeypatch):
     assert output.publish(made, "churn", UID) == output.verify("churn", UID)
 
 
-def test_tampering_is_noticed(s3_server, bucket, made):
+def test_tampering_is_detected(s3_server, bucket, made):
     output = opened(s3_server, f"s3://{bucket}")
     output.publish(made, "churn", UID)
     content = secrets.token_bytes(200_000)
@@ -109,7 +109,7 @@ def test_tampering_is_noticed(s3_server, bucket, made):
     assert caught.value.reason == "ManifestMissing"
 
 
-def test_missing_bucket(s3_server, made):
+def test_a_missing_bucket_is_named(s3_server, made):
     output = opened(s3_server, "s3://no-such-bucket/x")
     for action in (output.check, lambda: output.publish(made, "churn", UID)):
         with pytest.raises(SpecInvalid) as caught:
@@ -191,7 +191,7 @@ def behind(server, gate, bucket, retry):
     return Output(S3Store(client, bucket, "", endpoint=gate.endpoint, retry=retry))
 
 
-def test_storage_that_comes_back_is_waited_for(s3_server, bucket, made, gate):
+def test_publishing_waits_for_storage_that_comes_back(s3_server, bucket, made, gate):
     waits = []
 
     def sleep(seconds: float) -> None:
@@ -206,7 +206,7 @@ def test_storage_that_comes_back_is_waited_for(s3_server, bucket, made, gate):
     assert output.verify("churn", UID) == artifacts
 
 
-def test_storage_that_stays_away_ends_in_time(s3_server, bucket, made, gate):
+def test_publishing_ends_in_time_without_storage(s3_server, bucket, made, gate):
     gate.open = False
     waits: list[float] = []
     output = behind(s3_server, gate, bucket, RetryPolicy(attempts=4, sleep=waits.append))
@@ -222,7 +222,7 @@ def test_storage_that_stays_away_ends_in_time(s3_server, bucket, made, gate):
     assert unread.value.reason == "StorageUnreachable"
 
 
-def test_what_is_read_back_differently_is_no_success(s3_server, bucket, made, monkeypatch):
+def test_an_object_that_reads_back_differently_is_not_a_success(s3_server, bucket, made, monkeypatch):
     output = opened(s3_server, f"s3://{bucket}")
     monkeypatch.setattr(output.store, "retry", NO_WAIT)
     client = s3_server.client()
@@ -261,7 +261,7 @@ def test_state_objects(s3_server, bucket, tmp_path, monkeypatch):
     assert not state.get("journal", copy)
 
 
-def test_state_of_an_unreachable_storage(s3_server, bucket, tmp_path, gate):
+def test_the_state_of_an_unreachable_storage_is_an_error(s3_server, bucket, tmp_path, gate):
     gate.open = False
     state = behind(s3_server, gate, bucket, NO_WAIT).state("churn", UID)
     (tmp_path / "journal").write_bytes(b"one")
@@ -296,7 +296,7 @@ def test_endpoints(endpoint, reason):
     assert "secret" not in caught.value.message
 
 
-def test_credentials_from_files_then_environment(tmp_path):
+def test_credentials_come_from_files_before_the_environment(tmp_path):
     environment = {"AWS_ACCESS_KEY_ID": "from-env", "AWS_SECRET_ACCESS_KEY": "env-secret"}
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text("from-file\n")
     client = s3_client("https://minio.example", tmp_path, SETTINGS, environment, field="spec.output")
@@ -316,7 +316,7 @@ def test_credentials_from_files_then_environment(tmp_path):
         {"AWS_ACCESS_KEY_ID": "id\nX: 1", "AWS_SECRET_ACCESS_KEY": "secret"},
     ],
 )
-def test_a_secret_without_usable_keys_is_mounted_anew_by_another_pod(tmp_path, present):
+def test_another_pod_mounts_a_secret_without_usable_keys_again(tmp_path, present):
     for name, value in present.items():
         (tmp_path / name).write_text(value)
     with pytest.raises(RunFailed) as caught:
@@ -327,7 +327,7 @@ def test_a_secret_without_usable_keys_is_mounted_anew_by_another_pod(tmp_path, p
 
 
 @pytest.mark.parametrize("key", ["id\nX-Evil: 1", ""])
-def test_unusable_keys_of_the_environment_are_refused(key):
+def test_unusable_keys_of_the_environment_are_rejected(key):
     environment = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret"}
     with pytest.raises(SpecInvalid) as caught:
         s3_client("https://minio.example", None, SETTINGS, environment, field="spec.output")
@@ -352,7 +352,7 @@ def s3_error(code):
         (TimeoutError("secret"), None),
     ],
 )
-def test_what_failures_mean(error, reason):
+def test_each_failure_of_the_server_has_its_error(error, reason):
     client = SimpleNamespace(stat_object=Mock(side_effect=error))
     with pytest.raises((SpecInvalid, StoreError)) as caught:
         S3Store(client, "b", "", endpoint="https://e", field="spec.dataset").stat("key")

@@ -1,4 +1,4 @@
-"""What every store does alike: a folder, S3, Google's and Azure's storage, and obstore's own in memory."""
+"""The behaviour of all stores: a folder, S3, Google's and Azure's storage, and obstore's store in memory."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_object_is_replaced_and_removed(store: Store) -> None:
         store.stat("x")
 
 
-def test_what_is_missing_is_missing(store: Store) -> None:
+def test_a_missing_object_is_reported_as_missing(store: Store) -> None:
     store.check()
     store.delete("nothing")
     with pytest.raises(Missing):
@@ -104,7 +104,7 @@ def test_what_is_missing_is_missing(store: Store) -> None:
         pass
 
 
-def test_a_large_file_arrives_whole(store: Store, tmp_path: Path) -> None:
+def test_a_large_file_arrives_completely(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(secrets.token_bytes(12 * 1024 * 1024))
     store.put("large", path, sha256="ab")
@@ -127,7 +127,7 @@ def test_a_run_is_published_verified_and_found_again(store: Store, made: Path) -
     assert json.loads(read(store, "churn/latest.json"))["folder"] == f"churn-{UID}"
 
 
-def test_a_changed_artifact_is_noticed(store: Store, made: Path) -> None:
+def test_a_changed_artifact_is_detected(store: Store, made: Path) -> None:
     output = Output(store)
     output.publish(made, "churn", UID)
     store.put(f"churn-{UID}/leaderboard.json", b"[]")

@@ -53,7 +53,7 @@ class Cluster:
 
     @property
     def _options(self) -> tuple[str, ...]:
-        # Idle: whoever started them may be killed before they are ended.
+        # Idle: the process that started them may be killed before it ends them.
         return ("--scheduler-file", str(self.scheduler_file), "--idle-timeout", str(_IDLE_SECONDS))
 
     def start_scheduler(self, port: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Evidence for the promotion gate: TrainingJobs, and a Prometheus that answers."""
+"""Evidence for the promotion gate: TrainingJobs, and a simulated Prometheus."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Functions and estimators that do what search spaces should not: sleep, spin, allocate, crash."""
+"""Functions and estimators that misbehave: sleep, spin, allocate, crash."""
 
 import ctypes
 import os

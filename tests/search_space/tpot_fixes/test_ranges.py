@@ -1,4 +1,4 @@
-"""What TPOT's own spaces are narrowed to, and that a tree's own ranges are not."""
+"""TPOT's own ranges are narrowed; the ranges of a tree are not."""
 
 from dataclasses import replace
 

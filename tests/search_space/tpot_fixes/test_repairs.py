@@ -1,4 +1,4 @@
-"""What stock TPOT 1.1.0 still draws that a repair works around: a case that fails says its repair may go."""
+"""Defects that stock TPOT 1.1.0 still has: if a case fails, its repair can be removed."""
 
 import pytest
 from tpot.config import get_search_space

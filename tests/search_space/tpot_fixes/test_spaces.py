@@ -1,4 +1,4 @@
-"""Each defect of stock TPOT 1.1.0 that is fixed, shown on stock TPOT and gone after the fix."""
+"""Each fixed defect exists in stock TPOT 1.1.0 and is gone after the fix."""
 
 import copy
 import inspect
@@ -124,7 +124,7 @@ ONE_AT_MOST = [
 
 
 @pytest.mark.parametrize("space", ONE_AT_MOST)
-def test_a_limit_of_one_is_no_error(space):
+def test_a_limit_of_one_is_not_an_error(space):
     with pytest.raises(ValueError, match="low >= high"):
         space.generate(0)
     assert without_defects(space).generate(0).export_pipeline() is not None
@@ -157,7 +157,7 @@ def test_one_feature_set_can_be_mutated():
     assert without_defects(FSSNode({"one": ["a"], "two": ["b"]})).generate(0).mutate(rng=0) is True
 
 
-def test_a_mutation_changes_something_where_anything_can_change():
+def test_a_mutation_changes_something_if_possible():
     space = SequentialPipeline([scale, ChoicePipeline([scale, EstimatorNode(PCA, {})]), ridge])
     stock = [bool(space.generate(s).mutate(rng=s)) for s in range(30)]
     fixed = [bool(without_defects(space).generate(s).mutate(rng=s)) for s in range(30)]
