@@ -62,10 +62,10 @@ for preset in sys.argv[2].split(","):
 
 def test_two_processes_breed_the_same_individuals(python):
     names = ",".join([*PRESETS, "tree"])
-    one = python(EVOLVE, TREE, names, PYTHONHASHSEED="1")
+    first = python(EVOLVE, TREE, names, PYTHONHASHSEED="1")
     other = python(EVOLVE, TREE, names, PYTHONHASHSEED="2")
-    assert one.splitlines() == other.splitlines()
-    for line in one.splitlines():
+    assert first.splitlines() == other.splitlines()
+    for line in first.splitlines():
         keys = line.split()[2:]
         assert len(set(keys)) > 50, line
 
@@ -100,8 +100,8 @@ def test_a_clone_shares_the_search_space_and_nothing_else(compiled, contexts):
             if name in {"search_spaces", "root_search_space", "inner_search_space"}:
                 assert np.all(
                     [
-                        one is other
-                        for one, other in zip(
+                        mine is other
+                        for mine, other in zip(
                             np.atleast_1d(value), np.atleast_1d(getattr(twin.tree, name)), strict=True
                         )
                     ]

@@ -1,4 +1,4 @@
-"""Declarative trees: what they give, and what they refuse."""
+"""Declarative trees: their search spaces, and invalid trees."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ REFUSED = yaml.safe_load((Path(__file__).parent / "refused_trees.yaml").read_tex
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=[f"{n}-{case['reason']}" for n, case in enumerate(REFUSED)])
-def test_a_wrong_tree_is_refused_with_the_way_out(case, compiled):
+def test_a_wrong_tree_is_rejected_with_a_remedy(case, compiled):
     with pytest.raises(SpecInvalid, match=case["words"]) as caught:
         compiled(case["tree"], "regression")
     assert caught.value.reason == case["reason"]
@@ -73,7 +73,7 @@ def test_groups_and_estimators_are_presets(name, compiled, contexts, tables):
         assert name in summarize(spec)
 
 
-def test_choices_of_any_kind_come_through(compiled, contexts):
+def test_choices_of_any_kind_are_kept(compiled, contexts):
     text = """
     type: estimator
     name: ExtraTreesRegressor
