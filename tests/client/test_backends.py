@@ -99,7 +99,7 @@ def kubeconfig(folder: Path, port: int) -> Path:
         ({"context": "second", "namespace": "mine"}, "mine"),
     ],
 )
-def test_the_namespace_is_the_one_asked_for_or_the_contexts(
+def test_the_namespace_is_given_or_that_of_the_context(
     api: Api, options: dict[str, str], namespace: str
 ) -> None:
     assert KubernetesBackend(**options).namespace == namespace
@@ -167,7 +167,7 @@ def test_a_job_without_a_pod_has_no_log(api: Api) -> None:
         (503, {"message": "later"}, ServiceUnavailable, Reason.CLUSTER_FAULT, "answered 503 later"),
     ],
 )
-def test_an_answer_is_told_as_what_it_means(  # noqa: PLR0917 - a case
+def test_error_answers_are_translated(  # noqa: PLR0917 - a case
     api: Api, status: int, body: Any, kind: type[ClientError], reason: Reason, words: str
 ) -> None:
     api.answers = {("POST", JOBS): (status, body)}
@@ -177,7 +177,7 @@ def test_an_answer_is_told_as_what_it_means(  # noqa: PLR0917 - a case
     assert words in caught.value.message
 
 
-def test_an_api_server_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_api_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, port)))
@@ -186,7 +186,7 @@ def test_an_api_server_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest
     assert caught.value.reason is Reason.CLUSTER_UNREACHABLE
 
 
-def test_a_kubeconfig_that_names_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kubeconfig_without_a_cluster_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = kubeconfig(tmp_path, 1)
     monkeypatch.setenv("KUBECONFIG", str(path))
     with pytest.raises(InvalidRequest, match="--context") as caught:
@@ -194,7 +194,7 @@ def test_a_kubeconfig_that_names_no_cluster(tmp_path: Path, monkeypatch: pytest.
     assert caught.value.reason is Reason.KUBECONFIG_INVALID
 
 
-def test_without_the_kubernetes_package_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_kubernetes_package_a_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     with pytest.raises(ServiceUnavailable, match=r"pip install 'trainingjob\[cluster\]'") as caught:
         KubernetesBackend()
@@ -252,8 +252,8 @@ def client(gate: Path) -> Iterator[TrainingJobClient]:
     )
     made = TrainingJobClient(backend, poll_seconds=0.02)
     yield made
-    for one in made.list():
-        made.delete(one.name)
+    for job in made.list():
+        made.delete(job.name)
 
 
 def test_a_run_is_followed_to_its_end(client: TrainingJobClient, gate: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_deleted_run_that_does_not_end_is_killed(tmp_path: Path) -> None:
     assert client.list() == []
 
 
-def test_without_the_trainer_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_trainer_the_message_names_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainingjob_client._backends.find_spec", lambda _name: None)
     with pytest.raises(ServiceUnavailable, match=r"pip install 'trainingjob\[trainer\]'") as caught:
         LocalBackend()

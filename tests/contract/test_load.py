@@ -290,20 +290,20 @@ def test_an_empty_flag_is_false_even_if_it_is_on_by_default(text):
     assert not read(TRAININGJOB_ALLOWED=text).allowed
 
 
-def test_every_kind_is_read():
+def test_variables_of_every_kind_are_read():
     found = read(
         TRAININGJOB_HOSTS=" a, b,", TRAININGJOB_LIMIT="9", TRAININGJOB_SHARE="0.5", TRAININGJOB_ALLOWED="No"
     )
     assert (found.hosts, found.limit, found.share, found.allowed) == (("a", "b"), 9, 0.5, False)
 
 
-def test_the_first_variable_that_is_set_wins():
+def test_the_first_set_variable_counts():
     assert read(SECOND="b").endpoint == "b"
     assert read(FIRST="a", SECOND="b").endpoint == "a"
     assert read(TRAININGJOB_ENDPOINT="c", TRAININGJOB_KNOWN="d").endpoint is None
 
 
-def test_every_bad_variable_is_named_with_cause_and_way_out():
+def test_each_bad_variable_is_named_with_cause_and_remedy():
     environment = {"TRAININGJOB_LIMIT": "0", "TRAININGJOB_ALLOWED": "maybe", "TRAININGJOB_SHARE": "half"}
     with pytest.raises(SpecError) as error:
         read_settings(Sample, environment)

@@ -243,13 +243,13 @@ def test_an_interval_is_two_numbers_as_text(interval):
 
 
 @each_row
-def test_the_verdict(asked, best, met, reason):
+def test_acceptance_follows_the_table(asked, best, met, reason):
     found = judge(asked, best)
     assert (found.accepted, found.reason) == (met, reason)
     assert found.message
 
 
 @pytest.mark.parametrize("asked", [Acceptance(min_score=0.0), Acceptance(must_beat_baseline=True)])
-def test_no_model_meets_nothing(asked):
+def test_an_acceptance_without_a_model_is_not_met(asked):
     found = judge(asked, None)
     assert (found.accepted, found.reason) == (False, "NoHoldoutScore")
