@@ -100,7 +100,7 @@ class Row:
             return TypeAdapter(annotation).validate_python(value)
         except ValidationError as error:
             item = error.errors(include_url=False)[0]
-            problem = variable_problem(self.variable, item, f"it stands for {self.field}")
+            problem = variable_problem(self.variable, item, f"it sets {self.field}")
             raise SpecError(problems=[problem]) from None
 
 

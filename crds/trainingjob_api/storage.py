@@ -46,7 +46,7 @@ class ObjectStorage(NamedTuple):
     host: str | None = None
     """Where the buckets are, or the end of that host's name; None if ``endpoint`` says it."""
     noun: str = "bucket"
-    """What the service calls a bucket."""
+    """The service's word for a bucket."""
 
     def is_host(self, host: str) -> bool:
         """Return whether *host* may serve buckets."""

@@ -106,7 +106,7 @@ class Rule:
     check: Check
     message: str
     hint: str = ""
-    """What to do about it, added in local runs; ``{model}`` is the model."""
+    """The remedy, added to the message in local runs; ``{model}`` is the model."""
     field: str = ""
     """The field that a problem names, below the model; empty for the model itself."""
     in_cluster_only: bool = False

@@ -1,4 +1,4 @@
-"""What both planes share and needs no pydantic: names, enumerations, bounded texts and the log format.
+"""Shared by both planes, without pydantic: names, enumerations, bounded texts and the log format.
 
 Values of the spec are lower case, as in the environment; phases and condition types are PascalCase, as in
 Kubernetes. A log has one JSON object per line with ``time`` (RFC 3339, UTC, milliseconds), ``level`` and

@@ -1,4 +1,4 @@
-"""What is known of a job: raw objects as they were read, and the values that a decision is made from."""
+"""The facts about a job: raw objects as read, and the values on which a decision is based."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -142,7 +142,7 @@ class Observed:
     waiting: Cause | None = None
     """Why the Job creates no pod."""
     obstacle: Cause | None = None
-    """What keeps the job from beginning or continuing."""
+    """The cause that keeps the job from beginning or continuing."""
     dask: DaskSeen | None = None
     """The Dask cluster; ``None`` where it was not looked for."""
     reported_at: datetime | None = None

@@ -112,7 +112,7 @@ def parse_spec(source: SpecSource) -> ParsedSpec:
 
 
 def read_job_view(raw: dict[str, Any], parse: Callable[[SpecSource], ParsedSpec] = parse_spec) -> JobView:
-    """Return what *raw*, an object of the API server, says; of an ended job only what may still change.
+    """Return the view of *raw*, an object of the API server; of an ended job only the mutable fields.
 
     A caller that reads a job repeatedly caches the results of *parse*.
     """
@@ -198,7 +198,7 @@ class Plan:
 
     @property
     def record(self) -> PlanRecord | None:
-        """What the status says of it; ``None`` until there is a key for the reports."""
+        """The record of the plan in the status; ``None`` until there is a key for the reports."""
         return None if self.report_key is None else PlanRecord(digest=self.digest, report_key=self.report_key)
 
     @property

@@ -98,7 +98,7 @@ class Transport:
         return datetime.now(UTC) + self._skew
 
     async def find(self, path: str, method: str = "GET", **options: Any) -> dict[str, Any] | None:
-        """Return what :meth:`call` does, ``None`` if the object does not exist."""
+        """Return the result of :meth:`call`, ``None`` if the object does not exist."""
         try:
             return await self.call(method, path, **options)
         except ApiFault as fault:

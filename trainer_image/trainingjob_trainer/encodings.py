@@ -11,7 +11,7 @@ class Encoding(StrEnum):
     """Categories one-hot, those of a column with many as hashed n-grams beside the most frequent ones."""
     TARGET = "target"
     """Each column of categories holds the mean of the target in each category, out of fold in training; codes
-    stand beside it if there are many."""
+    are added if there are many."""
     ORDINAL = "ordinal"
     """Each column of categories is one column of codes."""
 

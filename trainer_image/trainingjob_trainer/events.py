@@ -118,7 +118,7 @@ class Evaluated(_Event):
 
 
 class Progressed(_Event):
-    """How far the search is."""
+    """Progress of the search."""
 
     kind: Literal["progress"] = "progress"
     progress: Progress

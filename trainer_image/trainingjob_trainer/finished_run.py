@@ -77,9 +77,9 @@ class FinishedRun:
     """Further hold-out scores by name, such as ``balanced_accuracy``."""
     holdout_model: Any = None
     """The fitted pipeline behind `holdout_prediction`, on which permutation importance is measured. None lets
-    `model` stand in, which has seen the hold-out rows; the report then says so."""
+    `model` replace it, which has seen the hold-out rows; the report then says so."""
     prediction: dict[str, Any] | None = None
-    """How long `model` takes to predict, as `artifacts.diagnostics.prediction_seconds` returns it."""
+    """Seconds that `model` takes to predict, as `artifacts.diagnostics.prediction_seconds` returns them."""
     budget_used: dict[str, float] = field(default_factory=dict)
     """Seconds by stage: ``baseline``, ``search``, ``final_fit``, ``holdout``, ``total``."""
     elapsed_seconds: float = 0.0
@@ -90,7 +90,7 @@ class FinishedRun:
     versions: dict[str, str] = field(default_factory=dict)
     """Versions by package name, ``python`` included."""
     warnings: tuple[str, ...] = ()
-    """What the user should know of the run, one sentence each; `prepared` has the findings in the table."""
+    """Warnings for the user, one sentence each; `prepared` has the findings about the table."""
 
     @property
     def evaluated(self) -> tuple[Candidate, ...]:

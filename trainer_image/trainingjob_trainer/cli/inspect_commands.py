@@ -144,7 +144,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What the table decides; `classes` and `positive_label` are None for regression."""
+    """The decisions of the table; `classes` and `positive_label` are None for regression."""
 
     task: str
     metric: str
@@ -314,7 +314,7 @@ def _run_folder(folder: Path) -> Path:
 
 
 def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
-    """Return what `parse` finds in a JSON file of a run."""
+    """Return the result of `parse` on a JSON file of a run."""
 
     def invalid(problem: str) -> SpecInvalid:
         return SpecInvalid(Reason.ARTIFACT_INVALID, f"{path} {problem}; run the job again")
@@ -354,7 +354,7 @@ def _leaderboard(board: Mapping[str, Any]) -> "tuple[str, list[LeaderboardEntry]
 
 
 def _scores(home: Path) -> list[str]:
-    """Return what the summary says of the scores of the model, if there is a summary."""
+    """Return the lines of the summary about the model's scores, if there is a summary."""
     path = home / _SUMMARY
     return _read(path, _measurements) if path.is_file() else []
 

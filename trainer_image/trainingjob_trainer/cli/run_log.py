@@ -1,4 +1,4 @@
-"""What a run logs: JSON lines of its events; in a pod, all that the run and its search process print.
+"""The log of a run: JSON lines of its events; in a pod, all output of the run and its search process.
 
 In a pod, the cause of a failure is the last line, and the termination message that the kubelet reads.
 """

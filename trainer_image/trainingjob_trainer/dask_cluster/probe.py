@@ -122,7 +122,7 @@ def _innermost(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSnapshot:
-    """What a probe knows at one moment: the last answer, and the misses since.
+    """The state of a cluster as a probe knows it: the last answer, and the misses since.
 
     `workers` and `leaving` are the running and leaving ones of `SchedulerIdentity`. `no_workers_since` is the
     ``time.monotonic()`` of the first answer without a worker, or of the probe's start; None if the last

@@ -1,4 +1,4 @@
-"""What a run hands over: reports while it lasts, and its artifacts, unless a better result is published."""
+"""Publishing of a run: its reports, and its artifacts unless a better result is published."""
 
 import contextlib
 import time

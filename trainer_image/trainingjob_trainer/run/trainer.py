@@ -141,7 +141,7 @@ class Trainer:
         )
 
     def _search(self, ref: StoreRef, columns: Mapping[Encoding, int], final: FinalStage) -> SearchResult:
-        """Return what the search finds; where it ends early or there is none, what the journal holds."""
+        """Return the result of the search, or the journal's if the search ends early or there is none."""
         # TPOT takes seconds to import, and a run without a search has no use for it.
         from trainingjob_trainer.run.search_stage import (  # noqa: PLC0415
             Board,

@@ -192,7 +192,7 @@ class SearchResult:
         Every finished evaluation: first those committed, in their order, then those that finished behind one
         that did not.
     stopped_by
-        ``generations``, ``time``, ``exhausted`` or ``signal``; what stands in for a search has its own word.
+        ``generations``, ``time``, ``exhausted`` or ``signal``; a replacement of a search has its own word.
     """
 
     candidates: tuple[Candidate, ...] = ()

@@ -162,12 +162,12 @@ class Evolution:
 
     @property
     def proposed(self) -> int:
-        """How many pipelines have been proposed."""
+        """Number of proposed pipelines."""
         return len(self._proposals)
 
     @property
     def committed(self) -> int:
-        """How many results have been committed."""
+        """Number of committed results."""
         return len(self._history)
 
     def can_propose(self) -> bool:

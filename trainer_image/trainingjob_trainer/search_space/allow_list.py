@@ -38,7 +38,7 @@ from trainingjob_trainer.errors import SpecInvalid
 
 
 class Kind(StrEnum):
-    """What an estimator is for."""
+    """Purpose of an estimator."""
 
     CLASSIFIER = "classifier"
     REGRESSOR = "regressor"

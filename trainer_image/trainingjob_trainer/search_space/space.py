@@ -1,4 +1,4 @@
-"""What a job asks for, compiled to TPOT's search spaces within the allow-list.
+"""The search space of a job, compiled to TPOT's search spaces within the allow-list.
 
 A job names a preset, which is a template or group of TPOT or an estimator, or it holds a declarative tree.
 """

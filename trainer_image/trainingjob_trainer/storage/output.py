@@ -1,4 +1,4 @@
-"""What a run leaves in any store: names, manifest and pointer, and how they are published and verified.
+"""The output of a run in any store: names, manifest and pointer, publishing and verification.
 
 The layout is ``<name>-<uid8>/`` with ``manifest.json`` written last, and ``<name>/latest.json``, which points
 to it. A reader trusts only what the manifest lists.

@@ -140,7 +140,7 @@ class Store(Protocol):
 
 
 class BucketStore:
-    """What the stores of a bucket or container have in common: the place, and the user's errors.
+    """The common part of stores of a bucket or container: the place, and the user's errors.
 
     The prefix has no slash at either end and may be empty. Errors name `host`, where requests go, and
     `field`, the part of the spec that asks.
