@@ -227,7 +227,7 @@ class FollowedFile:
         self._thread: threading.Thread | None = None
 
     def start(self, path: Path) -> None:
-        """Start after what the file holds already."""
+        """Start after the present content of the file."""
         self._path = path
         with contextlib.suppress(OSError):
             self._position = path.stat().st_size

@@ -107,7 +107,7 @@ def read_csv(path: Path, settings: TrainerSettings, csv: Csv | None = None) -> t
 
 
 def check_names(names: Sequence[str], limit: int) -> None:
-    """Reject no columns, more than *limit*, and a name that occurs twice."""
+    """Reject a header without columns, with more than *limit* columns or with a duplicate name."""
     if not names:
         raise DataError(Reason.DATASET_EMPTY, "The table has no columns; write a header line and rows to it")
     if len(names) > limit:

@@ -143,7 +143,7 @@ def wants_names(run: ResolvedRun, prepared: Prepared) -> bool:
     Raises
     ------
     SpecInvalid
-        If the search space is wrong; asked before the clock starts, so that the user hears of it at once.
+        If the search space is wrong; asked before the clock starts, so that the user sees the error at once.
     """
     rows = min(len(train) for train, _ in prepared.folds)
     columns = {Encoding.DENSE: len(prepared.feature_types)}

@@ -126,7 +126,7 @@ class Workspace:
         return str(_read_json(self.work / "state.json").get("state", ""))
 
     def set_state(self, state: str, run: ResolvedRun) -> None:
-        """Remember how far the run has come."""
+        """Save the progress of the run."""
         write_json(
             self.work / "state.json",
             {"state": state, "uid": self.uid, "searchDigest": run.search_digest(), "updated": time.time()},

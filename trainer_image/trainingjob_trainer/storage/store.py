@@ -38,7 +38,7 @@ _NOT_IMPLEMENTED = 501
 
 
 class StoreError(Exception):
-    """One attempt failed for good; ``str()`` says how in a few words, without secrets."""
+    """An attempt failed permanently; ``str()`` says why in a few words, without secrets."""
 
 
 class Again(StoreError):  # noqa: N818 - a request, not an error
