@@ -51,7 +51,7 @@ def test_document_fits_its_schema(name, outcome):
     validate(name, plain(MAKERS[name](outcome)))
 
 
-def test_nothing_but_failures(binary):
+def test_a_search_with_failures_only_has_documents(binary):
     failed = tuple(candidate(n, None, outcome=Outcome.KILLED) for n in range(3))
     outcome = changed(binary, candidates=failed, holdout_score=None, holdout_prediction=None)
     for name, make in MAKERS.items():
@@ -89,11 +89,11 @@ def test_an_ensemble_names_its_members_by_the_keys_of_their_own_lines(binary, mo
         {"key": second.key, "pipeline": summarize(second.pipeline), "weight": 0.25},
     ]
     top, *others = plain(leaderboard_document(outcome))["entries"]
-    assert [one["key"] for one in top["members"]] == [first.key, second.key]
-    assert all("members" not in one for one in others)
+    assert [member["key"] for member in top["members"]] == [first.key, second.key]
+    assert all("members" not in row for row in others)
 
 
-def test_documents_say_what_could_not_be_fitted_and_put_finalists_first(binary):
+def test_documents_name_pipelines_that_could_not_be_fitted_and_list_finalists_first(binary):
     best = binary.best
     whole = candidate(best.number, 0.5, key=best.key, train_rows=1000)
     lost = tuple(NotFitted(candidate=candidate(n, 0.9), reason="no time") for n in range(40, 60))
@@ -104,7 +104,7 @@ def test_documents_say_what_could_not_be_fitted_and_put_finalists_first(binary):
     assert [row["key"] for row in board["entries"]].count(best.key) == 1
     summary = plain(evaluation_summary(outcome))
     validate("evaluation_summary", summary)
-    assert [one["key"] for one in summary["notFitted"]] == [f"key-{n}" for n in range(40, 50)]
+    assert [pipeline["key"] for pipeline in summary["notFitted"]] == [f"key-{n}" for n in range(40, 50)]
     assert summary["notFitted"][0]["reason"] == "no time"
 
 
@@ -137,7 +137,7 @@ def test_the_interval_says_what_was_drawn(binary, groups, interval, shown):
     assert summary["holdout"]["interval"] == shown
 
 
-def test_no_evaluation_at_all(binary):
+def test_a_search_without_evaluations_has_documents(binary):
     summary = plain(evaluation_summary(changed(binary, candidates=())))
     validate("evaluation_summary", summary)
     assert summary["evaluations"]["validShare"] is None

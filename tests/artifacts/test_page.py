@@ -90,7 +90,7 @@ def made(tmp_path, outcome, **options):
     return (tmp_path / "report.html").read_text(), json.loads((tmp_path / "report_data.json").read_text())
 
 
-def test_the_page_is_whole_and_stands_alone(tmp_path, outcome):
+def test_the_page_is_complete_and_self_contained(tmp_path, outcome):
     text, data = made(tmp_path, outcome)
     page = Page(text)
     assert data["notes"] == []
@@ -125,7 +125,7 @@ def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary, monkeypatch
     assert {"75 %", "25 %", summarize(first.pipeline), summarize(second.pipeline)} <= set(page.text)
 
 
-def test_what_users_named_is_shown_not_run(tmp_path, binary, monkeypatch):
+def test_names_of_users_are_shown_and_not_executed(tmp_path, binary, monkeypatch):
     text, _ = made(tmp_path, binary)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script" not in text
@@ -167,7 +167,7 @@ def test_the_page_names_the_positive_label_of_two(tmp_path, task, count):
     assert len(re.findall(r"[Pp]ositive(:| label| label is) <code>yes</code>", text)) == count
 
 
-def test_labels_with_dollars_and_other_scripts(tmp_path):
+def test_labels_with_dollars_and_other_scripts_are_shown(tmp_path):
     outcome = make_outcome("binary")
     odd = {"yes": "$yes$ 猫 \x00", "no": "no & <i>"}
     prediction = outcome.holdout_prediction
@@ -202,7 +202,7 @@ def test_a_picture_that_fails_leaves_a_note(tmp_path, binary, monkeypatch):
     Page(text)
 
 
-def test_a_page_that_fails_is_no_failed_run(tmp_path, binary, monkeypatch):
+def test_a_run_succeeds_although_its_page_fails(tmp_path, binary, monkeypatch):
     def broken(**_documents: object) -> str:
         raise RuntimeError("<b>")
 
@@ -211,14 +211,14 @@ def test_a_page_that_fails_is_no_failed_run(tmp_path, binary, monkeypatch):
     assert "could not be drawn: RuntimeError: &lt;b&gt;" in text
 
 
-def test_no_time_left_gives_a_page_all_the_same(tmp_path, outcome):
+def test_a_page_is_written_without_remaining_time(tmp_path, outcome):
     text, data = made(tmp_path, outcome, seconds_limit=0.0)
     assert data["importance"] is None
     assert [note["section"] for note in data["notes"]] == ["importance"]
     Page(text)
 
 
-def test_the_page_says_when_importance_was_cut(tmp_path, binary, monkeypatch):
+def test_the_page_says_if_importance_was_cut(tmp_path, binary, monkeypatch):
     cut = "time allowed for 2 of 3 shuffles of the last column, <b>"
     monkeypatch.setattr(
         "trainingjob_trainer.artifacts.documents.permutation_importance",
@@ -236,7 +236,7 @@ def test_the_page_says_when_importance_was_cut(tmp_path, binary, monkeypatch):
     assert "; time allowed for 2 of 3 shuffles of the last column, &lt;b&gt;" in text
 
 
-def test_a_run_that_fell_back_says_why(tmp_path, binary):
+def test_the_page_names_the_reason_of_a_fallback(tmp_path, binary):
     step = Fallback.model_validate(
         {
             "from": "tpot",
@@ -349,7 +349,7 @@ def test_the_page_counts_similar_pipelines(folder):
     assert "Pipelines with the same estimator and the same score are one line." in text
 
 
-def test_a_folder_of_an_earlier_version_is_drawn(folder):
+def test_a_page_is_drawn_from_a_folder_of_an_earlier_version(folder):
     def forget(summary):
         del summary["notFitted"], summary["holdout"]["interval"]
         for name in ("best", "baseline"):

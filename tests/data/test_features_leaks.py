@@ -14,7 +14,7 @@ ROWS = 600
 NUMERIC, CATEGORICAL, TEXT, DATETIME = list(FeatureType)[:4]
 
 
-def test_infinities_become_missing_and_are_told() -> None:
+def test_infinities_become_missing_and_are_reported() -> None:
     frame = pd.DataFrame({"a": [1.0, np.inf, -np.inf], "b": [1, 2, 3], "c": ["x", "y", "z"]})
     clean, findings = without_infinities(frame)
     assert clean["a"].isna().tolist() == [False, True, True]
@@ -29,7 +29,7 @@ def test_infinities_become_missing_and_are_told() -> None:
     ("counts", "found"),
     [((80, 20), False), ((81, 19), True), ((50, 50), False), ((34, 33, 33), False), ((90, 5, 5), True)],
 )
-def test_imbalance(counts: tuple[int, ...], found: bool) -> None:
+def test_imbalanced_classes_are_a_finding(counts: tuple[int, ...], found: bool) -> None:
     classes = Classes(np.repeat(np.arange(len(counts)), counts), tuple("abc"[: len(counts)]))
     findings = find_imbalance(classes, "accuracy", "y")
     assert bool(findings) == found
@@ -47,7 +47,7 @@ def leaks(column: pd.Series, target: np.ndarray, kind: FeatureType, *, classify:
     return bool(found)
 
 
-def test_columns_that_give_the_target_away() -> None:
+def test_columns_that_reveal_the_class_are_a_finding() -> None:
     target = np.where(RNG.random(ROWS) < 0.3, "yes", "no").astype(object)
     yes = target == "yes"
     assert leaks(pd.Series(target), target, CATEGORICAL)
@@ -60,7 +60,7 @@ def test_columns_that_give_the_target_away() -> None:
     assert not leaks(pd.Series([f"c{i}" for i in RNG.integers(0, 300, ROWS)]), target, CATEGORICAL)
 
 
-def test_columns_that_give_a_quantity_away() -> None:
+def test_columns_that_reveal_a_numeric_target_are_a_finding() -> None:
     target = RNG.gamma(2.0, 10.0, size=ROWS)
     assert leaks(pd.Series(target * 1.1 + 3), target, NUMERIC, classify=False)
     assert not leaks(pd.Series(target + RNG.normal(scale=10, size=ROWS)), target, NUMERIC, classify=False)
@@ -76,6 +76,6 @@ def test_honest_tables_leak_nothing(name: str) -> None:
     assert find_leaks(numbers, target, types, classify=name != "diabetes", seed=0) == ()
 
 
-def test_too_few_rows_tell_nothing() -> None:
+def test_too_few_rows_are_not_checked_for_leaks() -> None:
     target = np.array([0, 1] * 20)
     assert not leaks(pd.Series(target), target, NUMERIC)

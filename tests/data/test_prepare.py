@@ -46,7 +46,7 @@ def test_columns_may_have_the_names_of_arguments(target: str) -> None:
         assert set(prepared.feature_types.values()) == {FeatureType.NUMERIC}
 
 
-def test_a_messy_table_is_understood() -> None:
+def test_a_messy_classification_table_is_prepared() -> None:
     prepared = prepare(make_sample("messy_churn"), run_for("churned"))
     assert prepared.task is Task.CLASSIFICATION
     assert prepared.metric.name == "accuracy"
@@ -76,7 +76,7 @@ def test_a_messy_table_is_understood() -> None:
     assert not set(prepared.holdout_index) & set(prepared.train_index)
 
 
-def test_the_other_messy_table_is_understood() -> None:
+def test_a_messy_regression_table_is_prepared() -> None:
     prepared = prepare(make_sample("messy_prices"), run_for("price"))
     assert prepared.task is Task.REGRESSION
     assert prepared.metric.name == "r2"
@@ -86,7 +86,7 @@ def test_the_other_messy_table_is_understood() -> None:
     assert not {"row", "renovated"} & set(prepared.feature_types)
 
 
-def test_what_is_prepared_survives_a_pickle_and_is_the_same_again() -> None:
+def test_a_prepared_table_survives_a_pickle_and_is_reproducible() -> None:
     run = run_for("churned", randomState=7)
     first, again = (prepare(make_sample("messy_churn"), run) for _ in range(2))
     copy = pickle.loads(pickle.dumps(first))
@@ -137,7 +137,7 @@ def test_groups_and_times_are_kept_apart_from_the_features() -> None:
     assert asked.feature_types["t"] is FeatureType.DATETIME
 
 
-def test_rows_without_time_go_and_rows_without_group_stay() -> None:
+def test_rows_without_time_are_dropped_and_rows_without_group_kept() -> None:
     times = pd.Series(pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")).mask(
         np.arange(ROWS) < 3
     )
@@ -156,7 +156,7 @@ def test_a_time_may_be_a_number() -> None:
     assert order[prepared.train_index].max() < order[prepared.holdout_index].min()
 
 
-def test_a_column_that_leaks_is_told_and_stays() -> None:
+def test_a_leaking_column_is_reported_and_kept() -> None:
     table = frame()
     prepared = ready(table.assign(gone=(table["y"] == "yes") * 5.0 + RNG.random(ROWS)))
     [leak] = [finding for finding in prepared.findings if finding.kind is FindingKind.LEAKAGE]
@@ -291,7 +291,7 @@ def test_the_document_has_every_reason_and_every_finding() -> None:
 
 
 @pytest.mark.parametrize("beside", ["number", "list", "nothing"])
-def test_copies_are_told_by_the_columns_in_use(beside: str) -> None:
+def test_copies_are_recognised_by_the_columns_in_use(beside: str) -> None:
     rng = np.random.default_rng(5)
     table = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
     table["y"] = np.where(rng.random(300) < 0.2, "yes", "no")

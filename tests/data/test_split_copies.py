@@ -43,7 +43,7 @@ def test_duplicates_are_counted() -> None:
     assert not duplicate_rows(pd.DataFrame({"a": [[1], [1]], "b": [1, 1]})).any(), "lists cannot be compared"
 
 
-def test_copies_of_measurements_are_told_from_coincidence() -> None:
+def test_copies_of_measurements_are_distinguished_from_coincidence() -> None:
     frame = measured(copies=30)
     found = sets(frame)
     assert found is not None
@@ -65,7 +65,7 @@ def test_copies_are_found_among_rounded_numbers_missing_values_and_text() -> Non
 
 
 @pytest.mark.parametrize(("categories", "copies"), [(40, False), (400, True)])
-def test_equal_rows_are_copies_if_chance_explains_no_tenth_of_them(categories: int, copies: bool) -> None:
+def test_equal_rows_are_copies_if_chance_explains_less_than_a_tenth(categories: int, copies: bool) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({name: rng.integers(0, categories, 300) for name in "ab"})
     frame["c"], frame["y"] = rng.integers(0, 2, 300), rng.integers(0, 2, 300)
@@ -82,7 +82,7 @@ def test_a_table_of_one_different_row_or_one_column_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("target", ["y", "a"])
-def test_copies_stand_on_one_side_of_each_split(target: str) -> None:
+def test_copies_are_on_one_side_of_each_split(target: str) -> None:
     frame = measured(copies=90)
     run = run_for(target, featureTypes={name: "numeric" for name in "abcd" if name != target})
     prepared = prepare(table_of(frame), run)

@@ -80,7 +80,7 @@ def test_metric_and_spec_decide_before_the_values(asked: Task, metric: str | Non
         [b"a", b"b"],
     ],
 )
-def test_targets_of_other_types_are_refused(values: Any) -> None:
+def test_targets_of_other_types_are_rejected(values: Any) -> None:
     with pytest.raises(DataError) as caught:
         infer_task(column(values), Task.AUTO, None)
     assert caught.value.reason == "TargetTypeUnsupported"
@@ -110,7 +110,7 @@ def test_labels_are_the_original_ones(values: Any, classes: tuple[Any, ...], dty
     assert sum(found.counts) == len(target)
 
 
-def test_one_class_is_refused() -> None:
+def test_one_class_is_rejected() -> None:
     with pytest.raises(DataError, match="'y'") as caught:
         label_target(column(["a", "a"]))
     assert caught.value.reason == "TargetSingleClass"
@@ -124,14 +124,14 @@ def test_one_class_is_refused() -> None:
         ([2, 2, 2], "TargetConstant", ["2"]),
     ],
 )
-def test_regression_targets_that_are_refused(values: Any, reason: str, words: list[str]) -> None:
+def test_invalid_regression_targets_are_rejected(values: Any, reason: str, words: list[str]) -> None:
     with pytest.raises(DataError) as caught:
         number_target(values if isinstance(values, pd.Series) else column(values))
     assert caught.value.reason == reason
     assert all(word in caught.value.message for word in words)
 
 
-def test_regression_targets_in_all_clothes() -> None:
+def test_regression_targets_are_read_in_all_notations() -> None:
     for values in (["1.5", " 2 "], [Decimal("1.5"), Decimal(2)], column([1.5, 2], dtype="Float64"),
                    column([1.5, 2.0], dtype="category")):  # fmt: skip
         numbers = number_target(values if isinstance(values, pd.Series) else column(values))
@@ -139,7 +139,7 @@ def test_regression_targets_in_all_clothes() -> None:
         assert numbers.tolist() == [1.5, 2.0]
 
 
-def test_rows_without_a_target() -> None:
+def test_rows_without_a_target_are_left_out() -> None:
     assert usable_rows(column([1.0, np.nan, np.inf, -np.inf])).tolist() == [True, False, False, False]
     assert usable_rows(column(["a", None])).tolist() == [True, False]
     assert usable_rows(column([1, None], dtype="Int64")).tolist() == [True, False]
@@ -176,7 +176,9 @@ def test_rows_without_a_target() -> None:
         (["a", "b", "c"], "a", None),
     ],
 )
-def test_the_positive_label(values: list[Any], asked: str | None, label: Any) -> None:
+def test_the_positive_label_follows_spec_values_and_rarity(
+    values: list[Any], asked: str | None, label: Any
+) -> None:
     found, findings = choose_positive(label_target(column(values))[1], asked, "y")
     assert found == label
     assert type(found) is type(label)
@@ -194,12 +196,12 @@ def test_the_positive_label(values: list[Any], asked: str | None, label: Any) ->
         (["a", "b"], "The positive label is 'b', the later one of two that are equally frequent;"),
     ],
 )
-def test_why_a_label_is_the_positive_one(values: list[Any], words: str) -> None:
+def test_a_finding_names_the_reason_for_the_positive_label(values: list[Any], words: str) -> None:
     _, (finding,) = choose_positive(label_target(column(values))[1], None, "y")
     assert finding.message == f"{words} set spec.positiveLabel if this is wrong"
 
 
-def test_a_positive_label_that_is_none() -> None:
+def test_an_unknown_positive_label_is_rejected() -> None:
     with pytest.raises(SpecInvalid) as caught:
         choose_positive(label_target(column(["no", "yes"]))[1], "Yes", "y")
     assert caught.value.reason == "PositiveLabelUnknown"
@@ -215,7 +217,7 @@ def test_a_positive_label_that_is_none() -> None:
         ("zzz", "none of its 2 columns"),
     ],
 )
-def test_a_target_that_is_missing_names_the_nearest(name: str, words: str) -> None:
+def test_a_missing_target_column_names_the_nearest(name: str, words: str) -> None:
     frame = pd.DataFrame({"age": [1], "churned": [2]})
     with pytest.raises(TrainingError) as caught:
         check_column(frame, name, "spec.targetColumn", "TargetColumnMissing")
