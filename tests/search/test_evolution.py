@@ -58,19 +58,19 @@ def result(number: int, pipeline: dict[str, Any], key: str) -> Candidate:
     )
 
 
-def play(sequence: Evolution, total: int, eager: Callable[[Evolution], bool]) -> list[int]:
+def play(breeder: Evolution, total: int, eager: Callable[[Evolution], bool]) -> list[int]:
     """Propose and commit until `total` are committed; `eager` says which of both is done first."""
     waiting = []
     sequence = []
-    while sequence.committed < total:
-        if sequence.can_propose() and sequence.proposed < total and (eager(sequence) or not waiting):
-            proposal = sequence.propose()
+    while breeder.committed < total:
+        if breeder.can_propose() and breeder.proposed < total and (eager(breeder) or not waiting):
+            proposal = breeder.propose()
             assert proposal is not None
             waiting.append(proposal)
             sequence.append(proposal.individual)
         else:
             due = waiting.pop(0)
-            sequence.commit(result(due.number, due.pipeline, due.key))
+            breeder.commit(result(due.number, due.pipeline, due.key))
     return sequence
 
 
@@ -91,8 +91,8 @@ def test_another_seed_gives_another_sequence() -> None:
 
 
 def test_seeds_come_first_and_keep_their_names() -> None:
-    sequence = evolution()
-    proposals = [sequence.propose() for _ in range(3)]
+    breeder = evolution()
+    proposals = [breeder.propose() for _ in range(3)]
     assert [p.origin for p in proposals if p] == ["linear", "boosting", "space"]
 
 
@@ -109,31 +109,31 @@ def test_evolution_improves_the_best_score() -> None:
 
 
 def test_a_space_without_anything_new_is_exhausted() -> None:
-    sequence = evolution(Numbers(3), population=8)
+    breeder = evolution(Numbers(3), population=8)
     proposals = []
-    while sequence.can_propose() and (proposal := sequence.propose()) is not None:
+    while breeder.can_propose() and (proposal := breeder.propose()) is not None:
         proposals.append(proposal.individual)
     assert sorted(proposals) == [0, 1, 2, 900]
-    assert sequence.exhausted_
-    assert not sequence.can_propose()
+    assert breeder.exhausted_
+    assert not breeder.can_propose()
 
 
 def test_results_are_committed_in_their_order() -> None:
-    sequence = evolution()
-    first, second = sequence.propose(), sequence.propose()
+    breeder = evolution()
+    first, second = breeder.propose(), breeder.propose()
     assert first is not None
     assert second is not None
     with pytest.raises(ValueError, match="result 1 came where 0 was due"):
-        sequence.commit(result(second.number, second.pipeline, second.key))
+        breeder.commit(result(second.number, second.pipeline, second.key))
 
 
 def test_breeding_uses_only_known_results() -> None:
-    sequence = evolution(population=4)
+    breeder = evolution(population=4)
     for _ in range(4):
-        sequence.propose()
-    assert not sequence.can_propose()
+        breeder.propose()
+    assert not breeder.can_propose()
     with pytest.raises(RuntimeError):
-        sequence.propose()
+        breeder.propose()
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_pipelines_of_a_family_with_equal_fold_scores_count_once() -> None:
 
 
 def test_offspring_are_bred_as_soon_as_the_portfolio_is_evaluated() -> None:
-    sequence = Evolution(
+    breeder = Evolution(
         Numbers(),
         seeds=[(str(number), number) for number in range(18)],
         population_size=64,
@@ -275,8 +275,8 @@ def test_offspring_are_bred_as_soon_as_the_portfolio_is_evaluated() -> None:
         breed=breed,
         translate=translate,
     )
-    play(sequence, 24, lambda _: True)
-    numbers = [sequence.propose() for _ in range(2)]
+    play(breeder, 24, lambda _: True)
+    numbers = [breeder.propose() for _ in range(2)]
     assert all(proposal is not None and proposal.rival is not None for proposal in numbers)
 
 
