@@ -1,4 +1,4 @@
-"""The end of a search: what time is kept, who is scored on all rows, and what ships if the best cannot."""
+"""The end of a search: the reserved time, the finalists, and the model that ships if a fit fails."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -40,7 +40,7 @@ def finals(*, encode: float = 1.0, ratio: float = 1.0, workers: int = 1, budget:
 
 
 class Fits:
-    """A pool whose fits take as long as they are told to, on a clock of its own, until they are cut."""
+    """A pool whose fits take a given time on a simulated clock, up to their limit."""
 
     def __init__(
         self, seconds: Mapping[int, float], *, workers: int = 1, left: float = 100.0, all_rows: int = 100
@@ -103,10 +103,10 @@ def ship(pool: Fits, ranked: list[Candidate], final: FinalFits) -> tuple[int, li
         remaining=pool.remaining,
         tick=lambda: None,
     )
-    return fitted.candidate.number, [(one.candidate.number, one.reason) for one in not_fitted]
+    return fitted.candidate.number, [(item.candidate.number, item.reason) for item in not_fitted]
 
 
-def test_what_cannot_be_fitted_on_all_rows_is_fitted_on_fewer() -> None:
+def test_a_pipeline_that_cannot_be_fitted_on_all_rows_is_fitted_on_fewer() -> None:
     final = finals(encode=1.0, ratio=32.0, workers=2)
     best = [
         candidate(n, 0.9 - n / 10, seconds=1.0, pipeline={"class": "LinearSVC", "number": n})
@@ -144,11 +144,11 @@ def test_a_fold_with_nearly_all_rows_leaves_no_fewer() -> None:
 @pytest.mark.parametrize(("seconds", "rows"), [(1000.0, 1600), (30.0, 800), (10.0, 200), (1.0, None)])
 def test_rows_are_halved_until_the_fits_end_in_time(seconds: float, rows: int | None) -> None:
     final = finals(encode=1.0, ratio=32.0, workers=2)
-    one = candidate(0, 0.5, seconds=3.0, pipeline={"class": "LGBMRegressor"})
-    assert final.most_rows(one, seconds) == rows
+    single = candidate(0, 0.5, seconds=3.0, pipeline={"class": "LGBMRegressor"})
+    assert final.most_rows(single, seconds) == rows
 
 
-def test_both_fits_are_waited_for_where_one_worker_makes_them() -> None:
+def test_a_single_worker_needs_time_for_both_fits() -> None:
     assert finals(workers=1, ratio=32.0).least(3.0) == 2 * finals(workers=2, ratio=32.0).least(3.0) == 26.0
 
 
@@ -184,7 +184,7 @@ def test_the_next_best_ships_if_the_best_takes_too_long(workers: int) -> None:
     ranked = [candidate(1, 0.9), candidate(2, 0.8, seconds=0.1)]
     number, not_fitted = ship(pool, ranked, finals(workers=workers))
     assert number == 2
-    assert [one for one, _ in not_fitted] == [1]
+    assert [item for item, _ in not_fitted] == [1]
     assert "the fit took longer than" in not_fitted[0][1]
 
 
@@ -197,39 +197,39 @@ def test_time_is_kept_for_the_next_best_where_fewer_rows_would_take_too_long() -
     assert ship(pool, [slow, candidate(2, 0.8)], final)[0] == 2
 
 
-def test_what_needs_more_than_is_left_is_passed_over() -> None:
+def test_a_candidate_that_needs_more_than_the_remaining_time_is_skipped() -> None:
     pool = Fits({1: 50.0, 2: 1.0}, left=20)
     number, not_fitted = ship(pool, [candidate(1, 0.9, seconds=30.0), candidate(2, 0.8)], finals())
     assert number == 2
     assert not_fitted == [(1, "the fits would take 62.0 s or more, and 20.0 s were left")]
-    assert {one for one, _, _ in pool.limits} == {2}
+    assert {number for number, _, _ in pool.limits} == {2}
 
 
 def test_the_second_fit_is_not_begun_if_the_first_says_that_it_is_too_late() -> None:
     pool = Fits({1: 12.0, 2: 1.0}, left=20)
     number, not_fitted = ship(pool, [candidate(1, 0.9), candidate(2, 0.8, seconds=0.1)], finals())
     assert number == 2
-    assert [(one, name) for one, name, _ in pool.limits] == [(1, "holdout"), (2, "holdout"), (2, "all")]
+    assert [(number, name) for number, name, _ in pool.limits] == [(1, "holdout"), (2, "holdout"), (2, "all")]
     assert "took 12.0 s, and" in not_fitted[0][1]
 
 
-def test_a_fit_that_took_too_long_says_how_long_its_like_take() -> None:
+def test_a_slow_fit_lets_similar_candidates_be_skipped() -> None:
     pool = Fits({1: 500.0, 2: 500.0, 3: 500.0, 4: 0.5}, left=20)
     alike = [candidate(n, 1 - n / 10, seconds=1.5) for n in (1, 2, 3)]
     number, not_fitted = ship(pool, [*alike, candidate(4, 0.5, seconds=0.1)], finals(encode=0.1))
     assert number == 4
-    assert {one for one, _, _ in pool.limits} == {1, 4}
-    assert [one for one, _ in not_fitted] == [1, 2, 3]
+    assert {number for number, _, _ in pool.limits} == {1, 4}
+    assert [item for item, _ in not_fitted] == [1, 2, 3]
 
 
-def test_if_nothing_can_be_fitted_the_reasons_are_told() -> None:
+def test_reasons_are_named_if_nothing_can_be_fitted() -> None:
     pool = Fits({1: 500.0, 2: 500.0}, left=20)
     with pytest.raises(FittingFailed) as failure:
         ship(pool, [candidate(1, 0.9), candidate(2, 0.8)], finals())
-    assert [one.candidate.number for one in failure.value.not_fitted] == [1, 2]
+    assert [item.candidate.number for item in failure.value.not_fitted] == [1, 2]
     assert "number 1: the fit took longer" in str(failure.value)
 
 
-def test_no_candidate_is_told_too() -> None:
+def test_a_search_without_candidates_is_reported() -> None:
     with pytest.raises(FittingFailed, match="no candidate with a score"):
         ship(Fits({}), [], finals())

@@ -70,7 +70,7 @@ def test_at_most_three_finalists_have_the_same_estimator_while_there_are_others(
         replace(candidate(n, 1 - n / 100), pipeline={"class": name}) for n, name in enumerate(names, start=1)
     ]
     best, _ = plan().choose(ranked)
-    assert [one.number for one in best] == [1, 2, 3, 5, 7, 4]
+    assert [candidate.number for candidate in best] == [1, 2, 3, 5, 7, 4]
 
 
 def test_repeated_folds_take_more_finalists_and_not_less_than_one_repeat() -> None:
@@ -86,18 +86,18 @@ def test_repeated_folds_take_more_finalists_and_not_less_than_one_repeat() -> No
     assert repeated.choose(ranked[:11]) == ([], 0), "too few for luck to choose among them"
 
 
-def test_finalists_are_the_best_beside_the_baseline() -> None:
+def test_finalists_are_the_best_pipelines_and_the_baseline() -> None:
     ranked = [candidate(n, 1 - n / 10) for n in (1, 2)] + [candidate(0, 0.5, key="base")]
     ranked += [candidate(n, 1 - n / 10) for n in (3, 4, 6, 7, 8)]
     best, folds = plan().choose(ranked)
-    assert [one.number for one in best] == [1, 2, 3, 4, 6, 7]
+    assert [candidate.number for candidate in best] == [1, 2, 3, 4, 6, 7]
     assert folds == 5
 
 
 def test_a_pipeline_that_was_evaluated_twice_is_one_finalist() -> None:
     again = candidate(9, 0.85, key="key-1")
     best, _ = plan().choose([candidate(1, 0.9), again, candidate(2, 0.8)])
-    assert [one.number for one in best] == [1, 2]
+    assert [candidate.number for candidate in best] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_fewer_folds_and_finalists_take_less_time(seconds: float, chosen: tuple[
     ranked = [candidate(1, 0.9, seconds=2.0), candidate(2, 0.8, seconds=2.0), candidate(3, 0.7, seconds=9.0)]
     seconds += 1e-6
     for found in (plan().choose(ranked, seconds), plan(budget_seconds=seconds / 0.35).choose(ranked)):
-        assert ([one.number for one in found[0]], found[1]) == chosen
+        assert ([candidate.number for candidate in found[0]], found[1]) == chosen
 
 
 def test_folds_that_are_scored_at_the_same_time_take_the_time_of_one() -> None:
@@ -127,11 +127,11 @@ def test_folds_that_are_scored_at_the_same_time_take_the_time_of_one() -> None:
     assert plan().seconds([], 5) == plan().reserve([]) == 0.0
 
 
-def test_those_scored_on_all_rows_go_before_the_others() -> None:
+def test_candidates_scored_on_all_rows_come_before_the_others() -> None:
     ranked = [candidate(1, 0.9), candidate(2, 0.8), candidate(3, 0.7), candidate(4, 0.4)]
     whole = [candidate(-1, 0.6, key="base"), candidate(1, 0.65), candidate(2, 0.7)]
-    assert [one.number for one in contenders(ranked, BASELINE, whole)] == [2, 1, 3]
-    assert [one.number for one in contenders(ranked, BASELINE, ())] == [1, 2, 3]
+    assert [contender.number for contender in contenders(ranked, BASELINE, whole)] == [2, 1, 3]
+    assert [contender.number for contender in contenders(ranked, BASELINE, ())] == [1, 2, 3]
 
 
 def test_nothing_is_tried_if_the_baseline_is_best_on_all_rows() -> None:
@@ -143,7 +143,7 @@ def test_nothing_is_tried_if_the_baseline_is_best_on_all_rows() -> None:
 def test_scores_below_zero_are_compared_too(score: float) -> None:
     baseline = candidate(-1, -2.0, key="base")
     found = contenders([candidate(1, score)], baseline, ())
-    assert [one.number for one in found] == ([1] if score > -2 else [])
+    assert [candidate.number for candidate in found] == ([1] if score > -2 else [])
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_finalists_of_a_small_table_are_scored_on_its_repeats(tmp_path: Path) ->
     shallow = describe(LGBMClassifier(n_estimators=201, max_depth=2, n_jobs=1, verbose=-1))
     ranked = [candidate(-1, 0.5, key="base", pipeline=LINEAR), candidate(1, 0.6, pipeline=shallow)]
     found = score_finalists(InlinePool(), ranked, ref, folds=6, seconds=600, tick=lambda: None)
-    searched = [evaluate(each.pipeline, ref, no_limit()) for each in ranked]
+    searched = [evaluate(candidate.pipeline, ref, no_limit()) for candidate in ranked]
     frame, target = load_frame(ref).to_numpy(), load_work(ref).target
     for finalist, before in zip(found, searched, strict=True):
         assert len(finalist.fold_scores) == 6
@@ -179,14 +179,14 @@ def test_finalists_of_a_small_table_are_scored_on_its_repeats(tmp_path: Path) ->
 def test_finalists_are_scored_on_whole_folds(ref: StoreRef) -> None:
     finalists = [candidate(-1, 0.5, pipeline=LINEAR), candidate(1, 0.6, pipeline=LINEAR)]
     found = score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None)
-    assert [one.number for one in found] == [-1, 1]
+    assert [candidate.number for candidate in found] == [-1, 1]
     assert (found[0].train_rows, found[0].test_rows) == fold_rows(load_whole_folds(ref)) == (160, 160)
-    one = score_whole_fold([LINEAR], ref, 0, no_limit())[0]
-    assert isinstance(one, FoldScore)
-    assert found[1].fold_scores[0] == one.score
+    scored = score_whole_fold([LINEAR], ref, 0, no_limit())[0]
+    assert isinstance(scored, FoldScore)
+    assert found[1].fold_scores[0] == scored.score
     (train, test), frame, target = load_whole_folds(ref)[0], load_frame(ref).to_numpy(), load_work(ref).target
     known = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[train], target[train])
-    assert one.score == known.score(frame[test], target[test])
+    assert scored.score == known.score(frame[test], target[test])
     assert found[1].score == pytest.approx(sum(found[1].fold_scores) / 2)
 
 
@@ -197,10 +197,10 @@ def test_the_last_folds_are_scored_if_there_is_no_time_for_all(ref: StoreRef) ->
     assert last[1].fold_scores == every[1].fold_scores[1:]
 
 
-def test_a_finalist_that_fails_on_all_rows_is_none(ref: StoreRef) -> None:
+def test_a_finalist_that_fails_on_all_rows_is_dropped(ref: StoreRef) -> None:
     finalists = [candidate(n, 0.5, pipeline=p) for n, p in ((-1, LINEAR), (1, BROKEN), (2, LINEAR))]
     found = score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None)
-    assert [one.number for one in found] == [-1, 2]
+    assert [candidate.number for candidate in found] == [-1, 2]
 
 
 @pytest.mark.parametrize("pipelines", [(BROKEN, LINEAR, LINEAR), (LINEAR, BROKEN)])
@@ -209,12 +209,12 @@ def test_scores_on_different_rows_are_not_compared(ref: StoreRef, pipelines: tup
     assert score_finalists(InlinePool(), finalists, ref, folds=2, seconds=60, tick=lambda: None) == []
 
 
-def test_no_time_means_no_finalists(ref: StoreRef) -> None:
+def test_there_are_no_finalists_without_time(ref: StoreRef) -> None:
     finalists = [candidate(-1, 0.5, pipeline=LINEAR), candidate(1, 0.6, pipeline=LINEAR)]
     assert score_finalists(InlinePool(), finalists, ref, folds=2, seconds=0.0, tick=lambda: None) == []
 
 
-def test_a_fit_takes_from_the_table_to_the_dump(ref: StoreRef) -> None:
+def test_the_time_of_a_fit_includes_encoder_and_dump(ref: StoreRef) -> None:
     result = fit_full(LINEAR, ref, no_limit(), holdout=True)
     assert result.outcome is Outcome.OK
     assert result.holdout is not None
