@@ -18,8 +18,7 @@ from trainingjob_trainer.events import BaselineReady, Evaluated
 from trainingjob_trainer.run import trainer
 from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.trainer import baseline_pipeline
-from trainingjob_trainer.search.candidate import ENSEMBLE, Outcome, rank
-from trainingjob_trainer.search.ensemble import wins
+from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.limits import SearchBudget
 from trainingjob_trainer.search.store import StoreRef, load_work
 from trainingjob_trainer.search_space.pipeline import fingerprint
@@ -29,7 +28,7 @@ from trainingjob_trainer.search_space.pipeline import fingerprint
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_baseline_and_candidates_are_scored_on_the_same_folds(child: Child, trained: Trained) -> None:
     prepared = child.prepared
-    evaluated = (c for c in trained.searched.candidates if c.origin != ENSEMBLE)
+    evaluated = trained.searched.candidates
     scored = [trained.baseline.candidate, *(c for c in evaluated if c.score is not None)]
     assert len(scored) >= 5
     for candidate in scored:
@@ -49,12 +48,8 @@ def test_no_hold_out_row_has_decided_anything(child: Child) -> None:
 def test_the_best_score_ships(trained: Trained) -> None:
     assert trained.source is ModelSource.TPOT
     assert trained.best.candidate.key != trained.baseline.candidate.key
-    single = rank([c for c in trained.searched.candidates if c.origin != ENSEMBLE])
-    if trained.ensemble is None:
-        assert trained.best.candidate == single[0]
-    else:
-        assert trained.best.candidate is trained.ensemble
-        assert wins(trained.ensemble.fold_scores, [candidate.fold_scores for candidate in single])
+    scores = [c.score for c in trained.searched.candidates if c.score is not None]
+    assert trained.best.candidate.score == max(scores)
     assert trained.searched.stopped_by == "generations"
 
 
@@ -83,8 +78,7 @@ def test_the_baseline_is_evaluated_once(child: Child, trained: Trained) -> None:
     assert not any(event.known for event in others)
     lines = (child.folder / "journal.jsonl").read_text().splitlines()[1:]
     keys = [json.loads(line)["key"] for line in lines]
-    evaluated = [candidate for candidate in trained.searched.candidates if candidate.origin != ENSEMBLE]
-    assert len(keys) == len(set(keys)) == len(evaluated)
+    assert len(keys) == len(set(keys)) == len(trained.searched.candidates)
     assert keys[0] == fingerprint(baseline_pipeline(child.prepared.task, 4))
 
 

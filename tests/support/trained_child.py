@@ -28,6 +28,7 @@ HEADER = JournalHeader(search_digest="s", data_digest="d", versions={})
 SPEC: dict[str, Any] = {
     "metric": "neg_log_loss",
     "searchSpace": {"preset": "linear-light"},
+    "ensemble": "off",
     "budget": {"timeLeftSeconds": 3000, "generations": 2, "populationSize": 3, "cvFolds": 3},
     "randomState": 4,
 }
