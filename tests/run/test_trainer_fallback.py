@@ -79,6 +79,19 @@ def test_the_last_rung_predicts_the_shares_of_the_classes(tmp_path: Path) -> Non
     assert np.allclose(model.predict_proba(child.prepared.frame), shares)
 
 
+@pytest.mark.parametrize(("cap", "most"), [(40, 42), (8_000, None)], ids=["large", "small"])
+def test_a_dummy_learns_from_the_rows_of_a_fold_of_a_large_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: int, most: int | None
+) -> None:
+    from trainingjob_trainer.run import trainer
+
+    monkeypatch.setattr(trainer, "fold_row_cap", lambda _columns: cap)
+    end = Child(tmp_path, mode=Mode.DUMMY).train()
+    assert end.best.candidate.origin == "dummy"
+    assert (end.best.rows is None) is (most is None)
+    assert (end.best.rows or 0) <= (most or 0)
+
+
 def test_without_automl_the_baseline_alone_is_fitted(tmp_path: Path) -> None:
     child = Child(tmp_path, spec={**SPEC, "automl": {"enabled": False}})
     end = child.train()

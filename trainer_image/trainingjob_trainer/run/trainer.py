@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from trainingjob_trainer.search.store import (
     fold_paths,
     fold_row_cap,
     fold_rows,
+    load_whole_folds,
     load_work,
     sample_folds,
     that_can_be_sent,
@@ -324,10 +326,18 @@ def fit_baseline(
             return _fit_plain(context, pool, ref, journal, baseline_pipeline(task, state), origin="linear")
         except FittingFailed as failure:
             context.step_down("baseline", "dummy", Reason.BASELINE_FAILED, str(failure))
+    rows, whole = (fold_rows(folds)[0] for folds in (load_work(ref).folds, load_whole_folds(ref)))
+    # It predicts the same from fewer rows, and the encoder of a large table may be what took too long.
+    most_rows = rows if rows < whole else None
     try:
-        return _fit_plain(context, pool, ref, journal, dummy_pipeline(task, state), origin="dummy")
+        return _fit_plain(
+            context, pool, ref, journal, dummy_pipeline(task, state), origin="dummy", most_rows=most_rows
+        )
     except FittingFailed as failure:
-        raise RunFailed(Reason.NO_MODEL, f"not even a dummy model could be fitted: {failure}") from failure
+        raise RunFailed(
+            Reason.NO_MODEL,
+            f"not even a dummy model could be fitted: {failure}; allow more time (budget.timeLeftSeconds)",
+        ) from failure
 
 
 def _fit_plain(
@@ -338,11 +348,15 @@ def _fit_plain(
     pipeline: dict[str, Any],
     *,
     origin: str,
+    most_rows: int | None = None,
 ) -> FittedModel:
-    """Fit a pipeline, and score it on the folds unless the journal has its scores."""
+    """Fit a pipeline on at most some rows, and score it on the folds unless the journal has its scores."""
     key = fingerprint(pipeline)
     known = journal.found_.get(key)
-    calls: dict[str, Any] = {"holdout": (fit_holdout, (pipeline, ref)), "all": (fit_all, (pipeline, ref))}
+    calls: dict[str, Any] = {
+        "holdout": (partial(fit_holdout, most_rows=most_rows), (pipeline, ref)),
+        "all": (partial(fit_all, most_rows=most_rows), (pipeline, ref)),
+    }
     if known is None:
         calls = {"folds": (evaluate, (pipeline, ref))} | calls
     seconds = max(_BASELINE_SECONDS, _BASELINE_SHARE * context.clock.remaining)
@@ -364,7 +378,7 @@ def _fit_plain(
             elapsed_seconds=context.clock.elapsed,
         )
         candidate = replace(candidate, predictions=found.predictions)
-    fitted = to_fitted(done, candidate)
+    fitted = to_fitted(done, candidate, most_rows)
     if known is None:
         journal.append(candidate)
     context.send(
