@@ -108,7 +108,7 @@ class S3Server:
             "-master.volumeSizeLimitMB=64",
             "-master.volumePreallocate=false",
             "-master.telemetry=false",
-            "-volume.max=100",
+            "-volume.max=1000",  # each bucket takes seven, and a session has many buckets
             *(f"-{name}={port}" for name, port in self.ports.items()),
         ]
         log = (self.folder / "weed.log").open("ab")
