@@ -40,8 +40,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
         namespaces = [kit["operator"].namespace, kit["namespace"]]
         if "stage" in kit:
             namespaces += kit["stage"].namespaces
-        folder = collect(kit["cluster"], namespaces, item.name)
-        report.sections.append(("evidence", str(folder)))
+        try:
+            evidence = str(collect(kit["cluster"], namespaces, item.name))
+        except Exception as error:  # noqa: BLE001 - an unavailable API server must not end the other tests
+            evidence = f"not collected: {error}"
+        report.sections.append(("evidence", evidence))
     return report
 
 
