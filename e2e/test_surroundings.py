@@ -262,9 +262,13 @@ def test_a_job_keeps_its_attempt_when_the_api_server_restarts(start, cluster, op
     run.reach_search()
     subprocess.run(shlex.split(command), check=True, timeout=120)
     eventually(cluster.answers, "the API server does not come back", 120)
-    before = run.status["progress"]["elapsedSeconds"]
+
+    def reported() -> int:
+        return int(run.status.get("progress", {}).get("elapsedSeconds", -1))
+
+    before = reported()  # perhaps nothing yet
     run.eventually(
-        lambda: run.status["progress"]["elapsedSeconds"] > before or run.phase != "Searching",
+        lambda: reported() > before or run.phase != "Searching",
         "reports come no longer",
         120,
     )
