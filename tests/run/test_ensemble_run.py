@@ -23,6 +23,7 @@ SMALL = {
     "searchSpace": {"inline": "{type: group, names: [KNeighborsClassifier, GaussianNB]}"},
     "budget": {"timeLeftSeconds": 3000, "generations": 1, "populationSize": 5, "cvFolds": 3},
     "randomState": 3,
+    "ensemble": "auto",
 }
 USE = """
 import sys
