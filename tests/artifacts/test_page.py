@@ -123,6 +123,10 @@ def test_the_page_lists_the_members_of_an_ensemble(tmp_path, binary, monkeypatch
     page = Page(write_all(outcome, tmp_path, seconds_limit=5)[-1].read_text())
     assert "members" in page.ids
     assert {"75 %", "25 %", summarize(first.pipeline), summarize(second.pipeline)} <= set(page.text)
+    assert "A single pipeline has a higher score" not in "".join(page.text)
+    edit(tmp_path / "leaderboard.json", lambda board: board["entries"].reverse())
+    below = "".join(Page(render_from_folder(tmp_path).read_text()).text)
+    assert "A single pipeline has a higher score" in below
 
 
 def test_names_of_users_are_shown_and_not_executed(tmp_path, binary, monkeypatch):
@@ -339,6 +343,13 @@ def test_the_page_shows_rows_intervals_and_what_could_not_be_fitted(folder):
     assert "64,000" in text
     assert "16,000" in text
     assert "The finalists were scored on all rows of the folds" in text
+
+
+def test_the_page_says_that_finalists_were_scored_on_other_folds(folder):
+    words = "The finalists were scored on the same rows, cut into other folds"
+    assert words not in (folder / "report.html").read_text()
+    edit(folder / "leaderboard.json", lambda board: board["entries"][0].update(foldScores=[0.9] * 10))
+    assert words in render_from_folder(folder).read_text()
 
 
 def test_the_page_counts_similar_pipelines(folder):
