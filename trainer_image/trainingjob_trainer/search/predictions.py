@@ -223,8 +223,8 @@ def _cause(*, below: bool) -> str:
         )
     return (
         "The folds may have learned from too few rows to say what the model can do, or the hold-out rows may "
-        "be easier or copies of others: see spec.validation, or allow more time so that the finalists are "
-        "scored on all rows."
+        "be easier or copies of others: see spec.validation. On a large table, more time allows the "
+        "finalists to be scored on all rows."
     )
 
 
