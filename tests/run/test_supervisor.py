@@ -112,6 +112,17 @@ def test_the_log_that_a_failure_names_is_kept(house: House) -> None:
     assert Path(log[1]).is_relative_to(home)
 
 
+def test_the_log_is_kept_where_a_fallback_is_not_allowed(tmp_path: Path) -> None:
+    def crash(_workspace: Workspace, _run: ResolvedRun, _tell: Callable[[Event], None]) -> ChildEnd:
+        return ChildEnd(ended=Ended.CRASHED, message="the search process ended with status 1")
+
+    house = House(tmp_path, automl={"fallback": False})
+    with pytest.raises(RunFailed) as caught:
+        house(*[crash] * 3)
+    (home,) = house.homes
+    assert f"(log: {home}/.work/logs/trainer.log)" in caught.value.message
+
+
 def test_an_unfinished_run_is_continued_in_its_folder(house: House) -> None:
     with pytest.raises(TrainingError):
         house(*[evaluate_and_crash] * 5)

@@ -43,8 +43,6 @@ from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage import Output, open_output
 
 _FILE = "file://"
-_LOGGED = frozenset({Reason.NO_MODEL, Reason.OUT_OF_MEMORY})
-"""Failures whose message names the run's log, which is kept then."""
 _ACCEPTED = "Attempt {number} has already published its result; it is kept and not trained again."
 _STOPPING = "stopping: the best model so far is saved; another signal ends the run at once"
 
@@ -179,8 +177,9 @@ class _Supervision:
             if self.mirror is not None:
                 self.mirror.flush()
             self.emit(Failed(reason=failure.reason, message=failure.message, exit_code=failure.exit_code))
-            begun = workspace.journal.exists() or failure.reason in _LOGGED
-            if not workspace.saved and (isinstance(failure, SpecInvalid) or not begun):
+            # A log that the message names stays.
+            kept = workspace.journal.exists() or str(workspace.log_file) in failure.message
+            if not workspace.saved and (isinstance(failure, SpecInvalid) or not kept):
                 workspace.abandon()
             raise failure from error
 
