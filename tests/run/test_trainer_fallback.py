@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_a_dummy_learns_from_the_rows_of_a_fold_of_a_large_table(
     assert end.best.candidate.origin == "dummy"
     assert (end.best.rows is None) is (most is None)
     assert (end.best.rows or 0) <= (most or 0)
+
+
+def test_a_dummy_learns_from_all_rows_of_a_small_table_whose_repeats_are_of_other_sizes(
+    tmp_path: Path,
+) -> None:
+    child = Child(tmp_path, mode=Mode.DUMMY)
+    # As where copies of a row stay together.
+    repeats = tuple((np.append(train, test[:1]), test[1:]) for train, test in child.prepared.folds)
+    child.prepared = replace(child.prepared, repeats=repeats * 2)
+    assert child.train().best.rows is None
 
 
 def test_without_automl_the_baseline_alone_is_fitted(tmp_path: Path) -> None:

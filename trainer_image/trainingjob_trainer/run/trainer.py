@@ -36,6 +36,7 @@ from trainingjob_trainer.search.store import (
     fold_paths,
     fold_row_cap,
     fold_rows,
+    has_repeats,
     load_whole_folds,
     load_work,
     sample_folds,
@@ -328,7 +329,7 @@ def fit_baseline(
             context.step_down("baseline", "dummy", Reason.BASELINE_FAILED, str(failure))
     rows, whole = (fold_rows(folds)[0] for folds in (load_work(ref).folds, load_whole_folds(ref)))
     # It predicts the same from fewer rows, and the encoder of a large table may be what took too long.
-    most_rows = rows if rows < whole else None
+    most_rows = rows if rows < whole and not has_repeats(ref) else None
     try:
         return _fit_plain(
             context, pool, ref, journal, dummy_pipeline(task, state), origin="dummy", most_rows=most_rows
