@@ -251,7 +251,6 @@ def test_an_ensemble_that_wins_ships_and_is_on_the_board(unfittable: set[str]) -
     built = Built(ENSEMBLE_OF_TWO)
     made = replace(stage(Told()), ensembles=built).fit(searched(FIRST, SECOND), ())
     assert (made.best.candidate, made.source) == (ENSEMBLE_OF_TWO, ModelSource.TPOT)
-    assert made.ensemble is ENSEMBLE_OF_TWO
     assert ENSEMBLE_OF_TWO in made.searched.candidates
     assert [candidate.score for candidate in built.asked[0]] == [0.9, 0.8, 0.5]
     best = shipped_best(made, holdout_rows=20)
@@ -288,6 +287,19 @@ def test_finalists_are_the_members_of_an_ensemble(unfittable: set[str]) -> None:
     assert [candidate.score for candidate in built.asked[0]] == [0.7, 0.65, 0.6]
     assert made.finalists == (*whole, ENSEMBLE_OF_TWO)
     assert ENSEMBLE_OF_TWO not in made.searched.candidates
+
+
+def test_an_ensemble_ships_below_the_best_pipeline_and_never_below_the_baseline(
+    unfittable: set[str],
+) -> None:
+    for score, best in ((0.6, "both"), (0.5, "base"), (0.4, "base")):
+        built = Built(replace(ENSEMBLE_OF_TWO, score=score))
+        made = replace(stage(Told()), ensembles=built).fit(searched(WORSE, AS_SEED), ())
+        assert made.best.candidate.key == best
+        whole = (candidate(-1, 0.5, key="base"), candidate(1, 0.65))
+        made = replace(stage(Told()), ensembles=built).fit(searched(FIRST), whole)
+        assert made.best.candidate.key == ("both" if best == "both" else FIRST.key)
+        assert (len(made.finalists) == 3) is (best == "both")
 
 
 def test_a_selection_that_fails_costs_the_ensemble_alone(unfittable: set[str]) -> None:

@@ -187,12 +187,16 @@ class FinalStage:
         return replace(self._trained(best, ModelSource.TPOT, searched, finalists), not_fitted=not_fitted)
 
     def _ensemble(self, searched: SearchResult, finalists: Sequence[Candidate]) -> Candidate | None:
-        """Return an ensemble that wins; none after a signal, or where an earlier child could not fit."""
+        """Return an ensemble that wins and beats the baseline.
+
+        There is none after a signal, or where an earlier child could not fit.
+        """
         if self.ensembles is None or self.context.stop.is_set() or self.context.mode is Mode.FINISH:
             return None
+        baseline = self.baseline.candidate
         try:
-            known = finalists or (*searched.candidates, self.baseline.candidate)
-            return self.ensembles.build(
+            known = finalists or (*searched.candidates, baseline)
+            ensemble = self.ensembles.build(
                 rank(known),
                 whole=bool(finalists),
                 final=self._fits,
@@ -204,6 +208,9 @@ class FinalStage:
         except Exception as failure:  # noqa: BLE001 - the best pipeline ships without an ensemble
             self.context.warn(f"No ensemble was built: {describe_error(failure)}")
             return None
+        # A candidate that owes its score to luck may score higher; the baseline may not.
+        scored = next(candidate for candidate in known if candidate.key == baseline.key)
+        return ensemble if ensemble is not None and rank([scored, ensemble])[0] is ensemble else None
 
     def ship_baseline(self, searched: SearchResult, finalists: tuple[Candidate, ...]) -> Trained:
         """Return the baseline as what ships."""
