@@ -1,6 +1,7 @@
 """A child continues the journal of its run, and sets the journal of another run aside."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,17 +9,21 @@ from typing import Any
 
 import dask.system
 import distributed.system
+import numpy as np
 import pytest
 
 from support.data_runs import run_for
-from trainingjob_api import ResolvedRun
+from trainingjob_api import ModelSource, ResolvedRun
 from trainingjob_trainer.data.metric import Metric
-from trainingjob_trainer.events import Event, Resumed, Warned
+from trainingjob_trainer.events import BoardChanged, Event, Resumed, Warned
 from trainingjob_trainer.run import session
 from trainingjob_trainer.run.fallback import ChildContext, Mode
+from trainingjob_trainer.run.final_stage import Trained
 from trainingjob_trainer.run.session import Session, default_jobs
 from trainingjob_trainer.run.workspace import Workspace
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Candidate, Outcome, SearchResult
+from trainingjob_trainer.search.final_fit import FittedModel
+from trainingjob_trainer.search.fits import HoldoutResult
 from trainingjob_trainer.search.limits import RunClock
 from trainingjob_trainer.search_space.pipeline import fingerprint, leaf
 from trainingjob_trainer.settings import TrainerSettings
@@ -49,7 +54,7 @@ class Attempt:
                 run=run,
                 settings=TrainerSettings(),
                 workspace=self.workspace,
-                channel=SimpleNamespace(send=self.events.append),  # type: ignore[arg-type]
+                channel=SimpleNamespace(send=self.events.append, beat=lambda: None),  # type: ignore[arg-type]
                 clock=self.clock,
                 mode=Mode.FULL,
                 stop=threading.Event(),
@@ -102,6 +107,26 @@ def test_the_journal_of_another_spec_table_or_version_is_set_aside(
     assert isinstance(warned, Warned)
     assert words in warned.message
     assert len(list(again.workspace.work.glob("journal-*.jsonl"))) == 1
+
+
+def test_the_pipeline_that_ships_is_on_the_board_of_every_search(tmp_path: Path) -> None:
+    holdout = HoldoutResult(
+        score=0.5, predicted=np.empty(0), probabilities=None, classes=None, extra={}
+    )  # fmt: skip
+    second = replace(ONE, number=1, key="second", score=0.4)
+    fitted = FittedModel(candidate=second, model=b"", holdout_model=b"", holdout=holdout, seconds=1.0)
+    trained = Trained(
+        best=fitted,
+        baseline=fitted,
+        source=ModelSource.TPOT,
+        searched=SearchResult(candidates=(ONE, second), stopped_by="time"),
+    )
+    told = Attempt(tmp_path, run_for(output={"uri": "file:///unused", "leaderboardTopK": 1}))
+    told.events.clear()
+    prepared = SimpleNamespace(holdout_index=[], metric=None)
+    told.session.judged(prepared, trained)  # type: ignore[arg-type]
+    boards = [event for event in told.events if isinstance(event, BoardChanged)]
+    assert [[(line.rank, line.key) for line in board.leaderboard] for board in boards] == [[(2, "second")]]
 
 
 GIB = 1024**3

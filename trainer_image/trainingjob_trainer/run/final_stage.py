@@ -11,7 +11,7 @@ from trainingjob_trainer.artifacts.board import leaderboard, pareto_front
 from trainingjob_trainer.data.prepare import Prepared
 from trainingjob_trainer.events import BoardChanged
 from trainingjob_trainer.run.fallback import ChildContext, Mode
-from trainingjob_trainer.search.candidate import ENSEMBLE, Candidate, SearchResult, rank
+from trainingjob_trainer.search.candidate import Candidate, SearchResult, rank
 from trainingjob_trainer.search.costs import FinalFits, FinalistPlan, FitEstimate, growth_of
 from trainingjob_trainer.search.ensemble import Ensembles
 from trainingjob_trainer.search.final_fit import (
@@ -64,12 +64,6 @@ class Trained:
     not_fitted: tuple[NotFitted, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     interval: Interval | None = None
-
-    @property
-    def ensemble(self) -> Candidate | None:
-        """The ensemble that was fitted, or was to be."""
-        known = (*self.finalists, *self.searched.candidates)
-        return next((candidate for candidate in known if candidate.origin == ENSEMBLE), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

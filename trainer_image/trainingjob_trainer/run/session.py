@@ -117,7 +117,7 @@ class Session:
         not_fitted = trained.not_fitted or lost_with_their_process(trained, context.state.fallbacks)
         trained = replace(trained, interval=interval, not_fitted=not_fitted)
         shipped = shipped_best(trained, holdout_rows=len(prepared.holdout_index))
-        if trained.finalists or trained.ensemble is not None:
+        if trained.searched.candidates:
             context.send(final_board(trained, self._run, shipped))
         context.send(
             ModelReady(model_source=trained.source, best=shipped, stopped_by=trained.searched.stopped_by)
