@@ -118,9 +118,9 @@ def test_a_busy_main_thread_is_not_a_hang_without_workers(tmp_path: Path) -> Non
 
 def test_events_and_clock_reach_the_parent(tmp_path: Path) -> None:
     events: list[Event] = []
-    end = watch("save", tmp_path / "log", events=events)
+    watch("save", tmp_path / "log", events=events)
     assert isinstance(events[0], StageChanged)
-    assert end.elapsed_seconds == 3.5
+    assert {event.elapsed_seconds for event in events if isinstance(event, Heartbeat)} == {3.5}
 
 
 def test_a_slow_listener_does_not_count_as_a_hang_of_the_child(tmp_path: Path) -> None:

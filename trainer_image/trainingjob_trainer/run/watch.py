@@ -78,15 +78,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnd:
-    """The end of a child, in words for a warning or an error, and the clock at its last heartbeat.
-
-    `failure` is what it reported, where it failed.
-    """
+    """The end of a child, in words for a warning or an error; `failure` is what it reported."""
 
     ended: Ended
     message: str
     failure: Failed | None = None
-    elapsed_seconds: float = 0.0
 
 
 class ClusterGuard:
@@ -365,4 +361,4 @@ def _verdict(
         how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
         ended, message = Ended.CRASHED, f"the search process {how}"
     failure = watch.failure if ended is Ended.FAILED else None
-    return ChildEnd(ended=ended, message=message, failure=failure, elapsed_seconds=watch.elapsed)
+    return ChildEnd(ended=ended, message=message, failure=failure)
