@@ -58,7 +58,7 @@ def numbers(candidates: int, *, noise: float = 1.0) -> tuple[list[list[Array]], 
 
 def test_an_ensemble_averages_different_errors() -> None:
     predicted, truth = numbers(4)
-    found = blend(predicted, truth, rmse(), most_members=8)
+    found = blend(predicted, truth, rmse())
     assert found is not None
     assert len(found.members) == 4
     single = [rmse()(prediction, y) for prediction, y in zip(predicted[0], truth, strict=True)]
@@ -73,7 +73,7 @@ def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it(fold: int) -> 
     copied = [list(folds) for folds in predicted]
     for position, folds in enumerate(copied):
         folds[fold] = truth[fold] if position == 4 else folds[fold] + 2 * folds[fold - 1]
-    found = blend(copied, truth, rmse(), most_members=8)
+    found = blend(copied, truth, rmse())
     assert found is not None
     weights = weights_without(fold, copied, truth)
     assert weights == weights_without(fold, predicted, truth)
@@ -84,7 +84,7 @@ def test_the_score_of_a_fold_is_that_of_weights_that_never_saw_it(fold: int) -> 
 
 def weights_without(fold: int, predicted: list[list[Array]], truth: list[Array]) -> list[float]:
     rest = [[*folds[:fold], *folds[fold + 1 :]] for folds in predicted]
-    found = blend(rest, [*truth[:fold], *truth[fold + 1 :]], rmse(), most_members=8)
+    found = blend(rest, [*truth[:fold], *truth[fold + 1 :]], rmse())
     assert found is not None
     return [weight / sum(found.weights) for weight in found.weights]
 
@@ -102,30 +102,33 @@ def test_labels_are_text_and_in_the_order_of_the_classes() -> None:
         return [(fold / fold.sum(axis=1, keepdims=True)).astype(np.float32) for fold in raw]
 
     predicted = [unsure(seed) for seed in range(2, 8)]
-    found = blend(predicted, truth, accuracy(classes), most_members=6)
+    found = blend(predicted, truth, accuracy(classes))
     assert found is not None
     alone = max(
         np.mean([accuracy(classes)(p, y) for p, y in zip(folds, truth, strict=True)]) for folds in predicted
     )
     assert np.mean(found.fold_scores) > alone
     reversed_columns = [[fold[:, ::-1] for fold in folds] for folds in predicted]
-    wrong = blend(reversed_columns, truth, accuracy(classes), most_members=6)
+    wrong = blend(reversed_columns, truth, accuracy(classes))
     assert wrong is None or np.mean(wrong.fold_scores) < alone - 0.2
 
 
 def test_a_single_member_is_not_an_ensemble() -> None:
     predicted, truth = numbers(1)
     worse = [[fold + 5 for fold in predicted[0]], [fold + 9 for fold in predicted[0]]]
-    assert blend(predicted, truth, rmse(), most_members=8) is None
-    assert blend([predicted[0], *worse], truth, rmse(), most_members=8) is None
-    assert blend(numbers(4)[0], truth, rmse(), most_members=1) is None
-    assert blend([folds[:1] for folds in numbers(4)[0]], truth[:1], rmse(), most_members=8) is None
+    assert blend(predicted, truth, rmse()) is None
+    assert blend([predicted[0], *worse], truth, rmse()) is None
+    assert blend([folds[:1] for folds in numbers(4)[0]], truth[:1], rmse()) is None
 
 
 @pytest.mark.parametrize("most", [2, 3, 8])
-def test_there_are_no_more_members_than_allowed(most: int) -> None:
+def test_there_are_no_more_members_than_allowed(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    assert ensemble.MOST_MEMBERS == 8
     predicted, truth = numbers(12)
-    found = blend(predicted, truth, rmse(), most_members=most)
+    monkeypatch.setattr(ensemble, "MOST_MEMBERS", 1)
+    assert blend(predicted, truth, rmse()) is None
+    monkeypatch.setattr(ensemble, "MOST_MEMBERS", most)
+    found = blend(predicted, truth, rmse())
     assert found is not None
     assert 2 <= len(found.members) <= most
 
@@ -156,7 +159,7 @@ def test_an_error_of_the_tick_ends_the_selection() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        blend(predicted, truth, rmse(), most_members=8, tick=tick)
+        blend(predicted, truth, rmse(), tick=tick)
     assert asked == 5
 
 
@@ -170,7 +173,7 @@ def test_large_folds_are_selected_on_some_of_their_rows_and_scored_on_all() -> N
         sizes.add(len(some))
         return rmse()(average, some)
 
-    assert blend(predicted, truth, score, most_members=3) is not None
+    assert blend(predicted, truth, score) is not None
     assert max(sizes) == 5_000
     assert min(sizes) <= 2_000
 
@@ -223,7 +226,7 @@ def test_a_fold_is_scored_with_weights_that_differ_by_candidate() -> None:
     close, truth = numbers(2, noise=0.5)
     far, _ = numbers(3, noise=1.5)
     predicted = [*close, far[2]]
-    found = blend(predicted, truth, rmse(), most_members=8)
+    found = blend(predicted, truth, rmse())
     assert found is not None
     for fold in range(FOLDS):
         weights = weights_without(fold, predicted, truth)

@@ -93,7 +93,6 @@ def blend(
     *,
     costs: Sequence[float],
     most_cost: float,
-    most_members: int = MOST_MEMBERS,
     tick: Callable[[], None] = lambda: None,
 ) -> Blend | None:
     """Return the best average of some candidates, or None if that is a single candidate.
@@ -112,17 +111,15 @@ def blend(
         ``score(average, truth)``, greater is better.
     costs, most_cost
         What each candidate costs as a member, and what all members may cost together.
-    most_members
-        Candidates with a weight at most.
     tick
         Called before each score is taken; what it raises ends the selection.
     """
     folds = range(len(truth))
-    if len(folds) < _FEWEST_FOLDS or len(predictions) < 2 or most_members < 2:  # noqa: PLR2004
+    if len(folds) < _FEWEST_FOLDS or len(predictions) < 2:  # noqa: PLR2004
         return None
 
     def affordable(members: NDArray[np.bool_]) -> bool:
-        return int(members.sum()) <= most_members and float(np.dot(members, costs)) <= most_cost
+        return int(members.sum()) <= MOST_MEMBERS and float(np.dot(members, costs)) <= most_cost
 
     some_rows = _some_rows(truth, classified=predictions[0][0].ndim > 1)
 
