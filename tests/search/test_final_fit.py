@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from support.candidates import candidate
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.costs import FinalFits, FitEstimate
 from trainingjob_trainer.search.final_fit import FittingFailed, fit_best
@@ -18,20 +18,6 @@ from trainingjob_trainer.search_space.pipeline import describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
 BROKEN = describe(LogisticRegression(C=-1.0))
-
-
-def candidate(number: int, score: float | None, *, seconds: float = 1.0, **changes: Any) -> Candidate:
-    fields: dict[str, Any] = {
-        "number": number,
-        "key": f"key-{number}",
-        "origin": "space",
-        "generation": 1,
-        "pipeline": {"number": number},
-        "outcome": Outcome.INVALID if score is None else Outcome.OK,
-        "score": score,
-        "fit_seconds": seconds,
-    }
-    return Candidate(**{**fields, **changes})
 
 
 def finals(*, encode: float = 1.0, ratio: float = 1.0, workers: int = 1, budget: float = 1000) -> FinalFits:

@@ -14,8 +14,9 @@ from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from support.candidates import candidate
 from support.stores import no_limit, small_store
-from trainingjob_trainer.search.candidate import Candidate, Outcome
+from trainingjob_trainer.search.candidate import Outcome
 from trainingjob_trainer.search.costs import FinalistPlan
 from trainingjob_trainer.search.final_fit import contenders, score_finalists
 from trainingjob_trainer.search.fits import fit_full, fit_holdout
@@ -33,20 +34,6 @@ from trainingjob_trainer.search_space.pipeline import build, describe
 
 LINEAR = describe(make_pipeline(StandardScaler(), LogisticRegression()))
 BROKEN = describe(LogisticRegression(C=-1.0))
-
-
-def candidate(number: int, score: float | None, *, seconds: float = 1.0, **changes: Any) -> Candidate:
-    fields: dict[str, Any] = {
-        "number": number,
-        "key": f"key-{number}",
-        "origin": "space",
-        "generation": 1,
-        "pipeline": {"number": number},
-        "outcome": Outcome.INVALID if score is None else Outcome.OK,
-        "score": score,
-        "fit_seconds": seconds,
-    }
-    return Candidate(**{**fields, **changes})
 
 
 BASELINE = candidate(-1, 0.5, seconds=1.0, key="base")
