@@ -45,7 +45,7 @@ def score_std(candidate: Candidate) -> float | None:
 
 
 def with_finalists(candidates: Iterable[Candidate], finalists: Sequence[Candidate]) -> list[Candidate]:
-    """Return the valid candidates, best first; those that were scored on all rows precede the others."""
+    """Return the valid candidates, best first; those that were scored on whole folds precede the others."""
     head = ranked(finalists)
     known = {candidate.key for candidate in head}
     return [*head, *(candidate for candidate in ranked(candidates) if candidate.key not in known)]
@@ -87,7 +87,7 @@ def leaderboard(
     finalists: Sequence[Candidate] = (),
     shipped: str | None = None,
 ) -> list[LeaderboardEntry]:
-    """Return the `top_k` best lines as entries of the status; *finalists* were scored on all rows."""
+    """Return the `top_k` best lines as entries of the status; *finalists* were scored on whole folds."""
     rows = with_finalists(candidates, finalists)
     return [
         LeaderboardEntry(

@@ -1,4 +1,4 @@
-"""The end of a run on the clock: the finalists on all rows, then the fit of the model that ships."""
+"""The end of a run on the clock: the finalists on whole folds, then the fit of the model that ships."""
 
 import math
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ class Trained:
     best, baseline
         The model that ships and the baseline; the same object where the baseline ships.
     finalists
-        The best candidates and the baseline, scored on all rows; empty where the search looked at all rows or
-        there was no time.
+        The best candidates and the baseline, scored on whole folds, with the ensemble if it wins there; empty
+        where there are no such folds, too few candidates or no time.
     not_fitted
         Better pipelines that could not be fitted, best first.
     seconds
@@ -236,7 +236,7 @@ class FinalStage:
 def on_the_same_rows(
     best: FittedModel, baseline: FittedModel, finalists: Sequence[Candidate]
 ) -> tuple[FittedModel, FittedModel]:
-    """Return the best model and the baseline, with scores on all rows if the best model has such a score."""
+    """Return the best model and the baseline, with scores on whole folds if the best model has one."""
     whole = {finalist.key: finalist for finalist in finalists}
     if best.candidate.key not in whole:
         return best, baseline

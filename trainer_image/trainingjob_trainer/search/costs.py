@@ -10,7 +10,7 @@ from trainingjob_trainer.search.candidate import Candidate
 from trainingjob_trainer.search_space.pipeline import encoding_of, estimator_of
 
 MOST_FINALISTS = 6
-"""Pipelines that are scored on all rows, beside the baseline."""
+"""Pipelines that are scored on all rows of a large table, beside the baseline."""
 _MOST_REPEATED = 12
 _REPEATS = 2
 _LEAST_GROWTH = 0.4
@@ -182,7 +182,7 @@ class FinalFits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalistPlan:
-    """Time of scoring on all rows, and the number of finalists that fit into it.
+    """Time of scoring on whole folds, and the number of finalists that fit into it.
 
     Parameters
     ----------

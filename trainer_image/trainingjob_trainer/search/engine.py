@@ -39,7 +39,7 @@ class SearchEngine:
     journal
         Takes each finished evaluation, and holds those of earlier attempts.
     plan
-        What scoring the finalists on all rows takes; None where the search looks at all rows.
+        What scoring the finalists on whole folds takes; None where there are only those of the search.
     race_lag
         How many results behind a pipeline its race looks, by its number; None evaluates all on every fold.
     predictions

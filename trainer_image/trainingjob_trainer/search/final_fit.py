@@ -1,4 +1,4 @@
-"""The end of a search: finalists scored on all rows, and the fit of the model that ships."""
+"""The end of a search: finalists scored on whole folds, and the fit of the model that ships."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,8 +139,8 @@ def contenders(
     ranked, baseline
         With their scores on the rows that the search looked at.
     finalists
-        Scored on all rows, the baseline among them; empty if there are none. They go before the others, and
-        if none of them beats the baseline no candidate does.
+        Scored on whole folds, the baseline among them; empty if there are none. They go before the others,
+        and if none of them beats the baseline no candidate does.
     """
     others = [
         candidate

@@ -375,7 +375,7 @@ def score_whole_fold(
                     pipeline, ref, encoded[encoding], rows, build, more_rounds=more_rounds
                 )
                 predicted = out_of_fold(fitted, encoded[encoding][1])
-            except Exception:  # noqa: BLE001 - a finalist that fails on all rows is none
+            except Exception:  # noqa: BLE001 - a finalist that fails there is none
                 out.append(None)
             else:
                 out.append(replace(result, predicted=predicted))
