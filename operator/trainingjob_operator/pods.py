@@ -233,8 +233,9 @@ def _cannot_start(waiting: dict[str, Any] | None, secrets: Mapping[str, str], wh
         return Cause(Reason.SECRET_NOT_FOUND, f"Secret {name}{asked} does not exist; create it")
     if word not in _CONFIG_WORDS:
         return None
-    kinds = {"secret": Reason.SECRET_NOT_FOUND, "configmap": Reason.CONFIG_MAP_NOT_FOUND}
-    reason = kinds.get(text.lower().partition(" ")[0], Reason.TRAINER_CRASHED)
+    kind, space, _ = text.lower().partition(" ")
+    kinds = {"secret ": Reason.SECRET_NOT_FOUND, "configmap ": Reason.CONFIG_MAP_NOT_FOUND}
+    reason = kinds.get(kind + space, Reason.TRAINER_CRASHED)
     return Cause(reason, f"The container of {who} cannot be created: {short(text)}")
 
 

@@ -103,6 +103,26 @@ def test_a_missing_secret_is_named_with_its_field(cluster, operation, secret, fi
     assert message.startswith(f"Secret {secret} ({field}) does not exist; create it")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("secret reader has no key x", "SecretNotFound"),
+        ("configmap ca has no key x", "ConfigMapNotFound"),
+        ("Secret", "TrainerCrashed"),
+        ("configmap", "TrainerCrashed"),
+    ],
+)
+def test_a_container_error_that_begins_with_an_object_blames_it(cluster, operation, text, reason):
+    cluster.submit()
+    operation.settle()
+    waiting = {"reason": "CreateContainerError", "message": text}
+    cluster.make_pod(phase="Pending", containerStatuses=[container(waiting=waiting)])
+    operation.settle()
+    assert cluster.ready == ("False", reason)
+    message = cluster.condition("Ready")["message"]
+    assert message.startswith(f"The container of the trainer cannot be created: {text}")
+
+
 MOUNTING = {
     "phase": "Pending",
     "conditions": [
