@@ -1,11 +1,12 @@
 """Decisions about the Dask cluster as a table of observations and steps."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
 
+from support.decisions import NOW, RAW
 from trainingjob_api import Fallback, ParallelMode, Phase, Report, Stage, TrainingJobStatus, parse_job
 from trainingjob_api.reasons import Cause
 from trainingjob_operator.children import DASK_CHILDREN, TRAINER_CHILDREN, Child, Owner, in_order
@@ -15,7 +16,6 @@ from trainingjob_operator.job_view import JobView, make_plan
 from trainingjob_operator.policies import decide
 from trainingjob_operator.settings import Settings
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BEGUN = NOW - timedelta(seconds=30)
 
 
@@ -37,21 +37,8 @@ WAIT = Added(requeue_after=5.0)
 
 
 def job_of(**spec):
-    return parse_job(
-        {
-            "apiVersion": "automl.trainingjob.dev/v1alpha1",
-            "kind": "TrainingJob",
-            "metadata": {"name": "churn", "namespace": "team", "uid": "u"},
-            "spec": {
-                "dataset": {"uri": "s3://data/x.csv"},
-                "targetColumn": "y",
-                "output": {"uri": "s3://models"},
-                "parallelMode": "distributed",
-                "dask": {"readyTimeoutSeconds": 120},
-            }
-            | spec,
-        }
-    )
+    distributed = {"parallelMode": "distributed", "dask": {"readyTimeoutSeconds": 120}}
+    return parse_job(RAW | {"spec": RAW["spec"] | distributed | spec})
 
 
 PLAN = make_plan(job_of(), Settings(trainer_image="trainer:1"))

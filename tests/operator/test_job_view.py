@@ -228,21 +228,9 @@ def test_a_new_release_moves_no_job_to_the_other_side(namespace, name, labels, b
 @pytest.mark.parametrize("variable", [None, "true", "false"], ids=lambda value: f"variable={value}")
 @pytest.mark.parametrize("percent", [None, 0.0, 100.0], ids=lambda value: f"share={value}")
 def test_precedence(explicit, variable, percent):
-    job = parse_job(
-        {
-            "apiVersion": "automl.trainingjob.dev/v1alpha1",
-            "kind": "TrainingJob",
-            "metadata": {"name": "churn", "namespace": "team", "uid": "u"},
-            "spec": {
-                "dataset": {"uri": "sample://iris"},
-                "targetColumn": "target",
-                "output": {"uri": "s3://models"},
-                **({} if explicit is None else {"automl": {"enabled": explicit}}),
-            },
-        }
-    )
     defaults = {} if variable is None else {"ENABLE_AUTOML": variable}
-    run = make_plan(job, Settings(trainer_image="t", rollout_percent=percent, defaults=defaults)).run
+    settings = Settings(trainer_image="t", rollout_percent=percent, defaults=defaults)
+    run = make_plan(job(**({} if explicit is None else {"automl": {"enabled": explicit}})), settings).run
     if variable == "false":
         expected = False
     elif explicit is not None:
