@@ -4,6 +4,7 @@ import pytest
 
 from trainingjob_api.vocabulary import FeatureType, Severity
 from trainingjob_trainer.data import FindingKind
+from trainingjob_trainer.data.column_format import usual_format
 from trainingjob_trainer.data.features import find_leaks, without_infinities
 from trainingjob_trainer.data.load import make_sample
 from trainingjob_trainer.data.split import Classes
@@ -41,7 +42,8 @@ def test_imbalanced_classes_are_a_finding(counts: tuple[int, ...], found: bool) 
 def leaks(column: pd.Series, target: np.ndarray, kind: FeatureType, *, classify: bool = True) -> bool:
     frame = pd.DataFrame({"noise": RNG.normal(size=len(target)), "x": column})
     types = {"noise": NUMERIC, "x": kind}
-    found = find_leaks(frame, target, types, classify=classify, seed=0)
+    formats = {name: usual_format(frame[name]) for name in frame}
+    found = find_leaks(frame, target, types, formats=formats, classify=classify, seed=0)
     assert all(finding.column == "x" for finding in found)
     assert all(finding.severity is Severity.WARNING for finding in found)
     return bool(found)
@@ -73,7 +75,8 @@ def test_honest_tables_leak_nothing(name: str) -> None:
     target = frame.pop(frame.columns[-1]).to_numpy()
     numbers = frame.select_dtypes("number")
     types = dict.fromkeys(numbers.columns, NUMERIC)
-    assert find_leaks(numbers, target, types, classify=name != "diabetes", seed=0) == ()
+    formats = {column: usual_format(numbers[column]) for column in numbers}
+    assert find_leaks(numbers, target, types, formats=formats, classify=name != "diabetes", seed=0) == ()
 
 
 def test_too_few_rows_are_not_checked_for_leaks() -> None:

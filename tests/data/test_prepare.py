@@ -165,6 +165,29 @@ def test_a_leaking_column_is_reported_and_kept() -> None:
     assert "gone" in prepared.feature_types
 
 
+DAYS = np.resize(np.arange(1, 13), 400)
+MONTHS = np.repeat(np.arange(1, 13), 34)[:400]
+AMBIGUOUS = pd.Series([f"{day:02}/{month:02}/2025" for day, month in zip(DAYS, MONTHS, strict=True)])
+DAY_FIRST = {"dataset": {"uri": "file://table.csv", "csv": {"dayFirst": True}}}
+
+
+def test_the_leak_check_reads_dates_as_training_does() -> None:
+    table = pd.DataFrame({"when": AMBIGUOUS, "x": RNG.normal(size=400), "y": MONTHS * 30.0 + DAYS})
+    found = [
+        [finding.column for finding in prepared.findings if finding.kind is FindingKind.LEAKAGE]
+        for prepared in (ready(table, **DAY_FIRST), ready(table))
+    ]
+    assert found == [["when"], []]
+
+
+@pytest.mark.parametrize("types", [{}, {"when": "ignore"}, {"when": "datetime"}])
+def test_rows_are_ordered_by_dates_as_training_reads_them(types: dict[str, str]) -> None:
+    table = pd.DataFrame({"when": AMBIGUOUS, "x": RNG.normal(size=400), "y": np.resize(["no", "yes"], 400)})
+    prepared = ready(table, validation={"timeColumn": "when"}, featureTypes=types, **DAY_FIRST)
+    days = MONTHS * 100 + DAYS
+    assert days[prepared.train_index].max() < days[prepared.holdout_index].min()
+
+
 def few_of_a_class() -> pd.DataFrame:
     return frame(y=["rare"] + ["a", "b"] * 99 + ["a"])
 

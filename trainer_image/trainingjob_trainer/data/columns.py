@@ -163,9 +163,10 @@ def read_columns(
         else:
             formats[name] = replace(usual_format(column), missing=texts.missing)
         how = formats[name]
-        if not how.time_of_day and kind in {None, FeatureType.DATETIME}:
+        # A time column orders the rows by its dates, though the features may ignore it.
+        if not how.time_of_day and kind in {None, FeatureType.DATETIME, FeatureType.IGNORE}:
             values = changed.get(name, column)
-            date = _date_format(values, texts, asked=kind is not None)
+            date = _date_format(values, texts, asked=kind is FeatureType.DATETIME)
             placeholders = how.placeholders or (date is not None and texts.csv.missing_values is None)
             formats[name] = replace(how, date=date, placeholders=placeholders)
             findings += date_findings(values, date, texts.csv)

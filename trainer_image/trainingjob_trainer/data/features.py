@@ -233,7 +233,13 @@ def without_infinities(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Finding
 
 
 def find_leaks(
-    frame: pd.DataFrame, target: np.ndarray, types: Mapping[str, FeatureType], *, classify: bool, seed: int
+    frame: pd.DataFrame,
+    target: np.ndarray,
+    types: Mapping[str, FeatureType],
+    *,
+    formats: Mapping[str, ColumnFormat],
+    classify: bool,
+    seed: int,
 ) -> tuple[Finding, ...]:
     """Report columns each of which alone gives the target away; they stay.
 
@@ -250,7 +256,7 @@ def find_leaks(
     what, bound = ("balanced accuracy", _LEAK_ACCURACY) if classify else ("R²", _LEAK_R2)
     findings = []
     for name, kind in islice(types.items(), _LEAK_COLUMNS):
-        codes = _codes(sample[name], kind)
+        codes = _codes(sample[name], kind, formats[name])
         score = -np.inf if codes is None else _score_alone(codes, labels, classify=classify)
         if score >= bound:
             message = (
@@ -261,10 +267,10 @@ def find_leaks(
     return tuple(findings)
 
 
-def _codes(column: pd.Series, kind: FeatureType) -> np.ndarray | None:
+def _codes(column: pd.Series, kind: FeatureType, how: ColumnFormat) -> np.ndarray | None:
     """Return *column* as numbers, missing ones lowest, or None if it has too many categories."""
     if kind is FeatureType.NUMERIC or kind is FeatureType.DATETIME:
-        values = _as_floats(column, kind)
+        values = _as_floats(column, kind, how)
         finite = values[np.isfinite(values)]
         below = finite.min() - 1.0 - abs(finite.min()) * 1e-3 if len(finite) else -1.0
         return np.where(np.isfinite(values), values, below)
@@ -274,9 +280,9 @@ def _codes(column: pd.Series, kind: FeatureType) -> np.ndarray | None:
     return codes.astype("float64") if len(uniques) <= _LEAK_CATEGORIES else None
 
 
-def _as_floats(column: pd.Series, kind: FeatureType) -> np.ndarray:
+def _as_floats(column: pd.Series, kind: FeatureType, how: ColumnFormat) -> np.ndarray:
     if kind is FeatureType.DATETIME:
-        dates = parse_dates(column)
+        dates = parse_dates(column, how.date)
         numbers = dates.astype("int64").astype("float64").mask(dates.isna())
     elif is_timedelta64_dtype(column):
         numbers = column.dt.total_seconds()

@@ -1,5 +1,6 @@
 """From a table and a job to what a search needs: features, target, metric and splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,7 +115,7 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     for name, role in roles.items():
         check_column(table.frame, name, role, Reason.VALIDATION_COLUMN_MISSING)
     columns, target_format = _read(table, run)
-    rows, lost = _usable(columns.frame, run)
+    rows, lost = _usable(columns, run)
     frame, infinite = without_infinities(rows)
     task, inferred = infer_task(frame[target], run.task, run.metric)
     goal = _target(frame[target], task, run)
@@ -124,10 +125,17 @@ def prepare(table: Table, run: ResolvedRun) -> Prepared:
     used: dict[str, FeatureType] = {
         name: kind for name, kind in types.items() if kind is not FeatureType.IGNORE
     }
-    split, groups = _split(frame, goal.classes, run, compared=[*used, target])
+    split, groups = _split(frame, columns.formats, goal.classes, run, compared=[*used, target])
     features = frame[list(used)].reset_index(drop=True)
     classify = task is Task.CLASSIFICATION
-    leaks = find_leaks(features, goal.values, used, classify=classify, seed=run.random_state)
+    leaks = find_leaks(
+        features,
+        goal.values,
+        used,
+        formats=columns.formats,
+        classify=classify,
+        seed=run.random_state,
+    )
     positive = None if goal.positive_label is None else str(goal.positive_label)
     unsuited = check_metric(
         goal.metric.name, goal.values, split, classes=goal.classes, positive=positive, column=target
@@ -197,8 +205,9 @@ def _read(table: Table, run: ResolvedRun) -> tuple[Columns, ColumnFormat]:
     return replace(columns, frame=frame, findings=findings), target_format
 
 
-def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
+def _usable(columns: Columns, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
     """Return the rows with a target, and with a time where time orders the rows."""
+    frame = columns.frame
     findings = []
     keep = usable_rows(frame[run.target_column])
     lost = int((~keep).sum())
@@ -207,7 +216,7 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
         findings.append(Finding.warning(FindingKind.TARGET_MISSING, run.target_column, message))
     time = run.validation.time_column
     if run.validation.strategy is ValidationStrategy.TIME and time is not None:
-        timed = _times(frame[time]).notna().to_numpy(dtype=bool)
+        timed = _times(frame[time], columns.formats).notna().to_numpy(dtype=bool)
         lost = int((keep & ~timed).sum())
         keep &= timed
         if not keep.any():
@@ -222,9 +231,11 @@ def _usable(frame: pd.DataFrame, run: ResolvedRun) -> tuple[pd.DataFrame, tuple[
     return (frame if keep.all() else frame[keep]), tuple(findings)
 
 
-def _times(column: pd.Series) -> pd.Series:
+def _times(column: pd.Series, formats: Mapping[str, ColumnFormat]) -> pd.Series:
     """Return the values by which rows are ordered: numbers as they are, everything else as dates."""
-    return column if pd.api.types.is_numeric_dtype(column) else parse_dates(column)
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    return parse_dates(column, formats[str(column.name)].date)
 
 
 def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
@@ -245,7 +256,12 @@ def _target(column: pd.Series, task: Task, run: ResolvedRun) -> _Target:
 
 
 def _split(
-    frame: pd.DataFrame, classes: Classes | None, run: ResolvedRun, *, compared: list[str]
+    frame: pd.DataFrame,
+    formats: Mapping[str, ColumnFormat],
+    classes: Classes | None,
+    run: ResolvedRun,
+    *,
+    compared: list[str],
 ) -> tuple[Split, np.ndarray | None]:
     """Cut the rows; copies are equal in the *compared* columns, those in use and the target."""
     validation = run.validation
@@ -259,7 +275,7 @@ def _split(
         groups, found = _groups(frame[validation.group_column])
         split = split_by_group(groups, classes, fraction=fraction, folds=folds, seed=seed)
     elif validation.strategy is ValidationStrategy.TIME and validation.time_column is not None:
-        times = _times(frame[validation.time_column]).to_numpy()
+        times = _times(frame[validation.time_column], formats).to_numpy()
         split = split_by_time(times, classes, fraction=fraction, folds=folds)
     else:
         sets = sets_of_copies(rows, duplicates)
