@@ -1,4 +1,4 @@
-"""The JSON documents of a run, and files that appear whole or not at all."""
+"""The JSON documents of a run, and how they are written and read."""
 
 import json
 import math
@@ -28,6 +28,7 @@ from trainingjob_trainer.finished_run import FinishedRun, HoldoutPrediction
 from trainingjob_trainer.search.candidate import Candidate, Outcome
 from trainingjob_trainer.search.predictions import CONFIDENCE
 from trainingjob_trainer.search_space.pipeline import shares_of, summarize
+from trainingjob_trainer.storage import write_text
 
 SCHEMA_VERSION = "1.0"
 _MAX_BYTES = 64 * 1024 * 1024
@@ -339,13 +340,6 @@ def _key(key: Any) -> str:
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write a document and return its path; equal content gives equal bytes."""
     return write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a UTF-8 text file atomically and return its path."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    return partial.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

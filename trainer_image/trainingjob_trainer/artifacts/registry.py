@@ -26,13 +26,12 @@ from trainingjob_trainer.artifacts.documents import (
     read_json,
     report_data,
     write_json,
-    write_text,
 )
 from trainingjob_trainer.artifacts.page import render_html
 from trainingjob_trainer.artifacts.program import program_of
 from trainingjob_trainer.errors import RunFailed
 from trainingjob_trainer.finished_run import FinishedRun
-from trainingjob_trainer.storage import MANIFEST
+from trainingjob_trainer.storage import MANIFEST, write_text
 
 MODEL = "model.joblib"
 LEADERBOARD = "leaderboard.json"

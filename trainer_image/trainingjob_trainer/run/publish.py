@@ -35,8 +35,8 @@ from trainingjob_trainer.events import (
     WaitingForCluster,
 )
 from trainingjob_trainer.run.state import MESSAGE_CHARS, Interrupted, RunResult, RunState
-from trainingjob_trainer.run.workspace import Workspace, write_text
-from trainingjob_trainer.storage import MANIFEST, Manifest, Output
+from trainingjob_trainer.run.workspace import Workspace
+from trainingjob_trainer.storage import MANIFEST, Manifest, Output, write_text
 
 REPORT = "report.json"
 """The report among the artifacts; a later attempt ends with it."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from trainingjob_api import Reason, ResolvedRun
 from trainingjob_trainer.errors import RunFailed, TrainingError
-from trainingjob_trainer.storage import StateStore, folder_name
+from trainingjob_trainer.storage import StateStore, folder_name, write_text
 
 _UID_CHARS = 8
 _INTERVAL_SECONDS = 15.0
@@ -29,15 +29,8 @@ _NOT_CONTINUED = "for now, the search cannot be resumed on another machine"
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of either."""
+    """Write JSON as `write_text` writes a text."""
     write_text(path, json.dumps(data))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text as `write_json` writes JSON; a crash leaves a hidden file, which is not an artifact."""
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from trainingjob_trainer.errors import SpecInvalid
 from trainingjob_trainer.settings import TrainerSettings
 from trainingjob_trainer.storage.output import MANIFEST, Manifest, Output, folder_name
 from trainingjob_trainer.storage.s3 import S3Store, open_s3
-from trainingjob_trainer.storage.store import FolderStore, RetryPolicy, StateStore, Store
+from trainingjob_trainer.storage.store import FolderStore, RetryPolicy, StateStore, Store, write_text
 
 __all__ = [
     "MANIFEST",
@@ -30,6 +30,7 @@ __all__ = [
     "Store",
     "folder_name",
     "open_output",
+    "write_text",
 ]
 
 

@@ -291,6 +291,16 @@ def _settle(partial: Path, target: Path) -> None:
         os.close(folder)
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 text file, so that a reader sees the old file or the new one, and return its path.
+
+    A crash leaves a hidden file, which is not an artifact.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    return partial.replace(path)
+
+
 class StateStore:
     """Small state objects beside a run's artifacts, such as the mirror of its journal.
 
