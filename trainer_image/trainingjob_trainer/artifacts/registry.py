@@ -1,4 +1,7 @@
-"""The artifacts of a run: each file with the function that makes its content, in the order of writing."""
+"""The artifacts of a run: each file with the function that makes its content, in the order of writing.
+
+``requirements.txt`` is made here, from the globals of the model's pickle, which is not executed.
+"""
 
 import gzip
 import pickletools
@@ -18,6 +21,7 @@ from markupsafe import escape
 from trainingjob_api import Reason
 from trainingjob_trainer.artifacts.documents import (
     SCHEMA_VERSION,
+    Document,
     evaluation_summary,
     front_document,
     input_schema,
@@ -49,8 +53,6 @@ _ALWAYS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 _FORBIDDEN = ("__main__", "__mp_main__", "tpot", "cloudpickle")
 _GZIP = b"\x1f\x8b"
 _STRING_OPS = ("STRING", "UNICODE", "UNICODE8")
-
-Document = dict[str, Any]
 
 
 def modules_of(path: Path) -> frozenset[str]:
